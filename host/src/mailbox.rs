@@ -1,0 +1,217 @@
+//! A worker's mailbox: what stands between the sandbox and the network.
+//!
+//! The sandbox polls it for messages and puts answers in; the driver of the connection fills and empties
+//! the other side. It outlives connections: what is not settled goes out again on the next one.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use grid_protocol::id::WorkerId;
+use grid_protocol::link::{Content, Kind, Link, LinkError};
+use grid_protocol::mail::MailFrame;
+use grid_protocol::worker::LogLevel;
+
+pub use grid_protocol::link::Letter;
+
+use crate::outbox::Outbox;
+
+/// What comes to a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming {
+    /// A message.
+    Message(Letter),
+    /// Stop: finish nothing more, call `stop`, end.
+    Stop,
+}
+
+/// One worker's mail.
+#[derive(Debug)]
+pub struct Mailbox {
+    worker: WorkerId,
+    outbox: Arc<Outbox>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    link: Link,
+    /// The first message that has not been given to the present connection.
+    unposted: u64,
+    /// The connection that it was given to.
+    connection: u64,
+    stopping: bool,
+    ended: bool,
+    on_incoming: Option<Waker>,
+    on_room: Option<Waker>,
+}
+
+impl Mailbox {
+    /// An empty mailbox; nothing leaves it before [`Self::resume`].
+    pub fn new(worker: WorkerId, outbox: Arc<Outbox>) -> Self {
+        Self { worker, outbox, inner: Mutex::default() }
+    }
+
+    /// Whose it is.
+    pub fn worker(&self) -> WorkerId {
+        self.worker
+    }
+
+    /// What comes next; a stop comes before any message.
+    pub fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        let mut inner = self.lock();
+        if inner.stopping {
+            return Poll::Ready(Incoming::Stop);
+        }
+        if let Some(letter) = inner.link.take_arrival() {
+            return Poll::Ready(Incoming::Message(letter));
+        }
+        register(&mut inner.on_incoming, cx);
+        Poll::Pending
+    }
+
+    /// Takes a message from the worker. It leaves at [`Self::flush`]; the caller asks [`Self::poll_room`] first.
+    pub fn send(&self, payload: Bytes) {
+        self.lock().link.push(Kind::Message, payload, ());
+    }
+
+    /// Ready while there is room for another message.
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.lock();
+        if inner.link.has_room() {
+            return Poll::Ready(());
+        }
+        register(&mut inner.on_room, cx);
+        Poll::Pending
+    }
+
+    /// The worker could not handle message `seq`.
+    pub fn fail(&self, seq: u64, reason: String) {
+        self.lock().link.push(Kind::Failure { about: seq }, Bytes::from(reason), ());
+    }
+
+    /// The worker is through with everything up to message `seq`.
+    pub fn done(&self, seq: u64) {
+        self.lock().link.finish(seq);
+    }
+
+    /// End of a turn: what was sent leaves, and what is done is acknowledged.
+    pub fn flush(&self) {
+        let mut inner = self.lock();
+        let Inner { link, unposted, connection, .. } = &mut *inner;
+        if *unposted > link.last_pushed() && !link.owes_acknowledgement() {
+            return;
+        }
+        self.outbox.with_post(*connection, |post| {
+            let settled = link.acknowledge();
+            if *unposted > link.last_pushed() {
+                post.acknowledge(self.worker, settled);
+            }
+            for sent in link.resend_after(unposted.saturating_sub(1)) {
+                post.put(self.worker, sent, settled);
+            }
+            *unposted = link.last_pushed() + 1;
+        });
+    }
+
+    /// A line of the worker's log.
+    pub fn log(&self, level: u8, text: &str) {
+        self.outbox.log(self.worker, LogLevel::from_number(level), text);
+    }
+
+    /// Asks the worker to stop.
+    pub fn stop(&self) {
+        let mut inner = self.lock();
+        inner.stopping = true;
+        wake(&mut inner.on_incoming);
+    }
+
+    /// Takes in a frame from the manager.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`]: the manager broke the rules, and the connection must be closed.
+    pub fn handle_frame(&self, frame: MailFrame<'_>, body: &Bytes) -> Result<(), LinkError> {
+        let mut inner = self.lock();
+        let settled = match frame {
+            MailFrame::Inline { seq, settled, kind, payload, .. } => {
+                inner.link.accept(seq, kind, Content::Here(body.slice_ref(payload)))?;
+                settled
+            }
+            MailFrame::Bulk { seq, settled, kind, .. } => {
+                inner.link.accept(seq, kind, Content::Elsewhere)?;
+                settled
+            }
+            MailFrame::Settled { settled, .. } => settled,
+            _ => return Ok(()),
+        };
+        drop(inner.link.settle(settled)?);
+        if inner.link.has_room() {
+            wake(&mut inner.on_room);
+        }
+        if inner.link.has_ready_arrival() {
+            wake(&mut inner.on_incoming);
+        }
+        Ok(())
+    }
+
+    /// A large message has arrived whole; false if nobody waits for it.
+    pub fn fulfil(&self, seq: u64, payload: Bytes) -> bool {
+        let mut inner = self.lock();
+        let here = inner.link.fulfil(seq, payload);
+        if inner.link.has_ready_arrival() {
+            wake(&mut inner.on_incoming);
+        }
+        here
+    }
+
+    /// Up to where the manager's messages have arrived whole, after a connection was lost.
+    pub fn position(&self) -> u64 {
+        self.lock().link.position()
+    }
+
+    /// A new connection stands, and the manager has everything up to `received`.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`]: the manager claims what was never sent.
+    pub fn resume(&self, connection: u64, received: u64) -> Result<(), LinkError> {
+        let mut inner = self.lock();
+        let Inner { link, unposted, connection: present, .. } = &mut *inner;
+        link.check_position(received)?;
+        *present = connection;
+        *unposted = link.last_pushed() + 1;
+        self.outbox.with_post(connection, |post| post.resume(self.worker, link, received));
+        Ok(())
+    }
+
+    /// The worker has ended: how far its mail got, sent and settled.
+    pub fn end(&self) -> (u64, u64) {
+        let mut inner = self.lock();
+        inner.ended = true;
+        (inner.link.last_pushed(), inner.link.finished())
+    }
+
+    /// True if the worker has ended and the manager has taken everything.
+    pub fn is_over(&self) -> bool {
+        let inner = self.lock();
+        inner.ended && !inner.link.is_owed()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn register(place: &mut Option<Waker>, cx: &Context<'_>) {
+    match place {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *place = Some(cx.waker().clone()),
+    }
+}
+
+fn wake(place: &mut Option<Waker>) {
+    if let Some(waker) = place.take() {
+        waker.wake();
+    }
+}

@@ -1,0 +1,92 @@
+//! Bytes to messages and back: the only file that names bincode.
+//!
+//! The rules hold for every message of the grid: a decoder never allocates past its limit, refuses
+//! trailing bytes, and never panics; an encoder cannot fail. Enums are append-only, because a
+//! variant's place is its number on the wire.
+
+use alloc::vec::Vec;
+
+use bincode::de::{BorrowDecoder, Decoder};
+use bincode::enc::Encoder;
+use bincode::error;
+pub(crate) use bincode::{BorrowDecode, Decode, Encode};
+
+use crate::key::PublicKey;
+
+/// Encodes `value` onto the end of `out`.
+pub(crate) fn encode_into<T: Encode>(value: &T, out: &mut Vec<u8>) {
+    // Encoding fails only where the writer does or where a type has no encoding (a mutex held by
+    // another thread); a vector takes all and our types are plain data.
+    let written = bincode::encode_into_writer(value, Appender(out), config::<0>());
+    debug_assert!(written.is_ok(), "plain data always encodes");
+}
+
+/// Encodes `value`.
+pub(crate) fn encode<T: Encode>(value: &T) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode_into(value, &mut out);
+    out
+}
+
+/// Decodes one value from the whole of `bytes`, allocating at most `LIMIT` bytes.
+pub(crate) fn decode<'de, T, const LIMIT: usize>(bytes: &'de [u8]) -> Result<T, DecodeError>
+where
+    T: BorrowDecode<'de, ()>,
+{
+    let (value, used) = bincode::borrow_decode_from_slice(bytes, config::<LIMIT>())
+        .map_err(|_| DecodeError::Malformed { length: bytes.len() })?;
+    match bytes.len() - used {
+        0 => Ok(value),
+        extra => Err(DecodeError::Trailing { extra }),
+    }
+}
+
+/// The peer sent bytes that are no message: the peer must act, and its connection is closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The bytes do not describe a value of the expected type, or one larger than its limit.
+    #[error("a frame of {length} bytes is not a message of this protocol")]
+    Malformed {
+        /// Length of what was to be decoded, in bytes.
+        length: usize,
+    },
+    /// A whole message, then more.
+    #[error("{extra} bytes too many after a message")]
+    Trailing {
+        /// Bytes left over.
+        extra: usize,
+    },
+}
+
+// A key is checked where it is decoded, so that no other part of the grid ever holds one that is not good.
+impl Encode for PublicKey {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), error::EncodeError> {
+        self.as_bytes().encode(encoder)
+    }
+}
+
+impl<C> Decode<C> for PublicKey {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, error::DecodeError> {
+        Self::from_bytes(Decode::decode(decoder)?).map_err(|_| error::DecodeError::Other("bad key"))
+    }
+}
+
+impl<'de, C> BorrowDecode<'de, C> for PublicKey {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, error::DecodeError> {
+        Decode::decode(decoder)
+    }
+}
+
+struct Appender<'a>(&'a mut Vec<u8>);
+
+impl bincode::enc::write::Writer for Appender<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), error::EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+fn config<const LIMIT: usize>() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<LIMIT>()
+}

@@ -1,0 +1,172 @@
+//! Control channels: typed notes, in order, each delivered once for as long as both ends live.
+//!
+//! A [`Control`] is one end of a session and outlives the connections under it, like a worker's
+//! [`Link`]; its notes are small and each is settled as soon as it is taken.
+
+use core::marker::PhantomData;
+
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+use crate::codec::{self, BorrowDecode, Decode, DecodeError, Encode};
+use crate::limits::CONTROL_DECODED_BYTES_MAX;
+use crate::link::{Content, Kind, Link, LinkError};
+
+/// One end of a control channel that sends `Out` and receives `In`.
+#[derive(Debug)]
+pub struct Control<Out, In> {
+    link: Link,
+    unsent: u64,
+    types: PhantomData<fn(Out) -> In>,
+}
+
+/// The end of a host: reports out, orders in.
+pub type HostEnd = Control<crate::host::Report, crate::host::Order>;
+
+/// The manager's end towards a host: orders out, reports in.
+pub type ManagerEnd = Control<crate::host::Order, crate::host::Report>;
+
+/// One frame of a control stream.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ControlFrame {
+    /// Everything up to this number has been taken.
+    pub settled: u64,
+    /// A note and its number, or nothing but the acknowledgement.
+    pub note: Option<NumberedNote>,
+}
+
+/// A note, encoded, and its number.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct NumberedNote {
+    /// Its number, from 1.
+    pub seq: u64,
+    /// The note.
+    pub body: Vec<u8>,
+}
+
+impl<Out, In> Default for Control<Out, In> {
+    fn default() -> Self {
+        Self { link: Link::default(), unsent: 1, types: PhantomData }
+    }
+}
+
+impl<Out: Encode, In: for<'de> BorrowDecode<'de, ()>> Control<Out, In> {
+    /// Queues a note; it is kept until the peer has taken it.
+    ///
+    /// The caller bounds what it sends: [`Self::backlog`] says how much is waiting.
+    pub fn send(&mut self, note: &Out) {
+        self.link.push(Kind::Message, Bytes::from(codec::encode(note)), ());
+    }
+
+    /// Notes that the peer has not taken yet.
+    pub fn backlog(&self) -> usize {
+        self.link.unsettled().len()
+    }
+
+    /// Takes in one frame; the note in it, unless it came before or there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`]: the peer broke the rules and must be cut off.
+    pub fn handle_frame(&mut self, body: &[u8]) -> Result<Option<In>, ControlError> {
+        let frame: ControlFrame = codec::decode::<_, CONTROL_DECODED_BYTES_MAX>(body)?;
+        drop(self.link.settle(frame.settled)?);
+        let Some(NumberedNote { seq, body }) = frame.note else {
+            return Ok(None);
+        };
+        if !self.link.accept(seq, Kind::Message, Content::Here(Bytes::new()))? {
+            return Ok(None);
+        }
+        self.link.take_arrival();
+        self.link.finish(seq);
+        Ok(Some(codec::decode::<_, CONTROL_DECODED_BYTES_MAX>(&body)?))
+    }
+
+    /// The body of the next frame to write, until there is nothing more to say on this connection.
+    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        let unsent = self.unsent;
+        let note = self.link.resend_after(unsent - 1).next();
+        let note = note.map(|sent| NumberedNote { seq: sent.seq, body: sent.payload.to_vec() });
+        if note.is_none() && !self.link.owes_acknowledgement() {
+            return None;
+        }
+        if let Some(note) = &note {
+            self.unsent = note.seq + 1;
+        }
+        Some(codec::encode(&ControlFrame { settled: self.link.acknowledge(), note }))
+    }
+
+    /// Starts anew with a peer that has forgotten everything; notes that it has not taken are kept for it.
+    pub fn restart(&mut self) {
+        self.link.restart();
+        self.unsent = 1;
+    }
+
+    /// Up to where everything has arrived here, for the peer to go on from.
+    pub fn position(&mut self) -> u64 {
+        self.link.position()
+    }
+
+    /// A new connection stands, and the peer has everything up to `received`.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`]: the peer claims what was never sent.
+    pub fn resume(&mut self, received: u64) -> Result<(), ControlError> {
+        drop(self.link.settle(received)?);
+        self.unsent = received + 1;
+        Ok(())
+    }
+}
+
+/// The peer broke the rules of a control channel; its connection is closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// Bytes that are no frame or no note.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// Numbers that do not fit.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{Order, Report};
+    use alloc::vec;
+
+    fn pump(from: &mut HostEnd, to: &mut ManagerEnd) -> Vec<Report> {
+        let mut taken = Vec::new();
+        while let Some(frame) = from.poll_transmit() {
+            taken.extend(to.handle_frame(&frame).unwrap());
+        }
+        taken
+    }
+
+    #[test]
+    fn a_note_lost_with_its_connection_is_sent_again_and_taken_once() {
+        let (mut host, mut manager) = (HostEnd::default(), ManagerEnd::default());
+        host.send(&Report::Draining);
+        assert_eq!(pump(&mut host, &mut manager), vec![Report::Draining]);
+        host.send(&Report::Started { workers: vec![] });
+        let lost = host.poll_transmit().unwrap();
+        host.resume(manager.position()).unwrap();
+        assert_eq!(pump(&mut host, &mut manager), vec![Report::Started { workers: vec![] }]);
+        assert_eq!(manager.handle_frame(&lost), Ok(None));
+    }
+
+    #[test]
+    fn what_is_taken_is_forgotten_at_the_sender() {
+        let (mut host, mut manager) = (HostEnd::default(), ManagerEnd::default());
+        manager.send(&Order::Drain);
+        while let Some(frame) = manager.poll_transmit() {
+            host.handle_frame(&frame).unwrap();
+        }
+        assert_eq!(manager.backlog(), 1);
+        while let Some(frame) = host.poll_transmit() {
+            manager.handle_frame(&frame).unwrap();
+        }
+        assert_eq!(manager.backlog(), 0);
+    }
+}

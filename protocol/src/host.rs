@@ -1,0 +1,290 @@
+//! What a host and the manager say to each other on the control stream (ALPN `grid-host/1`).
+//!
+//! The host opens one two-way stream and sends [`Hello`]; the manager answers with [`Greeting`]s: any number
+//! of `Pending`, then `Welcome` or `Refused`. After `Welcome` both ends send [`ControlFrame`]s. Numbers on the
+//! wire are the places of variants and fields: append only.
+//!
+//! [`ControlFrame`]: crate::control::ControlFrame
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::codec::{Decode, Encode};
+use crate::digest::Digest;
+use crate::id::{SessionId, WorkerId};
+use crate::key::PublicKey;
+use crate::ticket::Proof;
+use crate::worker::{End, LimitsAsked, LogLine};
+
+/// The version of everything in this crate; the ALPNs carry it too.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// A host's first frame.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Hello {
+    /// [`PROTOCOL_VERSION`] of the host.
+    pub version: u16,
+    /// What the host brings.
+    pub offer: Offer,
+    /// Answers the ticket's challenge, where the host was given a ticket.
+    pub proof: Option<Proof>,
+    /// What the host remembers of an earlier connection.
+    pub resume: Option<Resume>,
+}
+
+/// What a host brings to the grid: all of it alleged.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Offer {
+    /// What people call the host.
+    pub name: String,
+    /// Workers that it will run at once.
+    pub slots: u32,
+    /// Memory that it sets aside for workers, in bytes.
+    pub memory_bytes: u64,
+    /// What placements may ask for, by name and value.
+    pub labels: Vec<Label>,
+    /// Processor and system, for people.
+    pub platform: String,
+    /// Version of the software, for people.
+    pub software: String,
+}
+
+/// A label of a host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Label {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// What one end remembers of a session, so that the other goes on from there.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Resume {
+    /// Which session.
+    pub session: SessionId,
+    /// Up to where the control link is here.
+    pub control: u64,
+    /// Up to where each worker's link is here.
+    pub workers: Vec<Position>,
+}
+
+/// Up to where a worker's link has arrived whole at the end that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Position {
+    /// Whose link.
+    pub worker: WorkerId,
+    /// Everything up to this number has arrived.
+    pub received: u64,
+}
+
+/// The manager's answer to a [`Hello`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[non_exhaustive]
+pub enum Greeting {
+    /// The host's key is not approved yet; the connection stays open and another greeting follows.
+    Pending,
+    /// The host is in.
+    Welcome(Welcome),
+    /// The host is not let in, and the connection ends.
+    Refused(Refusal),
+}
+
+/// What a welcomed host needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Welcome {
+    /// What the manager remembers: the host's old session where `resumed`, else a new one with nothing in it.
+    pub state: Resume,
+    /// False if the host must forget its old workers: the manager does not know them.
+    pub resumed: bool,
+    /// Publishers that the manager vouches for; a host with pins of its own does not care.
+    pub publishers: Vec<PublicKey>,
+    /// Publisher keys that the manager has revoked.
+    pub revoked: Vec<PublicKey>,
+}
+
+/// Why a peer is not let in.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The two programs speak different versions: upgrade the older one.
+    #[error("the manager speaks protocol {manager} and this program speaks {peer}")]
+    Version {
+        /// The manager's.
+        manager: u16,
+        /// The peer's.
+        peer: u16,
+    },
+    /// The manager knows no ticket of that id, or forgot it.
+    #[error("the manager knows no such ticket")]
+    TicketUnknown,
+    /// The ticket is past its time.
+    #[error("the ticket expired at {at} (seconds since 1970)")]
+    TicketExpired {
+        /// When, in seconds since 1970 on the manager's clock.
+        at: u64,
+    },
+    /// The ticket has let another key in already.
+    #[error("the ticket was used already, by {by}")]
+    TicketUsed {
+        /// The key that it let in.
+        by: PublicKey,
+    },
+    /// The proof does not fit the ticket.
+    #[error("the proof does not fit the ticket")]
+    WrongProof,
+    /// The key lacks the role that this door asks for.
+    #[error("the key {key} is not allowed in as a {role}")]
+    NotAllowed {
+        /// The peer's key.
+        key: PublicKey,
+        /// The role that it lacks.
+        role: crate::role::Role,
+    },
+    /// The key was revoked.
+    #[error("the key {key} was revoked")]
+    Revoked {
+        /// The peer's key.
+        key: PublicKey,
+    },
+    /// The manager has as many of these as it may.
+    #[error("the manager has no room for another {what}")]
+    Full {
+        /// Of what.
+        what: String,
+    },
+    /// The first frame makes no sense.
+    #[error("the first frame was refused: {why}")]
+    Malformed {
+        /// Why.
+        why: String,
+    },
+}
+
+/// What a host tells the manager.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[non_exhaustive]
+pub enum Report {
+    /// Workers run: instantiated, and through their `init`.
+    Started {
+        /// Which.
+        workers: Vec<WorkerId>,
+    },
+    /// A worker has ended.
+    Ended {
+        /// Which.
+        worker: WorkerId,
+        /// How.
+        end: End,
+        /// The number of the last message that it sent; those that are still on their way come first.
+        sent: u64,
+        /// The number of the last message that it settled.
+        settled: u64,
+    },
+    /// A worker wrote lines.
+    Log {
+        /// Which.
+        worker: WorkerId,
+        /// What.
+        lines: Vec<LogLine>,
+        /// Lines that were dropped before these, because the worker wrote too much.
+        dropped: u64,
+    },
+    /// A module can run here now.
+    ModuleReady {
+        /// Which.
+        module: Digest,
+        /// Bytes of it that crossed the network for this.
+        fetched_bytes: u64,
+        /// Time spent compiling, in microseconds; `None` if the compiled form was on disk.
+        compile_us: Option<u64>,
+    },
+    /// The host takes no more workers and goes when the last one has ended.
+    Draining,
+    /// The answer to [`Order::Ping`].
+    Pong {
+        /// The number in the ping.
+        nonce: u64,
+        /// What the worker does.
+        pulse: Pulse,
+    },
+}
+
+/// What a worker does, as its host sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[non_exhaustive]
+pub enum Pulse {
+    /// The host has no such worker.
+    Absent,
+    /// It is being started.
+    Starting,
+    /// It waits for a message.
+    Idle,
+    /// It is at work.
+    Busy,
+}
+
+/// What the manager tells a host.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[non_exhaustive]
+pub enum Order {
+    /// Start workers.
+    Spawn(Spawn),
+    /// Stop workers: let them finish the message at hand and call their `stop`, for so long at most.
+    Stop {
+        /// Which.
+        workers: Vec<WorkerId>,
+        /// For how long, in milliseconds; 0 ends them at once.
+        grace_ms: u32,
+    },
+    /// The publishers have changed.
+    Publishers {
+        /// All that the manager vouches for.
+        trusted: Vec<PublicKey>,
+        /// All that it has revoked.
+        revoked: Vec<PublicKey>,
+    },
+    /// Take no more workers; go when the last one has ended.
+    Drain,
+    /// Say what a worker does.
+    Ping {
+        /// Which.
+        worker: WorkerId,
+        /// Comes back in the answer.
+        nonce: u64,
+    },
+}
+
+/// Workers of one module, to be started with the same arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Spawn {
+    /// Their ids.
+    pub workers: Vec<WorkerId>,
+    /// Their module.
+    pub module: Digest,
+    /// What their `init` receives.
+    pub arguments: Vec<u8>,
+    /// Limits that the client asks for.
+    pub limits: LimitsAsked,
+}
+
+/// What a host asks on a two-way stream of its own: the bytes of a module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct ModuleWanted {
+    /// Which.
+    pub module: Digest,
+}
+
+/// The answer; where it is `Found`, exactly `length` bytes of module follow on the stream.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum ModuleOffered {
+    /// Here it is.
+    Found {
+        /// The signed manifest, as its publisher made it.
+        manifest: Vec<u8>,
+        /// Length of the module.
+        length: u64,
+    },
+    /// The manager has no such module.
+    Unknown,
+}

@@ -1,0 +1,52 @@
+//! The limits of the wire, each with the attack that it stops.
+
+/// A message between a client and a worker: 64 MiB. A sender of more would make each of its receivers
+/// hold it whole.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// A message up to this size travels inside a mail frame; a larger one has a stream of its own, so that it
+/// never stands in front of a heartbeat or of another worker's mail. 64 KiB is 50 packets, half a millisecond.
+pub const INLINE_BYTES_MAX: usize = 64 << 10;
+
+/// A mail frame: a message that travels inside and 64 bytes around it, so that a peer that announces a
+/// longer one is refused before anything is allocated.
+pub const MAIL_FRAME_BYTES_MAX: usize = INLINE_BYTES_MAX + 64;
+
+/// A control frame: a resumption lists every worker of a host, 65 536 of them at 16 bytes.
+pub const CONTROL_FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// What decoding one control frame may allocate: types are wider in memory than on the wire.
+pub const CONTROL_DECODED_BYTES_MAX: usize = 4 << 20;
+
+/// What decoding one mail frame may allocate: the frame itself, and its numbers at their full width.
+pub const MAIL_DECODED_BYTES_MAX: usize = MAIL_FRAME_BYTES_MAX + 64;
+
+/// Mail streams each way between a manager and a host: a lost packet holds up a quarter of the workers.
+pub const MAIL_STREAMS: usize = 4;
+
+/// The spawn arguments of a worker: 512 KiB, so that an order fits in a control frame.
+pub const ARGUMENTS_BYTES_MAX: usize = 512 << 10;
+
+/// Workers that one order may ask for at once.
+pub const SPAWN_COUNT_MAX: u32 = 65_536;
+
+/// Workers that one host may run: its resumption must fit in a control frame.
+pub const HOST_WORKERS_MAX: usize = 65_536;
+
+/// A module: 64 MiB. The largest that a toolchain made in our trials is 18 MiB.
+pub const MODULE_BYTES_MAX: usize = 64 << 20;
+
+/// Labels that a host may carry or a placement may ask for.
+pub const LABELS_MAX: usize = 64;
+
+/// Name or value of a label, and any other name on the wire, in bytes.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// One line of a worker's log, in bytes; a longer one is cut.
+pub const LOG_LINE_BYTES_MAX: usize = 8 << 10;
+
+/// Lines of log that the manager keeps for each worker; the oldest go first.
+pub const LOG_LINES_KEPT_MAX: usize = 200;
+
+/// The text of an error or of a failure on the wire, in bytes; a longer one is cut.
+pub const REASON_BYTES_MAX: usize = 8 << 10;

@@ -1,0 +1,428 @@
+//! Links: numbered messages that survive the loss of the connection under them.
+//!
+//! Each worker has a link between the manager and its host. Either end numbers what it sends from 1,
+//! keeps it until the other end says that it is *settled*, and may have only so much unsettled: the
+//! same number is acknowledgement, flow control and, after a reconnect, the place to go on from.
+//! On the way to a worker a message is settled when the worker is idle again after it; on the way
+//! back, when the client took it. Nothing here touches a socket.
+
+use alloc::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::codec::{Decode, Encode};
+
+/// Unsettled bytes at which a sender must wait: 4 MiB. A message larger than that may still go
+/// when nothing else is unsettled, so the most that an end holds for one worker is this plus one
+/// message ([`MESSAGE_BYTES_MAX`](crate::limits::MESSAGE_BYTES_MAX)).
+pub const WINDOW_BYTES_MAX: usize = 4 << 20;
+
+/// Unsettled messages at which a sender must wait, so that empty messages are bounded too.
+pub const WINDOW_MESSAGES_MAX: usize = 4096;
+
+/// One end of a worker's mail. `T` is what the sender wants to remember about a message of its own.
+#[derive(Debug)]
+pub struct Link<T = ()> {
+    next: u64,
+    unsettled: VecDeque<Sent<T>>,
+    unsettled_bytes: usize,
+    arrivals: VecDeque<Arrival>,
+    accepted: u64,
+    finished: u64,
+    told: u64,
+}
+
+/// A message that the other end has not settled yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent<T> {
+    /// Its number, from 1.
+    pub seq: u64,
+    /// What it is.
+    pub kind: Kind,
+    /// Its bytes.
+    pub payload: Bytes,
+    /// What the sender remembers about it.
+    pub tag: T,
+}
+
+/// What a message on a link is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Kind {
+    /// Bytes between a client and a worker.
+    Message,
+    /// The worker could not handle message number `about`; the bytes are its reason, in UTF-8.
+    Failure {
+        /// Number of the message that failed, on the link the other way.
+        about: u64,
+    },
+}
+
+/// A message as it leaves a link at the receiving end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// Its number, from 1.
+    pub seq: u64,
+    /// What it is.
+    pub kind: Kind,
+    /// Its bytes.
+    pub payload: Bytes,
+}
+
+/// What stands in a frame at a message's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// The message itself.
+    Here(Bytes),
+    /// It comes on a stream of its own; [`Link::fulfil`] puts it in its place.
+    Elsewhere,
+}
+
+#[derive(Debug)]
+struct Arrival {
+    seq: u64,
+    kind: Kind,
+    content: Content,
+}
+
+impl<T> Default for Link<T> {
+    fn default() -> Self {
+        Self {
+            next: 1,
+            unsettled: VecDeque::new(),
+            unsettled_bytes: 0,
+            arrivals: VecDeque::new(),
+            accepted: 0,
+            finished: 0,
+            told: 0,
+        }
+    }
+}
+
+impl<T> Link<T> {
+    /// True while another message may be pushed.
+    pub fn has_room(&self) -> bool {
+        self.unsettled.is_empty()
+            || (self.unsettled_bytes < WINDOW_BYTES_MAX && self.unsettled.len() < WINDOW_MESSAGES_MAX)
+    }
+
+    /// Numbers a message and keeps it until it is settled. The caller asks [`Self::has_room`] first.
+    pub fn push(&mut self, kind: Kind, payload: Bytes, tag: T) -> &Sent<T> {
+        let seq = self.next;
+        self.next += 1;
+        self.unsettled_bytes += payload.len();
+        self.unsettled.push_back_mut(Sent { seq, kind, payload, tag })
+    }
+
+    /// The number of the last message pushed; 0 before the first.
+    pub fn last_pushed(&self) -> u64 {
+        self.next - 1
+    }
+
+    /// The other end has settled everything up to `seq`: forgets it, oldest first.
+    ///
+    /// A number that is lower than an earlier one says nothing new.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::SettledUnsent`]: the peer settles what was never sent, and must be cut off.
+    pub fn settle(&mut self, seq: u64) -> Result<Settled<'_, T>, LinkError> {
+        if seq >= self.next {
+            return Err(LinkError::SettledUnsent { seq, next: self.next });
+        }
+        Ok(Settled { link: self, upto: seq })
+    }
+
+    /// What is not settled, oldest first.
+    pub fn unsettled(&self) -> impl ExactSizeIterator<Item = &Sent<T>> {
+        self.unsettled.iter()
+    }
+
+    /// Takes everything that is not settled, when nobody is left to settle it.
+    pub fn take_unsettled(&mut self) -> VecDeque<Sent<T>> {
+        self.unsettled_bytes = 0;
+        core::mem::take(&mut self.unsettled)
+    }
+
+    /// Starts anew with a peer that has forgotten everything: what is unsettled gets new numbers from 1.
+    pub fn restart(&mut self) {
+        let unsettled = self.take_unsettled();
+        *self = Self::default();
+        for sent in unsettled {
+            self.push(sent.kind, sent.payload, sent.tag);
+        }
+    }
+
+    /// Changes what the sender remembers about each unsettled message.
+    pub fn retag(&mut self, mut tag: impl FnMut(&T) -> T) {
+        for sent in &mut self.unsettled {
+            sent.tag = tag(&sent.tag);
+        }
+    }
+
+    /// True if the other end owes something.
+    pub fn is_owed(&self) -> bool {
+        !self.unsettled.is_empty()
+    }
+
+    /// Takes in message `seq`; false for one that arrived before (it is dropped).
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Gap`] and [`LinkError::Overrun`]: the peer broke the rules, and must be cut off.
+    pub fn accept(&mut self, seq: u64, kind: Kind, content: Content) -> Result<bool, LinkError> {
+        if seq <= self.accepted {
+            return Ok(false);
+        }
+        if seq != self.accepted + 1 {
+            return Err(LinkError::Gap { expected: self.accepted + 1, seq });
+        }
+        if seq - self.finished > OUTSTANDING_MAX {
+            return Err(LinkError::Overrun { seq });
+        }
+        self.accepted = seq;
+        self.arrivals.push_back(Arrival { seq, kind, content });
+        Ok(true)
+    }
+
+    /// Puts the bytes of a message that came [`Content::Elsewhere`] in its place; false if nobody waits for it.
+    pub fn fulfil(&mut self, seq: u64, payload: Bytes) -> bool {
+        match self.arrivals.iter_mut().find(|arrival| arrival.seq == seq) {
+            Some(arrival) if arrival.content == Content::Elsewhere => {
+                arrival.content = Content::Here(payload);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The next message in order, once its bytes are here.
+    pub fn take_arrival(&mut self) -> Option<Letter> {
+        match self.arrivals.pop_front()? {
+            Arrival { seq, kind, content: Content::Here(payload) } => Some(Letter { seq, kind, payload }),
+            waiting @ Arrival { content: Content::Elsewhere, .. } => {
+                self.arrivals.push_front(waiting);
+                None
+            }
+        }
+    }
+
+    /// True once everything up to `seq` is here, bytes and all.
+    pub fn has_arrived(&self, seq: u64) -> bool {
+        let hole = self.arrivals.iter().any(|arrival| arrival.content == Content::Elsewhere);
+        self.accepted >= seq && !hole
+    }
+
+    /// True if [`Self::take_arrival`] has something to give.
+    pub fn has_ready_arrival(&self) -> bool {
+        matches!(self.arrivals.front(), Some(Arrival { content: Content::Here(_), .. }))
+    }
+
+    /// Messages that have come, whole or not, and are not taken.
+    pub fn arrivals(&self) -> usize {
+        self.arrivals.len()
+    }
+
+    /// The number of the last message that this end is through with.
+    pub fn finished(&self) -> u64 {
+        self.finished
+    }
+
+    /// This end is through with every message up to `seq`.
+    pub fn finish(&mut self, seq: u64) {
+        self.finished = self.finished.max(seq.min(self.accepted));
+    }
+
+    /// The number to put in the next frame, whatever that frame carries.
+    pub fn acknowledge(&mut self) -> u64 {
+        self.told = self.finished;
+        self.finished
+    }
+
+    /// True if the other end has not been told of everything that is finished.
+    pub fn owes_acknowledgement(&self) -> bool {
+        self.told < self.finished
+    }
+
+    /// The connection is gone: forgets what had only half arrived, and says up to where all is here.
+    ///
+    /// The other end sends again what comes after ([`Self::resend_after`]).
+    pub fn position(&mut self) -> u64 {
+        let hole = self.arrivals.iter().position(|arrival| arrival.content == Content::Elsewhere);
+        if let Some(hole) = hole {
+            let lost = self.arrivals.len() - hole;
+            self.arrivals.truncate(hole);
+            self.accepted -= lost as u64;
+        }
+        // What the last frames acknowledged may never have arrived.
+        self.told = 0;
+        self.accepted
+    }
+
+    /// Checks a peer's claim to have everything up to `position`.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::SettledUnsent`]: it was never sent so much.
+    pub fn check_position(&self, position: u64) -> Result<(), LinkError> {
+        if position >= self.next {
+            return Err(LinkError::SettledUnsent { seq: position, next: self.next });
+        }
+        Ok(())
+    }
+
+    /// What must be sent again to a peer that has everything up to `position`.
+    pub fn resend_after(&self, position: u64) -> impl Iterator<Item = &Sent<T>> {
+        // Numbers are contiguous, so that the first one says where the rest are.
+        let first = self.unsettled.front().map_or(self.next, |sent| sent.seq);
+        let known = (position + 1).saturating_sub(first);
+        self.unsettled.iter().skip(usize::try_from(known).unwrap_or(usize::MAX))
+    }
+
+    /// The message numbered `seq`, if it is not settled.
+    pub fn find_unsettled(&self, seq: u64) -> Option<&Sent<T>> {
+        self.resend_after(seq.saturating_sub(1)).next().filter(|sent| sent.seq == seq)
+    }
+}
+
+/// Numbers that may be accepted and unfinished: what a correct sender can have unsettled, with one window
+/// to spare for acknowledgements that crossed.
+const OUTSTANDING_MAX: u64 = 2 * WINDOW_MESSAGES_MAX as u64;
+
+/// What [`Link::settle`] forgot, oldest first; dropping it forgets the rest.
+#[derive(Debug)]
+pub struct Settled<'a, T> {
+    link: &'a mut Link<T>,
+    upto: u64,
+}
+
+impl<T> Iterator for Settled<'_, T> {
+    type Item = Sent<T>;
+
+    fn next(&mut self) -> Option<Sent<T>> {
+        let link = &mut *self.link;
+        let upto = self.upto;
+        let sent = link.unsettled.pop_front_if(|sent| sent.seq <= upto)?;
+        link.unsettled_bytes -= sent.payload.len();
+        Some(sent)
+    }
+}
+
+impl<T> Drop for Settled<'_, T> {
+    fn drop(&mut self) {
+        while self.next().is_some() {}
+    }
+}
+
+/// The peer broke the rules of a link; its connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// A number is missing.
+    #[error("message {seq} came where {expected} was due")]
+    Gap {
+        /// The number that was due.
+        expected: u64,
+        /// The number that came.
+        seq: u64,
+    },
+    /// More messages at once than the window allows.
+    #[error("message {seq} goes past the window")]
+    Overrun {
+        /// The number that came.
+        seq: u64,
+    },
+    /// A message was settled that was never sent.
+    #[error("message {seq} was settled, but {next} is the next to be sent")]
+    SettledUnsent {
+        /// The number settled.
+        seq: u64,
+        /// The number that the next message will have.
+        next: u64,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn here(text: &'static str) -> Content {
+        Content::Here(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn a_message_that_arrives_twice_is_taken_once() {
+        let mut link: Link = Link::default();
+        assert_eq!(link.accept(1, Kind::Message, here("a")), Ok(true));
+        assert_eq!(link.accept(1, Kind::Message, here("a")), Ok(false));
+        assert_eq!(link.take_arrival().unwrap().payload, Bytes::from_static(b"a"));
+        assert_eq!(link.take_arrival(), None);
+    }
+
+    #[test]
+    fn a_gap_is_the_peers_fault() {
+        let mut link: Link = Link::default();
+        assert_eq!(link.accept(2, Kind::Message, here("b")), Err(LinkError::Gap { expected: 1, seq: 2 }));
+    }
+
+    #[test]
+    fn settling_what_was_never_sent_is_the_peers_fault() {
+        let mut link: Link = Link::default();
+        link.push(Kind::Message, Bytes::new(), ());
+        assert_eq!(link.settle(2).map(|_| ()), Err(LinkError::SettledUnsent { seq: 2, next: 2 }));
+        assert!(link.is_owed());
+    }
+
+    #[test]
+    fn a_large_message_holds_back_what_follows_it_until_it_is_here() {
+        let mut link: Link = Link::default();
+        link.accept(1, Kind::Message, Content::Elsewhere).unwrap();
+        link.accept(2, Kind::Message, here("after")).unwrap();
+        assert_eq!(link.take_arrival(), None);
+        assert!(link.fulfil(1, Bytes::from_static(b"large")));
+        assert_eq!(link.take_arrival().unwrap().seq, 1);
+        assert_eq!(link.take_arrival().unwrap().seq, 2);
+    }
+
+    #[test]
+    fn a_lost_connection_forgets_what_had_half_arrived_and_all_after_it() {
+        let mut link: Link = Link::default();
+        link.accept(1, Kind::Message, here("whole")).unwrap();
+        link.accept(2, Kind::Message, Content::Elsewhere).unwrap();
+        link.accept(3, Kind::Message, here("after")).unwrap();
+        assert_eq!(link.position(), 1);
+        assert_eq!(link.accept(2, Kind::Message, here("again")), Ok(true));
+    }
+
+    #[test]
+    fn the_sender_goes_on_where_the_receiver_stopped() {
+        let mut link: Link<char> = Link::default();
+        for tag in ['a', 'b', 'c'] {
+            link.push(Kind::Message, Bytes::new(), tag);
+        }
+        assert_eq!(link.settle(1).unwrap().map(|sent| sent.tag).collect::<Vec<_>>(), ['a']);
+        let again: Vec<_> = link.resend_after(2).map(|sent| sent.tag).collect();
+        assert_eq!(again, ['c']);
+    }
+
+    #[test]
+    fn the_window_closes_on_bytes_and_on_counts_but_lets_one_large_message_through() {
+        let mut link: Link = Link::default();
+        link.push(Kind::Message, Bytes::from(alloc::vec![0; WINDOW_BYTES_MAX * 2]), ());
+        assert!(!link.has_room());
+        drop(link.settle(1).unwrap());
+        assert!(link.has_room());
+        for _ in 0..WINDOW_MESSAGES_MAX {
+            assert!(link.has_room());
+            link.push(Kind::Message, Bytes::new(), ());
+        }
+        assert!(!link.has_room());
+    }
+
+    #[test]
+    fn a_peer_that_ignores_the_window_is_found_out() {
+        let mut link: Link = Link::default();
+        let overrun = (1..).find_map(|seq| link.accept(seq, Kind::Message, here("")).err());
+        assert_eq!(overrun, Some(LinkError::Overrun { seq: OUTSTANDING_MAX + 1 }));
+    }
+}

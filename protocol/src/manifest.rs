@@ -1,0 +1,403 @@
+//! Manifests: what a publisher says about a module, signed; and who believes it.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::codec::{self, Decode, Encode};
+use crate::digest::Digest;
+use crate::key::{Domain, PublicKey, SecretKey};
+use crate::limits::MODULE_BYTES_MAX;
+use crate::worker::LimitsAsked;
+
+/// What a publisher says about a module.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Manifest {
+    /// Its name: 1 to 64 of `a`–`z`, `0`–`9`, `-`, `_` and `.`.
+    pub name: String,
+    /// Counts up with each release under the name; a lower one than was seen is refused.
+    pub serial: u64,
+    /// The version, for people.
+    pub version: String,
+    /// SHA-256 of the module.
+    pub digest: Digest,
+    /// Length of the module, in bytes.
+    pub length: u64,
+    /// The version of the guest ABI that it is written for.
+    pub abi: u32,
+    /// Limits that it asks for; a host takes the smaller of these and its own.
+    pub limits: LimitsAsked,
+    /// From when it is valid, in seconds since 1970.
+    pub not_before: u64,
+    /// Until when, in seconds since 1970; 0 for ever.
+    pub expires: u64,
+}
+
+/// The version of the guest ABI that this grid runs.
+pub const ABI_VERSION: u32 = 1;
+
+/// Length of a name, in bytes.
+pub const MODULE_NAME_BYTES_MAX: usize = 64;
+
+/// Length of a signed manifest, in bytes: the name, the version text and twelve numbers are far below.
+pub const MANIFEST_BYTES_MAX: usize = 4 << 10;
+
+/// How far ahead of a checker's clock the start of validity may be, in seconds: clocks differ.
+pub const CLOCK_SKEW_S: u64 = 300;
+
+impl Manifest {
+    /// Checks the words of the manifest.
+    fn is_well_formed(&self) -> bool {
+        let letter = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(byte);
+        (1..=MODULE_NAME_BYTES_MAX).contains(&self.name.len())
+            && self.name.as_bytes().iter().all(letter)
+            && self.version.len() <= MODULE_NAME_BYTES_MAX
+            && !self.version.chars().any(char::is_control)
+            && self.length <= MODULE_BYTES_MAX as u64
+    }
+}
+
+/// A manifest with its signature, as it travels and as it is kept: never taken apart and made again.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SignedManifest {
+    publisher: PublicKey,
+    signature: [u8; 64],
+    statement: Vec<u8>,
+}
+
+impl SignedManifest {
+    /// Signs a manifest.
+    pub fn sign(manifest: &Manifest, key: &SecretKey) -> Self {
+        let statement = codec::encode(manifest);
+        let signature = key.sign(Domain::Manifest, &statement);
+        Self { publisher: key.public(), signature, statement }
+    }
+
+    /// The bytes to keep and to send.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote. Nothing in it may be believed before [`Self::verify`].
+    ///
+    /// # Errors
+    ///
+    /// [`ManifestRefusal::Malformed`]: whoever sent it must act.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ManifestRefusal> {
+        if bytes.len() > MANIFEST_BYTES_MAX {
+            return Err(ManifestRefusal::Malformed);
+        }
+        codec::decode::<_, MANIFEST_BYTES_MAX>(bytes).map_err(|_| ManifestRefusal::Malformed)
+    }
+
+    /// The key that claims to have signed.
+    pub fn publisher(&self) -> PublicKey {
+        self.publisher
+    }
+
+    /// Checks the signature over the bytes as they came, and only then reads them.
+    ///
+    /// # Errors
+    ///
+    /// [`ManifestRefusal::BadSignature`] and [`ManifestRefusal::Malformed`]: the publisher must act.
+    pub fn verify(&self) -> Result<Manifest, ManifestRefusal> {
+        if !self.publisher.verify(Domain::Manifest, &self.statement, &self.signature) {
+            return Err(ManifestRefusal::BadSignature);
+        }
+        let manifest: Manifest = codec::decode::<_, MANIFEST_BYTES_MAX>(&self.statement)
+            .map_err(|_| ManifestRefusal::Malformed)?;
+        if manifest.is_well_formed() { Ok(manifest) } else { Err(ManifestRefusal::Malformed) }
+    }
+}
+
+/// Whom somebody believes: the manager has one, and every host has one of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trust {
+    trusted: BTreeSet<PublicKey>,
+    revoked: BTreeSet<PublicKey>,
+    serials: BTreeMap<(PublicKey, String), u64>,
+}
+
+impl Trust {
+    /// Believes in `publisher`, unless it was revoked.
+    pub fn trust(&mut self, publisher: PublicKey) {
+        self.trusted.insert(publisher);
+    }
+
+    /// Never believes in `publisher` again.
+    pub fn revoke(&mut self, publisher: PublicKey) {
+        self.revoked.insert(publisher);
+    }
+
+    /// Takes somebody else's word for whom to believe; revocations only ever grow.
+    pub fn replace(&mut self, trusted: impl IntoIterator<Item = PublicKey>, revoked: impl IntoIterator<Item = PublicKey>) {
+        self.trusted = trusted.into_iter().collect();
+        self.revoked.extend(revoked);
+    }
+
+    /// The keys believed in, revoked ones left out.
+    pub fn trusted(&self) -> impl Iterator<Item = PublicKey> {
+        self.trusted.difference(&self.revoked).copied()
+    }
+
+    /// The keys revoked.
+    pub fn revoked(&self) -> impl Iterator<Item = PublicKey> {
+        self.revoked.iter().copied()
+    }
+
+    /// The highest serial seen of each name.
+    pub fn serials(&self) -> impl Iterator<Item = (&PublicKey, &str, u64)> {
+        self.serials.iter().map(|((publisher, name), serial)| (publisher, name.as_str(), *serial))
+    }
+
+    /// Notes that `serial` was seen. The caller keeps it on disk.
+    pub fn note_serial(&mut self, publisher: PublicKey, name: &str, serial: u64) {
+        let seen = self.serials.entry((publisher, String::from(name))).or_default();
+        *seen = serial.max(*seen);
+    }
+
+    /// Checks everything about a module that can be checked without reading its code.
+    ///
+    /// `now` is in seconds since 1970. The caller then notes the serial ([`Self::note_serial`]).
+    ///
+    /// # Errors
+    ///
+    /// [`ManifestRefusal`], a reason for each; nothing is changed.
+    pub fn admit(&self, signed: &SignedManifest, module: &[u8], now: u64) -> Result<Manifest, ManifestRefusal> {
+        let manifest = self.admit_manifest(signed, now)?;
+        let length = module.len() as u64;
+        if manifest.length != length {
+            return Err(ManifestRefusal::WrongLength { manifest: manifest.length, module: length });
+        }
+        let digest = Digest::of(module);
+        if manifest.digest != digest {
+            return Err(ManifestRefusal::WrongDigest { manifest: manifest.digest, module: digest });
+        }
+        Ok(manifest)
+    }
+
+    /// As [`Self::admit`], before the module itself is here, or once its digest is known.
+    ///
+    /// # Errors
+    ///
+    /// [`ManifestRefusal`], a reason for each.
+    pub fn admit_manifest(&self, signed: &SignedManifest, now: u64) -> Result<Manifest, ManifestRefusal> {
+        let publisher = signed.publisher;
+        let manifest = signed.verify()?;
+        if self.revoked.contains(&publisher) {
+            return Err(ManifestRefusal::RevokedPublisher { publisher });
+        }
+        if !self.trusted.contains(&publisher) {
+            return Err(ManifestRefusal::UntrustedPublisher { publisher });
+        }
+        if manifest.abi != ABI_VERSION {
+            return Err(ManifestRefusal::UnknownAbi { abi: manifest.abi });
+        }
+        if manifest.expires != 0 && manifest.expires <= now {
+            return Err(ManifestRefusal::Expired { at: manifest.expires });
+        }
+        if manifest.not_before > now.saturating_add(CLOCK_SKEW_S) {
+            return Err(ManifestRefusal::NotYetValid { from: manifest.not_before });
+        }
+        match self.serials.get(&(publisher, manifest.name.clone())) {
+            Some(seen) if manifest.serial < *seen => {
+                Err(ManifestRefusal::SerialTooOld { seen: *seen, serial: manifest.serial })
+            }
+            _ => Ok(manifest),
+        }
+    }
+}
+
+/// Why a module is not believed in. All but the two about publishers are for the publisher to mend.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestRefusal {
+    /// It is no manifest of this version.
+    #[error("the manifest makes no sense")]
+    Malformed,
+    /// The signature is not the publisher's, or not over these bytes.
+    #[error("the signature does not fit the manifest")]
+    BadSignature,
+    /// The publisher was revoked.
+    #[error("the publisher {publisher} was revoked")]
+    RevokedPublisher {
+        /// Its key.
+        publisher: PublicKey,
+    },
+    /// The publisher is not trusted here: the operator may change that.
+    #[error("the publisher {publisher} is not trusted here")]
+    UntrustedPublisher {
+        /// Its key.
+        publisher: PublicKey,
+    },
+    /// The module is written for another version of the ABI.
+    #[error("the module is written for guest ABI {abi}, and this grid runs {ABI_VERSION}")]
+    UnknownAbi {
+        /// Which.
+        abi: u32,
+    },
+    /// It is past its time.
+    #[error("the manifest expired at {at} (seconds since 1970)")]
+    Expired {
+        /// When.
+        at: u64,
+    },
+    /// Its time has not come, or the clock here is wrong.
+    #[error("the manifest is valid only from {from} (seconds since 1970); is the clock right?")]
+    NotYetValid {
+        /// From when.
+        from: u64,
+    },
+    /// A newer one under the same name was seen.
+    #[error("serial {serial} is older than {seen}, which was seen already")]
+    SerialTooOld {
+        /// The highest seen.
+        seen: u64,
+        /// The manifest's.
+        serial: u64,
+    },
+    /// The module is longer or shorter than the manifest says.
+    #[error("the module has {module} bytes, and the manifest says {manifest}")]
+    WrongLength {
+        /// What the manifest says.
+        manifest: u64,
+        /// What it is.
+        module: u64,
+    },
+    /// The module is not the one that was signed.
+    #[error("the module is {module}, and the manifest is for {manifest}")]
+    WrongDigest {
+        /// What the manifest says.
+        manifest: Digest,
+        /// What it is.
+        module: Digest,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    const NOW: u64 = 1_000_000;
+
+    fn key(seed: u8) -> SecretKey {
+        SecretKey::from_seed(&[seed; 32])
+    }
+
+    fn module() -> Vec<u8> {
+        (0..4096u32).map(|place| (place * 7 % 251) as u8).collect()
+    }
+
+    fn manifest() -> Manifest {
+        Manifest {
+            name: "primes".into(),
+            serial: 5,
+            version: "1.0".into(),
+            digest: Digest::of(&module()),
+            length: 4096,
+            abi: ABI_VERSION,
+            limits: LimitsAsked::default(),
+            not_before: NOW - 1,
+            expires: NOW + 1,
+        }
+    }
+
+    fn trust() -> Trust {
+        let mut trust = Trust::default();
+        trust.trust(key(1).public());
+        trust.note_serial(key(1).public(), "primes", 5);
+        trust
+    }
+
+    fn refusal(change: impl FnOnce(&mut Manifest)) -> ManifestRefusal {
+        let mut changed = manifest();
+        change(&mut changed);
+        trust().admit(&SignedManifest::sign(&changed, &key(1)), &module(), NOW).unwrap_err()
+    }
+
+    #[test]
+    fn an_untouched_module_is_admitted() {
+        let signed = SignedManifest::sign(&manifest(), &key(1));
+        assert_eq!(trust().admit(&signed, &module(), NOW), Ok(manifest()));
+        assert_eq!(SignedManifest::from_bytes(&signed.to_bytes()), Ok(signed));
+    }
+
+    #[test]
+    fn every_flipped_bit_of_manifest_signature_and_module_is_refused() {
+        let bytes = SignedManifest::sign(&manifest(), &key(1)).to_bytes();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let admitted = SignedManifest::from_bytes(&flipped)
+                .and_then(|signed| trust().admit(&signed, &module(), NOW));
+            assert!(admitted.is_err(), "bit {bit} of the signed manifest");
+        }
+        let signed = SignedManifest::sign(&manifest(), &key(1));
+        let mut flipped = module();
+        for bit in 0..flipped.len() * 8 {
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let refusal = trust().admit(&signed, &flipped, NOW).unwrap_err();
+            assert!(matches!(refusal, ManifestRefusal::WrongDigest { .. }), "bit {bit} of the module");
+            flipped[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let bytes = SignedManifest::sign(&manifest(), &key(1)).to_bytes();
+        for end in 0..bytes.len() {
+            assert_eq!(SignedManifest::from_bytes(&bytes[..end]), Err(ManifestRefusal::Malformed), "{end}");
+        }
+        let signed = SignedManifest::sign(&manifest(), &key(1));
+        for end in 0..4096 {
+            let refusal = trust().admit(&signed, &module()[..end], NOW).unwrap_err();
+            assert_eq!(refusal, ManifestRefusal::WrongLength { manifest: 4096, module: end as u64 });
+        }
+    }
+
+    #[test]
+    fn each_thing_that_is_wrong_has_a_reason_of_its_own() {
+        let seen = ManifestRefusal::SerialTooOld { seen: 5, serial: 4 };
+        assert_eq!(refusal(|manifest| manifest.serial = 4), seen);
+        assert_eq!(refusal(|manifest| manifest.expires = NOW), ManifestRefusal::Expired { at: NOW });
+        let from = NOW + CLOCK_SKEW_S + 1;
+        assert_eq!(refusal(|manifest| manifest.not_before = from), ManifestRefusal::NotYetValid { from });
+        assert_eq!(refusal(|manifest| manifest.abi = 2), ManifestRefusal::UnknownAbi { abi: 2 });
+        for name in ["", "Primes", "a/b", "..\0"] {
+            assert_eq!(refusal(|manifest| manifest.name = name.into()), ManifestRefusal::Malformed);
+        }
+        let publisher = key(2).public();
+        let other = SignedManifest::sign(&manifest(), &key(2));
+        let untrusted = ManifestRefusal::UntrustedPublisher { publisher };
+        assert_eq!(trust().admit(&other, &module(), NOW), Err(untrusted));
+        let mut revoked = trust();
+        revoked.revoke(key(1).public());
+        let publisher = key(1).public();
+        let signed = SignedManifest::sign(&manifest(), &key(1));
+        let refused = revoked.admit(&signed, &module(), NOW);
+        assert_eq!(refused, Err(ManifestRefusal::RevokedPublisher { publisher }));
+    }
+
+    #[test]
+    fn a_signature_under_another_label_is_refused() {
+        use ed25519_dalek::Signer;
+        let statement = codec::encode(&manifest());
+        for label in [b"grid-ticket/1\0".as_slice(), b"", b"grid-manifest/1"] {
+            let length = (statement.len() as u64).to_le_bytes();
+            let signer = ed25519_dalek::SigningKey::from_bytes(&[1; 32]);
+            let signature = signer.sign(&[label, &length, &statement].concat()).to_bytes();
+            let publisher = key(1).public();
+            let signed = SignedManifest { publisher, signature, statement: statement.clone() };
+            assert_eq!(signed.verify(), Err(ManifestRefusal::BadSignature));
+        }
+    }
+
+    #[test]
+    fn a_revoked_publisher_stays_revoked_whoever_vouches_for_it() {
+        let mut trust = trust();
+        trust.revoke(key(1).public());
+        trust.replace(vec![key(1).public()], vec![]);
+        assert_eq!(trust.trusted().count(), 0);
+    }
+}

@@ -1,0 +1,125 @@
+//! The outgoing mail of one connection: frames by lane, ready to write, and large messages apart.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::id::WorkerId;
+use crate::limits::{INLINE_BYTES_MAX, MAIL_STREAMS};
+use crate::link::{Link, Sent};
+use crate::mail::{BulkHead, MailFrame};
+
+/// Outgoing mail; a driver takes what is there and writes it.
+///
+/// All mail of a worker goes through one lane, so that its order holds.
+#[derive(Debug, Default)]
+pub struct Post {
+    lanes: [Vec<u8>; MAIL_STREAMS],
+    bulk: VecDeque<(BulkHead, Bytes)>,
+}
+
+impl Post {
+    /// Puts a message of `worker` on its way; the acknowledgement that `link` owes goes with it.
+    pub fn put<T>(&mut self, worker: WorkerId, sent: &Sent<T>, settled: u64) {
+        let (seq, kind) = (sent.seq, sent.kind);
+        if sent.payload.len() <= INLINE_BYTES_MAX {
+            self.frame(&MailFrame::Inline { worker, seq, settled, kind, payload: &sent.payload });
+        } else {
+            let length = sent.payload.len() as u64;
+            self.frame(&MailFrame::Bulk { worker, seq, settled, kind, length });
+            self.bulk.push_back((BulkHead { worker, seq, length }, sent.payload.clone()));
+        }
+    }
+
+    /// Sends the acknowledgement that `link` owes, if it owes one.
+    pub fn settle<T>(&mut self, worker: WorkerId, link: &mut Link<T>) {
+        if link.owes_acknowledgement() {
+            let settled = link.acknowledge();
+            self.frame(&MailFrame::Settled { worker, settled });
+        }
+    }
+
+    /// Sends nothing but an acknowledgement.
+    pub fn acknowledge(&mut self, worker: WorkerId, settled: u64) {
+        self.frame(&MailFrame::Settled { worker, settled });
+    }
+
+    /// Sends again what a peer that has everything up to `position` lacks, and what is owed to it.
+    pub fn resume<T>(&mut self, worker: WorkerId, link: &mut Link<T>, position: u64) {
+        let settled = link.acknowledge();
+        self.frame(&MailFrame::Settled { worker, settled });
+        for sent in link.resend_after(position) {
+            self.put(worker, sent, settled);
+        }
+    }
+
+    /// True if there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.bulk.is_empty() && self.lanes.iter().all(Vec::is_empty)
+    }
+
+    /// Swaps the frames of each lane for the empty buffers of `lanes`, whose memory is used again.
+    pub fn take_lanes(&mut self, lanes: &mut [Vec<u8>; MAIL_STREAMS]) {
+        core::mem::swap(&mut self.lanes, lanes);
+    }
+
+    /// The next large message, for a stream of its own.
+    pub fn take_bulk(&mut self) -> Option<(BulkHead, Bytes)> {
+        self.bulk.pop_front()
+    }
+
+    fn frame(&mut self, frame: &MailFrame<'_>) {
+        let [first, others @ ..] = &mut self.lanes;
+        let lane = match (frame.worker().as_u64() % MAIL_STREAMS as u64) as usize {
+            0 => first,
+            n => others.get_mut(n - 1).unwrap_or(first),
+        };
+        let start = lane.len();
+        lane.extend_from_slice(&[0; 4]);
+        frame.encode_into(lane);
+        // A mail frame is bounded by MAIL_FRAME_BYTES_MAX, far below 4 GiB.
+        let length = u32::try_from(lane.len() - start - 4).unwrap_or(u32::MAX);
+        if let Some(place) = lane.get_mut(start..start + 4) {
+            place.copy_from_slice(&length.to_le_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Kind;
+
+    #[test]
+    fn a_message_at_the_limit_goes_inline_and_one_byte_more_goes_apart() {
+        let worker = WorkerId::new(1, 1);
+        let mut link: Link = Link::default();
+        let mut post = Post::default();
+        for length in [INLINE_BYTES_MAX, INLINE_BYTES_MAX + 1] {
+            let payload = Bytes::from(alloc::vec![7; length]);
+            post.put(worker, &Sent { seq: 1, kind: Kind::Message, payload, tag: () }, link.acknowledge());
+        }
+        let (head, payload) = post.take_bulk().unwrap();
+        assert_eq!(head.length as usize, payload.len());
+        assert_eq!(payload.len(), INLINE_BYTES_MAX + 1);
+        assert!(post.take_bulk().is_none());
+        let mut lanes = Default::default();
+        post.take_lanes(&mut lanes);
+        assert!(lanes[1].len() <= crate::limits::MAIL_FRAME_BYTES_MAX + 4 + 40);
+        assert!(post.is_empty());
+    }
+
+    #[test]
+    fn a_worker_keeps_to_its_lane() {
+        let mut post = Post::default();
+        let mut link: Link = Link::default();
+        for count in 0..8 {
+            link.push(Kind::Message, Bytes::new(), ());
+            post.resume(WorkerId::new(1, count), &mut link, 0);
+        }
+        let mut lanes = Default::default();
+        post.take_lanes(&mut lanes);
+        assert!(lanes.iter().all(|lane: &Vec<u8>| !lane.is_empty()));
+    }
+}

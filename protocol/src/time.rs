@@ -1,0 +1,45 @@
+//! Instants without a clock: what `protocol` and `scheduler` are told instead of asking.
+
+use core::ops::{Add, Sub};
+use core::time::Duration;
+
+/// A moment on the caller's monotonic clock, in nanoseconds since an epoch of the caller's choice.
+///
+/// Only differences mean anything. The driver makes them from its clock, a simulation from a counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// The epoch itself.
+    pub const ZERO: Self = Self(0);
+
+    /// The moment `since_epoch` after the epoch; saturates after 584 years.
+    pub fn from_epoch(since_epoch: Duration) -> Self {
+        Self(nanos(since_epoch))
+    }
+
+    /// How long after `earlier` this is; zero if it is not after it.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, later: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(later)))
+    }
+}
+
+impl Sub<Duration> for Moment {
+    type Output = Self;
+
+    fn sub(self, earlier: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(earlier)))
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,38 @@
+//! Whole messages to frame bodies and back.
+
+use alloc::vec::Vec;
+
+use crate::client::{ClientGreeting, ClientHello, Reply, Request};
+use crate::codec::{self, DecodeError};
+use crate::host::{Greeting, Hello, ModuleOffered, ModuleWanted};
+use crate::limits::CONTROL_DECODED_BYTES_MAX;
+
+/// A message that fills a frame by itself, outside the numbered notes of a control channel.
+pub trait Wire: Sized {
+    /// The body of the frame, without the length in front.
+    fn to_body(&self) -> Vec<u8>;
+
+    /// Reads the body of a frame, allocating at most
+    /// [`CONTROL_DECODED_BYTES_MAX`](crate::limits::CONTROL_DECODED_BYTES_MAX).
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`]: the peer sent something else, and must be cut off.
+    fn from_body(body: &[u8]) -> Result<Self, DecodeError>;
+}
+
+macro_rules! wire {
+    ($($message:ty),+ $(,)?) => {$(
+        impl Wire for $message {
+            fn to_body(&self) -> Vec<u8> {
+                codec::encode(self)
+            }
+
+            fn from_body(body: &[u8]) -> Result<Self, DecodeError> {
+                codec::decode::<_, CONTROL_DECODED_BYTES_MAX>(body)
+            }
+        }
+    )+};
+}
+
+wire!(Hello, Greeting, ModuleWanted, ModuleOffered, ClientHello, ClientGreeting, Request, Reply);

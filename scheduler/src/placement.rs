@@ -1,0 +1,139 @@
+//! Placement: which host gets a worker, and why the others do not.
+
+use alloc::collections::{BTreeMap, BinaryHeap};
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::fmt;
+
+use grid_protocol::key::PublicKey;
+
+use crate::roster::{Host, Presence};
+use crate::spec::Spec;
+
+/// Why a host cannot take a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Misfit {
+    /// It takes no more workers.
+    Draining,
+    /// Its connection is lost.
+    Away,
+    /// It lacks a label.
+    Label {
+        /// The label's name.
+        name: alloc::string::String,
+    },
+    /// All its slots are taken.
+    Slots {
+        /// How many it has.
+        slots: u32,
+    },
+    /// Too little of its memory is left.
+    Memory {
+        /// What is left, in bytes.
+        free: u64,
+    },
+    /// The scheduler knows no such host.
+    Unknown,
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Draining => f.write_str("is draining"),
+            Self::Away => f.write_str("is not connected"),
+            Self::Label { name } => write!(f, "lacks the label `{name}`, or has another value for it"),
+            Self::Slots { slots } => write!(f, "has all of its {slots} slots taken"),
+            Self::Memory { free } => write!(f, "has {free} bytes of memory left"),
+            Self::Unknown => f.write_str("is not on the roster"),
+        }
+    }
+}
+
+/// A request that cannot be met now; nothing was placed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoRoom {
+    /// Workers asked for.
+    pub asked: u32,
+    /// Workers for which there is room.
+    pub room: u32,
+    /// The hosts that are no use, and why; at most [`Self::REASONS_MAX`] of them.
+    pub misfits: Vec<(PublicKey, Misfit)>,
+}
+
+impl NoRoom {
+    /// Hosts that an answer explains: a person reads no more.
+    pub const REASONS_MAX: usize = 8;
+}
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there is room for {} of {} workers", self.room, self.asked)?;
+        if self.misfits.is_empty() && self.room == 0 {
+            f.write_str("; no host is connected")?;
+        }
+        for (key, misfit) in &self.misfits {
+            write!(f, "; host {} {misfit}", key.fingerprint())?;
+        }
+        Ok(())
+    }
+}
+
+/// Says whether `host` can take one more worker of `spec`.
+pub(crate) fn fit(host: &Host, spec: &Spec) -> Result<(), Misfit> {
+    match host.presence {
+        Presence::Ready => {}
+        Presence::Draining => return Err(Misfit::Draining),
+        Presence::Away { .. } => return Err(Misfit::Away),
+    }
+    if let Some(missing) = spec.labels.iter().find(|label| !host.offer.labels.contains(label)) {
+        return Err(Misfit::Label { name: missing.name.clone() });
+    }
+    if host.free_slots() == 0 {
+        return Err(Misfit::Slots { slots: host.offer.slots });
+    }
+    if host.free_memory() < spec.memory_bytes {
+        return Err(Misfit::Memory { free: host.free_memory() });
+    }
+    Ok(())
+}
+
+/// How many more workers of `spec` `host` can take.
+pub(crate) fn capacity(host: &Host, spec: &Spec) -> u32 {
+    if fit(host, spec).is_err() {
+        return 0;
+    }
+    let by_memory = host.free_memory().checked_div(spec.memory_bytes).unwrap_or(u64::MAX);
+    host.free_slots().min(u32::try_from(by_memory).unwrap_or(u32::MAX))
+}
+
+/// Chooses hosts for `count` workers, one entry a worker: each goes where most slots are still free, so
+/// that work spreads; equal hosts are taken in the order of their keys, so that a run can be repeated.
+///
+/// # Errors
+///
+/// [`NoRoom`], with the reasons, if not all of them fit.
+pub(crate) fn spread(
+    hosts: &BTreeMap<PublicKey, Host>,
+    spec: &Spec,
+    count: u32,
+) -> Result<Vec<PublicKey>, NoRoom> {
+    let mut rooms: BinaryHeap<(u32, Reverse<PublicKey>)> = hosts
+        .iter()
+        .map(|(key, host)| (capacity(host, spec), Reverse(*key)))
+        .filter(|(room, _)| *room > 0)
+        .collect();
+    let room = rooms.iter().fold(0u32, |sum, (room, _)| sum.saturating_add(*room));
+    if room < count {
+        let misfits = hosts.iter().filter_map(|(key, host)| Some((*key, fit(host, spec).err()?)));
+        return Err(NoRoom { asked: count, room, misfits: misfits.take(NoRoom::REASONS_MAX).collect() });
+    }
+    let mut chosen = Vec::new();
+    for _ in 0..count {
+        let Some((room, key)) = rooms.pop() else { break };
+        chosen.push(key.0);
+        if room > 1 {
+            rooms.push((room - 1, key));
+        }
+    }
+    Ok(chosen)
+}

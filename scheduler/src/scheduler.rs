@@ -1,0 +1,514 @@
+//! The scheduler: workers from their placement to their end, and what follows from it.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use grid_protocol::host::Offer;
+use grid_protocol::id::{OrderId, WorkerId};
+use grid_protocol::key::PublicKey;
+use grid_protocol::time::Moment;
+use grid_protocol::worker::{End, Restart};
+use hashbrown::HashMap;
+
+use crate::placement::{self, Misfit, NoRoom};
+use crate::roster::{Host, Presence};
+use crate::spec::{Order, Owner, Place, Spec};
+
+/// What the scheduler cannot decide for itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// The number of this life of the manager; never used twice, so that worker ids are not either.
+    pub incarnation: u32,
+    /// How long a lost connection may stay lost before the workers behind it are given up.
+    pub away_grace: Duration,
+}
+
+/// Where a worker is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkerPhase {
+    /// Placed, not yet heard of.
+    Starting,
+    /// Runs since then.
+    Running(Moment),
+    /// Asked to stop.
+    Stopping,
+}
+
+/// A worker that has not ended.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    /// What was asked for.
+    pub spec: Arc<Spec>,
+    /// Where it is.
+    pub host: PublicKey,
+    /// Where in its life it is.
+    pub phase: WorkerPhase,
+    /// The standing order that it belongs to.
+    pub order: Option<OrderId>,
+    /// The worker in whose place it came.
+    pub replaces: Option<WorkerId>,
+    restarts: u32,
+    pinned: bool,
+}
+
+/// What the driver must do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Tell `host` to start these.
+    Start {
+        /// Where.
+        host: PublicKey,
+        /// Which.
+        workers: Vec<WorkerId>,
+        /// What they are.
+        spec: Arc<Spec>,
+    },
+    /// Tell `host` to stop these.
+    Stop {
+        /// Where.
+        host: PublicKey,
+        /// Which.
+        workers: Vec<WorkerId>,
+        /// For how long they may finish, in milliseconds.
+        grace_ms: u32,
+    },
+    /// Tell the owner that a worker is no more.
+    Left {
+        /// Which.
+        worker: WorkerId,
+        /// Whose.
+        owner: Owner,
+        /// How.
+        end: End,
+    },
+}
+
+/// Decides where workers run.
+#[derive(Debug)]
+pub struct Scheduler {
+    settings: Settings,
+    hosts: BTreeMap<PublicKey, Host>,
+    workers: HashMap<WorkerId, Worker>,
+    orders: BTreeMap<OrderId, Order>,
+    holds: BTreeMap<(OrderId, PublicKey), Hold>,
+    waiting: Vec<Waiting>,
+    decisions: VecDeque<Decision>,
+    next_worker: u32,
+}
+
+/// What keeps a standing order from filling a host's slots again at once.
+#[derive(Debug, Default)]
+struct Hold {
+    failures: u32,
+    until: Moment,
+    spent: u32,
+}
+
+/// A worker that shall be started again.
+#[derive(Debug)]
+struct Waiting {
+    due: Moment,
+    lost: WorkerId,
+    worker: Worker,
+}
+
+/// A pause before the `n`th restart: 0, 100 ms, 200 ms, 400 ms… to 30 s, so that a worker that dies at
+/// once costs its host three starts a minute and not three hundred.
+fn pause(restarts: u32) -> Duration {
+    match restarts {
+        0 => Duration::ZERO,
+        n => Duration::from_millis(50 << n.min(10)).min(PAUSE_MAX),
+    }
+}
+
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// A worker that ran for so long has shown that it can: its next failure counts as the first.
+const PROVEN: Duration = Duration::from_secs(60);
+
+impl Scheduler {
+    /// A scheduler without hosts.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            hosts: BTreeMap::new(),
+            workers: HashMap::new(),
+            orders: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            waiting: Vec::new(),
+            decisions: VecDeque::new(),
+            next_worker: 1,
+        }
+    }
+
+    /// What to do next, until there is nothing.
+    pub fn poll_decision(&mut self) -> Option<Decision> {
+        self.decisions.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is due, if nothing else happens before.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        let away = self.hosts.values().filter_map(|host| match host.presence {
+            Presence::Away { until, .. } => Some(until),
+            _ => None,
+        });
+        let waiting = self.waiting.iter().map(|waiting| waiting.due).filter(|due| *due > Moment::ZERO);
+        let holds = self.holds.values().map(|hold| hold.until).filter(|until| *until > Moment::ZERO);
+        away.chain(waiting).chain(holds).min()
+    }
+
+    /// Does what is due at `now`: gives up hosts that stayed away, restarts workers after their pause.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        let lost: Vec<_> = self
+            .hosts
+            .iter()
+            .filter(|(_, host)| matches!(host.presence, Presence::Away { until, .. } if until <= now))
+            .map(|(key, _)| *key)
+            .collect();
+        for host in lost {
+            self.remove_host(now, host, &End::HostLost);
+        }
+        let mut over = BTreeSet::new();
+        for ((_, host), hold) in &mut self.holds {
+            if hold.until > Moment::ZERO && hold.until <= now {
+                hold.until = Moment::ZERO;
+                over.insert(*host);
+            }
+        }
+        for host in over {
+            self.fill_host(host);
+        }
+        self.start_waiting(now);
+    }
+
+    /// The host `key` is connected and let in.
+    ///
+    /// With `resumed` its workers go on; without, those that it had in an earlier stay are lost. The caller
+    /// then ends ([`Self::handle_worker_ended`]) those that a resuming host does not name any more.
+    pub fn handle_host_joined(&mut self, now: Moment, key: PublicKey, offer: Offer, resumed: bool) {
+        if !resumed {
+            self.remove_host(now, key, &End::HostLost);
+        }
+        match self.hosts.get_mut(&key) {
+            Some(host) => {
+                host.offer = offer;
+                host.presence = match host.presence {
+                    Presence::Draining | Presence::Away { draining: true, .. } => Presence::Draining,
+                    _ => Presence::Ready,
+                };
+            }
+            None => {
+                self.hosts.insert(
+                    key,
+                    Host { offer, presence: Presence::Ready, workers: BTreeSet::new(), memory_promised: 0 },
+                );
+            }
+        }
+        self.fill_host(key);
+        self.start_waiting(now);
+    }
+
+    /// The connection to `key` is lost; it has until the end of its grace to come back.
+    pub fn handle_host_away(&mut self, now: Moment, key: PublicKey) {
+        let until = now + self.settings.away_grace;
+        if let Some(host) = self.hosts.get_mut(&key) {
+            let draining = host.presence == Presence::Draining;
+            host.presence = Presence::Away { until, draining };
+        }
+    }
+
+    /// The host `key` has left for good, and its workers with it.
+    pub fn handle_host_gone(&mut self, now: Moment, key: PublicKey, end: &End) {
+        self.remove_host(now, key, end);
+        self.start_waiting(now);
+    }
+
+    /// The host `key` takes no more workers.
+    pub fn handle_host_draining(&mut self, key: PublicKey) {
+        if let Some(host) = self.hosts.get_mut(&key) {
+            host.presence = match host.presence {
+                Presence::Away { until, .. } => Presence::Away { until, draining: true },
+                _ => Presence::Draining,
+            };
+        }
+    }
+
+    /// The worker runs. False if the scheduler does not expect it there: the host must stop it.
+    pub fn handle_worker_started(&mut self, now: Moment, id: WorkerId) -> bool {
+        let Some(worker) = self.workers.get_mut(&id) else { return false };
+        if worker.phase == WorkerPhase::Starting {
+            worker.phase = WorkerPhase::Running(now);
+        }
+        true
+    }
+
+    /// The worker has ended, or must be taken for dead.
+    pub fn handle_worker_ended(&mut self, now: Moment, id: WorkerId, end: End) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let host = worker.host;
+        self.end_worker(now, id, end);
+        self.fill_host(host);
+        self.start_waiting(now);
+    }
+
+    /// Places workers where the client wants them.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRoom`]: not all of them fit, and none was placed.
+    pub fn spawn(&mut self, spec: Spec, place: &Place) -> Result<Vec<WorkerId>, NoRoom> {
+        let (hosts, pinned) = match place {
+            Place::Anywhere { count } => (placement::spread(&self.hosts, &spec, *count)?, false),
+            Place::On(keys) => (self.exactly(&spec, keys)?, true),
+            Place::EverySlot => (Vec::new(), false),
+        };
+        let spec = Arc::new(spec);
+        let mut by_host: BTreeMap<PublicKey, u32> = BTreeMap::new();
+        for host in hosts {
+            *by_host.entry(host).or_default() += 1;
+        }
+        let mut ids = Vec::new();
+        for (host, count) in by_host {
+            let template = Worker {
+                spec: spec.clone(),
+                host,
+                phase: WorkerPhase::Starting,
+                order: None,
+                replaces: None,
+                restarts: 0,
+                pinned,
+            };
+            ids.extend(self.start(&template, count));
+        }
+        Ok(ids)
+    }
+
+    /// Adds a standing order and fills the slots that are free for it; the workers placed at once.
+    pub fn add_order(&mut self, order: Order) -> Vec<WorkerId> {
+        let id = order.id;
+        self.orders.insert(id, order);
+        let hosts: Vec<_> = self.hosts.keys().copied().collect();
+        hosts.into_iter().flat_map(|host| self.fill_order(host, id)).collect()
+    }
+
+    /// Ends a standing order; its workers are asked to stop. `None` if there is no such order.
+    pub fn remove_order(&mut self, id: OrderId, grace_ms: u32) -> Option<Order> {
+        let order = self.orders.remove(&id)?;
+        self.holds.retain(|(held, _), _| *held != id);
+        let of_order = self.workers.iter().filter(|(_, worker)| worker.order == Some(id));
+        let ids: Vec<_> = of_order.map(|(id, _)| *id).collect();
+        self.stop(&ids, grace_ms);
+        Some(order)
+    }
+
+    /// Asks workers to stop; they end when their hosts say so.
+    pub fn stop(&mut self, ids: &[WorkerId], grace_ms: u32) {
+        let mut by_host: BTreeMap<PublicKey, Vec<WorkerId>> = BTreeMap::new();
+        for id in ids {
+            self.waiting.retain(|waiting| waiting.lost != *id);
+            if let Some(worker) = self.workers.get_mut(id) {
+                worker.phase = WorkerPhase::Stopping;
+                by_host.entry(worker.host).or_default().push(*id);
+            }
+        }
+        for (host, mut workers) in by_host {
+            workers.sort_unstable();
+            self.decisions.push_back(Decision::Stop { host, workers, grace_ms });
+        }
+    }
+
+    /// Everything of one owner that is not a standing order is stopped: the client is gone.
+    pub fn stop_owner(&mut self, owner: Owner, grace_ms: u32) {
+        let of_owner = self.workers.iter().filter(|(_, worker)| worker.spec.owner == owner);
+        let mut ids: Vec<_> = of_owner.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        self.waiting.retain(|waiting| waiting.worker.spec.owner != owner);
+        self.stop(&ids, grace_ms);
+    }
+
+    /// The hosts, connected or expected back.
+    pub fn hosts(&self) -> &BTreeMap<PublicKey, Host> {
+        &self.hosts
+    }
+
+    /// The workers that have not ended.
+    pub fn workers(&self) -> &HashMap<WorkerId, Worker> {
+        &self.workers
+    }
+
+    /// The standing orders.
+    pub fn orders(&self) -> &BTreeMap<OrderId, Order> {
+        &self.orders
+    }
+
+    fn exactly(&self, spec: &Spec, keys: &[PublicKey]) -> Result<Vec<PublicKey>, NoRoom> {
+        let mut misfits = Vec::new();
+        let mut asked: BTreeMap<PublicKey, u32> = BTreeMap::new();
+        for key in keys {
+            *asked.entry(*key).or_default() += 1;
+        }
+        for (key, count) in &asked {
+            let Some(host) = self.hosts.get(key) else {
+                misfits.push((*key, Misfit::Unknown));
+                continue;
+            };
+            match placement::fit(host, spec) {
+                Err(misfit) => misfits.push((*key, misfit)),
+                Ok(()) if placement::capacity(host, spec) < *count => {
+                    misfits.push((*key, Misfit::Slots { slots: host.offer.slots }));
+                }
+                Ok(()) => {}
+            }
+        }
+        if misfits.is_empty() {
+            return Ok(keys.to_vec());
+        }
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let useless = misfits.iter().filter_map(|(key, _)| asked.get(key)).sum::<u32>();
+        misfits.truncate(NoRoom::REASONS_MAX);
+        Err(NoRoom { asked: count(keys.len()), room: count(keys.len()) - useless, misfits })
+    }
+
+    fn start(&mut self, template: &Worker, count: u32) -> Vec<WorkerId> {
+        let Some(host) = self.hosts.get_mut(&template.host) else { return Vec::new() };
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            let id = WorkerId::new(self.settings.incarnation, self.next_worker);
+            self.next_worker += 1;
+            host.workers.insert(id);
+            host.memory_promised += template.spec.memory_bytes;
+            self.workers.insert(id, template.clone());
+            ids.push(id);
+        }
+        if !ids.is_empty() {
+            self.decisions.push_back(Decision::Start {
+                host: template.host,
+                workers: ids.clone(),
+                spec: template.spec.clone(),
+            });
+        }
+        ids
+    }
+
+    fn remove_host(&mut self, now: Moment, key: PublicKey, end: &End) {
+        let Some(host) = self.hosts.get(&key) else { return };
+        for id in host.workers.clone() {
+            self.end_worker(now, id, end.clone());
+        }
+        self.hosts.remove(&key);
+        self.holds.retain(|(_, host), _| *host != key);
+    }
+
+    fn end_worker(&mut self, now: Moment, id: WorkerId, end: End) {
+        let Some(worker) = self.workers.remove(&id) else { return };
+        let mut drained = false;
+        if let Some(host) = self.hosts.get_mut(&worker.host) {
+            host.workers.remove(&id);
+            host.memory_promised -= worker.spec.memory_bytes;
+            drained = host.presence == Presence::Draining && worker.phase != WorkerPhase::Stopping;
+        }
+        let accident = end.is_accident() && worker.phase != WorkerPhase::Stopping;
+        let owner = worker.spec.owner;
+        self.decisions.push_back(Decision::Left { worker: id, owner, end: end.clone() });
+        if !accident && !drained {
+            return;
+        }
+        match worker.order {
+            Some(order) => self.hold(now, order, &worker, &end),
+            None => self.restart(now, id, worker),
+        }
+    }
+
+    /// A standing order's worker died: says when its slot may be filled again.
+    fn hold(&mut self, now: Moment, order: OrderId, worker: &Worker, end: &End) {
+        if !matches!(end, End::Failed(_) | End::Silent { .. }) {
+            return;
+        }
+        let hold = self.holds.entry((order, worker.host)).or_default();
+        if matches!(worker.phase, WorkerPhase::Running(since) if now.since(since) >= PROVEN) {
+            hold.failures = 0;
+        }
+        hold.failures += 1;
+        let allowed = match worker.spec.restart {
+            Restart::Never => 0,
+            Restart::OnFailure { at_most } => at_most,
+            Restart::Always => u32::MAX,
+        };
+        if hold.failures > allowed {
+            hold.spent += 1;
+        } else {
+            hold.until = now + pause(hold.failures);
+        }
+    }
+
+    fn restart(&mut self, now: Moment, id: WorkerId, worker: Worker) {
+        let proven = matches!(worker.phase, WorkerPhase::Running(since) if now.since(since) >= PROVEN);
+        let restarts = if proven { 0 } else { worker.restarts };
+        let allowed = match worker.spec.restart {
+            Restart::Never => false,
+            Restart::OnFailure { at_most } => worker.restarts < at_most,
+            Restart::Always => true,
+        };
+        if allowed {
+            let due = now + pause(restarts);
+            let worker = Worker { restarts: restarts + 1, replaces: Some(id), phase: WorkerPhase::Starting, ..worker };
+            self.waiting.push(Waiting { due, lost: id, worker });
+        }
+    }
+
+    /// Starts what waits and is due, wherever it fits; the rest waits for the next change of the roster.
+    fn start_waiting(&mut self, now: Moment) {
+        for mut waiting in core::mem::take(&mut self.waiting) {
+            if waiting.due > now {
+                self.waiting.push(waiting);
+                continue;
+            }
+            let host = if waiting.worker.pinned {
+                self.exactly(&waiting.worker.spec, &[waiting.worker.host]).ok()
+            } else {
+                placement::spread(&self.hosts, &waiting.worker.spec, 1).ok()
+            };
+            match host.and_then(|hosts| hosts.first().copied()) {
+                Some(host) => {
+                    self.start(&Worker { host, ..waiting.worker }, 1);
+                }
+                None => {
+                    // Only a change can help, and every change comes back here.
+                    waiting.due = Moment::ZERO;
+                    self.waiting.push(waiting);
+                }
+            }
+        }
+    }
+
+    fn fill_host(&mut self, host: PublicKey) {
+        let orders: Vec<_> = self.orders.keys().copied().collect();
+        for order in orders {
+            self.fill_order(host, order);
+        }
+    }
+
+    fn fill_order(&mut self, key: PublicKey, id: OrderId) -> Vec<WorkerId> {
+        let (Some(host), Some(order)) = (self.hosts.get(&key), self.orders.get(&id)) else {
+            return Vec::new();
+        };
+        let hold = self.holds.get(&(id, key));
+        if hold.is_some_and(|hold| hold.until > Moment::ZERO) {
+            return Vec::new();
+        }
+        let spent = hold.map_or(0, |hold| hold.spent);
+        let count = placement::capacity(host, &order.spec).saturating_sub(spent);
+        let template = Worker {
+            spec: order.spec.clone(),
+            host: key,
+            phase: WorkerPhase::Starting,
+            order: Some(id),
+            replaces: None,
+            restarts: 0,
+            pinned: true,
+        };
+        self.start(&template, count)
+    }
+}

@@ -1,1 +1,13 @@
-//! Placeholder.
+//! Reads a module without running it: its door, its exports and imports, its size.
+//!
+//! What a file says of itself is hostile until it is counted: [`inspect`] first counts, in one pass that
+//! allocates nothing of the file's choosing, and only then validates, so that no compiler ever sees a module
+//! that is over a limit or uses a feature that the grid does not run.
+
+#![forbid(unsafe_code)]
+
+mod door;
+mod scan;
+
+pub use door::{CoreDoor, Door, LoopKind};
+pub use scan::{Count, Refusal, Report, ScanLimits, features, inspect};

@@ -1,1 +1,31 @@
-//! Placeholder.
+//! The manager: clock, disk and network around the scheduler.
+//!
+//! Hosts and clients come through their doors ([`Manager::start`] opens them), and everything that they share is
+//! in one hub: the *registry* is what is true for good, on disk; the *state* is what is true while the
+//! manager lives, in memory.
+
+#![forbid(unsafe_code)]
+
+mod client_door;
+mod desk;
+mod desk_here;
+mod greeting;
+mod host_door;
+mod hub;
+mod line;
+mod mail;
+mod mailroom;
+mod registry;
+mod requests;
+mod resumption;
+mod server;
+mod state;
+mod store;
+
+pub use desk::Event;
+pub use desk_here::DeskHere;
+pub use hub::Settings;
+pub use mailroom::SendError;
+pub use registry::RegistryError;
+pub use server::{Manager, StartError};
+pub use store::{Change, FileStore, Store, StoreError, Table};

@@ -336,6 +336,15 @@ impl Mailroom {
         }
     }
 
+    /// Messages to a worker that are not settled, and messages from it that its client has not taken.
+    pub(crate) fn counts(&self, worker: WorkerId) -> (u32, u32) {
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        self.mails.get(&worker).map_or((0, 0), |mail| {
+            let homeward = mail.homeward.as_ref().map_or(0, |homeward| homeward.unsettled().len());
+            (count(mail.outward.unsettled().len()), count(mail.outward.arrivals() + homeward))
+        })
+    }
+
     fn is_ending(&self, worker: WorkerId) -> bool {
         self.mails.get(&worker).is_some_and(|mail| mail.ending.is_some())
     }

@@ -175,11 +175,12 @@ impl Mailroom {
 
     /// Clients that have been gone for longer than `grace`; their desks are cleared.
     pub(crate) fn clear_abandoned(&mut self, now: Moment, grace: Duration) -> Vec<Owner> {
-        let abandoned = self.desks.iter().filter(|(owner, desk)| {
-            owner.channel != Channel::COMMAND
-                && matches!(desk, Desk::Remote(RemoteDesk { gone_since: Some(since), .. })
-                    if now.since(*since) >= grace)
-        });
+        let long_gone = |desk: &Desk| match desk {
+            Desk::Remote(RemoteDesk { gone_since: Some(since), .. }) => now.since(*since) >= grace,
+            _ => false,
+        };
+        let abandoned =
+            self.desks.iter().filter(|(owner, desk)| owner.channel != Channel::COMMAND && long_gone(desk));
         let owners: Vec<_> = abandoned.map(|(owner, _)| *owner).collect();
         for owner in &owners {
             self.desks.remove(owner);

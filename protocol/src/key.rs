@@ -37,9 +37,15 @@ impl Domain {
     }
 }
 
-/// A private key. It has no `Debug` and is wiped when dropped.
+/// A private key. Its `Debug` shows the public half only, and it is wiped when dropped.
 #[derive(Clone)]
 pub struct SecretKey(SigningKey);
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the secret key of {}", self.public())
+    }
+}
 
 impl SecretKey {
     /// The key of a 32-byte seed, which is drawn at random once and kept in a file of mode 0600.

@@ -24,6 +24,7 @@ pub mod link;
 pub mod mail;
 pub mod manifest;
 pub mod post;
+pub mod record;
 pub mod role;
 mod text;
 pub mod ticket;

@@ -2,10 +2,12 @@
 
 use alloc::vec::Vec;
 
-use crate::client::{ClientGreeting, ClientHello, Reply, Request};
+use crate::client::{ClientGreeting, ClientHello, KeyInfo, OrderInfo, Reply, Request};
 use crate::codec::{self, DecodeError};
-use crate::host::{Greeting, Hello, ModuleOffered, ModuleWanted};
+use crate::host::{Greeting, Hello, ModuleOffered, ModuleWanted, Offer};
 use crate::limits::CONTROL_DECODED_BYTES_MAX;
+use crate::record::ModuleRecord;
+use crate::ticket::TicketRecord;
 
 /// A message that fills a frame by itself, outside the numbered notes of a control channel.
 pub trait Wire: Sized {
@@ -36,3 +38,6 @@ macro_rules! wire {
 }
 
 wire!(Hello, Greeting, ModuleWanted, ModuleOffered, ClientHello, ClientGreeting, Request, Reply);
+
+// On disk, not on the wire; the same rules hold.
+wire!(Offer, KeyInfo, OrderInfo, TicketRecord, ModuleRecord);

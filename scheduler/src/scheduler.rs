@@ -1,5 +1,6 @@
 //! The scheduler: workers from their placement to their end, and what follows from it.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -37,7 +38,7 @@ pub enum WorkerPhase {
 }
 
 /// A worker that has not ended.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worker {
     /// What was asked for.
     pub spec: Arc<Spec>,
@@ -78,8 +79,8 @@ pub enum Decision {
     Left {
         /// Which.
         worker: WorkerId,
-        /// Whose.
-        owner: Owner,
+        /// What it was.
+        worker_was: Box<Worker>,
         /// How.
         end: End,
     },
@@ -410,8 +411,8 @@ impl Scheduler {
             drained = host.presence == Presence::Draining && worker.phase != WorkerPhase::Stopping;
         }
         let accident = end.is_accident() && worker.phase != WorkerPhase::Stopping;
-        let owner = worker.spec.owner;
-        self.decisions.push_back(Decision::Left { worker: id, owner, end: end.clone() });
+        let worker_was = Box::new(worker.clone());
+        self.decisions.push_back(Decision::Left { worker: id, worker_was, end: end.clone() });
         if !accident && !drained {
             return;
         }

@@ -1,0 +1,80 @@
+//! Writing a file so that after a crash it is there whole, or as it was before.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The disk did not do as it was told: the operator must act.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} {}: {error}", path.display())]
+pub struct DiskError {
+    /// What was tried.
+    pub doing: &'static str,
+    /// On what.
+    pub path: PathBuf,
+    /// The system's reason.
+    pub error: io::Error,
+}
+
+impl DiskError {
+    pub(crate) fn at<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |error| Self { doing, path: path.to_path_buf(), error }
+    }
+}
+
+/// Makes sure that a folder is there, for its owner alone.
+///
+/// # Errors
+///
+/// [`DiskError`]: the operator must act.
+pub fn use_folder(path: &Path) -> Result<(), DiskError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(DiskError::at("make the folder", path))
+}
+
+/// Replaces the file at `path` by one with the contents `bytes`, for its owner alone.
+///
+/// Written beside it, synced, renamed, and the folder synced: after a power loss the old file or the new
+/// one is there, never a piece. If it fails nothing is left behind.
+///
+/// # Errors
+///
+/// [`DiskError`]: nothing was changed, and the operator must act.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".new-")
+        .tempfile_in(folder)
+        .map_err(DiskError::at("write beside", path))?;
+    file.write_all(bytes).map_err(DiskError::at("write", path))?;
+    file.as_file().sync_all().map_err(DiskError::at("sync", path))?;
+    file.persist(path).map_err(|error| DiskError::at("rename to", path)(error.error))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(DiskError::at("sync the folder of", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_fails_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = folder.path().join("taken");
+        fs::create_dir(&taken).unwrap();
+        assert!(replace(&taken, b"x").is_err());
+        let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(left.len(), 1);
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        replace(&path, b"one").unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+    }
+}

@@ -1,0 +1,131 @@
+//! Doors: which of the three shapes of worker a module has.
+
+use std::collections::BTreeMap;
+
+use wasmparser::{FuncType, ValType};
+
+use crate::scan::Refusal;
+
+/// The way into a module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Door {
+    /// It exports `handle_msg` and lives on between messages.
+    Core(CoreDoor),
+    /// A WASI command: `_start` is run afresh for each message.
+    Command,
+    /// A component of the world `grid:worker`.
+    Component,
+}
+
+/// What a core module exports besides `handle_msg`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CoreDoor {
+    /// Its `loop`.
+    pub turn: LoopKind,
+    /// It takes spawn arguments.
+    pub init: bool,
+    /// It wants a last call.
+    pub stop: bool,
+    /// It wants a first call.
+    pub initialize: bool,
+}
+
+/// Which `loop` a core module has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LoopKind {
+    /// None: a message is done when `handle_msg` returns.
+    #[default]
+    Absent,
+    /// `loop() -> i32`: it says whether it wants to be called again.
+    Answering,
+    /// `loop()`: called after each message and each poll interval; a message is done at its first send.
+    Polled,
+}
+
+impl Door {
+    /// The door in a word.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Core(_) => "core",
+            Self::Command => "command",
+            Self::Component => "component",
+        }
+    }
+}
+
+const UNIT: Signature = Signature { params: &[], results: &[] };
+const LENGTH: Signature = Signature { params: &[ValType::I32], results: &[] };
+const ANSWER: Signature = Signature { params: &[], results: &[ValType::I32] };
+
+#[derive(Clone, Copy)]
+struct Signature {
+    params: &'static [ValType],
+    results: &'static [ValType],
+}
+
+/// Finds the door among the exported functions; `memory` says whether the memory is exported.
+pub(crate) fn find(exports: &BTreeMap<String, FuncType>, memory: bool) -> Result<Door, Refusal> {
+    use grid_abi as abi;
+    if !exports.contains_key(abi::HANDLE_MSG) {
+        if exports.contains_key(abi::START) {
+            expect(exports, abi::START, &[UNIT])?;
+            need_memory(memory)?;
+            return Ok(Door::Command);
+        }
+        return Err(no_door(exports));
+    }
+    need_memory(memory)?;
+    expect(exports, abi::HANDLE_MSG, &[LENGTH])?;
+    let turn = match expect(exports, abi::LOOP, &[ANSWER, UNIT])? {
+        Some(0) => LoopKind::Answering,
+        Some(_) => LoopKind::Polled,
+        None => LoopKind::Absent,
+    };
+    Ok(Door::Core(CoreDoor {
+        turn,
+        init: expect(exports, abi::INIT, &[LENGTH])?.is_some(),
+        stop: expect(exports, abi::STOP, &[UNIT])?.is_some(),
+        initialize: expect(exports, abi::INITIALIZE, &[UNIT])?.is_some(),
+    }))
+}
+
+fn need_memory(memory: bool) -> Result<(), Refusal> {
+    if memory { Ok(()) } else { Err(Refusal::NoMemory) }
+}
+
+/// Which of the `allowed` signatures the export has; `None` if there is no such export.
+fn expect(
+    exports: &BTreeMap<String, FuncType>,
+    name: &'static str,
+    allowed: &[Signature],
+) -> Result<Option<usize>, Refusal> {
+    let Some(found) = exports.get(name) else { return Ok(None) };
+    let fits = |signature: &Signature| found.params() == signature.params && found.results() == signature.results;
+    match allowed.iter().position(fits) {
+        Some(place) => Ok(Some(place)),
+        None => Err(Refusal::WrongSignature {
+            export: name,
+            found: write(found.params(), found.results()),
+            expected: allowed.iter().map(|one| write(one.params, one.results)).collect::<Vec<_>>().join(" or "),
+        }),
+    }
+}
+
+pub(crate) fn write(params: &[ValType], results: &[ValType]) -> String {
+    let list = |types: &[ValType]| types.iter().map(ValType::to_string).collect::<Vec<_>>().join(", ");
+    match results {
+        [] => format!("({})", list(params)),
+        results => format!("({}) -> {}", list(params), list(results)),
+    }
+}
+
+fn no_door(exports: &BTreeMap<String, FuncType>) -> Refusal {
+    let plain = |name: &str| name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+    let wanted = ["handlemsg", "handlemessage", "onmessage", "handle", "onmsg"];
+    let near = exports.keys().find(|name| wanted.contains(&plain(name).as_str()));
+    Refusal::NoDoor {
+        found: exports.keys().take(Refusal::NAMES_SHOWN).cloned().collect(),
+        did_you_mean: near.cloned(),
+    }
+}

@@ -1,0 +1,592 @@
+//! The scan: counts everything in a module before anything is built from it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use wasmparser::{
+    Chunk, Encoding, ExternalKind, FuncType, FunctionBody, Operator, Parser, Payload, TypeRef, ValType, Validator,
+    WasmFeatures,
+};
+
+use crate::door::{self, Door};
+
+/// What a module may have of each thing. The defaults leave room for the largest modules that
+/// toolchains make (a Go program: 4.4 MB, 7 000 functions), and each stops one kind of compile bomb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanLimits {
+    /// Length of the file: it is held whole several times over.
+    pub module_bytes: usize,
+    /// Functions: each costs the compiler some 10 µs and 10 KiB even when it is empty.
+    pub functions: u32,
+    /// Length of one function's body: compile time grows faster than it. A body of 273 KiB took 27 s and
+    /// 556 MiB in a trial; the largest that Go makes has some 100 KiB.
+    pub body_bytes: usize,
+    /// Locals of one function: register allocation is quadratic in them at worst.
+    pub locals: u32,
+    /// Blocks within blocks: the compiler keeps a frame of each.
+    pub nesting: u32,
+    /// Targets of one `br_table`.
+    pub branch_targets: u32,
+    /// Types.
+    pub types: u32,
+    /// Parameters and results of one type.
+    pub arity: usize,
+    /// Imports.
+    pub imports: u32,
+    /// Exports.
+    pub exports: u32,
+    /// Globals.
+    pub globals: u32,
+    /// Element segments and data segments, each.
+    pub segments: u32,
+    /// Elements of one table at its start.
+    pub table_elements: u64,
+    /// Memory at its start, in bytes.
+    pub memory_bytes: u64,
+}
+
+impl Default for ScanLimits {
+    fn default() -> Self {
+        Self {
+            module_bytes: 64 << 20,
+            functions: 60_000,
+            body_bytes: 256 << 10,
+            locals: 5_000,
+            nesting: 1_000,
+            branch_targets: 10_000,
+            types: 10_000,
+            arity: 256,
+            imports: 1_000,
+            exports: 10_000,
+            globals: 10_000,
+            segments: 20_000,
+            table_elements: 100_000,
+            memory_bytes: 1 << 30,
+        }
+    }
+}
+
+/// What a module is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The way in.
+    pub door: Door,
+    /// Length of the file, in bytes.
+    pub bytes: usize,
+    /// Functions in it.
+    pub functions: u32,
+    /// Memory at its start, in bytes.
+    pub memory_bytes: u64,
+    /// Most memory that it can use, in bytes, if it says.
+    pub memory_max_bytes: Option<u64>,
+    /// What it imports, as `module.name`.
+    pub imports: Vec<String>,
+    /// The functions that it exports, and their types.
+    pub exports: Vec<(String, String)>,
+}
+
+/// Something that the scan counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Count {
+    /// Bytes of the file.
+    ModuleBytes,
+    /// Functions.
+    Functions,
+    /// Bytes of one function's body.
+    BodyBytes,
+    /// Locals of one function.
+    Locals,
+    /// Blocks within blocks.
+    Nesting,
+    /// Targets of one branch table.
+    BranchTargets,
+    /// Types.
+    Types,
+    /// Parameters or results of one type.
+    Arity,
+    /// Imports.
+    Imports,
+    /// Exports.
+    Exports,
+    /// Globals.
+    Globals,
+    /// Segments.
+    Segments,
+    /// Elements of a table.
+    TableElements,
+    /// Bytes of memory.
+    MemoryBytes,
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ModuleBytes => "bytes",
+            Self::Functions => "functions",
+            Self::BodyBytes => "bytes in one function",
+            Self::Locals => "locals in one function",
+            Self::Nesting => "blocks within blocks",
+            Self::BranchTargets => "targets in one branch table",
+            Self::Types => "types",
+            Self::Arity => "parameters or results in one type",
+            Self::Imports => "imports",
+            Self::Exports => "exports",
+            Self::Globals => "globals",
+            Self::Segments => "segments",
+            Self::TableElements => "elements in a table",
+            Self::MemoryBytes => "bytes of memory at the start",
+        })
+    }
+}
+
+/// Why the grid does not run a module: its author must act.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It is no WebAssembly, or breaks its rules, or uses a feature that the grid does not run.
+    #[error("not a module that the grid runs: {reason} (at byte {offset})")]
+    Invalid {
+        /// In the words of the validator.
+        reason: String,
+        /// Where.
+        offset: usize,
+    },
+    /// It has too much of something.
+    #[error("the module has {found} {what}, and the limit is {max}")]
+    TooMuch {
+        /// Of what.
+        what: Count,
+        /// How much.
+        found: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// It exports neither `handle_msg` nor `_start`.
+    #[error("the module exports neither `handle_msg` nor `_start`{}{}", list(.found), hint(.did_you_mean))]
+    NoDoor {
+        /// Functions that it exports, as far as they are shown.
+        found: Vec<String>,
+        /// The one that may have been meant.
+        did_you_mean: Option<String>,
+    },
+    /// An export has the wrong type.
+    #[error("the export `{export}` has the type {found}, and the grid calls {expected}")]
+    WrongSignature {
+        /// Which.
+        export: &'static str,
+        /// Its type.
+        found: String,
+        /// The types that the grid calls.
+        expected: String,
+    },
+    /// It imports what the grid does not offer.
+    #[error("the module imports `{module}.{name}`{}, which the grid does not offer", kind_of(.signature))]
+    UnknownImport {
+        /// From where.
+        module: String,
+        /// What.
+        name: String,
+        /// As which type, if it is a function.
+        signature: Option<String>,
+    },
+    /// It does not export its memory.
+    #[error("the module does not export its memory as `memory`")]
+    NoMemory,
+}
+
+impl Refusal {
+    pub(crate) const NAMES_SHOWN: usize = 8;
+}
+
+fn list(found: &[String]) -> String {
+    if found.is_empty() { "; it exports no function".to_owned() } else { format!("; it exports {}", found.join(", ")) }
+}
+
+fn hint(near: &Option<String>) -> String {
+    near.as_ref().map_or(String::new(), |near| format!("; did you mean `handle_msg` by `{near}`?"))
+}
+
+fn kind_of(signature: &Option<String>) -> String {
+    signature.as_ref().map_or(String::new(), |signature| format!(" as {signature}"))
+}
+
+/// The features of WebAssembly that the grid runs: an explicit list, so that a new version of a library
+/// never adds one. No threads, no 64-bit memory, no garbage collection, no exceptions, no relaxed SIMD.
+pub fn features() -> WasmFeatures {
+    WasmFeatures::MUTABLE_GLOBAL
+        | WasmFeatures::SATURATING_FLOAT_TO_INT
+        | WasmFeatures::SIGN_EXTENSION
+        | WasmFeatures::REFERENCE_TYPES
+        | WasmFeatures::MULTI_VALUE
+        | WasmFeatures::BULK_MEMORY
+        | WasmFeatures::BULK_MEMORY_OPT
+        | WasmFeatures::SIMD
+        | WasmFeatures::FLOATS
+        | WasmFeatures::EXTENDED_CONST
+        | WasmFeatures::CALL_INDIRECT_OVERLONG
+        | WasmFeatures::GC_TYPES
+}
+
+/// Reads a module.
+///
+/// # Errors
+///
+/// [`Refusal`], whatever the bytes are; the work is bounded by their number.
+pub fn inspect(wasm: &[u8], limits: &ScanLimits) -> Result<Report, Refusal> {
+    within(Count::ModuleBytes, wasm.len() as u64, limits.module_bytes as u64)?;
+    if Parser::is_component(wasm) {
+        return Ok(Report {
+            door: Door::Component,
+            bytes: wasm.len(),
+            functions: 0,
+            memory_bytes: 0,
+            memory_max_bytes: None,
+            imports: Vec::new(),
+            exports: Vec::new(),
+        });
+    }
+    let mut scan = Scan { limits, ..Scan::new(limits) };
+    scan.read(wasm)?;
+    Validator::new_with_features(features()).validate_all(wasm).map_err(invalid)?;
+    let exports = scan.exported_functions()?;
+    scan.check_imports()?;
+    Ok(Report {
+        door: door::find(&exports, scan.memory_exported)?,
+        bytes: wasm.len(),
+        functions: scan.functions,
+        memory_bytes: scan.memory_bytes,
+        memory_max_bytes: scan.memory_max_bytes,
+        imports: scan.imports.iter().map(|(module, name, _)| format!("{module}.{name}")).collect(),
+        exports: exports.iter().map(|(name, ty)| (name.clone(), door::write(ty.params(), ty.results()))).collect(),
+    })
+}
+
+struct Scan<'a> {
+    limits: &'a ScanLimits,
+    types: Vec<Option<FuncType>>,
+    imports: Vec<(String, String, Option<u32>)>,
+    imported_functions: Vec<u32>,
+    own_functions: Vec<u32>,
+    functions: u32,
+    exports: Vec<(String, u32)>,
+    memory_exported: bool,
+    memory_bytes: u64,
+    memory_max_bytes: Option<u64>,
+}
+
+impl<'a> Scan<'a> {
+    fn new(limits: &'a ScanLimits) -> Self {
+        Self {
+            limits,
+            types: Vec::new(),
+            imports: Vec::new(),
+            imported_functions: Vec::new(),
+            own_functions: Vec::new(),
+            functions: 0,
+            exports: Vec::new(),
+            memory_exported: false,
+            memory_bytes: 0,
+            memory_max_bytes: None,
+        }
+    }
+
+    fn read(&mut self, wasm: &[u8]) -> Result<(), Refusal> {
+        let mut parser = Parser::new(0);
+        parser.set_features(features());
+        let mut rest = wasm;
+        loop {
+            let (payload, used) = match parser.parse(rest, true).map_err(invalid)? {
+                Chunk::Parsed { payload, consumed } => (payload, consumed),
+                // All bytes are here, so that the parser never asks for more.
+                Chunk::NeedMoreData(_) => return Err(Refusal::Invalid { reason: "cut short".into(), offset: wasm.len() }),
+            };
+            rest = rest.get(used..).unwrap_or_default();
+            if matches!(payload, Payload::End(_)) {
+                return Ok(());
+            }
+            self.count(payload)?;
+        }
+    }
+
+    fn count(&mut self, payload: Payload<'_>) -> Result<(), Refusal> {
+        let limits = self.limits;
+        match payload {
+            Payload::Version { encoding: Encoding::Component, range, .. } => {
+                return Err(Refusal::Invalid { reason: "a component".into(), offset: range.start });
+            }
+            Payload::TypeSection(section) => {
+                within(Count::Types, section.count().into(), limits.types.into())?;
+                self.read_types(section)?;
+            }
+            Payload::ImportSection(section) => {
+                within(Count::Imports, section.count().into(), limits.imports.into())?;
+                self.read_imports(section)?;
+            }
+            Payload::FunctionSection(section) => {
+                within(Count::Functions, section.count().into(), limits.functions.into())?;
+                self.functions = section.count();
+                for function in section {
+                    self.own_functions.push(function.map_err(invalid)?);
+                }
+            }
+            Payload::TableSection(section) => {
+                for table in section {
+                    let initial = table.map_err(invalid)?.ty.initial;
+                    within(Count::TableElements, initial, limits.table_elements)?;
+                }
+            }
+            Payload::MemorySection(section) => {
+                for memory in section {
+                    self.note_memory(memory.map_err(invalid)?)?;
+                }
+            }
+            Payload::GlobalSection(section) => {
+                within(Count::Globals, section.count().into(), limits.globals.into())?;
+            }
+            Payload::ExportSection(section) => {
+                within(Count::Exports, section.count().into(), limits.exports.into())?;
+                for export in section {
+                    let export = export.map_err(invalid)?;
+                    match export.kind {
+                        ExternalKind::Func => self.exports.push((export.name.to_owned(), export.index)),
+                        ExternalKind::Memory if export.name == grid_abi::MEMORY => self.memory_exported = true,
+                        _ => {}
+                    }
+                }
+            }
+            Payload::ElementSection(section) => within(Count::Segments, section.count().into(), limits.segments.into())?,
+            Payload::DataSection(section) => within(Count::Segments, section.count().into(), limits.segments.into())?,
+            Payload::CodeSectionEntry(body) => self.count_body(&body)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn read_types(&mut self, section: wasmparser::TypeSectionReader<'_>) -> Result<(), Refusal> {
+        for group in section {
+            for ty in group.map_err(invalid)?.into_types() {
+                let function = match &ty.composite_type.inner {
+                    wasmparser::CompositeInnerType::Func(function) => Some(function.clone()),
+                    _ => None,
+                };
+                if let Some(function) = &function {
+                    let arity = function.params().len().max(function.results().len());
+                    within(Count::Arity, arity as u64, self.limits.arity as u64)?;
+                }
+                self.types.push(function);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_imports(&mut self, section: wasmparser::ImportSectionReader<'_>) -> Result<(), Refusal> {
+        for import in section.into_imports() {
+            let import = import.map_err(invalid)?;
+            let function = match import.ty {
+                TypeRef::Func(function) => {
+                    self.imported_functions.push(function);
+                    Some(function)
+                }
+                TypeRef::Memory(memory) => {
+                    self.note_memory(memory)?;
+                    None
+                }
+                _ => None,
+            };
+            self.imports.push((import.module.to_owned(), import.name.to_owned(), function));
+        }
+        Ok(())
+    }
+
+    fn note_memory(&mut self, memory: wasmparser::MemoryType) -> Result<(), Refusal> {
+        let bytes = |pages: u64| pages.saturating_mul(64 << 10);
+        within(Count::MemoryBytes, bytes(memory.initial), self.limits.memory_bytes)?;
+        self.memory_bytes = bytes(memory.initial);
+        self.memory_max_bytes = memory.maximum.map(bytes);
+        Ok(())
+    }
+
+    fn count_body(&self, body: &FunctionBody<'_>) -> Result<(), Refusal> {
+        let limits = self.limits;
+        let range = body.range();
+        within(Count::BodyBytes, (range.end - range.start) as u64, limits.body_bytes as u64)?;
+        let mut locals = 0u64;
+        for local in body.get_locals_reader().map_err(invalid)? {
+            locals = locals.saturating_add(local.map_err(invalid)?.0.into());
+            within(Count::Locals, locals, limits.locals.into())?;
+        }
+        let mut nesting = 0u32;
+        for operator in body.get_operators_reader().map_err(invalid)? {
+            match operator.map_err(invalid)? {
+                Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
+                    nesting += 1;
+                    within(Count::Nesting, nesting.into(), limits.nesting.into())?;
+                }
+                Operator::End => nesting = nesting.saturating_sub(1),
+                Operator::BrTable { targets } => {
+                    within(Count::BranchTargets, targets.len().into(), limits.branch_targets.into())?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn function_type(&self, index: u32) -> Option<&FuncType> {
+        self.types.get(index as usize)?.as_ref()
+    }
+
+    fn exported_functions(&self) -> Result<BTreeMap<String, FuncType>, Refusal> {
+        let imported = self.imported_functions.len();
+        let mut exports = BTreeMap::new();
+        for (name, index) in &self.exports {
+            let index = *index as usize;
+            let place = match index.checked_sub(imported) {
+                None => self.imported_functions.get(index),
+                Some(own) => self.own_functions.get(own),
+            };
+            // The module is valid, so that every index leads somewhere.
+            if let Some(ty) = place.and_then(|ty| self.function_type(*ty)) {
+                exports.insert(name.clone(), ty.clone());
+            }
+        }
+        Ok(exports)
+    }
+
+    fn check_imports(&self) -> Result<(), Refusal> {
+        for (module, name, function) in &self.imports {
+            let signature = function.and_then(|ty| self.function_type(ty));
+            let offered = signature.is_some_and(|ty| is_offered(module, name, ty));
+            if !offered {
+                return Err(Refusal::UnknownImport {
+                    module: module.clone(),
+                    name: name.clone(),
+                    signature: signature.map(|ty| door::write(ty.params(), ty.results())),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the grid offers: its own calls, the ABORT of AssemblyScript, and WASI, whose own types the linker checks.
+fn is_offered(module: &str, name: &str, ty: &FuncType) -> bool {
+    let i32s = |params: usize, results: usize| {
+        ty.params().len() == params
+            && ty.results().len() == results
+            && ty.params().iter().chain(ty.results()).all(|one| *one == ValType::I32)
+    };
+    match (module, name) {
+        (grid_abi::IMPORT_MODULE, grid_abi::RECV) => i32s(2, 1),
+        (grid_abi::IMPORT_MODULE, grid_abi::SEND | grid_abi::FAIL) => i32s(2, 0),
+        (grid_abi::IMPORT_MODULE, grid_abi::LOG) => i32s(3, 0),
+        ("env", "abort") => i32s(4, 0),
+        ("wasi_snapshot_preview1", name) => WASI.contains(&name),
+        _ => false,
+    }
+}
+
+/// Every function of WASI preview 1 that the sandbox links, with nothing granted behind it.
+const WASI: &[&str] = &[
+    "args_get", "args_sizes_get", "clock_res_get", "clock_time_get", "environ_get", "environ_sizes_get",
+    "fd_advise", "fd_allocate", "fd_close", "fd_datasync", "fd_fdstat_get", "fd_fdstat_set_flags",
+    "fd_fdstat_set_rights", "fd_filestat_get", "fd_filestat_set_size", "fd_filestat_set_times", "fd_pread",
+    "fd_prestat_dir_name", "fd_prestat_get", "fd_pwrite", "fd_read", "fd_readdir", "fd_renumber", "fd_seek",
+    "fd_sync", "fd_tell", "fd_write", "path_create_directory", "path_filestat_get", "path_filestat_set_times",
+    "path_link", "path_open", "path_readlink", "path_remove_directory", "path_rename", "path_symlink",
+    "path_unlink_file", "poll_oneoff", "proc_exit", "proc_raise", "random_get", "sched_yield", "sock_accept",
+    "sock_recv", "sock_send", "sock_shutdown",
+];
+
+fn within(what: Count, found: u64, max: u64) -> Result<(), Refusal> {
+    if found <= max { Ok(()) } else { Err(Refusal::TooMuch { what, found, max }) }
+}
+
+fn invalid(error: wasmparser::BinaryReaderError) -> Refusal {
+    Refusal::Invalid { reason: error.message().to_owned(), offset: error.offset() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::door::{CoreDoor, LoopKind};
+
+    fn check(wat: &str) -> Result<Report, Refusal> {
+        inspect(&wat::parse_str(wat).unwrap(), &ScanLimits::default())
+    }
+
+    fn refusal(wat: &str) -> String {
+        check(wat).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn each_door_is_recognised() {
+        let core = check(r#"(module (memory (export "memory") 1) (func (export "handle_msg") (param i32)) (func (export "loop")))"#);
+        let door = Door::Core(CoreDoor { turn: LoopKind::Polled, ..CoreDoor::default() });
+        assert_eq!(core.unwrap().door, door);
+        let command = check(r#"(module (memory (export "memory") 1) (func (export "_start")))"#);
+        assert_eq!(command.unwrap().door, Door::Command);
+        assert_eq!(check("(component)").unwrap().door, Door::Component);
+    }
+
+    #[test]
+    fn a_near_miss_is_named() {
+        let said = refusal(r#"(module (memory (export "memory") 1) (func (export "handleMsg") (param i32)))"#);
+        assert!(said.contains("did you mean `handle_msg` by `handleMsg`?"), "{said}");
+    }
+
+    #[test]
+    fn a_wrong_type_is_shown_beside_the_right_one() {
+        let said = refusal(r#"(module (memory (export "memory") 1) (func (export "handle_msg") (param i32 i32)))"#);
+        assert_eq!(said, "the export `handle_msg` has the type (i32, i32), and the grid calls (i32)");
+    }
+
+    #[test]
+    fn an_unknown_import_is_named() {
+        let said = refusal(r#"(module (import "env" "socket" (func (param i64))))"#);
+        assert!(said.starts_with("the module imports `env.socket` as (i64)"), "{said}");
+        let memory = refusal(r#"(module (import "env" "memory" (memory 1)))"#);
+        assert!(memory.contains("env.memory"), "{memory}");
+    }
+
+    #[test]
+    fn forbidden_features_are_refused() {
+        for wat in [
+            "(module (memory 1 1 shared))",
+            "(module (memory i64 1))",
+            "(module (memory 1) (memory 1))",
+            "(module (tag))",
+            "(module (type (struct)))",
+            "(module (func $f (return_call $f)))",
+            "(module (func (drop (i32x4.relaxed_trunc_f32x4_s (v128.const i32x4 0 0 0 0)))))",
+        ] {
+            assert!(matches!(check(wat), Err(Refusal::Invalid { .. })), "{wat}");
+        }
+    }
+
+    #[test]
+    fn bombs_are_counted_before_they_are_compiled() {
+        let nested = format!("(module (func {} {}))", "block ".repeat(1001), "end ".repeat(1001));
+        assert_eq!(refusal(&nested), "the module has 1001 blocks within blocks, and the limit is 1000");
+        let locals = format!("(module (func (local {})))", "i32 ".repeat(5001));
+        assert_eq!(refusal(&locals), "the module has 5001 locals in one function, and the limit is 5000");
+        let many = format!("(module {})", "(func)".repeat(60_001));
+        assert_eq!(refusal(&many), "the module has 60001 functions, and the limit is 60000");
+        let memory = refusal("(module (memory 65536))");
+        assert!(memory.contains("bytes of memory"), "{memory}");
+    }
+
+    #[test]
+    fn every_truncation_and_flip_is_survived() {
+        let wasm = wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "handle_msg") (param i32) local.get 0 drop))"#).unwrap();
+        for end in 0..wasm.len() {
+            assert!(inspect(&wasm[..end], &ScanLimits::default()).is_err(), "{end}");
+        }
+        for bit in 0..wasm.len() * 8 {
+            let mut flipped = wasm.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let _ = inspect(&flipped, &ScanLimits::default());
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The door: who is let in, and as what.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use grid_net::{Conn, FrameReader, SendStream};
+use grid_protocol::host::{Offer, PROTOCOL_VERSION, Refusal};
+use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, HOST_WORKERS_MAX, LABELS_MAX, NAME_BYTES_MAX};
+use grid_protocol::role::{Role, Roles};
+use grid_protocol::ticket::Proof;
+use grid_protocol::wire::Wire;
+use tokio::time::timeout;
+
+use crate::hub::{Hub, unix_now};
+use crate::registry::RegistryError;
+
+/// A peer that says nothing for so long after the handshake is sent away.
+const HELLO_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Why a peer did not get past the door.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DoorError {
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error("it said no hello within {HELLO_TIME_MAX:?}")]
+    Mute,
+    #[error(transparent)]
+    Stream(#[from] grid_net::StreamError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// The control stream that a peer has opened, and its first frame.
+pub(crate) async fn first_frame<Hello: Wire>(
+    conn: &Conn,
+) -> Result<(SendStream, FrameReader, Result<Hello, Refusal>), DoorError> {
+    let first = async {
+        let (send, recv) = conn.accept_bi().await?;
+        send.set_priority(grid_net::Priority::Control);
+        let mut reader = FrameReader::new(recv, CONTROL_FRAME_BYTES_MAX);
+        let frame: Option<Bytes> = reader.next().await?;
+        let body = frame.ok_or(grid_net::StreamError::Truncated)?;
+        let hello = Hello::from_body(&body).map_err(|error| Refusal::Malformed { why: error.to_string() });
+        Ok((send, reader, hello))
+    };
+    timeout(HELLO_TIME_MAX, first).await.map_err(|_| DoorError::Mute)?
+}
+
+/// What a key may do here, after the ticket that it may have brought.
+pub(crate) async fn roles(hub: &Arc<Hub>, conn: &Conn, proof: Option<Proof>) -> Result<Roles, DoorError> {
+    let (peer, exporter) = (conn.peer(), conn.exporter());
+    let checked = hub
+        .registry(move |registry| {
+            if registry.is_revoked(&peer) {
+                return Ok(Err(Refusal::Revoked { key: peer }));
+            }
+            if let Some(proof) = proof
+                && let Err(refusal) = registry.redeem(&proof, peer, &exporter, unix_now())?
+            {
+                return Ok(Err(refusal));
+            }
+            Ok::<_, RegistryError>(Ok(registry.roles(&peer)))
+        })
+        .await?;
+    checked.map_err(DoorError::Refused)
+}
+
+/// Gives a key a role without a ticket: an open door, or an operator's word.
+pub(crate) async fn grant(hub: &Arc<Hub>, conn: &Conn, role: Role) -> Result<(), DoorError> {
+    let peer = conn.peer();
+    Ok(hub.registry(move |registry| registry.grant(peer, role)).await?)
+}
+
+/// Both programs must speak the same version.
+pub(crate) fn check_version(peer: u16) -> Result<(), Refusal> {
+    if peer == PROTOCOL_VERSION {
+        return Ok(());
+    }
+    Err(Refusal::Version { manager: PROTOCOL_VERSION, peer })
+}
+
+/// A host's offer is an allegation: within its bounds it is believed, for it only binds the host.
+pub(crate) fn check_offer(offer: &Offer) -> Result<(), Refusal> {
+    let short = |text: &str| text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control);
+    let why = if ![&offer.name, &offer.platform, &offer.software].into_iter().all(|text| short(text)) {
+        "a name is too long or has control characters"
+    } else if offer.labels.len() > LABELS_MAX {
+        "too many labels"
+    } else if !offer.labels.iter().all(|label| short(&label.name) && short(&label.value)) {
+        "a label is too long or has control characters"
+    } else if usize::try_from(offer.slots).is_ok_and(|slots| slots > HOST_WORKERS_MAX) {
+        "too many slots"
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::Malformed { why: why.to_owned() })
+}
+

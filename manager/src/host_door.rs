@@ -1,0 +1,379 @@
+//! The door for hosts: one connection of one host, from its hello to its end.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use grid_net::{Allowance, CarryError, Conn, FrameReader, MailKeeper, RecvStream, SendStream, carry, code};
+use grid_protocol::digest::Digest;
+use grid_protocol::host::{Greeting, Hello, ModuleOffered, ModuleWanted, Refusal, Resume, Welcome};
+use grid_protocol::id::SessionId;
+use grid_protocol::key::PublicKey;
+use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MAIL_STREAMS};
+use grid_protocol::mail::{BulkHead, MailFrame};
+use grid_protocol::role::Role;
+use grid_protocol::time::Moment;
+use grid_protocol::wire::Wire;
+use grid_protocol::worker::End;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::greeting::{self, DoorError};
+use crate::hub::Hub;
+use crate::line::LineId;
+use crate::registry::RegistryError;
+use crate::state::{PENDING_HOSTS_MAX, PendingHost, Seat, State};
+
+/// Serves a host until its connection ends.
+pub(crate) async fn serve(hub: Arc<Hub>, conn: Conn) {
+    let peer = conn.peer();
+    match enter(&hub, &conn).await {
+        Ok(entered) => {
+            tracing::info!(host = %peer.fingerprint(), from = conn.remote(), resumed = entered.resumed, "a host is in");
+            let generation = entered.conn_id;
+            let error = run(&hub, &conn, entered).await;
+            tracing::info!(host = %peer.fingerprint(), %error, "a host's connection ended");
+            leave(&hub, &conn, peer, generation);
+        }
+        Err(error) => {
+            tracing::info!(host = %peer.fingerprint(), from = conn.remote(), %error, "a host was not let in");
+            conn.close(code::REFUSED, &error.to_string());
+        }
+    }
+}
+
+/// A host that is in.
+struct Entered {
+    send: SendStream,
+    reader: FrameReader,
+    line: LineId,
+    mail_wake: Arc<Notify>,
+    control_wake: Arc<Notify>,
+    resumed: bool,
+    conn_id: u64,
+}
+
+async fn enter(hub: &Arc<Hub>, conn: &Conn) -> Result<Entered, DoorError> {
+    let (mut send, reader, hello) = greeting::first_frame::<Hello>(conn).await?;
+    let hello = match admit(hub, conn, &mut send, hello).await {
+        Err(DoorError::Refused(refusal)) => {
+            let refused = Greeting::Refused(refusal.clone());
+            send.write_frame(&refused.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+            send.finish().await;
+            // The reason must arrive before the end of the connection does: the host closes it.
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), conn.closed()).await;
+            return Err(DoorError::Refused(refusal));
+        }
+        other => other?,
+    };
+    conn.allow(Allowance::HOST);
+    let (offer, peer) = (hello.offer.clone(), conn.peer());
+    let (publishers, revoked) = hub
+        .registry(move |registry| {
+            registry.note_host(peer, &offer)?;
+            Ok::<_, RegistryError>(registry.publishers())
+        })
+        .await?;
+    let fresh = SessionId(grid_disk::random().map_err(RegistryError::from)?);
+    let seated = hub.change(|state, now| state.seat(conn, &hello, fresh, now));
+    let (welcome, line, mail_wake, control_wake, conn_id) = match seated {
+        Ok(seated) => seated,
+        Err(refusal) => return Err(DoorError::Refused(refusal)),
+    };
+    let resumed = welcome.1;
+    let welcome = Greeting::Welcome(Welcome { state: welcome.0, resumed, publishers, revoked });
+    send.write_frame(&welcome.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+    Ok(Entered { send, reader, line, mail_wake, control_wake, resumed, conn_id })
+}
+
+/// Lets the host in, or makes it wait until somebody does.
+async fn admit(
+    hub: &Arc<Hub>,
+    conn: &Conn,
+    send: &mut SendStream,
+    hello: Result<Hello, Refusal>,
+) -> Result<Hello, DoorError> {
+    let hello = hello.map_err(DoorError::Refused)?;
+    greeting::check_version(hello.version).map_err(DoorError::Refused)?;
+    greeting::check_offer(&hello.offer).map_err(DoorError::Refused)?;
+    let peer = conn.peer();
+    if greeting::roles(hub, conn, hello.proof).await?.has(Role::Host) {
+        return Ok(hello);
+    }
+    if hub.settings.open_join || conn.is_local() {
+        greeting::grant(hub, conn, Role::Host).await?;
+        return Ok(hello);
+    }
+    let decided = Arc::new(Notify::new());
+    let waiting = PendingHost {
+        offer: hello.offer.clone(),
+        address: conn.remote(),
+        decided: decided.clone(),
+        conn: conn.clone(),
+    };
+    {
+        let mut state = hub.state();
+        if state.pending.len() >= PENDING_HOSTS_MAX && !state.pending.contains_key(&peer) {
+            return Err(DoorError::Refused(Refusal::Full { what: "host that waits for approval".to_owned() }));
+        }
+        state.pending.insert(peer, waiting);
+    }
+    tracing::info!(host = %peer.fingerprint(), key = %peer, from = conn.remote(), "a host waits for approval");
+    let waited = async {
+        send.write_frame(&Greeting::Pending.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+        tokio::select! {
+            () = decided.notified() => greeting::roles(hub, conn, None).await,
+            reason = conn.closed() => Err(DoorError::Stream(grid_net::StreamError::Broken { reason: reason.to_string() })),
+        }
+    };
+    let roles = waited.await;
+    {
+        let mut state = hub.state();
+        if state.pending.get(&peer).is_some_and(|waiting| Arc::ptr_eq(&waiting.decided, &decided)) {
+            state.pending.remove(&peer);
+        }
+    }
+    if roles?.has(Role::Host) {
+        Ok(hello)
+    } else {
+        Err(DoorError::Refused(Refusal::NotAllowed { key: peer, role: Role::Host }))
+    }
+}
+
+type Seated = ((Resume, bool), LineId, Arc<Notify>, Arc<Notify>, u64);
+
+impl State {
+    /// Gives a host its seat, the old one if both ends remember it.
+    fn seat(&mut self, conn: &Conn, hello: &Hello, fresh: SessionId, now: Moment) -> Result<Seated, Refusal> {
+        let key = conn.peer();
+        let known = self.seats.get(&key).map(|seat| seat.session);
+        let resume = hello.resume.as_ref().filter(|resume| {
+            known == Some(resume.session) && self.scheduler.hosts().contains_key(&key)
+        });
+        if let Some(older) = self.seats.get_mut(&key).and_then(|seat| seat.conn.take()) {
+            older.close(code::REPLACED, "this key has connected again");
+        }
+        if resume.is_none() {
+            // What the host had in an earlier stay ends first, under the old seat.
+            self.scheduler.handle_host_gone(now, key, &End::HostLost);
+            self.carry_out(now);
+        }
+        let line = match self.seats.get(&key) {
+            Some(seat) => seat.line,
+            None => self.mailroom.lines.add(),
+        };
+        let positions = resume.map(|resume| resume.workers.as_slice()).unwrap_or_default();
+        let wrong = |why: String| Refusal::Malformed { why };
+        let connected = self.mailroom.host_connected(line, positions);
+        let (mail_wake, workers) = connected.map_err(|error| wrong(error.to_string()))?;
+        let seat = self.seats.entry(key).or_insert_with(|| Seat::new(line, fresh));
+        match resume {
+            Some(resume) => seat.control.resume(resume.control).map_err(|error| wrong(error.to_string()))?,
+            None => {
+                seat.session = fresh;
+                seat.control = Default::default();
+            }
+        }
+        seat.conn_id += 1;
+        seat.conn = Some(conn.clone());
+        seat.address = conn.remote();
+        seat.control_wake = Arc::default();
+        // There may be orders from before, which nobody announces again.
+        seat.control_wake.notify_one();
+        let state = Resume { session: seat.session, control: seat.control.position(), workers };
+        let seated = ((state, resume.is_some()), line, mail_wake, seat.control_wake.clone(), seat.conn_id);
+        self.scheduler.handle_host_joined(now, key, hello.offer.clone(), resume.is_some());
+        Ok(seated)
+    }
+}
+
+impl Seat {
+    fn new(line: LineId, session: SessionId) -> Self {
+        Self {
+            line,
+            session,
+            control: Default::default(),
+            control_wake: Arc::default(),
+            conn: None,
+            conn_id: 0,
+            module_bytes_sent: 0,
+            compilations: 0,
+            compile_us: 0,
+            pings: Default::default(),
+            address: String::new(),
+        }
+    }
+}
+
+/// Works until the connection ends; says why it did.
+async fn run(hub: &Arc<Hub>, conn: &Conn, entered: Entered) -> CarryError {
+    let Entered { send, reader, line, mail_wake, control_wake, conn_id, .. } = entered;
+    let host = conn.peer();
+    let keeper = Arc::new(HostMail { hub: hub.clone(), line });
+    tokio::select! {
+        Err(error) = write_control(hub, host, conn_id, send, &control_wake) => error,
+        Err(error) = read_control(hub, host, &control_wake, reader) => error,
+        error = carry(conn, keeper, mail_wake) => error,
+        error = serve_modules(hub, conn) => error,
+    }
+}
+
+async fn write_control(
+    hub: &Hub,
+    host: PublicKey,
+    conn_id: u64,
+    mut send: SendStream,
+    wake: &Notify,
+) -> Result<Infallible, CarryError> {
+    loop {
+        wake.notified().await;
+        loop {
+            let Some(frame) = hub.state().next_order(host, conn_id) else { break };
+            send.write_frame(&frame, CONTROL_FRAME_BYTES_MAX).await.map_err(CarryError::Lost)?;
+        }
+    }
+}
+
+impl State {
+    /// The next frame for a host's control stream, if its connection is still the present one.
+    fn next_order(&mut self, host: PublicKey, conn_id: u64) -> Option<Vec<u8>> {
+        self.seats.get_mut(&host).filter(|seat| seat.conn_id == conn_id)?.control.poll_transmit()
+    }
+}
+
+async fn read_control(
+    hub: &Hub,
+    host: PublicKey,
+    wake: &Notify,
+    mut reader: FrameReader,
+) -> Result<Infallible, CarryError> {
+    while let Some(frame) = reader.next().await.map_err(CarryError::Lost)? {
+        let handled = hub.change(|state, now| {
+            let Some(seat) = state.seats.get_mut(&host) else { return Ok(()) };
+            let report = seat.control.handle_frame(&frame)?;
+            if let Some(report) = report {
+                state.handle_report(host, report, now);
+            }
+            Ok::<_, grid_protocol::control::ControlError>(())
+        });
+        handled.map_err(|error| CarryError::Protocol(error.to_string()))?;
+        // The acknowledgement, at least, waits to be written.
+        wake.notify_one();
+    }
+    Err(CarryError::Protocol("the control stream was ended".to_owned()))
+}
+
+/// Gives the host the modules that it asks for.
+async fn serve_modules(hub: &Arc<Hub>, conn: &Conn) -> CarryError {
+    let mut under_way = JoinSet::new();
+    loop {
+        tokio::select! {
+            opened = conn.accept_bi() => match opened {
+                Ok((send, recv)) => {
+                    under_way.spawn(send_module(hub.clone(), conn.peer(), send, recv));
+                }
+                Err(error) => return CarryError::Lost(error),
+            },
+            Some(done) = under_way.join_next() => {
+                if let Ok(Err(error)) = done {
+                    tracing::warn!(host = %conn.peer().fingerprint(), %error, "a module did not reach a host");
+                }
+            }
+        }
+    }
+}
+
+async fn send_module(
+    hub: Arc<Hub>,
+    host: PublicKey,
+    mut send: SendStream,
+    mut recv: RecvStream,
+) -> Result<(), DoorError> {
+    send.set_priority(grid_net::Priority::Bulk);
+    let wanted = recv.read_frame(CONTROL_FRAME_BYTES_MAX).await?;
+    let wanted = ModuleWanted::from_body(&wanted)
+        .map_err(|error| DoorError::Refused(Refusal::Malformed { why: error.to_string() }))?;
+    let found = if hub.state().runs_on(&wanted.module, host) { find_module(&hub, wanted.module).await? } else { None };
+    let Some((manifest, wasm)) = found else {
+        send.write_frame(&ModuleOffered::Unknown.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+        send.finish().await;
+        return Ok(());
+    };
+    let length = wasm.len() as u64;
+    let offered = ModuleOffered::Found { manifest, length };
+    send.write_frame(&offered.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+    send.write_chunk(wasm).await?;
+    send.finish().await;
+    if let Some(seat) = hub.state().seats.get_mut(&host) {
+        seat.module_bytes_sent += length;
+    }
+    Ok(())
+}
+
+async fn find_module(hub: &Arc<Hub>, module: Digest) -> Result<Option<(Vec<u8>, Bytes)>, RegistryError> {
+    hub.registry(move |registry| {
+        let Some(manifest) = registry.module(&module).map(|module| module.signed.clone()) else { return Ok(None) };
+        let path = registry.module_path(&module);
+        let wasm = std::fs::read(&path).map_err(|error| grid_disk::DiskError { doing: "read", path, error })?;
+        Ok(Some((manifest, wasm.into())))
+    })
+    .await
+}
+
+impl State {
+    /// True if a worker of `module` was placed on `host`: other modules are none of its business.
+    fn runs_on(&self, module: &Digest, host: PublicKey) -> bool {
+        let Some(seated) = self.scheduler.hosts().get(&host) else { return false };
+        let workers = self.scheduler.workers();
+        seated.workers.iter().any(|id| workers.get(id).is_some_and(|worker| worker.spec.module == *module))
+    }
+}
+
+/// The connection of a host has ended; an older one than the present does not matter.
+fn leave(hub: &Hub, conn: &Conn, host: PublicKey, conn_id: u64) {
+    let left_for_good = matches!(conn.close_reason(), Some(grid_net::CloseReason::Peer { code: code::DONE, .. }));
+    conn.close(code::PROTOCOL, "the connection makes no sense any more");
+    hub.change(|state, now| {
+        let Some(seat) = state.seats.get_mut(&host).filter(|seat| seat.conn_id == conn_id) else { return };
+        seat.conn = None;
+        let line = seat.line;
+        state.mailroom.disconnected(line);
+        if left_for_good {
+            state.scheduler.handle_host_gone(now, host, &End::HostLost);
+        } else {
+            state.scheduler.handle_host_away(now, host);
+        }
+    });
+}
+
+/// A host's mail.
+struct HostMail {
+    hub: Arc<Hub>,
+    line: LineId,
+}
+
+impl MailKeeper for HostMail {
+    fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut Vec<(BulkHead, Bytes)>) {
+        let mut state = self.hub.state();
+        if let Some(line) = state.mailroom.lines.up(self.line) {
+            line.post.take_lanes(lanes);
+            bulk.extend(std::iter::from_fn(|| line.post.take_bulk()));
+        }
+    }
+
+    fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {
+        let now = self.hub.now();
+        let mut state = self.hub.state();
+        for body in frames.drain(..) {
+            let frame = MailFrame::decode(&body).map_err(|error| error.to_string())?;
+            let handled = state.mailroom.handle_host_frame(self.line, frame, &body, now);
+            handled.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn handle_bulk(&self, head: BulkHead, payload: Bytes) {
+        self.hub.state().mailroom.fulfil_from_host(self.line, head.worker, head.seq, payload);
+    }
+}

@@ -1,0 +1,125 @@
+//! The hub: what all connections of a manager share.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use grid_net::Timing;
+use grid_protocol::key::PublicKey;
+use grid_protocol::time::Moment;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::registry::{Registry, RegistryError};
+use crate::state::State;
+
+/// How a manager shall be.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it keeps its key, its store and its modules.
+    pub state_folder: PathBuf,
+    /// Where it listens; `None` if it only serves this process.
+    pub listen: Option<SocketAddr>,
+    /// Addresses to write into tickets, as `host:port`; empty for the one that it listens on.
+    pub advertise: Vec<String>,
+    /// Lets hosts in that nobody approved. Only for a manager that strangers cannot reach.
+    pub open_join: bool,
+    /// How long a lost connection may stay lost before the workers behind it are given up: 10 s, which
+    /// with the transport's own 10 s makes 20 s of silence.
+    pub away_grace: Duration,
+    /// How soon the transport notices silence.
+    pub timing: Timing,
+}
+
+impl Settings {
+    /// A manager that keeps its state in `state_folder` and serves this process only.
+    pub fn new(state_folder: PathBuf) -> Self {
+        Self {
+            state_folder,
+            listen: None,
+            advertise: Vec::new(),
+            open_join: false,
+            away_grace: Duration::from_secs(10),
+            timing: Timing::default(),
+        }
+    }
+}
+
+/// What all connections share.
+pub(crate) struct Hub {
+    pub(crate) settings: Settings,
+    pub(crate) key: PublicKey,
+    /// Addresses that tickets name.
+    pub(crate) addresses: Vec<String>,
+    started: Instant,
+    state: Mutex<State>,
+    registry: Mutex<Registry>,
+    /// Wakes the clockwork: something may be due earlier than it thinks.
+    pub(crate) rescheduled: Notify,
+}
+
+impl Hub {
+    pub(crate) fn new(settings: Settings, addresses: Vec<String>, registry: Registry) -> Self {
+        let state = State::new(&settings, &registry);
+        let key = registry.key().public();
+        Self {
+            settings,
+            key,
+            addresses,
+            started: Instant::now(),
+            state: Mutex::new(state),
+            registry: Mutex::new(registry),
+            rescheduled: Notify::new(),
+        }
+    }
+
+    /// The manager's own clock.
+    pub(crate) fn now(&self) -> Moment {
+        Moment::from_epoch(self.started.elapsed())
+    }
+
+    /// The volatile state. Never held across a wait.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state and does what the scheduler decides then.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State, Moment) -> T) -> T {
+        let now = self.now();
+        let mut state = self.state();
+        let result = change(&mut state, now);
+        state.carry_out(now);
+        drop(state);
+        self.rescheduled.notify_one();
+        result
+    }
+
+    /// Works with the registry on a thread that may wait for the disk.
+    ///
+    /// # Errors
+    ///
+    /// That of `work`, or that the runtime is going down.
+    pub(crate) async fn registry<T, E>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&mut Registry) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<RegistryError> + Send + 'static,
+    {
+        let hub = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&mut hub.registry_now())).await;
+        done.unwrap_or_else(|error| Err(RegistryError::Interrupted { reason: error.to_string() }.into()))
+    }
+
+    /// The registry, for a caller that may wait for the disk itself.
+    pub(crate) fn registry_now(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Seconds since 1970 on this machine's clock; a clock before that reads as 0.
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

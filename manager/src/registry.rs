@@ -1,0 +1,451 @@
+//! The registry: what the manager knows for good. Keys, roles, tickets, modules, standing orders.
+//!
+//! Every change is durable before it takes effect, so that a manager that comes back after a power loss has
+//! everything that it ever said yes to. All of it waits for the disk: call it from a blocking thread.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use grid_disk::{DiskError, KeyFileError, random, replace, use_folder};
+use grid_inspect::{ScanLimits, inspect};
+use grid_protocol::client::{KeyInfo, ModuleInfo, OrderInfo, TicketInfo};
+use grid_protocol::digest::Digest;
+use grid_protocol::host::{Offer, Refusal};
+use grid_protocol::id::OrderId;
+use grid_protocol::key::{PublicKey, SecretKey};
+use grid_protocol::manifest::{Manifest, ManifestRefusal, SignedManifest, Trust};
+use grid_protocol::record::ModuleRecord;
+use grid_protocol::role::{Role, Roles};
+use grid_protocol::ticket::{Proof, Ticket, TicketId, TicketRecord};
+use grid_protocol::wire::Wire;
+
+use crate::store::{Change, FileStore, Store, StoreError, Table};
+
+/// What the manager knows for good.
+pub(crate) struct Registry {
+    store: Box<dyn Store>,
+    modules_folder: PathBuf,
+    key: SecretKey,
+    incarnation: u32,
+    keys: BTreeMap<PublicKey, KeyInfo>,
+    tickets: BTreeMap<TicketId, TicketRecord>,
+    hosts: BTreeMap<PublicKey, Offer>,
+    modules: BTreeMap<Digest, Module>,
+    orders: BTreeMap<OrderId, OrderInfo>,
+    trust: Trust,
+}
+
+/// A module on disk.
+#[derive(Debug, Clone)]
+pub(crate) struct Module {
+    pub(crate) signed: Vec<u8>,
+    pub(crate) manifest: Manifest,
+    pub(crate) publisher: PublicKey,
+    pub(crate) door: String,
+}
+
+/// The state folder is no use, or a change could not be made durable: the operator must act.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// A file.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A key file.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A record in the store makes no sense.
+    #[error("a record in the table {table:?} of the store makes no sense; was it written by a newer version?")]
+    Record {
+        /// In which table.
+        table: Table,
+    },
+    /// The manager is going down.
+    #[error("the manager is going down: {reason}")]
+    Interrupted {
+        /// In the words of the runtime.
+        reason: String,
+    },
+    /// A limit of the manager is reached.
+    #[error("the manager keeps {max} {what} and takes no more")]
+    Full {
+        /// Of what.
+        what: &'static str,
+        /// How many it keeps.
+        max: usize,
+    },
+}
+
+/// Why an upload was refused; nothing was kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UploadError {
+    #[error(transparent)]
+    Manifest(#[from] ManifestRefusal),
+    #[error(transparent)]
+    Module(#[from] grid_inspect::Refusal),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Keys that a manager knows: each is a few hundred bytes.
+const KEYS_MAX: usize = 100_000;
+/// Tickets outstanding.
+const TICKETS_MAX: usize = 10_000;
+/// Modules kept; each may be 64 MiB on disk.
+const MODULES_MAX: usize = 10_000;
+/// Standing orders.
+const ORDERS_MAX: usize = 1_000;
+
+impl Registry {
+    /// Opens the state folder, or makes it; counts the incarnation up.
+    pub(crate) fn open(folder: &Path) -> Result<Self, RegistryError> {
+        let modules_folder = folder.join("modules");
+        use_folder(&modules_folder)?;
+        let key = grid_disk::load_or_make_key(&folder.join("manager.key"))?;
+        let store = Box::new(FileStore::open(&folder.join("manager.redb"))?);
+        let mut registry = Self {
+            store,
+            modules_folder,
+            key,
+            incarnation: 0,
+            keys: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            modules: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            trust: Trust::default(),
+        };
+        registry.load()?;
+        Ok(registry)
+    }
+
+    fn load(&mut self) -> Result<(), RegistryError> {
+        self.keys = self.records::<KeyInfo>(Table::Key)?.map(|info| (info.key, info)).collect();
+        self.tickets = self.records::<TicketRecord>(Table::Ticket)?.map(|record| (record.id, record)).collect();
+        self.orders = self.records::<OrderInfo>(Table::Order)?.map(|order| (order.id, order)).collect();
+        let bad = |table| RegistryError::Record { table };
+        for (key, value) in self.store.read(Table::Host)? {
+            let key = <[u8; 32]>::try_from(key).ok().and_then(|key| PublicKey::from_bytes(key).ok());
+            let offer = Offer::from_body(&value).map_err(|_| bad(Table::Host))?;
+            self.hosts.insert(key.ok_or(bad(Table::Host))?, offer);
+        }
+        for record in self.records::<ModuleRecord>(Table::Module)? {
+            let module = Module::from_record(record).map_err(|_| bad(Table::Module))?;
+            self.modules.insert(module.manifest.digest, module);
+        }
+        for (key, value) in self.store.read(Table::Serial)? {
+            let (publisher, name) = key.split_first_chunk::<32>().ok_or(bad(Table::Serial))?;
+            let publisher = PublicKey::from_bytes(*publisher).map_err(|_| bad(Table::Serial))?;
+            let name = std::str::from_utf8(name).map_err(|_| bad(Table::Serial))?;
+            let serial = <[u8; 8]>::try_from(value).map_err(|_| bad(Table::Serial))?;
+            self.trust.note_serial(publisher, name, u64::from_le_bytes(serial));
+        }
+        self.believe();
+        let name = b"incarnation".to_vec();
+        let counters = self.store.read(Table::Counter)?;
+        let last = counters.into_iter().find(|(key, _)| *key == name).map_or(Ok([0; 4]), |(_, value)| {
+            <[u8; 4]>::try_from(value).map_err(|_| bad(Table::Counter))
+        })?;
+        self.incarnation = u32::from_le_bytes(last) + 1;
+        let value = Some(self.incarnation.to_le_bytes().to_vec());
+        Ok(self.store.commit(&[Change { table: Table::Counter, key: name, value }])?)
+    }
+
+    fn records<T: Wire>(&self, table: Table) -> Result<impl Iterator<Item = T> + use<T>, RegistryError> {
+        let records = self.store.read(table)?.into_iter();
+        let read: Result<Vec<T>, _> = records.map(|(_, value)| T::from_body(&value)).collect();
+        read.map(Vec::into_iter).map_err(|_| RegistryError::Record { table })
+    }
+
+    /// The manager's own key.
+    pub(crate) fn key(&self) -> &SecretKey {
+        &self.key
+    }
+
+    /// The number of this life of the manager.
+    pub(crate) fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
+    /// What a key may do.
+    pub(crate) fn roles(&self, key: &PublicKey) -> Roles {
+        self.keys.get(key).filter(|info| !info.revoked).map_or(Roles::NONE, |info| info.roles)
+    }
+
+    /// True if the key was revoked.
+    pub(crate) fn is_revoked(&self, key: &PublicKey) -> bool {
+        self.keys.get(key).is_some_and(|info| info.revoked)
+    }
+
+    /// Every key that was ever given a role.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &KeyInfo> {
+        self.keys.values()
+    }
+
+    /// Gives a key a role; a publisher or an admin is a client as well, and an admin a publisher.
+    pub(crate) fn grant(&mut self, key: PublicKey, role: Role) -> Result<(), RegistryError> {
+        let mut info = self.keys.get(&key).cloned().unwrap_or(KeyInfo {
+            key,
+            roles: Roles::NONE,
+            revoked: false,
+        });
+        info.roles = info.roles.with(role);
+        if matches!(role, Role::Publisher | Role::Admin) {
+            info.roles = info.roles.with(Role::Client);
+        }
+        if role == Role::Admin {
+            info.roles = info.roles.with(Role::Publisher);
+        }
+        // Trusting a key again by name is what takes a revocation back.
+        info.revoked = false;
+        if self.keys.get(&key) == Some(&info) {
+            return Ok(());
+        }
+        self.put_key(info)
+    }
+
+    /// Takes everything away from a key, for good.
+    pub(crate) fn revoke(&mut self, key: PublicKey) -> Result<(), RegistryError> {
+        self.put_key(KeyInfo { key, roles: Roles::NONE, revoked: true })
+    }
+
+    fn put_key(&mut self, info: KeyInfo) -> Result<(), RegistryError> {
+        full("keys", self.keys.len(), KEYS_MAX, self.keys.contains_key(&info.key))?;
+        self.put(Table::Key, info.key.as_bytes(), info.to_body())?;
+        self.keys.insert(info.key, info);
+        self.believe();
+        Ok(())
+    }
+
+    fn believe(&mut self) {
+        let serials = std::mem::take(&mut self.trust);
+        for (publisher, name, serial) in serials.serials() {
+            self.trust.note_serial(*publisher, name, serial);
+        }
+        for info in self.keys.values() {
+            if info.revoked {
+                self.trust.revoke(info.key);
+            } else if info.roles.has(Role::Publisher) {
+                self.trust.trust(info.key);
+            }
+        }
+    }
+
+    /// The publishers that hosts may believe, and those that they may not.
+    pub(crate) fn publishers(&self) -> (Vec<PublicKey>, Vec<PublicKey>) {
+        (self.trust.trusted().collect(), self.trust.revoked().collect())
+    }
+
+    /// Makes a ticket for this manager, which is reached at `addresses`.
+    pub(crate) fn make_ticket(
+        &mut self,
+        role: Role,
+        addresses: Vec<String>,
+        now: u64,
+        ttl_s: u64,
+    ) -> Result<Ticket, RegistryError> {
+        let expired: Vec<_> = self.tickets.values().filter(|ticket| ticket.expires <= now).map(|ticket| ticket.id).collect();
+        for id in expired {
+            self.remove_ticket(&id)?;
+        }
+        full("tickets", self.tickets.len(), TICKETS_MAX, false)?;
+        let expires = now.saturating_add(ttl_s);
+        let ticket = Ticket::new(addresses, self.key.public(), role, expires, random()?, random()?);
+        let record = ticket.record();
+        self.put(Table::Ticket, &record.id, record.to_body())?;
+        self.tickets.insert(record.id, record);
+        Ok(ticket)
+    }
+
+    /// The tickets.
+    pub(crate) fn tickets(&self) -> Vec<TicketInfo> {
+        let info = |record: &TicketRecord| TicketInfo {
+            id: record.id,
+            role: record.role,
+            expires: record.expires,
+            used_by: record.used_by,
+        };
+        self.tickets.values().map(info).collect()
+    }
+
+    /// Forgets a ticket; false if there is none of that name.
+    pub(crate) fn remove_ticket(&mut self, id: &TicketId) -> Result<bool, RegistryError> {
+        if !self.tickets.contains_key(id) {
+            return Ok(false);
+        }
+        self.remove(Table::Ticket, id)?;
+        self.tickets.remove(id);
+        Ok(true)
+    }
+
+    /// Lets the bearer of a ticket in: gives its key the ticket's role, once.
+    pub(crate) fn redeem(
+        &mut self,
+        proof: &Proof,
+        newcomer: PublicKey,
+        exporter: &[u8; 32],
+        now: u64,
+    ) -> Result<Result<(), Refusal>, RegistryError> {
+        let Some(record) = self.tickets.get(&proof.id) else { return Ok(Err(Refusal::TicketUnknown)) };
+        let role = match record.check(proof, &self.key.public(), &newcomer, exporter, now) {
+            Ok(role) => role,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if record.used_by.is_none() {
+            let mut used = record.clone();
+            used.used_by = Some(newcomer);
+            // The ticket first: after a crash between the two it is spent, and not good for two.
+            self.put(Table::Ticket, &used.id, used.to_body())?;
+            self.tickets.insert(used.id, used);
+        }
+        self.grant(newcomer, role).map(Ok)
+    }
+
+    /// Remembers what a host offers, for the time when it is away.
+    pub(crate) fn note_host(&mut self, key: PublicKey, offer: &Offer) -> Result<(), RegistryError> {
+        if self.hosts.get(&key) != Some(offer) {
+            self.put(Table::Host, key.as_bytes(), offer.to_body())?;
+            self.hosts.insert(key, offer.clone());
+        }
+        Ok(())
+    }
+
+    /// Every host that was ever let in.
+    pub(crate) fn hosts(&self) -> &BTreeMap<PublicKey, Offer> {
+        &self.hosts
+    }
+
+    /// Forgets what a host offered.
+    pub(crate) fn forget_host(&mut self, key: PublicKey) -> Result<(), RegistryError> {
+        self.remove(Table::Host, key.as_bytes())?;
+        self.hosts.remove(&key);
+        Ok(())
+    }
+
+    /// Takes in a module, checked in full; if it is refused no file is left behind.
+    pub(crate) fn add_module(&mut self, signed: &[u8], wasm: &[u8], now: u64) -> Result<ModuleInfo, UploadError> {
+        let manifest = SignedManifest::from_bytes(signed)?;
+        let publisher = manifest.publisher();
+        let manifest = self.trust.admit(&manifest, wasm, now)?;
+        let report = inspect(wasm, &ScanLimits::default())?;
+        let digest = manifest.digest;
+        if let Some(known) = self.modules.get(&digest).filter(|known| known.signed == signed) {
+            return Ok(known.info(true));
+        }
+        full("modules", self.modules.len(), MODULES_MAX, self.modules.contains_key(&digest))?;
+        let door = report.door.label().to_owned();
+        let path = self.module_path(&digest);
+        let known = self.modules.contains_key(&digest);
+        if !known {
+            replace(&path, wasm).map_err(RegistryError::from)?;
+        }
+        let record = ModuleRecord { manifest: signed.to_vec(), door: door.clone() };
+        let mut name = publisher.as_bytes().to_vec();
+        name.extend_from_slice(manifest.name.as_bytes());
+        let committed = self.store.commit(&[
+            Change { table: Table::Module, key: digest.as_bytes().to_vec(), value: Some(record.to_body()) },
+            Change { table: Table::Serial, key: name, value: Some(manifest.serial.to_le_bytes().to_vec()) },
+        ]);
+        if let Err(error) = committed {
+            if !known {
+                // The file would be found by nobody; what matters is the store's own failure.
+                let _ = fs::remove_file(&path);
+            }
+            return Err(RegistryError::from(error).into());
+        }
+        self.trust.note_serial(publisher, &manifest.name, manifest.serial);
+        let module = Module { signed: signed.to_vec(), manifest, publisher, door };
+        let info = module.info(false);
+        self.modules.insert(digest, module);
+        Ok(info)
+    }
+
+    /// The modules.
+    pub(crate) fn modules(&self) -> impl ExactSizeIterator<Item = &Module> {
+        self.modules.values()
+    }
+
+    /// One module.
+    pub(crate) fn module(&self, digest: &Digest) -> Option<&Module> {
+        self.modules.get(digest)
+    }
+
+    /// Where a module's bytes are.
+    pub(crate) fn module_path(&self, digest: &Digest) -> PathBuf {
+        self.modules_folder.join(format!("{digest}.wasm"))
+    }
+
+    /// Forgets a module; false if there is none.
+    pub(crate) fn remove_module(&mut self, digest: &Digest) -> Result<bool, RegistryError> {
+        if !self.modules.contains_key(digest) {
+            return Ok(false);
+        }
+        self.remove(Table::Module, digest.as_bytes())?;
+        self.modules.remove(digest);
+        let path = self.module_path(digest);
+        fs::remove_file(&path).map_err(|error| DiskError { doing: "remove", path, error })?;
+        Ok(true)
+    }
+
+    /// Keeps a standing order under a new id.
+    pub(crate) fn add_order(&mut self, mut order: OrderInfo) -> Result<OrderId, RegistryError> {
+        full("standing orders", self.orders.len(), ORDERS_MAX, false)?;
+        // Ids of removed orders may come back after a restart; nothing refers to them then.
+        let id = OrderId(self.orders.last_key_value().map_or(1, |(last, _)| last.0 + 1));
+        order.id = id;
+        self.put(Table::Order, &id.0.to_be_bytes(), order.to_body())?;
+        self.orders.insert(id, order);
+        Ok(id)
+    }
+
+    /// The standing orders.
+    pub(crate) fn orders(&self) -> &BTreeMap<OrderId, OrderInfo> {
+        &self.orders
+    }
+
+    /// Forgets a standing order.
+    pub(crate) fn remove_order(&mut self, id: OrderId) -> Result<(), RegistryError> {
+        self.remove(Table::Order, &id.0.to_be_bytes())?;
+        self.orders.remove(&id);
+        Ok(())
+    }
+
+    fn put(&mut self, table: Table, key: &[u8], value: Vec<u8>) -> Result<(), StoreError> {
+        self.store.commit(&[Change { table, key: key.to_vec(), value: Some(value) }])
+    }
+
+    fn remove(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        self.store.commit(&[Change { table, key: key.to_vec(), value: None }])
+    }
+}
+
+impl Module {
+    fn from_record(record: ModuleRecord) -> Result<Self, ManifestRefusal> {
+        let signed = SignedManifest::from_bytes(&record.manifest)?;
+        let manifest = signed.verify()?;
+        Ok(Self { signed: record.manifest, manifest, publisher: signed.publisher(), door: record.door })
+    }
+
+    /// What a client is told about it.
+    pub(crate) fn info(&self, known: bool) -> ModuleInfo {
+        ModuleInfo {
+            digest: self.manifest.digest,
+            name: self.manifest.name.clone(),
+            serial: self.manifest.serial,
+            version: self.manifest.version.clone(),
+            publisher: self.publisher,
+            length: self.manifest.length,
+            expires: self.manifest.expires,
+            door: self.door.clone(),
+            known,
+        }
+    }
+}
+
+fn full(what: &'static str, count: usize, max: usize, replaces: bool) -> Result<(), RegistryError> {
+    if count >= max && !replaces { Err(RegistryError::Full { what, max }) } else { Ok(()) }
+}

@@ -1,0 +1,445 @@
+//! Requests: what a client may ask, and the answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use grid_net::{RecvStream, SendStream, code};
+use grid_protocol::client::{
+    Denial, DenialCode, HostInfo, HostState, OrderInfo, Place, Reply, Request, SpawnRequest, Status,
+};
+use grid_protocol::host::{Order, Pulse};
+use grid_protocol::id::{OrderId, SessionId, WorkerId};
+use grid_protocol::key::PublicKey;
+use grid_protocol::limits::{
+    ARGUMENTS_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, LABELS_MAX, MODULE_BYTES_MAX, SPAWN_COUNT_MAX,
+};
+use grid_protocol::role::{Role, Roles};
+use grid_protocol::wire::Wire;
+use grid_protocol::worker::End;
+use tokio::sync::oneshot;
+
+use crate::greeting::DoorError;
+use crate::hub::{Hub, unix_now};
+use crate::registry::{RegistryError, UploadError};
+use crate::state::{self, State};
+
+/// Reads one request from a stream of its own and answers it.
+pub(crate) async fn serve(
+    hub: Arc<Hub>,
+    asker: PublicKey,
+    mut send: SendStream,
+    mut recv: RecvStream,
+) -> Result<(), DoorError> {
+    let body = recv.read_frame(CONTROL_FRAME_BYTES_MAX).await?;
+    let reply = match Request::from_body(&body) {
+        Ok(Request::ModuleUpload { manifest, length }) => receive_module(&hub, asker, manifest, length, &mut recv).await?,
+        Ok(request) => handle(&hub, asker, request, None).await,
+        Err(error) => Reply::Denied(deny(DenialCode::BadRequest, "request", error, "upgrade the older program")),
+    };
+    send.write_frame(&reply.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+    send.finish().await;
+    Ok(())
+}
+
+async fn receive_module(
+    hub: &Arc<Hub>,
+    asker: PublicKey,
+    manifest: Vec<u8>,
+    length: u64,
+    recv: &mut RecvStream,
+) -> Result<Reply, DoorError> {
+    // Whoever may not publish shall not fill our memory first.
+    if !roles(hub, asker).has(Role::Publisher) {
+        return Ok(Reply::Denied(not_allowed("upload a module", asker, Role::Publisher)));
+    }
+    let max = MODULE_BYTES_MAX;
+    let bounded = usize::try_from(length).ok().filter(|length| *length <= max);
+    let Some(bounded) = bounded else {
+        let why = format!("it has {length} bytes and the limit is {max}");
+        return Ok(Reply::Denied(deny(DenialCode::ModuleRejected, "module", why, "make it smaller; strip debug information")));
+    };
+    let wasm = recv.read_body(bounded).await?;
+    Ok(handle(hub, asker, Request::ModuleUpload { manifest, length }, Some(wasm)).await)
+}
+
+/// Answers a request of `asker`; `module` comes with an upload.
+pub(crate) async fn handle(hub: &Arc<Hub>, asker: PublicKey, request: Request, module: Option<Bytes>) -> Reply {
+    match answer(hub, asker, request, module).await {
+        Ok(reply) => reply,
+        Err(denial) => Reply::Denied(denial),
+    }
+}
+
+async fn answer(
+    hub: &Arc<Hub>,
+    asker: PublicKey,
+    request: Request,
+    module: Option<Bytes>,
+) -> Result<Reply, Denial> {
+    if let Some((what, role)) = role_needed(&request)
+        && !roles(hub, asker).has(role)
+    {
+        return Err(not_allowed(what, asker, role));
+    }
+    match request {
+        Request::Status => Ok(Reply::Status(status(hub))),
+        Request::TicketNew { role, ttl_s } => new_ticket(hub, role, ttl_s).await,
+        Request::TicketList => Ok(Reply::Tickets(hub.registry_now().tickets())),
+        Request::TicketRemove { id } => {
+            let removed = hub.registry(move |registry| registry.remove_ticket(&id)).await.map_err(fault)?;
+            found(removed, "ticket", "`grid ticket ls` lists them")
+        }
+        Request::HostList => Ok(Reply::Hosts(hosts(hub))),
+        Request::HostApprove { host } => approve(hub, host).await,
+        Request::HostDrain { host } => drain(hub, host),
+        Request::HostRemove { host } | Request::KeyRevoke { key: host } => revoke(hub, host).await,
+        Request::ModuleUpload { manifest, .. } => upload(hub, manifest, module.unwrap_or_default()).await,
+        Request::ModuleList => {
+            let registry = hub.registry_now();
+            Ok(Reply::Modules(registry.modules().map(|module| module.info(true)).collect()))
+        }
+        Request::ModuleRemove { module } => remove_module(hub, module).await,
+        Request::Spawn(request) => spawn(hub, asker, request).await,
+        Request::WorkerList { everyones, ended } => {
+            let mut workers = hub.state().workers(ended);
+            workers.retain(|worker| everyones || worker.owner == asker);
+            Ok(Reply::Workers(workers))
+        }
+        Request::WorkerStop { workers, grace_ms } => stop(hub, asker, &workers, grace_ms),
+        Request::WorkerLogs { worker } => logs(hub, asker, worker),
+        Request::WorkerPing { worker } => ping(hub, asker, worker).await,
+        Request::OrderList => {
+            let workers = hub.state().workers(false);
+            let mut orders: Vec<_> = hub.registry_now().orders().values().cloned().collect();
+            for order in &mut orders {
+                let count = workers.iter().filter(|worker| worker.order == Some(order.id)).count();
+                order.workers = u32::try_from(count).unwrap_or(u32::MAX);
+            }
+            Ok(Reply::Orders(orders))
+        }
+        Request::OrderRemove { order } => remove_order(hub, asker, order).await,
+        Request::KeyList => Ok(Reply::Keys(hub.registry_now().keys().cloned().collect())),
+        Request::KeyTrust { key, role } => trust(hub, key, role).await,
+        other => Err(deny(DenialCode::BadRequest, "request", format!("this manager does not know {other:?}"), "upgrade it")),
+    }
+}
+
+/// What most requests ask of a client is no more than to be one.
+fn role_needed(request: &Request) -> Option<(&'static str, Role)> {
+    match request {
+        Request::TicketNew { .. } | Request::TicketList | Request::TicketRemove { .. } => {
+            Some(("handle tickets", Role::Admin))
+        }
+        Request::HostApprove { .. } | Request::HostDrain { .. } | Request::HostRemove { .. } => {
+            Some(("change hosts", Role::Admin))
+        }
+        Request::KeyList | Request::KeyTrust { .. } | Request::KeyRevoke { .. } => Some(("handle keys", Role::Admin)),
+        Request::WorkerList { everyones: true, .. } => Some(("see everybody's workers", Role::Admin)),
+        Request::ModuleUpload { .. } | Request::ModuleRemove { .. } => Some(("change modules", Role::Publisher)),
+        _ => None,
+    }
+}
+
+fn roles(hub: &Hub, asker: PublicKey) -> Roles {
+    if asker == hub.key {
+        // The program that the manager is part of.
+        return Role::ALL.into_iter().fold(Roles::NONE, Roles::with);
+    }
+    hub.registry_now().roles(&asker)
+}
+
+fn status(hub: &Hub) -> Status {
+    let state = hub.state();
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let hosts = state.scheduler.hosts();
+    let here = state.seats.values().filter(|seat| seat.conn.is_some()).count();
+    let (slots, workers) = (hosts.values().map(|host| host.offer.slots).sum(), state.scheduler.workers().len());
+    let (hosts, pending) = (count(here), count(state.pending.len()));
+    drop(state);
+    let registry = hub.registry_now();
+    Status {
+        manager: hub.key,
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_ms: u64::try_from(hub.now().since(grid_protocol::time::Moment::ZERO).as_millis()).unwrap_or(u64::MAX),
+        hosts,
+        pending_hosts: pending,
+        slots,
+        workers: count(workers),
+        modules: count(registry.modules().len()),
+        orders: count(registry.orders().len()),
+    }
+}
+
+async fn new_ticket(hub: &Arc<Hub>, role: Role, ttl_s: u64) -> Result<Reply, Denial> {
+    let addresses = hub.addresses.clone();
+    if addresses.is_empty() {
+        let why = "this manager listens nowhere";
+        return Err(deny(DenialCode::Conflict, "ticket", why, "start it with an address to listen on"));
+    }
+    let made = hub.registry(move |registry| registry.make_ticket(role, addresses, unix_now(), ttl_s)).await;
+    made.map(|ticket| Reply::Ticket { text: ticket.to_string() }).map_err(fault)
+}
+
+/// The hosts that the state knows, and those that were here once and still have the role.
+fn hosts(hub: &Hub) -> Vec<HostInfo> {
+    let mut hosts = hub.state().hosts();
+    let registry = hub.registry_now();
+    for (key, offer) in registry.hosts() {
+        if registry.roles(key).has(Role::Host) && !hosts.iter().any(|host| host.key == *key) {
+            hosts.push(HostInfo {
+                key: *key,
+                state: HostState::Gone,
+                offer: offer.clone(),
+                address: String::new(),
+                workers: 0,
+                module_bytes_sent: 0,
+                compilations: 0,
+                compile_us: 0,
+            });
+        }
+    }
+    hosts.sort_by(|a, b| (&a.offer.name, a.key).cmp(&(&b.offer.name, b.key)));
+    hosts
+}
+
+async fn approve(hub: &Arc<Hub>, host: PublicKey) -> Result<Reply, Denial> {
+    if !hub.state().pending.contains_key(&host) {
+        let why = format!("no host with the key {host} waits for approval");
+        return Err(deny(DenialCode::NotFound, "host", why, "`grid host ls` lists those that wait"));
+    }
+    hub.registry(move |registry| registry.grant(host, Role::Host)).await.map_err(fault)?;
+    if let Some(waiting) = hub.state().pending.get(&host) {
+        waiting.decided.notify_one();
+    }
+    Ok(Reply::Done)
+}
+
+fn drain(hub: &Hub, host: PublicKey) -> Result<Reply, Denial> {
+    let known = hub.change(|state, _| {
+        let known = state.scheduler.hosts().contains_key(&host);
+        state.scheduler.handle_host_draining(host);
+        state.order(host, &Order::Drain);
+        known
+    });
+    found(known, "host", "`grid host ls` lists them")
+}
+
+async fn revoke(hub: &Arc<Hub>, key: PublicKey) -> Result<Reply, Denial> {
+    if key == hub.key {
+        return Err(deny(DenialCode::Conflict, "key", "it is the manager's own", ""));
+    }
+    let known = hub
+        .registry(move |registry| {
+            let known = registry.keys().any(|info| info.key == key) || registry.hosts().contains_key(&key);
+            registry.revoke(key)?;
+            registry.forget_host(key)?;
+            Ok::<_, RegistryError>(known)
+        })
+        .await
+        .map_err(fault)?;
+    let (trusted, revoked) = hub.registry_now().publishers();
+    hub.change(|state, now| {
+        if let Some(waiting) = state.pending.remove(&key) {
+            waiting.conn.close(code::REVOKED, "the key was revoked");
+        }
+        if let Some(conn) = state.seats.get_mut(&key).and_then(|seat| seat.conn.take()) {
+            conn.close(code::REVOKED, "the key was revoked");
+        }
+        for conn in state.clients.iter().filter(|conn| conn.peer() == key) {
+            conn.close(code::REVOKED, "the key was revoked");
+        }
+        state.scheduler.handle_host_gone(now, key, &End::HostRemoved);
+        state.carry_out(now);
+        state.seats.remove(&key);
+        state.publish(&trusted, &revoked);
+    });
+    if known { Ok(Reply::Done) } else { found(false, "key", "it is revoked all the same, and stays out") }
+}
+
+async fn trust(hub: &Arc<Hub>, key: PublicKey, role: Role) -> Result<Reply, Denial> {
+    hub.registry(move |registry| registry.grant(key, role)).await.map_err(fault)?;
+    let (trusted, revoked) = hub.registry_now().publishers();
+    hub.change(|state, _| {
+        state.publish(&trusted, &revoked);
+        if let Some(waiting) = state.pending.get(&key).filter(|_| role == Role::Host) {
+            waiting.decided.notify_one();
+        }
+    });
+    Ok(Reply::Done)
+}
+
+impl State {
+    /// Tells every host whom the manager vouches for.
+    fn publish(&mut self, trusted: &[PublicKey], revoked: &[PublicKey]) {
+        let hosts: Vec<_> = self.seats.keys().copied().collect();
+        for host in hosts {
+            self.order(host, &Order::Publishers { trusted: trusted.to_vec(), revoked: revoked.to_vec() });
+        }
+    }
+}
+
+async fn upload(hub: &Arc<Hub>, manifest: Vec<u8>, wasm: Bytes) -> Result<Reply, Denial> {
+    let added = hub.registry(move |registry| registry.add_module(&manifest, &wasm, unix_now())).await;
+    added.map(Reply::Module).map_err(|error| match error {
+        UploadError::Registry(error) => fault(error),
+        UploadError::Manifest(refusal) => {
+            use grid_protocol::manifest::ManifestRefusal as Refusal;
+            let help = match &refusal {
+                Refusal::UntrustedPublisher { publisher } => format!("an admin can type `grid key trust {publisher} --role publisher`"),
+                Refusal::SerialTooOld { seen, .. } => format!("sign it with a serial of at least {seen} (`--serial`)"),
+                _ => "sign it again".to_owned(),
+            };
+            deny(DenialCode::ModuleRejected, "module", refusal, &help)
+        }
+        UploadError::Module(refusal) => {
+            deny(DenialCode::ModuleRejected, "module", refusal, "`grid module check FILE` explains what the grid runs")
+        }
+    })
+}
+
+async fn remove_module(hub: &Arc<Hub>, module: grid_protocol::digest::Digest) -> Result<Reply, Denial> {
+    let in_use = hub.state().scheduler.workers().values().any(|worker| worker.spec.module == module);
+    let ordered = hub.registry_now().orders().values().any(|order| order.request.module == module);
+    if in_use || ordered {
+        let why = "workers or standing orders use it";
+        return Err(deny(DenialCode::Conflict, "module", why, "stop them first: `grid worker stop --module NAME`"));
+    }
+    let removed = hub.registry(move |registry| registry.remove_module(&module)).await.map_err(fault)?;
+    found(removed, "module", "`grid module ls` lists them")
+}
+
+async fn spawn(hub: &Arc<Hub>, asker: PublicKey, request: SpawnRequest) -> Result<Reply, Denial> {
+    check_spawn(&request)?;
+    if hub.registry_now().module(&request.module).is_none() {
+        let why = format!("the manager has no module {}", request.module);
+        return Err(deny(DenialCode::NotFound, "module", why, "upload it first: `grid module upload FILE`"));
+    }
+    let spec = state::spec(asker, &request);
+    let session = SessionId(grid_disk::random().map_err(|error| fault(error.into()))?);
+    let owner = spec.owner;
+    if request.place == Place::EverySlot {
+        let info = OrderInfo { id: OrderId(0), request, owner: asker, workers: 0 };
+        let kept = info.clone();
+        let id = hub.registry(move |registry| registry.add_order(kept)).await.map_err(fault)?;
+        let order = state::standing(&OrderInfo { id, ..info });
+        let workers = hub.change(|state, now| {
+            state.mailroom.open_desk_elsewhere(owner, session, now);
+            state.scheduler.add_order(order)
+        });
+        return Ok(Reply::Spawned { workers, order: Some(id) });
+    }
+    let placed = hub.change(|state, now| {
+        state.mailroom.open_desk_elsewhere(owner, session, now);
+        state.scheduler.spawn(spec, &request.place)
+    });
+    placed.map(|workers| Reply::Spawned { workers, order: None }).map_err(|no_room| {
+        let help = "`grid host ls` shows slots, memory and labels; join another machine with the line of `grid ticket new`";
+        deny(DenialCode::NoCapacity, "workers", no_room, help)
+    })
+}
+
+fn check_spawn(request: &SpawnRequest) -> Result<(), Denial> {
+    let asked = match &request.place {
+        Place::On(hosts) => u32::try_from(hosts.len()).unwrap_or(u32::MAX),
+        Place::Anywhere { count } => *count,
+        Place::EverySlot => 1,
+    };
+    let why = if asked == 0 || asked > SPAWN_COUNT_MAX {
+        format!("{asked} workers were asked for; 1 to {SPAWN_COUNT_MAX} can be")
+    } else if request.arguments.len() > ARGUMENTS_BYTES_MAX {
+        format!("the arguments have {} bytes; {ARGUMENTS_BYTES_MAX} is the limit", request.arguments.len())
+    } else if request.labels.len() > LABELS_MAX {
+        format!("{} labels were asked for; {LABELS_MAX} is the limit", request.labels.len())
+    } else {
+        return Ok(());
+    };
+    Err(deny(DenialCode::BadRequest, "workers", why, ""))
+}
+
+fn stop(hub: &Hub, asker: PublicKey, workers: &[WorkerId], grace_ms: u32) -> Result<Reply, Denial> {
+    for worker in workers {
+        check_owner(hub, asker, *worker)?;
+    }
+    hub.change(|state, _| state.scheduler.stop(workers, grace_ms));
+    Ok(Reply::Done)
+}
+
+fn logs(hub: &Hub, asker: PublicKey, worker: WorkerId) -> Result<Reply, Denial> {
+    check_owner(hub, asker, worker)?;
+    let log = hub.state().log(worker);
+    Ok(Reply::Logs { lines: log.lines.into(), dropped: log.dropped })
+}
+
+/// A host that says nothing for so long has no answer.
+const PING_TIME_MAX: Duration = Duration::from_secs(5);
+
+async fn ping(hub: &Hub, asker: PublicKey, worker: WorkerId) -> Result<Reply, Denial> {
+    check_owner(hub, asker, worker)?;
+    let (answer, answered) = oneshot::channel();
+    hub.change(|state, _| {
+        let Some(host) = state.scheduler.workers().get(&worker).map(|worker| worker.host) else { return };
+        let nonce = state.next_nonce();
+        if let Some(seat) = state.seats.get_mut(&host) {
+            seat.pings.insert(nonce, answer);
+        }
+        state.order(host, &Order::Ping { worker, nonce });
+    });
+    match tokio::time::timeout(PING_TIME_MAX, answered).await {
+        Ok(Ok(pulse)) => Ok(Reply::Pulse(pulse)),
+        Ok(Err(_)) => Ok(Reply::Pulse(Pulse::Absent)),
+        Err(_) => {
+            let why = format!("its host did not answer within {PING_TIME_MAX:?}");
+            Err(deny(DenialCode::Conflict, "worker", why, "`grid host ls` shows whether the host is away"))
+        }
+    }
+}
+
+async fn remove_order(hub: &Arc<Hub>, asker: PublicKey, order: OrderId) -> Result<Reply, Denial> {
+    let owner = hub.registry_now().orders().get(&order).map(|order| order.owner);
+    match owner {
+        None => return found(false, "standing order", "`grid worker ls --orders` lists them"),
+        Some(owner) if owner != asker && !roles(hub, asker).has(Role::Admin) => {
+            return Err(not_allowed("end somebody else's standing order", asker, Role::Admin));
+        }
+        Some(_) => {}
+    }
+    hub.registry(move |registry| registry.remove_order(order)).await.map_err(fault)?;
+    hub.change(|state, _| state.scheduler.remove_order(order, STOP_GRACE_MS));
+    Ok(Reply::Done)
+}
+
+/// How long the workers of a removed order may finish.
+const STOP_GRACE_MS: u32 = 10_000;
+
+fn check_owner(hub: &Hub, asker: PublicKey, worker: WorkerId) -> Result<(), Denial> {
+    let info = hub.state().find_worker(worker);
+    match info {
+        Some(info) if info.owner == asker || roles(hub, asker).has(Role::Admin) => Ok(()),
+        // Others' workers are not even admitted to be there.
+        _ => found(false, "worker", "`grid worker ls --all` lists those that have ended, too").map(drop),
+    }
+}
+
+fn found(found: bool, what: &str, help: &str) -> Result<Reply, Denial> {
+    if found { Ok(Reply::Done) } else { Err(deny(DenialCode::NotFound, what, "there is none of that name", help)) }
+}
+
+fn not_allowed(what: &str, key: PublicKey, role: Role) -> Denial {
+    let why = format!("the key {key} has not the role {role}");
+    let help = format!("an admin can type `grid key trust {key} --role {role}`");
+    deny(DenialCode::NotAllowed, what, why, &help)
+}
+
+fn fault(error: RegistryError) -> Denial {
+    let code = match error {
+        RegistryError::Full { .. } => DenialCode::NoCapacity,
+        _ => DenialCode::ManagerFault,
+    };
+    deny(code, "the manager", error, "see the manager's log; look at its disk")
+}
+
+fn deny(code: DenialCode, what: &str, why: impl std::fmt::Display, help: &str) -> Denial {
+    Denial { code, what: what.to_owned(), why: why.to_string(), help: help.to_owned() }
+}
+

@@ -1,0 +1,251 @@
+//! The manager as a whole: starts it, lets peers knock, keeps its clockwork going, stops it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use grid_net::{Alpn, BindError, Conn, Endpoint, code};
+use grid_protocol::key::{PublicKey, SecretKey};
+use grid_protocol::time::Moment;
+use tokio::runtime;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::desk_here::DeskHere;
+use crate::hub::{Hub, Settings};
+use crate::registry::{Registry, RegistryError};
+use crate::{client_door, host_door};
+
+/// A manager that runs on a thread of its own until it is stopped or dropped.
+pub struct Manager {
+    hub: Arc<Hub>,
+    key: SecretKey,
+    listening: Option<SocketAddr>,
+    local: mpsc::UnboundedSender<Conn>,
+    stopping: watch::Sender<bool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// The manager could not be started: the operator must act.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Its state folder is no use.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// It cannot listen.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The system gives it no thread or no timer.
+    #[error("the system gives no thread: {0}")]
+    Thread(std::io::Error),
+}
+
+impl Manager {
+    /// Starts a manager; when this returns it listens, and has everything that an earlier life kept.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]: the operator must act.
+    pub fn start(settings: Settings) -> Result<Self, StartError> {
+        let registry = Registry::open(&settings.state_folder)?;
+        let key = registry.key().clone();
+        let (local, local_conns) = mpsc::unbounded_channel();
+        let (stopping, stopped) = watch::channel(false);
+        let (ready, is_ready) = oneshot::channel();
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let work = {
+            let key = key.clone();
+            move || runtime.block_on(serve(settings, registry, key, local_conns, stopped, ready))
+        };
+        let thread = thread::Builder::new().name("grid-manager".to_owned()).spawn(work);
+        let thread = thread.map_err(StartError::Thread)?;
+        let failed = |_| StartError::Thread(std::io::Error::other("the manager's thread ended"));
+        let (hub, listening) = is_ready.blocking_recv().map_err(failed)??;
+        Ok(Self { hub, key, listening, local, stopping, thread: Some(thread) })
+    }
+
+    /// The manager's key.
+    pub fn key(&self) -> PublicKey {
+        self.key.public()
+    }
+
+    /// Where it listens, with the port that the system chose.
+    pub fn listening(&self) -> Option<SocketAddr> {
+        self.listening
+    }
+
+    /// The addresses that its tickets name.
+    pub fn addresses(&self) -> &[String] {
+        &self.hub.addresses
+    }
+
+    /// A desk for the program that the manager is part of.
+    pub fn desk(&self, channel: grid_protocol::client::Channel) -> DeskHere {
+        DeskHere::open(self.hub.clone(), channel)
+    }
+
+    /// Takes in a connection from inside this process: a local host, for example.
+    pub fn connect_local(&self, peer: PublicKey, alpn: Alpn) -> Conn {
+        let (ours, theirs) = Conn::local_pair(self.key(), peer, alpn);
+        // `ours` is the end that sees the manager's key at the other side, for the caller to keep.
+        let (for_manager, for_peer) = (theirs, ours);
+        let (for_manager, for_peer) =
+            if for_manager.peer() == peer { (for_manager, for_peer) } else { (for_peer, for_manager) };
+        // If the manager has stopped, the end that it does not take is dropped, and so closed.
+        let _ = self.local.send(for_manager);
+        for_peer
+    }
+
+    /// Gives a key a role, as `grid key trust` does; for the operator's own key at the first start.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`]: the disk.
+    pub fn grant(&self, key: PublicKey, role: grid_protocol::role::Role) -> Result<(), RegistryError> {
+        self.hub.registry_now().grant(key, role)
+    }
+
+    /// Stops: tells every peer, and waits until its thread has ended.
+    pub fn stop(&mut self) {
+        let _ = self.stopping.send(true);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the manager's thread panicked");
+        }
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+type Ready = oneshot::Sender<Result<(Arc<Hub>, Option<SocketAddr>), StartError>>;
+
+async fn serve(
+    settings: Settings,
+    registry: Registry,
+    key: SecretKey,
+    mut local: mpsc::UnboundedReceiver<Conn>,
+    mut stopped: watch::Receiver<bool>,
+    ready: Ready,
+) {
+    let opened = settings.listen.map(|bind| Endpoint::serve(bind, &key, settings.timing)).transpose();
+    let endpoint = match opened {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            let _ = ready.send(Err(error.into()));
+            return;
+        }
+    };
+    let listening = endpoint.as_ref().and_then(|endpoint| endpoint.local_address().ok());
+    let addresses = advertised(&settings, listening);
+    let hub = Arc::new(Hub::new(settings, addresses, registry));
+    if ready.send(Ok((hub.clone(), listening))).is_err() {
+        return;
+    }
+    let mut peers = JoinSet::new();
+    let clockwork = run_clockwork(&hub);
+    let late = run_late_acknowledgements(&hub);
+    tokio::pin!(clockwork, late);
+    loop {
+        tokio::select! {
+            Some(conn) = local.recv() => {
+                peers.spawn(welcome(hub.clone(), conn));
+            }
+            Some(knock) = knock(endpoint.as_ref()) => {
+                let hub = hub.clone();
+                peers.spawn(async move {
+                    match knock.answer().await {
+                        Ok(conn) => welcome(hub, conn).await,
+                        Err(error) => tracing::debug!(%error, "a peer knocked and did not get in"),
+                    }
+                });
+            }
+            Some(_) = peers.join_next() => {}
+            () = &mut clockwork => {}
+            () = &mut late => {}
+            _ = stopped.changed() => break,
+        }
+    }
+    drop(peers);
+    if let Some(endpoint) = endpoint {
+        endpoint.close(code::SHUTDOWN, "the manager shuts down");
+        endpoint.wait_idle(Duration::from_secs(1)).await;
+    }
+}
+
+async fn knock(endpoint: Option<&Endpoint>) -> Option<grid_net::Knock> {
+    match endpoint {
+        Some(endpoint) => endpoint.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn welcome(hub: Arc<Hub>, conn: Conn) {
+    match conn.alpn() {
+        Alpn::Host => host_door::serve(hub, conn).await,
+        Alpn::Client => client_door::serve(hub, conn).await,
+    }
+}
+
+/// Silence and abandonment are looked for so often.
+const TICK: Duration = Duration::from_secs(1);
+
+async fn run_clockwork(hub: &Hub) {
+    let started = Instant::now() - hub.now().since(Moment::ZERO);
+    let mut tick = Instant::now() + TICK;
+    loop {
+        let due = hub.state().scheduler.poll_timeout();
+        let due = due.map_or(tick, |due| tick.min(started + due.since(Moment::ZERO)));
+        tokio::select! {
+            () = sleep_until(due) => {
+                tick = tick.max(Instant::now() + TICK);
+                let now = hub.now();
+                let mut state = hub.state();
+                state.handle_timeout(now);
+                state.carry_out(now);
+            }
+            () = hub.rescheduled.notified() => {}
+        }
+    }
+}
+
+/// How long an acknowledgement may wait for a message to travel with.
+const LATE: Duration = Duration::from_millis(10);
+
+async fn run_late_acknowledgements(hub: &Hub) {
+    let late = hub.state().mailroom.late.clone();
+    loop {
+        late.notified().await;
+        sleep(LATE).await;
+        hub.state().mailroom.send_late_acknowledgements();
+    }
+}
+
+/// The addresses that go into tickets.
+fn advertised(settings: &Settings, listening: Option<SocketAddr>) -> Vec<String> {
+    let Some(listening) = listening else { return Vec::new() };
+    if !settings.advertise.is_empty() {
+        return settings.advertise.clone();
+    }
+    if !listening.ip().is_unspecified() {
+        return vec![listening.to_string()];
+    }
+    // The address that packets to the outside would carry; nothing is sent to find out.
+    let routes = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
+    let outside = routes.into_iter().filter_map(|(from, to)| {
+        let socket = std::net::UdpSocket::bind(from).ok()?;
+        socket.connect(to).ok()?;
+        let address = socket.local_addr().ok()?.ip();
+        (!address.is_unspecified()).then(|| SocketAddr::new(address, listening.port()).to_string())
+    });
+    let mut addresses: Vec<_> = outside.collect();
+    addresses.push(SocketAddr::new([127, 0, 0, 1].into(), listening.port()).to_string());
+    addresses
+}

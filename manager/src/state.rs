@@ -1,0 +1,345 @@
+//! The state: what is true while the manager lives. Hosts at their seats, workers, mail.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grid_net::Conn;
+use grid_protocol::client::{self, HostInfo, HostState, OrderInfo, WorkerInfo, WorkerState};
+use grid_protocol::control::ManagerEnd;
+use grid_protocol::host::{self, Offer, Pulse};
+use grid_protocol::id::{SessionId, WorkerId};
+use grid_protocol::key::PublicKey;
+use grid_protocol::limits::LOG_LINES_KEPT_MAX;
+use grid_protocol::time::Moment;
+use grid_protocol::worker::{End, LogLine};
+use grid_scheduler::{Decision, Order, Owner, Presence, Scheduler, Spec, WorkerPhase};
+use hashbrown::HashMap;
+use tokio::sync::{Notify, oneshot};
+
+use crate::hub::Settings;
+use crate::line::LineId;
+use crate::mailroom::Mailroom;
+use crate::registry::Registry;
+
+/// What is true while the manager lives.
+pub(crate) struct State {
+    pub(crate) scheduler: Scheduler,
+    pub(crate) mailroom: Mailroom,
+    pub(crate) seats: HashMap<PublicKey, Seat>,
+    pub(crate) pending: HashMap<PublicKey, PendingHost>,
+    /// Connections of clients, so that a revocation can close them.
+    pub(crate) clients: Vec<Conn>,
+    nonce: u64,
+    /// Workers that have ended, newest last.
+    ended: VecDeque<WorkerInfo>,
+    logs: HashMap<WorkerId, WorkerLog>,
+}
+
+/// Where a host sits: what outlives its connections.
+pub(crate) struct Seat {
+    pub(crate) line: LineId,
+    pub(crate) session: SessionId,
+    pub(crate) control: ManagerEnd,
+    pub(crate) control_wake: Arc<Notify>,
+    pub(crate) conn: Option<Conn>,
+    /// Tells an older connection apart from the present one.
+    pub(crate) conn_id: u64,
+    pub(crate) module_bytes_sent: u64,
+    pub(crate) compilations: u32,
+    pub(crate) compile_us: u64,
+    pub(crate) pings: HashMap<u64, oneshot::Sender<Pulse>>,
+    pub(crate) address: String,
+}
+
+/// A host that waits for approval.
+pub(crate) struct PendingHost {
+    pub(crate) offer: Offer,
+    pub(crate) address: String,
+    pub(crate) decided: Arc<Notify>,
+    pub(crate) conn: Conn,
+}
+
+/// What a worker wrote.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct WorkerLog {
+    pub(crate) lines: VecDeque<LogLine>,
+    pub(crate) dropped: u64,
+}
+
+/// Ended workers that the manager remembers, with their logs.
+const ENDED_KEPT_MAX: usize = 1000;
+
+/// Hosts that may wait for approval at once: strangers can make any number of keys.
+pub(crate) const PENDING_HOSTS_MAX: usize = 256;
+
+/// Workers that one order to a host names: a frame of 1 MiB holds ten times as many.
+const WORKERS_A_FRAME: usize = 8192;
+
+impl State {
+    pub(crate) fn new(settings: &Settings, registry: &Registry) -> Self {
+        let mut scheduler = Scheduler::new(grid_scheduler::Settings {
+            incarnation: registry.incarnation(),
+            away_grace: settings.away_grace,
+        });
+        let mut mailroom = Mailroom::default();
+        for order in registry.orders().values() {
+            let owner = Owner { key: order.owner, channel: order.request.channel };
+            mailroom.open_desk_elsewhere(owner, SessionId([0; 16]), Moment::ZERO);
+            scheduler.add_order(standing(order));
+        }
+        Self {
+            scheduler,
+            mailroom,
+            seats: HashMap::new(),
+            pending: HashMap::new(),
+            clients: Vec::new(),
+            nonce: 0,
+            ended: VecDeque::new(),
+            logs: HashMap::new(),
+        }
+    }
+
+    /// Does what the scheduler has decided.
+    pub(crate) fn carry_out(&mut self, now: Moment) {
+        while let Some(decision) = self.scheduler.poll_decision() {
+            match decision {
+                Decision::Start { host, workers, spec } => self.start(host, &workers, &spec, now),
+                Decision::Stop { host, workers, grace_ms } => {
+                    for workers in workers.chunks(WORKERS_A_FRAME) {
+                        self.order(host, &host::Order::Stop { workers: workers.to_vec(), grace_ms });
+                    }
+                }
+                Decision::Left { worker, worker_was, end } => self.left(worker, &worker_was, end),
+            }
+        }
+    }
+
+    fn start(&mut self, host: PublicKey, workers: &[WorkerId], spec: &Spec, now: Moment) {
+        let Some(line) = self.seats.get(&host).map(|seat| seat.line) else { return };
+        for worker in workers {
+            self.mailroom.open(*worker, spec.owner, line, Duration::from_millis(spec.ttl_ms), now);
+        }
+        for workers in workers.chunks(WORKERS_A_FRAME) {
+            let spawn = host::Spawn {
+                workers: workers.to_vec(),
+                module: spec.module,
+                arguments: spec.arguments.clone(),
+                limits: spec.limits,
+            };
+            self.order(host, &host::Order::Spawn(spawn));
+        }
+    }
+
+    fn left(&mut self, id: WorkerId, worker: &grid_scheduler::Worker, end: End) {
+        self.mailroom.left(id, end.clone());
+        let info = WorkerInfo { state: WorkerState::Ended(end), ..self.worker_info(id, worker) };
+        self.ended.push_back(info);
+        if self.ended.len() > ENDED_KEPT_MAX
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.logs.remove(&oldest.id);
+        }
+    }
+
+    /// Sends an order to a host, now or when it comes back.
+    pub(crate) fn order(&mut self, host: PublicKey, order: &host::Order) {
+        if let Some(seat) = self.seats.get_mut(&host) {
+            seat.control.send(order);
+            seat.control_wake.notify_one();
+        }
+    }
+
+    /// Handles what a host reports; false if it makes no sense.
+    pub(crate) fn handle_report(&mut self, host: PublicKey, report: host::Report, now: Moment) {
+        match report {
+            host::Report::Started { workers } => {
+                for worker in workers {
+                    self.handle_started(host, worker, now);
+                }
+            }
+            host::Report::Ended { worker, end, sent, settled } => {
+                if self.sits_on(worker, host) {
+                    self.mailroom.ended_at(worker, sent, settled);
+                    self.scheduler.handle_worker_ended(now, worker, end);
+                }
+            }
+            host::Report::Log { worker, lines, dropped } => {
+                if self.sits_on(worker, host) || self.logs.contains_key(&worker) {
+                    self.logs.entry(worker).or_default().add(lines, dropped);
+                }
+            }
+            host::Report::ModuleReady { fetched_bytes: _, compile_us, .. } => {
+                if let (Some(seat), Some(compile_us)) = (self.seats.get_mut(&host), compile_us) {
+                    seat.compilations += 1;
+                    seat.compile_us = seat.compile_us.saturating_add(compile_us);
+                }
+            }
+            host::Report::Draining => self.scheduler.handle_host_draining(host),
+            host::Report::Pong { nonce, pulse } => {
+                let asked = self.seats.get_mut(&host).and_then(|seat| seat.pings.remove(&nonce));
+                if let Some(asked) = asked {
+                    // Whoever asked may have given up.
+                    let _ = asked.send(pulse);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_started(&mut self, host: PublicKey, id: WorkerId, now: Moment) {
+        if !self.sits_on(id, host) {
+            // It was given up while the host could not be told.
+            self.order(host, &host::Order::Stop { workers: vec![id], grace_ms: 0 });
+            return;
+        }
+        self.scheduler.handle_worker_started(now, id);
+        if let Some(worker) = self.scheduler.workers().get(&id) {
+            let event = client::Event::Joined {
+                worker: id,
+                host,
+                module: worker.spec.module,
+                replaces: worker.replaces,
+            };
+            self.mailroom.started(event, now);
+        }
+    }
+
+    fn sits_on(&self, worker: WorkerId, host: PublicKey) -> bool {
+        self.scheduler.workers().get(&worker).is_some_and(|worker| worker.host == host)
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Moment) {
+        for (worker, silence) in self.mailroom.silent_workers(now) {
+            let ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+            if let Some(host) = self.scheduler.workers().get(&worker).map(|worker| worker.host) {
+                self.order(host, &host::Order::Stop { workers: vec![worker], grace_ms: 0 });
+            }
+            self.scheduler.handle_worker_ended(now, worker, End::Silent { ms });
+        }
+        let grace = Duration::from_millis(client::CHANNEL_GRACE_MS);
+        for owner in self.mailroom.clear_abandoned(now, grace) {
+            self.scheduler.stop_owner(owner, 0);
+        }
+        self.scheduler.handle_timeout(now);
+        let Self { seats, scheduler, .. } = self;
+        // A host that was given up starts anew when it comes back.
+        seats.retain(|key, seat| seat.conn.is_some() || scheduler.hosts().contains_key(key));
+    }
+
+    /// A number that no other ping has.
+    pub(crate) fn next_nonce(&mut self) -> u64 {
+        self.nonce += 1;
+        self.nonce
+    }
+
+    /// What a worker wrote.
+    pub(crate) fn log(&self, worker: WorkerId) -> WorkerLog {
+        self.logs.get(&worker).cloned().unwrap_or_default()
+    }
+
+    /// A worker, whether it has ended or not.
+    pub(crate) fn find_worker(&self, id: WorkerId) -> Option<WorkerInfo> {
+        let running = self.scheduler.workers().get(&id).map(|worker| self.worker_info(id, worker));
+        running.or_else(|| self.ended.iter().find(|worker| worker.id == id).cloned())
+    }
+
+    /// The workers, ordered by id.
+    pub(crate) fn workers(&self, ended: bool) -> Vec<WorkerInfo> {
+        let running = self.scheduler.workers().iter().map(|(id, worker)| self.worker_info(*id, worker));
+        let mut workers: Vec<_> = running.collect();
+        if ended {
+            workers.extend(self.ended.iter().cloned());
+        }
+        workers.sort_by_key(|worker| worker.id);
+        workers
+    }
+
+    fn worker_info(&self, id: WorkerId, worker: &grid_scheduler::Worker) -> WorkerInfo {
+        let (unanswered, uncollected) = self.mailroom.counts(id);
+        let away = self
+            .scheduler
+            .hosts()
+            .get(&worker.host)
+            .is_some_and(|host| matches!(host.presence, Presence::Away { .. }));
+        WorkerInfo {
+            id,
+            module: worker.spec.module,
+            host: worker.host,
+            state: match worker.phase {
+                _ if away => WorkerState::Away,
+                WorkerPhase::Starting => WorkerState::Starting,
+                WorkerPhase::Running(_) => WorkerState::Running,
+                WorkerPhase::Stopping => WorkerState::Stopping,
+            },
+            owner: worker.spec.owner.key,
+            channel: worker.spec.owner.channel,
+            unanswered,
+            uncollected,
+            order: worker.order,
+        }
+    }
+
+    /// The hosts that are here, expected back, or waiting for approval.
+    pub(crate) fn hosts(&self) -> Vec<HostInfo> {
+        let known = self.scheduler.hosts().iter().map(|(key, host)| {
+            let seat = self.seats.get(key);
+            HostInfo {
+                key: *key,
+                state: match host.presence {
+                    Presence::Ready => HostState::Ready,
+                    Presence::Draining => HostState::Draining,
+                    Presence::Away { .. } => HostState::Away,
+                },
+                offer: host.offer.clone(),
+                address: seat.map(|seat| seat.address.clone()).unwrap_or_default(),
+                workers: u32::try_from(host.workers.len()).unwrap_or(u32::MAX),
+                module_bytes_sent: seat.map_or(0, |seat| seat.module_bytes_sent),
+                compilations: seat.map_or(0, |seat| seat.compilations),
+                compile_us: seat.map_or(0, |seat| seat.compile_us),
+            }
+        });
+        let pending = self.pending.iter().map(|(key, host)| HostInfo {
+            key: *key,
+            state: HostState::Pending,
+            offer: host.offer.clone(),
+            address: host.address.clone(),
+            workers: 0,
+            module_bytes_sent: 0,
+            compilations: 0,
+            compile_us: 0,
+        });
+        known.chain(pending).collect()
+    }
+}
+
+impl WorkerLog {
+    fn add(&mut self, lines: Vec<LogLine>, dropped: u64) {
+        self.dropped = self.dropped.saturating_add(dropped);
+        self.lines.extend(lines);
+        while self.lines.len() > LOG_LINES_KEPT_MAX {
+            self.lines.pop_front();
+            self.dropped += 1;
+        }
+    }
+}
+
+/// A standing order from its record.
+pub(crate) fn standing(order: &OrderInfo) -> Order {
+    Order { id: order.id, spec: Arc::new(spec(order.owner, &order.request)) }
+}
+
+/// What the workers of a request have in common.
+pub(crate) fn spec(owner: PublicKey, request: &client::SpawnRequest) -> Spec {
+    Spec {
+        owner: Owner { key: owner, channel: request.channel },
+        module: request.module,
+        arguments: request.arguments.clone(),
+        labels: request.labels.clone(),
+        memory_bytes: request.memory_bytes,
+        limits: request.limits,
+        restart: request.restart,
+        ttl_ms: request.ttl_ms,
+    }
+}

@@ -1,0 +1,56 @@
+//! How long to wait before dialling again.
+
+use std::time::Duration;
+
+/// Waits that grow and are never in step with anybody else's: each is drawn between the first wait and
+/// three times the one before.
+#[derive(Debug, Clone)]
+pub struct Backoff {
+    last: Duration,
+}
+
+impl Backoff {
+    /// The shortest wait: a restarted manager is back within a second or two.
+    pub const FIRST: Duration = Duration::from_millis(50);
+
+    /// The longest wait: hosts are back soon after a manager that was away for an hour.
+    pub const LAST: Duration = Duration::from_secs(2);
+
+    /// The wait before the next try; `dice` is any number, evenly drawn.
+    pub fn next(&mut self, dice: u64) -> Duration {
+        let ceiling = (self.last * 3).min(Self::LAST);
+        let span = u64::try_from((ceiling - Self::FIRST).as_nanos()).unwrap_or(u64::MAX);
+        self.last = Self::FIRST + Duration::from_nanos(dice.checked_rem(span).unwrap_or(0));
+        self.last
+    }
+
+    /// A connection stood: the next wait is a short one.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { last: Self::FIRST }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_wait_is_within_its_bounds_and_a_long_outage_reaches_the_last() {
+        let mut backoff = Backoff::default();
+        let mut longest = Duration::ZERO;
+        for dice in (0..1000u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) {
+            let wait = backoff.next(dice);
+            assert!((Backoff::FIRST..=Backoff::LAST).contains(&wait), "{wait:?}");
+            longest = longest.max(wait);
+        }
+        assert!(longest > Backoff::LAST / 2);
+        backoff.reset();
+        assert!(backoff.next(u64::MAX) <= Backoff::FIRST * 3);
+    }
+}

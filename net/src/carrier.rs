@@ -1,0 +1,197 @@
+//! Carriers: move mail between a connection and whoever keeps it.
+//!
+//! Both ends of every connection that carries mail do the same: write what waits to the lanes, send large
+//! messages on streams of their own, and hand over what comes. Reading never waits for writing, so that two
+//! ends with full windows cannot stop each other.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use grid_protocol::frame;
+use grid_protocol::limits::{MAIL_FRAME_BYTES_MAX, MAIL_STREAMS, MESSAGE_BYTES_MAX};
+use grid_protocol::mail::BulkHead;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::conn::Conn;
+use crate::stream::{FrameReader, Priority, RecvStream, StreamError};
+
+/// Keeps the mail that a carrier moves.
+pub trait MailKeeper: Send + Sync + 'static {
+    /// Swaps the waiting frames of each lane for the empty buffers in `lanes`, and takes the large messages.
+    fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut Vec<(BulkHead, Bytes)>);
+
+    /// Handles frames that came on one lane, in order.
+    ///
+    /// # Errors
+    ///
+    /// What the peer did wrong: the connection ends.
+    fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String>;
+
+    /// Handles a large message that is here whole.
+    fn handle_bulk(&self, head: BulkHead, payload: Bytes);
+}
+
+/// Why a carrier stopped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CarryError {
+    /// The connection is lost.
+    #[error("the connection is lost: {0}")]
+    Lost(StreamError),
+    /// The peer broke the protocol.
+    #[error("the peer broke the protocol: {0}")]
+    Protocol(String),
+}
+
+/// Large messages under way at once, each way.
+const BULK_STREAMS_MAX: usize = 8;
+
+/// Memory for large messages that are coming in on one connection, in units of 1 MiB: four of the largest.
+const BULK_UNITS_MAX: usize = 4 * (MESSAGE_BYTES_MAX >> 20);
+
+/// The first byte of a stream that carries one large message; lanes begin with their number.
+const BULK_STREAM: u8 = 0x40;
+
+/// Moves mail until the connection ends. `wake` says that the keeper has something to send.
+///
+/// # Errors
+///
+/// Always: it says why it stopped.
+pub async fn carry(conn: &Conn, keeper: Arc<dyn MailKeeper>, wake: Arc<Notify>) -> CarryError {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(write(conn.clone(), keeper.clone(), wake));
+    tasks.spawn(accept(conn.clone(), keeper));
+    // The other one is ended when the set is dropped.
+    match tasks.join_next().await {
+        Some(Ok(error)) => error,
+        Some(Err(panic)) => CarryError::Protocol(panic.to_string()),
+        None => CarryError::Protocol("no carrier".to_owned()),
+    }
+}
+
+async fn write(conn: Conn, keeper: Arc<dyn MailKeeper>, wake: Arc<Notify>) -> CarryError {
+    let Err(error) = write_lanes(&conn, &*keeper, &wake).await;
+    CarryError::Lost(error)
+}
+
+async fn write_lanes(
+    conn: &Conn,
+    keeper: &dyn MailKeeper,
+    wake: &Notify,
+) -> Result<std::convert::Infallible, StreamError> {
+    let mut streams = Vec::new();
+    for lane in 0..MAIL_STREAMS {
+        let mut stream = conn.open_uni().await?;
+        stream.set_priority(Priority::Mail);
+        stream.write_all(&[u8::try_from(lane).unwrap_or(u8::MAX)]).await?;
+        streams.push(stream);
+    }
+    let mut lanes: [Vec<u8>; MAIL_STREAMS] = Default::default();
+    let mut waiting = Vec::new();
+    let mut bulk = JoinSet::new();
+    loop {
+        wake.notified().await;
+        loop {
+            keeper.take(&mut lanes, &mut waiting);
+            for (head, payload) in waiting.drain(..) {
+                while bulk.len() >= BULK_STREAMS_MAX {
+                    bulk.join_next().await;
+                }
+                bulk.spawn(send_bulk(conn.clone(), head, payload));
+            }
+            while bulk.try_join_next().is_some() {}
+            let mut idle = true;
+            for (lane, stream) in lanes.iter_mut().zip(&mut streams) {
+                if !lane.is_empty() {
+                    idle = false;
+                    stream.write_all(lane).await?;
+                    lane.clear();
+                }
+            }
+            if idle {
+                break;
+            }
+        }
+    }
+}
+
+async fn send_bulk(conn: Conn, head: BulkHead, payload: Bytes) {
+    let sent = async {
+        let mut stream = conn.open_uni().await?;
+        stream.set_priority(Priority::Bulk);
+        let body = head.encode();
+        let length = frame::head(&body, BulkHead::BYTES_MAX)?;
+        stream.write_all(&[&[BULK_STREAM], &length[..], &body].concat()).await?;
+        stream.write_chunk(payload).await?;
+        stream.finish().await;
+        Ok::<(), StreamError>(())
+    };
+    // If it breaks, so did the connection, and the message goes out again on the next one.
+    if let Err(error) = sent.await {
+        tracing::debug!(%error, worker = %head.worker, "a large message stopped half-way");
+    }
+}
+
+async fn accept(conn: Conn, keeper: Arc<dyn MailKeeper>) -> CarryError {
+    let room = Arc::new(Semaphore::new(BULK_UNITS_MAX));
+    let mut readers = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = conn.accept_uni() => match stream {
+                Ok(stream) => {
+                    readers.spawn(read(stream, keeper.clone(), room.clone()));
+                }
+                Err(error) => return CarryError::Lost(error),
+            },
+            Some(ended) = readers.join_next() => match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return error,
+                Err(panic) => return CarryError::Protocol(panic.to_string()),
+            },
+        }
+    }
+}
+
+async fn read(mut stream: RecvStream, keeper: Arc<dyn MailKeeper>, room: Arc<Semaphore>) -> Result<(), CarryError> {
+    let mut kind = [0];
+    stream.read_exact(&mut kind).await.map_err(CarryError::Lost)?;
+    match kind {
+        [BULK_STREAM] => read_bulk(stream, &*keeper, &room).await,
+        [lane] if usize::from(lane) < MAIL_STREAMS => read_lane(stream, &*keeper).await,
+        [other] => Err(CarryError::Protocol(format!("a stream of unknown kind {other}"))),
+    }
+}
+
+async fn read_lane(stream: RecvStream, keeper: &dyn MailKeeper) -> Result<(), CarryError> {
+    let mut reader = FrameReader::new(stream, MAIL_FRAME_BYTES_MAX);
+    let mut frames = VecDeque::new();
+    while reader.read_batch(&mut frames).await.map_err(blame)? {
+        keeper.handle_frames(&mut frames).map_err(CarryError::Protocol)?;
+        frames.clear();
+    }
+    Err(CarryError::Protocol("a lane was ended".to_owned()))
+}
+
+async fn read_bulk(mut stream: RecvStream, keeper: &dyn MailKeeper, room: &Semaphore) -> Result<(), CarryError> {
+    let body = stream.read_frame(BulkHead::BYTES_MAX).await.map_err(blame)?;
+    let head = BulkHead::decode(&body).map_err(|error| CarryError::Protocol(error.to_string()))?;
+    let length = usize::try_from(head.length).unwrap_or(usize::MAX);
+    if length > MESSAGE_BYTES_MAX {
+        return Err(CarryError::Protocol(format!("a message of {length} bytes")));
+    }
+    let units = u32::try_from(length.div_ceil(1 << 20)).unwrap_or(u32::MAX);
+    // The semaphore is never closed.
+    let Ok(_room) = room.acquire_many(units).await else { return Ok(()) };
+    let payload = stream.read_body(length).await.map_err(blame)?;
+    keeper.handle_bulk(head, payload);
+    Ok(())
+}
+
+fn blame(error: StreamError) -> CarryError {
+    match error {
+        StreamError::Broken { .. } => CarryError::Lost(error),
+        other => CarryError::Protocol(other.to_string()),
+    }
+}

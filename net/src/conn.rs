@@ -1,0 +1,249 @@
+//! Connections: an authenticated peer, and streams to and from it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use grid_protocol::key::{BadKey, PublicKey};
+use quinn::VarInt;
+use rustls::pki_types::CertificateDer;
+
+use crate::local::{self, LocalConn};
+use crate::stream::{Receiver, RecvStream, SendStream, Sender, StreamError};
+use crate::tls::{self, Alpn};
+
+/// A connection to a peer whose key is known. Clones are the same connection.
+#[derive(Debug, Clone)]
+pub struct Conn {
+    path: Path,
+    peer: PublicKey,
+    alpn: Alpn,
+}
+
+#[derive(Debug, Clone)]
+enum Path {
+    Quic(quinn::Connection),
+    Local(Arc<LocalConn>),
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// This end closed it.
+    Here,
+    /// The peer closed it and said why.
+    Peer {
+        /// One of [`code`](crate::code).
+        code: u32,
+        /// In words.
+        reason: String,
+    },
+    /// Nothing was heard from the peer for longer than the idle timeout.
+    Silent,
+    /// The peer has restarted and knows nothing of the connection.
+    Restarted,
+    /// The transport failed.
+    Transport {
+        /// In words.
+        reason: String,
+    },
+}
+
+impl std::fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Here => f.write_str("closed here"),
+            Self::Peer { reason, .. } => write!(f, "closed by the peer: {reason}"),
+            Self::Silent => f.write_str("nothing was heard from the peer for too long"),
+            Self::Restarted => f.write_str("the peer has restarted"),
+            Self::Transport { reason } => write!(f, "the transport failed: {reason}"),
+        }
+    }
+}
+
+/// What an authenticated peer may take of our memory: bytes in flight towards us, and streams at once.
+///
+/// Before it is known what a peer may do it has [`Allowance::STRANGER`]. QUIC's own default for the first is
+/// unbounded: one peer pinned 133 MiB in a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    pub(crate) window_bytes: u32,
+    pub(crate) streams: u32,
+}
+
+impl Allowance {
+    /// A peer that has only shown a key: 128 KiB and two streams.
+    pub const STRANGER: Self = Self { window_bytes: 128 << 10, streams: 2 };
+    /// A host that was let in.
+    pub const HOST: Self = Self { window_bytes: 4 << 20, streams: 100 };
+    /// A client that was let in; it may upload modules.
+    pub const CLIENT: Self = Self { window_bytes: 16 << 20, streams: 100 };
+}
+
+impl Conn {
+    pub(crate) fn from_quic(connection: quinn::Connection) -> Result<Self, BadKey> {
+        let identity = connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'_>>>().ok());
+        let peer = tls::peer_key(&identity.ok_or(BadKey)?)?;
+        let handshake = connection
+            .handshake_data()
+            .and_then(|any| any.downcast::<quinn::crypto::rustls::HandshakeData>().ok());
+        let alpn = handshake.and_then(|data| Alpn::from_name(&data.protocol?)).ok_or(BadKey)?;
+        Ok(Self { path: Path::Quic(connection), peer, alpn })
+    }
+
+    /// Two ends of a connection inside this process; the first is the end of the owner of `a`.
+    pub fn local_pair(a: PublicKey, b: PublicKey, alpn: Alpn) -> (Self, Self) {
+        let (near, far) = local::pair(a, b);
+        let conn = |end: LocalConn| Self { peer: end.peer, path: Path::Local(Arc::new(end)), alpn };
+        (conn(near), conn(far))
+    }
+
+    /// The key that the peer proved to have.
+    pub fn peer(&self) -> PublicKey {
+        self.peer
+    }
+
+    /// The door that the dialler came through.
+    pub fn alpn(&self) -> Alpn {
+        self.alpn
+    }
+
+    /// The peer's address as it is now, or that it is in this process.
+    pub fn remote(&self) -> String {
+        match &self.path {
+            Path::Quic(connection) => connection.remote_address().to_string(),
+            Path::Local(_) => "in process".to_owned(),
+        }
+    }
+
+    /// The address that a dialler's packets come from, if there is one.
+    pub fn remote_address(&self) -> Option<SocketAddr> {
+        match &self.path {
+            Path::Quic(connection) => Some(connection.remote_address()),
+            Path::Local(_) => None,
+        }
+    }
+
+    /// True if both ends are in this process.
+    pub fn is_local(&self) -> bool {
+        matches!(self.path, Path::Local(_))
+    }
+
+    /// 32 bytes that only the two ends of this connection know (RFC 8446, section 7.5).
+    pub fn exporter(&self) -> [u8; 32] {
+        let mut secret = [0; 32];
+        if let Path::Quic(connection) = &self.path {
+            // It fails only for a length that HKDF cannot give; 32 bytes it can.
+            let exported = connection.export_keying_material(&mut secret, b"EXPORTER-grid-ticket", b"");
+            debug_assert!(exported.is_ok(), "32 bytes are within the exporter's reach");
+        }
+        secret
+    }
+
+    /// Gives the peer what it may take, now that it is known who it is.
+    pub fn allow(&self, allowance: Allowance) {
+        if let Path::Quic(connection) = &self.path {
+            connection.set_receive_window(VarInt::from_u32(allowance.window_bytes));
+            connection.set_max_concurrent_bi_streams(VarInt::from_u32(allowance.streams));
+            connection.set_max_concurrent_uni_streams(VarInt::from_u32(allowance.streams));
+        }
+    }
+
+    /// Opens a one-way stream, waiting until the peer allows another.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Broken`]: the connection is gone.
+    pub async fn open_uni(&self) -> Result<SendStream, StreamError> {
+        match &self.path {
+            Path::Quic(connection) => {
+                connection.open_uni().await.map(|send| SendStream(Sender::Quic(send))).map_err(gone)
+            }
+            Path::Local(local) => local.open_uni().await,
+        }
+    }
+
+    /// Opens a two-way stream, waiting until the peer allows another.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Broken`]: the connection is gone.
+    pub async fn open_bi(&self) -> Result<(SendStream, RecvStream), StreamError> {
+        match &self.path {
+            Path::Quic(connection) => connection.open_bi().await.map(both).map_err(gone),
+            Path::Local(local) => local.open_bi().await,
+        }
+    }
+
+    /// The next one-way stream that the peer opened.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Broken`]: the connection is gone.
+    pub async fn accept_uni(&self) -> Result<RecvStream, StreamError> {
+        match &self.path {
+            Path::Quic(connection) => {
+                connection.accept_uni().await.map(|recv| RecvStream(Receiver::Quic(recv))).map_err(gone)
+            }
+            Path::Local(local) => local.accept_uni().await,
+        }
+    }
+
+    /// The next two-way stream that the peer opened.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Broken`]: the connection is gone.
+    pub async fn accept_bi(&self) -> Result<(SendStream, RecvStream), StreamError> {
+        match &self.path {
+            Path::Quic(connection) => connection.accept_bi().await.map(both).map_err(gone),
+            Path::Local(local) => local.accept_bi().await,
+        }
+    }
+
+    /// Closes the connection and tells the peer why; what was written and not yet sent is lost.
+    pub fn close(&self, code: u32, reason: &str) {
+        match &self.path {
+            Path::Quic(connection) => connection.close(VarInt::from_u32(code), reason.as_bytes()),
+            Path::Local(local) => local.close(code, reason),
+        }
+    }
+
+    /// Waits for the end of the connection.
+    pub async fn closed(&self) -> CloseReason {
+        match &self.path {
+            Path::Quic(connection) => explain(connection.closed().await),
+            Path::Local(local) => local.closed().await,
+        }
+    }
+
+    /// How the connection ended, if it has.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        match &self.path {
+            Path::Quic(connection) => connection.close_reason().map(explain),
+            Path::Local(local) => local.close_reason(),
+        }
+    }
+}
+
+fn both((send, recv): (quinn::SendStream, quinn::RecvStream)) -> (SendStream, RecvStream) {
+    (SendStream(Sender::Quic(send)), RecvStream(Receiver::Quic(recv)))
+}
+
+fn gone(error: quinn::ConnectionError) -> StreamError {
+    StreamError::Broken { reason: explain(error).to_string() }
+}
+
+pub(crate) fn explain(error: quinn::ConnectionError) -> CloseReason {
+    use quinn::ConnectionError as Error;
+    match error {
+        Error::LocallyClosed => CloseReason::Here,
+        Error::TimedOut => CloseReason::Silent,
+        Error::Reset => CloseReason::Restarted,
+        Error::ApplicationClosed(close) => CloseReason::Peer {
+            code: u32::try_from(close.error_code.into_inner()).unwrap_or(u32::MAX),
+            reason: String::from_utf8_lossy(&close.reason).into_owned(),
+        },
+        other => CloseReason::Transport { reason: other.to_string() },
+    }
+}

@@ -1,0 +1,245 @@
+//! Streams: bytes in order, over QUIC or inside this process, and frames on them.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use grid_protocol::frame::{self, Splitter, TooLong};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
+
+/// The sending end of a stream.
+#[derive(Debug)]
+pub struct SendStream(pub(crate) Sender);
+
+#[derive(Debug)]
+pub(crate) enum Sender {
+    Quic(quinn::SendStream),
+    Local(WriteHalf<DuplexStream>),
+}
+
+/// The receiving end of a stream.
+#[derive(Debug)]
+pub struct RecvStream(pub(crate) Receiver);
+
+#[derive(Debug)]
+pub(crate) enum Receiver {
+    Quic(quinn::RecvStream),
+    Local(ReadHalf<DuplexStream>),
+}
+
+/// Which stream goes first when there is more to send than the path takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Modules and large messages.
+    Bulk,
+    /// Messages.
+    Mail,
+    /// Heartbeats, orders, reports.
+    Control,
+}
+
+/// The stream broke: its connection is lost, or the peer gave it up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The connection is gone, or the peer reset the stream.
+    #[error("the stream broke: {reason}")]
+    Broken {
+        /// In the words of the transport.
+        reason: String,
+    },
+    /// A frame over the limit, theirs or ours.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+    /// The stream ended inside a frame or before the bytes that were promised.
+    #[error("the stream ended too early")]
+    Truncated,
+}
+
+fn broken(error: impl std::fmt::Display) -> StreamError {
+    StreamError::Broken { reason: error.to_string() }
+}
+
+/// Most bytes that one read hands over.
+const CHUNK_BYTES_MAX: usize = 256 << 10;
+
+impl SendStream {
+    /// Says how urgent the stream is.
+    pub fn set_priority(&self, priority: Priority) {
+        if let Sender::Quic(stream) = &self.0 {
+            // A stream that is closed already needs no priority.
+            let _ = stream.set_priority(priority as i32);
+        }
+    }
+
+    /// Writes all of `bytes`, waiting for the peer's window. Not cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Broken`].
+    pub async fn write_all(&mut self, bytes: &[u8]) -> Result<(), StreamError> {
+        match &mut self.0 {
+            Sender::Quic(stream) => stream.write_all(bytes).await.map_err(broken),
+            Sender::Local(stream) => stream.write_all(bytes).await.map_err(broken),
+        }
+    }
+
+    /// Writes all of `bytes` without a copy where the transport allows it. Not cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Broken`].
+    pub async fn write_chunk(&mut self, bytes: Bytes) -> Result<(), StreamError> {
+        match &mut self.0 {
+            Sender::Quic(stream) => stream.write_chunk(bytes).await.map_err(broken),
+            Sender::Local(stream) => stream.write_all(&bytes).await.map_err(broken),
+        }
+    }
+
+    /// Writes one frame. Not cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError`]; [`StreamError::TooLong`] before anything is written.
+    pub async fn write_frame(&mut self, body: &[u8], max: usize) -> Result<(), StreamError> {
+        let head = frame::head(body, max)?;
+        self.write_all(&[&head, body].concat()).await
+    }
+
+    /// Ends the stream; what was written still arrives.
+    pub async fn finish(&mut self) {
+        match &mut self.0 {
+            Sender::Quic(stream) => drop(stream.finish()),
+            Sender::Local(stream) => drop(stream.shutdown().await),
+        }
+    }
+}
+
+impl RecvStream {
+    /// The next bytes, as many as are here; `None` at the end. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Broken`].
+    pub async fn read_chunk(&mut self) -> Result<Option<Bytes>, StreamError> {
+        match &mut self.0 {
+            Receiver::Quic(stream) => {
+                let chunk = stream.read_chunk(CHUNK_BYTES_MAX, true).await.map_err(broken)?;
+                Ok(chunk.map(|chunk| chunk.bytes))
+            }
+            Receiver::Local(stream) => {
+                let mut bytes = bytes::BytesMut::with_capacity(LOCAL_READ_BYTES);
+                let read = stream.read_buf(&mut bytes).await.map_err(broken)?;
+                Ok((read > 0).then(|| bytes.freeze()))
+            }
+        }
+    }
+
+    /// Exactly `buffer.len()` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError`].
+    pub async fn read_exact(&mut self, buffer: &mut [u8]) -> Result<(), StreamError> {
+        match &mut self.0 {
+            Receiver::Quic(stream) => stream.read_exact(buffer).await.map_err(|error| match error {
+                quinn::ReadExactError::FinishedEarly(_) => StreamError::Truncated,
+                quinn::ReadExactError::ReadError(error) => broken(error),
+            }),
+            Receiver::Local(stream) => {
+                stream.read_exact(buffer).await.map(drop).map_err(|_| StreamError::Truncated)
+            }
+        }
+    }
+
+    /// Exactly `length` bytes, which the caller has bounded; memory is taken as they come.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError`].
+    pub async fn read_body(&mut self, length: usize) -> Result<Bytes, StreamError> {
+        let mut body = Vec::new();
+        while body.len() < length {
+            let chunk = self.read_chunk().await?.ok_or(StreamError::Truncated)?;
+            let wanted = chunk.len().min(length - body.len());
+            if wanted < chunk.len() {
+                return Err(StreamError::TooLong(TooLong { length: body.len() + chunk.len(), max: length }));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.into())
+    }
+
+    /// One frame from a stream on which something other than frames may follow.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError`]; [`StreamError::TooLong`] before anything is allocated for the frame.
+    pub async fn read_frame(&mut self, max: usize) -> Result<Bytes, StreamError> {
+        let mut head = [0; frame::HEAD_BYTES];
+        self.read_exact(&mut head).await?;
+        let length = u32::from_le_bytes(head) as usize;
+        if length > max {
+            return Err(TooLong { length, max }.into());
+        }
+        let mut body = vec![0; length];
+        self.read_exact(&mut body).await?;
+        Ok(body.into())
+    }
+}
+
+/// What one read inside the process takes at most.
+const LOCAL_READ_BYTES: usize = 64 << 10;
+
+/// Reads frames from a stream that carries nothing else.
+#[derive(Debug)]
+pub struct FrameReader {
+    stream: RecvStream,
+    splitter: Splitter,
+}
+
+impl FrameReader {
+    /// Reads frames of at most `max` bytes.
+    pub fn new(stream: RecvStream, max: usize) -> Self {
+        Self { stream, splitter: Splitter::new(max) }
+    }
+
+    /// Waits for at least one frame and takes all that are here, so that they can be handled together.
+    /// False at the end of the stream. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError`].
+    pub async fn read_batch(&mut self, frames: &mut VecDeque<Bytes>) -> Result<bool, StreamError> {
+        loop {
+            while let Some(frame) = self.splitter.next_frame()? {
+                frames.push_back(frame);
+            }
+            if !frames.is_empty() {
+                return Ok(true);
+            }
+            match self.stream.read_chunk().await? {
+                Some(chunk) => self.splitter.feed(chunk),
+                None if self.splitter.is_empty() => return Ok(false),
+                None => return Err(StreamError::Truncated),
+            }
+        }
+    }
+
+    /// The next frame; `None` at the end of the stream. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError`].
+    pub async fn next(&mut self) -> Result<Option<Bytes>, StreamError> {
+        loop {
+            if let Some(frame) = self.splitter.next_frame()? {
+                return Ok(Some(frame));
+            }
+            match self.stream.read_chunk().await? {
+                Some(chunk) => self.splitter.feed(chunk),
+                None if self.splitter.is_empty() => return Ok(None),
+                None => return Err(StreamError::Truncated),
+            }
+        }
+    }
+}

@@ -1,1 +1,24 @@
-//! Placeholder.
+//! Runs guests in a sandbox, on behalf of a manager.
+//!
+//! A [`Host`] keeps one connection to its manager (`driver`), a table of workers that outlives it (`station`),
+//! the modules that it has fetched (`library`, [`cache`]), and the [`sandbox`] that runs them. A worker and the network
+//! meet in the worker's [`mailbox`] and nowhere else.
+
+mod acquaintance;
+pub mod cache;
+pub mod compile;
+mod driver;
+mod host;
+mod library;
+mod lockdown;
+pub mod mailbox;
+pub mod outbox;
+pub mod sandbox;
+mod station;
+mod trust;
+
+pub use acquaintance::{AcquaintanceError, Acquaintances};
+pub use driver::{HostEnded, Progress};
+pub use grid_net::Timing;
+pub use host::{Drain, Host, HostError, Settings};
+pub use trust::SerialsError;

@@ -3,6 +3,7 @@
 //! The sandbox polls it for messages and puts answers in; the driver of the connection fills and empties
 //! the other side. It outlives connections: what is not settled goes out again on the next one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -30,6 +31,7 @@ pub enum Incoming {
 pub struct Mailbox {
     worker: WorkerId,
     outbox: Arc<Outbox>,
+    ended: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -41,7 +43,6 @@ struct Inner {
     /// The connection that it was given to.
     connection: u64,
     stopping: bool,
-    ended: bool,
     on_incoming: Option<Waker>,
     on_room: Option<Waker>,
 }
@@ -49,7 +50,7 @@ struct Inner {
 impl Mailbox {
     /// An empty mailbox; nothing leaves it before [`Self::resume`].
     pub fn new(worker: WorkerId, outbox: Arc<Outbox>) -> Self {
-        Self { worker, outbox, inner: Mutex::default() }
+        Self { worker, outbox, ended: AtomicBool::new(false), inner: Mutex::default() }
     }
 
     /// Whose it is.
@@ -73,6 +74,11 @@ impl Mailbox {
     /// Takes a message from the worker. It leaves at [`Self::flush`]; the caller asks [`Self::poll_room`] first.
     pub fn send(&self, payload: Bytes) {
         self.lock().link.push(Kind::Message, payload, ());
+    }
+
+    /// True while there is room for another message.
+    pub fn has_room(&self) -> bool {
+        self.lock().link.has_room()
     }
 
     /// Ready while there is room for another message.
@@ -114,9 +120,9 @@ impl Mailbox {
         });
     }
 
-    /// A line of the worker's log.
-    pub fn log(&self, level: u8, text: &str) {
-        self.outbox.log(self.worker, LogLevel::from_number(level), text);
+    /// A line of the worker's log; one that is not `allowed` is only counted.
+    pub fn log(&self, level: u8, text: &str, allowed: bool) {
+        self.outbox.log(self.worker, LogLevel::from_number(level), allowed.then_some(text));
     }
 
     /// Asks the worker to stop.
@@ -187,15 +193,25 @@ impl Mailbox {
 
     /// The worker has ended: how far its mail got, sent and settled.
     pub fn end(&self) -> (u64, u64) {
-        let mut inner = self.lock();
-        inner.ended = true;
+        let inner = self.lock();
+        self.ended.store(true, Ordering::Release);
         (inner.link.last_pushed(), inner.link.finished())
+    }
+
+    /// True while a message is at hand or waits.
+    pub fn is_busy(&self) -> bool {
+        let inner = self.lock();
+        inner.link.last_accepted() > inner.link.finished()
+    }
+
+    /// True if the worker has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// True if the worker has ended and the manager has taken everything.
     pub fn is_over(&self) -> bool {
-        let inner = self.lock();
-        inner.ended && !inner.link.is_owed()
+        self.has_ended() && !self.lock().link.is_owed()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

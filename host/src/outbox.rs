@@ -1,11 +1,13 @@
 //! The outbox: what a host's workers have to say, on its way to the connection's writers.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use grid_protocol::id::WorkerId;
-use grid_protocol::limits::LOG_LINE_BYTES_MAX;
+use bytes::Bytes;
+use grid_protocol::limits::{LOG_LINE_BYTES_MAX, MAIL_STREAMS};
+use grid_protocol::mail::BulkHead;
 use grid_protocol::post::Post;
 use grid_protocol::worker::{LogLevel, LogLine};
 use tokio::sync::Notify;
@@ -19,7 +21,7 @@ pub struct Outbox {
     mail: Mutex<OutgoingMail>,
     logs: Mutex<BTreeMap<WorkerId, WaitingLog>>,
     /// Wakes the writer of the mail streams.
-    pub mail_ready: Notify,
+    pub mail_ready: Arc<Notify>,
     /// Wakes the writer of the control stream.
     pub control_ready: Notify,
 }
@@ -65,22 +67,24 @@ impl Outbox {
         self.connect();
     }
 
-    /// Takes the mail that waits.
-    pub fn take_post(&self) -> Post {
-        std::mem::take(&mut lock(&self.mail).post)
+    /// Takes the mail that waits; the empty buffers in `lanes` are used for what comes next.
+    pub fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut Vec<(BulkHead, Bytes)>) {
+        let mut mail = lock(&self.mail);
+        mail.post.take_lanes(lanes);
+        bulk.extend(std::iter::from_fn(|| mail.post.take_bulk()));
     }
 
-    /// Keeps a line for the manager.
-    pub fn log(&self, worker: WorkerId, level: LogLevel, text: &str) {
-        let text = text.get(..text.floor_char_boundary(LOG_LINE_BYTES_MAX)).unwrap_or_default().to_owned();
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let unix_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    /// Keeps a line for the manager, or counts one that its worker was not allowed to write.
+    pub fn log(&self, worker: WorkerId, level: LogLevel, text: Option<&str>) {
         let mut logs = lock(&self.logs);
         let waiting = logs.entry(worker).or_default();
-        if waiting.lines.len() < LINES_WAITING_MAX {
-            waiting.lines.push(LogLine { unix_ms, level, text });
-        } else {
-            waiting.dropped += 1;
+        match text.filter(|_| waiting.lines.len() < LINES_WAITING_MAX) {
+            Some(text) => waiting.lines.push(LogLine {
+                unix_ms: unix_ms(),
+                level,
+                text: text.get(..text.floor_char_boundary(LOG_LINE_BYTES_MAX)).unwrap_or_default().to_owned(),
+            }),
+            None => waiting.dropped += 1,
         }
         drop(logs);
         self.control_ready.notify_one();
@@ -95,6 +99,11 @@ impl Outbox {
     pub fn clear_logs(&self) {
         lock(&self.logs).clear();
     }
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -225,7 +225,6 @@ pub fn features() -> WasmFeatures {
         | WasmFeatures::FLOATS
         | WasmFeatures::EXTENDED_CONST
         | WasmFeatures::CALL_INDIRECT_OVERLONG
-        | WasmFeatures::GC_TYPES
 }
 
 /// Reads a module.

@@ -148,6 +148,11 @@ impl Endpoint {
         Conn::from_quic(connection).map_err(|error| failed(error.to_string()))
     }
 
+    /// The key that peers see.
+    pub fn key(&self) -> PublicKey {
+        self.key.public()
+    }
+
     /// The address that it is bound to, with the port that the system chose.
     ///
     /// # Errors

@@ -222,6 +222,11 @@ impl<T> Link<T> {
         self.arrivals.len()
     }
 
+    /// The number of the last message that has come, whole or not.
+    pub fn last_accepted(&self) -> u64 {
+        self.accepted
+    }
+
     /// The number of the last message that this end is through with.
     pub fn finished(&self) -> u64 {
         self.finished

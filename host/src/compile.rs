@@ -1,0 +1,173 @@
+//! Compiling, which is hostile input too: in a child process with limits, behind a bounded scan.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use bytes::Bytes;
+use grid_protocol::limits::{MODULE_BYTES_MAX, REASON_BYTES_MAX};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::lockdown;
+use crate::sandbox::{Compiled, engine};
+
+/// Where modules are compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Compiler {
+    /// In a child process: `program` run with `argument`, which must call [`run_child`].
+    Child {
+        /// Which program; normally this one.
+        program: PathBuf,
+        /// Its one argument.
+        argument: String,
+    },
+    /// In this process: for a program that runs nobody's modules but its own.
+    InProcess,
+}
+
+/// A module that could not be compiled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// The compiler says no: the module's author must act.
+    #[error("the compiler refuses the module: {0}")]
+    Refused(String),
+    /// It took more than compiling may: the module's author must act.
+    #[error("compiling the module took more than {COMPILE_TIME_MAX:?} or {mib} MiB: {0}", mib = COMPILE_BYTES_MAX >> 20)]
+    Limit(String),
+    /// The child process could not be run: the host's operator must act.
+    #[error("the compiler cannot be run: {0}")]
+    Unavailable(String),
+}
+
+/// Processor time of one compilation: a minute; a Python component of 18 MB takes 8 s.
+const COMPILE_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Wall time of one compilation, on a machine that is busy with guests.
+const COMPILE_WALL_TIME_MAX: Duration = Duration::from_secs(240);
+
+/// Address space of a compilation: 2 GiB; the bomb of 273 KiB that slipped by in a trial took 556 MiB.
+const COMPILE_BYTES_MAX: u64 = 2 << 30;
+
+/// Compiled code: 16 times the longest module.
+const COMPILED_BYTES_MAX: u64 = 1 << 30;
+
+/// The child's exit code when the module is to blame.
+const EXIT_REFUSED: i32 = 3;
+
+impl Compiler {
+    /// The compiler of the program that is running, started again with `argument`.
+    ///
+    /// # Errors
+    ///
+    /// [`CompileError::Unavailable`], if the system does not say where the program is.
+    pub fn child(argument: &str) -> Result<Self, CompileError> {
+        let program = std::env::current_exe().map_err(|error| CompileError::Unavailable(error.to_string()))?;
+        Ok(Self::Child { program, argument: argument.to_owned() })
+    }
+
+    /// Compiles a module that [`inspect`](grid_inspect::inspect) has let pass.
+    ///
+    /// # Errors
+    ///
+    /// [`CompileError`].
+    pub async fn compile(&self, wasm: Bytes) -> Result<Compiled, CompileError> {
+        let compiled = match self {
+            Self::Child { program, argument } => {
+                let child = compile_in_child(program, argument, &wasm);
+                let limit = |_| CompileError::Limit(format!("no answer for {COMPILE_WALL_TIME_MAX:?}"));
+                timeout(COMPILE_WALL_TIME_MAX, child).await.map_err(limit)??
+            }
+            Self::InProcess => {
+                let compiled = tokio::task::spawn_blocking(move || compile_here(&wasm)).await;
+                compiled.map_err(|error| CompileError::Limit(error.to_string()))??
+            }
+        };
+        // SAFETY: our own compiler wrote these bytes just now, here or in a child that runs our own program.
+        Ok(unsafe { Compiled::vouch(compiled) })
+    }
+}
+
+async fn compile_in_child(program: &PathBuf, argument: &str, wasm: &[u8]) -> Result<Bytes, CompileError> {
+    let unavailable = |error: std::io::Error| CompileError::Unavailable(error.to_string());
+    let mut child = Command::new(program)
+        .arg(argument)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(unavailable)?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (Some(mut stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
+        return Err(CompileError::Unavailable("the child has no pipes".to_owned()));
+    };
+    let feed = async move {
+        // A child that dies early says why by its status.
+        let _ = stdin.write_all(wasm).await;
+    };
+    let (mut compiled, mut said) = (Vec::new(), Vec::new());
+    let mut stdout = stdout.take(COMPILED_BYTES_MAX);
+    let mut stderr = stderr.take(REASON_BYTES_MAX as u64);
+    let (_, read, _) = tokio::join!(feed, stdout.read_to_end(&mut compiled), stderr.read_to_end(&mut said));
+    read.map_err(unavailable)?;
+    let status = child.wait().await.map_err(unavailable)?;
+    let said = String::from_utf8_lossy(&said).trim().to_owned();
+    match status.code() {
+        Some(0) if compiled.len() as u64 == COMPILED_BYTES_MAX => {
+            Err(CompileError::Limit(format!("compiled code of {COMPILED_BYTES_MAX} bytes")))
+        }
+        Some(0) => Ok(compiled.into()),
+        Some(EXIT_REFUSED) => Err(CompileError::Refused(said)),
+        _ => Err(CompileError::Limit(if said.is_empty() { status.to_string() } else { said })),
+    }
+}
+
+fn compile_here(wasm: &[u8]) -> Result<Bytes, CompileError> {
+    let engine = engine::compiler().map_err(|error| CompileError::Unavailable(format!("{error:#}")))?;
+    engine.precompile_module(wasm).map(Bytes::from).map_err(|error| CompileError::Refused(format!("{error:#}")))
+}
+
+/// The child process: a module comes in on standard input, compiled code goes out on standard output.
+///
+/// Limits itself first: processor time, address space, no files, no network, no other programs. Returns
+/// the exit code, for a `main` to return.
+pub fn run_child() -> u8 {
+    let said = |message: &str| {
+        // There is nobody to tell if this fails, too.
+        let _ = writeln!(std::io::stderr(), "{message}");
+    };
+    if let Err(error) = limit_self() {
+        said(&format!("the compiler cannot limit itself: {error}"));
+        return 1;
+    }
+    let mut wasm = Vec::new();
+    let read = std::io::stdin().lock().take(MODULE_BYTES_MAX as u64 + 1).read_to_end(&mut wasm);
+    if let Err(error) = read {
+        said(&format!("no module: {error}"));
+        return 1;
+    }
+    match compile_here(&wasm) {
+        Ok(compiled) => match std::io::stdout().write_all(&compiled) {
+            Ok(()) => 0,
+            Err(error) => {
+                said(&error.to_string());
+                1
+            }
+        },
+        Err(error) => {
+            said(&error.to_string());
+            u8::try_from(EXIT_REFUSED).unwrap_or(1)
+        }
+    }
+}
+
+fn limit_self() -> Result<(), lockdown::LockdownError> {
+    lockdown::limit_resources(COMPILE_TIME_MAX, COMPILE_BYTES_MAX)?;
+    lockdown::to_pure_computation()
+}

@@ -1,0 +1,331 @@
+//! The driver: keeps a host connected to its manager, and carries what it has to say.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use grid_net::{
+    Alpn, Backoff, CarryError, CloseReason, Conn, DialError, Endpoint, Expect, FrameReader, MailKeeper, SendStream,
+    StreamError, carry, code,
+};
+use grid_protocol::host::{Greeting, Hello, Offer, PROTOCOL_VERSION, Refusal, Welcome};
+use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MAIL_STREAMS};
+use grid_protocol::mail::{BulkHead, MailFrame};
+use grid_protocol::ticket::{ManagerAddress, Ticket};
+use grid_protocol::wire::Wire;
+use tokio::net::lookup_host;
+
+use crate::acquaintance::{Acquaintances, AcquaintanceError};
+use crate::station::Station;
+
+/// The manager that a host serves, and how it is reached.
+pub(crate) enum Route {
+    /// Over the network.
+    Dial {
+        endpoint: Endpoint,
+        manager: ManagerAddress,
+        acquaintances: Acquaintances,
+    },
+    /// In this process; when the connection ends, so does the host.
+    Local(Option<Conn>),
+}
+
+/// Why a host ended. All but [`HostEnded::Drained`] are for its operator.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostEnded {
+    /// It was told to stop, and its workers have finished.
+    #[error("the host was drained")]
+    Drained,
+    /// The manager in this process is gone.
+    #[error("the manager is gone: {0}")]
+    ManagerGone(CloseReason),
+    /// The manager does not let it in.
+    #[error("the manager refuses this host: {0}")]
+    Refused(Refusal),
+    /// The host's key was revoked.
+    #[error("this host's key was revoked")]
+    Revoked,
+    /// Another program uses the same key.
+    #[error("another program has connected with this host's key")]
+    Replaced,
+    /// Somebody else answers at the manager's address.
+    #[error(transparent)]
+    Stranger(#[from] AcquaintanceError),
+    /// The manager's key is not the one that was given.
+    #[error("{0}")]
+    WrongKey(DialError),
+}
+
+/// What a host says about its progress, for whoever runs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// Somebody new answers at a bare address, and is remembered.
+    FirstUse {
+        /// The key of the manager there.
+        key: grid_protocol::key::PublicKey,
+        /// Where.
+        address: String,
+    },
+    /// The manager does not answer; it is tried again.
+    Waiting {
+        /// Why.
+        reason: String,
+    },
+    /// The host waits for somebody to approve it.
+    Pending,
+    /// The host is in.
+    Joined {
+        /// True if workers from before went on.
+        resumed: bool,
+    },
+    /// The connection was lost; workers go on, and it is made anew.
+    Lost {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Serves the manager until the host is drained, or is not wanted.
+pub(crate) async fn run(
+    station: &Arc<Station>,
+    mut route: Route,
+    offer: &Offer,
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> HostEnded {
+    let mut backoff = Backoff::default();
+    loop {
+        let joined = match join(station, &mut route, offer, progress).await {
+            Ok(joined) => joined,
+            Err(Setback::Final(ended)) => return ended,
+            Err(Setback::Passing(reason)) => {
+                progress(Progress::Waiting { reason });
+                if wait_or_drained(station, backoff.next(dice())).await {
+                    return HostEnded::Drained;
+                }
+                continue;
+            }
+        };
+        backoff.reset();
+        let (conn, error) = serve(station, joined).await;
+        station.disconnected();
+        if station.is_drained() {
+            conn.close(code::DONE, "the host is drained");
+            if let Route::Dial { endpoint, .. } = &route {
+                endpoint.wait_idle(Duration::from_secs(1)).await;
+            }
+            return HostEnded::Drained;
+        }
+        match (conn.close_reason(), &route) {
+            (Some(CloseReason::Peer { code: code::REVOKED, .. }), _) => return HostEnded::Revoked,
+            (Some(CloseReason::Peer { code: code::REPLACED, .. }), _) => return HostEnded::Replaced,
+            (reason, Route::Local(_)) => return HostEnded::ManagerGone(reason.unwrap_or(CloseReason::Here)),
+            _ => {}
+        }
+        conn.close(code::PROTOCOL, &error.to_string());
+        progress(Progress::Lost { reason: error.to_string() });
+    }
+}
+
+/// Something went wrong on the way in.
+enum Setback {
+    Passing(String),
+    Final(HostEnded),
+}
+
+impl From<StreamError> for Setback {
+    fn from(error: StreamError) -> Self {
+        Self::Passing(error.to_string())
+    }
+}
+
+struct Joined {
+    conn: Conn,
+    send: SendStream,
+    reader: FrameReader,
+}
+
+async fn join(
+    station: &Arc<Station>,
+    route: &mut Route,
+    offer: &Offer,
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<Joined, Setback> {
+    let (conn, ticket) = match route {
+        Route::Local(conn) => match conn.take() {
+            Some(conn) => (conn, None),
+            None => return Err(Setback::Final(HostEnded::ManagerGone(CloseReason::Here))),
+        },
+        Route::Dial { endpoint, manager, acquaintances } => {
+            let conn = dial(endpoint, manager, acquaintances, progress).await?;
+            let ticket = if let ManagerAddress::Ticket(ticket) = manager { Some(ticket) } else { None };
+            (conn, ticket.map(|ticket| (ticket, endpoint.key())))
+        }
+    };
+    let proof = ticket.map(|(ticket, key): (&mut Ticket, _)| ticket.prove(&key, &conn.exporter()));
+    let (mut send, recv) = conn.open_bi().await?;
+    send.set_priority(grid_net::Priority::Control);
+    let hello =
+        Hello { version: PROTOCOL_VERSION, offer: offer.clone(), proof, resume: station.resume_offer() };
+    send.write_frame(&hello.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+    let mut reader = FrameReader::new(recv, CONTROL_FRAME_BYTES_MAX);
+    let welcome = greeted(&mut reader, &conn, progress).await?;
+    station.trust.hear(welcome.publishers, welcome.revoked);
+    station.connected(&conn, &welcome.state, welcome.resumed).map_err(Setback::Passing)?;
+    progress(Progress::Joined { resumed: welcome.resumed });
+    Ok(Joined { conn, send, reader })
+}
+
+async fn greeted(
+    reader: &mut FrameReader,
+    conn: &Conn,
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<Welcome, Setback> {
+    loop {
+        let Some(frame) = reader.next().await? else {
+            return Err(Setback::Passing("the manager ended the greeting".to_owned()));
+        };
+        match Greeting::from_body(&frame) {
+            Ok(Greeting::Pending) => progress(Progress::Pending),
+            Ok(Greeting::Welcome(welcome)) => return Ok(welcome),
+            Ok(Greeting::Refused(refusal)) => {
+                conn.close(code::DONE, "understood");
+                return Err(Setback::Final(HostEnded::Refused(refusal)));
+            }
+            Ok(_) | Err(_) => return Err(Setback::Passing("the manager's greeting makes no sense".to_owned())),
+        }
+    }
+}
+
+async fn dial(
+    endpoint: &Endpoint,
+    manager: &ManagerAddress,
+    acquaintances: &mut Acquaintances,
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<Conn, Setback> {
+    let mut last = "the manager has no address".to_owned();
+    for address in manager.addresses() {
+        let known = manager.key().or_else(|| acquaintances.key(address));
+        let expect = known.map_or(Expect::Anybody, Expect::Key);
+        let resolved: Vec<SocketAddr> = match lookup_host(address).await {
+            Ok(resolved) => resolved.collect(),
+            Err(error) => {
+                last = format!("{address}: {error}");
+                continue;
+            }
+        };
+        for socket in resolved {
+            match endpoint.dial(socket, Alpn::Host, expect).await {
+                Ok(conn) => {
+                    if known.is_none() {
+                        let remembered = acquaintances.remember(address, conn.peer());
+                        remembered.map_err(|error| Setback::Final(error.into()))?;
+                        progress(Progress::FirstUse { key: conn.peer(), address: address.clone() });
+                    }
+                    return Ok(conn);
+                }
+                Err(DialError::WrongKey { expected, shown, .. }) if manager.key().is_none() => {
+                    let changed = AcquaintanceError::Changed {
+                        address: address.clone(),
+                        known: expected,
+                        shown,
+                        file: acquaintances.file().to_path_buf(),
+                    };
+                    return Err(Setback::Final(changed.into()));
+                }
+                Err(error @ DialError::WrongKey { .. }) => return Err(Setback::Final(HostEnded::WrongKey(error))),
+                Err(error) => last = error.to_string(),
+            }
+        }
+    }
+    Err(Setback::Passing(last))
+}
+
+/// Carries everything until the connection ends, or the host is drained.
+async fn serve(station: &Arc<Station>, joined: Joined) -> (Conn, CarryError) {
+    let Joined { conn, send, reader } = joined;
+    let keeper = Arc::new(HostMail(station.clone()));
+    let error = tokio::select! {
+        Err(error) = write_control(station, send) => error,
+        Err(error) = read_control(station, reader) => error,
+        error = carry(&conn, keeper, station.outbox.mail_ready.clone()) => error,
+        reason = conn.closed() => CarryError::Lost(StreamError::Broken { reason: reason.to_string() }),
+        () = drained(station) => CarryError::Protocol("the host is drained".to_owned()),
+    };
+    (conn, error)
+}
+
+/// Lines of log and starts of workers are collected for so long before they are reported together.
+const REPORT_PAUSE: Duration = Duration::from_millis(1);
+
+async fn write_control(station: &Station, mut send: SendStream) -> Result<Infallible, CarryError> {
+    loop {
+        station.outbox.control_ready.notified().await;
+        while let Some(frame) = station.next_report() {
+            send.write_frame(&frame, CONTROL_FRAME_BYTES_MAX).await.map_err(CarryError::Lost)?;
+        }
+        // A flood of lines becomes a thousand reports a second at most.
+        tokio::time::sleep(REPORT_PAUSE).await;
+    }
+}
+
+async fn read_control(station: &Arc<Station>, mut reader: FrameReader) -> Result<Infallible, CarryError> {
+    while let Some(frame) = reader.next().await.map_err(CarryError::Lost)? {
+        station.handle_control(&frame).map_err(CarryError::Protocol)?;
+        station.emptied.notify_one();
+    }
+    Err(CarryError::Protocol("the control stream was ended".to_owned()))
+}
+
+async fn drained(station: &Station) {
+    while !station.is_drained() {
+        station.emptied.notified().await;
+    }
+}
+
+/// Waits; true if the host has nothing left to wait for.
+async fn wait_or_drained(station: &Station, wait: Duration) -> bool {
+    let drained = async {
+        while !station.is_drained_alone() {
+            station.emptied.notified().await;
+        }
+    };
+    tokio::time::timeout(wait, drained).await.is_ok()
+}
+
+/// A number for a back-off: it need not be hard to guess.
+fn dice() -> u64 {
+    grid_disk::random().map_or(0, u64::from_le_bytes)
+}
+
+/// A host's mail.
+struct HostMail(Arc<Station>);
+
+impl MailKeeper for HostMail {
+    fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut Vec<(BulkHead, Bytes)>) {
+        self.0.outbox.take(lanes, bulk);
+    }
+
+    fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {
+        for body in frames.drain(..) {
+            let frame = MailFrame::decode(&body).map_err(|error| error.to_string())?;
+            // Mail for a worker that has ended may still be on its way.
+            let Some(seat) = self.0.seat(frame.worker()) else { continue };
+            seat.mailbox.handle_frame(frame, &body).map_err(|error| error.to_string())?;
+            if seat.mailbox.has_ended() {
+                self.0.forget_if_over(frame.worker());
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_bulk(&self, head: BulkHead, payload: Bytes) {
+        if let Some(seat) = self.0.seat(head.worker) {
+            seat.mailbox.fulfil(head.seq, payload);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! A host: takes workers from a manager and runs them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use grid_disk::{DiskError, KeyFileError, load_or_make_key, use_folder};
+use grid_net::{BindError, Conn, Endpoint, Timing};
+use grid_protocol::host::{Label, Offer};
+use grid_protocol::key::{PublicKey, SecretKey};
+use grid_protocol::ticket::ManagerAddress;
+
+use crate::acquaintance::{AcquaintanceError, Acquaintances};
+use crate::cache::{CACHE_BYTES_MAX, Cache, CacheError};
+use crate::compile::Compiler;
+use crate::driver::{self, HostEnded, Progress, Route};
+use crate::library::Library;
+use crate::sandbox::{Policy, Sandbox, SandboxError};
+use crate::station::Station;
+use crate::trust::{HostTrust, SerialsError};
+
+/// How a host shall be.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What people call it.
+    pub name: String,
+    /// Where it keeps its key, its modules and what it has seen.
+    pub state_folder: PathBuf,
+    /// Workers that it runs at once.
+    pub slots: u32,
+    /// Memory that it sets aside for them, in bytes.
+    pub memory_bytes: u64,
+    /// What placements may ask for.
+    pub labels: Vec<Label>,
+    /// Publishers that it believes, whatever its manager says; empty to believe its manager.
+    pub pins: Vec<PublicKey>,
+    /// What it allows its workers.
+    pub policy: Policy,
+    /// Where modules are compiled.
+    pub compiler: Compiler,
+    /// How soon the transport notices silence.
+    pub timing: Timing,
+}
+
+/// A host that could not be set up: its operator must act.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// Its state folder.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Its key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// Its socket.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Its sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// Its cache.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The serials that it has seen.
+    #[error(transparent)]
+    Serials(#[from] SerialsError),
+    /// The managers that it knows.
+    #[error(transparent)]
+    Acquaintances(#[from] AcquaintanceError),
+}
+
+/// A host that is set up.
+#[derive(Debug)]
+pub struct Host {
+    settings: Settings,
+    key: SecretKey,
+    station: Arc<Station>,
+}
+
+/// Asks a host to drain. Clones ask the same host.
+#[derive(Debug, Clone)]
+pub struct Drain(Arc<Station>);
+
+impl Drain {
+    /// Takes no more workers, lets those that run finish, and ends the host then.
+    pub fn begin(&self) {
+        self.0.drain();
+    }
+}
+
+impl Host {
+    /// Sets a host up: its key, its sandbox, its cache.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError`].
+    pub fn new(mut settings: Settings) -> Result<Self, HostError> {
+        use_folder(&settings.state_folder)?;
+        let key = load_or_make_key(&settings.state_folder.join("host.key"))?;
+        let slots = usize::try_from(settings.slots).unwrap_or(usize::MAX).min(settings.policy.workers_max);
+        settings.slots = u32::try_from(slots).unwrap_or(u32::MAX);
+        let sandbox = Sandbox::new(settings.policy)?;
+        let cache = Cache::open(&settings.state_folder.join("modules"), sandbox.compatibility(), CACHE_BYTES_MAX)?;
+        let trust = Arc::new(HostTrust::open(&settings.state_folder, &settings.pins)?);
+        let library = Library::new(cache, settings.compiler.clone(), trust.clone(), sandbox.clone());
+        let station = Arc::new(Station::new(sandbox, library, trust, slots));
+        Ok(Self { settings, key, station })
+    }
+
+    /// The host's key.
+    pub fn key(&self) -> PublicKey {
+        self.key.public()
+    }
+
+    /// Workers that it offers to run at once: what was asked for, or what fits in one process.
+    pub fn slots(&self) -> u32 {
+        self.settings.slots
+    }
+
+    /// For whoever wants to end it.
+    pub fn drain(&self) -> Drain {
+        Drain(self.station.clone())
+    }
+
+    /// Serves a manager over the network until it is drained or not wanted.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError`], if it cannot begin.
+    pub async fn serve(
+        &self,
+        manager: ManagerAddress,
+        progress: impl Fn(Progress) + Send + Sync,
+    ) -> Result<HostEnded, HostError> {
+        let acquaintances = Acquaintances::open(&self.settings.state_folder.join("known-managers"))?;
+        let endpoint = self.endpoint()?;
+        let route = Route::Dial { endpoint, manager, acquaintances };
+        Ok(driver::run(&self.station, route, &self.offer(), &progress).await)
+    }
+
+    /// Serves a manager in this process.
+    pub async fn serve_local(&self, conn: Conn) -> HostEnded {
+        driver::run(&self.station, Route::Local(Some(conn)), &self.offer(), &|_| {}).await
+    }
+
+    fn endpoint(&self) -> Result<Endpoint, BindError> {
+        let (any_v6, any_v4) = (SocketAddr::from(([0u16; 8], 0)), SocketAddr::from(([0u8; 4], 0)));
+        let timing = self.settings.timing;
+        Endpoint::dialer(any_v6, &self.key, timing).or_else(|_| Endpoint::dialer(any_v4, &self.key, timing))
+    }
+
+    fn offer(&self) -> Offer {
+        Offer {
+            name: self.settings.name.clone(),
+            slots: self.settings.slots,
+            memory_bytes: self.settings.memory_bytes,
+            labels: self.settings.labels.clone(),
+            platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+            software: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}

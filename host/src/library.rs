@@ -1,0 +1,205 @@
+//! The library: modules from the manager to programs that are ready to run, each fetched and compiled once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use grid_inspect::{Door, ScanLimits, inspect};
+use grid_net::{Conn, Priority, StreamError};
+use grid_protocol::digest::Digest;
+use grid_protocol::host::{ModuleOffered, ModuleWanted};
+use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MODULE_BYTES_MAX};
+use grid_protocol::manifest::{Manifest, ManifestRefusal, SignedManifest};
+use grid_protocol::wire::Wire;
+use grid_protocol::worker::{Failure, FailureKind, LimitsAsked};
+use tokio::sync::{Mutex as AsyncMutex, watch};
+
+use crate::cache::{Cache, CacheError};
+use crate::compile::{CompileError, Compiler};
+use crate::sandbox::{Program, Sandbox, SandboxError};
+use crate::trust::HostTrust;
+
+/// The modules of a host.
+#[derive(Debug)]
+pub(crate) struct Library {
+    cache: Cache,
+    compiler: Compiler,
+    trust: Arc<HostTrust>,
+    sandbox: Sandbox,
+    shelves: Mutex<HashMap<Digest, Arc<AsyncMutex<Option<Shelved>>>>>,
+}
+
+/// A module that is ready.
+#[derive(Debug, Clone)]
+struct Shelved {
+    signed: SignedManifest,
+    program: Program,
+    limits: LimitsAsked,
+}
+
+/// What it took to make a module ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Effort {
+    pub(crate) fetched_bytes: u64,
+    pub(crate) compile_us: Option<u64>,
+}
+
+/// Why a module cannot run here.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ModuleError {
+    #[error("{0}")]
+    Refused(#[from] ManifestRefusal),
+    #[error("{0}")]
+    Inspected(#[from] grid_inspect::Refusal),
+    #[error("{0}")]
+    Compile(#[from] CompileError),
+    #[error("{0}")]
+    Sandbox(#[from] SandboxError),
+    #[error("{0}")]
+    Cache(#[from] CacheError),
+    #[error("{0}")]
+    Disk(#[from] grid_disk::DiskError),
+    #[error("the manager does not have the module")]
+    Unknown,
+    #[error("the module could not be fetched: {0}")]
+    Fetch(#[from] StreamError),
+    #[error("the manager's answer makes no sense: {0}")]
+    Answer(#[from] grid_protocol::DecodeError),
+}
+
+impl ModuleError {
+    /// What a worker that was to run the module died of.
+    pub(crate) fn failure(&self) -> Failure {
+        let kind = match self {
+            Self::Refused(_) | Self::Inspected(_) | Self::Compile(CompileError::Refused(_)) => FailureKind::ModuleRefused,
+            Self::Sandbox(SandboxError::Full { .. }) => FailureKind::HostFull,
+            Self::Sandbox(_) => FailureKind::ModuleRefused,
+            Self::Compile(CompileError::Limit(_)) => FailureKind::CompileLimit,
+            Self::Compile(_) | Self::Cache(_) | Self::Disk(_) => FailureKind::HostFault,
+            Self::Unknown | Self::Fetch(_) | Self::Answer(_) => FailureKind::ModuleUnavailable,
+        };
+        Failure { kind, message: self.to_string(), backtrace: Vec::new() }
+    }
+}
+
+/// Tries to fetch a module, each on a connection of its own.
+const FETCHES_MAX: u32 = 3;
+
+impl Library {
+    pub(crate) fn new(cache: Cache, compiler: Compiler, trust: Arc<HostTrust>, sandbox: Sandbox) -> Self {
+        Self { cache, compiler, trust, sandbox, shelves: Mutex::default() }
+    }
+
+    /// A program that is ready to run, with the limits that its manifest asks for. However many workers ask at
+    /// once, the module is fetched and compiled once. What it took, if it took anything.
+    pub(crate) async fn program(
+        &self,
+        module: Digest,
+        conns: &mut watch::Receiver<Option<Conn>>,
+    ) -> Result<(Program, LimitsAsked, Option<Effort>), ModuleError> {
+        let shelf = {
+            let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+            shelves.entry(module).or_default().clone()
+        };
+        let mut shelf = shelf.lock().await;
+        if let Some(shelved) = &*shelf {
+            // Its publisher may have been revoked since.
+            self.trust.admit_manifest(&shelved.signed)?;
+            return Ok((shelved.program.clone(), shelved.limits, None));
+        }
+        let (signed, manifest, wasm, fetched_bytes) = self.obtain(module, conns).await?;
+        let report = inspect(&wasm, &ScanLimits::default())?;
+        let (program, compile_us) = self.load(module, wasm, report.door).await?;
+        let shelved = Shelved { signed, program, limits: manifest.limits };
+        *shelf = Some(shelved.clone());
+        Ok((shelved.program, shelved.limits, Some(Effort { fetched_bytes, compile_us })))
+    }
+
+    /// The module's bytes, from the disk or from the manager, checked in full either way.
+    async fn obtain(
+        &self,
+        module: Digest,
+        conns: &mut watch::Receiver<Option<Conn>>,
+    ) -> Result<(SignedManifest, Manifest, Bytes, u64), ModuleError> {
+        if let Some((manifest, wasm)) = self.cache.module(&module) {
+            let signed = SignedManifest::from_bytes(&manifest)?;
+            match self.check(module, &signed, &wasm) {
+                Ok(manifest) => return Ok((signed, manifest, wasm, 0)),
+                Err(ManifestRefusal::WrongDigest { .. } | ManifestRefusal::WrongLength { .. }) => {
+                    tracing::warn!(%module, "a module on disk is damaged; it is fetched anew");
+                }
+                Err(refusal) => return Err(refusal.into()),
+            }
+        }
+        let mut tries = 0;
+        let (manifest, wasm) = loop {
+            tries += 1;
+            // The watch ends only with the host itself.
+            let Ok(conn) = conns.wait_for(Option::is_some).await.map(|conn| conn.clone()) else {
+                return Err(ModuleError::Unknown);
+            };
+            let Some(conn) = conn else { return Err(ModuleError::Unknown) };
+            match self.fetch(module, &conn).await {
+                Err(ModuleError::Fetch(error)) if tries < FETCHES_MAX => {
+                    tracing::info!(%module, %error, "a module stopped half-way; it is fetched again");
+                    conn.closed().await;
+                }
+                other => break other?,
+            }
+        };
+        let signed = SignedManifest::from_bytes(&manifest)?;
+        let checked = self.check(module, &signed, &wasm)?;
+        self.trust.note(signed.publisher(), &checked)?;
+        // Nothing that would be refused is ever kept.
+        inspect(&wasm, &ScanLimits::default())?;
+        self.cache.keep_module(&module, &manifest, &wasm)?;
+        let length = wasm.len() as u64;
+        Ok((signed, checked, wasm, length))
+    }
+
+    fn check(&self, module: Digest, signed: &SignedManifest, wasm: &Bytes) -> Result<Manifest, ManifestRefusal> {
+        let manifest = self.trust.admit(signed, wasm)?;
+        if manifest.digest != module {
+            // A good module under a good manifest, but not the one that was asked for.
+            return Err(ManifestRefusal::WrongDigest { manifest: manifest.digest, module });
+        }
+        Ok(manifest)
+    }
+
+    async fn fetch(&self, module: Digest, conn: &Conn) -> Result<(Vec<u8>, Bytes), ModuleError> {
+        let (mut send, mut recv) = conn.open_bi().await?;
+        send.set_priority(Priority::Bulk);
+        send.write_frame(&ModuleWanted { module }.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+        send.finish().await;
+        let offered = recv.read_frame(CONTROL_FRAME_BYTES_MAX).await?;
+        let ModuleOffered::Found { manifest, length } = ModuleOffered::from_body(&offered)? else {
+            return Err(ModuleError::Unknown);
+        };
+        // Whose module this is is known before a byte of it is taken in.
+        let checked = self.trust.admit_manifest(&SignedManifest::from_bytes(&manifest)?)?;
+        if checked.length != length || length > MODULE_BYTES_MAX as u64 {
+            return Err(ManifestRefusal::WrongLength { manifest: checked.length, module: length }.into());
+        }
+        let length = usize::try_from(length).unwrap_or(MODULE_BYTES_MAX);
+        Ok((manifest, recv.read_body(length).await?))
+    }
+
+    async fn load(&self, module: Digest, wasm: Bytes, door: Door) -> Result<(Program, Option<u64>), ModuleError> {
+        if door == Door::Component {
+            return Err(SandboxError::Component.into());
+        }
+        if let Some(compiled) = self.cache.compiled(&module) {
+            match self.sandbox.load(&compiled, door) {
+                Ok(program) => return Ok((program, None)),
+                Err(error) => tracing::warn!(%module, %error, "compiled code does not load; it is compiled anew"),
+            }
+        }
+        let started = Instant::now();
+        let compiled = self.compiler.compile(wasm).await?;
+        let compile_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let program = self.sandbox.load(&compiled, door)?;
+        self.cache.keep_compiled(&module, &compiled)?;
+        Ok((program, Some(compile_us)))
+    }
+}

@@ -1,0 +1,298 @@
+//! The sandbox: runs guests, shares the processor among them, and holds each to its limits.
+//!
+//! Guests run on compute threads of their own, so that nothing that a guest does holds up the network. A guest that
+//! computes gives way every 10 ms; one that waits costs no thread. Nothing here knows of connections: a
+//! worker's whole world is its [`Mailbox`].
+
+mod command;
+mod console;
+mod core;
+pub(crate) mod engine;
+mod failure;
+mod guest;
+mod limits;
+mod meter;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use grid_inspect::Door;
+use grid_protocol::worker::{End, Failure, FailureKind};
+use tokio::runtime;
+use tokio::sync::Notify;
+use wasmtime::{Engine, InstancePre, Linker, Module};
+
+pub use limits::Limits;
+
+use crate::mailbox::Mailbox;
+use guest::Guest;
+use meter::{Meter, Metered};
+
+/// What a host allows all of its guests together, and each of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Limits of each worker.
+    pub limits: Limits,
+    /// Workers at once. Each takes four of the process's memory mappings, of which Linux allows 65 530.
+    pub workers_max: usize,
+    /// Threads that run guests. Two at least, so that one guest in a long memory operation does not hold up
+    /// the rest.
+    pub compute_threads: usize,
+}
+
+/// Workers that fit into the mappings that Linux allows a process, with some to spare for the host itself.
+const WORKERS_MAX: usize = 15_000;
+
+impl Default for Policy {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self { limits: Limits::default(), workers_max: WORKERS_MAX, compute_threads: cores.max(2) }
+    }
+}
+
+/// Runs guests. Clones are the same sandbox.
+#[derive(Clone)]
+pub struct Sandbox {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: Engine,
+    linker: Linker<Guest>,
+    policy: Policy,
+    running: AtomicUsize,
+    ticking: Arc<AtomicBool>,
+    compute: Option<runtime::Runtime>,
+}
+
+/// A module that is ready to run.
+#[derive(Clone)]
+pub struct Program {
+    instance: InstancePre<Guest>,
+    door: Door,
+}
+
+/// Ends a worker at once, whatever it does.
+#[derive(Debug, Clone, Default)]
+pub struct Kill(Arc<Notify>);
+
+impl Kill {
+    /// Ends the worker at its next tick.
+    pub fn now(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// The sandbox cannot do it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SandboxError {
+    /// The system gives it no memory or no threads: the operator must act.
+    #[error("the sandbox cannot be set up: {0}")]
+    Setup(String),
+    /// The module cannot be loaded: its author must act.
+    #[error("the module cannot be loaded: {0}")]
+    Load(String),
+    /// The module is a component.
+    #[error("the module is a component, which this version of the grid does not run yet; build it as a core module or as a WASI command")]
+    Component,
+    /// There is no room for another worker.
+    #[error("the host runs {max} workers and has no room for another")]
+    Full {
+        /// How many it may run.
+        max: usize,
+    },
+}
+
+impl Sandbox {
+    /// Sets up the engine, the threads and the address space.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError::Setup`].
+    pub fn new(policy: Policy) -> Result<Self, SandboxError> {
+        let setup = |error: &dyn fmt::Display| SandboxError::Setup(format!("{error:#}"));
+        let engine = engine::runtime(&policy).map_err(|error| setup(&error))?;
+        let mut linker = Linker::new(&engine);
+        guest::link(&mut linker).map_err(|error| setup(&error))?;
+        let compute = runtime::Builder::new_multi_thread()
+            .worker_threads(policy.compute_threads)
+            .thread_name("grid-compute")
+            .enable_time()
+            // A worker that becomes ready is looked for after every slice, not after sixty.
+            .global_queue_interval(1)
+            .build()
+            .map_err(|error| setup(&error))?;
+        let ticking = Arc::new(AtomicBool::new(true));
+        let (clock, ticks) = (engine.clone(), ticking.clone());
+        let tick = move || {
+            while ticks.load(Ordering::Relaxed) {
+                std::thread::sleep(engine::EPOCH_TICK);
+                clock.increment_epoch();
+            }
+        };
+        std::thread::Builder::new().name("grid-epoch".to_owned()).spawn(tick).map_err(|error| setup(&error))?;
+        let running = AtomicUsize::new(0);
+        let compute = Some(compute);
+        Ok(Self { shared: Arc::new(Shared { engine, linker, policy, running, ticking, compute }) })
+    }
+
+    /// The policy that it keeps.
+    pub fn policy(&self) -> &Policy {
+        &self.shared.policy
+    }
+
+    /// Names everything that compiled code depends on.
+    pub fn compatibility(&self) -> u64 {
+        engine::compatibility(&self.shared.engine)
+    }
+
+    /// Makes a module ready that was compiled by [`compile`](crate::compile).
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError::Load`] and [`SandboxError::Component`].
+    pub fn load(&self, compiled: &Compiled, door: Door) -> Result<Program, SandboxError> {
+        if door == Door::Component {
+            return Err(SandboxError::Component);
+        }
+        let load = |error: wasmtime::Error| SandboxError::Load(format!("{error:#}"));
+        // SAFETY: `Compiled` is made in one place only, from bytes that our own compiler wrote, in this
+        // process, in its child, or to a file whose MAC under this host's own key was checked.
+        let module = unsafe { Module::deserialize(&self.shared.engine, &compiled.0) }.map_err(load)?;
+        let instance = self.shared.linker.instantiate_pre(&module).map_err(load)?;
+        Ok(Program { instance, door })
+    }
+
+    /// Starts a worker. `on_start` is called when it takes messages, `on_end` once, when it is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError::Full`]; neither is called then.
+    pub fn start(
+        &self,
+        program: &Program,
+        arguments: Bytes,
+        limits: Limits,
+        mailbox: Arc<Mailbox>,
+        on_start: impl FnOnce() + Send + 'static,
+        on_end: impl FnOnce(End) + Send + 'static,
+    ) -> Result<Kill, SandboxError> {
+        let max = self.shared.policy.workers_max;
+        let claim = |running: usize| (running < max).then_some(running + 1);
+        let claimed = self.shared.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim);
+        claimed.map_err(|_| SandboxError::Full { max })?;
+        let Some(compute) = &self.shared.compute else { return Err(SandboxError::Full { max }) };
+        let kill = Kill::default();
+        let work = run(self.clone(), program.clone(), arguments, limits, mailbox, kill.clone(), on_start, on_end);
+        compute.spawn(work);
+        Ok(kill)
+    }
+}
+
+/// Compiled code that may be loaded.
+#[derive(Clone)]
+pub struct Compiled(Bytes);
+
+impl Compiled {
+    /// Vouches for compiled code.
+    ///
+    /// # Safety
+    ///
+    /// The bytes must be what this version's compiler wrote, unchanged: running anything else is undefined.
+    pub unsafe fn vouch(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call, from `start`, which has them")]
+async fn run(
+    sandbox: Sandbox,
+    program: Program,
+    arguments: Bytes,
+    limits: Limits,
+    mailbox: Arc<Mailbox>,
+    kill: Kill,
+    on_start: impl FnOnce() + Send,
+    on_end: impl FnOnce(End) + Send,
+) {
+    let meter = Arc::new(Meter::new());
+    let guest = Guest::new(mailbox.clone(), limits, meter.clone());
+    let door = program.door;
+    let work = async {
+        match door {
+            Door::Core(door) => core::run(&program.instance, door, guest, arguments, on_start).await,
+            Door::Command => command::run(&program.instance, guest, on_start).await,
+            _ => Err(Failure {
+                kind: FailureKind::ModuleRefused,
+                message: SandboxError::Component.to_string(),
+                backtrace: Vec::new(),
+            }),
+        }
+    };
+    let end = tokio::select! {
+        biased;
+        () = kill.0.notified() => End::Stopped,
+        ended = (Metered { meter, work: Box::pin(work) }) => match ended {
+            Ok(()) => End::Stopped,
+            Err(failure) => End::Failed(failure),
+        },
+    };
+    mailbox.flush();
+    sandbox.shared.running.fetch_sub(1, Ordering::AcqRel);
+    on_end(end);
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.ticking.store(false, Ordering::Relaxed);
+        if let Some(compute) = self.compute.take() {
+            // The last handle may be dropped by a worker, on one of the threads that would be waited for.
+            compute.shutdown_background();
+        }
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program").field("door", &self.door).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sandbox").field("policy", &self.shared.policy).finish_non_exhaustive()
+    }
+}
+
+/// Gives way to other workers after so many messages without a pause: some 20 µs of small ones.
+const MESSAGES_IN_A_ROW: u32 = 64;
+
+/// What a store of a guest needs before anything runs in it.
+fn prepare(store: &mut wasmtime::Store<Guest>) {
+    store.limiter(|guest| guest);
+    store.epoch_deadline_callback(|context| {
+        let guest = context.data();
+        if guest.meter.is_over() {
+            return Err(failure::Stop::TimeLimit { budget: guest.meter.budget() }.into());
+        }
+        Ok(wasmtime::UpdateDeadline::Yield(1))
+    });
+}
+
+/// A guest must give way at the tick after next, whenever its call begins.
+const DEADLINE_TICKS: u64 = 1;
+
+/// Calls between guests and host are bounded in time through this.
+fn begin(store: &mut wasmtime::Store<Guest>, budget: Duration) {
+    store.data().meter.begin(budget);
+    store.set_epoch_deadline(DEADLINE_TICKS);
+}

@@ -1,0 +1,137 @@
+//! The console: a guest's standard output and error become lines of its log.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::WasiCtxBuilder;
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use crate::mailbox::Mailbox;
+use crate::sandbox::guest::{ConsoleBudget, Guest};
+use crate::sandbox::limits::Limits;
+
+/// WASI with nothing granted: no files, no network, no arguments, no environment. Clocks and randomness are
+/// there, sleeping waits without a thread, and what is written becomes log.
+pub(crate) fn nothing_granted(mailbox: &Arc<Mailbox>, limits: &Limits) -> WasiP1Ctx {
+    let mut builder = builder();
+    builder.stdout(Console::new(mailbox, limits, grid_abi::level::INFO));
+    builder.stderr(Console::new(mailbox, limits, grid_abi::level::WARN));
+    builder.build_p1()
+}
+
+/// What every guest gets.
+pub(crate) fn builder() -> WasiCtxBuilder {
+    let mut builder = WasiCtxBuilder::new();
+    builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).max_random_size(RANDOM_BYTES_MAX);
+    builder
+}
+
+/// Random bytes that one call may ask for: enough for any key, and too little to keep a thread busy.
+const RANDOM_BYTES_MAX: u64 = 1 << 20;
+
+/// One of a guest's output streams; clones are the same stream.
+#[derive(Clone)]
+pub(crate) struct Console(Arc<Mutex<Lines>>);
+
+struct Lines {
+    mailbox: Arc<Mailbox>,
+    limits: Limits,
+    budget: ConsoleBudget,
+    level: u8,
+    begun: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+/// The end of the output that a failure shows.
+const TAIL_BYTES_MAX: usize = 2 << 10;
+
+impl Console {
+    pub(crate) fn new(mailbox: &Arc<Mailbox>, limits: &Limits, level: i32) -> Self {
+        Self(Arc::new(Mutex::new(Lines {
+            mailbox: mailbox.clone(),
+            limits: *limits,
+            budget: ConsoleBudget::new(limits),
+            level: u8::try_from(level).unwrap_or_default(),
+            begun: Vec::new(),
+            tail: Vec::new(),
+        })))
+    }
+
+    /// Writes out a line that was begun and not ended, and gives the end of everything written.
+    pub(crate) fn finish(&self) -> String {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.end_line();
+        String::from_utf8_lossy(&lines.tail).trim().to_owned()
+    }
+}
+
+impl Lines {
+    fn write(&mut self, bytes: &[u8]) {
+        let keep = bytes.len().saturating_sub(TAIL_BYTES_MAX);
+        self.tail.extend_from_slice(bytes.get(keep..).unwrap_or_default());
+        let excess = self.tail.len().saturating_sub(TAIL_BYTES_MAX);
+        self.tail.drain(..excess);
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
+            // A line without an end is cut into lines of the greatest length.
+            for part in text.chunks(grid_abi::TEXT_BYTES_MAX) {
+                if self.begun.len() + part.len() > grid_abi::TEXT_BYTES_MAX {
+                    self.end_line();
+                }
+                self.begun.extend_from_slice(part);
+            }
+            if ends {
+                self.end_line();
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        if !self.begun.is_empty() {
+            let Self { mailbox, limits, budget, level, begun, .. } = self;
+            Guest::console_line(budget, limits, mailbox, *level, begun);
+            self.begun.clear();
+        }
+    }
+}
+
+impl IsTerminal for Console {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Console {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Pollable for Console {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Console {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        // The stream is always ready; a guest that floods it pays with its own time, and its budget drops the rest.
+        Ok(64 << 10)
+    }
+}

@@ -1,0 +1,91 @@
+//! The engine: how guests are compiled and where their memory comes from.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use wasmtime::{
+    Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, WasmFeatures,
+};
+
+use crate::sandbox::Policy;
+
+/// A guest that computes gives way so often.
+pub(crate) const EPOCH_TICK: Duration = Duration::from_millis(10);
+
+/// Stack of a guest: 512 KiB, of which deep recursion makes a trap and nothing worse.
+const WASM_STACK_BYTES: usize = 512 << 10;
+
+/// Stack on which a guest's call runs, host calls included.
+const CALL_STACK_BYTES: usize = 1 << 20;
+
+/// Address space set aside for each memory: all that a 32-bit index reaches, so that compiled code needs no
+/// bounds checks. 15 000 of them take 60 TiB of the 128 TiB that a process has; none of it is used before
+/// it is touched.
+const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
+
+/// Unmapped space behind each memory, for offsets that are part of an instruction.
+const MEMORY_GUARD_BYTES: u64 = 32 << 20;
+
+/// Frames of a guest that a trap reports.
+const BACKTRACE_FRAMES_MAX: usize = 16;
+
+/// The engine that runs guests, with room for `policy.workers_max` of them.
+pub(crate) fn runtime(policy: &Policy) -> Result<Engine> {
+    let mut config = common();
+    let count = u32::try_from(policy.workers_max).unwrap_or(u32::MAX);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(count)
+        .total_memories(count)
+        .total_tables(count.saturating_mul(TABLES_A_MODULE))
+        .total_stacks(count)
+        .max_memories_per_module(1)
+        .max_tables_per_module(TABLES_A_MODULE)
+        .max_memory_size(policy.limits.memory_bytes)
+        .table_elements(policy.limits.table_elements)
+        .max_core_instance_size(4 << 20)
+        .max_unused_warm_slots(count.min(1000))
+        .linear_memory_keep_resident(0)
+        .table_keep_resident(0)
+        .async_stack_keep_resident(0);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config)
+}
+
+const TABLES_A_MODULE: u32 = 2;
+
+/// An engine that compiles and runs nothing; what it makes, [`runtime`]'s engine takes.
+pub(crate) fn compiler() -> Result<Engine> {
+    let mut config = common();
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    Engine::new(&config)
+}
+
+/// Names everything that compiled code depends on: version, settings, features.
+pub(crate) fn compatibility(engine: &Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
+}
+
+fn common() -> Config {
+    let mut config = Config::new();
+    config.wasm_features(WasmFeatures::all(), false);
+    config.wasm_features(grid_inspect::features(), true);
+    config
+        .epoch_interruption(true)
+        .relaxed_simd_deterministic(true)
+        .concurrency_support(false)
+        .shared_memory(false)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(CALL_STACK_BYTES)
+        .memory_init_cow(true)
+        .memory_may_move(false)
+        .memory_reservation(MEMORY_RESERVATION_BYTES)
+        .memory_reservation_for_growth(0)
+        .memory_guard_size(MEMORY_GUARD_BYTES)
+        .guard_before_linear_memory(true)
+        .generate_address_map(true)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX));
+    config
+}

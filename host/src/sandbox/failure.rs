@@ -1,0 +1,80 @@
+//! Failures: what a guest died of, from what the engine says.
+
+use grid_protocol::limits::REASON_BYTES_MAX;
+use grid_protocol::worker::{Failure, FailureKind};
+use wasmtime::{Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+/// Why a host call, or the clock, ended a guest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Stop {
+    #[error("a grid call was given {length} bytes at {pointer}, outside of the guest's {memory} bytes of memory")]
+    OutOfBounds { pointer: u32, length: u32, memory: usize },
+    #[error("a message of {length} bytes was sent; the limit is {max}")]
+    MessageTooLarge { length: usize, max: usize },
+    #[error("one call took longer on the processor than {budget:?}")]
+    TimeLimit { budget: std::time::Duration },
+    #[error("the guest aborted: {0}")]
+    Abort(String),
+    #[error("`loop` returned {0}; 0 is idle and 1 is again")]
+    BadReturn(i32),
+}
+
+/// Explains an error of the engine. `starting` is true before the first message.
+pub(crate) fn explain(error: &wasmtime::Error, starting: bool) -> Failure {
+    let backtrace = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
+    let (kind, message) = classify(error);
+    let kind = if starting && kind == FailureKind::Trap { FailureKind::Start } else { kind };
+    Failure { kind, message: cut(message), backtrace }
+}
+
+fn classify(error: &wasmtime::Error) -> (FailureKind, String) {
+    if let Some(stop) = error.downcast_ref::<Stop>() {
+        let kind = match stop {
+            Stop::OutOfBounds { .. } => FailureKind::OutOfBounds,
+            Stop::MessageTooLarge { .. } => FailureKind::MessageTooLarge,
+            Stop::TimeLimit { .. } => FailureKind::TimeLimit,
+            Stop::Abort(_) => FailureKind::Trap,
+            Stop::BadReturn(_) => FailureKind::BadReturn,
+        };
+        return (kind, stop.to_string());
+    }
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        return (FailureKind::Exit(exit.0), format!("the guest exited with code {}", exit.0));
+    }
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        let kind = match trap {
+            Trap::StackOverflow => FailureKind::StackOverflow,
+            Trap::MemoryOutOfBounds | Trap::TableOutOfBounds => FailureKind::OutOfBounds,
+            _ => FailureKind::Trap,
+        };
+        return (kind, trap.to_string());
+    }
+    let text = format!("{:#}", error.root_cause());
+    let memory = ["memory minimum size", "exceeds memory limits", "exceeds the limit", "table minimum size"];
+    if memory.iter().any(|part| format!("{error:#}").contains(part)) {
+        return (FailureKind::MemoryLimit, text);
+    }
+    (FailureKind::Trap, text)
+}
+
+fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
+    let name = |frame: &wasmtime::FrameInfo| {
+        let name = frame.symbols().iter().find_map(|symbol| symbol.name().map(str::to_owned));
+        let name = name.or_else(|| frame.func_name().map(|name| format!("{:#}", rustc_demangle(name))));
+        let offset = frame.module_offset().unwrap_or_default();
+        format!("{} @ {offset:#x}", name.unwrap_or_else(|| format!("function {}", frame.func_index())))
+    };
+    backtrace.frames().iter().map(name).map(cut).collect()
+}
+
+/// A name as its author wrote it.
+fn rustc_demangle(name: &str) -> String {
+    // Names of the Rust compiler end in a hash that says nothing to a person.
+    name.split_once("::h").filter(|(_, hash)| hash.len() == 16).map_or(name, |(path, _)| path).to_owned()
+}
+
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(REASON_BYTES_MAX));
+    text
+}

@@ -1,0 +1,356 @@
+//! The station: the workers of a host, whichever connection serves them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use grid_net::Conn;
+use grid_protocol::control::HostEnd;
+use grid_protocol::host::{Order, Position, Pulse, Report, Resume, Spawn};
+use grid_protocol::id::{SessionId, WorkerId};
+use grid_protocol::worker::{End, Failure, FailureKind};
+use tokio::sync::{Notify, watch};
+
+use crate::library::Library;
+use crate::mailbox::Mailbox;
+use crate::outbox::Outbox;
+use crate::sandbox::{Kill, Sandbox};
+use crate::trust::HostTrust;
+
+/// A host's workers and what they have to say.
+#[derive(Debug)]
+pub(crate) struct Station {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) trust: Arc<HostTrust>,
+    pub(crate) slots: usize,
+    sandbox: Sandbox,
+    library: Library,
+    /// The connection that modules are fetched through.
+    pub(crate) conns: watch::Sender<Option<Conn>>,
+    inner: Mutex<Inner>,
+    /// Wakes whoever waits for the last worker to end.
+    pub(crate) emptied: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    session: Option<SessionId>,
+    control: HostEnd,
+    workers: HashMap<WorkerId, Arc<Seat>>,
+    /// Workers that run and have not been reported.
+    started: Vec<WorkerId>,
+    connection: u64,
+    draining: bool,
+}
+
+/// A worker's place.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) mailbox: Arc<Mailbox>,
+    kill: Mutex<Option<Kill>>,
+    running: std::sync::atomic::AtomicBool,
+}
+
+/// Reports that may wait for the manager before lines of log are held back.
+const REPORTS_BEFORE_LOGS: usize = 256;
+
+/// How long workers may finish when the host drains.
+pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(30);
+
+impl Station {
+    pub(crate) fn new(sandbox: Sandbox, library: Library, trust: Arc<HostTrust>, slots: usize) -> Self {
+        Self {
+            outbox: Arc::default(),
+            trust,
+            slots,
+            sandbox,
+            library,
+            conns: watch::Sender::new(None),
+            inner: Mutex::default(),
+            emptied: Notify::new(),
+        }
+    }
+
+    /// What this end remembers of the session, for the manager to go on from.
+    pub(crate) fn resume_offer(&self) -> Option<Resume> {
+        let mut inner = self.lock();
+        let session = inner.session?;
+        let control = inner.control.position();
+        let position = |(worker, seat): (&WorkerId, &Arc<Seat>)| Position {
+            worker: *worker,
+            received: seat.mailbox.position(),
+        };
+        Some(Resume { session, control, workers: inner.workers.iter().map(position).collect() })
+    }
+
+    /// A connection stands. Links go on where the manager says, or start anew, and old workers end.
+    pub(crate) fn connected(&self, conn: &Conn, state: &Resume, resumed: bool) -> Result<(), String> {
+        let connection = self.outbox.connect();
+        let mut inner = self.lock();
+        inner.connection = connection;
+        if resumed {
+            inner.control.resume(state.control).map_err(|error| error.to_string())?;
+            for Position { worker, received } in &state.workers {
+                if let Some(seat) = inner.workers.get(worker) {
+                    seat.mailbox.resume(connection, *received).map_err(|error| error.to_string())?;
+                }
+            }
+        } else {
+            for (_, seat) in inner.workers.drain() {
+                seat.end_now();
+            }
+            inner.control = HostEnd::default();
+            inner.started.clear();
+            self.outbox.clear_logs();
+            inner.session = Some(state.session);
+            if inner.draining {
+                inner.control.send(&Report::Draining);
+            }
+        }
+        drop(inner);
+        self.conns.send_replace(Some(conn.clone()));
+        self.outbox.control_ready.notify_one();
+        self.outbox.mail_ready.notify_one();
+        Ok(())
+    }
+
+    /// The connection is lost; workers go on.
+    pub(crate) fn disconnected(&self) {
+        self.conns.send_replace(None);
+        self.outbox.disconnect();
+    }
+
+    /// The next frame for the control stream.
+    pub(crate) fn next_report(&self) -> Option<Vec<u8>> {
+        let mut inner = self.lock();
+        inner.report_started();
+        while inner.control.backlog() < REPORTS_BEFORE_LOGS
+            && let Some((worker, log)) = self.outbox.take_log()
+        {
+            inner.control.send(&Report::Log { worker, lines: log.lines, dropped: log.dropped });
+        }
+        inner.control.poll_transmit()
+    }
+
+    /// Handles a frame of the control stream.
+    pub(crate) fn handle_control(self: &Arc<Self>, frame: &[u8]) -> Result<(), String> {
+        let order = self.lock().control.handle_frame(frame).map_err(|error| error.to_string())?;
+        // The acknowledgement waits to be written, whatever the order was.
+        self.outbox.control_ready.notify_one();
+        match order {
+            Some(Order::Spawn(spawn)) => self.spawn(spawn),
+            Some(Order::Stop { workers, grace_ms }) => {
+                self.stop(&workers, Duration::from_millis(grace_ms.into()));
+            }
+            Some(Order::Publishers { trusted, revoked }) => self.trust.hear(trusted, revoked),
+            Some(Order::Drain) => self.drain(),
+            Some(Order::Ping { worker, nonce }) => {
+                let pulse = self.pulse(worker);
+                self.report(&Report::Pong { nonce, pulse });
+            }
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+
+    /// The seat of a worker.
+    pub(crate) fn seat(&self, worker: WorkerId) -> Option<Arc<Seat>> {
+        self.lock().workers.get(&worker).cloned()
+    }
+
+    /// Forgets a worker that has ended, once the manager has everything of it.
+    pub(crate) fn forget_if_over(&self, worker: WorkerId) {
+        let mut inner = self.lock();
+        if inner.workers.get(&worker).is_some_and(|seat| seat.mailbox.is_over()) {
+            inner.workers.remove(&worker);
+            if inner.workers.is_empty() {
+                self.emptied.notify_one();
+            }
+        }
+    }
+
+    /// Takes no more workers, and lets those that run finish.
+    pub(crate) fn drain(&self) {
+        let mut inner = self.lock();
+        if std::mem::replace(&mut inner.draining, true) {
+            return;
+        }
+        inner.control.send(&Report::Draining);
+        let workers: Vec<_> = inner.workers.keys().copied().collect();
+        drop(inner);
+        self.outbox.control_ready.notify_one();
+        self.emptied.notify_one();
+        self.stop(&workers, DRAIN_GRACE);
+    }
+
+    /// True once the host drains and has no worker left.
+    pub(crate) fn is_drained(&self) -> bool {
+        let inner = self.lock();
+        inner.draining && inner.workers.is_empty() && inner.control.backlog() == 0
+    }
+
+    /// As [`Self::is_drained`], when there is no connection to report the ends of workers on.
+    pub(crate) fn is_drained_alone(&self) -> bool {
+        let inner = self.lock();
+        inner.draining && inner.workers.values().all(|seat| seat.mailbox.has_ended())
+    }
+
+    fn spawn(self: &Arc<Self>, spawn: Spawn) {
+        let arguments = Bytes::from(spawn.arguments);
+        let mut seats = Vec::new();
+        {
+            let mut inner = self.lock();
+            for worker in spawn.workers {
+                let seat = Arc::new(Seat::new(worker, self.outbox.clone()));
+                // A worker that nothing was received from yet: the manager has everything up to 0.
+                let _ = seat.mailbox.resume(inner.connection, 0);
+                inner.workers.insert(worker, seat.clone());
+                seats.push(seat);
+            }
+        }
+        let station = self.clone();
+        tokio::spawn(async move {
+            let mut conns = station.conns.subscribe();
+            match station.library.program(spawn.module, &mut conns).await {
+                Ok((program, limits, effort)) => {
+                    if let Some(effort) = effort {
+                        station.report(&Report::ModuleReady {
+                            module: spawn.module,
+                            fetched_bytes: effort.fetched_bytes,
+                            compile_us: effort.compile_us,
+                        });
+                    }
+                    let own = station.sandbox.policy().limits;
+                    let limits = own.lowered(&limits).lowered(&spawn.limits);
+                    for seat in seats {
+                        station.start(&program, &arguments, limits, seat);
+                    }
+                }
+                Err(error) => {
+                    let failure = error.failure();
+                    tracing::warn!(module = %spawn.module, %error, "a module does not run here");
+                    for seat in seats {
+                        station.ended(&seat, End::Failed(failure.clone()));
+                    }
+                }
+            }
+        });
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        program: &crate::sandbox::Program,
+        arguments: &Bytes,
+        limits: crate::sandbox::Limits,
+        seat: Arc<Seat>,
+    ) {
+        let full = |max: usize| {
+            let message = format!("the host runs {max} workers and has no room for another");
+            End::Failed(Failure { kind: FailureKind::HostFull, message, backtrace: Vec::new() })
+        };
+        let (draining, crowded) = {
+            let inner = self.lock();
+            (inner.draining, inner.workers.len() > self.slots)
+        };
+        if draining || crowded {
+            self.ended(&seat, full(self.slots));
+            return;
+        }
+        let (for_start, for_end) = ((self.clone(), seat.clone()), (self.clone(), seat.clone()));
+        let on_start = move || for_start.0.started(&for_start.1);
+        let on_end = move |end| for_end.0.ended(&for_end.1, end);
+        match self.sandbox.start(program, arguments.clone(), limits, seat.mailbox.clone(), on_start, on_end) {
+            Ok(kill) => *seat.kill.lock().unwrap_or_else(PoisonError::into_inner) = Some(kill),
+            Err(error) => {
+                tracing::debug!(%error, "a worker was not started");
+                self.ended(&seat, full(self.sandbox.policy().workers_max));
+            }
+        }
+    }
+
+    fn started(&self, seat: &Seat) {
+        seat.running.store(true, std::sync::atomic::Ordering::Relaxed);
+        let mut inner = self.lock();
+        if inner.workers.contains_key(&seat.mailbox.worker()) {
+            inner.started.push(seat.mailbox.worker());
+            drop(inner);
+            self.outbox.control_ready.notify_one();
+        }
+    }
+
+    fn ended(&self, seat: &Seat, end: End) {
+        let worker = seat.mailbox.worker();
+        let (sent, settled) = seat.mailbox.end();
+        let mut inner = self.lock();
+        // A manager that forgot the worker does not want to hear of it.
+        if inner.workers.contains_key(&worker) {
+            inner.report_started();
+            inner.control.send(&Report::Ended { worker, end, sent, settled });
+        }
+        drop(inner);
+        self.outbox.control_ready.notify_one();
+        self.emptied.notify_one();
+        self.forget_if_over(worker);
+    }
+
+    fn stop(&self, workers: &[WorkerId], grace: Duration) {
+        let seats: Vec<_> = {
+            let inner = self.lock();
+            workers.iter().filter_map(|worker| inner.workers.get(worker).cloned()).collect()
+        };
+        for seat in seats {
+            seat.mailbox.stop();
+            if grace.is_zero() {
+                seat.end_now();
+            } else {
+                tokio::spawn(async move {
+                    tokio::time::sleep(grace).await;
+                    seat.end_now();
+                });
+            }
+        }
+    }
+
+    fn pulse(&self, worker: WorkerId) -> Pulse {
+        match self.seat(worker) {
+            None => Pulse::Absent,
+            Some(seat) if !seat.running.load(std::sync::atomic::Ordering::Relaxed) => Pulse::Starting,
+            Some(seat) if seat.mailbox.is_busy() => Pulse::Busy,
+            Some(_) => Pulse::Idle,
+        }
+    }
+
+    fn report(&self, report: &Report) {
+        self.lock().control.send(report);
+        self.outbox.control_ready.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Workers that started are reported together, and before anything else about them.
+    fn report_started(&mut self) {
+        if !self.started.is_empty() {
+            let workers = std::mem::take(&mut self.started);
+            self.control.send(&Report::Started { workers });
+        }
+    }
+}
+
+impl Seat {
+    fn new(worker: WorkerId, outbox: Arc<Outbox>) -> Self {
+        Self { mailbox: Arc::new(Mailbox::new(worker, outbox)), kill: Mutex::default(), running: false.into() }
+    }
+
+    /// Ends the worker, whatever it does; one that has not started ends as soon as it does.
+    fn end_now(&self) {
+        self.mailbox.stop();
+        if let Some(kill) = &*self.kill.lock().unwrap_or_else(PoisonError::into_inner) {
+            kill.now();
+        }
+    }
+}

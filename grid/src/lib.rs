@@ -1,1 +1,58 @@
-//! Placeholder.
+//! A compute grid of WebAssembly workers.
+//!
+//! A [`Manager`] runs in your program, or as `grid up`; `grid-host` runs on every other machine. You upload a
+//! signed module, spawn workers of it on the hosts that there are, and talk to them with plain messages. A
+//! [`Client`] does the same from a program elsewhere.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use wasm_grid::{Event, Manager};
+//!
+//! let grid = Manager::builder().local_slots(2).start()?;
+//! let module = grid.upload("echo", std::fs::read("echo.wasm")?).await?;
+//! let workers = grid.spawn(module.digest).anywhere(2).await?;
+//! for worker in &workers {
+//!     grid.send(*worker, "hello").await?;
+//! }
+//! let mut answers = 0;
+//! while answers < workers.len() {
+//!     if let Event::Message { worker, payload } = grid.next_event().await {
+//!         println!("{worker}: {payload:?}");
+//!         answers += 1;
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod connect;
+mod embedded;
+mod publish;
+mod remote;
+mod typed;
+
+pub use bytes::Bytes;
+pub use client::{Client, DEFAULT_TTL, SpawnBuilder};
+pub use connect::{ClientBuilder, ClientError};
+pub use embedded::{Manager, ManagerBuilder, ManagerError, TICKET_TTL_S};
+pub use grid_host::{AcquaintanceError, ReachError};
+pub use grid_host::sandbox::{Limits, Policy};
+pub use grid_manager::{Event, RegistryError, SendError, StartError};
+pub use grid_net::{BindError, DialError, Timing};
+pub use grid_protocol::client::{
+    Channel, Denial, DenialCode, HostInfo, HostState, KeyInfo, ModuleInfo, OrderInfo, Place, Reply, Request,
+    SpawnRequest, Status, TicketInfo, WorkerInfo, WorkerState,
+};
+pub use grid_protocol::digest::Digest;
+pub use grid_protocol::host::{Label, Offer, Pulse, Refusal};
+pub use grid_protocol::id::{OrderId, WorkerId};
+pub use grid_protocol::key::{PublicKey, SecretKey};
+pub use grid_protocol::role::{Role, Roles};
+pub use grid_protocol::ticket::{ManagerAddress, ParseManagerError};
+pub use grid_protocol::worker::{Blame, End, Failure, FailureKind, LimitsAsked, LogLevel, LogLine, Restart};
+pub use publish::{Publication, PublishError};
+pub use remote::ConnectError;
+pub use typed::{CborError, from_cbor, to_cbor};

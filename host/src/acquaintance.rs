@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use grid_disk::{DiskError, replace};
+use grid_net::{Alpn, Conn, DialError, Endpoint, Expect};
 use grid_protocol::key::PublicKey;
+use grid_protocol::ticket::ManagerAddress;
 
 /// Keys by address, kept in a text file as ssh does.
 #[derive(Debug)]
@@ -45,7 +47,65 @@ pub enum AcquaintanceError {
     },
 }
 
+/// A manager that was not reached.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReachError {
+    /// Nobody answers, for now.
+    #[error("{0}")]
+    Silent(String),
+    /// The manager's key is not the one that was given.
+    #[error("{0}")]
+    WrongKey(DialError),
+    /// The key at a bare address is not the one that is known, or cannot be remembered.
+    #[error(transparent)]
+    Stranger(#[from] AcquaintanceError),
+}
+
 impl Acquaintances {
+    /// Dials a manager at each of its addresses in turn; the address too, if its key is new here and is
+    /// remembered from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`ReachError`]; all but [`ReachError::Silent`] will not pass by themselves.
+    pub async fn reach(
+        &mut self,
+        endpoint: &Endpoint,
+        manager: &ManagerAddress,
+        alpn: Alpn,
+    ) -> Result<(Conn, Option<String>), ReachError> {
+        let mut last = "the manager has no address".to_owned();
+        for address in manager.addresses() {
+            let known = manager.key().or_else(|| self.key(address));
+            let expect = known.map_or(Expect::Anybody, Expect::Key);
+            let resolved: Vec<_> = match tokio::net::lookup_host(address).await {
+                Ok(resolved) => resolved.collect(),
+                Err(error) => {
+                    last = format!("{address}: {error}");
+                    continue;
+                }
+            };
+            for socket in resolved {
+                match endpoint.dial(socket, alpn, expect).await {
+                    Ok(conn) if known.is_some() => return Ok((conn, None)),
+                    Ok(conn) => {
+                        self.remember(address, conn.peer())?;
+                        return Ok((conn, Some(address.clone())));
+                    }
+                    Err(DialError::WrongKey { expected, shown, .. }) if manager.key().is_none() => {
+                        let (address, file) = (address.clone(), self.file.clone());
+                        let changed = AcquaintanceError::Changed { address, known: expected, shown, file };
+                        return Err(changed.into());
+                    }
+                    Err(error @ DialError::WrongKey { .. }) => return Err(ReachError::WrongKey(error)),
+                    Err(error) => last = error.to_string(),
+                }
+            }
+        }
+        Err(ReachError::Silent(last))
+    }
+
     /// Reads the file, if there is one.
     ///
     /// # Errors

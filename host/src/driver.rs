@@ -2,13 +2,12 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use grid_net::{
-    Alpn, Backoff, CarryError, CloseReason, Conn, DialError, Endpoint, Expect, FrameReader, MailKeeper, SendStream,
+    Alpn, Backoff, CarryError, CloseReason, Conn, DialError, Endpoint, FrameReader, MailKeeper, SendStream,
     StreamError, carry, code,
 };
 use grid_protocol::host::{Greeting, Hello, Offer, PROTOCOL_VERSION, Refusal, Welcome};
@@ -16,9 +15,8 @@ use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MAIL_STREAMS};
 use grid_protocol::mail::{BulkHead, MailFrame};
 use grid_protocol::ticket::{ManagerAddress, Ticket};
 use grid_protocol::wire::Wire;
-use tokio::net::lookup_host;
 
-use crate::acquaintance::{Acquaintances, AcquaintanceError};
+use crate::acquaintance::{AcquaintanceError, Acquaintances, ReachError};
 use crate::station::Station;
 
 /// The manager that a host serves, and how it is reached.
@@ -143,6 +141,16 @@ impl From<StreamError> for Setback {
     }
 }
 
+impl From<ReachError> for Setback {
+    fn from(error: ReachError) -> Self {
+        match error {
+            ReachError::Silent(reason) => Self::Passing(reason),
+            ReachError::WrongKey(error) => Self::Final(HostEnded::WrongKey(error)),
+            ReachError::Stranger(error) => Self::Final(error.into()),
+        }
+    }
+}
+
 struct Joined {
     conn: Conn,
     send: SendStream,
@@ -161,7 +169,10 @@ async fn join(
             None => return Err(Setback::Final(HostEnded::ManagerGone(CloseReason::Here))),
         },
         Route::Dial { endpoint, manager, acquaintances } => {
-            let conn = dial(endpoint, manager, acquaintances, progress).await?;
+            let (conn, new) = acquaintances.reach(endpoint, manager, Alpn::Host).await?;
+            if let Some(address) = new {
+                progress(Progress::FirstUse { key: conn.peer(), address });
+            }
             let ticket = if let ManagerAddress::Ticket(ticket) = manager { Some(ticket) } else { None };
             (conn, ticket.map(|ticket| (ticket, endpoint.key())))
         }
@@ -199,50 +210,6 @@ async fn greeted(
             Ok(_) | Err(_) => return Err(Setback::Passing("the manager's greeting makes no sense".to_owned())),
         }
     }
-}
-
-async fn dial(
-    endpoint: &Endpoint,
-    manager: &ManagerAddress,
-    acquaintances: &mut Acquaintances,
-    progress: &(dyn Fn(Progress) + Send + Sync),
-) -> Result<Conn, Setback> {
-    let mut last = "the manager has no address".to_owned();
-    for address in manager.addresses() {
-        let known = manager.key().or_else(|| acquaintances.key(address));
-        let expect = known.map_or(Expect::Anybody, Expect::Key);
-        let resolved: Vec<SocketAddr> = match lookup_host(address).await {
-            Ok(resolved) => resolved.collect(),
-            Err(error) => {
-                last = format!("{address}: {error}");
-                continue;
-            }
-        };
-        for socket in resolved {
-            match endpoint.dial(socket, Alpn::Host, expect).await {
-                Ok(conn) => {
-                    if known.is_none() {
-                        let remembered = acquaintances.remember(address, conn.peer());
-                        remembered.map_err(|error| Setback::Final(error.into()))?;
-                        progress(Progress::FirstUse { key: conn.peer(), address: address.clone() });
-                    }
-                    return Ok(conn);
-                }
-                Err(DialError::WrongKey { expected, shown, .. }) if manager.key().is_none() => {
-                    let changed = AcquaintanceError::Changed {
-                        address: address.clone(),
-                        known: expected,
-                        shown,
-                        file: acquaintances.file().to_path_buf(),
-                    };
-                    return Err(Setback::Final(changed.into()));
-                }
-                Err(error @ DialError::WrongKey { .. }) => return Err(Setback::Final(HostEnded::WrongKey(error))),
-                Err(error) => last = error.to_string(),
-            }
-        }
-    }
-    Err(Setback::Passing(last))
 }
 
 /// Carries everything until the connection ends, or the host is drained.

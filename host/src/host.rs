@@ -139,8 +139,8 @@ impl Host {
     }
 
     /// Serves a manager in this process.
-    pub async fn serve_local(&self, conn: Conn) -> HostEnded {
-        driver::run(&self.station, Route::Local(Some(conn)), &self.offer(), &|_| {}).await
+    pub async fn serve_local(&self, conn: Conn, progress: impl Fn(Progress) + Send + Sync) -> HostEnded {
+        driver::run(&self.station, Route::Local(Some(conn)), &self.offer(), &progress).await
     }
 
     fn endpoint(&self) -> Result<Endpoint, BindError> {

@@ -17,7 +17,7 @@ pub mod sandbox;
 mod station;
 mod trust;
 
-pub use acquaintance::{AcquaintanceError, Acquaintances};
+pub use acquaintance::{AcquaintanceError, Acquaintances, ReachError};
 pub use driver::{HostEnded, Progress};
 pub use grid_net::Timing;
 pub use host::{Drain, Host, HostError, Settings};

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use crate::greeting::DoorError;
 use crate::hub::{Hub, unix_now};
 use crate::registry::{RegistryError, UploadError};
-use crate::state::{self, State};
+use crate::state;
 
 /// Reads one request from a stream of its own and answers it.
 pub(crate) async fn serve(
@@ -238,7 +238,7 @@ async fn revoke(hub: &Arc<Hub>, key: PublicKey) -> Result<Reply, Denial> {
         })
         .await
         .map_err(fault)?;
-    let (trusted, revoked) = hub.registry_now().publishers();
+    publish(hub);
     hub.change(|state, now| {
         if let Some(waiting) = state.pending.remove(&key) {
             waiting.conn.close(code::REVOKED, "the key was revoked");
@@ -252,16 +252,14 @@ async fn revoke(hub: &Arc<Hub>, key: PublicKey) -> Result<Reply, Denial> {
         state.scheduler.handle_host_gone(now, key, &End::HostRemoved);
         state.carry_out(now);
         state.seats.remove(&key);
-        state.publish(&trusted, &revoked);
     });
     if known { Ok(Reply::Done) } else { found(false, "key", "it is revoked all the same, and stays out") }
 }
 
 async fn trust(hub: &Arc<Hub>, key: PublicKey, role: Role) -> Result<Reply, Denial> {
     hub.registry(move |registry| registry.grant(key, role)).await.map_err(fault)?;
-    let (trusted, revoked) = hub.registry_now().publishers();
+    publish(hub);
     hub.change(|state, _| {
-        state.publish(&trusted, &revoked);
         if let Some(waiting) = state.pending.get(&key).filter(|_| role == Role::Host) {
             waiting.decided.notify_one();
         }
@@ -269,14 +267,15 @@ async fn trust(hub: &Arc<Hub>, key: PublicKey, role: Role) -> Result<Reply, Deni
     Ok(Reply::Done)
 }
 
-impl State {
-    /// Tells every host whom the manager vouches for.
-    fn publish(&mut self, trusted: &[PublicKey], revoked: &[PublicKey]) {
-        let hosts: Vec<_> = self.seats.keys().copied().collect();
+/// Tells every host whom the manager vouches for.
+pub(crate) fn publish(hub: &Hub) {
+    let (trusted, revoked) = hub.registry_now().publishers();
+    hub.change(|state, _| {
+        let hosts: Vec<_> = state.seats.keys().copied().collect();
         for host in hosts {
-            self.order(host, &Order::Publishers { trusted: trusted.to_vec(), revoked: revoked.to_vec() });
+            state.order(host, &Order::Publishers { trusted: trusted.clone(), revoked: revoked.clone() });
         }
-    }
+    });
 }
 
 async fn upload(hub: &Arc<Hub>, manifest: Vec<u8>, wasm: Bytes) -> Result<Reply, Denial> {

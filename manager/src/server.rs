@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::Duration;
 
@@ -9,14 +10,14 @@ use grid_net::{Alpn, BindError, Conn, Endpoint, code};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::time::Moment;
 use tokio::runtime;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::desk_here::DeskHere;
 use crate::hub::{Hub, Settings};
 use crate::registry::{Registry, RegistryError};
-use crate::{client_door, host_door};
+use crate::{client_door, host_door, requests};
 
 /// A manager that runs on a thread of its own until it is stopped or dropped.
 pub struct Manager {
@@ -54,7 +55,7 @@ impl Manager {
         let key = registry.key().clone();
         let (local, local_conns) = mpsc::unbounded_channel();
         let (stopping, stopped) = watch::channel(false);
-        let (ready, is_ready) = oneshot::channel();
+        let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         let work = {
             let key = key.clone();
@@ -63,7 +64,7 @@ impl Manager {
         let thread = thread::Builder::new().name("grid-manager".to_owned()).spawn(work);
         let thread = thread.map_err(StartError::Thread)?;
         let failed = |_| StartError::Thread(std::io::Error::other("the manager's thread ended"));
-        let (hub, listening) = is_ready.blocking_recv().map_err(failed)??;
+        let (hub, listening) = is_ready.recv().map_err(failed)??;
         Ok(Self { hub, key, listening, local, stopping, thread: Some(thread) })
     }
 
@@ -105,7 +106,9 @@ impl Manager {
     ///
     /// [`RegistryError`]: the disk.
     pub fn grant(&self, key: PublicKey, role: grid_protocol::role::Role) -> Result<(), RegistryError> {
-        self.hub.registry_now().grant(key, role)
+        self.hub.registry_now().grant(key, role)?;
+        requests::publish(&self.hub);
+        Ok(())
     }
 
     /// Stops: tells every peer, and waits until its thread has ended.
@@ -125,7 +128,7 @@ impl Drop for Manager {
     }
 }
 
-type Ready = oneshot::Sender<Result<(Arc<Hub>, Option<SocketAddr>), StartError>>;
+type Ready = SyncSender<Result<(Arc<Hub>, Option<SocketAddr>), StartError>>;
 
 async fn serve(
     settings: Settings,

@@ -257,7 +257,10 @@ pub enum DialError {
         address: SocketAddr,
     },
     /// Somebody else answers there.
-    #[error("the manager at {address} has another key")]
+    #[error(
+        "the manager at {address} has another key: {} was expected and {} was shown",
+        expected.fingerprint(), shown.fingerprint()
+    )]
     WrongKey {
         /// Where.
         address: SocketAddr,

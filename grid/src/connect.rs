@@ -1,0 +1,123 @@
+//! Connecting a client to a manager elsewhere.
+
+use std::path::{Path, PathBuf};
+
+use grid_disk::{KeyFileError, load_or_make_key};
+use grid_host::{AcquaintanceError, Acquaintances};
+use grid_protocol::client::Channel;
+use grid_protocol::key::SecretKey;
+use grid_protocol::role::Roles;
+use grid_protocol::ticket::{ManagerAddress, ParseManagerError};
+
+use crate::client::Client;
+use crate::remote::{ConnectError, Remote};
+
+/// How a client shall be.
+#[must_use = "nothing is connected before `connect`"]
+pub struct ClientBuilder {
+    home: PathBuf,
+    key: Option<SecretKey>,
+    channel: Option<Channel>,
+    mail: bool,
+}
+
+/// The client could not be connected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The manager's address makes no sense.
+    #[error(transparent)]
+    Address(#[from] ParseManagerError),
+    /// The client's key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The managers that are known by address.
+    #[error(transparent)]
+    Acquaintances(#[from] AcquaintanceError),
+    /// The manager.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self { home: grid_disk::home(), key: None, channel: None, mail: true }
+    }
+}
+
+impl ClientBuilder {
+    /// Takes key and known managers from `home`, not from the user's own folder.
+    pub fn home(mut self, home: impl AsRef<Path>) -> Self {
+        self.home = home.as_ref().to_path_buf();
+        self
+    }
+
+    /// Uses this key, not the one on disk.
+    pub fn key(mut self, key: SecretKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Uses this channel, not one drawn at random: two clients of one channel share their workers, and only
+    /// the one that came last gets the mail.
+    pub fn channel(mut self, channel: Channel) -> Self {
+        self.channel = Some(channel);
+        self
+    }
+
+    /// Only makes requests, and leaves the channel's mail alone.
+    pub fn without_mail(mut self) -> Self {
+        self.mail = false;
+        self
+    }
+
+    /// Connects to a manager: a ticket, `KEY@HOST:PORT`, or `HOST:PORT` (trusted on first use).
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub fn connect(self, manager: &str) -> Result<Client, ClientError> {
+        self.connect_to(manager.parse()?)
+    }
+
+    /// As [`Self::connect`], with an address that was read before.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub fn connect_to(self, manager: ManagerAddress) -> Result<Client, ClientError> {
+        let key = match self.key {
+            Some(key) => key,
+            None => load_or_make_key(&self.home.join("user.key"))?,
+        };
+        let channel = match self.channel {
+            Some(channel) => channel,
+            // Above the channels that have a meaning.
+            None => Channel(u64::from_le_bytes(grid_disk::random()?) | 1 << 63),
+        };
+        let acquaintances = Acquaintances::open(&self.home.join("known-managers"))?;
+        let remote = Remote::connect(manager, key.clone(), acquaintances, self.mail.then_some(channel))?;
+        Ok(Client::remote(remote, key))
+    }
+}
+
+impl Client {
+    /// Connects to a manager elsewhere with the user's own key.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub fn connect(manager: &str) -> Result<Self, ClientError> {
+        ClientBuilder::default().connect(manager)
+    }
+
+    /// Begins to describe a client.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// What this client's key may do, as the manager said when it let it in.
+    pub fn roles(&self) -> Option<Roles> {
+        self.remote_roles()
+    }
+}

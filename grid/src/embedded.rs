@@ -1,0 +1,275 @@
+//! A manager in the user's own program, with local workers if there shall be any.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use grid_disk::KeyFileError;
+use grid_host::compile::Compiler;
+use grid_host::sandbox::Policy;
+use grid_host::{Drain, Host, HostError, Progress};
+use grid_manager::{RegistryError, Settings, StartError};
+use grid_net::{Alpn, Timing};
+use grid_protocol::client::{Channel, Denial, Reply, Request};
+use grid_protocol::key::PublicKey;
+use grid_protocol::role::Role;
+
+use crate::client::{Client, unexpected};
+
+/// A manager in this process. Everything that a [`Client`] does, it does too.
+pub struct Manager {
+    client: Client,
+    server: grid_manager::Manager,
+    hosts: Vec<LocalHost>,
+    grace: Duration,
+    // Last, so that a temporary state folder outlives everything that works in it.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+struct LocalHost {
+    drain: Drain,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// How a manager shall be.
+#[must_use = "nothing is started before `start`"]
+pub struct ManagerBuilder {
+    state: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    advertise: Vec<String>,
+    open_join: Option<bool>,
+    local_slots: u32,
+    away_grace: Duration,
+    timing: Timing,
+    policy: Policy,
+    grace: Duration,
+}
+
+/// The manager could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManagerError {
+    /// The manager itself.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Its local host.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// Its key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// Its store.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The system gives no folder or no thread.
+    #[error("the system gives no folder or no thread: {0}")]
+    System(#[from] std::io::Error),
+}
+
+impl Manager {
+    /// Begins to describe a manager. As it stands it serves this process alone, keeps nothing, and has no
+    /// local workers.
+    pub fn builder() -> ManagerBuilder {
+        ManagerBuilder {
+            state: None,
+            listen: None,
+            advertise: Vec::new(),
+            open_join: None,
+            local_slots: 0,
+            away_grace: Duration::from_secs(10),
+            timing: Timing::default(),
+            policy: Policy::default(),
+            grace: Duration::from_secs(10),
+        }
+    }
+
+    /// The manager's key, which hosts and clients pin.
+    pub fn manager_key(&self) -> PublicKey {
+        self.server.key()
+    }
+
+    /// Where it listens.
+    pub fn listening(&self) -> Option<SocketAddr> {
+        self.server.listening()
+    }
+
+    /// A line of text that lets one machine join, for a day.
+    ///
+    /// # Errors
+    ///
+    /// [`Denial`], if the manager listens nowhere.
+    pub async fn ticket(&self, role: Role) -> Result<String, Denial> {
+        match self.client.request(Request::TicketNew { role, ttl_s: TICKET_TTL_S }).await? {
+            Reply::Ticket { text } => Ok(text),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Gives a key a role.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`].
+    pub fn grant(&self, key: PublicKey, role: Role) -> Result<(), RegistryError> {
+        self.server.grant(key, role)
+    }
+
+    /// Stops workers in good order, `grace` at most, then the manager.
+    pub async fn stop(mut self, grace: Duration) {
+        self.client.stop_all(grace).await;
+        self.grace = Duration::ZERO;
+        drop(self);
+    }
+}
+
+/// How long a ticket is good: a day.
+pub const TICKET_TTL_S: u64 = 24 * 3600;
+
+impl Deref for Manager {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        self.server.stop();
+        for host in &mut self.hosts {
+            host.drain.begin();
+            if let Some(thread) = host.thread.take()
+                && thread.join().is_err()
+            {
+                tracing::error!("a local host's thread panicked");
+            }
+        }
+    }
+}
+
+impl ManagerBuilder {
+    /// Keeps key, store and modules in `folder`, so that a restart has them; without, they are gone at the end.
+    pub fn state(mut self, folder: impl AsRef<Path>) -> Self {
+        self.state = Some(folder.as_ref().to_path_buf());
+        self
+    }
+
+    /// Listens for hosts and clients; port 0 lets the system choose.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = Some(address);
+        self
+    }
+
+    /// Names this address, as `host:port`, in tickets, instead of the one that it listens on.
+    pub fn advertise(mut self, address: &str) -> Self {
+        self.advertise.push(address.to_owned());
+        self
+    }
+
+    /// Lets hosts in that nobody approved; the default only for a manager that listens on loopback alone.
+    pub fn open_join(mut self, open: bool) -> Self {
+        self.open_join = Some(open);
+        self
+    }
+
+    /// Runs so many workers in this process, without a socket and without a ticket.
+    pub fn local_slots(mut self, slots: u32) -> Self {
+        self.local_slots = slots;
+        self
+    }
+
+    /// What local workers may take.
+    pub fn local_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// How long a lost connection may stay lost before the workers behind it are given up.
+    pub fn away_grace(mut self, grace: Duration) -> Self {
+        self.away_grace = grace;
+        self
+    }
+
+    /// How soon the transport notices silence.
+    pub fn timing(mut self, timing: Timing) -> Self {
+        self.timing = timing;
+        self
+    }
+
+    /// Starts the manager; when this returns it listens.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError`].
+    pub fn start(self) -> Result<Manager, ManagerError> {
+        let (folder, temporary) = match self.state {
+            Some(folder) => (folder, None),
+            None => {
+                let temporary = tempfile::Builder::new().prefix("grid-").tempdir()?;
+                (temporary.path().to_path_buf(), Some(temporary))
+            }
+        };
+        let loopback = self.listen.is_some_and(|address| address.ip().is_loopback());
+        let server = grid_manager::Manager::start(Settings {
+            state_folder: folder.clone(),
+            listen: self.listen,
+            advertise: self.advertise,
+            open_join: self.open_join.unwrap_or(loopback),
+            away_grace: self.away_grace,
+            timing: self.timing,
+        })?;
+        // The program that the manager is part of publishes under the manager's own key.
+        let key = grid_disk::load_key(&folder.join("manager.key"))?;
+        server.grant(key.public(), Role::Admin)?;
+        let mut hosts = Vec::new();
+        if self.local_slots > 0 {
+            hosts.push(local_host(&server, &folder, self.local_slots, self.policy, self.timing)?);
+        }
+        let client = Client::here(server.desk(EMBEDDED_CHANNEL), key);
+        Ok(Manager { client, server, hosts, grace: self.grace, _temporary: temporary })
+    }
+}
+
+/// The channel of the program that the manager is part of.
+const EMBEDDED_CHANNEL: Channel = Channel(1);
+
+fn local_host(
+    server: &grid_manager::Manager,
+    folder: &Path,
+    slots: u32,
+    policy: Policy,
+    timing: Timing,
+) -> Result<LocalHost, ManagerError> {
+    let host = Host::new(grid_host::Settings {
+        name: "local".to_owned(),
+        state_folder: folder.join("local-host"),
+        slots,
+        memory_bytes: u64::from(slots).saturating_mul(policy.limits.memory_bytes as u64),
+        labels: Vec::new(),
+        pins: Vec::new(),
+        policy,
+        // What runs here is this program's own.
+        compiler: Compiler::InProcess,
+        timing,
+    })?;
+    let conn = server.connect_local(host.key(), Alpn::Host);
+    let drain = host.drain();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (joined, has_joined) = std::sync::mpsc::sync_channel(1);
+    let work = move || {
+        let progress = |progress| {
+            if matches!(progress, Progress::Joined { .. }) {
+                // Only the first is waited for.
+                let _ = joined.try_send(());
+            }
+        };
+        let ended = runtime.block_on(host.serve_local(conn, progress));
+        tracing::debug!(%ended, "the local host has ended");
+    };
+    let thread = thread::Builder::new().name("grid-local-host".to_owned()).spawn(work)?;
+    // Whoever starts a manager with slots may use them at once.
+    has_joined.recv().map_err(|_| std::io::Error::other("the local host did not join"))?;
+    Ok(LocalHost { drain, thread: Some(thread) })
+}

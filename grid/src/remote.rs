@@ -1,0 +1,621 @@
+//! A client elsewhere: the same mail as a client in the manager's process, over a connection that may be lost
+//! and made anew.
+
+use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use grid_host::{Acquaintances, ReachError};
+use grid_manager::{Event, SendError};
+use grid_net::{
+    Alpn, Backoff, BindError, CarryError, CloseReason, Conn, Endpoint, FrameReader, MailKeeper,
+    SendStream, StreamError, Timing, carry, code,
+};
+use grid_protocol::client::{
+    self, Attach, Channel, ClientEnd, ClientGreeting, ClientHello, ClientNote, Denial, DenialCode, Reply, Request,
+};
+use grid_protocol::host::{PROTOCOL_VERSION, Position, Refusal, Resume};
+use grid_protocol::id::{SessionId, WorkerId};
+use grid_protocol::key::SecretKey;
+use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MAIL_STREAMS, MESSAGE_BYTES_MAX};
+use grid_protocol::link::{Content, Kind, Link};
+use grid_protocol::mail::{BulkHead, MailFrame};
+use grid_protocol::post::Post;
+use grid_protocol::role::Roles;
+use grid_protocol::ticket::ManagerAddress;
+use grid_protocol::wire::Wire;
+use grid_protocol::worker::End;
+use tokio::sync::{Notify, watch};
+
+/// Why the manager cannot be talked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nobody answers, or the network fails.
+    #[error("the manager cannot be reached: {0}")]
+    Unreachable(String),
+    /// The manager does not let this key in.
+    #[error("the manager refuses: {0}")]
+    Refused(Refusal),
+    /// It was not reached, or somebody else was.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
+    /// No socket or no thread.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The system gives no thread.
+    #[error("the system gives no thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// A client that reaches its manager over the network, or through a pipe in the same process.
+pub(crate) struct Remote {
+    shared: Arc<Shared>,
+    stopping: watch::Sender<bool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+struct Shared {
+    channel: Option<Channel>,
+    inner: Mutex<Inner>,
+    mail_ready: Arc<Notify>,
+    control_ready: Notify,
+    arrived: Notify,
+    room: Notify,
+    conn: watch::Sender<Option<Conn>>,
+    roles: Mutex<Roles>,
+}
+
+#[derive(Default)]
+struct Inner {
+    session: Option<SessionId>,
+    control: ClientEnd,
+    links: HashMap<WorkerId, Worker>,
+    post: Post,
+    up: bool,
+    waiting: VecDeque<Waiting>,
+    late: Vec<WorkerId>,
+}
+
+#[derive(Default)]
+struct Worker {
+    link: Link,
+    queued: bool,
+    ending: Option<Ending>,
+}
+
+struct Ending {
+    end: Option<End>,
+    sent: u64,
+    settled: u64,
+}
+
+enum Waiting {
+    Mail(WorkerId),
+    Joined(Event),
+    Left(WorkerId, End),
+}
+
+/// A request that finds no connection waits so long for one.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+
+impl Remote {
+    /// Connects, and keeps the connection up from then on. Without a channel it can only make requests.
+    pub(crate) fn connect(
+        manager: ManagerAddress,
+        key: SecretKey,
+        acquaintances: Acquaintances,
+        channel: Option<Channel>,
+    ) -> Result<Self, ConnectError> {
+        let shared = Arc::new(Shared {
+            channel,
+            inner: Mutex::default(),
+            mail_ready: Arc::default(),
+            control_ready: Notify::new(),
+            arrived: Notify::new(),
+            room: Notify::new(),
+            conn: watch::Sender::new(None),
+            roles: Mutex::default(),
+        });
+        let (stopping, stopped) = watch::channel(false);
+        let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(ConnectError::Thread)?;
+        let dialer = Dialer { manager, key, acquaintances };
+        let work = {
+            let shared = shared.clone();
+            move || runtime.block_on(run(shared, dialer, stopped, ready))
+        };
+        let thread =
+            thread::Builder::new().name("grid-client".to_owned()).spawn(work).map_err(ConnectError::Thread)?;
+        let failed = |_| ConnectError::Unreachable("the client's thread ended".to_owned());
+        is_ready.recv().map_err(failed)??;
+        Ok(Self { shared, stopping, thread: Some(thread) })
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        self.shared.channel.unwrap_or(Channel::COMMAND)
+    }
+
+    pub(crate) fn roles(&self) -> Roles {
+        *self.shared.roles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) async fn request(&self, request: Request, module: Option<Bytes>) -> Reply {
+        let asked = async {
+            loop {
+                let mut conns = self.shared.conn.subscribe();
+                let Ok(conn) = conns.wait_for(Option::is_some).await.map(|conn| conn.clone()) else { break };
+                let Some(conn) = conn else { break };
+                match ask(&conn, &request, module.as_ref()).await {
+                    Ok(reply) => return Ok(reply),
+                    // Asking again may do it twice, unless it is only a question.
+                    Err(error) if !is_question(&request) => return Err(error.to_string()),
+                    Err(_) => {
+                        conn.closed().await;
+                    }
+                }
+            }
+            Err("the client was stopped".to_owned())
+        };
+        let answered = tokio::time::timeout(REQUEST_TIME_MAX, asked).await;
+        let answered = answered.unwrap_or_else(|_| Err(format!("no connection for {REQUEST_TIME_MAX:?}")));
+        answered.unwrap_or_else(|why| {
+            let help = "check that the manager runs, and ask again".to_owned();
+            Reply::Denied(Denial { code: DenialCode::ManagerFault, what: "the manager did not answer".to_owned(), why, help })
+        })
+    }
+
+    pub(crate) fn try_send(&self, worker: WorkerId, payload: Bytes) -> Result<u64, SendError> {
+        if payload.len() > MESSAGE_BYTES_MAX {
+            return Err(SendError::TooLong { length: payload.len(), max: MESSAGE_BYTES_MAX });
+        }
+        let mut inner = self.shared.lock();
+        let Inner { links, post, up, .. } = &mut *inner;
+        let known = links.entry(worker).or_default();
+        if known.ending.is_some() {
+            return Err(SendError::Gone(worker));
+        }
+        if !known.link.has_room() {
+            return Err(SendError::Full(worker));
+        }
+        let settled = known.link.acknowledge();
+        let sent = known.link.push(Kind::Message, payload, ());
+        let seq = sent.seq;
+        if *up {
+            post.put(worker, sent, settled);
+            self.shared.mail_ready.notify_one();
+        }
+        Ok(seq)
+    }
+
+    pub(crate) async fn send(&self, worker: WorkerId, payload: Bytes) -> Result<u64, SendError> {
+        loop {
+            let room = self.shared.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            match self.try_send(worker, payload.clone()) {
+                Err(SendError::Full(_)) => room.await,
+                other => return other,
+            }
+        }
+    }
+
+    pub(crate) fn try_collect(&self, most: usize, events: &mut Vec<Event>) {
+        self.shared.lock().collect(most, events);
+        self.shared.mail_ready.notify_one();
+    }
+
+    pub(crate) async fn collect(&self, most: usize, events: &mut Vec<Event>) {
+        loop {
+            let before = events.len();
+            self.try_collect(before + most, events);
+            if events.len() > before {
+                return;
+            }
+            self.shared.arrived.notified().await;
+        }
+    }
+
+    /// Messages to `worker` that are not settled.
+    pub(crate) fn unanswered(&self, worker: WorkerId) -> usize {
+        self.shared.lock().links.get(&worker).map_or(0, |worker| worker.link.unsettled().len())
+    }
+
+    /// Tells the manager that the channel is not needed any more.
+    pub(crate) fn goodbye(&self, grace_ms: u32) {
+        self.shared.lock().control.send(&ClientNote::Goodbye { grace_ms });
+        self.shared.control_ready.notify_one();
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        let _ = self.stopping.send(true);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the client's thread panicked");
+        }
+    }
+}
+
+fn is_question(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Status
+            | Request::TicketList
+            | Request::HostList
+            | Request::ModuleList
+            | Request::ModuleUpload { .. }
+            | Request::WorkerList { .. }
+            | Request::WorkerLogs { .. }
+            | Request::WorkerPing { .. }
+            | Request::OrderList
+            | Request::KeyList
+    )
+}
+
+async fn ask(conn: &Conn, request: &Request, module: Option<&Bytes>) -> Result<Reply, StreamError> {
+    let (mut send, mut recv) = conn.open_bi().await?;
+    let asking = async {
+        send.write_frame(&request.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+        if let Some(module) = module {
+            send.write_chunk(module.clone()).await?;
+        }
+        send.finish().await;
+        Ok::<_, StreamError>(())
+    };
+    // A manager that refuses an upload answers before it has read all of it.
+    let (_, reply) = tokio::join!(asking, recv.read_frame(CONTROL_FRAME_BYTES_MAX));
+    let reply = reply?;
+    Reply::from_body(&reply).map_err(|error| StreamError::Broken { reason: error.to_string() })
+}
+
+struct Dialer {
+    manager: ManagerAddress,
+    key: SecretKey,
+    acquaintances: Acquaintances,
+}
+
+type Ready = std::sync::mpsc::SyncSender<Result<(), ConnectError>>;
+
+async fn run(shared: Arc<Shared>, mut dialer: Dialer, mut stopped: watch::Receiver<bool>, ready: Ready) {
+    let any = SocketAddr::from(([0u8; 4], 0));
+    let v6 = SocketAddr::from(([0u16; 8], 0));
+    let timing = Timing::default();
+    let endpoint = Endpoint::dialer(v6, &dialer.key, timing).or_else(|_| Endpoint::dialer(any, &dialer.key, timing));
+    let endpoint = match endpoint {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            let _ = ready.send(Err(error.into()));
+            return;
+        }
+    };
+    let mut ready = Some(ready);
+    let work = async {
+        let mut backoff = Backoff::default();
+        loop {
+            match enter(&shared, &mut dialer, &endpoint).await {
+                Ok(entered) => {
+                    backoff.reset();
+                    if let Some(ready) = ready.take() {
+                        let _ = ready.send(Ok(()));
+                    }
+                    let conn = entered.0.clone();
+                    let error = serve(&shared, entered).await;
+                    shared.disconnected();
+                    tracing::debug!(%error, "the connection to the manager ended");
+                    if matches!(conn.close_reason(), Some(CloseReason::Peer { code: code::REVOKED | code::REPLACED, .. })) {
+                        return;
+                    }
+                    conn.close(code::PROTOCOL, &error.to_string());
+                }
+                Err(error) => {
+                    if let Some(ready) = ready.take() {
+                        let _ = ready.send(Err(error));
+                        return;
+                    }
+                    tracing::debug!(%error, "the manager is not reached");
+                    tokio::time::sleep(backoff.next(grid_disk::random().map_or(0, u64::from_le_bytes))).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        _ = stopped.changed() => {
+            shared.flushed().await;
+        }
+    }
+    endpoint.close(code::DONE, "the client is done");
+    endpoint.wait_idle(Duration::from_secs(1)).await;
+}
+
+type Entered = (Conn, SendStream, FrameReader);
+
+async fn enter(shared: &Shared, dialer: &mut Dialer, endpoint: &Endpoint) -> Result<Entered, ConnectError> {
+    let conn = dialer.acquaintances.reach(endpoint, &dialer.manager, Alpn::Client).await?.0;
+    let lost = |error: StreamError| ConnectError::Unreachable(error.to_string());
+    let proof = match &dialer.manager {
+        ManagerAddress::Ticket(ticket) => Some(ticket.prove(&dialer.key.public(), &conn.exporter())),
+        _ => None,
+    };
+    let attach = shared.channel.map(|channel| Attach { channel, resume: shared.resume_offer() });
+    let (mut send, recv) = conn.open_bi().await.map_err(lost)?;
+    send.set_priority(grid_net::Priority::Control);
+    let hello = ClientHello { version: PROTOCOL_VERSION, proof, attach };
+    send.write_frame(&hello.to_body(), CONTROL_FRAME_BYTES_MAX).await.map_err(lost)?;
+    let mut reader = FrameReader::new(recv, CONTROL_FRAME_BYTES_MAX);
+    let nonsense = || ConnectError::Unreachable("the manager's greeting makes no sense".to_owned());
+    let frame = reader.next().await.map_err(lost)?.ok_or_else(nonsense)?;
+    match ClientGreeting::from_body(&frame).map_err(|_| nonsense())? {
+        ClientGreeting::Welcome { state, resumed, roles } => {
+            *shared.roles.lock().unwrap_or_else(PoisonError::into_inner) = roles;
+            shared.connected(&conn, state, resumed).map_err(ConnectError::Unreachable)?;
+            Ok((conn, send, reader))
+        }
+        ClientGreeting::Refused(refusal) => {
+            conn.close(code::DONE, "understood");
+            Err(ConnectError::Refused(refusal))
+        }
+        _ => Err(nonsense()),
+    }
+}
+
+async fn serve(shared: &Arc<Shared>, (conn, send, reader): Entered) -> CarryError {
+    if shared.channel.is_none() {
+        let reason = conn.closed().await;
+        drop((send, reader));
+        return CarryError::Lost(StreamError::Broken { reason: reason.to_string() });
+    }
+    let keeper = Arc::new(ClientMail(shared.clone()));
+    tokio::select! {
+        Err(error) = write_control(shared, send) => error,
+        Err(error) = read_control(shared, reader) => error,
+        error = carry(&conn, keeper, shared.mail_ready.clone()) => error,
+        reason = conn.closed() => CarryError::Lost(StreamError::Broken { reason: reason.to_string() }),
+    }
+}
+
+async fn write_control(shared: &Shared, mut send: SendStream) -> Result<Infallible, CarryError> {
+    loop {
+        shared.control_ready.notified().await;
+        loop {
+            let Some(frame) = shared.lock().control.poll_transmit() else { break };
+            send.write_frame(&frame, CONTROL_FRAME_BYTES_MAX).await.map_err(CarryError::Lost)?;
+        }
+    }
+}
+
+async fn read_control(shared: &Shared, mut reader: FrameReader) -> Result<Infallible, CarryError> {
+    while let Some(frame) = reader.next().await.map_err(CarryError::Lost)? {
+        shared.handle_control(&frame).map_err(CarryError::Protocol)?;
+    }
+    Err(CarryError::Protocol("the control stream was ended".to_owned()))
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn resume_offer(&self) -> Option<Resume> {
+        let mut inner = self.lock();
+        let session = inner.session?;
+        let control = inner.control.position();
+        let position = |(worker, known): (&WorkerId, &mut Worker)| Position {
+            worker: *worker,
+            received: known.link.position(),
+        };
+        Some(Resume { session, control, workers: inner.links.iter_mut().map(position).collect() })
+    }
+
+    fn connected(&self, conn: &Conn, state: Option<Resume>, resumed: bool) -> Result<(), String> {
+        let mut inner = self.lock();
+        inner.post = Post::default();
+        inner.up = true;
+        if let Some(state) = state {
+            let Inner { control, links, post, .. } = &mut *inner;
+            if resumed {
+                control.resume(state.control).map_err(|error| error.to_string())?;
+                for (worker, known) in links.iter_mut() {
+                    let theirs = state.workers.iter().find(|position| position.worker == *worker);
+                    let received = theirs.map_or(0, |position| position.received);
+                    known.link.check_position(received).map_err(|error| error.to_string())?;
+                    post.resume(*worker, &mut known.link, received);
+                }
+            } else {
+                inner.forget_everything();
+                inner.session = Some(state.session);
+            }
+        }
+        drop(inner);
+        self.conn.send_replace(Some(conn.clone()));
+        self.arrived.notify_one();
+        self.mail_ready.notify_one();
+        self.control_ready.notify_one();
+        Ok(())
+    }
+
+    fn disconnected(&self) {
+        self.conn.send_replace(None);
+        let mut inner = self.lock();
+        inner.up = false;
+        inner.post = Post::default();
+    }
+
+    /// Waits until the manager has taken every note, a moment at most.
+    async fn flushed(&self) {
+        let taken = async {
+            while self.lock().control.backlog() > 0 {
+                self.arrived.notified().await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), taken).await;
+    }
+
+    fn handle_control(&self, frame: &[u8]) -> Result<(), String> {
+        let mut inner = self.lock();
+        let event = inner.control.handle_frame(frame).map_err(|error| error.to_string())?;
+        match event {
+            Some(client::Event::Joined { worker, host, module, replaces }) => {
+                inner.links.entry(worker).or_default();
+                inner.waiting.push_back(Waiting::Joined(Event::Joined { worker, host, module, replaces }));
+            }
+            Some(client::Event::Left { worker, end, sent, settled }) => {
+                let known = inner.links.entry(worker).or_default();
+                known.ending = Some(Ending { end: Some(end), sent, settled });
+                inner.check_end(worker);
+            }
+            Some(_) | None => {}
+        }
+        drop(inner);
+        self.arrived.notify_one();
+        self.room.notify_waiters();
+        self.control_ready.notify_one();
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// The manager has forgotten the session: every worker of it is gone.
+    fn forget_everything(&mut self) {
+        self.control = ClientEnd::default();
+        let workers: Vec<_> = self.links.keys().copied().collect();
+        for worker in workers {
+            let Some(known) = self.links.get_mut(&worker) else { continue };
+            if known.ending.as_ref().is_none_or(|ending| ending.end.is_some()) {
+                let sent = known.link.position();
+                known.ending = Some(Ending { end: Some(End::HostLost), sent, settled: 0 });
+                self.check_end(worker);
+            }
+        }
+    }
+
+    fn check_end(&mut self, worker: WorkerId) {
+        let Some(known) = self.links.get_mut(&worker) else { return };
+        let Some(ending) = &mut known.ending else { return };
+        if !known.link.has_arrived(ending.sent) {
+            return;
+        }
+        if let Some(end) = ending.end.take() {
+            let settled = ending.settled.min(known.link.last_pushed());
+            // It is no more than was sent, so that it cannot fail.
+            drop(known.link.settle(settled));
+            self.waiting.push_back(Waiting::Left(worker, end));
+        }
+    }
+
+    fn collect(&mut self, most: usize, out: &mut Vec<Event>) {
+        while out.len() < most {
+            match self.waiting.pop_front() {
+                None => break,
+                Some(Waiting::Joined(event)) => out.push(event),
+                Some(Waiting::Left(worker, end)) => {
+                    let known = self.links.remove(&worker);
+                    let unsettled = known.map(|mut known| known.link.take_unsettled()).unwrap_or_default();
+                    let unanswered = unsettled.into_iter().map(|sent| sent.payload).collect();
+                    out.push(Event::Left { worker, end, unanswered });
+                }
+                Some(Waiting::Mail(worker)) => self.take_mail(worker, most, out),
+            }
+        }
+        for worker in std::mem::take(&mut self.late) {
+            if let Some(known) = self.links.get_mut(&worker).filter(|_| self.up) {
+                self.post.settle(worker, &mut known.link);
+            }
+        }
+    }
+
+    fn take_mail(&mut self, worker: WorkerId, most: usize, out: &mut Vec<Event>) {
+        let Some(known) = self.links.get_mut(&worker) else { return };
+        self.late.push(worker);
+        while out.len() < most {
+            let Some(letter) = known.link.take_arrival() else {
+                known.queued = false;
+                return;
+            };
+            known.link.finish(letter.seq);
+            out.push(match letter.kind {
+                Kind::Message => Event::Message { worker, payload: letter.payload },
+                Kind::Failure { about } => Event::Failed {
+                    worker,
+                    message: about,
+                    reason: String::from_utf8_lossy(&letter.payload).into_owned(),
+                },
+            });
+        }
+        self.waiting.push_front(Waiting::Mail(worker));
+    }
+
+    fn arrivals(&mut self, worker: WorkerId) {
+        if let Some(known) = self.links.get_mut(&worker)
+            && !known.queued
+            && known.link.has_ready_arrival()
+        {
+            known.queued = true;
+            self.waiting.push_back(Waiting::Mail(worker));
+        }
+        self.check_end(worker);
+    }
+
+    fn handle_frame(&mut self, body: &Bytes) -> Result<(), String> {
+        let frame = MailFrame::decode(body).map_err(|error| error.to_string())?;
+        let worker = frame.worker();
+        let known = self.links.entry(worker).or_default();
+        let wrong = |error: grid_protocol::link::LinkError| error.to_string();
+        let settled = match frame {
+            MailFrame::Inline { seq, settled, kind, payload, .. } => {
+                known.link.accept(seq, kind, Content::Here(body.slice_ref(payload))).map_err(wrong)?;
+                settled
+            }
+            MailFrame::Bulk { seq, settled, kind, .. } => {
+                known.link.accept(seq, kind, Content::Elsewhere).map_err(wrong)?;
+                settled
+            }
+            MailFrame::Settled { settled, .. } => settled,
+            _ => return Ok(()),
+        };
+        drop(known.link.settle(settled).map_err(wrong)?);
+        self.arrivals(worker);
+        Ok(())
+    }
+}
+
+struct ClientMail(Arc<Shared>);
+
+impl MailKeeper for ClientMail {
+    fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut Vec<(BulkHead, Bytes)>) {
+        let mut inner = self.0.lock();
+        inner.post.take_lanes(lanes);
+        bulk.extend(std::iter::from_fn(|| inner.post.take_bulk()));
+    }
+
+    fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {
+        let mut inner = self.0.lock();
+        for body in frames.drain(..) {
+            inner.handle_frame(&body)?;
+        }
+        drop(inner);
+        self.0.arrived.notify_one();
+        self.0.room.notify_waiters();
+        Ok(())
+    }
+
+    fn handle_bulk(&self, head: BulkHead, payload: Bytes) {
+        let mut inner = self.0.lock();
+        if let Some(known) = inner.links.get_mut(&head.worker) {
+            known.link.fulfil(head.seq, payload);
+        }
+        inner.arrivals(head.worker);
+        drop(inner);
+        self.0.arrived.notify_one();
+    }
+}

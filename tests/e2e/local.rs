@@ -1,0 +1,28 @@
+//! Local workers: the whole path without a socket.
+
+use grid_tests::{echo, within};
+use wasm_grid::{Event, Manager};
+
+#[tokio::test]
+async fn an_echo_worker_in_the_same_process_answers() {
+    within(async {
+        let grid = Manager::builder().local_slots(2).start().unwrap();
+        let module = grid.upload("echo", echo()).await.unwrap();
+        let workers = grid.spawn(module.digest).anywhere(2).await.unwrap();
+        for worker in &workers {
+            grid.send(*worker, "hello").await.unwrap();
+        }
+        let mut answered = Vec::new();
+        while answered.len() < 2 {
+            match grid.next_event().await {
+                Event::Message { worker, payload } => {
+                    assert_eq!(&payload[..], b"hello");
+                    answered.push(worker);
+                }
+                Event::Joined { worker, .. } => assert!(workers.contains(&worker)),
+                other => panic!("{other:?}"),
+            }
+        }
+    })
+    .await;
+}

@@ -340,6 +340,14 @@ impl Client {
         }
     }
 
+    /// Waits until something has come or was settled. Cancel-safe.
+    pub async fn settled(&self) {
+        match &self.path {
+            Path::Here(_) => {}
+            Path::Remote(remote) => remote.settled().await,
+        }
+    }
+
     /// Tells the manager that this client is done: its workers stop.
     pub fn goodbye(&self, grace: Duration) {
         if let Path::Remote(remote) = &self.path {

@@ -44,6 +44,7 @@ pub struct ManagerBuilder {
     away_grace: Duration,
     timing: Timing,
     policy: Policy,
+    compiler: Compiler,
     grace: Duration,
 }
 
@@ -81,6 +82,8 @@ impl Manager {
             away_grace: Duration::from_secs(10),
             timing: Timing::default(),
             policy: Policy::default(),
+            // What runs here is this program's own.
+            compiler: Compiler::InProcess,
             grace: Duration::from_secs(10),
         }
     }
@@ -186,6 +189,12 @@ impl ManagerBuilder {
         self
     }
 
+    /// Where modules for local workers are compiled: in this process, unless it runs other people's.
+    pub fn local_compiler(mut self, compiler: Compiler) -> Self {
+        self.compiler = compiler;
+        self
+    }
+
     /// How long a lost connection may stay lost before the workers behind it are given up.
     pub fn away_grace(mut self, grace: Duration) -> Self {
         self.away_grace = grace;
@@ -225,7 +234,7 @@ impl ManagerBuilder {
         server.grant(key.public(), Role::Admin)?;
         let mut hosts = Vec::new();
         if self.local_slots > 0 {
-            hosts.push(local_host(&server, &folder, self.local_slots, self.policy, self.timing)?);
+            hosts.push(local_host(&server, &folder, self.local_slots, self.policy, self.compiler, self.timing)?);
         }
         let client = Client::here(server.desk(EMBEDDED_CHANNEL), key);
         Ok(Manager { client, server, hosts, grace: self.grace, _temporary: temporary })
@@ -240,6 +249,7 @@ fn local_host(
     folder: &Path,
     slots: u32,
     policy: Policy,
+    compiler: Compiler,
     timing: Timing,
 ) -> Result<LocalHost, ManagerError> {
     let host = Host::new(grid_host::Settings {
@@ -250,8 +260,7 @@ fn local_host(
         labels: Vec::new(),
         pins: Vec::new(),
         policy,
-        // What runs here is this program's own.
-        compiler: Compiler::InProcess,
+        compiler,
         timing,
     })?;
     let conn = server.connect_local(host.key(), Alpn::Host);

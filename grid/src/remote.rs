@@ -100,6 +100,9 @@ enum Waiting {
     Left(WorkerId, End),
 }
 
+/// How long a wait for settlements may overlook one.
+const SETTLED_PAUSE: Duration = Duration::from_millis(50);
+
 /// A request that finds no connection waits so long for one.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -226,6 +229,12 @@ impl Remote {
     /// Messages to `worker` that are not settled.
     pub(crate) fn unanswered(&self, worker: WorkerId) -> usize {
         self.shared.lock().links.get(&worker).map_or(0, |worker| worker.link.unsettled().len())
+    }
+
+    /// Waits until something was settled.
+    pub(crate) async fn settled(&self) {
+        // A moment at most: what was settled before the wait is not announced again.
+        let _ = tokio::time::timeout(SETTLED_PAUSE, self.shared.room.notified()).await;
     }
 
     /// Tells the manager that the channel is not needed any more.

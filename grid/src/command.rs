@@ -1,0 +1,199 @@
+//! The command line: what was typed, and how its outcome is told.
+
+mod fault;
+mod host;
+mod key;
+mod module;
+mod msg;
+mod output;
+mod status;
+mod ticket;
+mod up;
+mod worker;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use wasm_grid::{Channel, Client, ManagerAddress};
+
+use fault::Fault;
+use output::Output;
+
+/// A compute grid of WebAssembly workers: signed modules, shipped once, run in a sandbox on every host.
+#[derive(Debug, Parser)]
+#[command(name = "grid", version, max_term_width = 100)]
+struct Typed {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Common {
+    /// The manager: a ticket, KEY@HOST:PORT or HOST:PORT [default: `manager` in config.toml, or the one that runs
+    /// on this machine].
+    #[arg(short, long, global = true, env = "GRID_MANAGER", value_name = "TICKET|ADDR", hide_env_values = true)]
+    manager: Option<String>,
+    /// Where your key and your settings are.
+    #[arg(long, global = true, env = "GRID_HOME", value_name = "DIR", default_value_os_t = grid_disk::home(), hide_default_value = true)]
+    pub(crate) home: PathBuf,
+    /// Print one JSON document, also for errors.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print ids only, one a line, and nothing to stderr but errors.
+    #[arg(short, long, global = true, conflicts_with = "json")]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a manager on this machine.
+    Up(up::Up),
+    /// The grid at a glance.
+    Status,
+    /// Tickets: lines of text that let machines and people in.
+    #[command(subcommand)]
+    Ticket(ticket::Ticket),
+    /// Hosts: the machines that run workers.
+    #[command(subcommand)]
+    Host(host::Host),
+    /// Modules: what workers run.
+    #[command(subcommand)]
+    Module(module::Module),
+    /// Workers: running instances of modules.
+    #[command(subcommand)]
+    Worker(worker::Worker),
+    /// Messages to workers and from them.
+    #[command(subcommand)]
+    Msg(msg::Msg),
+    /// Keys and what they may do.
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Man,
+}
+
+/// The one argument of the compiler's child process.
+pub(crate) const COMPILE: &str = "compile-module";
+
+/// Parses what was typed, does it, tells how it went.
+pub(crate) fn run() -> ExitCode {
+    // Before anything else: the child shall not even read its environment.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == COMPILE) {
+        return grid_host::compile::run_child().into();
+    }
+    let typed = Typed::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("GRID_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let output = Output::new(typed.common.json, typed.common.quiet);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output.fail(&Fault::failed("the system gives no runtime", error)),
+    };
+    let done = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            done = perform(&typed, &output) => done,
+            () = interrupted(&typed.command) => Err(Fault::interrupted()),
+        }
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => output.fail(&fault),
+    }
+}
+
+/// Ctrl-C ends every command at once but `up`, which ends in good order by itself.
+async fn interrupted(command: &Command) {
+    if matches!(command, Command::Up(_)) || tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+async fn perform(typed: &Typed, output: &Output) -> Result<(), Fault> {
+    let common = &typed.common;
+    match &typed.command {
+        Command::Up(up) => up.run(common, output).await,
+        Command::Status => status::run(common, output).await,
+        Command::Ticket(ticket) => ticket.run(common, output).await,
+        Command::Host(host) => host.run(common, output).await,
+        Command::Module(module) => module.run(common, output).await,
+        Command::Worker(worker) => worker.run(common, output).await,
+        Command::Msg(msg) => msg.run(common, output).await,
+        Command::Key(key) => key.run(common, output).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Typed::command(), "grid", &mut script);
+            output.raw(&script)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Typed::command())
+                .render(&mut page)
+                .map_err(|error| Fault::failed("the manual page cannot be written", error))?;
+            output.raw(&page)
+        }
+    }
+}
+
+impl Common {
+    /// A client that makes requests.
+    pub(crate) fn client(&self) -> Result<Client, Fault> {
+        Ok(self.builder()?.without_mail().connect_to(self.address()?)?)
+    }
+
+    /// A client that takes the mail of the command line's workers.
+    pub(crate) fn client_with_mail(&self) -> Result<Client, Fault> {
+        Ok(self.builder()?.channel(Channel::COMMAND).connect_to(self.address()?)?)
+    }
+
+    fn builder(&self) -> Result<wasm_grid::ClientBuilder, Fault> {
+        Ok(Client::builder().home(&self.home))
+    }
+
+    /// The manager: the flag or its variable, then the file, then the one on this machine.
+    fn address(&self) -> Result<ManagerAddress, Fault> {
+        let (text, from) = match &self.manager {
+            Some(manager) => (manager.clone(), "--manager or GRID_MANAGER"),
+            None => match self.configured()? {
+                Some(manager) => (manager, "config.toml"),
+                None => (self.running()?, "the manager on this machine"),
+            },
+        };
+        text.parse().map_err(|error| Fault::usage(format!("the address from {from} cannot be read: {error}")))
+    }
+
+    fn configured(&self) -> Result<Option<String>, Fault> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Config {
+            manager: Option<String>,
+        }
+        let path = self.home.join("config.toml");
+        let Ok(text) = std::fs::read_to_string(&path) else { return Ok(None) };
+        let config: Config = toml::from_str(&text)
+            .map_err(|error| Fault::usage(format!("{} cannot be read: {}", path.display(), error.message())))?;
+        Ok(config.manager)
+    }
+
+    fn running(&self) -> Result<String, Fault> {
+        std::fs::read_to_string(self.running_file()).map_err(|_| {
+            Fault::usage("no manager is known here".to_owned())
+                .help("start one with `grid up`, or name one: `grid --manager TICKET …` or `manager = \"…\"` in config.toml")
+        })
+    }
+
+    /// Where `grid up` writes how it is reached.
+    pub(crate) fn running_file(&self) -> PathBuf {
+        self.home.join("running-manager")
+    }
+}

@@ -1,0 +1,132 @@
+//! `grid host`.
+
+use serde_json::json;
+use wasm_grid::{Client, HostInfo, HostState, PublicKey, Reply, Request};
+
+use crate::command::Common;
+use crate::command::fault::Fault;
+use crate::command::output::{Output, Rows, bytes};
+
+/// Hosts: the machines that run workers.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Host {
+    /// List the hosts.
+    Ls,
+    /// Let a host in that waits for approval.
+    Approve {
+        /// Its name, its fingerprint or its key.
+        host: String,
+    },
+    /// Give a host no more workers, and send it away when those that it has are done.
+    Drain {
+        /// Its name, its fingerprint or its key.
+        host: String,
+    },
+    /// Send a host away for good: its key is revoked.
+    Rm {
+        /// Its name, its fingerprint or its key.
+        host: String,
+    },
+}
+
+impl Host {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+        let client = common.client()?;
+        let hosts = list(&client).await?;
+        match self {
+            Self::Ls => print(output, hosts),
+            Self::Approve { host } => {
+                let host = find(&hosts, host)?;
+                client.request(Request::HostApprove { host: host.key }).await?;
+                output.done(&format!("{} is in", host.offer.name))
+            }
+            Self::Drain { host } => {
+                let host = find(&hosts, host)?;
+                client.request(Request::HostDrain { host: host.key }).await?;
+                output.done(&format!("{} takes no more workers, and goes when it has none", host.offer.name))
+            }
+            Self::Rm { host } => {
+                // A key is taken at its word: it may belong to a host that was never here.
+                let (key, name) = match host.parse::<PublicKey>() {
+                    Ok(key) => (key, key.fingerprint()),
+                    Err(_) => find(&hosts, host).map(|host| (host.key, host.offer.name.clone()))?,
+                };
+                client.request(Request::HostRemove { host: key }).await?;
+                output.done(&format!("{name} is out, and stays out"))
+            }
+        }
+    }
+}
+
+/// The hosts of the grid.
+pub(crate) async fn list(client: &Client) -> Result<Vec<HostInfo>, Fault> {
+    match client.request(Request::HostList).await? {
+        Reply::Hosts(hosts) => Ok(hosts),
+        _ => Err(Fault::failed("no hosts", "the manager answered something else")),
+    }
+}
+
+/// The one host that goes by this name.
+pub(crate) fn find<'a>(hosts: &'a [HostInfo], name: &str) -> Result<&'a HostInfo, Fault> {
+    let is = |host: &&HostInfo| {
+        host.offer.name == name || host.key.to_string() == name || host.key.fingerprint().starts_with(name)
+    };
+    let found: Vec<_> = hosts.iter().filter(is).collect();
+    match found.as_slice() {
+        [host] => Ok(host),
+        [] => Err(Fault::not_found(format!("no host is called `{name}`")).help("`grid host ls` lists them")),
+        several => Err(Fault::not_found(format!("{} hosts are called `{name}`", several.len()))
+            .help("name it by its fingerprint, which `grid host ls` shows")),
+    }
+}
+
+fn state(state: HostState) -> &'static str {
+    match state {
+        HostState::Pending => "pending",
+        HostState::Ready => "ready",
+        HostState::Draining => "draining",
+        HostState::Away => "away",
+        _ => "gone",
+    }
+}
+
+fn print(output: &Output, hosts: Vec<HostInfo>) -> Result<(), Fault> {
+    let row = |host: HostInfo| {
+        let labels = host.offer.labels.iter().map(|label| format!("{}={}", label.name, label.value));
+        let labels: Vec<_> = labels.collect();
+        let value = json!({
+            "name": host.offer.name,
+            "key": host.key.to_string(),
+            "fingerprint": host.key.fingerprint(),
+            "state": state(host.state),
+            "workers": host.workers,
+            "slots": host.offer.slots,
+            "memory_bytes": host.offer.memory_bytes,
+            "labels": labels,
+            "platform": host.offer.platform,
+            "software": host.offer.software,
+            "address": host.address,
+            "module_bytes_sent": host.module_bytes_sent,
+            "compilations": host.compilations,
+            "compile_us": host.compile_us,
+        });
+        let cells = vec![
+            host.offer.name,
+            state(host.state).to_owned(),
+            format!("{}/{}", host.workers, host.offer.slots),
+            bytes(host.offer.memory_bytes),
+            host.offer.platform,
+            labels.join(","),
+            host.address,
+            bytes(host.module_bytes_sent),
+            host.key.fingerprint(),
+        ];
+        (cells, value)
+    };
+    output.rows(Rows {
+        name: "hosts",
+        headings: &["name", "state", "workers", "memory", "platform", "labels", "address", "modules sent", "fingerprint"],
+        rows: hosts.into_iter().map(row).collect(),
+        empty: "no hosts; `grid ticket new` prints the line that joins one",
+    })
+}

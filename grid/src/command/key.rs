@@ -1,0 +1,81 @@
+//! `grid key`.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use wasm_grid::{KeyInfo, PublicKey, Reply, Request, Role};
+
+use crate::command::Common;
+use crate::command::fault::Fault;
+use crate::command::output::{Output, Rows};
+
+/// Keys and what they may do.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Key {
+    /// Make a key in a file, for a publisher who signs offline; without a file, show your own key.
+    New {
+        /// The file.
+        file: Option<PathBuf>,
+    },
+    /// List the keys that the manager knows, and what they may do.
+    Ls,
+    /// Give a key a role.
+    Trust {
+        /// The key, as `grid key new` prints it.
+        key: PublicKey,
+        /// What it may be: host, client, publisher or admin.
+        #[arg(long, default_value = "publisher")]
+        role: Role,
+    },
+    /// Take away everything that a key may do, and its connections.
+    Revoke {
+        /// The key.
+        key: PublicKey,
+    },
+}
+
+impl Key {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+        match self {
+            Self::New { file } => {
+                let path = file.clone().unwrap_or_else(|| common.home.join("user.key"));
+                if file.is_some() && path.exists() {
+                    return Err(Fault::failed("no key is made", format!("{} is there already", path.display())));
+                }
+                let key = grid_disk::load_or_make_key(&path)
+                    .map_err(|error| Fault::failed("no key can be made", error))?
+                    .public();
+                output.say(&format!("kept in {}; the public half is:", path.display()));
+                let text = key.to_string();
+                output.one(&text, &text, json!({ "key": text, "fingerprint": key.fingerprint(), "file": path }))
+            }
+            Self::Ls => match common.client()?.request(Request::KeyList).await? {
+                Reply::Keys(keys) => print(output, keys),
+                _ => Err(Fault::failed("no keys", "the manager answered something else")),
+            },
+            Self::Trust { key, role } => {
+                common.client()?.request(Request::KeyTrust { key: *key, role: *role }).await?;
+                output.done(&format!("{} is a {role} now", key.fingerprint()))
+            }
+            Self::Revoke { key } => {
+                common.client()?.request(Request::KeyRevoke { key: *key }).await?;
+                output.done(&format!("{} may do nothing any more", key.fingerprint()))
+            }
+        }
+    }
+}
+
+fn print(output: &Output, keys: Vec<KeyInfo>) -> Result<(), Fault> {
+    let row = |info: KeyInfo| {
+        let roles: Vec<_> = info.roles.iter().map(Role::name).collect();
+        let may = if info.revoked { "revoked".to_owned() } else { roles.join(",") };
+        let value = json!({ "key": info.key.to_string(), "roles": roles, "revoked": info.revoked });
+        (vec![info.key.to_string(), may, info.key.fingerprint()], value)
+    };
+    output.rows(Rows {
+        name: "keys",
+        headings: &["key", "may be", "fingerprint"],
+        rows: keys.into_iter().map(row).collect(),
+        empty: "no keys",
+    })
+}

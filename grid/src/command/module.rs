@@ -1,0 +1,228 @@
+//! `grid module`.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use wasm_grid::{Bytes, Client, Digest, ModuleInfo, Publication, Reply, Request, SecretKey};
+
+use crate::command::Common;
+use crate::command::fault::Fault;
+use crate::command::output::{Output, Rows, bytes, time};
+
+/// Modules: what workers run.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Module {
+    /// Explain what the grid makes of a file, without talking to anybody.
+    Check {
+        /// The module.
+        file: PathBuf,
+    },
+    /// Sign a module and bring it to the manager.
+    Upload(Upload),
+    /// List the modules.
+    Ls,
+    /// Show one module.
+    Show {
+        /// Its name, or the beginning of its digest.
+        module: String,
+    },
+    /// Forget a module that nothing uses.
+    Rm {
+        /// Its name, or the beginning of its digest.
+        module: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Upload {
+    /// The module.
+    file: PathBuf,
+    /// Its name [default: that of the file].
+    #[arg(long)]
+    name: Option<String>,
+    /// Its version, for people.
+    #[arg(long, default_value = "")]
+    version: String,
+    /// Counts up with each release [default: the time].
+    #[arg(long)]
+    serial: Option<u64>,
+    /// Days until it is no longer valid [default: for ever].
+    #[arg(long, value_name = "DAYS")]
+    expires: Option<u64>,
+    /// The key to sign with [default: your own].
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+}
+
+impl Module {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+        match self {
+            Self::Check { file } => check(output, file),
+            Self::Upload(upload) => upload.run(common, output).await,
+            Self::Ls => print(output, list(&common.client()?).await?),
+            Self::Show { module } => {
+                let module = find(&list(&common.client()?).await?, module)?;
+                show(output, &module)
+            }
+            Self::Rm { module } => {
+                let client = common.client()?;
+                let module = find(&list(&client).await?, module)?;
+                client.request(Request::ModuleRemove { module: module.digest }).await?;
+                output.done(&format!("{} is forgotten", module.name))
+            }
+        }
+    }
+}
+
+/// Reads a module; a `.wat` file becomes WebAssembly on the way.
+fn read(file: &Path) -> Result<Bytes, Fault> {
+    let bytes = std::fs::read(file)
+        .map_err(|error| Fault::not_found(format!("{} cannot be read: {error}", file.display())))?;
+    if !file.extension().is_some_and(|kind| kind == "wat") {
+        return Ok(bytes.into());
+    }
+    wat::parse_bytes(&bytes)
+        .map(|wasm| Bytes::from(wasm.into_owned()))
+        .map_err(|error| Fault::rejected(format!("{} is no module", file.display()), error))
+}
+
+fn describe(name: &str, wasm: &Bytes) -> Result<Publication, Fault> {
+    Publication::new(name, wasm).map_err(|error| Fault::rejected(format!("the grid does not run {name}"), error))
+}
+
+fn stem(file: &Path) -> String {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+    stem.chars().map(|letter| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' }).collect()
+}
+
+fn check(output: &Output, file: &Path) -> Result<(), Fault> {
+    let wasm = read(file)?;
+    let publication = describe(&stem(file), &wasm)?;
+    let report = &publication.report;
+    let memory = match report.memory_max_bytes {
+        Some(max) => format!("{} to {}", bytes(report.memory_bytes), bytes(max)),
+        None => format!("{} and more", bytes(report.memory_bytes)),
+    };
+    let exports: Vec<_> = report.exports.iter().map(|(name, ty)| format!("{name}{ty}")).collect();
+    let digest = publication.manifest.digest;
+    let line = format!(
+        "digest  {digest}\ndoor    {}\nlength  {}\nmemory  {memory}\nimports {}\nexports {}",
+        report.door.label(),
+        bytes(wasm.len() as u64),
+        if report.imports.is_empty() { "nothing".to_owned() } else { report.imports.join(", ") },
+        exports.join(", "),
+    );
+    let value = json!({
+        "digest": digest.to_string(),
+        "door": report.door.label(),
+        "bytes": wasm.len(),
+        "functions": report.functions,
+        "memory_bytes": report.memory_bytes,
+        "memory_max_bytes": report.memory_max_bytes,
+        "imports": report.imports,
+        "exports": report.exports,
+    });
+    output.one(&line, &digest.to_string(), value)
+}
+
+impl Upload {
+    async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+        let wasm = read(&self.file)?;
+        let mut publication = describe(&self.name.clone().unwrap_or_else(|| stem(&self.file)), &wasm)?;
+        let manifest = &mut publication.manifest;
+        manifest.version.clone_from(&self.version);
+        if let Some(days) = self.expires {
+            // The serial is the time, as yet.
+            manifest.expires = manifest.serial.saturating_add(days.saturating_mul(24 * 3600));
+        }
+        manifest.serial = self.serial.unwrap_or(manifest.serial);
+        let client = common.client()?;
+        let publisher = self.signing_key(common)?;
+        // A module that is here already under the same name needs no new signature.
+        let known = list(&client).await?.into_iter().find(|module| {
+            module.digest == manifest.digest && module.name == manifest.name && module.publisher == publisher.public()
+        });
+        let module = match known.filter(|_| self.serial.is_none() && self.expires.is_none()) {
+            Some(known) => known,
+            None => client.upload_signed(publication.sign(&publisher), wasm).await?,
+        };
+        let how = if module.known { "was there already" } else { "uploaded" };
+        output.say(&format!("{} {how}, {}, serial {}", module.name, bytes(module.length), module.serial));
+        let digest = module.digest.to_string();
+        output.one(&digest, &digest, to_json(&module))
+    }
+
+    fn signing_key(&self, common: &Common) -> Result<SecretKey, Fault> {
+        let path = self.key.clone().unwrap_or_else(|| common.home.join("user.key"));
+        grid_disk::load_key(&path).map_err(|error| Fault::failed("the key to sign with cannot be used", error))
+    }
+}
+
+/// The modules of the grid.
+pub(crate) async fn list(client: &Client) -> Result<Vec<ModuleInfo>, Fault> {
+    match client.request(Request::ModuleList).await? {
+        Reply::Modules(modules) => Ok(modules),
+        _ => Err(Fault::failed("no modules", "the manager answered something else")),
+    }
+}
+
+/// The module that goes by this name (the newest, where there are several), or by this digest.
+pub(crate) fn find(modules: &[ModuleInfo], name: &str) -> Result<ModuleInfo, Fault> {
+    let by_name = modules.iter().filter(|module| module.name == name).max_by_key(|module| module.serial);
+    let starts = |digest: &Digest| name.len() >= 6 && digest.to_string().starts_with(&name.to_lowercase());
+    let by_digest = || modules.iter().find(|module| starts(&module.digest));
+    by_name
+        .or_else(by_digest)
+        .cloned()
+        .ok_or_else(|| Fault::not_found(format!("there is no module `{name}`")).help("`grid module ls` lists them; `grid module upload FILE` brings one"))
+}
+
+fn to_json(module: &ModuleInfo) -> serde_json::Value {
+    json!({
+        "digest": module.digest.to_string(),
+        "name": module.name,
+        "serial": module.serial,
+        "version": module.version,
+        "publisher": module.publisher.to_string(),
+        "bytes": module.length,
+        "expires": module.expires,
+        "door": module.door,
+        "known": module.known,
+    })
+}
+
+fn show(output: &Output, module: &ModuleInfo) -> Result<(), Fault> {
+    let expires = if module.expires == 0 { "never".to_owned() } else { time(module.expires) };
+    let line = format!(
+        "name      {}\nversion   {}\nserial    {}\ndigest    {}\ndoor      {}\nlength    {}\npublisher {}\nexpires   {expires}",
+        module.name,
+        module.version,
+        module.serial,
+        module.digest,
+        module.door,
+        bytes(module.length),
+        module.publisher.fingerprint(),
+    );
+    output.one(&line, &module.digest.to_string(), to_json(module))
+}
+
+fn print(output: &Output, modules: Vec<ModuleInfo>) -> Result<(), Fault> {
+    let row = |module: ModuleInfo| {
+        let cells = vec![
+            module.name.clone(),
+            module.version.clone(),
+            module.serial.to_string(),
+            module.door.clone(),
+            bytes(module.length),
+            module.digest.short().to_string(),
+            module.publisher.fingerprint(),
+        ];
+        (cells, to_json(&module))
+    };
+    output.rows(Rows {
+        name: "modules",
+        headings: &["name", "version", "serial", "door", "length", "digest", "publisher"],
+        rows: modules.into_iter().map(row).collect(),
+        empty: "no modules; `grid module upload FILE` brings one",
+    })
+}

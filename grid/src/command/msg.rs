@@ -1,0 +1,157 @@
+//! `grid msg`.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wasm_grid::{Bytes, Client, Event, WorkerId, WorkerState, from_cbor, to_cbor};
+
+use crate::command::fault::Fault;
+use crate::command::output::Output;
+use crate::command::{Common, worker};
+
+/// Messages to workers and from them.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Msg {
+    /// Send a message and wait until the worker has handled it.
+    Send {
+        /// The worker's id.
+        worker: WorkerId,
+        #[command(flatten)]
+        content: Content,
+    },
+    /// Send a message to all of your workers.
+    Broadcast {
+        #[command(flatten)]
+        content: Content,
+    },
+    /// Print what your workers have sent, and forget it.
+    Collect {
+        /// Print messages as they are, without JSON around them.
+        #[arg(long)]
+        raw: bool,
+        /// Seconds to wait for the first.
+        #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
+        wait: f64,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Content {
+    /// The message in JSON, sent as CBOR; with --raw as it is; from standard input if it is left out.
+    message: Option<String>,
+    /// Send the bytes as they are.
+    #[arg(long)]
+    raw: bool,
+}
+
+/// How long a message may take to be handled before `msg send` gives up waiting; it is not taken back.
+const HANDLED_TIME_MAX: Duration = Duration::from_secs(3600);
+
+/// After the first event, others that come within this are printed with it.
+const QUIET: Duration = Duration::from_millis(100);
+
+impl Msg {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+        match self {
+            Self::Send { worker, content } => {
+                let (message, client) = (content.read()?, common.client_with_mail()?);
+                let known = worker::list(&client, false, false).await?.iter().any(|info| info.id == *worker);
+                if !known {
+                    return Err(wasm_grid::SendError::Gone(*worker).into());
+                }
+                client.send(*worker, message).await?;
+                handled(&client, &[*worker]).await?;
+                output.done("handled; `grid msg collect` prints the answer")
+            }
+            Self::Broadcast { content } => {
+                let (message, client) = (content.read()?, common.client_with_mail()?);
+                let workers = worker::list(&client, false, false).await?;
+                let mine = workers.iter().filter(|info| {
+                    info.channel == client.channel()
+                        && matches!(info.state, WorkerState::Running | WorkerState::Starting | WorkerState::Away)
+                });
+                let ids: Vec<_> = mine.map(|info| info.id).collect();
+                for worker in &ids {
+                    client.send(*worker, message.clone()).await?;
+                }
+                handled(&client, &ids).await?;
+                output.done(&format!("{} workers have handled it", ids.len()))
+            }
+            Self::Collect { raw, wait } => collect(&common.client_with_mail()?, output, *raw, *wait).await,
+        }
+    }
+}
+
+impl Content {
+    fn read(&self) -> Result<Bytes, Fault> {
+        let text = match &self.message {
+            Some(message) => message.clone().into_bytes(),
+            None => {
+                let mut input = Vec::new();
+                let read = std::io::stdin().lock().read_to_end(&mut input);
+                read.map_err(|error| Fault::failed("the message cannot be read", error))?;
+                input
+            }
+        };
+        if self.raw {
+            return Ok(text.into());
+        }
+        let value: Value = serde_json::from_slice(&text)
+            .map_err(|error| Fault::usage(format!("the message is no JSON: {error}")).help("with --raw it is sent as it is"))?;
+        to_cbor(&value).map_err(|error| Fault::usage(error.to_string()))
+    }
+}
+
+/// Waits until nothing that this client sent to `workers` is left to handle.
+async fn handled(client: &Client, workers: &[WorkerId]) -> Result<(), Fault> {
+    let all = async {
+        while workers.iter().any(|worker| client.unanswered(*worker).is_some_and(|left| left > 0)) {
+            client.settled().await;
+        }
+    };
+    tokio::time::timeout(HANDLED_TIME_MAX, all)
+        .await
+        .map_err(|_| Fault::timed_out(format!("not handled after {HANDLED_TIME_MAX:?}")))
+}
+
+async fn collect(client: &Client, output: &Output, raw: bool, wait: f64) -> Result<(), Fault> {
+    let mut wait = Duration::try_from_secs_f64(wait).map_err(|error| Fault::usage(format!("--wait: {error}")))?;
+    let (mut failed, mut stdout) = (0, std::io::stdout().lock());
+    let broken = |error: std::io::Error| Fault::failed("the output cannot be written", error);
+    while let Ok(event) = tokio::time::timeout(wait, client.next_event()).await {
+        wait = QUIET;
+        match event {
+            Event::Message { payload, .. } if raw => stdout.write_all(&payload).map_err(broken)?,
+            Event::Message { worker, payload } => {
+                let line = json!({ "worker": worker.to_string(), "message": value(&payload) });
+                writeln!(stdout, "{line}").map_err(broken)?;
+            }
+            Event::Failed { worker, reason, .. } => {
+                failed += 1;
+                let line = json!({ "worker": worker.to_string(), "failed": reason });
+                if raw { output.say(&line.to_string()) } else { writeln!(stdout, "{line}").map_err(broken)? }
+            }
+            Event::Left { worker, end, unanswered } => {
+                let line = json!({ "worker": worker.to_string(), "left": end.to_string(), "unanswered": unanswered.len() });
+                if raw { output.say(&line.to_string()) } else { writeln!(stdout, "{line}").map_err(broken)? }
+            }
+            _ => {}
+        }
+    }
+    if failed > 0 {
+        return Err(Fault::some_failed(format!("{failed} messages failed")));
+    }
+    Ok(())
+}
+
+/// A message as JSON: what its CBOR says, or its text, or its bytes in hexadecimal.
+fn value(payload: &[u8]) -> Value {
+    if let Ok(value) = from_cbor::<Value>(payload) {
+        return value;
+    }
+    match std::str::from_utf8(payload) {
+        Ok(text) => json!({ "text": text }),
+        Err(_) => json!({ "bytes": payload.iter().map(|byte| format!("{byte:02x}")).collect::<String>() }),
+    }
+}

@@ -1,0 +1,123 @@
+//! `grid ticket`.
+
+use std::fmt::Write;
+
+use serde_json::json;
+use wasm_grid::{ManagerAddress, Reply, Request, Role, TICKET_TTL_S};
+
+use crate::command::Common;
+use crate::command::fault::Fault;
+use crate::command::output::{Output, Rows, time};
+
+/// Tickets: lines of text that let machines and people in.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Ticket {
+    /// Make a ticket; it lets one machine or person in.
+    New {
+        /// What it lets in: host, client, publisher or admin.
+        #[arg(long, default_value = "host")]
+        role: Role,
+        /// For how many hours it is good.
+        #[arg(long, default_value_t = TICKET_TTL_S as f64 / 3600.0, value_name = "HOURS")]
+        hours: f64,
+    },
+    /// List the tickets.
+    Ls,
+    /// Make a ticket useless.
+    Rm {
+        /// Its id, or the beginning of it, as `grid ticket ls` prints it.
+        id: String,
+    },
+    /// Explain a ticket, without talking to anybody.
+    Show {
+        /// The ticket.
+        ticket: String,
+    },
+}
+
+impl Ticket {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+        match self {
+            Self::New { role, hours } => new(common, output, *role, *hours).await,
+            Self::Ls => list(common, output).await,
+            Self::Rm { id } => remove(common, output, id).await,
+            Self::Show { ticket } => show(output, ticket),
+        }
+    }
+}
+
+async fn new(common: &Common, output: &Output, role: Role, hours: f64) -> Result<(), Fault> {
+    let lasting = std::time::Duration::try_from_secs_f64(hours * 3600.0);
+    let ttl_s = lasting.map_err(|error| Fault::usage(format!("--hours: {error}")))?.as_secs();
+    let Reply::Ticket { text } = common.client()?.request(Request::TicketNew { role, ttl_s }).await? else {
+        return Err(Fault::failed("no ticket", "the manager answered something else"));
+    };
+    let line = match role {
+        Role::Host => format!("grid-host --manager {text}"),
+        _ => format!("grid --manager {text} status"),
+    };
+    output.say(&format!("lets one {role} in, for {hours} hours; type there:"));
+    output.one(&line, &text, json!({ "ticket": text, "role": role.name(), "ttl_s": ttl_s, "join": line }))
+}
+
+async fn list(common: &Common, output: &Output) -> Result<(), Fault> {
+    let Reply::Tickets(tickets) = common.client()?.request(Request::TicketList).await? else {
+        return Err(Fault::failed("no tickets", "the manager answered something else"));
+    };
+    let row = |ticket: wasm_grid::TicketInfo| {
+        let (id, used_by) = (hex(&ticket.id), ticket.used_by.map(|key| key.to_string()));
+        let value = json!({ "id": id, "role": ticket.role.name(), "expires": ticket.expires, "used_by": used_by });
+        let used = ticket.used_by.map_or_else(|| "-".to_owned(), |key| key.fingerprint());
+        (vec![id, ticket.role.to_string(), time(ticket.expires), used], value)
+    };
+    output.rows(Rows {
+        name: "tickets",
+        headings: &["id", "role", "expires", "used by"],
+        rows: tickets.into_iter().map(row).collect(),
+        empty: "no tickets; `grid ticket new` makes one",
+    })
+}
+
+async fn remove(common: &Common, output: &Output, id: &str) -> Result<(), Fault> {
+    let client = common.client()?;
+    let Reply::Tickets(tickets) = client.request(Request::TicketList).await? else {
+        return Err(Fault::failed("no tickets", "the manager answered something else"));
+    };
+    let found: Vec<_> = tickets.iter().filter(|ticket| hex(&ticket.id).starts_with(id)).collect();
+    let [ticket] = found.as_slice() else {
+        return Err(Fault::not_found(format!("{} tickets begin with `{id}`", found.len())).help("`grid ticket ls` lists them"));
+    };
+    client.request(Request::TicketRemove { id: ticket.id }).await?;
+    output.done("the ticket is useless now")
+}
+
+fn show(output: &Output, ticket: &str) -> Result<(), Fault> {
+    let address = ticket.parse::<ManagerAddress>().map_err(|error| Fault::usage(error.to_string()))?;
+    let ManagerAddress::Ticket(ticket) = address else {
+        return Err(Fault::usage("this is an address, not a ticket".to_owned()));
+    };
+    let id = hex(&ticket.id);
+    let line = format!(
+        "id        {id}\nlets in   one {}\nexpires   {}\nmanager   {}\naddresses {}",
+        ticket.role,
+        time(ticket.expires),
+        ticket.manager.fingerprint(),
+        ticket.addresses.join(", "),
+    );
+    let value = json!({
+        "id": id,
+        "role": ticket.role.name(),
+        "expires": ticket.expires,
+        "manager": ticket.manager.to_string(),
+        "addresses": ticket.addresses,
+    });
+    output.one(&line, &id, value)
+}
+
+fn hex(id: &[u8]) -> String {
+    id.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

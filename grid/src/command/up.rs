@@ -1,0 +1,95 @@
+//! `grid up`: a manager on this machine.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+use wasm_grid::{Manager, Role};
+
+use crate::command::fault::Fault;
+use crate::command::output::Output;
+use crate::command::{COMPILE, Common};
+
+/// Start a manager on this machine and print the line that joins a host.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Up {
+    /// Where to listen (UDP).
+    #[arg(long, env = "GRID_LISTEN", default_value = "0.0.0.0:4747", value_name = "ADDR:PORT")]
+    listen: SocketAddr,
+    /// The address that hosts shall dial, if it is not the one listened on; may be given again.
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Vec<String>,
+    /// Let hosts in that nobody approved [default: only when listening on loopback alone].
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    open_join: Option<bool>,
+    /// Run workers in this process, too, so many at once.
+    #[arg(long, default_value_t = 0, value_name = "SLOTS")]
+    local: u32,
+    /// Where the manager keeps its key, its store and its modules [default: `manager` in the home folder].
+    #[arg(long, env = "GRID_MANAGER_STATE", value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+/// How long workers may finish when the manager stops.
+const GRACE: Duration = Duration::from_secs(10);
+
+impl Up {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+        let state = self.state.clone().unwrap_or_else(|| common.home.join("manager"));
+        let user = grid_disk::load_or_make_key(&common.home.join("user.key"))
+            .map_err(|error| Fault::failed("your key cannot be used", error))?;
+        let compiler = grid_host::compile::Compiler::child(COMPILE)
+            .map_err(|error| Fault::failed("the manager cannot start", error))?;
+        let mut builder = Manager::builder().state(&state).listen(self.listen).local_slots(self.local).local_compiler(compiler);
+        for address in &self.advertise {
+            builder = builder.advertise(address);
+        }
+        if let Some(open) = self.open_join {
+            builder = builder.open_join(open);
+        }
+        let failed = |error: &dyn std::fmt::Display| Fault::failed("the manager cannot start", error);
+        let manager = builder.start().map_err(|error| failed(&error).help("another `grid up` may run; --listen and --state choose another place"))?;
+        manager.grant(user.public(), Role::Admin).map_err(|error| failed(&error))?;
+        let ticket = manager.ticket(Role::Host).await?;
+        let listening = manager.listening().unwrap_or(self.listen);
+        let key = manager.manager_key();
+        let reached = if listening.ip().is_unspecified() {
+            SocketAddr::new([127, 0, 0, 1].into(), listening.port())
+        } else {
+            listening
+        };
+        grid_disk::replace(&common.running_file(), format!("{key}@{reached}").as_bytes())
+            .map_err(|error| failed(&error))?;
+        let line = format!("grid-host --manager {ticket}");
+        output.say(&format!("manager {} listens on {listening}", key.fingerprint()));
+        output.say("on another machine, within a day, type:");
+        let value = json!({ "manager": key.to_string(), "listening": listening.to_string(), "ticket": ticket, "join": line });
+        output.one(&line, &ticket, value)?;
+        terminated().await;
+        output.say("stopping");
+        manager.stop(GRACE).await;
+        // A file of another manager, started since, stays.
+        let _ = std::fs::remove_file(common.running_file());
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminated() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
+}

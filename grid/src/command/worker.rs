@@ -1,0 +1,289 @@
+//! `grid worker`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde_json::json;
+use wasm_grid::{Client, End, Event, LimitsAsked, Reply, Request, Restart, WorkerId, WorkerInfo, WorkerState};
+
+use crate::command::fault::Fault;
+use crate::command::output::{Output, Rows};
+use crate::command::{Common, host, module};
+
+/// Workers: running instances of modules.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Worker {
+    /// Start workers.
+    Spawn(Spawn),
+    /// List your workers.
+    Ls {
+        /// Those that have ended, too.
+        #[arg(long)]
+        all: bool,
+        /// Everybody's workers, which takes the admin role.
+        #[arg(long)]
+        everyone: bool,
+    },
+    /// Stop workers.
+    Stop {
+        /// Their ids, as `grid worker ls` prints them.
+        #[arg(required_unless_present = "module")]
+        workers: Vec<WorkerId>,
+        /// All of your workers of this module, and its standing orders.
+        #[arg(long)]
+        module: Option<String>,
+        /// Seconds that they may take to finish the message at hand.
+        #[arg(long, default_value_t = 10.0, value_name = "SECONDS")]
+        grace: f64,
+    },
+    /// Print what a worker wrote.
+    Logs {
+        /// Its id.
+        worker: WorkerId,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Spawn {
+    /// The module: its name, or the beginning of its digest.
+    module: String,
+    /// How many, wherever there is room.
+    #[arg(short = 'n', long, default_value_t = 1)]
+    count: u32,
+    /// On this host; may be given again.
+    #[arg(long, conflicts_with_all = ["count", "every_slot"])]
+    on: Vec<String>,
+    /// One in every slot of every host, now and whenever a host joins.
+    #[arg(long, conflicts_with = "count")]
+    every_slot: bool,
+    /// Spawn arguments: what the worker's `init` receives, as text.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    arg: String,
+    /// A label that the hosts must carry; may be given again.
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    labels: Vec<String>,
+    /// Memory that the hosts must set aside for each.
+    #[arg(long, value_name = "SIZE", default_value = "0")]
+    memory: ByteSize,
+    /// Most memory of each.
+    #[arg(long, value_name = "SIZE")]
+    memory_limit: Option<ByteSize>,
+    /// Most time on a processor for one call, in seconds.
+    #[arg(long, value_name = "SECONDS")]
+    call_limit: Option<f64>,
+    /// What to do when one dies: never, always, or a number of restarts.
+    #[arg(long, default_value = "never", value_parser = restart)]
+    restart: Restart,
+    /// Do not wait until they run.
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// How long a spawn waits until its workers run: a large module is compiled in less.
+const START_TIME_MAX: Duration = Duration::from_secs(120);
+
+impl Worker {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+        match self {
+            Self::Spawn(spawn) => spawn.run(common, output).await,
+            Self::Ls { all, everyone } => {
+                let client = common.client()?;
+                print(output, &client, list(&client, *all, *everyone).await?).await
+            }
+            Self::Stop { workers, module, grace } => stop(common, output, workers, module.as_deref(), *grace).await,
+            Self::Logs { worker } => logs(common, output, *worker).await,
+        }
+    }
+}
+
+/// The workers that the manager shows this client.
+pub(crate) async fn list(client: &Client, ended: bool, everyones: bool) -> Result<Vec<WorkerInfo>, Fault> {
+    match client.request(Request::WorkerList { everyones, ended }).await? {
+        Reply::Workers(workers) => Ok(workers),
+        _ => Err(Fault::failed("no workers", "the manager answered something else")),
+    }
+}
+
+impl Spawn {
+    async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+        let client = common.client_with_mail()?;
+        let module = module::find(&module::list(&client).await?, &self.module)?;
+        let call = self.call_limit.map(Duration::try_from_secs_f64).transpose();
+        let call = call.map_err(|error| Fault::usage(format!("--call-limit: {error}")))?;
+        let limits = LimitsAsked {
+            memory_bytes: self.memory_limit.map(|limit| limit.as_u64()),
+            call_ms: call.map(|call| u64::try_from(call.as_millis()).unwrap_or(u64::MAX)),
+        };
+        let mut spawn = client
+            .spawn(module.digest)
+            .arguments(self.arg.as_bytes())
+            .memory(self.memory.as_u64())
+            .limits(limits)
+            .restart(self.restart);
+        for label in &self.labels {
+            let (name, value) = label
+                .split_once('=')
+                .ok_or_else(|| Fault::usage(format!("`{label}` is no label; write NAME=VALUE")))?;
+            spawn = spawn.label(name, value);
+        }
+        if self.every_slot {
+            let order = spawn.every_slot().await?;
+            let line = format!("{order}: one worker of {} in every slot, present and future", module.name);
+            return output.one(&line, &order.to_string(), json!({ "order": order.to_string() }));
+        }
+        let workers = if self.on.is_empty() {
+            spawn.anywhere(self.count).await?
+        } else {
+            let hosts = host::list(&client).await?;
+            let found: Result<Vec<_>, Fault> =
+                self.on.iter().map(|name| host::find(&hosts, name).map(|host| host.key)).collect();
+            spawn.on(&found?).await?
+        };
+        if !self.no_wait {
+            wait(&client, &workers).await?;
+        }
+        let row = |worker: &WorkerId| (vec![worker.to_string()], json!(worker.to_string()));
+        output.rows(Rows {
+            name: "workers",
+            headings: &["worker"],
+            rows: workers.iter().map(row).collect(),
+            empty: "no workers",
+        })
+    }
+}
+
+/// Waits until workers run; the first that does not is the fault.
+async fn wait(client: &Client, workers: &[WorkerId]) -> Result<(), Fault> {
+    let mut starting: BTreeSet<_> = workers.iter().copied().collect();
+    let started = async {
+        while !starting.is_empty() {
+            match client.next_event().await {
+                Event::Joined { worker, .. } => {
+                    starting.remove(&worker);
+                }
+                Event::Left { worker, end, .. } if starting.contains(&worker) => return Err(ended(worker, &end)),
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(START_TIME_MAX, started).await.unwrap_or_else(|_| {
+        Err(Fault::timed_out(format!("not all workers run after {START_TIME_MAX:?}")).help("`grid worker ls` shows them"))
+    })
+}
+
+fn ended(worker: WorkerId, end: &End) -> Fault {
+    let what = format!("worker {worker} did not start");
+    let backtrace = match end {
+        End::Failed(failure) => failure.backtrace.iter().map(|frame| format!("\n  at {frame}")).collect(),
+        _ => String::new(),
+    };
+    Fault::failed(what, format!("{end}{backtrace}")).help(&format!("`grid worker logs {worker}` prints what it wrote"))
+}
+
+async fn stop(
+    common: &Common,
+    output: &Output,
+    workers: &[WorkerId],
+    module: Option<&str>,
+    grace: f64,
+) -> Result<(), Fault> {
+    let grace = Duration::try_from_secs_f64(grace).map_err(|error| Fault::usage(format!("--grace: {error}")))?;
+    let client = common.client()?;
+    let mut ids = workers.to_vec();
+    if let Some(name) = module {
+        let module = module::find(&module::list(&client).await?, name)?.digest;
+        if let Reply::Orders(orders) = client.request(Request::OrderList).await? {
+            for order in orders.into_iter().filter(|order| order.request.module == module) {
+                client.remove_order(order.id).await?;
+            }
+        }
+        let of_module = list(&client, false, false).await?.into_iter().filter(|worker| worker.module == module);
+        ids.extend(of_module.map(|worker| worker.id));
+    }
+    client.stop_workers(&ids, grace).await?;
+    output.done(&format!("{} workers are stopping", ids.len()))
+}
+
+async fn logs(common: &Common, output: &Output, worker: WorkerId) -> Result<(), Fault> {
+    let Reply::Logs { lines, dropped } = common.client()?.request(Request::WorkerLogs { worker }).await? else {
+        return Err(Fault::failed("no log", "the manager answered something else"));
+    };
+    if dropped > 0 {
+        output.say(&format!("{dropped} lines were dropped"));
+    }
+    let row = |line: wasm_grid::LogLine| {
+        let at = jiff::Timestamp::from_millisecond(i64::try_from(line.unix_ms).unwrap_or_default());
+        let at = at.map_or_else(|_| line.unix_ms.to_string(), |at| at.strftime("%H:%M:%S%.3f").to_string());
+        let value = json!({ "unix_ms": line.unix_ms, "level": line.level.label(), "text": line.text });
+        (vec![at, line.level.label().to_owned(), line.text], value)
+    };
+    output.rows(Rows {
+        name: "lines",
+        headings: &["time", "level", "text"],
+        rows: lines.into_iter().map(row).collect(),
+        empty: "it wrote nothing",
+    })
+}
+
+fn state(state: &WorkerState) -> String {
+    match state {
+        WorkerState::Starting => "starting".to_owned(),
+        WorkerState::Running => "running".to_owned(),
+        WorkerState::Away => "away".to_owned(),
+        WorkerState::Stopping => "stopping".to_owned(),
+        WorkerState::Ended(end) => end.to_string(),
+        _ => "unknown".to_owned(),
+    }
+}
+
+async fn print(output: &Output, client: &Client, workers: Vec<WorkerInfo>) -> Result<(), Fault> {
+    let modules = module::list(client).await?;
+    let hosts = host::list(client).await?;
+    let row = |worker: WorkerInfo| {
+        let module = modules.iter().find(|module| module.digest == worker.module);
+        let module = module.map_or_else(|| worker.module.short().to_string(), |module| module.name.clone());
+        let host = hosts.iter().find(|host| host.key == worker.host);
+        let host = host.map_or_else(|| worker.host.fingerprint(), |host| host.offer.name.clone());
+        let order = worker.order.map(|order| order.to_string());
+        let end = if let WorkerState::Ended(end) = &worker.state { Some(end.label()) } else { None };
+        let value = json!({
+            "worker": worker.id.to_string(),
+            "module": worker.module.to_string(),
+            "host": worker.host.to_string(),
+            "state": if end.is_some() { "ended".to_owned() } else { state(&worker.state) },
+            "end": end,
+            "unanswered": worker.unanswered,
+            "uncollected": worker.uncollected,
+            "order": order,
+        });
+        let cells = vec![
+            worker.id.to_string(),
+            module,
+            host,
+            worker.unanswered.to_string(),
+            worker.uncollected.to_string(),
+            order.unwrap_or_else(|| "-".to_owned()),
+            state(&worker.state),
+        ];
+        (cells, value)
+    };
+    output.rows(Rows {
+        name: "workers",
+        headings: &["worker", "module", "host", "unanswered", "uncollected", "order", "state"],
+        rows: workers.into_iter().map(row).collect(),
+        empty: "no workers; `grid worker spawn MODULE` starts one",
+    })
+}
+
+fn restart(text: &str) -> Result<Restart, String> {
+    match text {
+        "never" => Ok(Restart::Never),
+        "always" => Ok(Restart::Always),
+        number => number
+            .parse()
+            .map(|at_most| Restart::OnFailure { at_most })
+            .map_err(|_| "write never, always or a number".to_owned()),
+    }
+}

@@ -1,3 +1,147 @@
-//! The demonstration.
-use crate::chore::ChoreError;
-pub(crate) fn run(_again: bool) -> Result<(), ChoreError> { Ok(()) }
+//! The demonstration: a manager and two hosts, real processes, counting primes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::chore::{ChoreError, output, print, root, run as run_command, say};
+use crate::modules;
+
+/// The processes of the demonstration; whatever happens, none is left behind.
+struct Grid {
+    home: PathBuf,
+    programs: PathBuf,
+    children: Vec<Child>,
+}
+
+/// A process that is asked to end gets so long.
+const END_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// A host that is started gets so long to join.
+const JOIN_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// Counts the primes below 150 000 on two hosts.
+pub(crate) fn run(again: bool) -> Result<(), ChoreError> {
+    let built = modules::build_all()?;
+    let primes = built.iter().find(|module| module.name == "primes");
+    let primes = primes.ok_or_else(|| ChoreError::Other("there is no module `primes`".to_owned()))?.path.clone();
+    say("building the manager and the hosts");
+    let cargo = || Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    run_command(cargo().current_dir(root()).args(["build", "--quiet", "--bins", "-p", "wasm-grid", "-p", "grid-host"]))?;
+    run_command(cargo().current_dir(root()).args(["build", "--quiet", "--example", "primes", "-p", "wasm-grid"]))?;
+    let programs = output(cargo().current_dir(root()).args(["metadata", "--format-version=1", "--no-deps"]))?;
+    let programs: Value = parse(&programs)?;
+    let programs = Path::new(programs["target_directory"].as_str().unwrap_or("target")).join("debug");
+    let home = programs.with_file_name("demo");
+    if !again && home.exists() {
+        std::fs::remove_dir_all(&home).map_err(|error| ChoreError::Other(error.to_string()))?;
+    }
+    let mut grid = Grid { home, programs, children: Vec::new() };
+    grid.count(&primes)?;
+    grid.end()
+}
+
+impl Grid {
+    fn count(&mut self, primes: &Path) -> Result<(), ChoreError> {
+        let join = self.start_manager()?;
+        say(&format!("manager started; it says: {} …", join.get(..40).unwrap_or(&join)));
+        for name in ["one", "two"] {
+            let ticket = output(self.grid().args(["ticket", "new", "--quiet"]))?;
+            let state = self.home.join(format!("host-{name}"));
+            let mut host = Command::new(self.programs.join("grid-host"));
+            host.args(["--manager", &ticket, "--name", name, "--slots", "1", "--state"]).arg(state);
+            self.start(host.stderr(Stdio::null()))?;
+        }
+        self.wait_for_hosts(2)?;
+        let manager = std::fs::read_to_string(self.home.join("running-manager"))
+            .map_err(|error| ChoreError::Other(error.to_string()))?;
+        let mut counting = Command::new(self.programs.join("examples/primes"));
+        print(&output(counting.env("GRID_HOME", &self.home).arg(primes).arg(manager))?);
+        for host in self.hosts()? {
+            let name = host["name"].as_str().unwrap_or_default().to_owned();
+            let (bytes, count) = (&host["module_bytes_sent"], &host["compilations"]);
+            let compile_ms = host["compile_us"].as_f64().unwrap_or_default() / 1000.0;
+            print(&format!("host {name}: {bytes} module bytes sent, {count} compilations ({compile_ms:.0} ms)"));
+        }
+        Ok(())
+    }
+
+    fn grid(&self) -> Command {
+        let mut grid = Command::new(self.programs.join("grid"));
+        grid.env("GRID_HOME", &self.home).env_remove("GRID_MANAGER");
+        grid
+    }
+
+    fn start(&mut self, command: &mut Command) -> Result<&mut Child, ChoreError> {
+        let started = command.stdin(Stdio::null()).spawn();
+        self.children.push(started.map_err(|error| ChoreError::Other(format!("{command:?}: {error}")))?);
+        self.children.last_mut().ok_or_else(|| ChoreError::Other("no process".to_owned()))
+    }
+
+    /// Starts the manager and waits for the line that it prints.
+    fn start_manager(&mut self) -> Result<String, ChoreError> {
+        let mut up = self.grid();
+        up.args(["up", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
+        let stdout = self.start(&mut up)?.stdout.take();
+        let mut line = String::new();
+        if let Some(stdout) = stdout {
+            let read = std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line);
+            read.map_err(|error| ChoreError::Other(error.to_string()))?;
+        }
+        if line.starts_with("grid-host --manager ") {
+            Ok(line.trim().to_owned())
+        } else {
+            Err(ChoreError::Other("the manager did not start".to_owned()))
+        }
+    }
+
+    fn hosts(&self) -> Result<Vec<Value>, ChoreError> {
+        let listed = parse(&output(self.grid().args(["host", "ls", "--json"]))?)?;
+        Ok(listed["hosts"].as_array().cloned().unwrap_or_default())
+    }
+
+    fn wait_for_hosts(&self, count: usize) -> Result<(), ChoreError> {
+        let started = Instant::now();
+        while started.elapsed() < JOIN_TIME_MAX {
+            let hosts = self.hosts()?;
+            if hosts.iter().filter(|host| host["state"] == "ready").count() >= count {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Err(ChoreError::Other("the hosts did not join".to_owned()))
+    }
+
+    /// Ends every process in good order: hosts first, so that they can say goodbye.
+    fn end(&mut self) -> Result<(), ChoreError> {
+        while let Some(mut child) = self.children.pop() {
+            let id = child.id().to_string();
+            run_command(Command::new("kill").args(["-TERM", &id]))?;
+            let asked = Instant::now();
+            while asked.elapsed() < END_TIME_MAX && matches!(child.try_wait(), Ok(None)) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            if matches!(child.try_wait(), Ok(None)) {
+                self.children.push(child);
+                return Err(ChoreError::Other(format!("process {id} does not end")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Grid {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn parse(text: &str) -> Result<Value, ChoreError> {
+    serde_json::from_str(text).map_err(|error| ChoreError::Other(format!("no JSON: {error}")))
+}

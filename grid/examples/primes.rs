@@ -2,12 +2,14 @@
 //!
 //! `primes MODULE` uses this machine alone; `primes MODULE MANAGER` every host of that manager.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program talks")]
+
 use std::{error::Error, time::Instant};
 
 use wasm_grid::{Bytes, Client, Event, Manager, from_cbor, to_cbor};
 
 const LIMIT: u32 = 150_000;
-const CHUNK: usize = 1000;
+const CHUNK: u32 = 1000;
 
 #[derive(serde::Deserialize)]
 struct Found {
@@ -28,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn count(grid: &Client, module: Vec<u8>) -> Result<(), Box<dyn Error>> {
     let module = grid.upload("primes", module).await?;
     let order = grid.spawn(module.digest).every_slot().await?;
-    let chunks = (0..LIMIT).step_by(CHUNK).map(|from| to_cbor(&(from, LIMIT.min(from + CHUNK as u32))));
+    let chunks = (0..LIMIT).step_by(CHUNK as usize).map(|from| to_cbor(&(from, LIMIT.min(from + CHUNK))));
     let mut pending = chunks.collect::<Result<Vec<Bytes>, _>>()?;
     let (mut idle, mut unfinished) = (Vec::new(), pending.len());
     let (mut primes, mut largest, started) = (0, None, Instant::now());

@@ -312,9 +312,12 @@ impl Client {
 
     /// Stops all workers of this client and waits until they have ended, `grace` and a little more at most.
     pub async fn stop_all(&self, grace: Duration) {
-        let Ok(workers) = self.workers().await else { return };
+        let Ok(workers) = self.workers().await else {
+            return;
+        };
         let stopping = |state: &WorkerState| !matches!(state, WorkerState::Ended(_));
-        let ids: Vec<_> = workers.iter().filter(|worker| stopping(&worker.state)).map(|worker| worker.id).collect();
+        let ids: Vec<_> =
+            workers.iter().filter(|worker| stopping(&worker.state)).map(|worker| worker.id).collect();
         if ids.is_empty() || self.stop_workers(&ids, grace).await.is_err() {
             return;
         }

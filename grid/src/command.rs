@@ -35,7 +35,14 @@ struct Typed {
 pub(crate) struct Common {
     /// The manager: a ticket, KEY@HOST:PORT or HOST:PORT [default: `manager` in config.toml, or the one that runs
     /// on this machine].
-    #[arg(short, long, global = true, env = "GRID_MANAGER", value_name = "TICKET|ADDR", hide_env_values = true)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "GRID_MANAGER",
+        value_name = "TICKET|ADDR",
+        hide_env_values = true
+    )]
     manager: Option<String>,
     /// Where your key and your settings are.
     #[arg(long, global = true, env = "GRID_HOME", value_name = "DIR", default_value_os_t = grid_disk::home(), hide_default_value = true)]
@@ -179,9 +186,12 @@ impl Common {
             manager: Option<String>,
         }
         let path = self.home.join("config.toml");
-        let Ok(text) = std::fs::read_to_string(&path) else { return Ok(None) };
-        let config: Config = toml::from_str(&text)
-            .map_err(|error| Fault::usage(format!("{} cannot be read: {}", path.display(), error.message())))?;
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            return Ok(None);
+        };
+        let config: Config = toml::from_str(&text).map_err(|error| {
+            Fault::usage(format!("{} cannot be read: {}", path.display(), error.message()))
+        })?;
         Ok(config.manager)
     }
 

@@ -234,7 +234,14 @@ impl ManagerBuilder {
         server.grant(key.public(), Role::Admin)?;
         let mut hosts = Vec::new();
         if self.local_slots > 0 {
-            hosts.push(local_host(&server, &folder, self.local_slots, self.policy, self.compiler, self.timing)?);
+            hosts.push(local_host(
+                &server,
+                &folder,
+                self.local_slots,
+                self.policy,
+                self.compiler,
+                self.timing,
+            )?);
         }
         let client = Client::here(server.desk(EMBEDDED_CHANNEL), key);
         Ok(Manager { client, server, hosts, grace: self.grace, _temporary: temporary })

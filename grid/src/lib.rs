@@ -38,8 +38,8 @@ pub use bytes::Bytes;
 pub use client::{Client, DEFAULT_TTL, SpawnBuilder};
 pub use connect::{ClientBuilder, ClientError};
 pub use embedded::{Manager, ManagerBuilder, ManagerError, TICKET_TTL_S};
-pub use grid_host::{AcquaintanceError, ReachError};
 pub use grid_host::sandbox::{Limits, Policy};
+pub use grid_host::{AcquaintanceError, ReachError};
 pub use grid_manager::{Event, RegistryError, SendError, StartError};
 pub use grid_net::{BindError, DialError, Timing};
 pub use grid_protocol::client::{

@@ -12,11 +12,12 @@ use bytes::Bytes;
 use grid_host::{Acquaintances, ReachError};
 use grid_manager::{Event, SendError};
 use grid_net::{
-    Alpn, Backoff, BindError, CarryError, CloseReason, Conn, Endpoint, FrameReader, MailKeeper,
-    SendStream, StreamError, Timing, carry, code,
+    Alpn, Backoff, BindError, CarryError, CloseReason, Conn, Endpoint, FrameReader, MailKeeper, SendStream,
+    StreamError, Timing, carry, code,
 };
 use grid_protocol::client::{
-    self, Attach, Channel, ClientEnd, ClientGreeting, ClientHello, ClientNote, Denial, DenialCode, Reply, Request,
+    self, Attach, Channel, ClientEnd, ClientGreeting, ClientHello, ClientNote, Denial, DenialCode, Reply,
+    Request,
 };
 use grid_protocol::host::{PROTOCOL_VERSION, Position, Refusal, Resume};
 use grid_protocol::id::{SessionId, WorkerId};
@@ -135,8 +136,10 @@ impl Remote {
             let shared = shared.clone();
             move || runtime.block_on(run(shared, dialer, stopped, ready))
         };
-        let thread =
-            thread::Builder::new().name("grid-client".to_owned()).spawn(work).map_err(ConnectError::Thread)?;
+        let thread = thread::Builder::new()
+            .name("grid-client".to_owned())
+            .spawn(work)
+            .map_err(ConnectError::Thread)?;
         let failed = |_| ConnectError::Unreachable("the client's thread ended".to_owned());
         is_ready.recv().map_err(failed)??;
         Ok(Self { shared, stopping, thread: Some(thread) })
@@ -154,7 +157,9 @@ impl Remote {
         let asked = async {
             loop {
                 let mut conns = self.shared.conn.subscribe();
-                let Ok(conn) = conns.wait_for(Option::is_some).await.map(|conn| conn.clone()) else { break };
+                let Ok(conn) = conns.wait_for(Option::is_some).await.map(|conn| conn.clone()) else {
+                    break;
+                };
                 let Some(conn) = conn else { break };
                 match ask(&conn, &request, module.as_ref()).await {
                     Ok(reply) => return Ok(reply),
@@ -171,7 +176,12 @@ impl Remote {
         let answered = answered.unwrap_or_else(|_| Err(format!("no connection for {REQUEST_TIME_MAX:?}")));
         answered.unwrap_or_else(|why| {
             let help = "check that the manager runs, and ask again".to_owned();
-            Reply::Denied(Denial { code: DenialCode::ManagerFault, what: "the manager did not answer".to_owned(), why, help })
+            Reply::Denied(Denial {
+                code: DenialCode::ManagerFault,
+                what: "the manager did not answer".to_owned(),
+                why,
+                help,
+            })
         })
     }
 
@@ -299,7 +309,8 @@ async fn run(shared: Arc<Shared>, mut dialer: Dialer, mut stopped: watch::Receiv
     let any = SocketAddr::from(([0u8; 4], 0));
     let v6 = SocketAddr::from(([0u16; 8], 0));
     let timing = Timing::default();
-    let endpoint = Endpoint::dialer(v6, &dialer.key, timing).or_else(|_| Endpoint::dialer(any, &dialer.key, timing));
+    let endpoint =
+        Endpoint::dialer(v6, &dialer.key, timing).or_else(|_| Endpoint::dialer(any, &dialer.key, timing));
     let endpoint = match endpoint {
         Ok(endpoint) => endpoint,
         Err(error) => {
@@ -321,7 +332,10 @@ async fn run(shared: Arc<Shared>, mut dialer: Dialer, mut stopped: watch::Receiv
                     let error = serve(&shared, entered).await;
                     shared.disconnected();
                     tracing::debug!(%error, "the connection to the manager ended");
-                    if matches!(conn.close_reason(), Some(CloseReason::Peer { code: code::REVOKED | code::REPLACED, .. })) {
+                    if matches!(
+                        conn.close_reason(),
+                        Some(CloseReason::Peer { code: code::REVOKED | code::REPLACED, .. })
+                    ) {
                         return;
                     }
                     conn.close(code::PROTOCOL, &error.to_string());
@@ -397,7 +411,9 @@ async fn write_control(shared: &Shared, mut send: SendStream) -> Result<Infallib
     loop {
         shared.control_ready.notified().await;
         loop {
-            let Some(frame) = shared.lock().control.poll_transmit() else { break };
+            let Some(frame) = shared.lock().control.poll_transmit() else {
+                break;
+            };
             send.write_frame(&frame, CONTROL_FRAME_BYTES_MAX).await.map_err(CarryError::Lost)?;
         }
     }
@@ -499,7 +515,9 @@ impl Inner {
         self.control = ClientEnd::default();
         let workers: Vec<_> = self.links.keys().copied().collect();
         for worker in workers {
-            let Some(known) = self.links.get_mut(&worker) else { continue };
+            let Some(known) = self.links.get_mut(&worker) else {
+                continue;
+            };
             if known.ending.as_ref().is_none_or(|ending| ending.end.is_some()) {
                 let sent = known.link.position();
                 known.ending = Some(Ending { end: Some(End::HostLost), sent, settled: 0 });
@@ -509,8 +527,12 @@ impl Inner {
     }
 
     fn check_end(&mut self, worker: WorkerId) {
-        let Some(known) = self.links.get_mut(&worker) else { return };
-        let Some(ending) = &mut known.ending else { return };
+        let Some(known) = self.links.get_mut(&worker) else {
+            return;
+        };
+        let Some(ending) = &mut known.ending else {
+            return;
+        };
         if !known.link.has_arrived(ending.sent) {
             return;
         }
@@ -544,7 +566,9 @@ impl Inner {
     }
 
     fn take_mail(&mut self, worker: WorkerId, most: usize, out: &mut Vec<Event>) {
-        let Some(known) = self.links.get_mut(&worker) else { return };
+        let Some(known) = self.links.get_mut(&worker) else {
+            return;
+        };
         self.late.push(worker);
         while out.len() < most {
             let Some(letter) = known.link.take_arrival() else {

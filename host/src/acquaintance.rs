@@ -98,7 +98,9 @@ impl Acquaintances {
                         let changed = AcquaintanceError::Changed { address, known: expected, shown, file };
                         return Err(changed.into());
                     }
-                    Err(error @ DialError::WrongKey { .. }) => return Err(ReachError::WrongKey(error)),
+                    Err(error @ DialError::WrongKey { .. }) => {
+                        return Err(ReachError::WrongKey(error));
+                    }
                     Err(error) => last = error.to_string(),
                 }
             }

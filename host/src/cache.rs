@@ -106,7 +106,9 @@ impl Cache {
             *padded = *byte;
         }
         let mut mac = <Hmac<Sha256> as KeyInit>::new(&(*block).into());
-        for part in [b"grid-compiled/1\0", module.as_bytes().as_slice(), &self.compatibility.to_le_bytes(), code] {
+        for part in
+            [b"grid-compiled/1\0", module.as_bytes().as_slice(), &self.compatibility.to_le_bytes(), code]
+        {
             mac.update(part);
         }
         mac
@@ -122,7 +124,9 @@ impl Cache {
 
     /// Removes the oldest files until `more` bytes fit.
     fn make_room(&self, more: u64) {
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return;
+        };
         let mut files: Vec<_> = entries
             .filter_map(|entry| {
                 let entry = entry.ok()?;
@@ -139,7 +143,9 @@ impl Cache {
             }
             match fs::remove_file(&path) {
                 Ok(()) => total = total.saturating_sub(length),
-                Err(error) => tracing::warn!(path = %path.display(), %error, "an old file of the cache stays"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "an old file of the cache stays")
+                }
             }
         }
     }

@@ -65,7 +65,8 @@ impl Compiler {
     ///
     /// [`CompileError::Unavailable`], if the system does not say where the program is.
     pub fn child(argument: &str) -> Result<Self, CompileError> {
-        let program = std::env::current_exe().map_err(|error| CompileError::Unavailable(error.to_string()))?;
+        let program =
+            std::env::current_exe().map_err(|error| CompileError::Unavailable(error.to_string()))?;
         Ok(Self::Child { program, argument: argument.to_owned() })
     }
 
@@ -130,7 +131,10 @@ async fn compile_in_child(program: &PathBuf, argument: &str, wasm: &[u8]) -> Res
 
 fn compile_here(wasm: &[u8]) -> Result<Bytes, CompileError> {
     let engine = engine::compiler().map_err(|error| CompileError::Unavailable(format!("{error:#}")))?;
-    engine.precompile_module(wasm).map(Bytes::from).map_err(|error| CompileError::Refused(format!("{error:#}")))
+    engine
+        .precompile_module(wasm)
+        .map(Bytes::from)
+        .map_err(|error| CompileError::Refused(format!("{error:#}")))
 }
 
 /// The child process: a module comes in on standard input, compiled code goes out on standard output.

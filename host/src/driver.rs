@@ -22,13 +22,16 @@ use crate::station::Station;
 /// The manager that a host serves, and how it is reached.
 pub(crate) enum Route {
     /// Over the network.
-    Dial {
-        endpoint: Endpoint,
-        manager: ManagerAddress,
-        acquaintances: Acquaintances,
-    },
+    Dial(Box<Dial>),
     /// In this process; when the connection ends, so does the host.
     Local(Option<Conn>),
+}
+
+/// A manager over the network.
+pub(crate) struct Dial {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) manager: ManagerAddress,
+    pub(crate) acquaintances: Acquaintances,
 }
 
 /// Why a host ended. All but [`HostEnded::Drained`] are for its operator.
@@ -113,15 +116,17 @@ pub(crate) async fn run(
         station.disconnected();
         if station.is_drained() {
             conn.close(code::DONE, "the host is drained");
-            if let Route::Dial { endpoint, .. } = &route {
-                endpoint.wait_idle(Duration::from_secs(1)).await;
+            if let Route::Dial(dial) = &route {
+                dial.endpoint.wait_idle(Duration::from_secs(1)).await;
             }
             return HostEnded::Drained;
         }
         match (conn.close_reason(), &route) {
             (Some(CloseReason::Peer { code: code::REVOKED, .. }), _) => return HostEnded::Revoked,
             (Some(CloseReason::Peer { code: code::REPLACED, .. }), _) => return HostEnded::Replaced,
-            (reason, Route::Local(_)) => return HostEnded::ManagerGone(reason.unwrap_or(CloseReason::Here)),
+            (reason, Route::Local(_)) => {
+                return HostEnded::ManagerGone(reason.unwrap_or(CloseReason::Here));
+            }
             _ => {}
         }
         conn.close(code::PROTOCOL, &error.to_string());
@@ -168,16 +173,17 @@ async fn join(
             Some(conn) => (conn, None),
             None => return Err(Setback::Final(HostEnded::ManagerGone(CloseReason::Here))),
         },
-        Route::Dial { endpoint, manager, acquaintances } => {
+        Route::Dial(dial) => {
+            let Dial { endpoint, manager, acquaintances } = &mut **dial;
             let (conn, new) = acquaintances.reach(endpoint, manager, Alpn::Host).await?;
             if let Some(address) = new {
                 progress(Progress::FirstUse { key: conn.peer(), address });
             }
-            let ticket = if let ManagerAddress::Ticket(ticket) = manager { Some(ticket) } else { None };
+            let ticket = if let ManagerAddress::Ticket(ticket) = &*manager { Some(ticket) } else { None };
             (conn, ticket.map(|ticket| (ticket, endpoint.key())))
         }
     };
-    let proof = ticket.map(|(ticket, key): (&mut Ticket, _)| ticket.prove(&key, &conn.exporter()));
+    let proof = ticket.map(|(ticket, key): (&Ticket, _)| ticket.prove(&key, &conn.exporter()));
     let (mut send, recv) = conn.open_bi().await?;
     send.set_priority(grid_net::Priority::Control);
     let hello =
@@ -207,7 +213,9 @@ async fn greeted(
                 conn.close(code::DONE, "understood");
                 return Err(Setback::Final(HostEnded::Refused(refusal)));
             }
-            Ok(_) | Err(_) => return Err(Setback::Passing("the manager's greeting makes no sense".to_owned())),
+            Ok(_) | Err(_) => {
+                return Err(Setback::Passing("the manager's greeting makes no sense".to_owned()));
+            }
         }
     }
 }
@@ -281,7 +289,9 @@ impl MailKeeper for HostMail {
         for body in frames.drain(..) {
             let frame = MailFrame::decode(&body).map_err(|error| error.to_string())?;
             // Mail for a worker that has ended may still be on its way.
-            let Some(seat) = self.0.seat(frame.worker()) else { continue };
+            let Some(seat) = self.0.seat(frame.worker()) else {
+                continue;
+            };
             seat.mailbox.handle_frame(frame, &body).map_err(|error| error.to_string())?;
             if seat.mailbox.has_ended() {
                 self.0.forget_if_over(frame.worker());

@@ -13,7 +13,7 @@ use grid_protocol::ticket::ManagerAddress;
 use crate::acquaintance::{AcquaintanceError, Acquaintances};
 use crate::cache::{CACHE_BYTES_MAX, Cache, CacheError};
 use crate::compile::Compiler;
-use crate::driver::{self, HostEnded, Progress, Route};
+use crate::driver::{self, Dial, HostEnded, Progress, Route};
 use crate::library::Library;
 use crate::sandbox::{Policy, Sandbox, SandboxError};
 use crate::station::Station;
@@ -100,7 +100,8 @@ impl Host {
         let slots = usize::try_from(settings.slots).unwrap_or(usize::MAX).min(settings.policy.workers_max);
         settings.slots = u32::try_from(slots).unwrap_or(u32::MAX);
         let sandbox = Sandbox::new(settings.policy)?;
-        let cache = Cache::open(&settings.state_folder.join("modules"), sandbox.compatibility(), CACHE_BYTES_MAX)?;
+        let cache =
+            Cache::open(&settings.state_folder.join("modules"), sandbox.compatibility(), CACHE_BYTES_MAX)?;
         let trust = Arc::new(HostTrust::open(&settings.state_folder, &settings.pins)?);
         let library = Library::new(cache, settings.compiler.clone(), trust.clone(), sandbox.clone());
         let station = Arc::new(Station::new(sandbox, library, trust, slots));
@@ -134,7 +135,7 @@ impl Host {
     ) -> Result<HostEnded, HostError> {
         let acquaintances = Acquaintances::open(&self.settings.state_folder.join("known-managers"))?;
         let endpoint = self.endpoint()?;
-        let route = Route::Dial { endpoint, manager, acquaintances };
+        let route = Route::Dial(Box::new(Dial { endpoint, manager, acquaintances }));
         Ok(driver::run(&self.station, route, &self.offer(), &progress).await)
     }
 

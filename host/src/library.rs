@@ -72,7 +72,9 @@ impl ModuleError {
     /// What a worker that was to run the module died of.
     pub(crate) fn failure(&self) -> Failure {
         let kind = match self {
-            Self::Refused(_) | Self::Inspected(_) | Self::Compile(CompileError::Refused(_)) => FailureKind::ModuleRefused,
+            Self::Refused(_) | Self::Inspected(_) | Self::Compile(CompileError::Refused(_)) => {
+                FailureKind::ModuleRefused
+            }
             Self::Sandbox(SandboxError::Full { .. }) => FailureKind::HostFull,
             Self::Sandbox(_) => FailureKind::ModuleRefused,
             Self::Compile(CompileError::Limit(_)) => FailureKind::CompileLimit,
@@ -139,7 +141,9 @@ impl Library {
             let Ok(conn) = conns.wait_for(Option::is_some).await.map(|conn| conn.clone()) else {
                 return Err(ModuleError::Unknown);
             };
-            let Some(conn) = conn else { return Err(ModuleError::Unknown) };
+            let Some(conn) = conn else {
+                return Err(ModuleError::Unknown);
+            };
             match self.fetch(module, &conn).await {
                 Err(ModuleError::Fetch(error)) if tries < FETCHES_MAX => {
                     tracing::info!(%module, %error, "a module stopped half-way; it is fetched again");
@@ -158,7 +162,12 @@ impl Library {
         Ok((signed, checked, wasm, length))
     }
 
-    fn check(&self, module: Digest, signed: &SignedManifest, wasm: &Bytes) -> Result<Manifest, ManifestRefusal> {
+    fn check(
+        &self,
+        module: Digest,
+        signed: &SignedManifest,
+        wasm: &Bytes,
+    ) -> Result<Manifest, ManifestRefusal> {
         let manifest = self.trust.admit(signed, wasm)?;
         if manifest.digest != module {
             // A good module under a good manifest, but not the one that was asked for.
@@ -185,14 +194,21 @@ impl Library {
         Ok((manifest, recv.read_body(length).await?))
     }
 
-    async fn load(&self, module: Digest, wasm: Bytes, door: Door) -> Result<(Program, Option<u64>), ModuleError> {
+    async fn load(
+        &self,
+        module: Digest,
+        wasm: Bytes,
+        door: Door,
+    ) -> Result<(Program, Option<u64>), ModuleError> {
         if door == Door::Component {
             return Err(SandboxError::Component.into());
         }
         if let Some(compiled) = self.cache.compiled(&module) {
             match self.sandbox.load(&compiled, door) {
                 Ok(program) => return Ok((program, None)),
-                Err(error) => tracing::warn!(%module, %error, "compiled code does not load; it is compiled anew"),
+                Err(error) => {
+                    tracing::warn!(%module, %error, "compiled code does not load; it is compiled anew")
+                }
             }
         }
         let started = Instant::now();

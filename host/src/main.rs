@@ -113,7 +113,9 @@ async fn serve(host: &Host, manager: ManagerAddress) -> Result<HostEnded, HostEr
 #[cfg(unix)]
 async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {
@@ -136,7 +138,9 @@ fn tell_progress(progress: Progress) {
             key.fingerprint()
         )),
         Progress::Waiting { reason } => say(&format!("waiting for the manager: {reason}")),
-        Progress::Pending => say("waiting for approval; on the manager, type: grid host ls, then grid host approve NAME"),
+        Progress::Pending => {
+            say("waiting for approval; on the manager, type: grid host ls, then grid host approve NAME")
+        }
         Progress::Joined { resumed: false } => say("joined"),
         Progress::Joined { resumed: true } => say("joined again; workers went on"),
         Progress::Lost { reason } => say(&format!("connection lost, workers go on: {reason}")),
@@ -206,10 +210,13 @@ impl Problem {
 }
 
 fn settings(arguments: Arguments) -> Result<Settings, Problem> {
-    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+    let cores =
+        std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
     let slots = arguments.slots.unwrap_or(cores);
     if slots == 0 {
-        return Err(Problem::Usage("a host without slots runs nothing: --slots must be at least 1".to_owned()));
+        return Err(Problem::Usage(
+            "a host without slots runs nothing: --slots must be at least 1".to_owned(),
+        ));
     }
     let call = Duration::try_from_secs_f64(arguments.call_seconds)
         .map_err(|error| Problem::Usage(format!("--call-seconds: {error}")))?;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use grid_protocol::id::WorkerId;
 use bytes::Bytes;
+use grid_protocol::id::WorkerId;
 use grid_protocol::limits::{LOG_LINE_BYTES_MAX, MAIL_STREAMS};
 use grid_protocol::mail::BulkHead;
 use grid_protocol::post::Post;

@@ -97,7 +97,9 @@ pub enum SandboxError {
     #[error("the module cannot be loaded: {0}")]
     Load(String),
     /// The module is a component.
-    #[error("the module is a component, which this version of the grid does not run yet; build it as a core module or as a WASI command")]
+    #[error(
+        "the module is a component, which this version of the grid does not run yet; build it as a core module or as a WASI command"
+    )]
     Component,
     /// There is no room for another worker.
     #[error("the host runs {max} workers and has no room for another")]
@@ -134,7 +136,10 @@ impl Sandbox {
                 clock.increment_epoch();
             }
         };
-        std::thread::Builder::new().name("grid-epoch".to_owned()).spawn(tick).map_err(|error| setup(&error))?;
+        std::thread::Builder::new()
+            .name("grid-epoch".to_owned())
+            .spawn(tick)
+            .map_err(|error| setup(&error))?;
         let running = AtomicUsize::new(0);
         let compute = Some(compute);
         Ok(Self { shared: Arc::new(Shared { engine, linker, policy, running, ticking, compute }) })
@@ -185,9 +190,12 @@ impl Sandbox {
         let claim = |running: usize| (running < max).then_some(running + 1);
         let claimed = self.shared.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim);
         claimed.map_err(|_| SandboxError::Full { max })?;
-        let Some(compute) = &self.shared.compute else { return Err(SandboxError::Full { max }) };
+        let Some(compute) = &self.shared.compute else {
+            return Err(SandboxError::Full { max });
+        };
         let kill = Kill::default();
-        let work = run(self.clone(), program.clone(), arguments, limits, mailbox, kill.clone(), on_start, on_end);
+        let work =
+            run(self.clone(), program.clone(), arguments, limits, mailbox, kill.clone(), on_start, on_end);
         compute.spawn(work);
         Ok(kill)
     }

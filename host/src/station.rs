@@ -343,7 +343,11 @@ impl Inner {
 
 impl Seat {
     fn new(worker: WorkerId, outbox: Arc<Outbox>) -> Self {
-        Self { mailbox: Arc::new(Mailbox::new(worker, outbox)), kill: Mutex::default(), running: false.into() }
+        Self {
+            mailbox: Arc::new(Mailbox::new(worker, outbox)),
+            kill: Mutex::default(),
+            running: false.into(),
+        }
     }
 
     /// Ends the worker, whatever it does; one that has not started ends as soon as it does.

@@ -44,7 +44,8 @@ impl HostTrust {
         for (place, line) in text.lines().enumerate() {
             let wrong = || SerialsError { path: file.clone(), line: place + 1 };
             let mut words = line.split(' ');
-            let (Some(publisher), Some(name), Some(serial)) = (words.next(), words.next(), words.next()) else {
+            let (Some(publisher), Some(name), Some(serial)) = (words.next(), words.next(), words.next())
+            else {
                 return Err(wrong());
             };
             let publisher = publisher.parse().map_err(|_| wrong())?;

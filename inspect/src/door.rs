@@ -100,14 +100,21 @@ fn expect(
     name: &'static str,
     allowed: &[Signature],
 ) -> Result<Option<usize>, Refusal> {
-    let Some(found) = exports.get(name) else { return Ok(None) };
-    let fits = |signature: &Signature| found.params() == signature.params && found.results() == signature.results;
+    let Some(found) = exports.get(name) else {
+        return Ok(None);
+    };
+    let fits =
+        |signature: &Signature| found.params() == signature.params && found.results() == signature.results;
     match allowed.iter().position(fits) {
         Some(place) => Ok(Some(place)),
         None => Err(Refusal::WrongSignature {
             export: name,
             found: write(found.params(), found.results()),
-            expected: allowed.iter().map(|one| write(one.params, one.results)).collect::<Vec<_>>().join(" or "),
+            expected: allowed
+                .iter()
+                .map(|one| write(one.params, one.results))
+                .collect::<Vec<_>>()
+                .join(" or "),
         }),
     }
 }
@@ -121,7 +128,8 @@ pub(crate) fn write(params: &[ValType], results: &[ValType]) -> String {
 }
 
 fn no_door(exports: &BTreeMap<String, FuncType>) -> Refusal {
-    let plain = |name: &str| name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+    let plain =
+        |name: &str| name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
     let wanted = ["handlemsg", "handlemessage", "onmessage", "handle", "onmsg"];
     let near = exports.keys().find(|name| wanted.contains(&plain(name).as_str()));
     Refusal::NoDoor {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use wasmparser::{
-    Chunk, Encoding, ExternalKind, FuncType, FunctionBody, Operator, Parser, Payload, TypeRef, ValType, Validator,
-    WasmFeatures,
+    Chunk, Encoding, ExternalKind, FuncType, FunctionBody, Operator, Parser, Payload, TypeRef, ValType,
+    Validator, WasmFeatures,
 };
 
 use crate::door::{self, Door};
@@ -200,7 +200,11 @@ impl Refusal {
 }
 
 fn list(found: &[String]) -> String {
-    if found.is_empty() { "; it exports no function".to_owned() } else { format!("; it exports {}", found.join(", ")) }
+    if found.is_empty() {
+        "; it exports no function".to_owned()
+    } else {
+        format!("; it exports {}", found.join(", "))
+    }
 }
 
 fn hint(near: &Option<String>) -> String {
@@ -257,7 +261,10 @@ pub fn inspect(wasm: &[u8], limits: &ScanLimits) -> Result<Report, Refusal> {
         memory_bytes: scan.memory_bytes,
         memory_max_bytes: scan.memory_max_bytes,
         imports: scan.imports.iter().map(|(module, name, _)| format!("{module}.{name}")).collect(),
-        exports: exports.iter().map(|(name, ty)| (name.clone(), door::write(ty.params(), ty.results()))).collect(),
+        exports: exports
+            .iter()
+            .map(|(name, ty)| (name.clone(), door::write(ty.params(), ty.results())))
+            .collect(),
     })
 }
 
@@ -298,7 +305,9 @@ impl<'a> Scan<'a> {
             let (payload, used) = match parser.parse(rest, true).map_err(invalid)? {
                 Chunk::Parsed { payload, consumed } => (payload, consumed),
                 // All bytes are here, so that the parser never asks for more.
-                Chunk::NeedMoreData(_) => return Err(Refusal::Invalid { reason: "cut short".into(), offset: wasm.len() }),
+                Chunk::NeedMoreData(_) => {
+                    return Err(Refusal::Invalid { reason: "cut short".into(), offset: wasm.len() });
+                }
             };
             rest = rest.get(used..).unwrap_or_default();
             if matches!(payload, Payload::End(_)) {
@@ -349,13 +358,19 @@ impl<'a> Scan<'a> {
                     let export = export.map_err(invalid)?;
                     match export.kind {
                         ExternalKind::Func => self.exports.push((export.name.to_owned(), export.index)),
-                        ExternalKind::Memory if export.name == grid_abi::MEMORY => self.memory_exported = true,
+                        ExternalKind::Memory if export.name == grid_abi::MEMORY => {
+                            self.memory_exported = true
+                        }
                         _ => {}
                     }
                 }
             }
-            Payload::ElementSection(section) => within(Count::Segments, section.count().into(), limits.segments.into())?,
-            Payload::DataSection(section) => within(Count::Segments, section.count().into(), limits.segments.into())?,
+            Payload::ElementSection(section) => {
+                within(Count::Segments, section.count().into(), limits.segments.into())?
+            }
+            Payload::DataSection(section) => {
+                within(Count::Segments, section.count().into(), limits.segments.into())?
+            }
             Payload::CodeSectionEntry(body) => self.count_body(&body)?,
             _ => {}
         }
@@ -488,14 +503,52 @@ fn is_offered(module: &str, name: &str, ty: &FuncType) -> bool {
 
 /// Every function of WASI preview 1 that the sandbox links, with nothing granted behind it.
 const WASI: &[&str] = &[
-    "args_get", "args_sizes_get", "clock_res_get", "clock_time_get", "environ_get", "environ_sizes_get",
-    "fd_advise", "fd_allocate", "fd_close", "fd_datasync", "fd_fdstat_get", "fd_fdstat_set_flags",
-    "fd_fdstat_set_rights", "fd_filestat_get", "fd_filestat_set_size", "fd_filestat_set_times", "fd_pread",
-    "fd_prestat_dir_name", "fd_prestat_get", "fd_pwrite", "fd_read", "fd_readdir", "fd_renumber", "fd_seek",
-    "fd_sync", "fd_tell", "fd_write", "path_create_directory", "path_filestat_get", "path_filestat_set_times",
-    "path_link", "path_open", "path_readlink", "path_remove_directory", "path_rename", "path_symlink",
-    "path_unlink_file", "poll_oneoff", "proc_exit", "proc_raise", "random_get", "sched_yield", "sock_accept",
-    "sock_recv", "sock_send", "sock_shutdown",
+    "args_get",
+    "args_sizes_get",
+    "clock_res_get",
+    "clock_time_get",
+    "environ_get",
+    "environ_sizes_get",
+    "fd_advise",
+    "fd_allocate",
+    "fd_close",
+    "fd_datasync",
+    "fd_fdstat_get",
+    "fd_fdstat_set_flags",
+    "fd_fdstat_set_rights",
+    "fd_filestat_get",
+    "fd_filestat_set_size",
+    "fd_filestat_set_times",
+    "fd_pread",
+    "fd_prestat_dir_name",
+    "fd_prestat_get",
+    "fd_pwrite",
+    "fd_read",
+    "fd_readdir",
+    "fd_renumber",
+    "fd_seek",
+    "fd_sync",
+    "fd_tell",
+    "fd_write",
+    "path_create_directory",
+    "path_filestat_get",
+    "path_filestat_set_times",
+    "path_link",
+    "path_open",
+    "path_readlink",
+    "path_remove_directory",
+    "path_rename",
+    "path_symlink",
+    "path_unlink_file",
+    "poll_oneoff",
+    "proc_exit",
+    "proc_raise",
+    "random_get",
+    "sched_yield",
+    "sock_accept",
+    "sock_recv",
+    "sock_send",
+    "sock_shutdown",
 ];
 
 fn within(what: Count, found: u64, max: u64) -> Result<(), Refusal> {
@@ -521,7 +574,9 @@ mod tests {
 
     #[test]
     fn each_door_is_recognised() {
-        let core = check(r#"(module (memory (export "memory") 1) (func (export "handle_msg") (param i32)) (func (export "loop")))"#);
+        let core = check(
+            r#"(module (memory (export "memory") 1) (func (export "handle_msg") (param i32)) (func (export "loop")))"#,
+        );
         let door = Door::Core(CoreDoor { turn: LoopKind::Polled, ..CoreDoor::default() });
         assert_eq!(core.unwrap().door, door);
         let command = check(r#"(module (memory (export "memory") 1) (func (export "_start")))"#);
@@ -531,13 +586,15 @@ mod tests {
 
     #[test]
     fn a_near_miss_is_named() {
-        let said = refusal(r#"(module (memory (export "memory") 1) (func (export "handleMsg") (param i32)))"#);
+        let said =
+            refusal(r#"(module (memory (export "memory") 1) (func (export "handleMsg") (param i32)))"#);
         assert!(said.contains("did you mean `handle_msg` by `handleMsg`?"), "{said}");
     }
 
     #[test]
     fn a_wrong_type_is_shown_beside_the_right_one() {
-        let said = refusal(r#"(module (memory (export "memory") 1) (func (export "handle_msg") (param i32 i32)))"#);
+        let said =
+            refusal(r#"(module (memory (export "memory") 1) (func (export "handle_msg") (param i32 i32)))"#);
         assert_eq!(said, "the export `handle_msg` has the type (i32, i32), and the grid calls (i32)");
     }
 

@@ -95,14 +95,17 @@ async fn admit(
     if !roles.has(Role::Client) {
         return Err(DoorError::Refused(Refusal::NotAllowed { key, role: Role::Client }));
     }
-    let Some(attach) = hello.attach else { return Ok((roles, None)) };
+    let Some(attach) = hello.attach else {
+        return Ok((roles, None));
+    };
     let owner = Owner { key, channel: attach.channel };
     let fresh = SessionId(grid_disk::random().map_err(RegistryError::from)?);
     let attached =
         hub.change(|state, now| state.mailroom.client_attached(owner, fresh, attach.resume.as_ref(), now));
     let malformed = |why: String| DoorError::Refused(Refusal::Malformed { why });
     let attached = attached.map_err(|error| malformed(error.to_string()))?;
-    let attached = attached.ok_or_else(|| malformed("the channel belongs to the manager itself".to_owned()))?;
+    let attached =
+        attached.ok_or_else(|| malformed("the channel belongs to the manager itself".to_owned()))?;
     Ok((roles, Some((owner, attached))))
 }
 
@@ -134,8 +137,12 @@ async fn write_control(
         attached.control_wake.notified().await;
         loop {
             let frame = match hub.state().mailroom.desks.get_mut(&owner) {
-                Some(Desk::Remote(desk)) if desk.generation == attached.generation => desk.control.poll_transmit(),
-                _ => return Err(CarryError::Protocol("a newer connection took the channel".to_owned())),
+                Some(Desk::Remote(desk)) if desk.generation == attached.generation => {
+                    desk.control.poll_transmit()
+                }
+                _ => {
+                    return Err(CarryError::Protocol("a newer connection took the channel".to_owned()));
+                }
             };
             let Some(frame) = frame else { break };
             send.write_frame(&frame, CONTROL_FRAME_BYTES_MAX).await.map_err(CarryError::Lost)?;
@@ -151,10 +158,11 @@ async fn read_control(
 ) -> Result<Infallible, CarryError> {
     while let Some(frame) = reader.next().await.map_err(CarryError::Lost)? {
         let handled = hub.change(|state, _| {
-            let Some(Desk::Remote(desk)) = state.mailroom.desks.get_mut(&owner) else { return Ok(()) };
-            match desk.control.handle_frame(&frame)? {
-                Some(ClientNote::Goodbye { grace_ms }) => state.scheduler.stop_owner(owner, grace_ms),
-                Some(_) | None => {}
+            let Some(Desk::Remote(desk)) = state.mailroom.desks.get_mut(&owner) else {
+                return Ok(());
+            };
+            if let Some(ClientNote::Goodbye { grace_ms }) = desk.control.handle_frame(&frame)? {
+                state.scheduler.stop_owner(owner, grace_ms)
             }
             Ok::<_, grid_protocol::control::ControlError>(())
         });

@@ -96,4 +96,3 @@ pub(crate) fn check_offer(offer: &Offer) -> Result<(), Refusal> {
     };
     Err(Refusal::Malformed { why: why.to_owned() })
 }
-

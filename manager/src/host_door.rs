@@ -115,7 +115,9 @@ async fn admit(
     {
         let mut state = hub.state();
         if state.pending.len() >= PENDING_HOSTS_MAX && !state.pending.contains_key(&peer) {
-            return Err(DoorError::Refused(Refusal::Full { what: "host that waits for approval".to_owned() }));
+            return Err(DoorError::Refused(Refusal::Full {
+                what: "host that waits for approval".to_owned(),
+            }));
         }
         state.pending.insert(peer, waiting);
     }
@@ -148,9 +150,10 @@ impl State {
     fn seat(&mut self, conn: &Conn, hello: &Hello, fresh: SessionId, now: Moment) -> Result<Seated, Refusal> {
         let key = conn.peer();
         let known = self.seats.get(&key).map(|seat| seat.session);
-        let resume = hello.resume.as_ref().filter(|resume| {
-            known == Some(resume.session) && self.scheduler.hosts().contains_key(&key)
-        });
+        let resume = hello
+            .resume
+            .as_ref()
+            .filter(|resume| known == Some(resume.session) && self.scheduler.hosts().contains_key(&key));
         if let Some(older) = self.seats.get_mut(&key).and_then(|seat| seat.conn.take()) {
             older.close(code::REPLACED, "this key has connected again");
         }
@@ -229,7 +232,9 @@ async fn write_control(
     loop {
         wake.notified().await;
         loop {
-            let Some(frame) = hub.state().next_order(host, conn_id) else { break };
+            let Some(frame) = hub.state().next_order(host, conn_id) else {
+                break;
+            };
             send.write_frame(&frame, CONTROL_FRAME_BYTES_MAX).await.map_err(CarryError::Lost)?;
         }
     }
@@ -250,7 +255,9 @@ async fn read_control(
 ) -> Result<Infallible, CarryError> {
     while let Some(frame) = reader.next().await.map_err(CarryError::Lost)? {
         let handled = hub.change(|state, now| {
-            let Some(seat) = state.seats.get_mut(&host) else { return Ok(()) };
+            let Some(seat) = state.seats.get_mut(&host) else {
+                return Ok(());
+            };
             let report = seat.control.handle_frame(&frame)?;
             if let Some(report) = report {
                 state.handle_report(host, report, now);
@@ -294,7 +301,11 @@ async fn send_module(
     let wanted = recv.read_frame(CONTROL_FRAME_BYTES_MAX).await?;
     let wanted = ModuleWanted::from_body(&wanted)
         .map_err(|error| DoorError::Refused(Refusal::Malformed { why: error.to_string() }))?;
-    let found = if hub.state().runs_on(&wanted.module, host) { find_module(&hub, wanted.module).await? } else { None };
+    let found = if hub.state().runs_on(&wanted.module, host) {
+        find_module(&hub, wanted.module).await?
+    } else {
+        None
+    };
     let Some((manifest, wasm)) = found else {
         send.write_frame(&ModuleOffered::Unknown.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
         send.finish().await;
@@ -313,9 +324,12 @@ async fn send_module(
 
 async fn find_module(hub: &Arc<Hub>, module: Digest) -> Result<Option<(Vec<u8>, Bytes)>, RegistryError> {
     hub.registry(move |registry| {
-        let Some(manifest) = registry.module(&module).map(|module| module.signed.clone()) else { return Ok(None) };
+        let Some(manifest) = registry.module(&module).map(|module| module.signed.clone()) else {
+            return Ok(None);
+        };
         let path = registry.module_path(&module);
-        let wasm = std::fs::read(&path).map_err(|error| grid_disk::DiskError { doing: "read", path, error })?;
+        let wasm =
+            std::fs::read(&path).map_err(|error| grid_disk::DiskError { doing: "read", path, error })?;
         Ok(Some((manifest, wasm.into())))
     })
     .await
@@ -324,7 +338,9 @@ async fn find_module(hub: &Arc<Hub>, module: Digest) -> Result<Option<(Vec<u8>, 
 impl State {
     /// True if a worker of `module` was placed on `host`: other modules are none of its business.
     fn runs_on(&self, module: &Digest, host: PublicKey) -> bool {
-        let Some(seated) = self.scheduler.hosts().get(&host) else { return false };
+        let Some(seated) = self.scheduler.hosts().get(&host) else {
+            return false;
+        };
         let workers = self.scheduler.workers();
         seated.workers.iter().any(|id| workers.get(id).is_some_and(|worker| worker.spec.module == *module))
     }
@@ -332,10 +348,13 @@ impl State {
 
 /// The connection of a host has ended; an older one than the present does not matter.
 fn leave(hub: &Hub, conn: &Conn, host: PublicKey, conn_id: u64) {
-    let left_for_good = matches!(conn.close_reason(), Some(grid_net::CloseReason::Peer { code: code::DONE, .. }));
+    let left_for_good =
+        matches!(conn.close_reason(), Some(grid_net::CloseReason::Peer { code: code::DONE, .. }));
     conn.close(code::PROTOCOL, "the connection makes no sense any more");
     hub.change(|state, now| {
-        let Some(seat) = state.seats.get_mut(&host).filter(|seat| seat.conn_id == conn_id) else { return };
+        let Some(seat) = state.seats.get_mut(&host).filter(|seat| seat.conn_id == conn_id) else {
+            return;
+        };
         seat.conn = None;
         let line = seat.line;
         state.mailroom.disconnected(line);

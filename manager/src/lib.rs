@@ -28,4 +28,4 @@ pub use hub::Settings;
 pub use mailroom::SendError;
 pub use registry::RegistryError;
 pub use server::{Manager, StartError};
-pub use store::{Change, FileStore, Store, StoreError, Table};
+pub use store::{Change, FileStore, Record, Store, StoreError, Table};

@@ -78,7 +78,14 @@ impl Mail {
     }
 
     /// Sends a message to the host; its number.
-    pub(crate) fn forward(&mut self, worker: WorkerId, lines: &mut Lines, kind: Kind, payload: Bytes, tag: u64) -> u64 {
+    pub(crate) fn forward(
+        &mut self,
+        worker: WorkerId,
+        lines: &mut Lines,
+        kind: Kind,
+        payload: Bytes,
+        tag: u64,
+    ) -> u64 {
         let settled = self.outward.acknowledge();
         self.taken = 0;
         let sent = self.outward.push(kind, payload, tag);
@@ -107,7 +114,9 @@ impl Mail {
         if !self.outward.owes_acknowledgement() {
             return;
         }
-        let Some(line) = lines.up(self.host) else { return };
+        let Some(line) = lines.up(self.host) else {
+            return;
+        };
         if self.taken >= TAKEN_MAX {
             self.taken = 0;
             line.post.settle(worker, &mut self.outward);

@@ -61,8 +61,12 @@ impl Mailroom {
 
     /// The worker runs: what waited for it goes out, and its owner hears of it.
     pub(crate) fn started(&mut self, event: client::Event, now: Moment) {
-        let client::Event::Joined { worker, host, module, replaces } = event.clone() else { return };
-        let Some(mail) = self.mails.get_mut(&worker) else { return };
+        let client::Event::Joined { worker, host, module, replaces } = event.clone() else {
+            return;
+        };
+        let Some(mail) = self.mails.get_mut(&worker) else {
+            return;
+        };
         if std::mem::replace(&mut mail.started, true) {
             return;
         }
@@ -92,7 +96,9 @@ impl Mailroom {
 
     /// The worker is no more. Its owner hears of it after the last of its mail.
     pub(crate) fn left(&mut self, worker: WorkerId, end: End) {
-        let Some(mail) = self.mails.get_mut(&worker) else { return };
+        let Some(mail) = self.mails.get_mut(&worker) else {
+            return;
+        };
         match &mut mail.ending {
             Some(ending) => ending.end = Some(end),
             None => {
@@ -132,7 +138,9 @@ impl Mailroom {
     ) -> Result<(), LinkError> {
         let worker = frame.worker();
         // Mail of a worker that was given up may still be on its way: it is dropped.
-        let Some(mail) = self.mails.get_mut(&worker).filter(|mail| mail.host == line) else { return Ok(()) };
+        let Some(mail) = self.mails.get_mut(&worker).filter(|mail| mail.host == line) else {
+            return Ok(());
+        };
         mail.heard = now;
         let (settled, arrival) = match frame {
             MailFrame::Inline { seq, settled, kind, payload, .. } => {
@@ -168,8 +176,12 @@ impl Mailroom {
         body: &Bytes,
     ) -> Result<(), LinkError> {
         let worker = frame.worker();
-        let Some(mail) = self.mails.get_mut(&worker).filter(|mail| mail.owner == owner) else { return Ok(()) };
-        let Some(homeward) = &mut mail.homeward else { return Ok(()) };
+        let Some(mail) = self.mails.get_mut(&worker).filter(|mail| mail.owner == owner) else {
+            return Ok(());
+        };
+        let Some(homeward) = &mut mail.homeward else {
+            return Ok(());
+        };
         let settled = match frame {
             MailFrame::Inline { seq, settled, kind, payload, .. } => {
                 homeward.accept(seq, kind, Content::Here(body.slice_ref(payload)))?;
@@ -193,7 +205,13 @@ impl Mailroom {
     }
 
     /// A large message from a host has arrived whole on its own stream.
-    pub(crate) fn fulfil_from_host(&mut self, line: LineId, worker: WorkerId, seq: u64, payload: Bytes) -> bool {
+    pub(crate) fn fulfil_from_host(
+        &mut self,
+        line: LineId,
+        worker: WorkerId,
+        seq: u64,
+        payload: Bytes,
+    ) -> bool {
         let mail = self.mails.get_mut(&worker).filter(|mail| mail.host == line);
         let here = mail.is_some_and(|mail| mail.outward.fulfil(seq, payload));
         self.deliver(worker);
@@ -201,7 +219,13 @@ impl Mailroom {
     }
 
     /// A large message from a client has arrived whole on its own stream.
-    pub(crate) fn fulfil_from_client(&mut self, owner: Owner, worker: WorkerId, seq: u64, payload: Bytes) -> bool {
+    pub(crate) fn fulfil_from_client(
+        &mut self,
+        owner: Owner,
+        worker: WorkerId,
+        seq: u64,
+        payload: Bytes,
+    ) -> bool {
         let mail = self.mails.get_mut(&worker).filter(|mail| mail.owner == owner);
         let homeward = mail.and_then(|mail| mail.homeward.as_mut());
         let here = homeward.is_some_and(|homeward| homeward.fulfil(seq, payload));
@@ -212,16 +236,18 @@ impl Mailroom {
     /// Takes what waits on the desk of a client in this process, `most` events at the most.
     pub(crate) fn collect(&mut self, owner: Owner, most: usize, out: &mut Vec<Event>) {
         while out.len() < most {
-            let Some(Desk::Here { waiting, .. }) = self.desks.get_mut(&owner) else { return };
+            let Some(Desk::Here { waiting, .. }) = self.desks.get_mut(&owner) else {
+                return;
+            };
             match waiting.pop_front() {
                 None => return,
                 Some(Waiting::Joined(event)) => out.push(event),
                 Some(Waiting::Left(worker, end)) => out.extend(self.close(worker, end)),
                 Some(Waiting::Mail(worker)) => {
-                    if self.take_mail(worker, most, out) {
-                        if let Some(Desk::Here { waiting, .. }) = self.desks.get_mut(&owner) {
-                            waiting.push_front(Waiting::Mail(worker));
-                        }
+                    if self.take_mail(worker, most, out)
+                        && let Some(Desk::Here { waiting, .. }) = self.desks.get_mut(&owner)
+                    {
+                        waiting.push_front(Waiting::Mail(worker));
                     }
                 }
             }
@@ -230,7 +256,9 @@ impl Mailroom {
 
     /// True if it stopped because `out` is full.
     fn take_mail(&mut self, worker: WorkerId, most: usize, out: &mut Vec<Event>) -> bool {
-        let Some(mail) = self.mails.get_mut(&worker) else { return false };
+        let Some(mail) = self.mails.get_mut(&worker) else {
+            return false;
+        };
         while out.len() < most {
             let Some(letter) = mail.outward.take_arrival() else {
                 mail.queued = false;
@@ -262,16 +290,22 @@ impl Mailroom {
 
     /// Moves what has come from a client on towards the worker, as far as its window reaches.
     pub(crate) fn forward(&mut self, worker: WorkerId) {
-        let Some(mail) = self.mails.get_mut(&worker) else { return };
+        let Some(mail) = self.mails.get_mut(&worker) else {
+            return;
+        };
         while mail.outward.has_room() {
-            let Some(letter) = mail.homeward.as_mut().and_then(Link::take_arrival) else { break };
+            let Some(letter) = mail.homeward.as_mut().and_then(Link::take_arrival) else {
+                break;
+            };
             mail.forward(worker, &mut self.lines, letter.kind, letter.payload, letter.seq);
         }
     }
 
     /// Moves what has come from a worker on towards its client.
     pub(crate) fn deliver(&mut self, worker: WorkerId) {
-        let Some(mail) = self.mails.get_mut(&worker) else { return };
+        let Some(mail) = self.mails.get_mut(&worker) else {
+            return;
+        };
         match self.desks.get_mut(&mail.owner) {
             Some(Desk::Here { waiting, arrived, .. }) => {
                 if !mail.queued && mail.outward.has_ready_arrival() {
@@ -285,9 +319,13 @@ impl Mailroom {
                 }
             }
             Some(Desk::Remote(desk)) => {
-                let Some(homeward) = &mut mail.homeward else { return };
+                let Some(homeward) = &mut mail.homeward else {
+                    return;
+                };
                 while homeward.has_room() {
-                    let Some(letter) = mail.outward.take_arrival() else { break };
+                    let Some(letter) = mail.outward.take_arrival() else {
+                        break;
+                    };
                     let kind = match letter.kind {
                         Kind::Failure { about } => Kind::Failure {
                             about: mail.outward.find_unsettled(about).map_or(0, |sent| sent.tag),
@@ -329,10 +367,8 @@ impl Mailroom {
             mail.ending.as_ref().is_some_and(|ending| ending.told)
                 && mail.homeward.as_ref().is_some_and(|homeward| !homeward.is_owed())
         });
-        if over {
-            if let Some(mut mail) = self.mails.remove(&worker) {
-                mail.settle_finally(worker, &mut self.lines);
-            }
+        if over && let Some(mut mail) = self.mails.remove(&worker) {
+            mail.settle_finally(worker, &mut self.lines);
         }
     }
 
@@ -351,7 +387,9 @@ impl Mailroom {
 
     /// The window towards a worker has opened.
     fn room_freed(&mut self, worker: WorkerId) {
-        let Some(mail) = self.mails.get_mut(&worker) else { return };
+        let Some(mail) = self.mails.get_mut(&worker) else {
+            return;
+        };
         match self.desks.get_mut(&mail.owner) {
             Some(Desk::Here { room, .. }) => room.notify_waiters(),
             Some(Desk::Remote(desk)) => {
@@ -365,4 +403,3 @@ impl Mailroom {
         }
     }
 }
-

@@ -59,7 +59,9 @@ pub enum RegistryError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A record in the store makes no sense.
-    #[error("a record in the table {table:?} of the store makes no sense; was it written by a newer version?")]
+    #[error(
+        "a record in the table {table:?} of the store makes no sense; was it written by a newer version?"
+    )]
     Record {
         /// In which table.
         table: Table,
@@ -125,7 +127,8 @@ impl Registry {
 
     fn load(&mut self) -> Result<(), RegistryError> {
         self.keys = self.records::<KeyInfo>(Table::Key)?.map(|info| (info.key, info)).collect();
-        self.tickets = self.records::<TicketRecord>(Table::Ticket)?.map(|record| (record.id, record)).collect();
+        self.tickets =
+            self.records::<TicketRecord>(Table::Ticket)?.map(|record| (record.id, record)).collect();
         self.orders = self.records::<OrderInfo>(Table::Order)?.map(|order| (order.id, order)).collect();
         let bad = |table| RegistryError::Record { table };
         for (key, value) in self.store.read(Table::Host)? {
@@ -147,9 +150,10 @@ impl Registry {
         self.believe();
         let name = b"incarnation".to_vec();
         let counters = self.store.read(Table::Counter)?;
-        let last = counters.into_iter().find(|(key, _)| *key == name).map_or(Ok([0; 4]), |(_, value)| {
-            <[u8; 4]>::try_from(value).map_err(|_| bad(Table::Counter))
-        })?;
+        let last = counters
+            .into_iter()
+            .find(|(key, _)| *key == name)
+            .map_or(Ok([0; 4]), |(_, value)| <[u8; 4]>::try_from(value).map_err(|_| bad(Table::Counter)))?;
         self.incarnation = u32::from_le_bytes(last) + 1;
         let value = Some(self.incarnation.to_le_bytes().to_vec());
         Ok(self.store.commit(&[Change { table: Table::Counter, key: name, value }])?)
@@ -188,11 +192,8 @@ impl Registry {
 
     /// Gives a key a role; a publisher or an admin is a client as well, and an admin a publisher.
     pub(crate) fn grant(&mut self, key: PublicKey, role: Role) -> Result<(), RegistryError> {
-        let mut info = self.keys.get(&key).cloned().unwrap_or(KeyInfo {
-            key,
-            roles: Roles::NONE,
-            revoked: false,
-        });
+        let mut info =
+            self.keys.get(&key).cloned().unwrap_or(KeyInfo { key, roles: Roles::NONE, revoked: false });
         info.roles = info.roles.with(role);
         if matches!(role, Role::Publisher | Role::Admin) {
             info.roles = info.roles.with(Role::Client);
@@ -248,7 +249,8 @@ impl Registry {
         now: u64,
         ttl_s: u64,
     ) -> Result<Ticket, RegistryError> {
-        let expired: Vec<_> = self.tickets.values().filter(|ticket| ticket.expires <= now).map(|ticket| ticket.id).collect();
+        let expired: Vec<_> =
+            self.tickets.values().filter(|ticket| ticket.expires <= now).map(|ticket| ticket.id).collect();
         for id in expired {
             self.remove_ticket(&id)?;
         }
@@ -290,7 +292,9 @@ impl Registry {
         exporter: &[u8; 32],
         now: u64,
     ) -> Result<Result<(), Refusal>, RegistryError> {
-        let Some(record) = self.tickets.get(&proof.id) else { return Ok(Err(Refusal::TicketUnknown)) };
+        let Some(record) = self.tickets.get(&proof.id) else {
+            return Ok(Err(Refusal::TicketUnknown));
+        };
         let role = match record.check(proof, &self.key.public(), &newcomer, exporter, now) {
             Ok(role) => role,
             Err(refusal) => return Ok(Err(refusal)),
@@ -327,7 +331,12 @@ impl Registry {
     }
 
     /// Takes in a module, checked in full; if it is refused no file is left behind.
-    pub(crate) fn add_module(&mut self, signed: &[u8], wasm: &[u8], now: u64) -> Result<ModuleInfo, UploadError> {
+    pub(crate) fn add_module(
+        &mut self,
+        signed: &[u8],
+        wasm: &[u8],
+        now: u64,
+    ) -> Result<ModuleInfo, UploadError> {
         let manifest = SignedManifest::from_bytes(signed)?;
         let publisher = manifest.publisher();
         let manifest = self.trust.admit(&manifest, wasm, now)?;

@@ -33,9 +33,13 @@ pub(crate) async fn serve(
 ) -> Result<(), DoorError> {
     let body = recv.read_frame(CONTROL_FRAME_BYTES_MAX).await?;
     let reply = match Request::from_body(&body) {
-        Ok(Request::ModuleUpload { manifest, length }) => receive_module(&hub, asker, manifest, length, &mut recv).await?,
+        Ok(Request::ModuleUpload { manifest, length }) => {
+            receive_module(&hub, asker, manifest, length, &mut recv).await?
+        }
         Ok(request) => handle(&hub, asker, request, None).await,
-        Err(error) => Reply::Denied(deny(DenialCode::BadRequest, "request", error, "upgrade the older program")),
+        Err(error) => {
+            Reply::Denied(deny(DenialCode::BadRequest, "request", error, "upgrade the older program"))
+        }
     };
     send.write_frame(&reply.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
     send.finish().await;
@@ -57,14 +61,24 @@ async fn receive_module(
     let bounded = usize::try_from(length).ok().filter(|length| *length <= max);
     let Some(bounded) = bounded else {
         let why = format!("it has {length} bytes and the limit is {max}");
-        return Ok(Reply::Denied(deny(DenialCode::ModuleRejected, "module", why, "make it smaller; strip debug information")));
+        return Ok(Reply::Denied(deny(
+            DenialCode::ModuleRejected,
+            "module",
+            why,
+            "make it smaller; strip debug information",
+        )));
     };
     let wasm = recv.read_body(bounded).await?;
     Ok(handle(hub, asker, Request::ModuleUpload { manifest, length }, Some(wasm)).await)
 }
 
 /// Answers a request of `asker`; `module` comes with an upload.
-pub(crate) async fn handle(hub: &Arc<Hub>, asker: PublicKey, request: Request, module: Option<Bytes>) -> Reply {
+pub(crate) async fn handle(
+    hub: &Arc<Hub>,
+    asker: PublicKey,
+    request: Request,
+    module: Option<Bytes>,
+) -> Reply {
     match answer(hub, asker, request, module).await {
         Ok(reply) => reply,
         Err(denial) => Reply::Denied(denial),
@@ -121,7 +135,12 @@ async fn answer(
         Request::OrderRemove { order } => remove_order(hub, asker, order).await,
         Request::KeyList => Ok(Reply::Keys(hub.registry_now().keys().cloned().collect())),
         Request::KeyTrust { key, role } => trust(hub, key, role).await,
-        other => Err(deny(DenialCode::BadRequest, "request", format!("this manager does not know {other:?}"), "upgrade it")),
+        other => Err(deny(
+            DenialCode::BadRequest,
+            "request",
+            format!("this manager does not know {other:?}"),
+            "upgrade it",
+        )),
     }
 }
 
@@ -134,9 +153,13 @@ fn role_needed(request: &Request) -> Option<(&'static str, Role)> {
         Request::HostApprove { .. } | Request::HostDrain { .. } | Request::HostRemove { .. } => {
             Some(("change hosts", Role::Admin))
         }
-        Request::KeyList | Request::KeyTrust { .. } | Request::KeyRevoke { .. } => Some(("handle keys", Role::Admin)),
+        Request::KeyList | Request::KeyTrust { .. } | Request::KeyRevoke { .. } => {
+            Some(("handle keys", Role::Admin))
+        }
         Request::WorkerList { everyones: true, .. } => Some(("see everybody's workers", Role::Admin)),
-        Request::ModuleUpload { .. } | Request::ModuleRemove { .. } => Some(("change modules", Role::Publisher)),
+        Request::ModuleUpload { .. } | Request::ModuleRemove { .. } => {
+            Some(("change modules", Role::Publisher))
+        }
         _ => None,
     }
 }
@@ -154,14 +177,16 @@ fn status(hub: &Hub) -> Status {
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let hosts = state.scheduler.hosts();
     let here = state.seats.values().filter(|seat| seat.conn.is_some()).count();
-    let (slots, workers) = (hosts.values().map(|host| host.offer.slots).sum(), state.scheduler.workers().len());
+    let (slots, workers) =
+        (hosts.values().map(|host| host.offer.slots).sum(), state.scheduler.workers().len());
     let (hosts, pending) = (count(here), count(state.pending.len()));
     drop(state);
     let registry = hub.registry_now();
     Status {
         manager: hub.key,
         software: env!("CARGO_PKG_VERSION").to_owned(),
-        uptime_ms: u64::try_from(hub.now().since(grid_protocol::time::Moment::ZERO).as_millis()).unwrap_or(u64::MAX),
+        uptime_ms: u64::try_from(hub.now().since(grid_protocol::time::Moment::ZERO).as_millis())
+            .unwrap_or(u64::MAX),
         hosts,
         pending_hosts: pending,
         slots,
@@ -285,15 +310,22 @@ async fn upload(hub: &Arc<Hub>, manifest: Vec<u8>, wasm: Bytes) -> Result<Reply,
         UploadError::Manifest(refusal) => {
             use grid_protocol::manifest::ManifestRefusal as Refusal;
             let help = match &refusal {
-                Refusal::UntrustedPublisher { publisher } => format!("an admin can type `grid key trust {publisher} --role publisher`"),
-                Refusal::SerialTooOld { seen, .. } => format!("sign it with a serial of at least {seen} (`--serial`)"),
+                Refusal::UntrustedPublisher { publisher } => {
+                    format!("an admin can type `grid key trust {publisher} --role publisher`")
+                }
+                Refusal::SerialTooOld { seen, .. } => {
+                    format!("sign it with a serial of at least {seen} (`--serial`)")
+                }
                 _ => "sign it again".to_owned(),
             };
             deny(DenialCode::ModuleRejected, "module", refusal, &help)
         }
-        UploadError::Module(refusal) => {
-            deny(DenialCode::ModuleRejected, "module", refusal, "`grid module check FILE` explains what the grid runs")
-        }
+        UploadError::Module(refusal) => deny(
+            DenialCode::ModuleRejected,
+            "module",
+            refusal,
+            "`grid module check FILE` explains what the grid runs",
+        ),
     })
 }
 
@@ -302,7 +334,12 @@ async fn remove_module(hub: &Arc<Hub>, module: grid_protocol::digest::Digest) ->
     let ordered = hub.registry_now().orders().values().any(|order| order.request.module == module);
     if in_use || ordered {
         let why = "workers or standing orders use it";
-        return Err(deny(DenialCode::Conflict, "module", why, "stop them first: `grid worker stop --module NAME`"));
+        return Err(deny(
+            DenialCode::Conflict,
+            "module",
+            why,
+            "stop them first: `grid worker stop --module NAME`",
+        ));
     }
     let removed = hub.registry(move |registry| registry.remove_module(&module)).await.map_err(fault)?;
     found(removed, "module", "`grid module ls` lists them")
@@ -377,7 +414,9 @@ async fn ping(hub: &Hub, asker: PublicKey, worker: WorkerId) -> Result<Reply, De
     check_owner(hub, asker, worker)?;
     let (answer, answered) = oneshot::channel();
     hub.change(|state, _| {
-        let Some(host) = state.scheduler.workers().get(&worker).map(|worker| worker.host) else { return };
+        let Some(host) = state.scheduler.workers().get(&worker).map(|worker| worker.host) else {
+            return;
+        };
         let nonce = state.next_nonce();
         if let Some(seat) = state.seats.get_mut(&host) {
             seat.pings.insert(nonce, answer);
@@ -397,7 +436,9 @@ async fn ping(hub: &Hub, asker: PublicKey, worker: WorkerId) -> Result<Reply, De
 async fn remove_order(hub: &Arc<Hub>, asker: PublicKey, order: OrderId) -> Result<Reply, Denial> {
     let owner = hub.registry_now().orders().get(&order).map(|order| order.owner);
     match owner {
-        None => return found(false, "standing order", "`grid worker ls --orders` lists them"),
+        None => {
+            return found(false, "standing order", "`grid worker ls --orders` lists them");
+        }
         Some(owner) if owner != asker && !roles(hub, asker).has(Role::Admin) => {
             return Err(not_allowed("end somebody else's standing order", asker, Role::Admin));
         }
@@ -421,7 +462,11 @@ fn check_owner(hub: &Hub, asker: PublicKey, worker: WorkerId) -> Result<(), Deni
 }
 
 fn found(found: bool, what: &str, help: &str) -> Result<Reply, Denial> {
-    if found { Ok(Reply::Done) } else { Err(deny(DenialCode::NotFound, what, "there is none of that name", help)) }
+    if found {
+        Ok(Reply::Done)
+    } else {
+        Err(deny(DenialCode::NotFound, what, "there is none of that name", help))
+    }
 }
 
 fn not_allowed(what: &str, key: PublicKey, role: Role) -> Denial {
@@ -441,4 +486,3 @@ fn fault(error: RegistryError) -> Denial {
 fn deny(code: DenialCode, what: &str, why: impl std::fmt::Display, help: &str) -> Denial {
     Denial { code, what: what.to_owned(), why: why.to_string(), help: help.to_owned() }
 }
-

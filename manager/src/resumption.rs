@@ -44,11 +44,15 @@ impl Mailroom {
                 mail.outward.check_position(*received)?;
             }
         }
-        let Some(under) = self.lines.get(line) else { return Ok(Default::default()) };
+        let Some(under) = self.lines.get(line) else {
+            return Ok(Default::default());
+        };
         let wake = under.connect();
         let mut ours = Vec::new();
         for Position { worker, received } in theirs {
-            let Some(mail) = self.mails.get_mut(worker).filter(|mail| mail.host == line) else { continue };
+            let Some(mail) = self.mails.get_mut(worker).filter(|mail| mail.host == line) else {
+                continue;
+            };
             ours.push(Position { worker: *worker, received: mail.outward.position() });
             under.post.resume(*worker, &mut mail.outward, *received);
         }
@@ -103,16 +107,22 @@ impl Mailroom {
         now: Moment,
     ) -> Result<Option<ClientAttached>, LinkError> {
         self.open_desk_elsewhere(owner, fresh, now);
-        let Some(Desk::Remote(desk)) = self.desks.get_mut(&owner) else { return Ok(None) };
+        let Some(Desk::Remote(desk)) = self.desks.get_mut(&owner) else {
+            return Ok(None);
+        };
         let theirs = theirs.filter(|theirs| theirs.session == desk.session);
-        let Some(line) = self.lines.get(desk.line) else { return Ok(None) };
+        let Some(line) = self.lines.get(desk.line) else {
+            return Ok(None);
+        };
         let mail_wake = line.connect();
         let mut positions = Vec::new();
         let of_owner = self.mails.iter_mut().filter(|(_, mail)| mail.owner == owner);
         let mut workers: Vec<WorkerId> = Vec::new();
         for (worker, mail) in of_owner {
             workers.push(*worker);
-            let Some(homeward) = &mut mail.homeward else { continue };
+            let Some(homeward) = &mut mail.homeward else {
+                continue;
+            };
             let received = match theirs {
                 Some(theirs) => {
                     let known = theirs.workers.iter().find(|position| position.worker == *worker);
@@ -134,10 +144,10 @@ impl Mailroom {
             line.post.resume(*worker, homeward, received);
         }
         match theirs {
-            Some(theirs) => desk.control.resume(theirs.control).map_err(|_| LinkError::SettledUnsent {
-                seq: theirs.control,
-                next: 0,
-            })?,
+            Some(theirs) => desk
+                .control
+                .resume(theirs.control)
+                .map_err(|_| LinkError::SettledUnsent { seq: theirs.control, next: 0 })?,
             None => {
                 desk.session = fresh;
                 desk.control.restart();

@@ -56,7 +56,8 @@ impl Manager {
         let (local, local_conns) = mpsc::unbounded_channel();
         let (stopping, stopped) = watch::channel(false);
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let runtime =
+            runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         let work = {
             let key = key.clone();
             move || runtime.block_on(serve(settings, registry, key, local_conns, stopped, ready))
@@ -233,7 +234,9 @@ async fn run_late_acknowledgements(hub: &Hub) {
 
 /// The addresses that go into tickets.
 fn advertised(settings: &Settings, listening: Option<SocketAddr>) -> Vec<String> {
-    let Some(listening) = listening else { return Vec::new() };
+    let Some(listening) = listening else {
+        return Vec::new();
+    };
     if !settings.advertise.is_empty() {
         return settings.advertise.clone();
     }

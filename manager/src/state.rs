@@ -116,7 +116,9 @@ impl State {
     }
 
     fn start(&mut self, host: PublicKey, workers: &[WorkerId], spec: &Spec, now: Moment) {
-        let Some(line) = self.seats.get(&host).map(|seat| seat.line) else { return };
+        let Some(line) = self.seats.get(&host).map(|seat| seat.line) else {
+            return;
+        };
         for worker in workers {
             self.mailroom.open(*worker, spec.owner, line, Duration::from_millis(spec.ttl_ms), now);
         }
@@ -158,16 +160,14 @@ impl State {
                     self.handle_started(host, worker, now);
                 }
             }
-            host::Report::Ended { worker, end, sent, settled } => {
-                if self.sits_on(worker, host) {
-                    self.mailroom.ended_at(worker, sent, settled);
-                    self.scheduler.handle_worker_ended(now, worker, end);
-                }
+            host::Report::Ended { worker, end, sent, settled } if self.sits_on(worker, host) => {
+                self.mailroom.ended_at(worker, sent, settled);
+                self.scheduler.handle_worker_ended(now, worker, end);
             }
-            host::Report::Log { worker, lines, dropped } => {
-                if self.sits_on(worker, host) || self.logs.contains_key(&worker) {
-                    self.logs.entry(worker).or_default().add(lines, dropped);
-                }
+            host::Report::Log { worker, lines, dropped }
+                if (self.sits_on(worker, host) || self.logs.contains_key(&worker)) =>
+            {
+                self.logs.entry(worker).or_default().add(lines, dropped);
             }
             host::Report::ModuleReady { fetched_bytes: _, compile_us, .. } => {
                 if let (Some(seat), Some(compile_us)) = (self.seats.get_mut(&host), compile_us) {

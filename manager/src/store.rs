@@ -55,6 +55,9 @@ pub struct Change {
     pub value: Option<Vec<u8>>,
 }
 
+/// A record: its key in the table, and its value.
+pub type Record = (Vec<u8>, Vec<u8>);
+
 /// Keeps records through crashes and power losses.
 pub trait Store: Send {
     /// All records of a table, ordered by key.
@@ -62,7 +65,7 @@ pub trait Store: Send {
     /// # Errors
     ///
     /// [`StoreError`]: the operator must act; the disk or the file is broken.
-    fn read(&self, table: Table) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    fn read(&self, table: Table) -> Result<Vec<Record>, StoreError>;
 
     /// Makes changes, all or none; durable when it returns.
     ///
@@ -138,7 +141,7 @@ fn explain(error: &redb::DatabaseError) -> String {
 }
 
 impl Store for FileStore {
-    fn read(&self, table: Table) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn read(&self, table: Table) -> Result<Vec<Record>, StoreError> {
         let transaction = self.database.begin_read().map_err(|error| self.fail(error))?;
         let opened = match transaction.open_table(table.definition()) {
             Ok(opened) => opened,

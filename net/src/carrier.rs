@@ -154,7 +154,11 @@ async fn accept(conn: Conn, keeper: Arc<dyn MailKeeper>) -> CarryError {
     }
 }
 
-async fn read(mut stream: RecvStream, keeper: Arc<dyn MailKeeper>, room: Arc<Semaphore>) -> Result<(), CarryError> {
+async fn read(
+    mut stream: RecvStream,
+    keeper: Arc<dyn MailKeeper>,
+    room: Arc<Semaphore>,
+) -> Result<(), CarryError> {
     let mut kind = [0];
     stream.read_exact(&mut kind).await.map_err(CarryError::Lost)?;
     match kind {
@@ -174,7 +178,11 @@ async fn read_lane(stream: RecvStream, keeper: &dyn MailKeeper) -> Result<(), Ca
     Err(CarryError::Protocol("a lane was ended".to_owned()))
 }
 
-async fn read_bulk(mut stream: RecvStream, keeper: &dyn MailKeeper, room: &Semaphore) -> Result<(), CarryError> {
+async fn read_bulk(
+    mut stream: RecvStream,
+    keeper: &dyn MailKeeper,
+    room: &Semaphore,
+) -> Result<(), CarryError> {
     let body = stream.read_frame(BulkHead::BYTES_MAX).await.map_err(blame)?;
     let head = BulkHead::decode(&body).map_err(|error| CarryError::Protocol(error.to_string()))?;
     let length = usize::try_from(head.length).unwrap_or(usize::MAX);
@@ -183,7 +191,9 @@ async fn read_bulk(mut stream: RecvStream, keeper: &dyn MailKeeper, room: &Semap
     }
     let units = u32::try_from(length.div_ceil(1 << 20)).unwrap_or(u32::MAX);
     // The semaphore is never closed.
-    let Ok(_room) = room.acquire_many(units).await else { return Ok(()) };
+    let Ok(_room) = room.acquire_many(units).await else {
+        return Ok(());
+    };
     let payload = stream.read_body(length).await.map_err(blame)?;
     keeper.handle_bulk(head, payload);
     Ok(())

@@ -82,7 +82,8 @@ impl Allowance {
 
 impl Conn {
     pub(crate) fn from_quic(connection: quinn::Connection) -> Result<Self, BadKey> {
-        let identity = connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'_>>>().ok());
+        let identity =
+            connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'_>>>().ok());
         let peer = tls::peer_key(&identity.ok_or(BadKey)?)?;
         let handshake = connection
             .handshake_data()

@@ -128,7 +128,8 @@ impl Endpoint {
     /// [`DialError`].
     pub async fn dial(&self, address: SocketAddr, alpn: Alpn, expect: Expect) -> Result<Conn, DialError> {
         let failed = |reason: String| DialError::Failed { address, reason };
-        let crypto = tls::client_config(&self.key, alpn, expect).map_err(|error| failed(error.to_string()))?;
+        let crypto =
+            tls::client_config(&self.key, alpn, expect).map_err(|error| failed(error.to_string()))?;
         let crypto = QuicClientConfig::try_from(crypto).map_err(|error| failed(error.to_string()))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         // The dialler knows whom it dials, and lets it send what a client's mail may need.
@@ -240,7 +241,9 @@ impl BindError {
 fn explain_bind(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "another program uses it".to_owned(),
-        io::ErrorKind::PermissionDenied => "the system does not allow it; ports below 1024 are for root".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "the system does not allow it; ports below 1024 are for root".to_owned()
+        }
         io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
         _ => error.to_string(),
     }

@@ -9,9 +9,7 @@ use grid_protocol::key::{BadKey, PublicKey, SecretKey};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
-use rustls::pki_types::{
-    CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
-};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::AlwaysResolvesServerRawPublicKeys;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::CertifiedKey;
@@ -70,7 +68,11 @@ pub(crate) fn server_config(key: &SecretKey) -> Result<rustls::ServerConfig, Err
     Ok(config)
 }
 
-pub(crate) fn client_config(key: &SecretKey, alpn: Alpn, expect: Expect) -> Result<rustls::ClientConfig, Error> {
+pub(crate) fn client_config(
+    key: &SecretKey,
+    alpn: Alpn,
+    expect: Expect,
+) -> Result<rustls::ClientConfig, Error> {
     let mut config = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()

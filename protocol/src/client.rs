@@ -491,4 +491,3 @@ pub struct KeyInfo {
     /// True if it was revoked.
     pub revoked: bool,
 }
-

@@ -73,7 +73,9 @@ impl<C> Decode<C> for PublicKey {
 }
 
 impl<'de, C> BorrowDecode<'de, C> for PublicKey {
-    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, error::DecodeError> {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(
+        decoder: &mut D,
+    ) -> Result<Self, error::DecodeError> {
         Decode::decode(decoder)
     }
 }

@@ -38,7 +38,9 @@ impl Splitter {
     /// [`TooLong`] as soon as the length is known, before anything is allocated for it: the peer must be cut off.
     pub fn next_frame(&mut self) -> Result<Option<Bytes>, TooLong> {
         let from = if self.rest.is_empty() { &self.whole[..] } else { &self.rest[..] };
-        let Some((head, body)) = from.split_first_chunk::<HEAD_BYTES>() else { return Ok(None) };
+        let Some((head, body)) = from.split_first_chunk::<HEAD_BYTES>() else {
+            return Ok(None);
+        };
         let length = u32::from_le_bytes(*head) as usize;
         if length > self.max {
             return Err(TooLong { length, max: self.max });

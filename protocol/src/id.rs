@@ -39,10 +39,8 @@ impl FromStr for WorkerId {
 
     /// Reads `w3.17`, the form that [`fmt::Display`] writes.
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        let (incarnation, count) = text
-            .strip_prefix('w')
-            .and_then(|rest| rest.split_once('.'))
-            .ok_or(ParseIdError)?;
+        let (incarnation, count) =
+            text.strip_prefix('w').and_then(|rest| rest.split_once('.')).ok_or(ParseIdError)?;
         let number = |digits: &str| digits.parse::<u32>().map_err(|_| ParseIdError);
         Ok(Self::new(number(incarnation)?, number(count)?))
     }

@@ -130,7 +130,11 @@ impl Trust {
     }
 
     /// Takes somebody else's word for whom to believe; revocations only ever grow.
-    pub fn replace(&mut self, trusted: impl IntoIterator<Item = PublicKey>, revoked: impl IntoIterator<Item = PublicKey>) {
+    pub fn replace(
+        &mut self,
+        trusted: impl IntoIterator<Item = PublicKey>,
+        revoked: impl IntoIterator<Item = PublicKey>,
+    ) {
         self.trusted = trusted.into_iter().collect();
         self.revoked.extend(revoked);
     }
@@ -163,7 +167,12 @@ impl Trust {
     /// # Errors
     ///
     /// [`ManifestRefusal`], a reason for each; nothing is changed.
-    pub fn admit(&self, signed: &SignedManifest, module: &[u8], now: u64) -> Result<Manifest, ManifestRefusal> {
+    pub fn admit(
+        &self,
+        signed: &SignedManifest,
+        module: &[u8],
+        now: u64,
+    ) -> Result<Manifest, ManifestRefusal> {
         let manifest = self.admit_manifest(signed, now)?;
         let length = module.len() as u64;
         if manifest.length != length {

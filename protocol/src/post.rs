@@ -70,11 +70,10 @@ impl Post {
     }
 
     fn frame(&mut self, frame: &MailFrame<'_>) {
+        let number = frame.worker().as_u64() % MAIL_STREAMS as u64;
         let [first, others @ ..] = &mut self.lanes;
-        let lane = match (frame.worker().as_u64() % MAIL_STREAMS as u64) as usize {
-            0 => first,
-            n => others.get_mut(n - 1).unwrap_or(first),
-        };
+        let other = usize::try_from(number).unwrap_or_default().checked_sub(1);
+        let lane = other.and_then(|other| others.get_mut(other)).unwrap_or(first);
         let start = lane.len();
         lane.extend_from_slice(&[0; 4]);
         frame.encode_into(lane);
@@ -101,7 +100,7 @@ mod tests {
             post.put(worker, &Sent { seq: 1, kind: Kind::Message, payload, tag: () }, link.acknowledge());
         }
         let (head, payload) = post.take_bulk().unwrap();
-        assert_eq!(head.length as usize, payload.len());
+        assert_eq!(head.length, payload.len() as u64);
         assert_eq!(payload.len(), INLINE_BYTES_MAX + 1);
         assert!(post.take_bulk().is_none());
         let mut lanes = Default::default();

@@ -37,7 +37,8 @@ pub(crate) fn read(prefix: &'static str, text: &str, max: usize) -> Result<Vec<u
 }
 
 fn check(prefix: &str, bytes: &[u8]) -> [u8; CHECK_BYTES] {
-    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::new().chain_update(prefix).chain_update(bytes).finalize());
+    let [a, b, c, d, ..] =
+        <[u8; 32]>::from(Sha256::new().chain_update(prefix).chain_update(bytes).finalize());
     [a, b, c, d]
 }
 

@@ -88,7 +88,10 @@ impl fmt::Display for Ticket {
 
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticket").field("manager", &self.manager).field("role", &self.role).finish_non_exhaustive()
+        f.debug_struct("Ticket")
+            .field("manager", &self.manager)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
     }
 }
 
@@ -131,7 +134,10 @@ pub struct TicketRecord {
 
 impl fmt::Debug for TicketRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TicketRecord").field("role", &self.role).field("used_by", &self.used_by).finish_non_exhaustive()
+        f.debug_struct("TicketRecord")
+            .field("role", &self.role)
+            .field("used_by", &self.used_by)
+            .finish_non_exhaustive()
     }
 }
 
@@ -262,7 +268,8 @@ fn with_port(address: &str) -> Result<String, ParseManagerError> {
     };
     let (host, port) = match colon {
         Some(colon) => {
-            let port = address.get(colon + 1..).and_then(|port| port.parse::<u16>().ok()).ok_or_else(wrong)?;
+            let port =
+                address.get(colon + 1..).and_then(|port| port.parse::<u16>().ok()).ok_or_else(wrong)?;
             (address.get(..colon).unwrap_or_default(), port)
         }
         None => (address, DEFAULT_PORT),

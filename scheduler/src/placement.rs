@@ -41,7 +41,9 @@ impl fmt::Display for Misfit {
         match self {
             Self::Draining => f.write_str("is draining"),
             Self::Away => f.write_str("is not connected"),
-            Self::Label { name } => write!(f, "lacks the label `{name}`, or has another value for it"),
+            Self::Label { name } => {
+                write!(f, "lacks the label `{name}`, or has another value for it")
+            }
             Self::Slots { slots } => write!(f, "has all of its {slots} slots taken"),
             Self::Memory { free } => write!(f, "has {free} bytes of memory left"),
             Self::Unknown => f.write_str("is not on the roster"),
@@ -129,7 +131,9 @@ pub(crate) fn spread(
     }
     let mut chosen = Vec::new();
     for _ in 0..count {
-        let Some((room, key)) = rooms.pop() else { break };
+        let Some((room, key)) = rooms.pop() else {
+            break;
+        };
         chosen.push(key.0);
         if room > 1 {
             rooms.push((room - 1, key));

@@ -238,7 +238,9 @@ impl Scheduler {
 
     /// The worker runs. False if the scheduler does not expect it there: the host must stop it.
     pub fn handle_worker_started(&mut self, now: Moment, id: WorkerId) -> bool {
-        let Some(worker) = self.workers.get_mut(&id) else { return false };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return false;
+        };
         if worker.phase == WorkerPhase::Starting {
             worker.phase = WorkerPhase::Running(now);
         }
@@ -247,7 +249,9 @@ impl Scheduler {
 
     /// The worker has ended, or must be taken for dead.
     pub fn handle_worker_ended(&mut self, now: Moment, id: WorkerId, end: End) {
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.workers.get(&id) else {
+            return;
+        };
         let host = worker.host;
         self.end_worker(now, id, end);
         self.fill_host(host);
@@ -373,7 +377,9 @@ impl Scheduler {
     }
 
     fn start(&mut self, template: &Worker, count: u32) -> Vec<WorkerId> {
-        let Some(host) = self.hosts.get_mut(&template.host) else { return Vec::new() };
+        let Some(host) = self.hosts.get_mut(&template.host) else {
+            return Vec::new();
+        };
         let mut ids = Vec::new();
         for _ in 0..count {
             let id = WorkerId::new(self.settings.incarnation, self.next_worker);
@@ -394,7 +400,9 @@ impl Scheduler {
     }
 
     fn remove_host(&mut self, now: Moment, key: PublicKey, end: &End) {
-        let Some(host) = self.hosts.get(&key) else { return };
+        let Some(host) = self.hosts.get(&key) else {
+            return;
+        };
         for id in host.workers.clone() {
             self.end_worker(now, id, end.clone());
         }
@@ -403,7 +411,9 @@ impl Scheduler {
     }
 
     fn end_worker(&mut self, now: Moment, id: WorkerId, end: End) {
-        let Some(worker) = self.workers.remove(&id) else { return };
+        let Some(worker) = self.workers.remove(&id) else {
+            return;
+        };
         let mut drained = false;
         if let Some(host) = self.hosts.get_mut(&worker.host) {
             host.workers.remove(&id);
@@ -454,7 +464,8 @@ impl Scheduler {
         };
         if allowed {
             let due = now + pause(restarts);
-            let worker = Worker { restarts: restarts + 1, replaces: Some(id), phase: WorkerPhase::Starting, ..worker };
+            let worker =
+                Worker { restarts: restarts + 1, replaces: Some(id), phase: WorkerPhase::Starting, ..worker };
             self.waiting.push(Waiting { due, lost: id, worker });
         }
     }

@@ -1,13 +1,22 @@
 //! What the grid's tests share: the `Grid` harness and the modules that they send.
+//!
+//! A [`Grid`] is real: `grid up` and `grid-host` processes over QUIC on loopback, each with a state folder of its own
+//! that goes away with it. A test waits for events, never for time, and everything is bounded.
 
+mod grid;
+mod process;
+
+use std::path::PathBuf;
 use std::time::Duration;
+
+pub use grid::{Grid, Said};
+pub use process::Process;
 
 /// Runs a test that must end: a minute is a hundred times what the slowest needs.
 ///
 /// # Panics
 ///
 /// If it does not.
-#[expect(clippy::panic, reason = "a test that hangs must fail")]
 pub async fn within<T>(work: impl Future<Output = T>) -> T {
     match tokio::time::timeout(Duration::from_secs(60), work).await {
         Ok(done) => done,
@@ -15,8 +24,23 @@ pub async fn within<T>(work: impl Future<Output = T>) -> T {
     }
 }
 
-/// The worker that sends back what it gets.
-#[expect(clippy::expect_used, reason = "the file is part of the project")]
+/// The worker that sends back what it gets, written by hand.
+///
+/// # Panics
+///
+/// If it is no module.
 pub fn echo() -> Vec<u8> {
     wat::parse_str(include_str!("../../modules/echo.wat")).expect("the module is good")
+}
+
+/// Where an example worker is, built by `cargo xtask modules`.
+///
+/// # Panics
+///
+/// If it was not built.
+pub fn module(name: &str) -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf();
+    let path = root.join("modules/target/wasm32-wasip1/release").join(format!("{name}.wasm"));
+    assert!(path.exists(), "{} is missing; `cargo xtask modules` builds it", path.display());
+    path
 }

@@ -26,14 +26,31 @@ const JOIN_TIME_MAX: Duration = Duration::from_secs(20);
 pub(crate) fn run(again: bool) -> Result<(), ChoreError> {
     let built = modules::build_all()?;
     let primes = built.iter().find(|module| module.name == "primes");
-    let primes = primes.ok_or_else(|| ChoreError::Other("there is no module `primes`".to_owned()))?.path.clone();
+    let primes =
+        primes.ok_or_else(|| ChoreError::Other("there is no module `primes`".to_owned()))?.path.clone();
     say("building the manager and the hosts");
     let cargo = || Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    run_command(cargo().current_dir(root()).args(["build", "--quiet", "--bins", "-p", "wasm-grid", "-p", "grid-host"]))?;
-    run_command(cargo().current_dir(root()).args(["build", "--quiet", "--example", "primes", "-p", "wasm-grid"]))?;
+    run_command(cargo().current_dir(root()).args([
+        "build",
+        "--quiet",
+        "--bins",
+        "-p",
+        "wasm-grid",
+        "-p",
+        "grid-host",
+    ]))?;
+    run_command(cargo().current_dir(root()).args([
+        "build",
+        "--quiet",
+        "--example",
+        "primes",
+        "-p",
+        "wasm-grid",
+    ]))?;
     let programs = output(cargo().current_dir(root()).args(["metadata", "--format-version=1", "--no-deps"]))?;
     let programs: Value = parse(&programs)?;
-    let programs = Path::new(programs["target_directory"].as_str().unwrap_or("target")).join("debug");
+    let programs =
+        Path::new(programs.get("target_directory").and_then(Value::as_str).unwrap_or("target")).join("debug");
     let home = programs.with_file_name("demo");
     if !again && home.exists() {
         std::fs::remove_dir_all(&home).map_err(|error| ChoreError::Other(error.to_string()))?;
@@ -60,10 +77,11 @@ impl Grid {
         let mut counting = Command::new(self.programs.join("examples/primes"));
         print(&output(counting.env("GRID_HOME", &self.home).arg(primes).arg(manager))?);
         for host in self.hosts()? {
-            let name = host["name"].as_str().unwrap_or_default().to_owned();
-            let (bytes, count) = (&host["module_bytes_sent"], &host["compilations"]);
-            let compile_ms = host["compile_us"].as_f64().unwrap_or_default() / 1000.0;
-            print(&format!("host {name}: {bytes} module bytes sent, {count} compilations ({compile_ms:.0} ms)"));
+            let number = |name: &str| host.get(name).and_then(Value::as_u64).unwrap_or_default();
+            let name = host.get("name").and_then(Value::as_str).unwrap_or_default();
+            let (bytes, count) = (number("module_bytes_sent"), number("compilations"));
+            let compile_ms = number("compile_us") / 1000;
+            print(&format!("host {name}: {bytes} module bytes sent, {count} compilations ({compile_ms} ms)"));
         }
         Ok(())
     }
@@ -99,14 +117,16 @@ impl Grid {
 
     fn hosts(&self) -> Result<Vec<Value>, ChoreError> {
         let listed = parse(&output(self.grid().args(["host", "ls", "--json"]))?)?;
-        Ok(listed["hosts"].as_array().cloned().unwrap_or_default())
+        Ok(listed.get("hosts").and_then(Value::as_array).cloned().unwrap_or_default())
     }
 
     fn wait_for_hosts(&self, count: usize) -> Result<(), ChoreError> {
         let started = Instant::now();
         while started.elapsed() < JOIN_TIME_MAX {
             let hosts = self.hosts()?;
-            if hosts.iter().filter(|host| host["state"] == "ready").count() >= count {
+            if hosts.iter().filter(|host| host.get("state").is_some_and(|state| state == "ready")).count()
+                >= count
+            {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(50));

@@ -45,7 +45,11 @@ fn find() -> Result<Option<Toolchain>, ChoreError> {
     if let Some(rustc) = std::env::var_os("GRID_WASM_RUSTC") {
         let rustc = PathBuf::from(rustc);
         say(&format!("toolchain: $GRID_WASM_RUSTC, {}", rustc.display()));
-        return if has_target(&rustc)? { Ok(Some(Toolchain::Installed)) } else { from_source(&rustc).map(Some) };
+        return if has_target(&rustc)? {
+            Ok(Some(Toolchain::Installed))
+        } else {
+            from_source(&rustc).map(Some)
+        };
     }
     if has_target(Path::new("rustc"))? {
         say(&format!("toolchain: the {TARGET} target of the rustc that is here"));
@@ -63,8 +67,11 @@ fn has_target(rustc: &Path) -> Result<bool, ChoreError> {
     let Ok(folder) = output(clean(rustc).args(["--print", "target-libdir", "--target", TARGET])) else {
         return Ok(false);
     };
-    let Ok(mut entries) = std::fs::read_dir(folder) else { return Ok(false) };
-    Ok(entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))))
+    let Ok(mut entries) = std::fs::read_dir(folder) else {
+        return Ok(false);
+    };
+    Ok(entries
+        .any(|entry| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))))
 }
 
 fn has_source(rustc: &Path) -> Result<bool, ChoreError> {

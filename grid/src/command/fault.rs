@@ -2,7 +2,9 @@
 
 use std::fmt::Display;
 
-use wasm_grid::{AcquaintanceError, ClientError, ConnectError, Denial, DenialCode, PublishError, ReachError, SendError};
+use wasm_grid::{
+    AcquaintanceError, ClientError, ConnectError, Denial, DenialCode, PublishError, ReachError, SendError,
+};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -72,7 +74,10 @@ impl From<Denial> for Fault {
             DenialCode::NoCapacity => NO_CAPACITY,
             _ => FAILED,
         };
-        let fault = Self { cause: Some(denial.why), ..Self::new(code, format!("the manager says no: {}", denial.what)) };
+        let fault = Self {
+            cause: Some(denial.why),
+            ..Self::new(code, format!("the manager says no: {}", denial.what))
+        };
         fault.help(&denial.help)
     }
 }
@@ -81,7 +86,9 @@ impl From<PublishError> for Fault {
     fn from(error: PublishError) -> Self {
         match error {
             PublishError::Denied(denial) => denial.into(),
-            error => Self::rejected("the module is rejected", error).help("`grid module check FILE` explains it"),
+            error => {
+                Self::rejected("the module is rejected", error).help("`grid module check FILE` explains it")
+            }
         }
     }
 }
@@ -101,14 +108,16 @@ impl From<ConnectError> for Fault {
     fn from(error: ConnectError) -> Self {
         let changed = "if the manager was set up anew, remove its line from the file of known managers; if not, somebody stands in its place";
         match &error {
-            ConnectError::Unreachable(_) | ConnectError::Reach(ReachError::Silent(_)) => {
-                Self { cause: Some(error.to_string()), ..Self::new(UNREACHABLE, "the manager cannot be reached") }
-                    .help("check the address, and that `grid up` runs there and its UDP port is open")
+            ConnectError::Unreachable(_) | ConnectError::Reach(ReachError::Silent(_)) => Self {
+                cause: Some(error.to_string()),
+                ..Self::new(UNREACHABLE, "the manager cannot be reached")
             }
-            ConnectError::Refused(refusal) => {
-                Self { cause: Some(refusal.to_string()), ..Self::new(NOT_ALLOWED, "the manager does not let this key in") }
-                    .help("ask an admin for a ticket: `grid ticket new --role client`")
+            .help("check the address, and that `grid up` runs there and its UDP port is open"),
+            ConnectError::Refused(refusal) => Self {
+                cause: Some(refusal.to_string()),
+                ..Self::new(NOT_ALLOWED, "the manager does not let this key in")
             }
+            .help("ask an admin for a ticket: `grid ticket new --role client`"),
             ConnectError::Reach(ReachError::Stranger(AcquaintanceError::Changed { .. })) => {
                 Self::new(NOT_ALLOWED, &error).help(changed)
             }

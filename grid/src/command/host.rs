@@ -125,7 +125,17 @@ fn print(output: &Output, hosts: Vec<HostInfo>) -> Result<(), Fault> {
     };
     output.rows(Rows {
         name: "hosts",
-        headings: &["name", "state", "workers", "memory", "platform", "labels", "address", "modules sent", "fingerprint"],
+        headings: &[
+            "name",
+            "state",
+            "workers",
+            "memory",
+            "platform",
+            "labels",
+            "address",
+            "modules sent",
+            "fingerprint",
+        ],
         rows: hosts.into_iter().map(row).collect(),
         empty: "no hosts; `grid ticket new` prints the line that joins one",
     })

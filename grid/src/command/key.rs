@@ -40,14 +40,21 @@ impl Key {
             Self::New { file } => {
                 let path = file.clone().unwrap_or_else(|| common.home.join("user.key"));
                 if file.is_some() && path.exists() {
-                    return Err(Fault::failed("no key is made", format!("{} is there already", path.display())));
+                    return Err(Fault::failed(
+                        "no key is made",
+                        format!("{} is there already", path.display()),
+                    ));
                 }
                 let key = grid_disk::load_or_make_key(&path)
                     .map_err(|error| Fault::failed("no key can be made", error))?
                     .public();
                 output.say(&format!("kept in {}; the public half is:", path.display()));
                 let text = key.to_string();
-                output.one(&text, &text, json!({ "key": text, "fingerprint": key.fingerprint(), "file": path }))
+                output.one(
+                    &text,
+                    &text,
+                    json!({ "key": text, "fingerprint": key.fingerprint(), "file": path }),
+                )
             }
             Self::Ls => match common.client()?.request(Request::KeyList).await? {
                 Reply::Keys(keys) => print(output, keys),

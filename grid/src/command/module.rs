@@ -78,7 +78,7 @@ impl Module {
 fn read(file: &Path) -> Result<Bytes, Fault> {
     let bytes = std::fs::read(file)
         .map_err(|error| Fault::not_found(format!("{} cannot be read: {error}", file.display())))?;
-    if !file.extension().is_some_and(|kind| kind == "wat") {
+    if file.extension().is_none_or(|kind| kind != "wat") {
         return Ok(bytes.into());
     }
     wat::parse_bytes(&bytes)
@@ -87,12 +87,15 @@ fn read(file: &Path) -> Result<Bytes, Fault> {
 }
 
 fn describe(name: &str, wasm: &Bytes) -> Result<Publication, Fault> {
-    Publication::new(name, wasm).map_err(|error| Fault::rejected(format!("the grid does not run {name}"), error))
+    Publication::new(name, wasm)
+        .map_err(|error| Fault::rejected(format!("the grid does not run {name}"), error))
 }
 
 fn stem(file: &Path) -> String {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
-    stem.chars().map(|letter| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' }).collect()
+    stem.chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' })
+        .collect()
 }
 
 fn check(output: &Output, file: &Path) -> Result<(), Fault> {
@@ -140,7 +143,9 @@ impl Upload {
         let publisher = self.signing_key(common)?;
         // A module that is here already under the same name needs no new signature.
         let known = list(&client).await?.into_iter().find(|module| {
-            module.digest == manifest.digest && module.name == manifest.name && module.publisher == publisher.public()
+            module.digest == manifest.digest
+                && module.name == manifest.name
+                && module.publisher == publisher.public()
         });
         let module = match known.filter(|_| self.serial.is_none() && self.expires.is_none()) {
             Some(known) => known,
@@ -154,7 +159,8 @@ impl Upload {
 
     fn signing_key(&self, common: &Common) -> Result<SecretKey, Fault> {
         let path = self.key.clone().unwrap_or_else(|| common.home.join("user.key"));
-        grid_disk::load_key(&path).map_err(|error| Fault::failed("the key to sign with cannot be used", error))
+        grid_disk::load_key(&path)
+            .map_err(|error| Fault::failed("the key to sign with cannot be used", error))
     }
 }
 
@@ -171,10 +177,10 @@ pub(crate) fn find(modules: &[ModuleInfo], name: &str) -> Result<ModuleInfo, Fau
     let by_name = modules.iter().filter(|module| module.name == name).max_by_key(|module| module.serial);
     let starts = |digest: &Digest| name.len() >= 6 && digest.to_string().starts_with(&name.to_lowercase());
     let by_digest = || modules.iter().find(|module| starts(&module.digest));
-    by_name
-        .or_else(by_digest)
-        .cloned()
-        .ok_or_else(|| Fault::not_found(format!("there is no module `{name}`")).help("`grid module ls` lists them; `grid module upload FILE` brings one"))
+    by_name.or_else(by_digest).cloned().ok_or_else(|| {
+        Fault::not_found(format!("there is no module `{name}`"))
+            .help("`grid module ls` lists them; `grid module upload FILE` brings one")
+    })
 }
 
 fn to_json(module: &ModuleInfo) -> serde_json::Value {

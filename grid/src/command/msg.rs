@@ -69,7 +69,10 @@ impl Msg {
                 let workers = worker::list(&client, false, false).await?;
                 let mine = workers.iter().filter(|info| {
                     info.channel == client.channel()
-                        && matches!(info.state, WorkerState::Running | WorkerState::Starting | WorkerState::Away)
+                        && matches!(
+                            info.state,
+                            WorkerState::Running | WorkerState::Starting | WorkerState::Away
+                        )
                 });
                 let ids: Vec<_> = mine.map(|info| info.id).collect();
                 for worker in &ids {
@@ -97,8 +100,9 @@ impl Content {
         if self.raw {
             return Ok(text.into());
         }
-        let value: Value = serde_json::from_slice(&text)
-            .map_err(|error| Fault::usage(format!("the message is no JSON: {error}")).help("with --raw it is sent as it is"))?;
+        let value: Value = serde_json::from_slice(&text).map_err(|error| {
+            Fault::usage(format!("the message is no JSON: {error}")).help("with --raw it is sent as it is")
+        })?;
         to_cbor(&value).map_err(|error| Fault::usage(error.to_string()))
     }
 }
@@ -116,7 +120,8 @@ async fn handled(client: &Client, workers: &[WorkerId]) -> Result<(), Fault> {
 }
 
 async fn collect(client: &Client, output: &Output, raw: bool, wait: f64) -> Result<(), Fault> {
-    let mut wait = Duration::try_from_secs_f64(wait).map_err(|error| Fault::usage(format!("--wait: {error}")))?;
+    let mut wait =
+        Duration::try_from_secs_f64(wait).map_err(|error| Fault::usage(format!("--wait: {error}")))?;
     let (mut failed, mut stdout) = (0, std::io::stdout().lock());
     let broken = |error: std::io::Error| Fault::failed("the output cannot be written", error);
     while let Ok(event) = tokio::time::timeout(wait, client.next_event()).await {
@@ -130,11 +135,19 @@ async fn collect(client: &Client, output: &Output, raw: bool, wait: f64) -> Resu
             Event::Failed { worker, reason, .. } => {
                 failed += 1;
                 let line = json!({ "worker": worker.to_string(), "failed": reason });
-                if raw { output.say(&line.to_string()) } else { writeln!(stdout, "{line}").map_err(broken)? }
+                if raw {
+                    output.say(&line.to_string())
+                } else {
+                    writeln!(stdout, "{line}").map_err(broken)?
+                }
             }
             Event::Left { worker, end, unanswered } => {
                 let line = json!({ "worker": worker.to_string(), "left": end.to_string(), "unanswered": unanswered.len() });
-                if raw { output.say(&line.to_string()) } else { writeln!(stdout, "{line}").map_err(broken)? }
+                if raw {
+                    output.say(&line.to_string())
+                } else {
+                    writeln!(stdout, "{line}").map_err(broken)?
+                }
             }
             _ => {}
         }
@@ -152,6 +165,8 @@ fn value(payload: &[u8]) -> Value {
     }
     match std::str::from_utf8(payload) {
         Ok(text) => json!({ "text": text }),
-        Err(_) => json!({ "bytes": payload.iter().map(|byte| format!("{byte:02x}")).collect::<String>() }),
+        Err(_) => {
+            json!({ "bytes": payload.iter().map(|byte| format!("{byte:02x}")).collect::<String>() })
+        }
     }
 }

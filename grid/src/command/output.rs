@@ -35,7 +35,6 @@ impl Output {
         Self { json, quiet }
     }
 
-
     /// Prints a list.
     pub(crate) fn rows(self, rows: Rows) -> Result<(), Fault> {
         if self.json {
@@ -51,7 +50,9 @@ impl Output {
             return Ok(());
         }
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_header(rows.headings.iter().map(|heading| heading.to_uppercase()));
+        table
+            .load_style(presets::NOTHING)
+            .set_header(rows.headings.iter().map(|heading| heading.to_uppercase()));
         for (cells, _) in rows.rows {
             table.add_row(cells);
         }
@@ -95,7 +96,8 @@ impl Output {
     #[expect(clippy::print_stderr, reason = "the command talks to the person who runs it")]
     pub(crate) fn fail(self, fault: &Fault) -> ExitCode {
         if self.json {
-            let error = json!({ "code": fault.code, "what": fault.what, "cause": fault.cause, "help": fault.help });
+            let error =
+                json!({ "code": fault.code, "what": fault.what, "cause": fault.cause, "help": fault.help });
             // A reader that has gone away is told by the exit code.
             let _ = self.document(json!({ "error": error }));
         } else {

@@ -66,7 +66,8 @@ async fn list(common: &Common, output: &Output) -> Result<(), Fault> {
     };
     let row = |ticket: wasm_grid::TicketInfo| {
         let (id, used_by) = (hex(&ticket.id), ticket.used_by.map(|key| key.to_string()));
-        let value = json!({ "id": id, "role": ticket.role.name(), "expires": ticket.expires, "used_by": used_by });
+        let value =
+            json!({ "id": id, "role": ticket.role.name(), "expires": ticket.expires, "used_by": used_by });
         let used = ticket.used_by.map_or_else(|| "-".to_owned(), |key| key.fingerprint());
         (vec![id, ticket.role.to_string(), time(ticket.expires), used], value)
     };
@@ -85,7 +86,8 @@ async fn remove(common: &Common, output: &Output, id: &str) -> Result<(), Fault>
     };
     let found: Vec<_> = tickets.iter().filter(|ticket| hex(&ticket.id).starts_with(id)).collect();
     let [ticket] = found.as_slice() else {
-        return Err(Fault::not_found(format!("{} tickets begin with `{id}`", found.len())).help("`grid ticket ls` lists them"));
+        return Err(Fault::not_found(format!("{} tickets begin with `{id}`", found.len()))
+            .help("`grid ticket ls` lists them"));
     };
     client.request(Request::TicketRemove { id: ticket.id }).await?;
     output.done("the ticket is useless now")

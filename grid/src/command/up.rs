@@ -41,7 +41,11 @@ impl Up {
             .map_err(|error| Fault::failed("your key cannot be used", error))?;
         let compiler = grid_host::compile::Compiler::child(COMPILE)
             .map_err(|error| Fault::failed("the manager cannot start", error))?;
-        let mut builder = Manager::builder().state(&state).listen(self.listen).local_slots(self.local).local_compiler(compiler);
+        let mut builder = Manager::builder()
+            .state(&state)
+            .listen(self.listen)
+            .local_slots(self.local)
+            .local_compiler(compiler);
         for address in &self.advertise {
             builder = builder.advertise(address);
         }
@@ -49,7 +53,9 @@ impl Up {
             builder = builder.open_join(open);
         }
         let failed = |error: &dyn std::fmt::Display| Fault::failed("the manager cannot start", error);
-        let manager = builder.start().map_err(|error| failed(&error).help("another `grid up` may run; --listen and --state choose another place"))?;
+        let manager = builder.start().map_err(|error| {
+            failed(&error).help("another `grid up` may run; --listen and --state choose another place")
+        })?;
         manager.grant(user.public(), Role::Admin).map_err(|error| failed(&error))?;
         let ticket = manager.ticket(Role::Host).await?;
         let listening = manager.listening().unwrap_or(self.listen);
@@ -78,7 +84,9 @@ impl Up {
 #[cfg(unix)]
 async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde_json::json;
-use wasm_grid::{Client, End, Event, LimitsAsked, Reply, Request, Restart, WorkerId, WorkerInfo, WorkerState};
+use wasm_grid::{
+    Client, End, Event, LimitsAsked, Reply, Request, Restart, WorkerId, WorkerInfo, WorkerState,
+};
 
 use crate::command::fault::Fault;
 use crate::command::output::{Output, Rows};
@@ -91,7 +93,9 @@ impl Worker {
                 let client = common.client()?;
                 print(output, &client, list(&client, *all, *everyone).await?).await
             }
-            Self::Stop { workers, module, grace } => stop(common, output, workers, module.as_deref(), *grace).await,
+            Self::Stop { workers, module, grace } => {
+                stop(common, output, workers, module.as_deref(), *grace).await
+            }
             Self::Logs { worker } => logs(common, output, *worker).await,
         }
     }
@@ -162,14 +166,17 @@ async fn wait(client: &Client, workers: &[WorkerId]) -> Result<(), Fault> {
                 Event::Joined { worker, .. } => {
                     starting.remove(&worker);
                 }
-                Event::Left { worker, end, .. } if starting.contains(&worker) => return Err(ended(worker, &end)),
+                Event::Left { worker, end, .. } if starting.contains(&worker) => {
+                    return Err(ended(worker, &end));
+                }
                 _ => {}
             }
         }
         Ok(())
     };
     tokio::time::timeout(START_TIME_MAX, started).await.unwrap_or_else(|_| {
-        Err(Fault::timed_out(format!("not all workers run after {START_TIME_MAX:?}")).help("`grid worker ls` shows them"))
+        Err(Fault::timed_out(format!("not all workers run after {START_TIME_MAX:?}"))
+            .help("`grid worker ls` shows them"))
     })
 }
 
@@ -179,7 +186,8 @@ fn ended(worker: WorkerId, end: &End) -> Fault {
         End::Failed(failure) => failure.backtrace.iter().map(|frame| format!("\n  at {frame}")).collect(),
         _ => String::new(),
     };
-    Fault::failed(what, format!("{end}{backtrace}")).help(&format!("`grid worker logs {worker}` prints what it wrote"))
+    Fault::failed(what, format!("{end}{backtrace}"))
+        .help(&format!("`grid worker logs {worker}` prints what it wrote"))
 }
 
 async fn stop(
@@ -189,7 +197,8 @@ async fn stop(
     module: Option<&str>,
     grace: f64,
 ) -> Result<(), Fault> {
-    let grace = Duration::try_from_secs_f64(grace).map_err(|error| Fault::usage(format!("--grace: {error}")))?;
+    let grace =
+        Duration::try_from_secs_f64(grace).map_err(|error| Fault::usage(format!("--grace: {error}")))?;
     let client = common.client()?;
     let mut ids = workers.to_vec();
     if let Some(name) = module {
@@ -199,7 +208,8 @@ async fn stop(
                 client.remove_order(order.id).await?;
             }
         }
-        let of_module = list(&client, false, false).await?.into_iter().filter(|worker| worker.module == module);
+        let of_module =
+            list(&client, false, false).await?.into_iter().filter(|worker| worker.module == module);
         ids.extend(of_module.map(|worker| worker.id));
     }
     client.stop_workers(&ids, grace).await?;
@@ -207,7 +217,8 @@ async fn stop(
 }
 
 async fn logs(common: &Common, output: &Output, worker: WorkerId) -> Result<(), Fault> {
-    let Reply::Logs { lines, dropped } = common.client()?.request(Request::WorkerLogs { worker }).await? else {
+    let Reply::Logs { lines, dropped } = common.client()?.request(Request::WorkerLogs { worker }).await?
+    else {
         return Err(Fault::failed("no log", "the manager answered something else"));
     };
     if dropped > 0 {

@@ -63,7 +63,9 @@ async fn handle(instance: &InstancePre<Guest>, mut guest: Guest, input: Bytes) -
     let tail = stderr.finish();
     match ended {
         Ok(()) => Ok(stdout.contents()),
-        Err(error) if error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0) => Ok(stdout.contents()),
+        Err(error) if error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0) => {
+            Ok(stdout.contents())
+        }
         Err(error) => Err(reason(&explain(&error, false), &tail)),
     }
 }

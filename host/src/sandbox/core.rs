@@ -35,14 +35,20 @@ pub(super) async fn run(
     arguments: Bytes,
     on_start: impl FnOnce(),
 ) -> Result<(), Failure> {
-    let mut core = Core::start(instance, door, guest, arguments).await.map_err(|error| explain(&error, true))?;
+    let mut core =
+        Core::start(instance, door, guest, arguments).await.map_err(|error| explain(&error, true))?;
     on_start();
     core.store.data().mailbox.flush();
     core.live().await.map_err(|error| explain(&error, false))
 }
 
 impl Core {
-    async fn start(instance: &InstancePre<Guest>, door: CoreDoor, guest: Guest, arguments: Bytes) -> Result<Self> {
+    async fn start(
+        instance: &InstancePre<Guest>,
+        door: CoreDoor,
+        guest: Guest,
+        arguments: Bytes,
+    ) -> Result<Self> {
         let mut store = Store::new(instance.module().engine(), guest);
         prepare(&mut store);
         let budget = store.data().limits.start;
@@ -138,7 +144,9 @@ impl Core {
 
     /// Calls a `loop` that says nothing of itself; what it sends ends the message at hand.
     async fn poll_loop(&mut self) -> Result<()> {
-        let Turn::Polled(turn) = &self.turn else { return Ok(()) };
+        let Turn::Polled(turn) = &self.turn else {
+            return Ok(());
+        };
         let budget = self.store.data().limits.call;
         self.store.data_mut().sent = false;
         begin(&mut self.store, budget);
@@ -170,4 +178,3 @@ impl Core {
 
 /// Between calls of a `loop` that says nothing of itself.
 const POLL_INTERVAL: Duration = Duration::from_millis(grid_abi::POLL_INTERVAL_MS);
-

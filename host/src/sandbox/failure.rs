@@ -8,7 +8,9 @@ use wasmtime_wasi::I32Exit;
 /// Why a host call, or the clock, ended a guest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Stop {
-    #[error("a grid call was given {length} bytes at {pointer}, outside of the guest's {memory} bytes of memory")]
+    #[error(
+        "a grid call was given {length} bytes at {pointer}, outside of the guest's {memory} bytes of memory"
+    )]
     OutOfBounds { pointer: u32, length: u32, memory: usize },
     #[error("a message of {length} bytes was sent; the limit is {max}")]
     MessageTooLarge { length: usize, max: usize },

@@ -89,9 +89,11 @@ impl GuestSlice {
 pub(crate) fn link(linker: &mut Linker<Guest>) -> Result<()> {
     wasmtime_wasi::p1::add_to_linker_async(linker, Guest::wasi)?;
     linker.func_wrap(grid_abi::IMPORT_MODULE, grid_abi::RECV, recv)?;
-    linker.func_wrap_async(grid_abi::IMPORT_MODULE, grid_abi::SEND, |caller, (pointer, length): (i32, i32)| {
-        Box::new(send(caller, pointer, length))
-    })?;
+    linker.func_wrap_async(
+        grid_abi::IMPORT_MODULE,
+        grid_abi::SEND,
+        |caller, (pointer, length): (i32, i32)| Box::new(send(caller, pointer, length)),
+    )?;
     linker.func_wrap(grid_abi::IMPORT_MODULE, grid_abi::LOG, log)?;
     linker.func_wrap(grid_abi::IMPORT_MODULE, grid_abi::FAIL, fail)?;
     linker.func_wrap("env", "abort", abort)?;
@@ -99,10 +101,14 @@ pub(crate) fn link(linker: &mut Linker<Guest>) -> Result<()> {
 }
 
 fn recv(mut caller: Caller<'_, Guest>, pointer: i32, capacity: i32) -> Result<i32> {
-    let Some(memory) = caller.data().memory else { return Ok(grid_abi::NOTHING) };
+    let Some(memory) = caller.data().memory else {
+        return Ok(grid_abi::NOTHING);
+    };
     let (bytes, guest) = memory.data_and_store_mut(&mut caller);
     let room = GuestSlice::new(pointer, capacity).check(bytes.len())?;
-    let Some(waiting) = &guest.waiting else { return Ok(grid_abi::NOTHING) };
+    let Some(waiting) = &guest.waiting else {
+        return Ok(grid_abi::NOTHING);
+    };
     let length = waiting.len();
     if let Some(place) = bytes.get_mut(room).and_then(|room| room.get_mut(..length)) {
         place.copy_from_slice(waiting);
@@ -201,7 +207,13 @@ impl LogBudget {
 
 impl Guest {
     /// Takes a line from a guest's standard output or error.
-    pub(crate) fn console_line(log: &mut ConsoleBudget, limits: &Limits, mailbox: &Mailbox, level: u8, line: &[u8]) {
+    pub(crate) fn console_line(
+        log: &mut ConsoleBudget,
+        limits: &Limits,
+        mailbox: &Mailbox,
+        level: u8,
+        line: &[u8],
+    ) {
         let line = text(line);
         let allowed = log.0.allow(limits, line.len());
         mailbox.log(level, &line, allowed);

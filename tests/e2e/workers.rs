@@ -1,0 +1,183 @@
+//! Workers: every example, from the command line and from a program.
+
+use std::io::Write;
+
+use grid_tests::{Grid, echo, module, within};
+use wasm_grid::{Event, LimitsAsked, to_cbor};
+
+/// Sends one message to a new worker of an example and gives the answer.
+async fn ask(name: &str, message: Vec<u8>) -> Event {
+    let grid = wasm_grid::Manager::builder().local_slots(1).start().unwrap();
+    let uploaded = grid.upload(name, std::fs::read(module(name)).unwrap()).await.unwrap();
+    let workers = grid.spawn(uploaded.digest).anywhere(1).await.unwrap();
+    grid.send(workers[0], message).await.unwrap();
+    loop {
+        match grid.next_event().await {
+            Event::Joined { .. } => {}
+            event => return event,
+        }
+    }
+}
+
+fn payload(event: Event) -> Vec<u8> {
+    match event {
+        Event::Message { payload, .. } => payload.to_vec(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_echo_worker_of_the_sdk_answers() {
+    within(async {
+        let message: Vec<u8> = (0..=255).collect();
+        assert_eq!(payload(ask("echo", message.clone()).await), message);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wasi_command_answers_with_its_standard_output() {
+    within(async {
+        let answer = payload(ask("wordcount", b"one two\nthree\n".to_vec()).await);
+        assert_eq!(answer, b"2 3 14\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wasi_command_that_fails_fails_its_message_with_what_it_wrote() {
+    within(async {
+        match ask("wordcount", vec![0xff, 0xfe]).await {
+            Event::Failed { message: 1, reason, .. } => {
+                assert!(reason.contains("code 1") && reason.contains("no UTF-8"), "{reason}");
+            }
+            other => panic!("{other:?}"),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_mandelbrot_tile_has_the_set_in_its_middle() {
+    within(async {
+        #[derive(serde::Serialize)]
+        struct Tile {
+            left: f64,
+            top: f64,
+            step: f64,
+            width: u32,
+            height: u32,
+            limit: u32,
+        }
+        let tile = Tile { left: -2.0, top: -2.0, step: 0.25, width: 16, height: 16, limit: 50 };
+        let pixels = payload(ask("mandelbrot", to_cbor(&tile).unwrap().to_vec()).await);
+        assert_eq!(pixels.len(), 256);
+        assert_eq!(pixels[8 * 16 + 8], 0);
+        assert_ne!(pixels[0], 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_that_the_primes_worker_cannot_read_fails_and_the_worker_lives() {
+    within(async {
+        match ask("primes", b"nonsense".to_vec()).await {
+            Event::Failed { reason, .. } => assert!(reason.contains("[from, to]"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+    })
+    .await;
+}
+
+#[test]
+fn a_session_on_the_command_line_spawns_sends_and_collects() {
+    let grid = Grid::closed();
+    let _host = grid.host("host", &["--slots", "2"]);
+    grid.must(&["module", "upload", module("primes").to_str().unwrap()]);
+    let workers = grid.must(&["worker", "spawn", "primes", "-n", "2", "--quiet"]).stdout;
+    let first = workers.lines().next().unwrap();
+    grid.must(&["msg", "send", first, "[0,1000]"]);
+    let collected = grid.must(&["msg", "collect"]).stdout;
+    let answer: serde_json::Value = serde_json::from_str(collected.trim()).unwrap();
+    assert_eq!(answer["message"]["count"], 168);
+    assert_eq!(answer["worker"], first);
+    grid.must(&["worker", "stop", "--module", "primes"]);
+    grid.wait_until(&["worker", "ls"], |workers| workers["workers"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_large_message_crosses_both_ways_whole() {
+    within(async {
+        let grid = Grid::closed();
+        let _host = grid.host("host", &[]);
+        let client = grid.client();
+        let uploaded = client.upload("echo", echo()).await.unwrap();
+        let workers = client.spawn(uploaded.digest).anywhere(1).await.unwrap();
+        let large: Vec<u8> = (0..16u32 << 20).map(|place| (place % 251) as u8).collect();
+        client.send(workers[0], large.clone()).await.unwrap();
+        client.send(workers[0], "small").await.unwrap();
+        let mut answers = Vec::new();
+        while answers.len() < 2 {
+            if let Event::Message { payload, .. } = client.next_event().await {
+                answers.push(payload);
+            }
+        }
+        assert!(answers[0] == large, "the large one comes first, and whole");
+        assert_eq!(&answers[1][..], b"small");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_worker_that_spins_is_stopped_at_its_limit_and_its_backtrace_names_the_function() {
+    within(async {
+        let grid = wasm_grid::Manager::builder().local_slots(2).start().unwrap();
+        let spin = r#"(module (memory (export "memory") 1)
+            (func $spins_for_ever (loop br 0))
+            (func (export "handle_msg") (param i32) call $spins_for_ever))"#;
+        let uploaded = grid.upload("spin", wat::parse_str(spin).unwrap()).await.unwrap();
+        let limits = LimitsAsked { call_ms: Some(300), ..LimitsAsked::default() };
+        let spinner = grid.spawn(uploaded.digest).limits(limits).anywhere(1).await.unwrap()[0];
+        grid.send(spinner, "go").await.unwrap();
+        let end = loop {
+            if let Event::Left { end, unanswered, .. } = grid.next_event().await {
+                assert_eq!(unanswered, ["go"]);
+                break end;
+            }
+        };
+        assert_eq!(end.label(), "time-limit");
+        let wasm_grid::End::Failed(failure) = end else { panic!("{end:?}") };
+        assert!(failure.backtrace[0].contains("spins_for_ever"), "{failure:?}");
+    })
+    .await;
+}
+
+#[test]
+fn what_a_worker_writes_can_be_read() {
+    let grid = Grid::closed();
+    let _host = grid.host("host", &[]);
+    let file = grid.folder("talker.wat");
+    let text = r#"(module (import "grid" "log" (func $log (param i32 i32 i32)))
+        (memory (export "memory") 1) (data (i32.const 0) "hello from inside")
+        (func (export "handle_msg") (param i32) (call $log (i32.const 1) (i32.const 0) (i32.const 17))))"#;
+    std::fs::File::create(&file).unwrap().write_all(text.as_bytes()).unwrap();
+    grid.must(&["module", "upload", file.to_str().unwrap()]);
+    let worker = grid.must(&["worker", "spawn", "talker", "--quiet"]).stdout.trim().to_owned();
+    grid.must(&["msg", "send", &worker, "null"]);
+    let lines = grid.wait_until(&["worker", "logs", &worker], |log| log["lines"][0].is_object());
+    assert_eq!(lines["lines"][0]["text"], "hello from inside");
+    assert_eq!(lines["lines"][0]["level"], "warn");
+}
+
+#[test]
+fn a_module_of_the_wrong_shape_is_refused_with_exit_code_6() {
+    let grid = Grid::closed();
+    let file = grid.folder("wrong.wat");
+    std::fs::write(&file, r#"(module (memory (export "memory") 1) (func (export "handleMsg") (param i32)))"#)
+        .unwrap();
+    for command in [["module", "check"], ["module", "upload"]] {
+        let refused = grid.grid(&[command[0], command[1], file.to_str().unwrap()]);
+        assert_eq!(refused.code, 6, "{refused:?}");
+        assert!(refused.stderr.contains("did you mean"), "{refused:?}");
+    }
+}

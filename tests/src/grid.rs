@@ -1,0 +1,186 @@
+//! The harness: a manager and hosts, as processes.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use wasm_grid::{Client, SecretKey};
+
+use crate::process::Process;
+
+/// A grid of real processes.
+pub struct Grid {
+    /// The manager.
+    pub manager: Process,
+    folder: TempDir,
+    address: String,
+    join: String,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    /// Its exit code.
+    pub code: i32,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Said {
+    /// The JSON document that it printed.
+    ///
+    /// # Panics
+    ///
+    /// If it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+impl Grid {
+    /// Starts a manager on loopback that lets hosts in only by ticket or approval.
+    pub fn closed() -> Self {
+        Self::start(&["--open-join", "false"])
+    }
+
+    /// Starts a manager on loopback with these arguments.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (manager, join, address) = up(folder.path(), "127.0.0.1:0", arguments);
+        Self { manager, folder, address, join }
+    }
+
+    /// Starts the manager again, where it was, after it was killed.
+    pub fn restart_manager(&mut self, arguments: &[&str]) {
+        let port = self.address.rsplit(':').next().unwrap_or_default();
+        let (manager, join, address) = up(self.folder.path(), &format!("127.0.0.1:{port}"), arguments);
+        (self.manager, self.join, self.address) = (manager, join, address);
+    }
+
+    /// The line that `grid up` printed, to be pasted on another machine.
+    pub fn join_line(&self) -> &str {
+        &self.join
+    }
+
+    /// The manager's key and address, as `KEY@HOST:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The manager's address alone.
+    pub fn bare_address(&self) -> &str {
+        self.address.split_once('@').map_or(&self.address, |(_, address)| address)
+    }
+
+    /// A folder of the test's own.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A fresh ticket for a role.
+    pub fn ticket(&self, role: &str) -> String {
+        self.must(&["ticket", "new", "--quiet", "--role", role]).stdout.trim().to_owned()
+    }
+
+    /// Starts a host with a ticket of its own, and waits until it is in.
+    pub fn host(&self, name: &str, arguments: &[&str]) -> Process {
+        let mut host = self.host_at(&self.ticket("host"), name, arguments);
+        host.wait_for("joined");
+        host
+    }
+
+    /// Starts a host that is given `manager`.
+    pub fn host_at(&self, manager: &str, name: &str, arguments: &[&str]) -> Process {
+        let mut command = Command::new(program("grid-host"));
+        command.args(["--manager", manager, "--name", name, "--state"]).arg(self.folder(name));
+        Process::start(name, command.args(arguments).env_remove("GRID_MANAGER"))
+    }
+
+    /// Runs `grid` as the manager's own user.
+    pub fn grid(&self, arguments: &[&str]) -> Said {
+        self.grid_as("", arguments)
+    }
+
+    /// Runs `grid` as another user, whose home is a folder of this name.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be run.
+    pub fn grid_as(&self, user: &str, arguments: &[&str]) -> Said {
+        let home = if user.is_empty() { self.folder.path().to_path_buf() } else { self.folder(user) };
+        let mut command = Command::new(program("grid"));
+        command.args(arguments).env("GRID_HOME", home).env_remove("GRID_MANAGER");
+        let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs `grid`, which must succeed.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    pub fn must(&self, arguments: &[&str]) -> Said {
+        let said = self.grid(arguments);
+        assert_eq!(said.code, 0, "grid {arguments:?}: {said:?}");
+        said
+    }
+
+    /// A client with the key of the manager's own user.
+    ///
+    /// # Panics
+    ///
+    /// If it is not let in.
+    pub fn client(&self) -> Client {
+        let key = std::fs::read(self.folder("user.key")).unwrap();
+        let key = SecretKey::from_seed(&key.try_into().unwrap());
+        Client::builder().home(self.folder("client")).key(key).connect(&self.address).unwrap()
+    }
+
+    /// Asks again and again until `holds`, and gives what `grid ARGUMENTS --json` printed then.
+    ///
+    /// # Panics
+    ///
+    /// If it never does.
+    pub fn wait_until(&self, arguments: &[&str], holds: impl Fn(&Value) -> bool) -> Value {
+        let started = Instant::now();
+        let arguments = [arguments, &["--json"]].concat();
+        loop {
+            let value = self.must(&arguments).json();
+            if holds(&value) {
+                return value;
+            }
+            assert!(started.elapsed() < Duration::from_secs(40), "it never came: {value:#}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn up(home: &Path, listen: &str, arguments: &[&str]) -> (Process, String, String) {
+    let mut command = Command::new(program("grid"));
+    command.args(["up", "--listen", listen]).args(arguments);
+    let mut manager = Process::start("manager", command.env("GRID_HOME", home).env_remove("GRID_MANAGER"));
+    let join = manager.wait_for("grid-host --manager grid1");
+    let address = std::fs::read_to_string(home.join("running-manager")).unwrap();
+    (manager, join, address)
+}
+
+/// A program of this project, beside the tests.
+fn program(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let programs = tests.parent().and_then(Path::parent).unwrap();
+    let path = programs.join(name);
+    assert!(path.exists(), "{} is missing; `cargo build --workspace --bins` builds it", path.display());
+    path
+}

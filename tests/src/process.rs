@@ -1,0 +1,136 @@
+//! Processes of a test: started, listened to, ended by their own id and never left behind.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// A process whose every line is kept.
+pub struct Process {
+    name: String,
+    child: Child,
+    lines: Receiver<String>,
+    said: Vec<String>,
+}
+
+/// Nothing that a test waits for takes longer.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+impl Process {
+    /// Starts a program.
+    ///
+    /// # Panics
+    ///
+    /// If there is none: `cargo build --workspace --bins` builds them.
+    pub fn start(name: &str, command: &mut Command) -> Self {
+        let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = started.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (sender, lines) = channel();
+        let outputs: [Option<Box<dyn Read + Send>>; 2] = [
+            child.stdout.take().map(|out| Box::new(out) as _),
+            child.stderr.take().map(|err| Box::new(err) as _),
+        ];
+        for output in outputs.into_iter().flatten() {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    if sender.send(line).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Self { name: name.to_owned(), child, lines, said: Vec::new() }
+    }
+
+    /// Waits for a line with `part` in it, from the beginning or since then.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come.
+    pub fn wait_for(&mut self, part: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        if let Some(line) = self.said.iter().find(|line| line.contains(part)) {
+            return line.clone();
+        }
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    self.said.push(line.clone());
+                    if line.contains(part) {
+                        return line;
+                    }
+                }
+                Err(_) => panic!("{} never said `{part}`; it said: {:#?}", self.name, self.said),
+            }
+        }
+    }
+
+    /// Forgets what was said, so that [`Self::wait_for`] waits for something new.
+    pub fn forget(&mut self) {
+        self.said.extend(self.lines.try_iter());
+        self.said.clear();
+    }
+
+    /// Waits for the end of the process; its exit code.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end, or was killed.
+    pub fn exit_code(&mut self) -> i32 {
+        self.wait().code().unwrap_or_else(|| panic!("{} was killed", self.name))
+    }
+
+    /// Everything that it said, once it has ended.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end.
+    pub fn everything(&mut self) -> String {
+        self.wait();
+        // Both ends of the channel are closed when the readers have read to the end.
+        self.said.extend(self.lines.iter());
+        self.said.join("\n")
+    }
+
+    /// Kills the process, as a machine that loses power does.
+    ///
+    /// # Panics
+    ///
+    /// If the system does not.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.wait();
+    }
+
+    /// Sends a signal by name, such as `TERM`, `STOP` or `CONT`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such process any more.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            // The system has no wait with a limit; 5 ms is the grain of this one.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("{} does not end; it said: {:#?}", self.name, self.said);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

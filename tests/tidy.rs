@@ -1,0 +1,165 @@
+//! Rules that a compiler does not hold: who may depend on whom, and that everything has a test.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each crate's folder and name, and the crates of ours that it may depend on. A dependency that is not here is a
+/// violation.
+const MAY_DEPEND_ON: &[(&str, &str, &[&str])] = &[
+    ("guest-sdk/abi", "grid-abi", &[]),
+    ("guest-sdk/rust", "grid-guest", &["grid-abi"]),
+    ("protocol", "grid-protocol", &[]),
+    ("scheduler", "grid-scheduler", &["grid-protocol"]),
+    ("inspect", "grid-inspect", &["grid-abi"]),
+    ("disk", "grid-disk", &["grid-protocol"]),
+    ("net", "grid-net", &["grid-protocol"]),
+    (
+        "manager",
+        "grid-manager",
+        &["grid-protocol", "grid-scheduler", "grid-net", "grid-inspect", "grid-disk"],
+    ),
+    ("host", "grid-host", &["grid-protocol", "grid-net", "grid-abi", "grid-inspect", "grid-disk"]),
+    (
+        "grid",
+        "wasm-grid",
+        &["grid-protocol", "grid-net", "grid-manager", "grid-host", "grid-inspect", "grid-disk"],
+    ),
+    (
+        "tests",
+        "grid-tests",
+        &["wasm-grid", "grid-protocol", "grid-net", "grid-host", "grid-manager", "grid-inspect"],
+    ),
+    ("xtask", "xtask", &[]),
+];
+
+/// Heavy dependencies, and the one crate that may name each.
+const SOLE_OWNERS: &[(&str, &str)] = &[
+    ("bincode", "grid-protocol"),
+    ("ed25519-dalek", "grid-protocol"),
+    ("quinn", "grid-net"),
+    ("quinn-proto", "grid-net"),
+    ("rustls", "grid-net"),
+    ("ring", "grid-net"),
+    ("redb", "grid-manager"),
+    ("wasmtime", "grid-host"),
+    ("wasmtime-wasi", "grid-host"),
+    ("landlock", "grid-host"),
+    ("seccompiler", "grid-host"),
+    ("wasmparser", "grid-inspect"),
+    ("comfy-table", "wasm-grid"),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+/// The names of everything that a manifest depends on, in whatever section.
+fn dependencies(manifest: &toml::Table) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (section, value) in manifest {
+        let Some(table) = value.as_table() else { continue };
+        if section.ends_with("dependencies") {
+            names.extend(table.keys().cloned());
+        } else if section == "target" {
+            for target in table.values().filter_map(toml::Value::as_table) {
+                names.extend(dependencies(target));
+            }
+        }
+    }
+    names
+}
+
+/// What is wrong with a crate that depends on `names`.
+fn violations(crate_name: &str, allowed: &[&str], names: &BTreeSet<String>) -> Vec<String> {
+    let ours: BTreeSet<_> = MAY_DEPEND_ON.iter().map(|(_, name, _)| *name).collect();
+    let mut violations = Vec::new();
+    for name in names {
+        if ours.contains(name.as_str()) && !allowed.contains(&name.as_str()) {
+            violations.push(format!("{crate_name} may not depend on {name}"));
+        }
+        let owner = SOLE_OWNERS.iter().find(|(heavy, _)| heavy == name).map(|(_, owner)| *owner);
+        if owner.is_some_and(|owner| owner != crate_name) {
+            violations.push(format!("{name} belongs to {}, not to {crate_name}", owner.unwrap()));
+        }
+    }
+    violations
+}
+
+fn manifest(folder: &str) -> toml::Table {
+    fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap().parse().unwrap()
+}
+
+#[test]
+fn every_crate_depends_only_on_what_the_table_allows() {
+    let found: Vec<_> = MAY_DEPEND_ON
+        .iter()
+        .flat_map(|(folder, name, allowed)| violations(name, allowed, &dependencies(&manifest(folder))))
+        .collect();
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn a_violation_of_the_table_is_found() {
+    let socket: BTreeSet<_> = ["grid-protocol", "grid-net", "quinn"].map(String::from).into();
+    let found = violations("grid-scheduler", &["grid-protocol"], &socket);
+    assert_eq!(
+        found,
+        ["grid-scheduler may not depend on grid-net", "quinn belongs to grid-net, not to grid-scheduler"]
+    );
+}
+
+#[test]
+fn the_table_names_every_member_of_the_workspace() {
+    let workspace = manifest(".");
+    let members = workspace["workspace"]["members"].as_array().unwrap();
+    let members: BTreeSet<_> = members.iter().map(|member| member.as_str().unwrap().to_owned()).collect();
+    let named: BTreeSet<_> = MAY_DEPEND_ON.iter().map(|(folder, ..)| (*folder).to_owned()).collect();
+    assert_eq!(members, named);
+}
+
+#[test]
+fn only_one_file_names_bincode() {
+    let naming: Vec<_> = sources(&root().join("protocol/src"))
+        .into_iter()
+        .filter(|path| fs::read_to_string(path).unwrap().contains("bincode::"))
+        .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(naming, ["codec.rs"]);
+}
+
+#[test]
+fn no_file_is_called_by_a_name_that_says_nothing() {
+    let nothing = ["utils.rs", "util.rs", "common.rs", "helpers.rs", "imp.rs", "misc.rs"];
+    let found: Vec<_> = MAY_DEPEND_ON
+        .iter()
+        .flat_map(|(folder, ..)| sources(&root().join(folder)))
+        .filter(|path| nothing.iter().any(|name| path.ends_with(name)))
+        .collect();
+    assert_eq!(found, Vec::<PathBuf>::new());
+}
+
+#[test]
+fn every_example_worker_is_named_in_an_end_to_end_test() {
+    let tests: String =
+        sources(&root().join("tests/e2e")).iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let members = manifest("modules");
+    for module in members["workspace"]["members"].as_array().unwrap() {
+        let module = module.as_str().unwrap();
+        assert!(tests.contains(&format!("\"{module}\"")), "no end-to-end test names the worker {module}");
+    }
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}

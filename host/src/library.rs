@@ -60,6 +60,8 @@ pub(crate) enum ModuleError {
     Cache(#[from] CacheError),
     #[error("{0}")]
     Disk(#[from] grid_disk::DiskError),
+    #[error("the module starts with {start} bytes of memory, and this host gives {limit} at most")]
+    Memory { start: u64, limit: u64 },
     #[error("the manager does not have the module")]
     Unknown,
     #[error("the module could not be fetched: {0}")]
@@ -77,6 +79,7 @@ impl ModuleError {
             }
             Self::Sandbox(SandboxError::Full { .. }) => FailureKind::HostFull,
             Self::Sandbox(_) => FailureKind::ModuleRefused,
+            Self::Memory { .. } => FailureKind::MemoryLimit,
             Self::Compile(CompileError::Limit(_)) => FailureKind::CompileLimit,
             Self::Compile(_) | Self::Cache(_) | Self::Disk(_) => FailureKind::HostFault,
             Self::Unknown | Self::Fetch(_) | Self::Answer(_) => FailureKind::ModuleUnavailable,
@@ -112,6 +115,10 @@ impl Library {
         }
         let (signed, manifest, wasm, fetched_bytes) = self.obtain(module, conns).await?;
         let report = inspect(&wasm, &ScanLimits::default())?;
+        let limit = self.sandbox.policy().limits.memory_bytes as u64;
+        if report.memory_bytes > limit {
+            return Err(ModuleError::Memory { start: report.memory_bytes, limit });
+        }
         let (program, compile_us) = self.load(module, wasm, report.door).await?;
         let shelved = Shelved { signed, program, limits: manifest.limits };
         *shelf = Some(shelved.clone());

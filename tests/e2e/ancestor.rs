@@ -29,6 +29,11 @@ fn the_ancestors_program_counts_right_on_hosts_that_come_and_are_killed() {
     let grid = Grid::start(&[]);
     let _one = grid.host("one", &["--slots", "1"]);
     let mut two = grid.host("two", &["--slots", "1"]);
+    // Both hosts have the module compiled before they race each other for the chunks.
+    grid.must(&["module", "upload", module("primes").to_str().unwrap()]);
+    grid.must(&["worker", "spawn", "primes", "--on", "one", "--on", "two"]);
+    grid.must(&["worker", "stop", "--module", "primes", "--grace", "0"]);
+    grid.wait_until(&["worker", "ls"], |workers| workers["workers"].as_array().unwrap().is_empty());
     let mut counting = primes(Some(&grid));
     grid.wait_until(&["worker", "ls", "--everyone"], |workers| {
         workers["workers"].as_array().unwrap().iter().filter(|worker| worker["state"] == "running").count()

@@ -1,0 +1,9 @@
+;; attack: four gibibytes of randomness are asked for
+;; when: message
+;; ends: trap-or-survives
+(module
+  (import "wasi_snapshot_preview1" "random_get" (func $random_get (param i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "handle_msg") (param $len i32)
+    (drop (call $random_get (i32.const 0) (i32.const -1))))
+)

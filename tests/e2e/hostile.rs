@@ -1,0 +1,151 @@
+//! Hostile modules: each is stopped for the right reason, and a bystander on the same host answers all the while.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use grid_tests::echo;
+use wasm_grid::{Event, Limits, LimitsAsked, Manager, Policy, WorkerId};
+
+/// An attack, as its file describes it.
+struct Attack {
+    name: String,
+    ends: String,
+    text: String,
+}
+
+fn attacks() -> Vec<Attack> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../modules/hostile");
+    let mut attacks: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "wat"))
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let ends = text.lines().find_map(|line| line.strip_prefix(";; ends: ")).unwrap().to_owned();
+            assert!(text.starts_with(";; attack: ") && text.contains("\n;; when: "), "{name} lacks its head");
+            Attack { name, ends, text: expand(&text) }
+        })
+        .collect();
+    attacks.sort_by(|a, b| a.name.cmp(&b.name));
+    attacks
+}
+
+/// Writes out the lines that stand for many.
+fn expand(text: &str) -> String {
+    let mut expanded = String::new();
+    for line in text.lines() {
+        let (line, times) = match line.split_once(";; repeat ") {
+            Some((line, times)) => (line, times.trim().parse().unwrap()),
+            None => (line, 1),
+        };
+        for _ in 0..times {
+            expanded.push_str(line);
+            expanded.push('\n');
+        }
+    }
+    expanded
+}
+
+/// A worker that is not attacked must answer within this.
+const BYSTANDER_TIME_MAX: Duration = Duration::from_millis(50);
+
+/// An attack that lasts is watched for so long.
+const WATCHED: Duration = Duration::from_millis(300);
+
+struct Arena {
+    grid: Manager,
+    bystander: WorkerId,
+    slowest: Duration,
+    left: Option<String>,
+    failed: bool,
+}
+
+impl Arena {
+    async fn new() -> Self {
+        let limits = Limits {
+            call: Duration::from_millis(200),
+            start: Duration::from_millis(400),
+            ..Limits::default()
+        };
+        let policy = Policy { limits, ..Policy::default() };
+        let grid = Manager::builder().local_slots(4).local_policy(policy).start().unwrap();
+        let module = grid.upload("bystander", echo()).await.unwrap();
+        let limits = LimitsAsked { call_ms: None, memory_bytes: None };
+        let bystander = grid.spawn(module.digest).limits(limits).anywhere(1).await.unwrap()[0];
+        let mut arena = Self { grid, bystander, slowest: Duration::ZERO, left: None, failed: false };
+        arena.ask_bystander().await;
+        arena.slowest = Duration::ZERO;
+        arena
+    }
+
+    /// One round trip with the bystander; what happens to the attacker meanwhile is noted.
+    async fn ask_bystander(&mut self) {
+        let asked = Instant::now();
+        self.grid.send(self.bystander, "still there?").await.unwrap();
+        loop {
+            match self.grid.next_event().await {
+                Event::Message { worker, .. } if worker == self.bystander => break,
+                Event::Left { worker, end, .. } => {
+                    assert_ne!(worker, self.bystander, "{end}");
+                    self.left = Some(end.label().to_owned());
+                }
+                Event::Failed { .. } => self.failed = true,
+                // What the attacker sends is left where it is, as far as may be.
+                _ => {}
+            }
+        }
+        self.slowest = self.slowest.max(asked.elapsed());
+    }
+
+    /// What became of the attack.
+    async fn face(&mut self, attack: &Attack) -> String {
+        (self.left, self.failed) = (None, false);
+        let Ok(wasm) = wat::parse_str(&attack.text) else { return "no module".to_owned() };
+        let Ok(module) = self.grid.upload(&attack.name, wasm).await else { return "rejected".to_owned() };
+        let attacker = self.grid.spawn(module.digest).anywhere(1).await.unwrap()[0];
+        self.grid.send(attacker, "strike").await.unwrap();
+        let struck = Instant::now();
+        let mut watched = None;
+        while self.left.is_none() && watched.is_none_or(|since: Instant| since.elapsed() < WATCHED) {
+            self.ask_bystander().await;
+            if watched.is_none() && self.grid.active_workers().contains(&attacker) {
+                watched = Some(Instant::now());
+            }
+            assert!(struck.elapsed() < Duration::from_secs(30), "{} never came to an end", attack.name);
+        }
+        let outcome = match self.left.take() {
+            Some(end) => end,
+            None => "alive".to_owned(),
+        };
+        self.grid.stop_workers(&[attacker], Duration::ZERO).await.unwrap();
+        while outcome == "alive" && self.left.is_none() {
+            self.ask_bystander().await;
+        }
+        outcome
+    }
+}
+
+#[tokio::test]
+async fn every_attack_ends_for_the_right_reason_and_a_bystander_answers_within_50_ms() {
+    let mut arena = Arena::new().await;
+    let attacks = attacks();
+    assert!(attacks.len() >= 30, "only {} attacks", attacks.len());
+    let mut wrong = Vec::new();
+    for attack in attacks {
+        arena.slowest = Duration::ZERO;
+        let outcome = arena.face(&attack).await;
+        let right = match attack.ends.as_str() {
+            "survives" | "backpressure" => outcome == "alive",
+            "trap-or-survives" => ["alive", "trap", "out-of-bounds"].contains(&outcome.as_str()),
+            ends => outcome == ends,
+        };
+        if !right {
+            wrong.push(format!("{}: ended as {outcome}, not {}", attack.name, attack.ends));
+        }
+        if arena.slowest > BYSTANDER_TIME_MAX {
+            wrong.push(format!("{}: the bystander took {:?}", attack.name, arena.slowest));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}

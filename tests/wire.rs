@@ -1,0 +1,485 @@
+//! The wire: every message pinned to literal bytes, and mutated frames that neither panic nor allocate past the limit.
+//!
+//! The bytes stand in `docs/protocol.md`, which is the golden file: `GRID_BLESS=1` writes it anew.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use grid_protocol::client::*;
+use grid_protocol::control::{HostEnd, ManagerEnd};
+use grid_protocol::digest::Digest;
+use grid_protocol::host::*;
+use grid_protocol::id::{OrderId, SessionId, WorkerId};
+use grid_protocol::key::{PublicKey, SecretKey};
+use grid_protocol::limits::CONTROL_DECODED_BYTES_MAX;
+use grid_protocol::link::Kind;
+use grid_protocol::mail::{BulkHead, MailFrame};
+use grid_protocol::manifest::{Manifest, SignedManifest};
+use grid_protocol::role::{Role, Roles};
+use grid_protocol::ticket::{Proof, Ticket};
+use grid_protocol::wire::Wire;
+use grid_protocol::worker::*;
+
+/// Notes the largest block that a thread asked for.
+struct Watching;
+
+thread_local! {
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Watching {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // A thread that ends has no cell any more.
+        let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(layout.size())));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Watching = Watching;
+
+fn key(seed: u8) -> PublicKey {
+    SecretKey::from_seed(&[seed; 32]).public()
+}
+
+fn worker() -> WorkerId {
+    WorkerId::new(1, 2)
+}
+
+fn offer() -> Offer {
+    Offer {
+        name: "lab".into(),
+        slots: 4,
+        memory_bytes: 1 << 30,
+        labels: vec![Label { name: "gpu".into(), value: "none".into() }],
+        platform: "x86_64-linux".into(),
+        software: "0.1.0".into(),
+    }
+}
+
+fn resume() -> Resume {
+    Resume {
+        session: SessionId([7; 16]),
+        control: 3,
+        workers: vec![Position { worker: worker(), received: 300 }],
+    }
+}
+
+fn failure() -> Failure {
+    Failure { kind: FailureKind::Exit(-1), message: "why".into(), backtrace: vec!["f".into()] }
+}
+
+fn spawn_request(place: Place) -> SpawnRequest {
+    SpawnRequest {
+        channel: Channel(9),
+        module: Digest::from_bytes([8; 32]),
+        arguments: vec![1, 2],
+        place,
+        labels: vec![Label { name: "a".into(), value: "b".into() }],
+        memory_bytes: 5,
+        limits: LimitsAsked { memory_bytes: Some(6), call_ms: None },
+        restart: Restart::OnFailure { at_most: 3 },
+        ttl_ms: 1000,
+    }
+}
+
+fn module_info() -> ModuleInfo {
+    ModuleInfo {
+        digest: Digest::from_bytes([8; 32]),
+        name: "m".into(),
+        serial: 1,
+        version: "v".into(),
+        publisher: key(1),
+        length: 2,
+        expires: 0,
+        door: "core".into(),
+        known: true,
+    }
+}
+
+fn worker_info(state: WorkerState) -> WorkerInfo {
+    WorkerInfo {
+        id: worker(),
+        module: Digest::from_bytes([8; 32]),
+        host: key(1),
+        state,
+        owner: key(2),
+        channel: Channel(9),
+        unanswered: 1,
+        uncollected: 2,
+        order: Some(OrderId(4)),
+    }
+}
+
+/// Every greeting and every hello.
+fn hellos() -> Vec<(&'static str, Vec<u8>)> {
+    let proof = Some(Proof { id: [1; 16], mac: [2; 32] });
+    let hello = Hello { version: 1, offer: offer(), proof, resume: Some(resume()) };
+    let attach = Some(Attach { channel: Channel(9), resume: None });
+    let welcome = Welcome { state: resume(), resumed: true, publishers: vec![key(1)], revoked: vec![key(2)] };
+    let refusals = [
+        ("Version", Refusal::Version { manager: 1, peer: 2 }),
+        ("TicketUnknown", Refusal::TicketUnknown),
+        ("TicketExpired", Refusal::TicketExpired { at: 5 }),
+        ("TicketUsed", Refusal::TicketUsed { by: key(1) }),
+        ("WrongProof", Refusal::WrongProof),
+        ("NotAllowed", Refusal::NotAllowed { key: key(1), role: Role::Host }),
+        ("Revoked", Refusal::Revoked { key: key(1) }),
+        ("Full", Refusal::Full { what: "x".into() }),
+        ("Malformed", Refusal::Malformed { why: "x".into() }),
+    ];
+    let roles = Roles::NONE.with(Role::Client).with(Role::Publisher);
+    let mut all = vec![
+        ("Hello", hello.to_body()),
+        ("Greeting::Pending", Greeting::Pending.to_body()),
+        ("Greeting::Welcome", Greeting::Welcome(welcome).to_body()),
+        ("ClientHello", ClientHello { version: 1, proof: None, attach }.to_body()),
+        (
+            "ClientGreeting::Welcome",
+            ClientGreeting::Welcome { state: Some(resume()), resumed: false, roles }.to_body(),
+        ),
+        ("ClientGreeting::Refused", ClientGreeting::Refused(Refusal::WrongProof).to_body()),
+        ("ModuleWanted", ModuleWanted { module: Digest::from_bytes([8; 32]) }.to_body()),
+        ("ModuleOffered::Found", ModuleOffered::Found { manifest: vec![1], length: 70_000 }.to_body()),
+        ("ModuleOffered::Unknown", ModuleOffered::Unknown.to_body()),
+    ];
+    for (name, refusal) in refusals {
+        let name: &'static str = format!("Greeting::Refused({name})").leak();
+        all.push((name, Greeting::Refused(refusal).to_body()));
+    }
+    all
+}
+
+fn requests() -> Vec<(&'static str, Vec<u8>)> {
+    let (digest, host) = (Digest::from_bytes([8; 32]), key(1));
+    [
+        ("Status", Request::Status),
+        ("TicketNew", Request::TicketNew { role: Role::Admin, ttl_s: 60 }),
+        ("TicketList", Request::TicketList),
+        ("TicketRemove", Request::TicketRemove { id: [1; 16] }),
+        ("HostList", Request::HostList),
+        ("HostApprove", Request::HostApprove { host }),
+        ("HostDrain", Request::HostDrain { host }),
+        ("HostRemove", Request::HostRemove { host }),
+        ("ModuleUpload", Request::ModuleUpload { manifest: vec![1, 2], length: 3 }),
+        ("ModuleList", Request::ModuleList),
+        ("ModuleRemove", Request::ModuleRemove { module: digest }),
+        ("Spawn(On)", Request::Spawn(spawn_request(Place::On(vec![host])))),
+        ("Spawn(Anywhere)", Request::Spawn(spawn_request(Place::Anywhere { count: 2 }))),
+        ("Spawn(EverySlot)", Request::Spawn(spawn_request(Place::EverySlot))),
+        ("WorkerList", Request::WorkerList { everyones: true, ended: false }),
+        ("WorkerStop", Request::WorkerStop { workers: vec![worker()], grace_ms: 500 }),
+        ("WorkerLogs", Request::WorkerLogs { worker: worker() }),
+        ("WorkerPing", Request::WorkerPing { worker: worker() }),
+        ("OrderList", Request::OrderList),
+        ("OrderRemove", Request::OrderRemove { order: OrderId(4) }),
+        ("KeyList", Request::KeyList),
+        ("KeyTrust", Request::KeyTrust { key: host, role: Role::Publisher }),
+        ("KeyRevoke", Request::KeyRevoke { key: host }),
+    ]
+    .into_iter()
+    .map(|(name, request)| (&*format!("Request::{name}").leak(), request.to_body()))
+    .collect()
+}
+
+fn replies() -> Vec<(&'static str, Vec<u8>)> {
+    let denial = Denial {
+        code: DenialCode::NoCapacity,
+        what: "workers".into(),
+        why: "full".into(),
+        help: "join".into(),
+    };
+    let host_info = HostInfo {
+        key: key(1),
+        state: HostState::Ready,
+        offer: offer(),
+        address: "a:1".into(),
+        workers: 1,
+        module_bytes_sent: 2,
+        compilations: 3,
+        compile_us: 4,
+    };
+    let status = Status {
+        manager: key(1),
+        software: "0.1.0".into(),
+        uptime_ms: 1,
+        hosts: 2,
+        pending_hosts: 3,
+        slots: 4,
+        workers: 5,
+        modules: 6,
+        orders: 7,
+    };
+    let ticket = TicketInfo { id: [1; 16], role: Role::Host, expires: 9, used_by: None };
+    let line = LogLine { unix_ms: 1, level: LogLevel::Warn, text: "t".into() };
+    let order =
+        OrderInfo { id: OrderId(4), request: spawn_request(Place::EverySlot), owner: key(1), workers: 2 };
+    let ended = WorkerState::Ended(End::Failed(failure()));
+    [
+        ("Done", Reply::Done),
+        ("Denied", Reply::Denied(denial)),
+        ("Status", Reply::Status(status)),
+        ("Ticket", Reply::Ticket { text: "grid1".into() }),
+        ("Tickets", Reply::Tickets(vec![ticket])),
+        ("Hosts", Reply::Hosts(vec![host_info])),
+        ("Module", Reply::Module(module_info())),
+        ("Modules", Reply::Modules(vec![module_info()])),
+        ("Spawned", Reply::Spawned { workers: vec![worker()], order: None }),
+        ("Workers", Reply::Workers(vec![worker_info(WorkerState::Running), worker_info(ended)])),
+        ("Logs", Reply::Logs { lines: vec![line], dropped: 1 }),
+        ("Pulse", Reply::Pulse(Pulse::Busy)),
+        ("Orders", Reply::Orders(vec![order])),
+        ("Keys", Reply::Keys(vec![KeyInfo { key: key(1), roles: Roles::NONE, revoked: true }])),
+    ]
+    .into_iter()
+    .map(|(name, reply)| (&*format!("Reply::{name}").leak(), reply.to_body()))
+    .collect()
+}
+
+/// Control frames, each with the first note of a session in it.
+fn notes() -> Vec<(&'static str, Vec<u8>)> {
+    let line = LogLine { unix_ms: 1, level: LogLevel::Info, text: "t".into() };
+    let spawn = Spawn {
+        workers: vec![worker()],
+        module: Digest::from_bytes([8; 32]),
+        arguments: vec![1],
+        limits: LimitsAsked::default(),
+    };
+    let reports = [
+        ("Report::Started", Report::Started { workers: vec![worker()] }),
+        (
+            "Report::Ended",
+            Report::Ended { worker: worker(), end: End::Silent { ms: 5 }, sent: 6, settled: 7 },
+        ),
+        ("Report::Log", Report::Log { worker: worker(), lines: vec![line], dropped: 2 }),
+        (
+            "Report::ModuleReady",
+            Report::ModuleReady {
+                module: Digest::from_bytes([8; 32]),
+                fetched_bytes: 3,
+                compile_us: Some(4),
+            },
+        ),
+        ("Report::Draining", Report::Draining),
+        ("Report::Pong", Report::Pong { nonce: 1, pulse: Pulse::Idle }),
+    ];
+    let orders = [
+        ("Order::Spawn", Order::Spawn(spawn)),
+        ("Order::Stop", Order::Stop { workers: vec![worker()], grace_ms: 9 }),
+        ("Order::Publishers", Order::Publishers { trusted: vec![key(1)], revoked: vec![] }),
+        ("Order::Drain", Order::Drain),
+        ("Order::Ping", Order::Ping { worker: worker(), nonce: 1 }),
+    ];
+    let joined =
+        Event::Joined { worker: worker(), host: key(1), module: Digest::from_bytes([8; 32]), replaces: None };
+    let left = Event::Left { worker: worker(), end: End::Failed(failure()), sent: 1, settled: 2 };
+    let mut frames: Vec<_> = reports
+        .into_iter()
+        .map(|(name, report)| {
+            let mut host = HostEnd::default();
+            host.send(&report);
+            (name, host.poll_transmit().unwrap())
+        })
+        .collect();
+    for (name, order) in orders {
+        let mut manager = ManagerEnd::default();
+        manager.send(&order);
+        frames.push((name, manager.poll_transmit().unwrap()));
+    }
+    for (name, event) in [("Event::Joined", joined), ("Event::Left", left)] {
+        let mut manager = ManagerClientEnd::default();
+        manager.send(&event);
+        frames.push((name, manager.poll_transmit().unwrap()));
+    }
+    let mut client = ClientEnd::default();
+    client.send(&ClientNote::Goodbye { grace_ms: 1 });
+    frames.push(("ClientNote::Goodbye", client.poll_transmit().unwrap()));
+    frames
+}
+
+fn mail() -> Vec<(&'static str, Vec<u8>)> {
+    let worker = worker();
+    let failure = Kind::Failure { about: 4 };
+    let frames = [
+        (
+            "MailFrame::Inline",
+            MailFrame::Inline { worker, seq: 5, settled: 3, kind: Kind::Message, payload: b"hi" },
+        ),
+        (
+            "MailFrame::Inline(Failure)",
+            MailFrame::Inline { worker, seq: 5, settled: 3, kind: failure, payload: b"no" },
+        ),
+        (
+            "MailFrame::Bulk",
+            MailFrame::Bulk { worker, seq: 5, settled: 3, kind: Kind::Message, length: 70_000 },
+        ),
+        ("MailFrame::Settled", MailFrame::Settled { worker, settled: 3 }),
+    ];
+    let mut all: Vec<_> = frames
+        .into_iter()
+        .map(|(name, frame)| {
+            let mut body = Vec::new();
+            frame.encode_into(&mut body);
+            (name, body)
+        })
+        .collect();
+    all.push(("BulkHead", BulkHead { worker, seq: 5, length: 70_000 }.encode()));
+    all
+}
+
+fn manifest() -> Vec<(&'static str, Vec<u8>)> {
+    let manifest = Manifest {
+        name: "m".into(),
+        serial: 1,
+        version: "v".into(),
+        digest: Digest::from_bytes([8; 32]),
+        length: 2,
+        abi: 1,
+        limits: LimitsAsked::default(),
+        not_before: 0,
+        expires: 0,
+    };
+    let signed = SignedManifest::sign(&manifest, &SecretKey::from_seed(&[1; 32]));
+    vec![("SignedManifest", signed.to_bytes())]
+}
+
+fn ticket() -> String {
+    Ticket::new(vec!["a:1".into()], key(1), Role::Host, 9, [5; 16], [6; 32]).to_string()
+}
+
+const BEGIN: &str = "<!-- bytes: begin -->\n";
+const END: &str = "<!-- bytes: end -->";
+
+#[test]
+fn every_message_has_the_bytes_that_the_documentation_shows() {
+    let all = [hellos(), notes(), mail(), requests(), replies(), manifest()].concat();
+    let mut table = String::from("| message | bytes of the frame's body |\n| --- | --- |\n");
+    for (name, body) in &all {
+        let hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
+        table.push_str(&format!("| `{name}` | `{hex}` |\n"));
+    }
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(BEGIN).unwrap();
+    let (shown, after) = rest.split_once(END).unwrap();
+    if std::env::var_os("GRID_BLESS").is_some() {
+        std::fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
+        return;
+    }
+    for (shown, made) in shown.lines().zip(table.lines()) {
+        assert_eq!(shown, made, "the wire has changed");
+    }
+    assert_eq!(shown, table);
+}
+
+/// Numbers that are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides as u64) as usize
+    }
+
+    /// A frame that was a good one: bits flipped, bytes replaced, removed, doubled, cut off.
+    fn mutate(&mut self, frame: &[u8]) -> Vec<u8> {
+        let mut frame = frame.to_vec();
+        for _ in 0..=self.roll(4) {
+            if frame.is_empty() {
+                break;
+            }
+            let at = self.roll(frame.len());
+            match self.roll(6) {
+                0 => frame[at] ^= 1 << self.roll(8),
+                1 => frame[at] = self.roll(256) as u8,
+                2 => frame[at] = [0xfb, 0xfc, 0xfd, 0xff][self.roll(4)],
+                3 => drop(frame.remove(at)),
+                4 => frame.insert(at, self.roll(256) as u8),
+                _ => frame.truncate(at),
+            }
+        }
+        frame
+    }
+}
+
+/// Frames that each kind of message is tried with.
+const MUTATIONS: usize = 1_000_000;
+
+fn survives(seeds: &[(&str, Vec<u8>)], limit: usize, mut decode: impl FnMut(&[u8])) {
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..MUTATIONS {
+        let (_, seed) = &seeds[dice.roll(seeds.len())];
+        let frame = dice.mutate(seed);
+        LARGEST.set(0);
+        decode(&frame);
+        let largest = LARGEST.get();
+        assert!(largest <= limit, "{largest} bytes were allocated for {frame:02x?}");
+    }
+}
+
+#[test]
+fn a_million_mutated_hellos_and_greetings_are_survived() {
+    survives(&hellos(), CONTROL_DECODED_BYTES_MAX, |frame| {
+        let _ = Hello::from_body(frame);
+        let _ = Greeting::from_body(frame);
+        let _ = ClientHello::from_body(frame);
+        let _ = ClientGreeting::from_body(frame);
+        let _ = ModuleWanted::from_body(frame);
+        let _ = ModuleOffered::from_body(frame);
+    });
+}
+
+#[test]
+fn a_million_mutated_requests_are_survived() {
+    survives(&requests(), CONTROL_DECODED_BYTES_MAX, |frame| drop(Request::from_body(frame)));
+}
+
+#[test]
+fn a_million_mutated_replies_are_survived() {
+    survives(&replies(), CONTROL_DECODED_BYTES_MAX, |frame| drop(Reply::from_body(frame)));
+}
+
+#[test]
+fn a_million_mutated_control_frames_are_survived_by_each_end() {
+    survives(&notes(), CONTROL_DECODED_BYTES_MAX, |frame| {
+        let _ = HostEnd::default().handle_frame(frame);
+        let _ = ManagerEnd::default().handle_frame(frame);
+        let _ = ClientEnd::default().handle_frame(frame);
+        let _ = ManagerClientEnd::default().handle_frame(frame);
+    });
+}
+
+#[test]
+fn a_million_mutated_mail_frames_are_survived() {
+    survives(&mail(), 1024, |frame| {
+        let body = Bytes::copy_from_slice(frame);
+        let _ = MailFrame::decode(&body);
+        let _ = BulkHead::decode(frame);
+    });
+}
+
+#[test]
+fn a_hundred_thousand_mutated_manifests_and_tickets_are_survived() {
+    let manifests = manifest();
+    let text = ticket();
+    let mut dice = Dice(1);
+    for _ in 0..100_000 {
+        let frame = dice.mutate(&manifests[0].1);
+        let verified = SignedManifest::from_bytes(&frame).and_then(|signed| signed.verify());
+        assert!(frame == manifests[0].1 || verified.is_err());
+        let changed = String::from_utf8_lossy(&dice.mutate(text.as_bytes())).into_owned();
+        // Whoever reads a ticket aloud need not say which letters are capitals.
+        assert!(changed.trim().to_lowercase() == text || changed.parse::<Ticket>().is_err());
+    }
+}

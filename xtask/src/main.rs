@@ -1,7 +1,8 @@
-//! The project's chores: `cargo xtask modules`, `demo`, `test`.
+//! The project's chores: `cargo xtask modules`, `demo`, `test`, `bench`.
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod chore;
 mod demo;
 mod gate;
@@ -24,6 +25,12 @@ enum Chore {
         #[arg(long)]
         again: bool,
     },
+    /// Measures speed and memory beside references taken in the same run.
+    Bench {
+        /// Where to write the rows as JSON.
+        #[arg(long)]
+        json: Option<std::path::PathBuf>,
+    },
     /// Checks everything: format, lints, docs, tests, modules, end to end.
     Test,
 }
@@ -32,6 +39,7 @@ fn main() -> ExitCode {
     let done = match Chore::parse() {
         Chore::Modules => modules::build_all().map(|built| modules::print(&built)),
         Chore::Demo { again } => demo::run(again),
+        Chore::Bench { json } => bench::run(json.as_deref()),
         Chore::Test => gate::run(),
     };
     match done {

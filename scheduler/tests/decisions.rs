@@ -1,0 +1,224 @@
+//! What the scheduler decides, told as what happened and what it says to do.
+
+use std::time::Duration;
+
+use grid_protocol::client::Channel;
+use grid_protocol::digest::Digest;
+use grid_protocol::host::{Label, Offer};
+use grid_protocol::id::{OrderId, WorkerId};
+use grid_protocol::key::{PublicKey, SecretKey};
+use grid_protocol::worker::{End, Failure, FailureKind, LimitsAsked, Restart};
+use grid_scheduler::{Decision, Misfit, Moment, Order, Owner, Place, Scheduler, Settings, Spec};
+
+const GRACE: Duration = Duration::from_secs(10);
+
+fn scheduler() -> Scheduler {
+    Scheduler::new(Settings { incarnation: 3, away_grace: GRACE })
+}
+
+fn key(seed: u8) -> PublicKey {
+    SecretKey::from_seed(&[seed; 32]).public()
+}
+
+fn offer(slots: u32) -> Offer {
+    Offer {
+        name: String::new(),
+        slots,
+        memory_bytes: 1000,
+        labels: vec![Label { name: "gpu".into(), value: "no".into() }],
+        platform: String::new(),
+        software: String::new(),
+    }
+}
+
+fn spec() -> Spec {
+    Spec {
+        owner: Owner { key: key(99), channel: Channel(1) },
+        module: Digest::from_bytes([0; 32]),
+        arguments: Vec::new(),
+        labels: Vec::new(),
+        memory_bytes: 0,
+        limits: LimitsAsked::default(),
+        restart: Restart::Never,
+        ttl_ms: 0,
+    }
+}
+
+fn at(seconds: u64) -> Moment {
+    Moment::from_epoch(Duration::from_secs(seconds))
+}
+
+fn failed() -> End {
+    End::Failed(Failure { kind: FailureKind::Trap, message: String::new(), backtrace: Vec::new() })
+}
+
+/// The starts among the decisions, as host and count.
+fn starts(scheduler: &mut Scheduler) -> Vec<(PublicKey, usize)> {
+    let decisions = std::iter::from_fn(|| scheduler.poll_decision());
+    decisions
+        .filter_map(|decision| match decision {
+            Decision::Start { host, workers, .. } => Some((host, workers.len())),
+            _ => None,
+        })
+        .collect()
+}
+
+fn left(scheduler: &mut Scheduler) -> Vec<(WorkerId, End)> {
+    let decisions = std::iter::from_fn(|| scheduler.poll_decision());
+    decisions
+        .filter_map(|decision| match decision {
+            Decision::Left { worker, end, .. } => Some((worker, end)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn workers_spread_over_hosts_and_what_does_not_fit_places_nothing() {
+    let mut scheduler = scheduler();
+    scheduler.handle_host_joined(at(0), key(1), offer(3), false);
+    scheduler.handle_host_joined(at(0), key(2), offer(1), false);
+    let refused = scheduler.spawn(spec(), &Place::Anywhere { count: 5 }).unwrap_err();
+    assert_eq!((refused.asked, refused.room), (5, 4));
+    assert!(scheduler.workers().is_empty());
+    scheduler.spawn(spec(), &Place::Anywhere { count: 4 }).unwrap();
+    let mut placed = starts(&mut scheduler);
+    placed.sort_by_key(|(_, count)| *count);
+    assert_eq!(placed, [(key(2), 1), (key(1), 3)]);
+}
+
+#[test]
+fn a_host_that_does_not_fit_is_named_with_the_reason() {
+    let mut scheduler = scheduler();
+    scheduler.handle_host_joined(at(0), key(1), offer(1), false);
+    let labels = vec![Label { name: "gpu".into(), value: "yes".into() }];
+    let refused = scheduler.spawn(Spec { labels, ..spec() }, &Place::Anywhere { count: 1 }).unwrap_err();
+    assert_eq!(refused.misfits, [(key(1), Misfit::Label { name: "gpu".into() })]);
+    let refused = scheduler.spawn(Spec { memory_bytes: 1001, ..spec() }, &Place::On(vec![key(1)]));
+    assert_eq!(refused.unwrap_err().misfits, [(key(1), Misfit::Memory { free: 1000 })]);
+    let refused = scheduler.spawn(spec(), &Place::On(vec![key(7)])).unwrap_err();
+    assert_eq!(refused.misfits, [(key(7), Misfit::Unknown)]);
+}
+
+#[test]
+fn a_standing_order_fills_every_slot_of_hosts_present_and_future() {
+    let mut scheduler = scheduler();
+    scheduler.handle_host_joined(at(0), key(1), offer(2), false);
+    let placed = scheduler.add_order(Order { id: OrderId(1), spec: spec().into() });
+    assert_eq!(placed.len(), 2);
+    assert_eq!(starts(&mut scheduler), [(key(1), 2)]);
+    scheduler.handle_host_joined(at(1), key(2), offer(3), false);
+    assert_eq!(starts(&mut scheduler), [(key(2), 3)]);
+}
+
+#[test]
+fn a_standing_order_whose_worker_fails_fills_the_slot_again_after_a_growing_pause() {
+    let mut scheduler = scheduler();
+    scheduler.handle_host_joined(at(0), key(1), offer(1), false);
+    let always = Spec { restart: Restart::Always, ..spec() };
+    let mut worker = scheduler.add_order(Order { id: OrderId(1), spec: always.into() })[0];
+    let mut now = at(0);
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        starts(&mut scheduler);
+        scheduler.handle_worker_ended(now, worker, failed());
+        assert_eq!(starts(&mut scheduler), [], "not at once");
+        let due = scheduler.poll_timeout().unwrap();
+        pauses.push(due.since(now));
+        now = due;
+        scheduler.handle_timeout(now);
+        worker = *scheduler.workers().keys().next().unwrap();
+    }
+    assert!(pauses.windows(2).all(|pair| pair[1] >= pair[0] * 2), "{pauses:?}");
+}
+
+#[test]
+fn a_worker_without_a_restart_policy_is_reported_and_its_standing_slot_stays_empty() {
+    let mut scheduler = scheduler();
+    scheduler.handle_host_joined(at(0), key(1), offer(1), false);
+    let worker = scheduler.add_order(Order { id: OrderId(1), spec: spec().into() })[0];
+    scheduler.handle_worker_ended(at(1), worker, failed());
+    assert_eq!(left(&mut scheduler), [(worker, failed())]);
+    scheduler.handle_timeout(at(1000));
+    assert!(scheduler.workers().is_empty());
+}
+
+#[test]
+fn a_host_that_comes_back_in_time_keeps_its_workers_and_one_that_does_not_loses_them() {
+    let mut scheduler = scheduler();
+    scheduler.handle_host_joined(at(0), key(1), offer(1), false);
+    let worker = scheduler.spawn(spec(), &Place::Anywhere { count: 1 }).unwrap()[0];
+    scheduler.handle_host_away(at(5), key(1));
+    assert_eq!(scheduler.poll_timeout(), Some(at(15)));
+    scheduler.handle_timeout(at(14));
+    scheduler.handle_host_joined(at(14), key(1), offer(1), true);
+    assert_eq!(left(&mut scheduler), []);
+    scheduler.handle_host_away(at(20), key(1));
+    scheduler.handle_timeout(at(30));
+    assert_eq!(left(&mut scheduler), [(worker, End::HostLost)]);
+    assert!(scheduler.hosts().is_empty());
+}
+
+#[test]
+fn a_host_that_comes_back_without_its_memory_has_lost_its_workers() {
+    let mut scheduler = scheduler();
+    scheduler.handle_host_joined(at(0), key(1), offer(1), false);
+    let worker = scheduler.spawn(spec(), &Place::Anywhere { count: 1 }).unwrap()[0];
+    starts(&mut scheduler);
+    scheduler.handle_host_joined(at(1), key(1), offer(1), false);
+    assert_eq!(left(&mut scheduler), [(worker, End::HostLost)]);
+}
+
+#[test]
+fn a_worker_whose_host_is_lost_starts_elsewhere_as_soon_as_there_is_room_and_names_whom_it_replaces() {
+    let mut scheduler = scheduler();
+    scheduler.handle_host_joined(at(0), key(1), offer(1), false);
+    let restart = Restart::OnFailure { at_most: 1 };
+    let lost = scheduler.spawn(Spec { restart, ..spec() }, &Place::Anywhere { count: 1 }).unwrap()[0];
+    scheduler.handle_host_gone(at(1), key(1), &End::HostLost);
+    starts(&mut scheduler);
+    scheduler.handle_host_joined(at(2), key(2), offer(1), false);
+    assert_eq!(starts(&mut scheduler), [(key(2), 1)]);
+    let (second, worker) = scheduler.workers().iter().next().unwrap();
+    assert_eq!(worker.replaces, Some(lost));
+    assert_ne!(*second, lost);
+    let second = *second;
+    scheduler.handle_worker_ended(at(3), second, failed());
+    scheduler.handle_timeout(at(1000));
+    assert!(scheduler.workers().is_empty(), "one restart was allowed");
+}
+
+#[test]
+fn a_worker_that_is_stopped_on_purpose_is_not_started_again() {
+    let mut scheduler = scheduler();
+    scheduler.handle_host_joined(at(0), key(1), offer(1), false);
+    let always = Spec { restart: Restart::Always, ..spec() };
+    let worker = scheduler.spawn(always, &Place::Anywhere { count: 1 }).unwrap()[0];
+    scheduler.stop(&[worker], 100);
+    scheduler.handle_worker_ended(at(1), worker, failed());
+    scheduler.handle_timeout(at(1000));
+    assert!(scheduler.workers().is_empty());
+}
+
+#[test]
+fn a_draining_host_gets_nothing_more_even_when_it_was_away_meanwhile() {
+    let mut scheduler = scheduler();
+    scheduler.handle_host_joined(at(0), key(1), offer(2), false);
+    scheduler.handle_host_draining(key(1));
+    scheduler.handle_host_away(at(1), key(1));
+    scheduler.handle_host_joined(at(2), key(1), offer(2), true);
+    let refused = scheduler.spawn(spec(), &Place::Anywhere { count: 1 }).unwrap_err();
+    assert_eq!(refused.misfits, [(key(1), Misfit::Draining)]);
+}
+
+#[test]
+fn no_worker_id_is_used_twice() {
+    let mut scheduler = scheduler();
+    let mut ids = std::collections::BTreeSet::new();
+    for round in 0..50 {
+        scheduler.handle_host_joined(at(round), key(1), offer(4), false);
+        for id in scheduler.spawn(spec(), &Place::Anywhere { count: 4 }).unwrap() {
+            assert!(ids.insert(id));
+        }
+    }
+}

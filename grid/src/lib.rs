@@ -30,6 +30,7 @@
 mod client;
 mod connect;
 mod embedded;
+mod postbox;
 mod publish;
 mod remote;
 mod typed;

@@ -1,7 +1,7 @@
 //! A client elsewhere: the same mail as a client in the manager's process, over a connection that may be lost
 //! and made anew.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,21 +16,21 @@ use grid_net::{
     StreamError, Timing, carry, code,
 };
 use grid_protocol::client::{
-    self, Attach, Channel, ClientEnd, ClientGreeting, ClientHello, ClientNote, Denial, DenialCode, Reply,
-    Request,
+    self, Attach, Channel, ClientGreeting, ClientHello, ClientNote, Denial, DenialCode, Reply, Request,
 };
 use grid_protocol::host::{PROTOCOL_VERSION, Position, Refusal, Resume};
-use grid_protocol::id::{SessionId, WorkerId};
+use grid_protocol::id::WorkerId;
 use grid_protocol::key::SecretKey;
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MAIL_STREAMS, MESSAGE_BYTES_MAX};
-use grid_protocol::link::{Content, Kind, Link};
-use grid_protocol::mail::{BulkHead, MailFrame};
+use grid_protocol::link::Kind;
+use grid_protocol::mail::BulkHead;
 use grid_protocol::post::Post;
 use grid_protocol::role::Roles;
 use grid_protocol::ticket::ManagerAddress;
 use grid_protocol::wire::Wire;
-use grid_protocol::worker::End;
 use tokio::sync::{Notify, watch};
+
+use crate::postbox::{Ending, Postbox, Waiting, Worker};
 
 /// Why the manager cannot be talked to.
 #[derive(Debug, thiserror::Error)]
@@ -62,43 +62,13 @@ pub(crate) struct Remote {
 
 struct Shared {
     channel: Option<Channel>,
-    inner: Mutex<Inner>,
+    inner: Mutex<Postbox>,
     mail_ready: Arc<Notify>,
     control_ready: Notify,
     arrived: Notify,
     room: Notify,
     conn: watch::Sender<Option<Conn>>,
     roles: Mutex<Roles>,
-}
-
-#[derive(Default)]
-struct Inner {
-    session: Option<SessionId>,
-    control: ClientEnd,
-    links: HashMap<WorkerId, Worker>,
-    post: Post,
-    up: bool,
-    waiting: VecDeque<Waiting>,
-    late: Vec<WorkerId>,
-}
-
-#[derive(Default)]
-struct Worker {
-    link: Link,
-    queued: bool,
-    ending: Option<Ending>,
-}
-
-struct Ending {
-    end: Option<End>,
-    sent: u64,
-    settled: u64,
-}
-
-enum Waiting {
-    Mail(WorkerId),
-    Joined(Event),
-    Left(WorkerId, End),
 }
 
 /// How long a wait for settlements may overlook one.
@@ -190,7 +160,7 @@ impl Remote {
             return Err(SendError::TooLong { length: payload.len(), max: MESSAGE_BYTES_MAX });
         }
         let mut inner = self.shared.lock();
-        let Inner { links, post, up, .. } = &mut *inner;
+        let Postbox { links, post, up, .. } = &mut *inner;
         let known = links.entry(worker).or_default();
         if known.ending.is_some() {
             return Err(SendError::Gone(worker));
@@ -427,7 +397,7 @@ async fn read_control(shared: &Shared, mut reader: FrameReader) -> Result<Infall
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Postbox> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -447,7 +417,7 @@ impl Shared {
         inner.post = Post::default();
         inner.up = true;
         if let Some(state) = state {
-            let Inner { control, links, post, .. } = &mut *inner;
+            let Postbox { control, links, post, .. } = &mut *inner;
             if resumed {
                 control.resume(state.control).map_err(|error| error.to_string())?;
                 for (worker, known) in links.iter_mut() {
@@ -505,119 +475,6 @@ impl Shared {
         self.arrived.notify_one();
         self.room.notify_waiters();
         self.control_ready.notify_one();
-        Ok(())
-    }
-}
-
-impl Inner {
-    /// The manager has forgotten the session: every worker of it is gone.
-    fn forget_everything(&mut self) {
-        self.control = ClientEnd::default();
-        let workers: Vec<_> = self.links.keys().copied().collect();
-        for worker in workers {
-            let Some(known) = self.links.get_mut(&worker) else {
-                continue;
-            };
-            if known.ending.as_ref().is_none_or(|ending| ending.end.is_some()) {
-                let sent = known.link.position();
-                known.ending = Some(Ending { end: Some(End::HostLost), sent, settled: 0 });
-                self.check_end(worker);
-            }
-        }
-    }
-
-    fn check_end(&mut self, worker: WorkerId) {
-        let Some(known) = self.links.get_mut(&worker) else {
-            return;
-        };
-        let Some(ending) = &mut known.ending else {
-            return;
-        };
-        if !known.link.has_arrived(ending.sent) {
-            return;
-        }
-        if let Some(end) = ending.end.take() {
-            let settled = ending.settled.min(known.link.last_pushed());
-            // It is no more than was sent, so that it cannot fail.
-            drop(known.link.settle(settled));
-            self.waiting.push_back(Waiting::Left(worker, end));
-        }
-    }
-
-    fn collect(&mut self, most: usize, out: &mut Vec<Event>) {
-        while out.len() < most {
-            match self.waiting.pop_front() {
-                None => break,
-                Some(Waiting::Joined(event)) => out.push(event),
-                Some(Waiting::Left(worker, end)) => {
-                    let known = self.links.remove(&worker);
-                    let unsettled = known.map(|mut known| known.link.take_unsettled()).unwrap_or_default();
-                    let unanswered = unsettled.into_iter().map(|sent| sent.payload).collect();
-                    out.push(Event::Left { worker, end, unanswered });
-                }
-                Some(Waiting::Mail(worker)) => self.take_mail(worker, most, out),
-            }
-        }
-        for worker in std::mem::take(&mut self.late) {
-            if let Some(known) = self.links.get_mut(&worker).filter(|_| self.up) {
-                self.post.settle(worker, &mut known.link);
-            }
-        }
-    }
-
-    fn take_mail(&mut self, worker: WorkerId, most: usize, out: &mut Vec<Event>) {
-        let Some(known) = self.links.get_mut(&worker) else {
-            return;
-        };
-        self.late.push(worker);
-        while out.len() < most {
-            let Some(letter) = known.link.take_arrival() else {
-                known.queued = false;
-                return;
-            };
-            known.link.finish(letter.seq);
-            out.push(match letter.kind {
-                Kind::Message => Event::Message { worker, payload: letter.payload },
-                Kind::Failure { about } => Event::Failed {
-                    worker,
-                    message: about,
-                    reason: String::from_utf8_lossy(&letter.payload).into_owned(),
-                },
-            });
-        }
-        self.waiting.push_front(Waiting::Mail(worker));
-    }
-
-    fn arrivals(&mut self, worker: WorkerId) {
-        if let Some(known) = self.links.get_mut(&worker)
-            && !known.queued
-            && known.link.has_ready_arrival()
-        {
-            known.queued = true;
-            self.waiting.push_back(Waiting::Mail(worker));
-        }
-        self.check_end(worker);
-    }
-
-    fn handle_frame(&mut self, body: &Bytes) -> Result<(), String> {
-        let frame = MailFrame::decode(body).map_err(|error| error.to_string())?;
-        let worker = frame.worker();
-        let known = self.links.entry(worker).or_default();
-        let wrong = |error: grid_protocol::link::LinkError| error.to_string();
-        let settled = match frame {
-            MailFrame::Inline { seq, settled, kind, payload, .. } => {
-                known.link.accept(seq, kind, Content::Here(body.slice_ref(payload))).map_err(wrong)?;
-                settled
-            }
-            MailFrame::Bulk { seq, settled, kind, .. } => {
-                known.link.accept(seq, kind, Content::Elsewhere).map_err(wrong)?;
-                settled
-            }
-            MailFrame::Settled { settled, .. } => settled,
-            _ => return Ok(()),
-        };
-        drop(known.link.settle(settled).map_err(wrong)?);
-        self.arrivals(worker);
         Ok(())
     }
 }

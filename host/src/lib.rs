@@ -14,6 +14,7 @@ mod lockdown;
 pub mod mailbox;
 pub mod outbox;
 pub mod sandbox;
+mod signal;
 mod station;
 mod trust;
 
@@ -21,4 +22,5 @@ pub use acquaintance::{AcquaintanceError, Acquaintances, ReachError};
 pub use driver::{HostEnded, Progress};
 pub use grid_net::Timing;
 pub use host::{Drain, Host, HostError, Settings};
+pub use signal::terminated;
 pub use trust::SerialsError;

@@ -10,7 +10,7 @@ use bytesize::ByteSize;
 use clap::Parser;
 use grid_host::compile::{Compiler, run_child};
 use grid_host::sandbox::{Limits, Policy};
-use grid_host::{Host, HostEnded, HostError, Progress, Settings};
+use grid_host::{Host, HostEnded, HostError, Progress, Settings, terminated};
 use grid_protocol::host::Label;
 use grid_protocol::key::PublicKey;
 use grid_protocol::ticket::ManagerAddress;
@@ -107,27 +107,6 @@ async fn serve(host: &Host, manager: ManagerAddress) -> Result<HostEnded, HostEr
     tokio::select! {
         ended = host.serve(manager, tell_progress) => ended,
         () = stop => Ok(HostEnded::Drained),
-    }
-}
-
-#[cfg(unix)]
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-}
-
-#[cfg(not(unix))]
-async fn terminated() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending().await
     }
 }
 

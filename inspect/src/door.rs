@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wasmparser::{FuncType, ValType};
 
-use crate::scan::Refusal;
+use crate::limits::Refusal;
 
 /// The way into a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

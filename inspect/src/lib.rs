@@ -7,7 +7,9 @@
 #![forbid(unsafe_code)]
 
 mod door;
+mod limits;
 mod scan;
 
 pub use door::{CoreDoor, Door, LoopKind};
-pub use scan::{Count, Refusal, Report, ScanLimits, features, inspect};
+pub use limits::{Count, Refusal, ScanLimits};
+pub use scan::{Report, features, inspect};

@@ -1,7 +1,6 @@
 //! The scan: counts everything in a module before anything is built from it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use wasmparser::{
     Chunk, Encoding, ExternalKind, FuncType, FunctionBody, Operator, Parser, Payload, TypeRef, ValType,
@@ -9,62 +8,7 @@ use wasmparser::{
 };
 
 use crate::door::{self, Door};
-
-/// What a module may have of each thing. The defaults leave room for the largest modules that
-/// toolchains make (a Go program: 4.4 MB, 7 000 functions), and each stops one kind of compile bomb.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ScanLimits {
-    /// Length of the file: it is held whole several times over.
-    pub module_bytes: usize,
-    /// Functions: each costs the compiler some 10 µs and 10 KiB even when it is empty.
-    pub functions: u32,
-    /// Length of one function's body: compile time grows faster than it. A body of 273 KiB took 27 s and
-    /// 556 MiB in a trial; the largest that Go makes has some 100 KiB.
-    pub body_bytes: usize,
-    /// Locals of one function: register allocation is quadratic in them at worst.
-    pub locals: u32,
-    /// Blocks within blocks: the compiler keeps a frame of each.
-    pub nesting: u32,
-    /// Targets of one `br_table`.
-    pub branch_targets: u32,
-    /// Types.
-    pub types: u32,
-    /// Parameters and results of one type.
-    pub arity: usize,
-    /// Imports.
-    pub imports: u32,
-    /// Exports.
-    pub exports: u32,
-    /// Globals.
-    pub globals: u32,
-    /// Element segments and data segments, each.
-    pub segments: u32,
-    /// Elements of one table at its start.
-    pub table_elements: u64,
-    /// Memory at its start, in bytes.
-    pub memory_bytes: u64,
-}
-
-impl Default for ScanLimits {
-    fn default() -> Self {
-        Self {
-            module_bytes: 64 << 20,
-            functions: 60_000,
-            body_bytes: 256 << 10,
-            locals: 5_000,
-            nesting: 1_000,
-            branch_targets: 10_000,
-            types: 10_000,
-            arity: 256,
-            imports: 1_000,
-            exports: 10_000,
-            globals: 10_000,
-            segments: 20_000,
-            table_elements: 100_000,
-            memory_bytes: 1 << 30,
-        }
-    }
-}
+use crate::limits::{Count, Refusal, ScanLimits};
 
 /// What a module is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,136 +27,6 @@ pub struct Report {
     pub imports: Vec<String>,
     /// The functions that it exports, and their types.
     pub exports: Vec<(String, String)>,
-}
-
-/// Something that the scan counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Count {
-    /// Bytes of the file.
-    ModuleBytes,
-    /// Functions.
-    Functions,
-    /// Bytes of one function's body.
-    BodyBytes,
-    /// Locals of one function.
-    Locals,
-    /// Blocks within blocks.
-    Nesting,
-    /// Targets of one branch table.
-    BranchTargets,
-    /// Types.
-    Types,
-    /// Parameters or results of one type.
-    Arity,
-    /// Imports.
-    Imports,
-    /// Exports.
-    Exports,
-    /// Globals.
-    Globals,
-    /// Segments.
-    Segments,
-    /// Elements of a table.
-    TableElements,
-    /// Bytes of memory.
-    MemoryBytes,
-}
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ModuleBytes => "bytes",
-            Self::Functions => "functions",
-            Self::BodyBytes => "bytes in one function",
-            Self::Locals => "locals in one function",
-            Self::Nesting => "blocks within blocks",
-            Self::BranchTargets => "targets in one branch table",
-            Self::Types => "types",
-            Self::Arity => "parameters or results in one type",
-            Self::Imports => "imports",
-            Self::Exports => "exports",
-            Self::Globals => "globals",
-            Self::Segments => "segments",
-            Self::TableElements => "elements in a table",
-            Self::MemoryBytes => "bytes of memory at the start",
-        })
-    }
-}
-
-/// Why the grid does not run a module: its author must act.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// It is no WebAssembly, or breaks its rules, or uses a feature that the grid does not run.
-    #[error("not a module that the grid runs: {reason} (at byte {offset})")]
-    Invalid {
-        /// In the words of the validator.
-        reason: String,
-        /// Where.
-        offset: usize,
-    },
-    /// It has too much of something.
-    #[error("the module has {found} {what}, and the limit is {max}")]
-    TooMuch {
-        /// Of what.
-        what: Count,
-        /// How much.
-        found: u64,
-        /// The limit.
-        max: u64,
-    },
-    /// It exports neither `handle_msg` nor `_start`.
-    #[error("the module exports neither `handle_msg` nor `_start`{}{}", list(.found), hint(.did_you_mean))]
-    NoDoor {
-        /// Functions that it exports, as far as they are shown.
-        found: Vec<String>,
-        /// The one that may have been meant.
-        did_you_mean: Option<String>,
-    },
-    /// An export has the wrong type.
-    #[error("the export `{export}` has the type {found}, and the grid calls {expected}")]
-    WrongSignature {
-        /// Which.
-        export: &'static str,
-        /// Its type.
-        found: String,
-        /// The types that the grid calls.
-        expected: String,
-    },
-    /// It imports what the grid does not offer.
-    #[error("the module imports `{module}.{name}`{}, which the grid does not offer", kind_of(.signature))]
-    UnknownImport {
-        /// From where.
-        module: String,
-        /// What.
-        name: String,
-        /// As which type, if it is a function.
-        signature: Option<String>,
-    },
-    /// It does not export its memory.
-    #[error("the module does not export its memory as `memory`")]
-    NoMemory,
-}
-
-impl Refusal {
-    pub(crate) const NAMES_SHOWN: usize = 8;
-}
-
-fn list(found: &[String]) -> String {
-    if found.is_empty() {
-        "; it exports no function".to_owned()
-    } else {
-        format!("; it exports {}", found.join(", "))
-    }
-}
-
-fn hint(near: &Option<String>) -> String {
-    near.as_ref().map_or(String::new(), |near| format!("; did you mean `handle_msg` by `{near}`?"))
-}
-
-fn kind_of(signature: &Option<String>) -> String {
-    signature.as_ref().map_or(String::new(), |signature| format!(" as {signature}"))
 }
 
 /// The features of WebAssembly that the grid runs: an explicit list, so that a new version of a library

@@ -1,0 +1,159 @@
+//! The postbox: a client's end of the mail, between its connections.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use grid_manager::Event;
+use grid_protocol::client::ClientEnd;
+use grid_protocol::id::{SessionId, WorkerId};
+use grid_protocol::link::{Content, Kind, Link};
+use grid_protocol::mail::MailFrame;
+use grid_protocol::post::Post;
+use grid_protocol::worker::End;
+
+/// What a client keeps of its session, whichever connection carries it.
+#[derive(Default)]
+pub(crate) struct Postbox {
+    pub(crate) session: Option<SessionId>,
+    pub(crate) control: ClientEnd,
+    pub(crate) links: HashMap<WorkerId, Worker>,
+    pub(crate) post: Post,
+    pub(crate) up: bool,
+    pub(crate) waiting: VecDeque<Waiting>,
+    pub(crate) late: Vec<WorkerId>,
+}
+
+#[derive(Default)]
+/// One worker's mail.
+pub(crate) struct Worker {
+    pub(crate) link: Link,
+    pub(crate) queued: bool,
+    pub(crate) ending: Option<Ending>,
+}
+
+/// A worker that has ended, and whose mail has not all come yet.
+pub(crate) struct Ending {
+    pub(crate) end: Option<End>,
+    pub(crate) sent: u64,
+    pub(crate) settled: u64,
+}
+
+/// What waits to be collected, in order.
+pub(crate) enum Waiting {
+    Mail(WorkerId),
+    Joined(Event),
+    Left(WorkerId, End),
+}
+
+impl Postbox {
+    /// The manager has forgotten the session: every worker of it is gone.
+    pub(crate) fn forget_everything(&mut self) {
+        self.control = ClientEnd::default();
+        let workers: Vec<_> = self.links.keys().copied().collect();
+        for worker in workers {
+            let Some(known) = self.links.get_mut(&worker) else {
+                continue;
+            };
+            if known.ending.as_ref().is_none_or(|ending| ending.end.is_some()) {
+                let sent = known.link.position();
+                known.ending = Some(Ending { end: Some(End::HostLost), sent, settled: 0 });
+                self.check_end(worker);
+            }
+        }
+    }
+
+    pub(crate) fn check_end(&mut self, worker: WorkerId) {
+        let Some(known) = self.links.get_mut(&worker) else {
+            return;
+        };
+        let Some(ending) = &mut known.ending else {
+            return;
+        };
+        if !known.link.has_arrived(ending.sent) {
+            return;
+        }
+        if let Some(end) = ending.end.take() {
+            let settled = ending.settled.min(known.link.last_pushed());
+            // It is no more than was sent, so that it cannot fail.
+            drop(known.link.settle(settled));
+            self.waiting.push_back(Waiting::Left(worker, end));
+        }
+    }
+
+    pub(crate) fn collect(&mut self, most: usize, out: &mut Vec<Event>) {
+        while out.len() < most {
+            match self.waiting.pop_front() {
+                None => break,
+                Some(Waiting::Joined(event)) => out.push(event),
+                Some(Waiting::Left(worker, end)) => {
+                    let known = self.links.remove(&worker);
+                    let unsettled = known.map(|mut known| known.link.take_unsettled()).unwrap_or_default();
+                    let unanswered = unsettled.into_iter().map(|sent| sent.payload).collect();
+                    out.push(Event::Left { worker, end, unanswered });
+                }
+                Some(Waiting::Mail(worker)) => self.take_mail(worker, most, out),
+            }
+        }
+        for worker in std::mem::take(&mut self.late) {
+            if let Some(known) = self.links.get_mut(&worker).filter(|_| self.up) {
+                self.post.settle(worker, &mut known.link);
+            }
+        }
+    }
+
+    pub(crate) fn take_mail(&mut self, worker: WorkerId, most: usize, out: &mut Vec<Event>) {
+        let Some(known) = self.links.get_mut(&worker) else {
+            return;
+        };
+        self.late.push(worker);
+        while out.len() < most {
+            let Some(letter) = known.link.take_arrival() else {
+                known.queued = false;
+                return;
+            };
+            known.link.finish(letter.seq);
+            out.push(match letter.kind {
+                Kind::Message => Event::Message { worker, payload: letter.payload },
+                Kind::Failure { about } => Event::Failed {
+                    worker,
+                    message: about,
+                    reason: String::from_utf8_lossy(&letter.payload).into_owned(),
+                },
+            });
+        }
+        self.waiting.push_front(Waiting::Mail(worker));
+    }
+
+    pub(crate) fn arrivals(&mut self, worker: WorkerId) {
+        if let Some(known) = self.links.get_mut(&worker)
+            && !known.queued
+            && known.link.has_ready_arrival()
+        {
+            known.queued = true;
+            self.waiting.push_back(Waiting::Mail(worker));
+        }
+        self.check_end(worker);
+    }
+
+    pub(crate) fn handle_frame(&mut self, body: &Bytes) -> Result<(), String> {
+        let frame = MailFrame::decode(body).map_err(|error| error.to_string())?;
+        let worker = frame.worker();
+        let known = self.links.entry(worker).or_default();
+        let wrong = |error: grid_protocol::link::LinkError| error.to_string();
+        let settled = match frame {
+            MailFrame::Inline { seq, settled, kind, payload, .. } => {
+                known.link.accept(seq, kind, Content::Here(body.slice_ref(payload))).map_err(wrong)?;
+                settled
+            }
+            MailFrame::Bulk { seq, settled, kind, .. } => {
+                known.link.accept(seq, kind, Content::Elsewhere).map_err(wrong)?;
+                settled
+            }
+            MailFrame::Settled { settled, .. } => settled,
+            _ => return Ok(()),
+        };
+        drop(known.link.settle(settled).map_err(wrong)?);
+        self.arrivals(worker);
+        Ok(())
+    }
+}

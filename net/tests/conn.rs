@@ -1,5 +1,7 @@
 //! Connections: the same tests over QUIC and inside the process.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;

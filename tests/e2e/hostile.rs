@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use grid_tests::echo;
+use grid_host::compile::Compiler;
+use grid_tests::{echo, program};
 use wasm_grid::{Event, Limits, LimitsAsked, Manager, Policy, WorkerId};
 
 /// An attack, as its file describes it.
@@ -69,7 +70,11 @@ impl Arena {
             ..Limits::default()
         };
         let policy = Policy { limits, ..Policy::default() };
-        let grid = Manager::builder().local_slots(4).local_policy(policy).start().unwrap();
+        // Compiled as on any host: in a child with limits.
+        let (program, argument) = (program("grid-host"), "compile-module".to_owned());
+        let compiler = Compiler::Child { program, argument };
+        let builder = Manager::builder().local_slots(4).local_policy(policy).local_compiler(compiler);
+        let grid = builder.start().unwrap();
         let module = grid.upload("bystander", echo()).await.unwrap();
         let limits = LimitsAsked { call_ms: None, memory_bytes: None };
         let bystander = grid.spawn(module.digest).limits(limits).anywhere(1).await.unwrap()[0];

@@ -177,7 +177,11 @@ fn up(home: &Path, listen: &str, arguments: &[&str]) -> (Process, String, String
 }
 
 /// A program of this project, beside the tests.
-fn program(name: &str) -> PathBuf {
+///
+/// # Panics
+///
+/// If it was not built.
+pub fn program(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let programs = tests.parent().and_then(Path::parent).unwrap();
     let path = programs.join(name);

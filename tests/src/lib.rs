@@ -9,7 +9,7 @@ mod process;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use grid::{Grid, Said};
+pub use grid::{Grid, Said, program};
 pub use process::Process;
 
 /// Runs a test that must end: a minute is a hundred times what the slowest needs.

@@ -292,15 +292,23 @@ fn prepare(store: &mut wasmtime::Store<Guest>) {
         if guest.meter.is_over() {
             return Err(failure::Stop::TimeLimit { budget: guest.meter.budget() }.into());
         }
-        Ok(wasmtime::UpdateDeadline::Yield(1))
+        Ok(wasmtime::UpdateDeadline::Yield(SLICE_TICKS))
     });
+    begin_slice(store);
 }
 
-/// A guest must give way at the tick after next, whenever its call begins.
-const DEADLINE_TICKS: u64 = 1;
+/// A slice ends at the next tick or the one after it.
+const SLICE_TICKS: u64 = 1;
 
-/// Calls between guests and host are bounded in time through this.
-fn begin(store: &mut wasmtime::Store<Guest>, budget: Duration) {
+/// A slice begins: the guest had nothing to do, or has just given way.
+///
+/// Not at each call: a guest whose calls are all shorter than a tick would never give way. The deadline of the
+/// slice goes on from call to call, and the first call after it gives way where it begins.
+fn begin_slice(store: &mut wasmtime::Store<Guest>) {
+    store.set_epoch_deadline(SLICE_TICKS);
+}
+
+/// A call begins, and may take so much time on a processor.
+fn begin_call(store: &wasmtime::Store<Guest>, budget: Duration) {
     store.data().meter.begin(budget);
-    store.set_epoch_deadline(DEADLINE_TICKS);
 }

@@ -11,6 +11,7 @@ use wasm_grid::{Event, Limits, LimitsAsked, Manager, Policy, WorkerId};
 struct Attack {
     name: String,
     ends: String,
+    compiles: bool,
     text: String,
 }
 
@@ -25,7 +26,8 @@ fn attacks() -> Vec<Attack> {
             let name = path.file_stem().unwrap().to_string_lossy().into_owned();
             let ends = text.lines().find_map(|line| line.strip_prefix(";; ends: ")).unwrap().to_owned();
             assert!(text.starts_with(";; attack: ") && text.contains("\n;; when: "), "{name} lacks its head");
-            Attack { name, ends, text: expand(&text) }
+            let compiles = text.contains("\n;; when: compile");
+            Attack { name, ends, compiles, text: expand(&text) }
         })
         .collect();
     attacks.sort_by(|a, b| a.name.cmp(&b.name));
@@ -50,6 +52,9 @@ fn expand(text: &str) -> String {
 
 /// A worker that is not attacked must answer within this.
 const BYSTANDER_TIME_MAX: Duration = Duration::from_millis(50);
+
+/// While a bomb is compiled on a machine with two processors, a host is silent for no longer than this.
+const COMPILE_SILENCE_MAX: Duration = Duration::from_millis(100);
 
 /// An attack that lasts is watched for so long.
 const WATCHED: Duration = Duration::from_millis(300);
@@ -141,16 +146,40 @@ async fn every_attack_ends_for_the_right_reason_and_a_bystander_answers_within_5
         arena.slowest = Duration::ZERO;
         let outcome = arena.face(&attack).await;
         let right = match attack.ends.as_str() {
-            "survives" | "backpressure" => outcome == "alive",
+            "survives" => outcome == "alive",
+            // The test takes what comes, so that a flood may also run into its limit of time.
+            "backpressure" => ["alive", "time-limit"].contains(&outcome.as_str()),
             "trap-or-survives" => ["alive", "trap", "out-of-bounds"].contains(&outcome.as_str()),
             ends => outcome == ends,
         };
         if !right {
             wrong.push(format!("{}: ended as {outcome}, not {}", attack.name, attack.ends));
         }
-        if arena.slowest > BYSTANDER_TIME_MAX {
+        let patience = if attack.compiles { COMPILE_SILENCE_MAX } else { BYSTANDER_TIME_MAX };
+        if arena.slowest > patience {
             wrong.push(format!("{}: the bystander took {:?}", attack.name, arena.slowest));
         }
     }
     assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn guests_that_only_make_short_calls_give_way_to_others_on_every_thread() {
+    let policy = Policy { compute_threads: 2, ..Policy::default() };
+    let grid = Manager::builder().local_slots(8).local_policy(policy).start().unwrap();
+    let again = r#"(module (memory (export "memory") 1) (func (export "handle_msg") (param i32))
+        (func (export "loop") (result i32) (i32.const 1)))"#;
+    let again = grid.upload("again", wat::parse_str(again).unwrap()).await.unwrap();
+    for spinner in grid.spawn(again.digest).anywhere(4).await.unwrap() {
+        grid.send(spinner, "go").await.unwrap();
+    }
+    let module = grid.upload("bystander", echo()).await.unwrap();
+    let bystander = grid.spawn(module.digest).anywhere(1).await.unwrap()[0];
+    let answered = async {
+        for _ in 0..10 {
+            grid.send(bystander, "still there?").await.unwrap();
+            while !matches!(grid.next_event().await, Event::Message { .. }) {}
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), answered).await.expect("the bystander was starved");
 }

@@ -11,7 +11,7 @@ use crate::mailbox::{Incoming, Letter};
 use crate::sandbox::console::{Console, builder};
 use crate::sandbox::failure::explain;
 use crate::sandbox::guest::Guest;
-use crate::sandbox::{begin, prepare};
+use crate::sandbox::{begin_call, prepare};
 
 /// Runs a command for each message: the message is its standard input, its standard output the answer.
 /// A command that fails fails its message and nothing else.
@@ -51,7 +51,7 @@ async fn handle(instance: &InstancePre<Guest>, mut guest: Guest, input: Bytes) -
     let budget = guest.limits.call;
     let mut store = Store::new(instance.module().engine(), guest);
     prepare(&mut store);
-    begin(&mut store, budget);
+    begin_call(&store, budget);
     let ran = async {
         let instance = instance.instantiate_async(&mut store).await?;
         store.data_mut().memory = instance.get_memory(&mut store, grid_abi::MEMORY);

@@ -9,7 +9,7 @@ use wasmtime::{AsContextMut, InstancePre, Result, Store, TypedFunc};
 use crate::mailbox::{Incoming, Letter};
 use crate::sandbox::failure::{Stop, explain};
 use crate::sandbox::guest::Guest;
-use crate::sandbox::{MESSAGES_IN_A_ROW, begin, prepare};
+use crate::sandbox::{MESSAGES_IN_A_ROW, begin_call, begin_slice, prepare};
 
 /// A guest that is set up, with its exports at hand.
 struct Core {
@@ -52,7 +52,7 @@ impl Core {
         let mut store = Store::new(instance.module().engine(), guest);
         prepare(&mut store);
         let budget = store.data().limits.start;
-        begin(&mut store, budget);
+        begin_call(&store, budget);
         let instance = instance.instantiate_async(&mut store).await?;
         store.data_mut().memory = instance.get_memory(&mut store, grid_abi::MEMORY);
         if door.initialize {
@@ -104,11 +104,20 @@ impl Core {
     /// What comes next; `None` when a polled `loop` is due before anything comes.
     async fn incoming(&mut self, next_poll: Instant) -> Option<Incoming> {
         let mailbox = &self.store.data().mailbox;
-        let incoming = std::future::poll_fn(|cx| mailbox.poll_incoming(cx));
-        match self.turn {
+        let mut waited = false;
+        let incoming = std::future::poll_fn(|cx| {
+            let polled = mailbox.poll_incoming(cx);
+            waited |= polled.is_pending();
+            polled
+        });
+        let incoming = match self.turn {
             Turn::Polled(_) => timeout_at(next_poll, incoming).await.ok(),
             Turn::Absent | Turn::Answering(_) => Some(incoming.await),
+        };
+        if waited {
+            begin_slice(&mut self.store);
         }
+        incoming
     }
 
     async fn handle(&mut self, letter: Letter) -> Result<()> {
@@ -120,13 +129,13 @@ impl Core {
         guest.failed = false;
         guest.sent = false;
         let budget = guest.limits.call;
-        begin(&mut self.store, budget);
+        begin_call(&self.store, budget);
         self.handle_msg.call_async(&mut self.store, length).await?;
         // What was not received by now never is.
         self.store.data_mut().waiting = None;
         if let Turn::Answering(turn) = &self.turn {
             loop {
-                begin(&mut self.store, budget);
+                begin_call(&self.store, budget);
                 match turn.call_async(&mut self.store, ()).await? {
                     grid_abi::IDLE => break,
                     grid_abi::AGAIN => self.store.data().mailbox.flush(),
@@ -149,7 +158,7 @@ impl Core {
         };
         let budget = self.store.data().limits.call;
         self.store.data_mut().sent = false;
-        begin(&mut self.store, budget);
+        begin_call(&self.store, budget);
         turn.call_async(self.store.as_context_mut(), ()).await?;
         if self.store.data().sent {
             self.finish();
@@ -168,7 +177,7 @@ impl Core {
     async fn stop(&mut self) -> Result<()> {
         if let Some(stop) = &self.stop {
             let budget = self.store.data().limits.stop;
-            begin(&mut self.store, budget);
+            begin_call(&self.store, budget);
             stop.call_async(&mut self.store, ()).await?;
         }
         self.store.data().mailbox.flush();

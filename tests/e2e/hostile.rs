@@ -56,6 +56,9 @@ const BYSTANDER_TIME_MAX: Duration = Duration::from_millis(50);
 /// While a bomb is compiled on a machine with two processors, a host is silent for no longer than this.
 const COMPILE_SILENCE_MAX: Duration = Duration::from_millis(100);
 
+/// Times that an attack is faced before the bystander counts as starved.
+const TRIES: u32 = 3;
+
 /// An attack that lasts is watched for so long.
 const WATCHED: Duration = Duration::from_millis(300);
 
@@ -108,7 +111,21 @@ impl Arena {
         self.slowest = self.slowest.max(asked.elapsed());
     }
 
-    /// What became of the attack.
+    /// What became of the attack. If the bystander was too slow the attack is faced again: what starves it does so
+    /// each time, and a machine that was busy with something else does not.
+    async fn face_patiently(&mut self, attack: &Attack, patience: Duration) -> String {
+        let mut outcome = String::new();
+        for _ in 0..TRIES {
+            self.slowest = Duration::ZERO;
+            outcome = self.face(attack).await;
+            if self.slowest <= patience {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// What became of the attack, once.
     async fn face(&mut self, attack: &Attack) -> String {
         (self.left, self.failed) = (None, false);
         let Ok(wasm) = wat::parse_str(&attack.text) else { return "no module".to_owned() };
@@ -143,8 +160,8 @@ async fn every_attack_ends_for_the_right_reason_and_a_bystander_answers_within_5
     assert!(attacks.len() >= 30, "only {} attacks", attacks.len());
     let mut wrong = Vec::new();
     for attack in attacks {
-        arena.slowest = Duration::ZERO;
-        let outcome = arena.face(&attack).await;
+        let patience = if attack.compiles { COMPILE_SILENCE_MAX } else { BYSTANDER_TIME_MAX };
+        let outcome = arena.face_patiently(&attack, patience).await;
         let right = match attack.ends.as_str() {
             "survives" => outcome == "alive",
             // The test takes what comes, so that a flood may also run into its limit of time.
@@ -155,7 +172,6 @@ async fn every_attack_ends_for_the_right_reason_and_a_bystander_answers_within_5
         if !right {
             wrong.push(format!("{}: ended as {outcome}, not {}", attack.name, attack.ends));
         }
-        let patience = if attack.compiles { COMPILE_SILENCE_MAX } else { BYSTANDER_TIME_MAX };
         if arena.slowest > patience {
             wrong.push(format!("{}: the bystander took {:?}", attack.name, arena.slowest));
         }

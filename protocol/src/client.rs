@@ -27,7 +27,7 @@ pub type ManagerClientEnd = crate::control::Control<Event, ClientNote>;
 ///
 /// The command line always uses [`Channel::COMMAND`], so that `grid worker spawn` in one process and
 /// `grid msg collect` in the next belong together; a library client draws one at random, and its workers
-/// end when it has been gone for [`CHANNEL_GRACE_MS`](crate::client::CHANNEL_GRACE_MS).
+/// end when it has been gone for [`CHANNEL_GRACE_MS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Channel(pub u64);
 

@@ -15,7 +15,7 @@ pub trait Wire: Sized {
     fn to_body(&self) -> Vec<u8>;
 
     /// Reads the body of a frame, allocating at most
-    /// [`CONTROL_DECODED_BYTES_MAX`](crate::limits::CONTROL_DECODED_BYTES_MAX).
+    /// [`CONTROL_DECODED_BYTES_MAX`].
     ///
     /// # Errors
     ///

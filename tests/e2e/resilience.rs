@@ -1,9 +1,11 @@
 //! Resilience: connections that break, managers that die, hosts that leave.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use grid_tests::{Grid, echo, module, within};
-use wasm_grid::{End, Event};
+use grid_tests::{Grid, Process, Relay, echo, module, within};
+use tokio::time::sleep;
+use wasm_grid::{Client, End, Event};
 
 #[test]
 fn hosts_are_back_within_three_seconds_of_a_killed_manager_and_it_has_everything() {
@@ -54,48 +56,110 @@ async fn a_host_that_is_drained_finishes_its_message_and_leaves_in_good_order() 
 #[tokio::test]
 async fn a_host_that_is_silent_for_five_seconds_under_load_loses_nothing_and_doubles_nothing() {
     within(async {
-        const MESSAGES: u32 = 20_000;
         let grid = Grid::closed();
         let host = grid.host("sleepy", &["--slots", "4"]);
-        let client = grid.client();
-        let uploaded = client.upload("echo", echo()).await.unwrap();
-        let workers = client.spawn(uploaded.digest).anywhere(4).await.unwrap();
-        let (mut sent, mut next) = (0, vec![0u32; workers.len()]);
-        let mut frozen = None;
-        let each = MESSAGES / 4;
-        while next.iter().any(|next| *next < each) {
-            while sent < MESSAGES {
-                let worker = workers[sent as usize % 4];
-                if client.try_send(worker, (sent / 4).to_le_bytes().to_vec()).is_err() {
-                    break;
-                }
-                sent += 1;
-            }
-            if sent > MESSAGES / 3 && frozen.is_none() {
-                host.signal("STOP");
-                frozen = Some(tokio::time::Instant::now());
-            }
-            let thaw = frozen
-                .map_or(Duration::from_secs(60), |at| Duration::from_secs(5).saturating_sub(at.elapsed()));
-            let mut events = Vec::new();
-            tokio::select! {
-                () = client.next_events(&mut events) => {}
-                () = tokio::time::sleep(thaw), if frozen.is_some() && !thaw.is_zero() => host.signal("CONT"),
-            }
-            for event in events {
-                match event {
-                    Event::Message { worker, payload } => {
-                        let place = workers.iter().position(|other| *other == worker).unwrap();
-                        let number = u32::from_le_bytes(payload[..].try_into().unwrap());
-                        assert_eq!(number, next[place], "in order, each once");
-                        next[place] += 1;
-                    }
-                    Event::Left { .. } => panic!("{event:?}"),
-                    _ => {}
-                }
-            }
-        }
-        assert!(frozen.is_some());
+        under_load(&grid.client(), async {
+            host.signal("STOP");
+            sleep(Duration::from_secs(5)).await;
+            host.signal("CONT");
+        })
+        .await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_connection_cut_for_five_seconds_under_load_loses_nothing_and_doubles_nothing() {
+    within(async {
+        let (grid, relay, _host) = beyond_a_relay().await;
+        under_load(&grid.client(), async {
+            relay.cut();
+            sleep(Duration::from_secs(5)).await;
+            assert!(relay.mend() > 0, "the cut was felt");
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_given_up_under_load_is_taken_up_again_with_nothing_lost_or_doubled() {
+    within(async {
+        let (grid, relay, host) = beyond_a_relay().await;
+        under_load(&grid.client(), async {
+            relay.cut();
+            // Both ends give up after ten seconds of silence.
+            let host = host.hear("connection lost").await;
+            assert!(relay.mend() > 0, "the cut was felt");
+            host.hear("joined again").await
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_host_whose_port_changes_under_load_loses_nothing_and_doubles_nothing() {
+    within(async {
+        let (grid, relay, mut host) = beyond_a_relay().await;
+        under_load(&grid.client(), async {
+            for _ in 0..3 {
+                relay.change_port();
+                sleep(Duration::from_millis(500)).await;
+            }
+        })
+        .await;
+        assert!(!host.has_said("connection lost"), "the same connection went on");
+    })
+    .await;
+}
+
+/// A grid whose one host, of four slots, is beyond a [`Relay`].
+async fn beyond_a_relay() -> (Grid, Relay, Process) {
+    let grid = Grid::start(&["--open-join", "true"]);
+    let relay = Relay::to(grid.bare_address()).await;
+    let host = grid.host_at(&relay.address(), "far", &["--slots", "4"]).hear("joined").await;
+    (grid, relay, host)
+}
+
+/// Sends numbers to four echo workers for as long as `trouble` lasts, and then until 20 000 are sent: each must come
+/// back once, in order, from the worker that it went to.
+async fn under_load<T>(client: &Client, trouble: impl Future<Output = T>) -> T {
+    const MESSAGES: u32 = 20_000;
+    let uploaded = client.upload("echo", echo()).await.unwrap();
+    let workers = client.spawn(uploaded.digest).anywhere(4).await.unwrap();
+    let mut next = vec![0u32; workers.len()];
+    let (mut sent, mut over) = (0, None);
+    let mut trouble = pin!(trouble);
+    let over = loop {
+        if let Some(over) = over.take_if(|_| next.iter().sum::<u32>() == sent) {
+            break over;
+        }
+        while over.is_none() || sent < MESSAGES {
+            let worker = workers[sent as usize % 4];
+            if client.try_send(worker, (sent / 4).to_le_bytes().to_vec()).is_err() {
+                break;
+            }
+            sent += 1;
+        }
+        let mut events = Vec::new();
+        tokio::select! {
+            () = client.next_events(&mut events) => {}
+            ended = &mut trouble, if over.is_none() && next.iter().sum::<u32>() > MESSAGES / 4 => over = Some(ended),
+        }
+        for event in events {
+            match event {
+                Event::Message { worker, payload } => {
+                    let place = workers.iter().position(|other| *other == worker).unwrap();
+                    let number = u32::from_le_bytes(payload[..].try_into().unwrap());
+                    assert_eq!(number, next[place], "in order, each once");
+                    next[place] += 1;
+                }
+                Event::Left { .. } => panic!("{event:?}"),
+                _ => {}
+            }
+        }
+    };
+    assert!(sent >= MESSAGES);
+    over
 }

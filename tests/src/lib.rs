@@ -5,12 +5,14 @@
 
 mod grid;
 mod process;
+mod relay;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use grid::{Grid, Said, program};
 pub use process::Process;
+pub use relay::Relay;
 
 /// Runs a test that must end: a minute is a hundred times what the slowest needs.
 ///

@@ -67,6 +67,25 @@ impl Process {
         }
     }
 
+    /// As [`Self::wait_for`], while other things go on.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come.
+    pub async fn hear(mut self, part: &'static str) -> Self {
+        let heard = tokio::task::spawn_blocking(move || {
+            self.wait_for(part);
+            self
+        });
+        heard.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    /// Whether it has said a line with `part` in it by now.
+    pub fn has_said(&mut self, part: &str) -> bool {
+        self.said.extend(self.lines.try_iter());
+        self.said.iter().any(|line| line.contains(part))
+    }
+
     /// Forgets what was said, so that [`Self::wait_for`] waits for something new.
     pub fn forget(&mut self) {
         self.said.extend(self.lines.try_iter());

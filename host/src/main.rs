@@ -58,6 +58,10 @@ struct Arguments {
     /// Most time on a processor for one call into a worker, in seconds.
     #[arg(long, env = "GRID_CALL_SECONDS", default_value_t = 3600.0, value_name = "SECONDS")]
     call_seconds: f64,
+
+    /// Most time on a processor for everything that a worker does before its first message, in seconds.
+    #[arg(long, env = "GRID_START_SECONDS", default_value_t = 10.0, value_name = "SECONDS")]
+    start_seconds: f64,
 }
 
 /// The one argument of the compiler's child process.
@@ -197,13 +201,13 @@ fn settings(arguments: Arguments) -> Result<Settings, Problem> {
             "a host without slots runs nothing: --slots must be at least 1".to_owned(),
         ));
     }
-    let call = Duration::try_from_secs_f64(arguments.call_seconds)
-        .map_err(|error| Problem::Usage(format!("--call-seconds: {error}")))?;
+    let call = seconds("--call-seconds", arguments.call_seconds)?;
+    let start = seconds("--start-seconds", arguments.start_seconds)?;
     let memory = usize::try_from(arguments.worker_memory.as_u64()).unwrap_or(usize::MAX);
     if memory > WORKER_MEMORY_MAX {
         return Err(Problem::Usage("--worker-memory: a module addresses 4GiB at most".to_owned()));
     }
-    let limits = Limits { memory_bytes: memory, call, ..Limits::default() };
+    let limits = Limits { memory_bytes: memory, call, start, ..Limits::default() };
     let compiler = Compiler::child(COMPILE).map_err(|error| Problem::System(error.to_string()))?;
     Ok(Settings {
         name: arguments.name,
@@ -216,6 +220,10 @@ fn settings(arguments: Arguments) -> Result<Settings, Problem> {
         compiler,
         timing: grid_host::Timing::default(),
     })
+}
+
+fn seconds(flag: &str, seconds: f64) -> Result<Duration, Problem> {
+    Duration::try_from_secs_f64(seconds).map_err(|error| Problem::Usage(format!("{flag}: {error}")))
 }
 
 const WORKER_MEMORY_MAX: usize = 4 << 30;

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use grid_host::compile::Compiler;
-use grid_tests::{echo, program};
-use wasm_grid::{Event, Limits, LimitsAsked, Manager, Policy, WorkerId};
+use grid_tests::{Grid, Process, echo};
+use wasm_grid::{Client, Event, Manager, Policy, WorkerId};
 
 /// An attack, as its file describes it.
 struct Attack {
@@ -62,8 +61,11 @@ const TRIES: u32 = 3;
 /// An attack that lasts is watched for so long.
 const WATCHED: Duration = Duration::from_millis(300);
 
+/// A host of its own process, with a bystander on it.
 struct Arena {
-    grid: Manager,
+    host: Process,
+    grid: Grid,
+    client: Client,
     bystander: WorkerId,
     slowest: Duration,
     left: Option<String>,
@@ -72,32 +74,24 @@ struct Arena {
 
 impl Arena {
     async fn new() -> Self {
-        let limits = Limits {
-            call: Duration::from_millis(200),
-            start: Duration::from_millis(400),
-            ..Limits::default()
-        };
-        let policy = Policy { limits, ..Policy::default() };
-        // Compiled as on any host: in a child with limits.
-        let (program, argument) = (program("grid-host"), "compile-module".to_owned());
-        let compiler = Compiler::Child { program, argument };
-        let builder = Manager::builder().local_slots(4).local_policy(policy).local_compiler(compiler);
-        let grid = builder.start().unwrap();
-        let module = grid.upload("bystander", echo()).await.unwrap();
-        let limits = LimitsAsked { call_ms: None, memory_bytes: None };
-        let bystander = grid.spawn(module.digest).limits(limits).anywhere(1).await.unwrap()[0];
-        let mut arena = Self { grid, bystander, slowest: Duration::ZERO, left: None, failed: false };
+        let grid = Grid::closed();
+        let limits = ["--slots", "4", "--call-seconds", "0.2", "--start-seconds", "0.4"];
+        let host = grid.host("besieged", &limits);
+        let client = grid.client();
+        let module = client.upload("bystander", echo()).await.unwrap();
+        let bystander = client.spawn(module.digest).anywhere(1).await.unwrap()[0];
+        let mut arena =
+            Self { host, grid, client, bystander, slowest: Duration::ZERO, left: None, failed: false };
         arena.ask_bystander().await;
-        arena.slowest = Duration::ZERO;
         arena
     }
 
     /// One round trip with the bystander; what happens to the attacker meanwhile is noted.
     async fn ask_bystander(&mut self) {
         let asked = Instant::now();
-        self.grid.send(self.bystander, "still there?").await.unwrap();
+        self.client.send(self.bystander, "still there?").await.unwrap();
         loop {
-            match self.grid.next_event().await {
+            match self.client.next_event().await {
                 Event::Message { worker, .. } if worker == self.bystander => break,
                 Event::Left { worker, end, .. } => {
                     assert_ne!(worker, self.bystander, "{end}");
@@ -129,14 +123,14 @@ impl Arena {
     async fn face(&mut self, attack: &Attack) -> String {
         (self.left, self.failed) = (None, false);
         let Ok(wasm) = wat::parse_str(&attack.text) else { return "no module".to_owned() };
-        let Ok(module) = self.grid.upload(&attack.name, wasm).await else { return "rejected".to_owned() };
-        let attacker = self.grid.spawn(module.digest).anywhere(1).await.unwrap()[0];
-        self.grid.send(attacker, "strike").await.unwrap();
+        let Ok(module) = self.client.upload(&attack.name, wasm).await else { return "rejected".to_owned() };
+        let attacker = self.client.spawn(module.digest).anywhere(1).await.unwrap()[0];
+        self.client.send(attacker, "strike").await.unwrap();
         let struck = Instant::now();
         let mut watched = None;
         while self.left.is_none() && watched.is_none_or(|since: Instant| since.elapsed() < WATCHED) {
             self.ask_bystander().await;
-            if watched.is_none() && self.grid.active_workers().contains(&attacker) {
+            if watched.is_none() && self.client.active_workers().contains(&attacker) {
                 watched = Some(Instant::now());
             }
             assert!(struck.elapsed() < Duration::from_secs(30), "{} never came to an end", attack.name);
@@ -145,7 +139,7 @@ impl Arena {
             Some(end) => end,
             None => "alive".to_owned(),
         };
-        self.grid.stop_workers(&[attacker], Duration::ZERO).await.unwrap();
+        self.client.stop_workers(&[attacker], Duration::ZERO).await.unwrap();
         while outcome == "alive" && self.left.is_none() {
             self.ask_bystander().await;
         }
@@ -177,6 +171,10 @@ async fn every_attack_ends_for_the_right_reason_and_a_bystander_answers_within_5
         }
     }
     assert_eq!(wrong, Vec::<String>::new());
+    // The process that faced them all is the one that began.
+    assert!(!arena.host.has_said("joined again"));
+    let workers = arena.grid.must(&["worker", "ls", "--json"]).json();
+    assert_eq!(workers["workers"].as_array().unwrap().len(), 1, "the bystander alone is left: {workers}");
 }
 
 #[tokio::test]

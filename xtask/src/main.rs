@@ -1,10 +1,11 @@
-//! The project's chores: `cargo xtask modules`, `demo`, `test`, `bench`.
+//! The project's chores: `cargo xtask modules`, `demo`, `test`, `bench`, `fuzz`.
 
 #![forbid(unsafe_code)]
 
 mod bench;
 mod chore;
 mod demo;
+mod fuzz;
 mod gate;
 mod modules;
 mod toolchain;
@@ -31,6 +32,12 @@ enum Chore {
         #[arg(long)]
         json: Option<std::path::PathBuf>,
     },
+    /// Feeds random bytes to everything that reads a stranger's, with the nightly compiler.
+    Fuzz {
+        /// How long each target runs.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Checks everything: format, lints, docs, tests, modules, end to end.
     Test,
 }
@@ -40,6 +47,7 @@ fn main() -> ExitCode {
         Chore::Modules => modules::build_all().map(|built| modules::print(&built)),
         Chore::Demo { again } => demo::run(again),
         Chore::Bench { json } => bench::run(json.as_deref()),
+        Chore::Fuzz { seconds } => fuzz::run(seconds),
         Chore::Test => gate::run(),
     };
     match done {

@@ -15,7 +15,7 @@ fn main() -> wasmtime::Result<()> {
     config.epoch_interruption(true).allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     let engine = Engine::new(&config)?;
     let wat = r#"(module (memory (export "memory") 1) (func (export "handle_msg") (param i32)))"#;
-    let instance = Linker::new(&engine).instantiate_pre(&Module::new(&engine, wat)?)?;
+    let instance = Linker::new(&engine).instantiate_pre(&Module::new(&engine, wat::parse_str(wat)?)?)?;
     let started = Instant::now();
     let mut stores = Vec::new();
     for _ in 0..COUNT {

@@ -17,6 +17,7 @@ use grid_protocol::ticket::{ManagerAddress, Ticket};
 use grid_protocol::wire::Wire;
 
 use crate::acquaintance::{AcquaintanceError, Acquaintances, ReachError};
+use crate::sandbox::gather;
 use crate::station::Station;
 
 /// The manager that a host serves, and how it is reached.
@@ -286,6 +287,18 @@ impl MailKeeper for HostMail {
     }
 
     fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {
+        gather(|| self.hand_out(frames))
+    }
+
+    fn handle_bulk(&self, head: BulkHead, payload: Bytes) {
+        if let Some(seat) = self.0.seat(head.worker) {
+            seat.mailbox.fulfil(head.seq, payload);
+        }
+    }
+}
+
+impl HostMail {
+    fn hand_out(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {
         for body in frames.drain(..) {
             let frame = MailFrame::decode(&body).map_err(|error| error.to_string())?;
             // Mail for a worker that has ended may still be on its way.
@@ -298,11 +311,5 @@ impl MailKeeper for HostMail {
             }
         }
         Ok(())
-    }
-
-    fn handle_bulk(&self, head: BulkHead, payload: Bytes) {
-        if let Some(seat) = self.0.seat(head.worker) {
-            seat.mailbox.fulfil(head.seq, payload);
-        }
     }
 }

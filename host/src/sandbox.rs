@@ -12,24 +12,28 @@ mod failure;
 mod guest;
 mod limits;
 mod meter;
+mod pool;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Poll, Wake};
 use std::time::Duration;
 
 use bytes::Bytes;
 use grid_inspect::Door;
 use grid_protocol::worker::{End, Failure, FailureKind};
 use tokio::runtime;
-use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
 use wasmtime::{Engine, InstancePre, Linker, Module};
 
 pub use limits::Limits;
 
 use crate::mailbox::Mailbox;
 use guest::Guest;
-use meter::{Meter, Metered};
+use meter::Meter;
+pub(crate) use pool::gather;
+use pool::{Pool, Task};
 
 /// What a host allows all of its guests together, and each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +69,7 @@ struct Shared {
     policy: Policy,
     running: AtomicUsize,
     ticking: Arc<AtomicBool>,
-    compute: Option<runtime::Runtime>,
+    pool: Pool,
 }
 
 /// A module that is ready to run.
@@ -77,12 +81,25 @@ pub struct Program {
 
 /// Ends a worker at once, whatever it does.
 #[derive(Debug, Clone, Default)]
-pub struct Kill(Arc<Notify>);
+pub struct Kill(Arc<Killing>);
+
+#[derive(Debug, Default)]
+struct Killing {
+    killed: AtomicBool,
+    task: OnceLock<Weak<Task>>,
+}
 
 impl Kill {
     /// Ends the worker at its next tick.
     pub fn now(&self) {
-        self.0.notify_one();
+        self.0.killed.store(true, Ordering::Release);
+        if let Some(task) = self.0.task.get().and_then(Weak::upgrade) {
+            task.wake();
+        }
+    }
+
+    fn is_killed(&self) -> bool {
+        self.0.killed.load(Ordering::Acquire)
     }
 }
 
@@ -120,29 +137,26 @@ impl Sandbox {
         let engine = engine::runtime(&policy).map_err(|error| setup(&error))?;
         let mut linker = Linker::new(&engine);
         guest::link(&mut linker).map_err(|error| setup(&error))?;
-        let compute = runtime::Builder::new_multi_thread()
-            .worker_threads(policy.compute_threads)
-            .thread_name("grid-compute")
-            .enable_time()
-            // A worker that becomes ready is looked for after every slice, not after sixty.
-            .global_queue_interval(1)
-            .build()
-            .map_err(|error| setup(&error))?;
+        let timers =
+            runtime::Builder::new_current_thread().enable_time().build().map_err(|error| setup(&error))?;
+        let pool = Pool::start(policy.compute_threads, timers.handle()).map_err(|error| setup(&error))?;
         let ticking = Arc::new(AtomicBool::new(true));
         let (clock, ticks) = (engine.clone(), ticking.clone());
-        let tick = move || {
+        // Keeps the guests' timers, too.
+        let tick = async move {
+            let mut interval = interval(engine::EPOCH_TICK);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while ticks.load(Ordering::Relaxed) {
-                std::thread::sleep(engine::EPOCH_TICK);
+                interval.tick().await;
                 clock.increment_epoch();
             }
         };
         std::thread::Builder::new()
             .name("grid-epoch".to_owned())
-            .spawn(tick)
+            .spawn(move || timers.block_on(tick))
             .map_err(|error| setup(&error))?;
         let running = AtomicUsize::new(0);
-        let compute = Some(compute);
-        Ok(Self { shared: Arc::new(Shared { engine, linker, policy, running, ticking, compute }) })
+        Ok(Self { shared: Arc::new(Shared { engine, linker, policy, running, ticking, pool }) })
     }
 
     /// The policy that it keeps.
@@ -190,13 +204,14 @@ impl Sandbox {
         let claim = |running: usize| (running < max).then_some(running + 1);
         let claimed = self.shared.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim);
         claimed.map_err(|_| SandboxError::Full { max })?;
-        let Some(compute) = &self.shared.compute else {
-            return Err(SandboxError::Full { max });
-        };
         let kill = Kill::default();
-        let work =
-            run(self.clone(), program.clone(), arguments, limits, mailbox, kill.clone(), on_start, on_end);
-        compute.spawn(work);
+        let meter = Arc::new(Meter::new());
+        let guest = Guest::new(mailbox.clone(), limits, meter.clone());
+        let work = live(program.clone(), guest, arguments, on_start);
+        let work = run(self.clone(), mailbox, kill.clone(), work, on_end);
+        let task = self.shared.pool.spawn(meter, work);
+        // Nobody else has the handle yet.
+        let _ = kill.0.task.set(task);
         Ok(kill)
     }
 }
@@ -221,38 +236,44 @@ impl Compiled {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call, from `start`, which has them")]
+/// A guest's life, whichever door it has.
+async fn live(
+    program: Program,
+    guest: Guest,
+    arguments: Bytes,
+    on_start: impl FnOnce() + Send,
+) -> Result<(), Failure> {
+    match program.door {
+        Door::Core(door) => core::run(&program.instance, door, guest, arguments, on_start).await,
+        Door::Command => command::run(&program.instance, guest, on_start).await,
+        _ => Err(Failure {
+            kind: FailureKind::ModuleRefused,
+            message: SandboxError::Component.to_string(),
+            backtrace: Vec::new(),
+        }),
+    }
+}
+
+/// Runs a guest until it ends, or is ended.
 async fn run(
     sandbox: Sandbox,
-    program: Program,
-    arguments: Bytes,
-    limits: Limits,
     mailbox: Arc<Mailbox>,
     kill: Kill,
-    on_start: impl FnOnce() + Send,
+    work: impl Future<Output = Result<(), Failure>> + Send,
     on_end: impl FnOnce(End) + Send,
 ) {
-    let meter = Arc::new(Meter::new());
-    let guest = Guest::new(mailbox.clone(), limits, meter.clone());
-    let door = program.door;
-    let work = async {
-        match door {
-            Door::Core(door) => core::run(&program.instance, door, guest, arguments, on_start).await,
-            Door::Command => command::run(&program.instance, guest, on_start).await,
-            _ => Err(Failure {
-                kind: FailureKind::ModuleRefused,
-                message: SandboxError::Component.to_string(),
-                backtrace: Vec::new(),
-            }),
-        }
-    };
-    let end = tokio::select! {
-        biased;
-        () = kill.0.notified() => End::Stopped,
-        ended = (Metered { meter, work: Box::pin(work) }) => match ended {
-            Ok(()) => End::Stopped,
-            Err(failure) => End::Failed(failure),
-        },
+    let end = {
+        let mut work = std::pin::pin!(work);
+        std::future::poll_fn(|cx| {
+            if kill.is_killed() {
+                return Poll::Ready(End::Stopped);
+            }
+            work.as_mut().poll(cx).map(|ended| match ended {
+                Ok(()) => End::Stopped,
+                Err(failure) => End::Failed(failure),
+            })
+        })
+        .await
     };
     mailbox.flush();
     sandbox.shared.running.fetch_sub(1, Ordering::AcqRel);
@@ -262,10 +283,6 @@ async fn run(
 impl Drop for Shared {
     fn drop(&mut self) {
         self.ticking.store(false, Ordering::Relaxed);
-        if let Some(compute) = self.compute.take() {
-            // The last handle may be dropped by a worker, on one of the threads that would be waited for.
-            compute.shutdown_background();
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use grid_net::{Allowance, Alpn, Conn, Endpoint, Expect, Timing};
+use grid_net::{Allowance, Alpn, Conn, Endpoint, Expect, FrameReader, Timing};
 use wasm_grid::{Client, Event, Manager, Pulse, Reply, Request, SecretKey, WorkerId};
 
 const ROUNDS: usize = 20_000;
@@ -13,6 +13,7 @@ const WORKERS: usize = 1000;
 const MESSAGES: usize = 400_000;
 const IDLE: u32 = 10_000;
 const MESSAGE: [u8; 64] = [7; 64];
+const FRAME_BYTES_MAX: usize = 1 << 10;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -20,6 +21,7 @@ async fn main() {
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["raw-serve"] => raw_serve().await,
+        ["raw-serve-frames"] => raw_serve_frames().await,
         ["raw-rounds", address] => raw_rounds(address).await,
         ["raw-mux", address] => raw_mux(address).await,
         ["grid", what] => grid(what).await,
@@ -29,6 +31,28 @@ async fn main() {
 
 fn key(seed: u8) -> SecretKey {
     SecretKey::from_seed(&[seed; 32])
+}
+
+/// Sends each frame back, all that are here together.
+async fn raw_serve_frames() {
+    let endpoint = Endpoint::serve(([127, 0, 0, 1], 0).into(), &key(1), Timing::default()).unwrap();
+    println!("{}", endpoint.local_address().unwrap());
+    while let Some(knock) = endpoint.accept().await {
+        let conn = knock.answer().await.unwrap();
+        conn.allow(Allowance::CLIENT);
+        tokio::spawn(async move {
+            let (mut send, recv) = conn.accept_bi().await.unwrap();
+            let mut reader = FrameReader::new(recv, FRAME_BYTES_MAX);
+            let mut frames = VecDeque::new();
+            while let Ok(true) = reader.read_batch(&mut frames).await {
+                for frame in frames.drain(..) {
+                    if send.write_frame(&frame, FRAME_BYTES_MAX).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+    }
 }
 
 /// Sends back what comes, as it comes.
@@ -71,21 +95,31 @@ async fn raw_rounds(address: &str) {
     println!("{}", median(times).as_secs_f64() * 1e6);
 }
 
-/// Frames a second, a thousand under way on one stream.
+/// Echoed frames a second: each of a thousand numbers has one frame under way, all on one stream.
 async fn raw_mux(address: &str) {
-    const FRAME: usize = MESSAGE.len() + 12;
     let (_endpoint, conn) = dial(address).await;
-    let (mut send, mut recv) = conn.open_bi().await.unwrap();
+    let (mut send, recv) = conn.open_bi().await.unwrap();
+    let mut reader = FrameReader::new(recv, FRAME_BYTES_MAX);
     let started = Instant::now();
-    send.write_all(&vec![7; FRAME * WORKERS]).await.unwrap();
-    let (mut received, mut answered) = (0, 0);
-    while answered < MESSAGES {
-        received += recv.read_chunk().await.unwrap().unwrap().len();
-        let whole = received / FRAME - answered;
-        answered += whole;
-        send.write_all(&vec![7; FRAME * whole]).await.unwrap();
+    let mut frames = VecDeque::new();
+    for number in 0..WORKERS as u64 {
+        send.write_frame(&frame(number), FRAME_BYTES_MAX).await.unwrap();
     }
-    println!("{}", answered as f64 / started.elapsed().as_secs_f64());
+    let (mut answered, mut total) = (vec![0; WORKERS], 0);
+    while total < MESSAGES {
+        reader.read_batch(&mut frames).await.unwrap();
+        for echoed in frames.drain(..) {
+            let number = u64::from_le_bytes(echoed[..8].try_into().unwrap());
+            answered[number as usize] += 1;
+            total += 1;
+            send.write_frame(&frame(number), FRAME_BYTES_MAX).await.unwrap();
+        }
+    }
+    println!("{}", total as f64 / started.elapsed().as_secs_f64());
+}
+
+fn frame(number: u64) -> Vec<u8> {
+    [&number.to_le_bytes()[..], &MESSAGE].concat()
 }
 
 async fn grid(what: &str) {

@@ -3,10 +3,7 @@
 //! A worker's future is polled when it runs and left alone when it waits, so that time on the processor is
 //! the time inside its polls; waiting for room, or for its turn, is not charged.
 
-use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// Measures one worker. All access is from the one task that runs it; the atomics are for the compiler.
@@ -48,32 +45,29 @@ impl Meter {
         Duration::from_nanos(self.budget.load(Ordering::Relaxed))
     }
 
+    /// The worker is polled; the moment, for [`Self::pause`].
+    pub(crate) fn resume(&self) -> u64 {
+        let now = self.now();
+        self.since.store(now, Ordering::Relaxed);
+        now
+    }
+
+    /// The poll that began at `resumed` is over; how long it took.
+    pub(crate) fn pause(&self, resumed: u64) -> Duration {
+        let now = self.now();
+        let ran = now - self.since.load(Ordering::Relaxed);
+        self.spent.fetch_add(ran, Ordering::Relaxed);
+        Duration::from_nanos(now - resumed)
+    }
+
     fn now(&self) -> u64 {
         nanos(self.epoch.elapsed())
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
+/// A duration in nanoseconds; 584 years at the most.
+pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A future whose polls are measured.
-pub(crate) struct Metered<F> {
-    pub(crate) meter: Arc<Meter>,
-    pub(crate) work: Pin<Box<F>>,
-}
-
-impl<F: Future> Future for Metered<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let meter = self.meter.clone();
-        meter.since.store(meter.now(), Ordering::Relaxed);
-        let polled = self.work.as_mut().poll(cx);
-        let ran = meter.now() - meter.since.load(Ordering::Relaxed);
-        meter.spent.fetch_add(ran, Ordering::Relaxed);
-        polled
-    }
 }
 
 #[cfg(test)]
@@ -82,27 +76,24 @@ mod tests {
 
     #[test]
     fn waiting_is_not_charged_and_running_is() {
-        let meter = Arc::new(Meter::new());
+        let meter = Meter::new();
+        let spin = |time: Duration| {
+            let started = Instant::now();
+            while started.elapsed() < time {
+                std::hint::spin_loop();
+            }
+        };
+        let resumed = meter.resume();
         meter.begin(Duration::from_millis(20));
-        let mut polls = 0;
-        let work = std::future::poll_fn(|_| {
-            polls += 1;
-            if polls == 2 { Poll::Ready(()) } else { Poll::Pending }
-        });
-        let mut metered = Metered { meter: meter.clone(), work: Box::pin(work) };
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        assert!(Pin::new(&mut metered).poll(&mut cx).is_pending());
-        let waited = Instant::now();
-        while waited.elapsed() < Duration::from_millis(40) {
-            std::hint::spin_loop();
-        }
-        assert!(Pin::new(&mut metered).poll(&mut cx).is_ready());
-        assert!(meter.spent.load(Ordering::Relaxed) < 20_000_000);
+        meter.pause(resumed);
+        spin(Duration::from_millis(40));
+        let resumed = meter.resume();
+        assert!(!meter.is_over());
+        meter.pause(resumed);
+        let resumed = meter.resume();
         meter.begin(Duration::from_millis(1));
-        let ran = Instant::now();
-        while ran.elapsed() < Duration::from_millis(2) {
-            std::hint::spin_loop();
-        }
+        spin(Duration::from_millis(2));
         assert!(meter.is_over());
+        assert!(meter.pause(resumed) >= Duration::from_millis(2));
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Duration;
 
@@ -207,12 +208,40 @@ impl ManagerBuilder {
         self
     }
 
-    /// Starts the manager; when this returns it listens.
+    /// Starts the manager on a thread of its own; when this returns it listens.
     ///
     /// # Errors
     ///
     /// [`ManagerError`].
     pub fn start(self) -> Result<Manager, ManagerError> {
+        let (manager, local) = self.start_with(grid_manager::Manager::start)?;
+        if let Some(local) = local {
+            local.recv().map_err(|_| host_did_not_join())?;
+        }
+        Ok(manager)
+    }
+
+    /// Starts the manager on the runtime that this is called on; when this returns it listens.
+    ///
+    /// A message then needs no change of threads between manager and program, which halves what it takes; but a
+    /// program that blocks its runtime for seconds holds up the manager as well, and hosts take it for dead.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError`].
+    pub async fn start_here(self) -> Result<Manager, ManagerError> {
+        let (manager, local) = self.start_with(grid_manager::Manager::start_here)?;
+        if let Some(local) = local {
+            let joined = tokio::task::spawn_blocking(move || local.recv()).await;
+            joined.ok().and_then(Result::ok).ok_or_else(host_did_not_join)?;
+        }
+        Ok(manager)
+    }
+
+    fn start_with(
+        self,
+        start: impl FnOnce(Settings) -> Result<grid_manager::Manager, StartError>,
+    ) -> Result<(Manager, Option<Receiver<()>>), ManagerError> {
         let (folder, temporary) = match self.state {
             Some(folder) => (folder, None),
             None => {
@@ -221,7 +250,7 @@ impl ManagerBuilder {
             }
         };
         let loopback = self.listen.is_some_and(|address| address.ip().is_loopback());
-        let server = grid_manager::Manager::start(Settings {
+        let server = start(Settings {
             state_folder: folder.clone(),
             listen: self.listen,
             advertise: self.advertise,
@@ -232,20 +261,20 @@ impl ManagerBuilder {
         // The program that the manager is part of publishes under the manager's own key.
         let key = grid_disk::load_key(&folder.join("manager.key"))?;
         server.grant(key.public(), Role::Admin)?;
-        let mut hosts = Vec::new();
+        let (mut hosts, mut joined) = (Vec::new(), None);
         if self.local_slots > 0 {
-            hosts.push(local_host(
-                &server,
-                &folder,
-                self.local_slots,
-                self.policy,
-                self.compiler,
-                self.timing,
-            )?);
+            let (host, has_joined) =
+                local_host(&server, &folder, self.local_slots, self.policy, self.compiler, self.timing)?;
+            hosts.push(host);
+            joined = Some(has_joined);
         }
         let client = Client::here(server.desk(EMBEDDED_CHANNEL), key);
-        Ok(Manager { client, server, hosts, grace: self.grace, _temporary: temporary })
+        Ok((Manager { client, server, hosts, grace: self.grace, _temporary: temporary }, joined))
     }
+}
+
+fn host_did_not_join() -> ManagerError {
+    std::io::Error::other("the local host did not join").into()
 }
 
 /// The channel of the program that the manager is part of.
@@ -258,7 +287,7 @@ fn local_host(
     policy: Policy,
     compiler: Compiler,
     timing: Timing,
-) -> Result<LocalHost, ManagerError> {
+) -> Result<(LocalHost, Receiver<()>), ManagerError> {
     let host = Host::new(grid_host::Settings {
         name: "local".to_owned(),
         state_folder: folder.join("local-host"),
@@ -286,6 +315,5 @@ fn local_host(
     };
     let thread = thread::Builder::new().name("grid-local-host".to_owned()).spawn(work)?;
     // Whoever starts a manager with slots may use them at once.
-    has_joined.recv().map_err(|_| std::io::Error::other("the local host did not join"))?;
-    Ok(LocalHost { drain, thread: Some(thread) })
+    Ok((LocalHost { drain, thread: Some(thread) }, has_joined))
 }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use crate::hub::{Hub, Settings};
 use crate::registry::{Registry, RegistryError};
 use crate::{client_door, host_door, requests};
 
-/// A manager that runs on a thread of its own until it is stopped or dropped.
+/// A manager that runs until it is stopped or dropped.
 pub struct Manager {
     hub: Arc<Hub>,
     key: SecretKey,
@@ -45,28 +44,53 @@ pub enum StartError {
 }
 
 impl Manager {
-    /// Starts a manager; when this returns it listens, and has everything that an earlier life kept.
+    /// Starts a manager on a thread of its own; when this returns it listens, and has everything that an earlier life kept.
     ///
     /// # Errors
     ///
     /// [`StartError`]: the operator must act.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
-        let registry = Registry::open(&settings.state_folder)?;
-        let key = registry.key().clone();
-        let (local, local_conns) = mpsc::unbounded_channel();
-        let (stopping, stopped) = watch::channel(false);
-        let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         let runtime =
             runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
-        let work = {
-            let key = key.clone();
-            move || runtime.block_on(serve(settings, registry, key, local_conns, stopped, ready))
+        let (mut manager, work) = {
+            let _context = runtime.enter();
+            Self::bind(settings)?
         };
+        let work = move || runtime.block_on(work);
         let thread = thread::Builder::new().name("grid-manager".to_owned()).spawn(work);
-        let thread = thread.map_err(StartError::Thread)?;
-        let failed = |_| StartError::Thread(std::io::Error::other("the manager's thread ended"));
-        let (hub, listening) = is_ready.recv().map_err(failed)??;
-        Ok(Self { hub, key, listening, local, stopping, thread: Some(thread) })
+        manager.thread = Some(thread.map_err(StartError::Thread)?);
+        Ok(manager)
+    }
+
+    /// Starts a manager on the runtime that this is called on, which must not be blocked from then on.
+    ///
+    /// Messages then need no change of threads between manager and program.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]: the operator must act.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn start_here(settings: Settings) -> Result<Self, StartError> {
+        let (manager, work) = Self::bind(settings)?;
+        tokio::spawn(work);
+        Ok(manager)
+    }
+
+    fn bind(settings: Settings) -> Result<(Self, impl Future<Output = ()> + Send + 'static), StartError> {
+        let registry = Registry::open(&settings.state_folder)?;
+        let key = registry.key().clone();
+        let opened = settings.listen.map(|bind| Endpoint::serve(bind, &key, settings.timing));
+        let endpoint = opened.transpose()?;
+        let listening = endpoint.as_ref().and_then(|endpoint| endpoint.local_address().ok());
+        let addresses = advertised(&settings, listening);
+        let hub = Arc::new(Hub::new(settings, addresses, registry));
+        let (local, local_conns) = mpsc::unbounded_channel();
+        let (stopping, stopped) = watch::channel(false);
+        let work = serve(hub.clone(), endpoint, local_conns, stopped);
+        Ok((Self { hub, key, listening, local, stopping, thread: None }, work))
     }
 
     /// The manager's key.
@@ -112,9 +136,11 @@ impl Manager {
         Ok(())
     }
 
-    /// Stops: tells every peer, and waits until its thread has ended.
+    /// Stops: tells every peer, and waits until its thread has ended, if it has one.
     pub fn stop(&mut self) {
         let _ = self.stopping.send(true);
+        // On a runtime that is blocked just now, nobody else would.
+        self.hub.state().hang_up();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -129,30 +155,12 @@ impl Drop for Manager {
     }
 }
 
-type Ready = SyncSender<Result<(Arc<Hub>, Option<SocketAddr>), StartError>>;
-
 async fn serve(
-    settings: Settings,
-    registry: Registry,
-    key: SecretKey,
+    hub: Arc<Hub>,
+    endpoint: Option<Endpoint>,
     mut local: mpsc::UnboundedReceiver<Conn>,
     mut stopped: watch::Receiver<bool>,
-    ready: Ready,
 ) {
-    let opened = settings.listen.map(|bind| Endpoint::serve(bind, &key, settings.timing)).transpose();
-    let endpoint = match opened {
-        Ok(endpoint) => endpoint,
-        Err(error) => {
-            let _ = ready.send(Err(error.into()));
-            return;
-        }
-    };
-    let listening = endpoint.as_ref().and_then(|endpoint| endpoint.local_address().ok());
-    let addresses = advertised(&settings, listening);
-    let hub = Arc::new(Hub::new(settings, addresses, registry));
-    if ready.send(Ok((hub.clone(), listening))).is_err() {
-        return;
-    }
     let mut peers = JoinSet::new();
     let clockwork = run_clockwork(&hub);
     let late = run_late_acknowledgements(&hub);

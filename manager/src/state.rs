@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grid_net::Conn;
+use grid_net::{Conn, code};
 use grid_protocol::client::{self, HostInfo, HostState, OrderInfo, WorkerInfo, WorkerState};
 use grid_protocol::control::ManagerEnd;
 use grid_protocol::host::{self, Offer, Pulse};
@@ -226,6 +226,14 @@ impl State {
         let Self { seats, scheduler, .. } = self;
         // A host that was given up starts anew when it comes back.
         seats.retain(|key, seat| seat.conn.is_some() || scheduler.hosts().contains_key(key));
+    }
+
+    /// Ends all connections: the manager shuts down.
+    pub(crate) fn hang_up(&self) {
+        let hosts = self.seats.values().filter_map(|seat| seat.conn.as_ref());
+        for conn in hosts.chain(&self.clients) {
+            conn.close(code::SHUTDOWN, "the manager shuts down");
+        }
     }
 
     /// A number that no other ping has.

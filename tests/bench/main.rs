@@ -123,7 +123,7 @@ fn frame(number: u64) -> Vec<u8> {
 }
 
 async fn grid(what: &str) {
-    let grid = Manager::builder().listen(([127, 0, 0, 1], 0).into()).start().unwrap();
+    let grid = Manager::builder().listen(([127, 0, 0, 1], 0).into()).start_here().await.unwrap();
     println!("{}", grid.listening().unwrap());
     loop {
         if let Ok(Reply::Status(status)) = grid.request(Request::Status).await

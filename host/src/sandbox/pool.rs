@@ -140,6 +140,12 @@ impl Shared {
                 return None;
             }
             if let Some(task) = queue.waiting.pop_front() {
+                // Waking another thread takes longer than a quick task, and the two then fight over the queue.
+                let help = !queue.waiting.is_empty() && queue.sleeping > 0 && !task.is_quick();
+                drop(queue);
+                if help {
+                    self.ready.notify_one();
+                }
                 return Some(task);
             }
             queue.sleeping += 1;
@@ -150,11 +156,10 @@ impl Shared {
 
     fn push(&self, tasks: impl IntoIterator<Item = Arc<Task>>) {
         let mut queue = lock(&self.queue);
-        let before = queue.waiting.len();
         queue.waiting.extend(tasks);
-        let wanted = (queue.waiting.len() - before).min(queue.sleeping);
+        let wanted = !queue.waiting.is_empty() && queue.sleeping > 0;
         drop(queue);
-        for _ in 0..wanted {
+        if wanted {
             self.ready.notify_one();
         }
     }
@@ -205,10 +210,13 @@ impl Task {
         drop(work);
     }
 
-    fn may_run_here(&self) -> bool {
+    /// True if its last polls were all quick.
+    fn is_quick(&self) -> bool {
         self.quick.load(Ordering::Relaxed) >= QUICK_IN_A_ROW
-            && !self.rude.load(Ordering::Relaxed)
-            && self.shared.courtesy.stands()
+    }
+
+    fn may_run_here(&self) -> bool {
+        self.is_quick() && !self.rude.load(Ordering::Relaxed) && self.shared.courtesy.stands()
     }
 
     /// Runs the task on a thread that has better things to do.

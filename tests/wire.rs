@@ -12,11 +12,13 @@ use grid_protocol::control::{HostEnd, ManagerEnd};
 use grid_protocol::digest::Digest;
 use grid_protocol::host::*;
 use grid_protocol::id::{OrderId, SessionId, WorkerId};
+use grid_protocol::job::*;
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::limits::CONTROL_DECODED_BYTES_MAX;
 use grid_protocol::link::Kind;
 use grid_protocol::mail::{BulkHead, MailFrame};
 use grid_protocol::manifest::{Manifest, SignedManifest};
+use grid_protocol::record::{JobRecord, ModuleRecord, OutcomeRecord, TrialRecord};
 use grid_protocol::role::{Role, Roles};
 use grid_protocol::ticket::{Proof, Ticket};
 use grid_protocol::wire::Wire;
@@ -120,6 +122,75 @@ fn worker_info(state: WorkerState) -> WorkerInfo {
     }
 }
 
+fn job() -> JobId {
+    JobId([3; 16])
+}
+
+fn attempt() -> AttemptId {
+    AttemptId::new(1, 2)
+}
+
+fn payload() -> Payload {
+    Payload::Here(vec![1, 2])
+}
+
+fn job_spec(give_up: GiveUp) -> JobSpec {
+    JobSpec {
+        name: "m".into(),
+        module: Digest::from_bytes([8; 32]),
+        arguments: vec![1],
+        labels: vec![Label { name: "a".into(), value: "b".into() }],
+        memory_bytes: 5,
+        priority: -1,
+        timeout_ms: 300,
+        attempts_max: 3,
+        give_up,
+    }
+}
+
+fn job_info(state: JobState) -> JobInfo {
+    JobInfo {
+        id: job(),
+        owner: key(1),
+        spec: job_spec(GiveUp::Percent(5)),
+        state,
+        counts: JobCounts { submitted: 6, waiting: 3, leased: 0, done: 2, dead: 1, retried: 4 },
+        created: 7,
+        recorded: 3,
+        hosts: 2,
+    }
+}
+
+fn attempt_failure() -> AttemptFailure {
+    let log = vec![LogLine { unix_ms: 1, level: LogLevel::Error, text: "t".into() }];
+    AttemptFailure { host: key(1), host_name: "lab".into(), ran_us: 9, failure: Some(failure()), log }
+}
+
+fn dead() -> Outcome {
+    Outcome::Dead { why: "w".into(), attempts: vec![attempt_failure()] }
+}
+
+/// What the manager keeps on disk and reads again after an upgrade.
+fn records() -> Vec<(&'static str, Vec<u8>)> {
+    let job = JobRecord {
+        owner: key(1),
+        spec: job_spec(GiveUp::Never),
+        state: JobState::Open,
+        created: 7,
+        submitted: 8,
+    };
+    let outcome =
+        OutcomeRecord { task: 5, host: "lab".into(), ran_us: 9, outcome: Outcome::Done(vec![payload()]) };
+    let trial = TrialRecord { guest: 1, host: 2, lost: 3, failures: vec![attempt_failure()] };
+    vec![
+        ("ModuleRecord", ModuleRecord { manifest: vec![1], door: "core".into() }.to_body()),
+        ("JobRecord", job.to_body()),
+        ("OutcomeRecord", outcome.to_body()),
+        ("TrialRecord", trial.to_body()),
+        ("Payload::Here", payload().to_body()),
+    ]
+}
+
 /// Every greeting and every hello.
 fn hellos() -> Vec<(&'static str, Vec<u8>)> {
     let proof = Some(Proof { id: [1; 16], mac: [2; 32] });
@@ -185,6 +256,18 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("KeyList", Request::KeyList),
         ("KeyTrust", Request::KeyTrust { key: host, role: Role::Publisher }),
         ("KeyRevoke", Request::KeyRevoke { key: host }),
+        ("JobNew", Request::JobNew { job: job(), spec: job_spec(GiveUp::Count(5)) }),
+        ("JobSubmit", Request::JobSubmit { job: job(), first: 4, inputs: vec![payload()] }),
+        ("JobClose", Request::JobClose { job: job() }),
+        ("JobResults", Request::JobResults { job: job(), after: 4, wait_ms: 300 }),
+        ("JobShow", Request::JobShow { job: job() }),
+        ("JobList", Request::JobList { everyones: true }),
+        ("JobStop", Request::JobStop { job: job() }),
+        ("JobRetry", Request::JobRetry { job: job() }),
+        ("JobForget", Request::JobForget { job: job() }),
+        ("Explain(Job)", Request::Explain(Subject::Job(job()))),
+        ("Explain(Task)", Request::Explain(Subject::Task(job(), 4))),
+        ("Explain(Host)", Request::Explain(Subject::Host(host))),
     ]
     .into_iter()
     .map(|(name, request)| (&*format!("Request::{name}").leak(), request.to_body()))
@@ -224,6 +307,7 @@ fn replies() -> Vec<(&'static str, Vec<u8>)> {
     let order =
         OrderInfo { id: OrderId(4), request: spawn_request(Place::EverySlot), owner: key(1), workers: 2 };
     let ended = WorkerState::Ended(End::Failed(failure()));
+    let recorded = |outcome| Recorded { seq: 1, task: 5, host: "lab".into(), ran_us: 9, outcome };
     [
         ("Done", Reply::Done),
         ("Denied", Reply::Denied(denial)),
@@ -239,6 +323,11 @@ fn replies() -> Vec<(&'static str, Vec<u8>)> {
         ("Pulse", Reply::Pulse(Pulse::Busy)),
         ("Orders", Reply::Orders(vec![order])),
         ("Keys", Reply::Keys(vec![KeyInfo { key: key(1), roles: Roles::NONE, revoked: true }])),
+        ("Job", Reply::Job(job_info(JobState::Finished))),
+        ("Jobs", Reply::Jobs(vec![job_info(JobState::GivenUp { why: "w".into() })])),
+        ("Submitted", Reply::Submitted { next: 300 }),
+        ("Results", Reply::Results { outcomes: vec![recorded(dead())], job: job_info(JobState::Cancelled) }),
+        ("Explanation", Reply::Explanation { lines: vec!["l".into()] }),
     ]
     .into_iter()
     .map(|(name, reply)| (&*format!("Reply::{name}").leak(), reply.to_body()))
@@ -254,6 +343,9 @@ fn notes() -> Vec<(&'static str, Vec<u8>)> {
         arguments: vec![1],
         limits: LimitsAsked::default(),
     };
+    let done = AttemptEnd { attempt: attempt(), ran_us: 9, result: AttemptResult::Done(vec![payload()]) };
+    let result = AttemptResult::Failed { failure: failure(), log: vec![line.clone()] };
+    let failed = AttemptEnd { attempt: attempt(), ran_us: 9, result };
     let reports = [
         ("Report::Started", Report::Started { workers: vec![worker()] }),
         (
@@ -271,13 +363,37 @@ fn notes() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("Report::Draining", Report::Draining),
         ("Report::Pong", Report::Pong { nonce: 1, pulse: Pulse::Idle }),
+        ("Report::Window", Report::Window { attempts: 300 }),
+        ("Report::Holding", Report::Holding { attempts: vec![attempt()] }),
+        ("Report::Executing", Report::Executing { attempts: vec![attempt()] }),
+        ("Report::Alive", Report::Alive { attempts: vec![attempt()] }),
+        ("Report::Outcomes", Report::Outcomes { ends: vec![done, failed] }),
+        ("Report::Returned", Report::Returned { attempts: vec![attempt()] }),
     ];
+    let brief = JobBrief {
+        job: job(),
+        module: Digest::from_bytes([8; 32]),
+        arguments: vec![1],
+        memory_bytes: 5,
+        timeout_ms: 300,
+    };
     let orders = [
         ("Order::Spawn", Order::Spawn(spawn)),
         ("Order::Stop", Order::Stop { workers: vec![worker()], grace_ms: 9 }),
         ("Order::Publishers", Order::Publishers { trusted: vec![key(1)], revoked: vec![] }),
         ("Order::Drain", Order::Drain),
         ("Order::Ping", Order::Ping { worker: worker(), nonce: 1 }),
+        ("Order::Job", Order::Job(brief)),
+        (
+            "Order::Assign",
+            Order::Assign {
+                job: job(),
+                attempts: vec![Assignment { attempt: attempt(), task: 5, input: payload() }],
+            },
+        ),
+        ("Order::Abandon", Order::Abandon { attempts: vec![attempt()] }),
+        ("Order::Settled", Order::Settled { attempts: vec![attempt()] }),
+        ("Order::JobsOver", Order::JobsOver { jobs: vec![job()] }),
     ];
     let joined =
         Event::Joined { worker: worker(), host: key(1), module: Digest::from_bytes([8; 32]), replaces: None };
@@ -361,7 +477,7 @@ const END: &str = "<!-- bytes: end -->";
 
 #[test]
 fn every_message_has_the_bytes_that_the_documentation_shows() {
-    let all = [hellos(), notes(), mail(), requests(), replies(), manifest()].concat();
+    let all = [hellos(), notes(), mail(), requests(), replies(), manifest(), records()].concat();
     let mut table = String::from("| message | bytes of the frame's body |\n| --- | --- |\n");
     for (name, body) in &all {
         let hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -2,10 +2,12 @@
 
 mod fault;
 mod host;
+mod job;
 mod key;
 mod module;
 mod msg;
 mod output;
+mod run;
 mod status;
 mod ticket;
 mod up;
@@ -76,6 +78,13 @@ enum Command {
     /// Messages to workers and from them.
     #[command(subcommand)]
     Msg(msg::Msg),
+    /// Run a list of tasks on a module and print the results.
+    Run(run::Run),
+    /// Jobs: lists of tasks.
+    #[command(subcommand)]
+    Job(job::Job),
+    /// Say in words why a job, a task or a host is as it is.
+    Explain(job::Explain),
     /// Keys and what they may do.
     #[command(subcommand)]
     Key(key::Key),
@@ -119,9 +128,9 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// Ctrl-C ends every command at once but `up`, which ends in good order by itself.
+/// Ctrl-C ends every command at once but `up` and `run`, which end in good order by themselves.
 async fn interrupted(command: &Command) {
-    if matches!(command, Command::Up(_)) || tokio::signal::ctrl_c().await.is_err() {
+    if matches!(command, Command::Up(_) | Command::Run(_)) || tokio::signal::ctrl_c().await.is_err() {
         std::future::pending().await
     }
 }
@@ -136,6 +145,9 @@ async fn perform(typed: &Typed, output: &Output) -> Result<(), Fault> {
         Command::Module(module) => module.run(common, output).await,
         Command::Worker(worker) => worker.run(common, output).await,
         Command::Msg(msg) => msg.run(common, output).await,
+        Command::Run(run) => run.run(common, output).await,
+        Command::Job(job) => job.run(common, output).await,
+        Command::Explain(explain) => explain.run(common, output).await,
         Command::Key(key) => key.run(common, output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

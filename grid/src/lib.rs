@@ -30,6 +30,7 @@
 mod client;
 mod connect;
 mod embedded;
+mod job;
 mod postbox;
 mod publish;
 mod remote;
@@ -45,15 +46,19 @@ pub use grid_manager::{Event, RegistryError, SendError, StartError};
 pub use grid_net::{BindError, DialError, Timing};
 pub use grid_protocol::client::{
     Channel, Denial, DenialCode, HostInfo, HostState, KeyInfo, ModuleInfo, OrderInfo, Place, Reply, Request,
-    SpawnRequest, Status, TicketInfo, WorkerInfo, WorkerState,
+    SpawnRequest, Status, Subject, TicketInfo, WorkerInfo, WorkerState,
 };
 pub use grid_protocol::digest::Digest;
 pub use grid_protocol::host::{Label, Offer, Pulse, Refusal};
 pub use grid_protocol::id::{OrderId, WorkerId};
+pub use grid_protocol::job::{
+    AttemptFailure, GiveUp, JobCounts, JobId, JobInfo, JobSpec, JobState, Outcome, ParseJobIdError, Recorded,
+};
 pub use grid_protocol::key::{PublicKey, SecretKey};
 pub use grid_protocol::role::{Role, Roles};
 pub use grid_protocol::ticket::{ManagerAddress, ParseManagerError};
 pub use grid_protocol::worker::{Blame, End, Failure, FailureKind, LimitsAsked, LogLevel, LogLine, Restart};
+pub use job::{DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, Job, JobBuilder, Map, TaskFailed, TaskOutcome};
 pub use publish::{Publication, PublishError};
 pub use remote::ConnectError;
 pub use typed::{CborError, from_cbor, to_cbor};

@@ -248,6 +248,16 @@ fn is_question(request: &Request) -> bool {
             | Request::WorkerPing { .. }
             | Request::OrderList
             | Request::KeyList
+            // What is asked about jobs is numbered by its client, and changes nothing the second time.
+            | Request::JobNew { .. }
+            | Request::JobSubmit { .. }
+            | Request::JobClose { .. }
+            | Request::JobResults { .. }
+            | Request::JobShow { .. }
+            | Request::JobList { .. }
+            | Request::JobStop { .. }
+            | Request::JobRetry { .. }
+            | Request::Explain(_)
     )
 }
 

@@ -95,6 +95,18 @@ pub enum Progress {
 /// Serves the manager until the host is drained, or is not wanted.
 pub(crate) async fn run(
     station: &Arc<Station>,
+    route: Route,
+    offer: &Offer,
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> HostEnded {
+    tokio::select! {
+        ended = keep_connected(station, route, offer, progress) => ended,
+        never = station.bench.run_clockwork() => match never {},
+    }
+}
+
+async fn keep_connected(
+    station: &Arc<Station>,
     mut route: Route,
     offer: &Offer,
     progress: &(dyn Fn(Progress) + Send + Sync),

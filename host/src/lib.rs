@@ -17,6 +17,7 @@ pub mod sandbox;
 mod signal;
 mod station;
 mod trust;
+mod workbench;
 
 pub use acquaintance::{AcquaintanceError, Acquaintances, ReachError};
 pub use driver::{HostEnded, Progress};

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use grid_inspect::{Door, ScanLimits, inspect};
 use grid_net::{Conn, Priority, StreamError};
 use grid_protocol::digest::Digest;
-use grid_protocol::host::{ModuleOffered, ModuleWanted};
+use grid_protocol::host::{ModuleOffered, ModuleWanted, Report};
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MODULE_BYTES_MAX};
 use grid_protocol::manifest::{Manifest, ManifestRefusal, SignedManifest};
 use grid_protocol::wire::Wire;
@@ -43,6 +43,13 @@ struct Shelved {
 pub(crate) struct Effort {
     pub(crate) fetched_bytes: u64,
     pub(crate) compile_us: Option<u64>,
+}
+
+impl Effort {
+    /// What the manager is told of it.
+    pub(crate) fn report(self, module: Digest) -> Report {
+        Report::ModuleReady { module, fetched_bytes: self.fetched_bytes, compile_us: self.compile_us }
+    }
 }
 
 /// Why a module cannot run here.

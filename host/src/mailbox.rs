@@ -11,7 +11,7 @@ use bytes::Bytes;
 use grid_protocol::id::WorkerId;
 use grid_protocol::link::{Content, Kind, Link, LinkError};
 use grid_protocol::mail::MailFrame;
-use grid_protocol::worker::LogLevel;
+use grid_protocol::worker::{Failure, LogLevel};
 
 pub use grid_protocol::link::Letter;
 
@@ -24,6 +24,33 @@ pub enum Incoming {
     Message(Letter),
     /// Stop: finish nothing more, call `stop`, end.
     Stop,
+}
+
+/// What a guest gets its messages from and gives its answers to: a worker's [`Mailbox`], or the task executor's hand.
+pub trait Mail: Send + Sync + std::fmt::Debug {
+    /// What comes next.
+    fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Incoming>;
+
+    /// Takes a message from the guest. It leaves at [`Self::flush`]; the caller asks [`Self::poll_room`] first.
+    fn send(&self, payload: Bytes);
+
+    /// True while there is room for another message.
+    fn has_room(&self) -> bool;
+
+    /// Ready while there is room for another message.
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// The guest could not handle message `seq`.
+    fn fail(&self, seq: u64, failure: Failure);
+
+    /// The guest is through with everything up to message `seq`.
+    fn done(&self, seq: u64);
+
+    /// End of a turn: what was sent leaves, and what is done is acknowledged.
+    fn flush(&self);
+
+    /// A line of the guest's log; one that is not `allowed` is only counted.
+    fn log(&self, level: u8, text: &str, allowed: bool);
 }
 
 /// One worker's mail.
@@ -56,73 +83,6 @@ impl Mailbox {
     /// Whose it is.
     pub fn worker(&self) -> WorkerId {
         self.worker
-    }
-
-    /// What comes next; a stop comes before any message.
-    pub fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        let mut inner = self.lock();
-        if inner.stopping {
-            return Poll::Ready(Incoming::Stop);
-        }
-        if let Some(letter) = inner.link.take_arrival() {
-            return Poll::Ready(Incoming::Message(letter));
-        }
-        register(&mut inner.on_incoming, cx);
-        Poll::Pending
-    }
-
-    /// Takes a message from the worker. It leaves at [`Self::flush`]; the caller asks [`Self::poll_room`] first.
-    pub fn send(&self, payload: Bytes) {
-        self.lock().link.push(Kind::Message, payload, ());
-    }
-
-    /// True while there is room for another message.
-    pub fn has_room(&self) -> bool {
-        self.lock().link.has_room()
-    }
-
-    /// Ready while there is room for another message.
-    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut inner = self.lock();
-        if inner.link.has_room() {
-            return Poll::Ready(());
-        }
-        register(&mut inner.on_room, cx);
-        Poll::Pending
-    }
-
-    /// The worker could not handle message `seq`.
-    pub fn fail(&self, seq: u64, reason: String) {
-        self.lock().link.push(Kind::Failure { about: seq }, Bytes::from(reason), ());
-    }
-
-    /// The worker is through with everything up to message `seq`.
-    pub fn done(&self, seq: u64) {
-        self.lock().link.finish(seq);
-    }
-
-    /// End of a turn: what was sent leaves, and what is done is acknowledged.
-    pub fn flush(&self) {
-        let mut inner = self.lock();
-        let Inner { link, unposted, connection, .. } = &mut *inner;
-        if *unposted > link.last_pushed() && !link.owes_acknowledgement() {
-            return;
-        }
-        self.outbox.with_post(*connection, |post| {
-            let settled = link.acknowledge();
-            if *unposted > link.last_pushed() {
-                post.acknowledge(self.worker, settled);
-            }
-            for sent in link.resend_after(unposted.saturating_sub(1)) {
-                post.put(self.worker, sent, settled);
-            }
-            *unposted = link.last_pushed() + 1;
-        });
-    }
-
-    /// A line of the worker's log; one that is not `allowed` is only counted.
-    pub fn log(&self, level: u8, text: &str, allowed: bool) {
-        self.outbox.log(self.worker, LogLevel::from_number(level), allowed.then_some(text));
     }
 
     /// Asks the worker to stop.
@@ -216,6 +176,67 @@ impl Mailbox {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mail for Mailbox {
+    fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        let mut inner = self.lock();
+        if inner.stopping {
+            return Poll::Ready(Incoming::Stop);
+        }
+        if let Some(letter) = inner.link.take_arrival() {
+            return Poll::Ready(Incoming::Message(letter));
+        }
+        register(&mut inner.on_incoming, cx);
+        Poll::Pending
+    }
+
+    fn send(&self, payload: Bytes) {
+        self.lock().link.push(Kind::Message, payload, ());
+    }
+
+    fn has_room(&self) -> bool {
+        self.lock().link.has_room()
+    }
+
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.lock();
+        if inner.link.has_room() {
+            return Poll::Ready(());
+        }
+        register(&mut inner.on_room, cx);
+        Poll::Pending
+    }
+
+    fn fail(&self, seq: u64, failure: Failure) {
+        self.lock().link.push(Kind::Failure { about: seq }, Bytes::from(failure.message), ());
+    }
+
+    fn done(&self, seq: u64) {
+        self.lock().link.finish(seq);
+    }
+
+    fn flush(&self) {
+        let mut inner = self.lock();
+        let Inner { link, unposted, connection, .. } = &mut *inner;
+        if *unposted > link.last_pushed() && !link.owes_acknowledgement() {
+            return;
+        }
+        self.outbox.with_post(*connection, |post| {
+            let settled = link.acknowledge();
+            if *unposted > link.last_pushed() {
+                post.acknowledge(self.worker, settled);
+            }
+            for sent in link.resend_after(unposted.saturating_sub(1)) {
+                post.put(self.worker, sent, settled);
+            }
+            *unposted = link.last_pushed() + 1;
+        });
+    }
+
+    fn log(&self, level: u8, text: &str, allowed: bool) {
+        self.outbox.log(self.worker, LogLevel::from_number(level), allowed.then_some(text));
     }
 }
 

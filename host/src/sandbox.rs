@@ -2,7 +2,7 @@
 //!
 //! Guests run on compute threads of their own, so that nothing that a guest does holds up the network. A guest that
 //! computes gives way every 10 ms; one that waits costs no thread. Nothing here knows of connections: a
-//! worker's whole world is its [`Mailbox`].
+//! guest's whole world is its [`Mail`].
 
 mod command;
 mod console;
@@ -29,7 +29,7 @@ use wasmtime::{Engine, InstancePre, Linker, Module};
 
 pub use limits::Limits;
 
-use crate::mailbox::Mailbox;
+use crate::mailbox::Mail;
 use guest::Guest;
 use meter::Meter;
 pub(crate) use pool::gather;
@@ -87,6 +87,7 @@ pub struct Kill(Arc<Killing>);
 struct Killing {
     killed: AtomicBool,
     task: OnceLock<Weak<Task>>,
+    meter: OnceLock<Arc<Meter>>,
 }
 
 impl Kill {
@@ -96,6 +97,18 @@ impl Kill {
         if let Some(task) = self.0.task.get().and_then(Weak::upgrade) {
             task.wake();
         }
+    }
+
+    /// The guest's time is over: the call at hand traps at its next tick, with a backtrace. Or it is not, again.
+    pub(crate) fn expire(&self, over: bool) {
+        if let Some(meter) = self.0.meter.get() {
+            meter.expire(over);
+        }
+    }
+
+    /// True if the guest has not given way for so long that its thread must hang.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.0.task.get().and_then(Weak::upgrade).is_some_and(|task| task.is_stuck())
     }
 
     fn is_killed(&self) -> bool {
@@ -186,6 +199,11 @@ impl Sandbox {
         Ok(Program { instance, door })
     }
 
+    /// True if no compute thread has come back from a guest for so long that all of them must hang.
+    pub(crate) fn is_wedged(&self) -> bool {
+        self.shared.pool.is_wedged()
+    }
+
     /// Starts a worker. `on_start` is called when it takes messages, `on_end` once, when it is gone.
     ///
     /// # Errors
@@ -196,7 +214,7 @@ impl Sandbox {
         program: &Program,
         arguments: Bytes,
         limits: Limits,
-        mailbox: Arc<Mailbox>,
+        mailbox: Arc<dyn Mail>,
         on_start: impl FnOnce() + Send + 'static,
         on_end: impl FnOnce(End) + Send + 'static,
     ) -> Result<Kill, SandboxError> {
@@ -209,9 +227,9 @@ impl Sandbox {
         let guest = Guest::new(mailbox.clone(), limits, meter.clone());
         let work = live(program.clone(), guest, arguments, on_start);
         let work = run(self.clone(), mailbox, kill.clone(), work, on_end);
-        let task = self.shared.pool.spawn(meter, work);
         // Nobody else has the handle yet.
-        let _ = kill.0.task.set(task);
+        let _ = kill.0.meter.set(meter.clone());
+        let _ = kill.0.task.set(self.shared.pool.spawn(meter, work));
         Ok(kill)
     }
 }
@@ -257,7 +275,7 @@ async fn live(
 /// Runs a guest until it ends, or is ended.
 async fn run(
     sandbox: Sandbox,
-    mailbox: Arc<Mailbox>,
+    mailbox: Arc<dyn Mail>,
     kill: Kill,
     work: impl Future<Output = Result<(), Failure>> + Send,
     on_end: impl FnOnce(End) + Send,

@@ -9,6 +9,7 @@ use grid_net::Conn;
 use grid_protocol::control::HostEnd;
 use grid_protocol::host::{Order, Position, Pulse, Report, Resume, Spawn};
 use grid_protocol::id::{SessionId, WorkerId};
+use grid_protocol::job::{Assignment, JobId};
 use grid_protocol::worker::{End, Failure, FailureKind};
 use tokio::sync::{Notify, watch};
 
@@ -17,12 +18,14 @@ use crate::mailbox::Mailbox;
 use crate::outbox::Outbox;
 use crate::sandbox::{Kill, Sandbox};
 use crate::trust::HostTrust;
+use crate::workbench::Workbench;
 
 /// A host's workers and what they have to say.
 #[derive(Debug)]
 pub(crate) struct Station {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) trust: Arc<HostTrust>,
+    pub(crate) bench: Arc<Workbench>,
     pub(crate) slots: usize,
     sandbox: Sandbox,
     library: Library,
@@ -60,8 +63,11 @@ pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(30);
 
 impl Station {
     pub(crate) fn new(sandbox: Sandbox, library: Library, trust: Arc<HostTrust>, slots: usize) -> Self {
+        let outbox = Arc::<Outbox>::default();
+        let bench = Arc::new(Workbench::new(sandbox.clone(), outbox.clone(), slots));
         Self {
-            outbox: Arc::default(),
+            outbox,
+            bench,
             trust,
             slots,
             sandbox,
@@ -109,6 +115,7 @@ impl Station {
             }
         }
         drop(inner);
+        self.bench.connected(!resumed);
         self.conns.send_replace(Some(conn.clone()));
         self.outbox.control_ready.notify_one();
         self.outbox.mail_ready.notify_one();
@@ -118,6 +125,7 @@ impl Station {
     /// The connection is lost; workers go on.
     pub(crate) fn disconnected(&self) {
         self.conns.send_replace(None);
+        self.bench.disconnected();
         self.outbox.disconnect();
     }
 
@@ -129,6 +137,11 @@ impl Station {
             && let Some((worker, log)) = self.outbox.take_log()
         {
             inner.control.send(&Report::Log { worker, lines: log.lines, dropped: log.dropped });
+        }
+        while inner.control.backlog() < REPORTS_BEFORE_LOGS
+            && let Some(report) = self.bench.next_report()
+        {
+            inner.control.send(&report);
         }
         inner.control.poll_transmit()
     }
@@ -145,6 +158,11 @@ impl Station {
             }
             Some(Order::Publishers { trusted, revoked }) => self.trust.hear(trusted, revoked),
             Some(Order::Drain) => self.drain(),
+            Some(Order::Job(brief)) => self.bench.brief(brief),
+            Some(Order::Assign { job, attempts }) => self.assign(job, attempts),
+            Some(Order::Abandon { attempts }) => self.bench.abandon(&attempts),
+            Some(Order::Settled { attempts }) => self.bench.settled(&attempts),
+            Some(Order::JobsOver { jobs }) => self.bench.jobs_over(&jobs),
             Some(Order::Ping { worker, nonce }) => {
                 let pulse = self.pulse(worker);
                 self.report(&Report::Pong { nonce, pulse });
@@ -152,6 +170,31 @@ impl Station {
             Some(_) | None => {}
         }
         Ok(())
+    }
+
+    fn assign(self: &Arc<Self>, job: JobId, attempts: Vec<Assignment>) {
+        let Some(brief) = self.bench.assign(job, attempts) else {
+            return;
+        };
+        let station = self.clone();
+        tokio::spawn(async move {
+            let mut conns = station.conns.subscribe();
+            let loaded = station.library.program(brief.module, &mut conns).await;
+            let loaded = loaded.map(|(program, limits, effort)| {
+                if let Some(effort) = effort {
+                    station.report(&effort.report(brief.module));
+                }
+                (program, limits)
+            });
+            station.bench.loaded(job, loaded.map_err(|error| error.failure()));
+        });
+    }
+
+    /// Tells the workbench how many slots the workers leave.
+    fn share_slots(&self) {
+        let workers = self.lock().workers.len();
+        self.bench.set_capacity(self.slots.saturating_sub(workers));
+        self.outbox.control_ready.notify_one();
     }
 
     /// The seat of a worker.
@@ -167,6 +210,8 @@ impl Station {
             if inner.workers.is_empty() {
                 self.emptied.notify_one();
             }
+            drop(inner);
+            self.share_slots();
         }
     }
 
@@ -179,6 +224,7 @@ impl Station {
         inner.control.send(&Report::Draining);
         let workers: Vec<_> = inner.workers.keys().copied().collect();
         drop(inner);
+        self.bench.drain();
         self.outbox.control_ready.notify_one();
         self.emptied.notify_one();
         self.stop(&workers, DRAIN_GRACE);
@@ -187,13 +233,17 @@ impl Station {
     /// True once the host drains and has no worker left.
     pub(crate) fn is_drained(&self) -> bool {
         let inner = self.lock();
-        inner.draining && inner.workers.is_empty() && inner.control.backlog() == 0
+        inner.draining
+            && inner.workers.is_empty()
+            && inner.control.backlog() == 0
+            && self.bench.is_empty(true)
     }
 
     /// As [`Self::is_drained`], when there is no connection to report the ends of workers on.
     pub(crate) fn is_drained_alone(&self) -> bool {
         let inner = self.lock();
-        inner.draining && inner.workers.values().all(|seat| seat.mailbox.has_ended())
+        let idle = inner.workers.values().all(|seat| seat.mailbox.has_ended()) && self.bench.is_empty(false);
+        inner.draining && idle
     }
 
     fn spawn(self: &Arc<Self>, spawn: Spawn) {
@@ -209,17 +259,14 @@ impl Station {
                 seats.push(seat);
             }
         }
+        self.share_slots();
         let station = self.clone();
         tokio::spawn(async move {
             let mut conns = station.conns.subscribe();
             match station.library.program(spawn.module, &mut conns).await {
                 Ok((program, limits, effort)) => {
                     if let Some(effort) = effort {
-                        station.report(&Report::ModuleReady {
-                            module: spawn.module,
-                            fetched_bytes: effort.fetched_bytes,
-                            compile_us: effort.compile_us,
-                        });
+                        station.report(&effort.report(spawn.module));
                     }
                     let own = station.sandbox.policy().limits;
                     let limits = own.lowered(&limits).lowered(&spawn.limits);

@@ -176,6 +176,7 @@ impl State {
             None => {
                 seat.session = fresh;
                 seat.control = Default::default();
+                self.foreman.session_begins(key);
             }
         }
         seat.conn_id += 1;
@@ -187,6 +188,7 @@ impl State {
         let state = Resume { session: seat.session, control: seat.control.position(), workers };
         let seated = ((state, resume.is_some()), line, mail_wake, seat.control_wake.clone(), seat.conn_id);
         self.scheduler.handle_host_joined(now, key, hello.offer.clone(), resume.is_some());
+        self.foreman.jobs.handle_host_joined(key, &hello.offer);
         Ok(seated)
     }
 }
@@ -336,8 +338,11 @@ async fn find_module(hub: &Arc<Hub>, module: Digest) -> Result<Option<(Vec<u8>, 
 }
 
 impl State {
-    /// True if a worker of `module` was placed on `host`: other modules are none of its business.
+    /// True if a worker of `module` was placed on `host`, or a job's tasks: other modules are none of its business.
     fn runs_on(&self, module: &Digest, host: PublicKey) -> bool {
+        if self.foreman.runs_on(module, host) {
+            return true;
+        }
         let Some(seated) = self.scheduler.hosts().get(&host) else {
             return false;
         };
@@ -360,7 +365,9 @@ fn leave(hub: &Hub, conn: &Conn, host: PublicKey, conn_id: u64) {
         state.mailroom.disconnected(line);
         if left_for_good {
             state.scheduler.handle_host_gone(now, host, &End::HostLost);
+            state.foreman.jobs.handle_host_gone(now, host);
         } else {
+            state.foreman.jobs.handle_host_away(host);
             state.scheduler.handle_host_away(now, host);
         }
     });

@@ -11,8 +11,11 @@ use grid_protocol::time::Moment;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::foreman::Foreman;
+use crate::ledger::Ledger;
 use crate::registry::{Registry, RegistryError};
 use crate::state::State;
+use crate::store::StoreError;
 
 /// How a manager shall be.
 #[derive(Debug, Clone)]
@@ -52,6 +55,8 @@ pub(crate) struct Hub {
     pub(crate) key: PublicKey,
     /// Addresses that tickets name.
     pub(crate) addresses: Vec<String>,
+    /// Reads what is kept of jobs.
+    pub(crate) ledger: Ledger,
     started: Instant,
     state: Mutex<State>,
     registry: Mutex<Registry>,
@@ -60,13 +65,20 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(settings: Settings, addresses: Vec<String>, registry: Registry) -> Self {
-        let state = State::new(&settings, &registry);
+    pub(crate) fn new(
+        settings: Settings,
+        addresses: Vec<String>,
+        registry: Registry,
+        foreman: Foreman,
+    ) -> Self {
+        let ledger = Ledger::new(registry.store());
+        let state = State::new(&settings, &registry, foreman);
         let key = registry.key().public();
         Self {
             settings,
             key,
             addresses,
+            ledger,
             started: Instant::now(),
             state: Mutex::new(state),
             registry: Mutex::new(registry),
@@ -111,6 +123,22 @@ impl Hub {
         let hub = self.clone();
         let done = tokio::task::spawn_blocking(move || work(&mut hub.registry_now())).await;
         done.unwrap_or_else(|error| Err(RegistryError::Interrupted { reason: error.to_string() }.into()))
+    }
+
+    /// Reads or changes what is kept of jobs, on a thread that may wait for the disk.
+    ///
+    /// # Errors
+    ///
+    /// The store's, or that the runtime is going down.
+    pub(crate) async fn ledger<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Ledger) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        let hub = self.clone();
+        match tokio::task::spawn_blocking(move || work(&hub.ledger)).await {
+            Ok(done) => Ok(done?),
+            Err(error) => Err(RegistryError::Interrupted { reason: error.to_string() }),
+        }
     }
 
     /// The registry, for a caller that may wait for the disk itself.

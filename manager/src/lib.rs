@@ -7,11 +7,16 @@
 #![forbid(unsafe_code)]
 
 mod client_door;
+mod committer;
 mod desk;
 mod desk_here;
+mod explain;
+mod foreman;
 mod greeting;
 mod host_door;
 mod hub;
+mod job_requests;
+mod ledger;
 mod line;
 mod mail;
 mod mailroom;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use grid_disk::{DiskError, KeyFileError, random, replace, use_folder};
 use grid_inspect::{ScanLimits, inspect};
@@ -24,7 +25,7 @@ use crate::store::{Change, FileStore, Store, StoreError, Table};
 
 /// What the manager knows for good.
 pub(crate) struct Registry {
-    store: Box<dyn Store>,
+    store: Arc<dyn Store>,
     modules_folder: PathBuf,
     key: SecretKey,
     incarnation: u32,
@@ -108,7 +109,7 @@ impl Registry {
         let modules_folder = folder.join("modules");
         use_folder(&modules_folder)?;
         let key = grid_disk::load_or_make_key(&folder.join("manager.key"))?;
-        let store = Box::new(FileStore::open(&folder.join("manager.redb"))?);
+        let store = Arc::new(FileStore::open(&folder.join("manager.redb"))?);
         let mut registry = Self {
             store,
             modules_folder,
@@ -123,6 +124,11 @@ impl Registry {
         };
         registry.load()?;
         Ok(registry)
+    }
+
+    /// The store, which jobs share.
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        self.store.clone()
     }
 
     fn load(&mut self) -> Result<(), RegistryError> {

@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 
 use crate::greeting::DoorError;
 use crate::hub::{Hub, unix_now};
+use crate::job_requests;
 use crate::registry::{RegistryError, UploadError};
 use crate::state;
 
@@ -135,6 +136,7 @@ async fn answer(
         Request::OrderRemove { order } => remove_order(hub, asker, order).await,
         Request::KeyList => Ok(Reply::Keys(hub.registry_now().keys().cloned().collect())),
         Request::KeyTrust { key, role } => trust(hub, key, role).await,
+        other if job_requests::is_about_jobs(&other) => job_requests::answer(hub, asker, other).await,
         other => Err(deny(
             DenialCode::BadRequest,
             "request",
@@ -156,6 +158,7 @@ fn role_needed(request: &Request) -> Option<(&'static str, Role)> {
         Request::KeyList | Request::KeyTrust { .. } | Request::KeyRevoke { .. } => {
             Some(("handle keys", Role::Admin))
         }
+        Request::JobList { everyones: true } => Some(("see everybody's jobs", Role::Admin)),
         Request::WorkerList { everyones: true, .. } => Some(("see everybody's workers", Role::Admin)),
         Request::ModuleUpload { .. } | Request::ModuleRemove { .. } => {
             Some(("change modules", Role::Publisher))
@@ -164,7 +167,7 @@ fn role_needed(request: &Request) -> Option<(&'static str, Role)> {
     }
 }
 
-fn roles(hub: &Hub, asker: PublicKey) -> Roles {
+pub(crate) fn roles(hub: &Hub, asker: PublicKey) -> Roles {
     if asker == hub.key {
         // The program that the manager is part of.
         return Role::ALL.into_iter().fold(Roles::NONE, Roles::with);
@@ -275,6 +278,7 @@ async fn revoke(hub: &Arc<Hub>, key: PublicKey) -> Result<Reply, Denial> {
             conn.close(code::REVOKED, "the key was revoked");
         }
         state.scheduler.handle_host_gone(now, key, &End::HostRemoved);
+        state.foreman.jobs.handle_host_gone(now, key);
         state.carry_out(now);
         state.seats.remove(&key);
     });
@@ -330,10 +334,14 @@ async fn upload(hub: &Arc<Hub>, manifest: Vec<u8>, wasm: Bytes) -> Result<Reply,
 }
 
 async fn remove_module(hub: &Arc<Hub>, module: grid_protocol::digest::Digest) -> Result<Reply, Denial> {
-    let in_use = hub.state().scheduler.workers().values().any(|worker| worker.spec.module == module);
+    let in_use = {
+        let state = hub.state();
+        state.scheduler.workers().values().any(|worker| worker.spec.module == module)
+            || state.foreman.needs(&module)
+    };
     let ordered = hub.registry_now().orders().values().any(|order| order.request.module == module);
     if in_use || ordered {
-        let why = "workers or standing orders use it";
+        let why = "workers, jobs or standing orders use it";
         return Err(deny(
             DenialCode::Conflict,
             "module",
@@ -461,7 +469,7 @@ fn check_owner(hub: &Hub, asker: PublicKey, worker: WorkerId) -> Result<(), Deni
     }
 }
 
-fn found(found: bool, what: &str, help: &str) -> Result<Reply, Denial> {
+pub(crate) fn found(found: bool, what: &str, help: &str) -> Result<Reply, Denial> {
     if found {
         Ok(Reply::Done)
     } else {
@@ -469,13 +477,13 @@ fn found(found: bool, what: &str, help: &str) -> Result<Reply, Denial> {
     }
 }
 
-fn not_allowed(what: &str, key: PublicKey, role: Role) -> Denial {
+pub(crate) fn not_allowed(what: &str, key: PublicKey, role: Role) -> Denial {
     let why = format!("the key {key} has not the role {role}");
     let help = format!("an admin can type `grid key trust {key} --role {role}`");
     deny(DenialCode::NotAllowed, what, why, &help)
 }
 
-fn fault(error: RegistryError) -> Denial {
+pub(crate) fn fault(error: RegistryError) -> Denial {
     let code = match error {
         RegistryError::Full { .. } => DenialCode::NoCapacity,
         _ => DenialCode::ManagerFault,
@@ -483,6 +491,6 @@ fn fault(error: RegistryError) -> Denial {
     deny(code, "the manager", error, "see the manager's log; look at its disk")
 }
 
-fn deny(code: DenialCode, what: &str, why: impl std::fmt::Display, help: &str) -> Denial {
+pub(crate) fn deny(code: DenialCode, what: &str, why: impl std::fmt::Display, help: &str) -> Denial {
     Denial { code, what: what.to_owned(), why: why.to_string(), help: help.to_owned() }
 }

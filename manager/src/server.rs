@@ -14,9 +14,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::desk_here::DeskHere;
+use crate::foreman::Foreman;
 use crate::hub::{Hub, Settings};
+use crate::ledger::Ledger;
 use crate::registry::{Registry, RegistryError};
-use crate::{client_door, host_door, requests};
+use crate::{client_door, committer, host_door, requests};
 
 /// A manager that runs until it is stopped or dropped.
 pub struct Manager {
@@ -86,7 +88,13 @@ impl Manager {
         let endpoint = opened.transpose()?;
         let listening = endpoint.as_ref().and_then(|endpoint| endpoint.local_address().ok());
         let addresses = advertised(&settings, listening);
-        let hub = Arc::new(Hub::new(settings, addresses, registry));
+        let (wake, woken) = std::sync::mpsc::sync_channel(1);
+        let ledger = Ledger::new(registry.store());
+        let recovered = ledger.recover(registry.incarnation(), Moment::ZERO).map_err(RegistryError::from)?;
+        let hub = Arc::new(Hub::new(settings, addresses, registry, Foreman::new(recovered, wake)));
+        let committed = Arc::downgrade(&hub);
+        let committer = thread::Builder::new().name("grid-committer".to_owned());
+        committer.spawn(move || committer::run(&committed, &ledger, &woken)).map_err(StartError::Thread)?;
         let (local, local_conns) = mpsc::unbounded_channel();
         let (stopping, stopped) = watch::channel(false);
         let work = serve(hub.clone(), endpoint, local_conns, stopped);
@@ -213,7 +221,10 @@ async fn run_clockwork(hub: &Hub) {
     let started = Instant::now() - hub.now().since(Moment::ZERO);
     let mut tick = Instant::now() + TICK;
     loop {
-        let due = hub.state().scheduler.poll_timeout();
+        let due = {
+            let state = hub.state();
+            state.scheduler.poll_timeout().into_iter().chain(state.foreman.jobs.poll_timeout()).min()
+        };
         let due = due.map_or(tick, |due| tick.min(started + due.since(Moment::ZERO)));
         tokio::select! {
             () = sleep_until(due) => {

@@ -17,6 +17,7 @@ use grid_scheduler::{Decision, Order, Owner, Presence, Scheduler, Spec, WorkerPh
 use hashbrown::HashMap;
 use tokio::sync::{Notify, oneshot};
 
+use crate::foreman::{Foreman, Teller};
 use crate::hub::Settings;
 use crate::line::LineId;
 use crate::mailroom::Mailroom;
@@ -26,6 +27,7 @@ use crate::registry::Registry;
 pub(crate) struct State {
     pub(crate) scheduler: Scheduler,
     pub(crate) mailroom: Mailroom,
+    pub(crate) foreman: Foreman,
     pub(crate) seats: HashMap<PublicKey, Seat>,
     pub(crate) pending: HashMap<PublicKey, PendingHost>,
     /// Connections of clients, so that a revocation can close them.
@@ -77,7 +79,7 @@ pub(crate) const PENDING_HOSTS_MAX: usize = 256;
 const WORKERS_A_FRAME: usize = 8192;
 
 impl State {
-    pub(crate) fn new(settings: &Settings, registry: &Registry) -> Self {
+    pub(crate) fn new(settings: &Settings, registry: &Registry, foreman: Foreman) -> Self {
         let mut scheduler = Scheduler::new(grid_scheduler::Settings {
             incarnation: registry.incarnation(),
             away_grace: settings.away_grace,
@@ -91,6 +93,7 @@ impl State {
         Self {
             scheduler,
             mailroom,
+            foreman,
             seats: HashMap::new(),
             pending: HashMap::new(),
             clients: Vec::new(),
@@ -113,6 +116,9 @@ impl State {
                 Decision::Left { worker, worker_was, end } => self.left(worker, &worker_was, end),
             }
         }
+        let Self { foreman, scheduler, .. } = self;
+        let hosts = scheduler.hosts();
+        foreman.carry_out(now, |key| hosts.get(&key).map_or("a host that is gone", |host| &host.offer.name));
     }
 
     fn start(&mut self, host: PublicKey, workers: &[WorkerId], spec: &Spec, now: Moment) {
@@ -154,6 +160,11 @@ impl State {
 
     /// Handles what a host reports; false if it makes no sense.
     pub(crate) fn handle_report(&mut self, host: PublicKey, report: host::Report, now: Moment) {
+        let Self { foreman, scheduler, .. } = self;
+        let name = scheduler.hosts().get(&host).map_or("", |host| &host.offer.name);
+        let Some(report) = foreman.handle_report(now, &Teller { key: host, name }, report) else {
+            return;
+        };
         match report {
             host::Report::Started { workers } => {
                 for worker in workers {
@@ -223,6 +234,7 @@ impl State {
             self.scheduler.stop_owner(owner, 0);
         }
         self.scheduler.handle_timeout(now);
+        self.foreman.jobs.handle_timeout(now);
         let Self { seats, scheduler, .. } = self;
         // A host that was given up starts anew when it comes back.
         seats.retain(|key, seat| seat.conn.is_some() || scheduler.hosts().contains_key(key));

@@ -1,11 +1,15 @@
 //! The store: what the manager must not forget, as small records in named tables.
 //!
-//! Everything is read once, at the start; after that the store only takes changes. A change is durable
-//! when [`Store::commit`] returns, and all changes of one commit happen together or not at all.
+//! A change is durable when [`Store::commit`] returns, and all changes of one commit happen together or not at all.
+//! Reads see what was committed and nothing else.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
+use redb::{
+    Builder, Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, StorageBackend,
+    TableDefinition, TableError, TableHandle,
+};
 
 /// What a record is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,12 +28,34 @@ pub enum Table {
     Serial,
     /// Standing orders, by id.
     Order,
+    /// Jobs, by id.
+    Job,
+    /// Inputs of tasks, by job and the task's number.
+    Task,
+    /// Outcomes, by job and their number.
+    Outcome,
+    /// Leases, by attempt.
+    Lease,
+    /// What failed tasks have been through, by job and the task's number.
+    Trial,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 7] =
-        [Self::Counter, Self::Key, Self::Ticket, Self::Host, Self::Module, Self::Serial, Self::Order];
+    pub const ALL: [Self; 12] = [
+        Self::Counter,
+        Self::Key,
+        Self::Ticket,
+        Self::Host,
+        Self::Module,
+        Self::Serial,
+        Self::Order,
+        Self::Job,
+        Self::Task,
+        Self::Outcome,
+        Self::Lease,
+        Self::Trial,
+    ];
 
     fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
         TableDefinition::new(match self {
@@ -40,6 +66,11 @@ impl Table {
             Self::Module => "module",
             Self::Serial => "serial",
             Self::Order => "order",
+            Self::Job => "job",
+            Self::Task => "task",
+            Self::Outcome => "outcome",
+            Self::Lease => "lease",
+            Self::Trial => "trial",
         })
     }
 }
@@ -55,25 +86,71 @@ pub struct Change {
     pub value: Option<Vec<u8>>,
 }
 
+impl Change {
+    /// Writes a record.
+    pub fn put(table: Table, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
+        Self { table, key: key.into(), value: Some(value.into()) }
+    }
+
+    /// Removes a record.
+    pub fn remove(table: Table, key: impl Into<Vec<u8>>) -> Self {
+        Self { table, key: key.into(), value: None }
+    }
+
+    /// What it takes of memory while it waits, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Vec::len) + size_of::<Self>()
+    }
+}
+
 /// A record: its key in the table, and its value.
 pub type Record = (Vec<u8>, Vec<u8>);
 
-/// Keeps records through crashes and power losses.
-pub trait Store: Send {
+/// Keeps records through crashes and power losses. `docs/adr/0006` says how each call maps to PostgreSQL.
+pub trait Store: Send + Sync {
+    /// One record.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the operator must act; the disk or the file is broken.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Shows `visit` the records whose keys are in `range`, in order, until it says false.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the operator must act; the disk or the file is broken.
+    fn scan(
+        &self,
+        table: Table,
+        range: Range<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError>;
+
+    /// Makes changes in their order, all or none; durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: nothing was changed, and the operator must act.
+    fn commit(&self, changes: &[Change]) -> Result<(), StoreError>;
+
     /// All records of a table, ordered by key.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: the operator must act; the disk or the file is broken.
-    fn read(&self, table: Table) -> Result<Vec<Record>, StoreError>;
-
-    /// Makes changes, all or none; durable when it returns.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]: nothing was changed, and the operator must act.
-    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError>;
+    fn read(&self, table: Table) -> Result<Vec<Record>, StoreError> {
+        let mut records = Vec::new();
+        self.scan(table, &[]..LAST_KEY, &mut |key, value| {
+            records.push((key.to_vec(), value.to_vec()));
+            true
+        })?;
+        Ok(records)
+    }
 }
+
+/// After every key that is used.
+const LAST_KEY: &[u8] = &[0xff; 80];
 
 /// The store failed, and the operator must act.
 #[derive(Debug, thiserror::Error)]
@@ -92,8 +169,11 @@ pub struct FileStore {
     database: Database,
 }
 
-/// Bytes of cache: the records are few and are read once.
-const CACHE_BYTES: usize = 8 << 20;
+/// A table as it was committed.
+type Rows = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// Bytes of cache: what is read of a queue is read in order, and once.
+const CACHE_BYTES: usize = 48 << 20;
 
 impl FileStore {
     /// Opens the store at `path`, or makes it.
@@ -102,23 +182,40 @@ impl FileStore {
     ///
     /// [`StoreError`], if the file cannot be made, is no store, or is open in another process.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let fail = |reason: String| StoreError { path: path.to_path_buf(), reason };
-        let database = redb::Builder::new()
-            .set_cache_size(CACHE_BYTES)
-            .create(path)
-            .map_err(|error| fail(explain(&error)))?;
-        let mut store = Self { path: path.to_path_buf(), database };
+        let database = Self::builder().create(path);
+        Self::begin(path, database)
+    }
+
+    /// Opens the store on any disk, real or made up.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn open_on(disk: impl StorageBackend) -> Result<Self, StoreError> {
+        let database = Self::builder().create_with_backend(disk);
+        Self::begin(Path::new("(a disk that is made up)"), database)
+    }
+
+    fn builder() -> Builder {
+        let mut builder = Builder::new();
+        builder.set_cache_size(CACHE_BYTES);
+        builder
+    }
+
+    fn begin(path: &Path, database: Result<Database, DatabaseError>) -> Result<Self, StoreError> {
+        let path = path.to_path_buf();
+        let database =
+            database.map_err(|error| StoreError { path: path.clone(), reason: explain(&error) })?;
+        let store = Self { path, database };
         store.check_schema()?;
         Ok(store)
     }
 
-    fn check_schema(&mut self) -> Result<(), StoreError> {
-        let key = b"schema".to_vec();
-        let found = self.read(Table::Counter)?.into_iter().find(|(name, _)| *name == key);
-        match found {
-            None => self.commit(&[Change { table: Table::Counter, key, value: Some(vec![SCHEMA]) }]),
-            Some((_, value)) if value == [SCHEMA] => Ok(()),
-            Some((_, value)) => Err(StoreError {
+    fn check_schema(&self) -> Result<(), StoreError> {
+        match self.get(Table::Counter, b"schema")? {
+            None => self.commit(&[Change::put(Table::Counter, *b"schema", [SCHEMA])]),
+            Some(value) if value == [SCHEMA] => Ok(()),
+            Some(value) => Err(StoreError {
                 path: self.path.clone(),
                 reason: format!("has schema {value:?}, and this program reads schema {SCHEMA} only"),
             }),
@@ -128,46 +225,77 @@ impl FileStore {
     fn fail(&self, error: impl std::fmt::Display) -> StoreError {
         StoreError { path: self.path.clone(), reason: error.to_string() }
     }
+
+    /// The table as it was last committed; `None` if nothing was ever written to it.
+    fn table(&self, table: Table) -> Result<Option<Rows>, StoreError> {
+        let transaction = self.database.begin_read().map_err(|error| self.fail(error))?;
+        match transaction.open_table(table.definition()) {
+            Ok(opened) => Ok(Some(opened)),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(self.fail(format!("{}: {error}", table.definition().name()))),
+        }
+    }
 }
 
 /// The version of what is in the records.
 const SCHEMA: u8 = 1;
 
-fn explain(error: &redb::DatabaseError) -> String {
+fn explain(error: &DatabaseError) -> String {
     match error {
-        redb::DatabaseError::DatabaseAlreadyOpen => "another process has it open".to_owned(),
+        DatabaseError::DatabaseAlreadyOpen => "another process has it open".to_owned(),
         other => other.to_string(),
     }
 }
 
 impl Store for FileStore {
-    fn read(&self, table: Table) -> Result<Vec<Record>, StoreError> {
-        let transaction = self.database.begin_read().map_err(|error| self.fail(error))?;
-        let opened = match transaction.open_table(table.definition()) {
-            Ok(opened) => opened,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-            Err(error) => return Err(self.fail(format!("{}: {error}", table.definition().name()))),
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(table) = self.table(table)? else {
+            return Ok(None);
         };
-        let mut records = Vec::new();
-        for record in opened.iter().map_err(|error| self.fail(error))? {
-            let (key, value) = record.map_err(|error| self.fail(error))?;
-            records.push((key.value().to_vec(), value.value().to_vec()));
-        }
-        Ok(records)
+        let value = table.get(key).map_err(|error| self.fail(error))?;
+        Ok(value.map(|value| value.value().to_vec()))
     }
 
-    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+    fn scan(
+        &self,
+        table: Table,
+        range: Range<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        let Some(table) = self.table(table)? else {
+            return Ok(());
+        };
+        for record in table.range(range).map_err(|error| self.fail(error))? {
+            let (key, value) = record.map_err(|error| self.fail(error))?;
+            if !visit(key.value(), value.value()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
         let mut transaction = self.database.begin_write().map_err(|error| self.fail(error))?;
         transaction.set_durability(Durability::Immediate).map_err(|error| self.fail(error))?;
         transaction.set_two_phase_commit(true);
-        for change in changes {
-            let mut table =
-                transaction.open_table(change.table.definition()).map_err(|error| self.fail(error))?;
-            match &change.value {
-                Some(value) => table.insert(change.key.as_slice(), value.as_slice()).map(drop),
-                None => table.remove(change.key.as_slice()).map(drop),
+        {
+            let mut tables: [Option<redb::Table<'_, &[u8], &[u8]>>; Table::ALL.len()] = Default::default();
+            for change in changes {
+                let place =
+                    tables.get_mut(change.table as usize).ok_or_else(|| self.fail("no such table"))?;
+                let table = match place {
+                    Some(table) => table,
+                    None => {
+                        let opened = transaction.open_table(change.table.definition());
+                        place.insert(opened.map_err(|error| self.fail(error))?)
+                    }
+                };
+                match &change.value {
+                    Some(value) => table.insert(change.key.as_slice(), value.as_slice()).map(drop),
+                    None => table.remove(change.key.as_slice()).map(drop),
+                }
+                .map_err(|error| self.fail(error))?;
             }
-            .map_err(|error| self.fail(error))?;
         }
         transaction.commit().map_err(|error| self.fail(error))
     }
@@ -186,7 +314,7 @@ mod tests {
             key: key.to_vec(),
             value: value.map(<[u8]>::to_vec),
         };
-        let mut store = FileStore::open(&path).unwrap();
+        let store = FileStore::open(&path).unwrap();
         store.commit(&[put(b"a", Some(b"1")), put(b"b", Some(b"2"))]).unwrap();
         store.commit(&[put(b"a", None)]).unwrap();
         assert!(FileStore::open(&path).unwrap_err().reason.contains("another process"));

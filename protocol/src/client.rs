@@ -12,6 +12,7 @@ use crate::codec::{Decode, Encode};
 use crate::digest::Digest;
 use crate::host::{Label, Offer, Pulse, Refusal, Resume};
 use crate::id::{OrderId, WorkerId};
+use crate::job::{JobId, JobInfo, JobSpec, Payload, Recorded};
 use crate::key::PublicKey;
 use crate::role::{Role, Roles};
 use crate::ticket::Proof;
@@ -213,6 +214,76 @@ pub enum Request {
         /// Which.
         key: PublicKey,
     },
+    /// Makes a job under an id that the client drew. The same again changes nothing.
+    JobNew {
+        /// Its id.
+        job: JobId,
+        /// What it is.
+        spec: JobSpec,
+    },
+    /// Brings tasks number `first` and following; answered when they are on disk. Those that the manager has
+    /// already are passed over, so that the same again changes nothing.
+    JobSubmit {
+        /// Whose tasks.
+        job: JobId,
+        /// The number of the first.
+        first: u64,
+        /// Their inputs.
+        inputs: Vec<Payload>,
+    },
+    /// No more tasks will come.
+    JobClose {
+        /// Which job.
+        job: JobId,
+    },
+    /// Asks for outcomes after number `after`, waiting for the first of them.
+    JobResults {
+        /// Which job.
+        job: JobId,
+        /// The number of the last outcome that the client has.
+        after: u64,
+        /// How long to wait for another, in milliseconds; 30 s at most.
+        wait_ms: u32,
+    },
+    /// One job, with its counts.
+    JobShow {
+        /// Which.
+        job: JobId,
+    },
+    /// The jobs.
+    JobList {
+        /// Those of every key, which needs the admin role; else the asker's own.
+        everyones: bool,
+    },
+    /// Stops a job: what waits gets no outcome, what runs is ended.
+    JobStop {
+        /// Which.
+        job: JobId,
+    },
+    /// Tries the dead tasks of a job again.
+    JobRetry {
+        /// Which.
+        job: JobId,
+    },
+    /// Forgets a job that is over, with its inputs and outcomes.
+    JobForget {
+        /// Which.
+        job: JobId,
+    },
+    /// Asks in words why something is as it is.
+    Explain(Subject),
+}
+
+/// What an explanation is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[non_exhaustive]
+pub enum Subject {
+    /// A job.
+    Job(JobId),
+    /// A task of a job, by its number.
+    Task(JobId, u64),
+    /// A host.
+    Host(PublicKey),
 }
 
 /// Where workers shall run.
@@ -297,6 +368,27 @@ pub enum Reply {
     Orders(Vec<OrderInfo>),
     /// To [`Request::KeyList`].
     Keys(Vec<KeyInfo>),
+    /// To [`Request::JobNew`], [`Request::JobShow`] and what changes a job.
+    Job(JobInfo),
+    /// To [`Request::JobList`].
+    Jobs(Vec<JobInfo>),
+    /// To [`Request::JobSubmit`]: what the manager has is on its disk.
+    Submitted {
+        /// The number of the next task that it expects; lower than asked if its queue is full.
+        next: u64,
+    },
+    /// To [`Request::JobResults`].
+    Results {
+        /// Outcomes, in the order in which they were recorded.
+        outcomes: Vec<Recorded>,
+        /// How the job stands now.
+        job: JobInfo,
+    },
+    /// To [`Request::Explain`].
+    Explanation {
+        /// In words, a sentence each.
+        lines: Vec<String>,
+    },
 }
 
 /// What kind of no it is; the command line's exit code follows from it.

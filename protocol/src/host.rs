@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use crate::codec::{Decode, Encode};
 use crate::digest::Digest;
 use crate::id::{SessionId, WorkerId};
+use crate::job::{Assignment, AttemptEnd, AttemptId, JobBrief, JobId};
 use crate::key::PublicKey;
 use crate::ticket::Proof;
 use crate::worker::{End, LimitsAsked, LogLine};
@@ -208,6 +209,37 @@ pub enum Report {
         /// What the worker does.
         pulse: Pulse,
     },
+    /// The host is ready to hold so many attempts at once, those that it has included: it pulls.
+    Window {
+        /// How many.
+        attempts: u32,
+    },
+    /// The first note of a new session: these attempts the host has from before, and no others.
+    Holding {
+        /// Which.
+        attempts: Vec<AttemptId>,
+    },
+    /// These attempts have begun. One that was over before it could be said is left out.
+    Executing {
+        /// Which.
+        attempts: Vec<AttemptId>,
+    },
+    /// Every five seconds, for all leases at once: the host vouches for these attempts, whose executors it sees at
+    /// work or about to be.
+    Alive {
+        /// Which.
+        attempts: Vec<AttemptId>,
+    },
+    /// These attempts have ended. The host keeps each until the manager has settled it.
+    Outcomes {
+        /// How.
+        ends: Vec<AttemptEnd>,
+    },
+    /// These attempts were not begun and will not be: the host drains.
+    Returned {
+        /// Which.
+        attempts: Vec<AttemptId>,
+    },
 }
 
 /// What a worker does, as its host sees it.
@@ -252,6 +284,30 @@ pub enum Order {
         worker: WorkerId,
         /// Comes back in the answer.
         nonce: u64,
+    },
+    /// A job that attempts will come of.
+    Job(JobBrief),
+    /// Attempt these tasks of a job that was described before, in order.
+    Assign {
+        /// Whose tasks.
+        job: JobId,
+        /// Which.
+        attempts: Vec<Assignment>,
+    },
+    /// Drop these attempts, whatever they do: their leases are gone.
+    Abandon {
+        /// Which.
+        attempts: Vec<AttemptId>,
+    },
+    /// What came of these attempts is on the manager's disk: forget them.
+    Settled {
+        /// Which.
+        attempts: Vec<AttemptId>,
+    },
+    /// No more attempts of these jobs will come.
+    JobsOver {
+        /// Which.
+        jobs: Vec<JobId>,
     },
 }
 

@@ -18,6 +18,7 @@ pub mod digest;
 pub mod frame;
 pub mod host;
 pub mod id;
+pub mod job;
 pub mod key;
 pub mod limits;
 pub mod link;

@@ -36,6 +36,36 @@ pub const HOST_WORKERS_MAX: usize = 65_536;
 /// A module: 64 MiB. The largest that a toolchain made in our trials is 18 MiB.
 pub const MODULE_BYTES_MAX: usize = 64 << 20;
 
+/// Bytes of a task's input, and of all its results together: 256 KiB, so that each fits in half a control frame.
+pub const PAYLOAD_BYTES_MAX: usize = 256 << 10;
+
+/// What a batch of tasks or outcomes may fill of a control frame, so that there is room for what stands around it.
+pub const BATCH_BYTES_MAX: usize = CONTROL_FRAME_BYTES_MAX / 2;
+
+/// Tasks in one batch: an empty task takes four bytes on the wire and a hundred in memory.
+pub const BATCH_TASKS_MAX: usize = 8192;
+
+/// Attempts that a host may hold at once: what it says about all of them must fit in a control frame.
+pub const HELD_ATTEMPTS_MAX: u32 = 16_384;
+
+/// Results that one task may send: each takes room in the outcome, however short.
+pub const RESULTS_MAX: usize = 4096;
+
+/// Lines of log that a failure carries: what the guest said last.
+pub const LAST_WORDS_MAX: usize = 5;
+
+/// Failed attempts that a task's record keeps: the newest.
+pub const FAILURES_KEPT_MAX: usize = 8;
+
+/// How many attempts a client may ask for: a task that fails a hundred times is not worth another.
+pub const ATTEMPTS_MAX: u32 = 100;
+
+/// Jobs that a manager keeps, over or not: each takes some 500 bytes of memory.
+pub const JOBS_MAX: usize = 10_000;
+
+/// Tasks of one client that may wait: their inputs fill the disk, not the memory.
+pub const WAITING_TASKS_MAX: u64 = 10_000_000;
+
 /// Labels that a host may carry or a placement may ask for.
 pub const LABELS_MAX: usize = 64;
 

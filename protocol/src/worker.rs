@@ -73,6 +73,10 @@ pub enum FailureKind {
     HostFull,
     /// The host itself failed: its disk, its memory, its own code.
     HostFault,
+    /// The guest said that it failed, and why.
+    Reported,
+    /// A task took longer than its timeout.
+    Timeout,
 }
 
 impl FailureKind {
@@ -82,6 +86,16 @@ impl FailureKind {
             Self::ModuleUnavailable | Self::HostFull | Self::HostFault => Blame::Host,
             _ => Blame::Guest,
         }
+    }
+
+    /// True if the module could not even begin here: that says nothing of what it was to work on.
+    pub fn is_unfit(self) -> bool {
+        matches!(self, Self::ModuleRefused | Self::CompileLimit | Self::MemoryLimit | Self::Start)
+    }
+
+    /// True if the same input fails in the same way wherever it goes.
+    pub fn is_permanent(self) -> bool {
+        matches!(self, Self::MessageTooLarge | Self::BadReturn)
     }
 
     /// The kind in a word or two, as people and scripts read it.
@@ -101,6 +115,8 @@ impl FailureKind {
             Self::ModuleUnavailable => "module-unavailable",
             Self::HostFull => "host-full",
             Self::HostFault => "host-fault",
+            Self::Reported => "failed",
+            Self::Timeout => "timeout",
         }
     }
 }

@@ -9,6 +9,7 @@
 
 extern crate alloc;
 
+pub mod jobs;
 mod placement;
 mod roster;
 mod scheduler;

@@ -75,7 +75,7 @@ impl Module {
 }
 
 /// Reads a module; a `.wat` file becomes WebAssembly on the way.
-fn read(file: &Path) -> Result<Bytes, Fault> {
+pub(crate) fn read(file: &Path) -> Result<Bytes, Fault> {
     let bytes = std::fs::read(file)
         .map_err(|error| Fault::not_found(format!("{} cannot be read: {error}", file.display())))?;
     if file.extension().is_none_or(|kind| kind != "wat") {
@@ -86,12 +86,12 @@ fn read(file: &Path) -> Result<Bytes, Fault> {
         .map_err(|error| Fault::rejected(format!("{} is no module", file.display()), error))
 }
 
-fn describe(name: &str, wasm: &Bytes) -> Result<Publication, Fault> {
+pub(crate) fn describe(name: &str, wasm: &Bytes) -> Result<Publication, Fault> {
     Publication::new(name, wasm)
         .map_err(|error| Fault::rejected(format!("the grid does not run {name}"), error))
 }
 
-fn stem(file: &Path) -> String {
+pub(crate) fn stem(file: &Path) -> String {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
     stem.chars()
         .map(|letter| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' })

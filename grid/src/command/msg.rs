@@ -159,7 +159,7 @@ async fn collect(client: &Client, output: &Output, raw: bool, wait: f64) -> Resu
 }
 
 /// A message as JSON: what its CBOR says, or its text, or its bytes in hexadecimal.
-fn value(payload: &[u8]) -> Value {
+pub(crate) fn value(payload: &[u8]) -> Value {
     if let Ok(value) = from_cbor::<Value>(payload) {
         return value;
     }

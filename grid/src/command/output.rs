@@ -92,6 +92,14 @@ impl Output {
         }
     }
 
+    /// Draws a line over the last one on a terminal; nothing draws an empty line.
+    #[expect(clippy::print_stderr, reason = "the command talks to the person who runs it")]
+    pub(crate) fn draw(self, line: &str) {
+        if !self.quiet && !self.json {
+            eprint!("\r\x1b[2K{line}");
+        }
+    }
+
     /// Tells what went wrong; the exit code.
     #[expect(clippy::print_stderr, reason = "the command talks to the person who runs it")]
     pub(crate) fn fail(self, fault: &Fault) -> ExitCode {

@@ -34,7 +34,7 @@ pub(super) async fn run(
                 std::future::poll_fn(|cx| mailbox.poll_room(cx)).await;
                 mailbox.send(answer);
             }
-            Err(reason) => mailbox.fail(seq, reason),
+            Err(failure) => mailbox.fail(seq, failure),
         }
         mailbox.done(seq);
         mailbox.flush();
@@ -42,7 +42,7 @@ pub(super) async fn run(
     }
 }
 
-async fn handle(instance: &InstancePre<Guest>, mut guest: Guest, input: Bytes) -> Result<Bytes, String> {
+async fn handle(instance: &InstancePre<Guest>, mut guest: Guest, input: Bytes) -> Result<Bytes, Failure> {
     let stdout = MemoryOutputPipe::new(guest.limits.message_bytes);
     let stderr = Console::new(&guest.mailbox, &guest.limits, grid_abi::level::WARN);
     let mut wasi = builder();
@@ -66,16 +66,16 @@ async fn handle(instance: &InstancePre<Guest>, mut guest: Guest, input: Bytes) -
         Err(error) if error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0) => {
             Ok(stdout.contents())
         }
-        Err(error) => Err(reason(&explain(&error, false), &tail)),
+        Err(error) => Err(with_tail(explain(&error, false), &tail)),
     }
 }
 
-fn reason(failure: &Failure, tail: &str) -> String {
-    let mut reason = failure.message.clone();
+/// What it wrote last says more than how it ended.
+fn with_tail(mut failure: Failure, tail: &str) -> Failure {
     if !tail.is_empty() {
-        reason.push_str("; it wrote: ");
-        reason.push_str(tail);
+        failure.message.push_str("; it wrote: ");
+        failure.message.push_str(tail);
     }
-    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
-    reason
+    failure.message.truncate(failure.message.floor_char_boundary(REASON_BYTES_MAX));
+    failure
 }

@@ -10,13 +10,13 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::mailbox::Mailbox;
+use crate::mailbox::Mail;
 use crate::sandbox::guest::{ConsoleBudget, Guest};
 use crate::sandbox::limits::Limits;
 
 /// WASI with nothing granted: no files, no network, no arguments, no environment. Clocks and randomness are
 /// there, sleeping waits without a thread, and what is written becomes log.
-pub(crate) fn nothing_granted(mailbox: &Arc<Mailbox>, limits: &Limits) -> WasiP1Ctx {
+pub(crate) fn nothing_granted(mailbox: &Arc<dyn Mail>, limits: &Limits) -> WasiP1Ctx {
     let mut builder = builder();
     builder.stdout(Console::new(mailbox, limits, grid_abi::level::INFO));
     builder.stderr(Console::new(mailbox, limits, grid_abi::level::WARN));
@@ -38,7 +38,7 @@ const RANDOM_BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct Console(Arc<Mutex<Lines>>);
 
 struct Lines {
-    mailbox: Arc<Mailbox>,
+    mailbox: Arc<dyn Mail>,
     limits: Limits,
     budget: ConsoleBudget,
     level: u8,
@@ -50,7 +50,7 @@ struct Lines {
 const TAIL_BYTES_MAX: usize = 2 << 10;
 
 impl Console {
-    pub(crate) fn new(mailbox: &Arc<Mailbox>, limits: &Limits, level: i32) -> Self {
+    pub(crate) fn new(mailbox: &Arc<dyn Mail>, limits: &Limits, level: i32) -> Self {
         Self(Arc::new(Mutex::new(Lines {
             mailbox: mailbox.clone(),
             limits: *limits,
@@ -93,7 +93,7 @@ impl Lines {
     fn end_line(&mut self) {
         if !self.begun.is_empty() {
             let Self { mailbox, limits, budget, level, begun, .. } = self;
-            Guest::console_line(budget, limits, mailbox, *level, begun);
+            Guest::console_line(budget, limits, &**mailbox, *level, begun);
             self.begun.clear();
         }
     }

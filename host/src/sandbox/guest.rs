@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use grid_protocol::worker::{Failure, FailureKind};
 use wasmtime::{Caller, Linker, Memory, ResourceLimiter, Result};
 use wasmtime_wasi::p1::WasiP1Ctx;
 
-use crate::mailbox::Mailbox;
+use crate::mailbox::Mail;
 use crate::sandbox::console;
 use crate::sandbox::failure::Stop;
 use crate::sandbox::limits::Limits;
@@ -16,7 +17,7 @@ use crate::sandbox::meter::Meter;
 
 /// What the host keeps for one guest.
 pub(crate) struct Guest {
-    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) mailbox: Arc<dyn Mail>,
     pub(crate) limits: Limits,
     pub(crate) meter: Arc<Meter>,
     /// What `recv` gives.
@@ -33,7 +34,7 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    pub(crate) fn new(mailbox: Arc<Mailbox>, limits: Limits, meter: Arc<Meter>) -> Self {
+    pub(crate) fn new(mailbox: Arc<dyn Mail>, limits: Limits, meter: Arc<Meter>) -> Self {
         Self {
             mailbox,
             limits,
@@ -150,7 +151,8 @@ fn fail(mut caller: Caller<'_, Guest>, pointer: i32, length: i32) -> Result<()> 
     let reason = text(GuestSlice::new(pointer, length).read(&caller)?);
     let guest = caller.data_mut();
     if !std::mem::replace(&mut guest.failed, true) {
-        guest.mailbox.fail(guest.at_hand, reason);
+        let failure = Failure { kind: FailureKind::Reported, message: reason, backtrace: Vec::new() };
+        guest.mailbox.fail(guest.at_hand, failure);
         guest.sent = true;
     }
     Ok(())
@@ -210,7 +212,7 @@ impl Guest {
     pub(crate) fn console_line(
         log: &mut ConsoleBudget,
         limits: &Limits,
-        mailbox: &Mailbox,
+        mailbox: &dyn Mail,
         level: u8,
         line: &[u8],
     ) {

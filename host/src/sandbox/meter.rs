@@ -3,7 +3,7 @@
 //! A worker's future is polled when it runs and left alone when it waits, so that time on the processor is
 //! the time inside its polls; waiting for room, or for its turn, is not charged.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Measures one worker. All access is from the one task that runs it; the atomics are for the compiler.
@@ -15,6 +15,8 @@ pub(crate) struct Meter {
     /// When the present poll, or the call at hand if later, began; nanoseconds since `epoch`.
     since: AtomicU64,
     budget: AtomicU64,
+    /// Somebody else has decided that its time is over.
+    expired: AtomicBool,
 }
 
 impl Meter {
@@ -24,6 +26,7 @@ impl Meter {
             spent: AtomicU64::new(0),
             since: AtomicU64::new(0),
             budget: AtomicU64::new(u64::MAX),
+            expired: AtomicBool::new(false),
         }
     }
 
@@ -34,8 +37,16 @@ impl Meter {
         self.budget.store(nanos(budget), Ordering::Relaxed);
     }
 
+    /// Ends the time of the guest, or gives it back.
+    pub(crate) fn expire(&self, over: bool) {
+        self.expired.store(over, Ordering::Relaxed);
+    }
+
     /// True if the call at hand has used up its budget.
     pub(crate) fn is_over(&self) -> bool {
+        if self.expired.load(Ordering::Relaxed) {
+            return true;
+        }
         let running = self.now() - self.since.load(Ordering::Relaxed);
         self.spent.load(Ordering::Relaxed) + running > self.budget.load(Ordering::Relaxed)
     }

@@ -34,6 +34,8 @@ struct Shared {
     next: AtomicU64,
     closed: AtomicBool,
     courtesy: Courtesy,
+    /// Since when each thread has been with one task, in nanoseconds since the courtesy's epoch; 0 while it is not.
+    busy_since: Vec<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -49,6 +51,8 @@ pub(super) struct Task {
     state: AtomicU8,
     work: Mutex<Option<Work>>,
     meter: Arc<Meter>,
+    /// Since when it is polled, in nanoseconds since the courtesy's epoch; 0 while it is not.
+    polled_since: AtomicU64,
     /// Polls in a row that were quick.
     quick: AtomicU32,
     /// Was slow where others waited: never again.
@@ -79,17 +83,26 @@ impl Pool {
             next: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             courtesy: Courtesy::new(),
+            busy_since: (0..threads).map(|_| AtomicU64::new(0)).collect(),
         });
         for number in 0..threads {
             let (shared, timers) = (shared.clone(), timers.clone());
             std::thread::Builder::new().name(format!("grid-compute-{number}")).spawn(move || {
                 let _context = timers.enter();
                 while let Some(task) = shared.next() {
+                    shared.note_busy(number, true);
                     task.run();
+                    shared.note_busy(number, false);
                 }
             })?;
         }
         Ok(Self { shared })
+    }
+
+    /// True if every thread has been with one task for so long that it must hang.
+    pub(super) fn is_wedged(&self) -> bool {
+        let mut since = self.shared.busy_since.iter().map(|since| since.load(Ordering::Relaxed));
+        since.all(|since| self.shared.courtesy.is_long_ago(since))
     }
 
     /// Runs `work` to its end; its time on a processor is measured.
@@ -104,6 +117,7 @@ impl Pool {
             state: AtomicU8::new(READY),
             work: Mutex::new(Some(Box::pin(work))),
             meter,
+            polled_since: AtomicU64::new(0),
             quick: AtomicU32::new(0),
             rude: AtomicBool::new(false),
             shared: self.shared.clone(),
@@ -132,6 +146,12 @@ pub(crate) fn gather<T>(work: impl FnOnce() -> T) -> T {
 }
 
 impl Shared {
+    fn note_busy(&self, thread: usize, busy: bool) {
+        if let Some(since) = self.busy_since.get(thread) {
+            since.store(if busy { self.courtesy.now() } else { 0 }, Ordering::Relaxed);
+        }
+    }
+
     /// The next task, once there is one; `None` when the pool is closed.
     fn next(&self) -> Option<Arc<Task>> {
         let mut queue = lock(&self.queue);
@@ -174,10 +194,12 @@ impl Task {
         let Some(future) = &mut *work else {
             return Duration::ZERO;
         };
+        self.polled_since.store(self.shared.courtesy.now(), Ordering::Relaxed);
         let resumed = self.meter.resume();
         let polled =
             catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
         let ran = self.meter.pause(resumed);
+        self.polled_since.store(0, Ordering::Relaxed);
         drop(work);
         let quick = if ran <= QUICK { self.quick.load(Ordering::Relaxed).saturating_add(1) } else { 0 };
         self.quick.store(quick, Ordering::Relaxed);
@@ -208,6 +230,11 @@ impl Task {
         let work = self.work.try_lock().ok().and_then(|mut work| work.take());
         // Its end may wake and even end other tasks: no lock is held.
         drop(work);
+    }
+
+    /// True if it has been polled for so long that its thread must hang: a guest gives way every 10 ms.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.shared.courtesy.is_long_ago(self.polled_since.load(Ordering::Relaxed))
     }
 
     /// True if its last polls were all quick.
@@ -287,6 +314,9 @@ const SLOW: Duration = Duration::from_millis(1);
 /// network by a slice once, for which it needs a new worker each time, and all of them together once a second.
 const WITHDRAWN: Duration = Duration::from_secs(1);
 
+/// A poll that takes longer hangs: five hundred slices.
+const STUCK: Duration = Duration::from_secs(5);
+
 /// Whether tasks may be run by the thread that wakes them.
 struct Courtesy {
     epoch: Instant,
@@ -297,6 +327,15 @@ struct Courtesy {
 impl Courtesy {
     fn new() -> Self {
         Self { epoch: Instant::now(), until: AtomicU64::new(0) }
+    }
+
+    fn now(&self) -> u64 {
+        nanos(self.epoch.elapsed()).max(1)
+    }
+
+    /// True if `since` is a moment, and long past.
+    fn is_long_ago(&self, since: u64) -> bool {
+        since != 0 && self.now().saturating_sub(since) > nanos(STUCK)
     }
 
     fn stands(&self) -> bool {

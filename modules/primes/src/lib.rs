@@ -1,7 +1,7 @@
 //! Counts primes the naive way: tries every smaller divisor until one divides.
 //!
-//! A message is the CBOR pair `[from, to]`; the answer is the CBOR map `{from, to, count, largest}` for the primes
-//! `p` with `from <= p < to`.
+//! A message is the CBOR pair `[from, to]`, or a line of text with a number `n`, which means `[n, n + 1000]`; the
+//! answer is the CBOR map `{from, to, count, largest}` for the primes `p` with `from <= p < to`.
 
 use std::ops::Range;
 
@@ -37,12 +37,12 @@ impl Worker for Primes {
     }
 
     fn handle_msg(&mut self, message: &[u8]) {
-        match from_cbor::<(u32, u32)>(message) {
-            Ok((from, to)) => {
+        match range(message) {
+            Ok(Range { start: from, end: to }) => {
                 self.left = from..to;
                 self.found = Some(Found { from, to, count: 0, largest: None });
             }
-            Err(error) => fail(&format!("expected the pair [from, to]: {error}")),
+            Err(why) => fail(&why),
         }
     }
 
@@ -63,6 +63,19 @@ impl Worker for Primes {
     }
 }
 
+/// Numbers in the range that a line of text stands for.
+const LINE: u32 = 1000;
+
+/// The range that a message asks for. No digit and no space begins a pair in CBOR, so the two forms never meet.
+fn range(message: &[u8]) -> Result<Range<u32>, String> {
+    if let Some(first) = std::str::from_utf8(message).ok().and_then(|text| text.trim().parse::<u32>().ok()) {
+        return Ok(first..first.saturating_add(LINE));
+    }
+    let (from, to) = from_cbor(message)
+        .map_err(|error| format!("expected the CBOR pair [from, to] or a number as text: {error}"))?;
+    Ok(from..to)
+}
+
 fn is_prime(number: u32) -> bool {
     number >= 2 && (2..number).all(|divisor| !number.is_multiple_of(divisor))
 }
@@ -80,5 +93,16 @@ mod tests {
         let done = grid_guest::testing::deliver(&mut worker, &message, 100);
         let found: Found = from_cbor(&done.sent[0]).unwrap();
         assert_eq!(found, Found { from: 0, to: 1000, count: 168, largest: Some(997) });
+        let done = grid_guest::testing::deliver(&mut worker, b"0", 100);
+        assert_eq!(from_cbor::<Found>(&done.sent[0]).unwrap(), found);
+    }
+
+    #[test]
+    fn what_is_neither_a_pair_nor_a_number_fails() {
+        let mut worker = Primes::default();
+        for wrong in [&b"many"[..], b"-1", b"", b"\x82\x01"] {
+            let done = grid_guest::testing::deliver(&mut worker, wrong, 100);
+            assert!(done.sent.is_empty() && done.failed.is_some(), "{wrong:?}");
+        }
     }
 }

@@ -1,0 +1,275 @@
+//! `grid job` and `grid explain`.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wasm_grid::{Client, JobId, JobInfo, Reply, Request, Subject, TaskFailed, TaskOutcome};
+
+use crate::command::fault::Fault;
+use crate::command::output::{Output, Rows, time};
+use crate::command::{Common, host, run};
+
+/// Jobs: lists of tasks.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Job {
+    /// List your jobs.
+    Ls {
+        /// Everybody's jobs, which takes the admin role.
+        #[arg(long)]
+        everyone: bool,
+    },
+    /// Show one job.
+    Show {
+        /// Its id, or the beginning of it.
+        job: String,
+    },
+    /// Print the outcomes that are there, a JSON document a line.
+    Results {
+        /// The job's id, or the beginning of it.
+        job: String,
+        /// Only those after this number.
+        #[arg(long, default_value_t = 0, value_name = "N")]
+        after: u64,
+        /// Wait for the rest.
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Print what failed tasks wrote last, and why they failed.
+    Logs {
+        /// The job's id, or the beginning of it.
+        job: String,
+    },
+    /// Wait until a job is over.
+    Wait {
+        /// Its id, or the beginning of it.
+        job: String,
+    },
+    /// Stop a job: what waits is not handed out, what runs is ended.
+    Stop {
+        /// Its id, or the beginning of it.
+        job: String,
+    },
+    /// Try the failed tasks of a job again, and only them.
+    Retry {
+        /// Its id, or the beginning of it.
+        job: String,
+    },
+    /// Forget a job that is over, with its inputs and outcomes.
+    Rm {
+        /// Its id, or the beginning of it.
+        job: String,
+    },
+}
+
+/// Say in words why a job, a task or a host is as it is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Explain {
+    /// A job's id or the beginning of it, a host's name or key, or JOB/TASK.
+    what: String,
+}
+
+/// How long one request waits for outcomes.
+const WAIT: Duration = Duration::from_secs(10);
+
+impl Job {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+        let client = common.client()?;
+        let job = |text: &str| find(&client, text.to_owned());
+        match self {
+            Self::Ls { everyone } => print(output, list(&client, *everyone).await?),
+            Self::Show { job: text } => show(output, &client.find_job(job(text).await?).show().await?),
+            Self::Results { job: text, after, follow } => {
+                results(&client, job(text).await?, *after, *follow, false).await
+            }
+            Self::Logs { job: text } => results(&client, job(text).await?, 0, false, true).await,
+            Self::Wait { job: text } => show(output, &client.find_job(job(text).await?).wait().await?),
+            Self::Stop { job: text } => show(output, &client.find_job(job(text).await?).stop().await?),
+            Self::Retry { job: text } => show(output, &client.find_job(job(text).await?).retry().await?),
+            Self::Rm { job: text } => {
+                client.find_job(job(text).await?).forget().await?;
+                output.done("the job is forgotten")
+            }
+        }
+    }
+}
+
+impl Explain {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+        let client = common.client()?;
+        let (first, task) = match self.what.split_once('/') {
+            Some((job, task)) => {
+                let number =
+                    task.parse().map_err(|_| Fault::usage(format!("{task} is no number of a task")))?;
+                (job, Some(number))
+            }
+            None => (&self.what[..], None),
+        };
+        let hosts = host::list(&client).await?;
+        let subject = match (find(&client, first.to_owned()).await, task) {
+            (Ok(job), Some(task)) => Subject::Task(job, task),
+            (Ok(job), None) => Subject::Job(job),
+            (Err(_), None) if host::find(&hosts, first).is_ok() => {
+                Subject::Host(host::find(&hosts, first)?.key)
+            }
+            (Err(fault), _) => return Err(fault),
+        };
+        match client.request(Request::Explain(subject)).await? {
+            Reply::Explanation { lines } => {
+                output.one(&lines.join("\n"), &lines.join("\n"), json!({ "lines": lines }))
+            }
+            _ => Err(Fault::failed("the manager's answer makes no sense", "upgrade the older program")),
+        }
+    }
+}
+
+async fn list(client: &Client, everyones: bool) -> Result<Vec<JobInfo>, Fault> {
+    match client.request(Request::JobList { everyones }).await? {
+        Reply::Jobs(jobs) => Ok(jobs),
+        _ => Err(Fault::failed("the manager's answer makes no sense", "upgrade the older program")),
+    }
+}
+
+/// The job of that id, or the only one whose id or name begins so.
+async fn find(client: &Client, text: String) -> Result<JobId, Fault> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let jobs = list(client, false).await?;
+    let mut matching =
+        jobs.iter().filter(|job| job.id.to_string().starts_with(&text) || job.spec.name == text);
+    match (matching.next(), matching.next()) {
+        (Some(job), None) => Ok(job.id),
+        (None, _) => {
+            Err(Fault::not_found(format!("there is no job {text}")).help("`grid job ls` lists them"))
+        }
+        _ => Err(Fault::usage(format!("{text} names more than one job"))),
+    }
+}
+
+async fn results(client: &Client, id: JobId, after: u64, follow: bool, failures: bool) -> Result<(), Fault> {
+    let job = client.find_job(id);
+    let (mut after, mut stdout) = (after, std::io::stdout().lock());
+    let broken = |error: std::io::Error| Fault::failed("the output cannot be written", error);
+    loop {
+        let wait = if follow { WAIT } else { Duration::ZERO };
+        let (outcomes, info) = job.outcomes(after, wait).await?;
+        let none = outcomes.is_empty();
+        for recorded in outcomes {
+            after = recorded.seq;
+            let outcome = TaskOutcome::from(recorded);
+            match &outcome.results {
+                Err(failed) if failures => {
+                    use std::io::Write;
+                    writeln!(stdout, "{}", failure_text(outcome.task, failed)).map_err(broken)?;
+                }
+                _ if failures => {}
+                _ => run::print_line(&mut stdout, &outcome).map_err(broken)?,
+            }
+        }
+        if none && (!follow || (info.state.is_over() && after >= info.recorded)) {
+            return Ok(());
+        }
+    }
+}
+
+/// Why a task failed, attempt by attempt, for people.
+pub(crate) fn failure_text(task: u64, failed: &TaskFailed) -> String {
+    let mut text = format!("task {task} failed: {}", failed.why);
+    for attempt in &failed.attempts {
+        let ran = Duration::from_micros(attempt.ran_us);
+        match &attempt.failure {
+            None => text.push_str(&format!("\n  on {}: the host was lost", attempt.host_name)),
+            Some(failure) => {
+                let kind = failure.kind.label();
+                text.push_str(&format!(
+                    "\n  on {} after {ran:.1?}: {kind}: {}",
+                    attempt.host_name, failure.message
+                ));
+                for frame in &failure.backtrace {
+                    text.push_str(&format!("\n    at {frame}"));
+                }
+                if failure.kind == wasm_grid::FailureKind::Timeout {
+                    text.push_str("\n    --timeout gives tasks more time");
+                }
+            }
+        }
+        for line in &attempt.log {
+            text.push_str(&format!("\n    it wrote: {}", line.text));
+        }
+    }
+    text
+}
+
+/// Why a task failed, for scripts.
+pub(crate) fn failure_json(failed: &TaskFailed) -> Value {
+    let attempts = failed.attempts.iter().map(|attempt| {
+        json!({
+            "host": attempt.host_name,
+            "ran_us": attempt.ran_us,
+            "kind": attempt.failure.as_ref().map_or("host-lost", |failure| failure.kind.label()),
+            "message": attempt.failure.as_ref().map(|failure| failure.message.clone()),
+            "backtrace": attempt.failure.as_ref().map(|failure| failure.backtrace.clone()),
+            "log": attempt.log.iter().map(|line| line.text.clone()).collect::<Vec<_>>(),
+        })
+    });
+    json!({ "why": failed.why, "attempts": attempts.collect::<Vec<_>>() })
+}
+
+fn to_json(job: &JobInfo) -> Value {
+    let counts = job.counts;
+    json!({
+        "id": job.id.to_string(),
+        "name": job.spec.name,
+        "module": job.spec.module.to_string(),
+        "owner": job.owner.to_string(),
+        "state": job.state.label(),
+        "created": job.created,
+        "hosts": job.hosts,
+        "submitted": counts.submitted,
+        "waiting": counts.waiting,
+        "leased": counts.leased,
+        "done": counts.done,
+        "dead": counts.dead,
+        "retried": counts.retried,
+    })
+}
+
+fn show(output: &Output, job: &JobInfo) -> Result<(), Fault> {
+    let counts = job.counts;
+    let line = format!(
+        "job     {}\nname    {}\nstate   {}\ntasks   {}\ndone    {}\nfailed  {}\nhosts   {} with {} tasks\nwaiting {}",
+        job.id,
+        job.spec.name,
+        job.state.label(),
+        counts.submitted,
+        counts.done,
+        counts.dead,
+        job.hosts,
+        counts.leased,
+        counts.waiting,
+    );
+    output.one(&line, &job.id.to_string(), to_json(job))
+}
+
+fn print(output: &Output, jobs: Vec<JobInfo>) -> Result<(), Fault> {
+    let row = |job: JobInfo| {
+        let counts = job.counts;
+        let cells = vec![
+            job.id.to_string(),
+            job.spec.name.clone(),
+            job.state.label().to_owned(),
+            counts.submitted.to_string(),
+            counts.done.to_string(),
+            counts.dead.to_string(),
+            counts.leased.to_string(),
+            time(job.created),
+        ];
+        (cells, to_json(&job))
+    };
+    output.rows(Rows {
+        name: "jobs",
+        headings: &["job", "name", "state", "tasks", "done", "failed", "running", "made"],
+        rows: jobs.into_iter().map(row).collect(),
+        empty: "no jobs; `grid run MODULE` makes one",
+    })
+}

@@ -1,0 +1,141 @@
+//! What the workbench has to tell the manager.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use grid_protocol::host::Report;
+use grid_protocol::job::{AttemptEnd, AttemptId, AttemptResult, Payload};
+use grid_protocol::limits::{BATCH_BYTES_MAX, HELD_ATTEMPTS_MAX};
+use tokio::time::Instant;
+
+use super::{Held, Inner, Workbench};
+
+/// How often a host vouches for its attempts: three times in the term of a lease.
+pub(crate) const LEASE_RENEWAL: Duration = Duration::from_secs(5);
+
+/// A host asks for so much work ahead: enough to bridge the way to the manager and its disk.
+const AHEAD: Duration = Duration::from_millis(100);
+
+/// Attempts that wait here at the most.
+const AHEAD_MAX: usize = 4096;
+
+/// Failures take room in a frame that nobody has measured: a backtrace and some lines of log.
+const FAILURE_BYTES: usize = 64 << 10;
+
+/// What the manager does not know yet.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// A new session begins: everything is news.
+    pub(super) anew: bool,
+    pub(super) ended: VecDeque<AttemptId>,
+    pub(super) executing: Vec<AttemptId>,
+    pub(super) returned: Vec<AttemptId>,
+    pub(super) renewal_due: bool,
+    window: Option<u32>,
+}
+
+impl Workbench {
+    /// A connection stands; `anew` if the manager remembers nothing of the last one.
+    pub(crate) fn connected(&self, anew: bool) {
+        let mut inner = self.lock();
+        inner.alone_since = None;
+        inner.news.window = None;
+        inner.news.renewal_due = true;
+        if anew {
+            inner.news.anew = true;
+            let ended =
+                |(attempt, held): (&AttemptId, &Held)| matches!(held, Held::Ended(_)).then_some(*attempt);
+            let ended: Vec<_> = inner.held.iter().filter_map(ended).collect();
+            let running =
+                |(attempt, held): (&AttemptId, &Held)| matches!(held, Held::Running).then_some(*attempt);
+            let running: Vec<_> = inner.held.iter().filter_map(running).collect();
+            inner.news.ended = ended.into();
+            inner.news.executing = running;
+        }
+    }
+
+    /// The connection is lost.
+    pub(crate) fn disconnected(&self) {
+        self.lock().alone_since.get_or_insert(Instant::now());
+    }
+
+    /// The next thing to report, until there is nothing.
+    pub(crate) fn next_report(&self) -> Option<Report> {
+        let mut inner = self.lock();
+        if std::mem::take(&mut inner.news.anew) {
+            return Some(Report::Holding { attempts: inner.held.keys().copied().collect() });
+        }
+        let ends = inner.take_ends();
+        if !ends.is_empty() {
+            return Some(Report::Outcomes { ends });
+        }
+        if !inner.news.returned.is_empty() {
+            return Some(Report::Returned { attempts: std::mem::take(&mut inner.news.returned) });
+        }
+        let mut executing = std::mem::take(&mut inner.news.executing);
+        executing.retain(|attempt| matches!(inner.held.get(attempt), Some(Held::Running)));
+        if !executing.is_empty() {
+            return Some(Report::Executing { attempts: executing });
+        }
+        if std::mem::take(&mut inner.news.renewal_due) {
+            return Some(Report::Alive { attempts: inner.vouched(self.sandbox.is_wedged()) });
+        }
+        let window = inner.window();
+        let told = inner.news.window;
+        let changed =
+            told.is_none_or(|told| (told == 0) != (window == 0) || window.abs_diff(told) > told / 8);
+        changed.then(|| {
+            inner.news.window = Some(window);
+            Report::Window { attempts: window }
+        })
+    }
+}
+
+impl Inner {
+    fn take_ends(&mut self) -> Vec<AttemptEnd> {
+        let (mut ends, mut bytes) = (Vec::new(), 0);
+        while let Some(attempt) = self.news.ended.front() {
+            if let Some(Held::Ended(end)) = self.held.get(attempt) {
+                bytes += 24
+                    + match &end.result {
+                        AttemptResult::Done(results) => results.iter().map(Payload::frame_bytes).sum(),
+                        AttemptResult::Failed { .. } => FAILURE_BYTES,
+                    };
+                if bytes > BATCH_BYTES_MAX && !ends.is_empty() {
+                    break;
+                }
+                ends.push(end.clone());
+            }
+            self.news.ended.pop_front();
+        }
+        ends
+    }
+
+    /// Attempts that have an executor at work, or will have one.
+    fn vouched(&self, wedged: bool) -> Vec<AttemptId> {
+        if wedged {
+            return Vec::new();
+        }
+        let at_work: Vec<_> = self.running.iter().filter_map(|executor| executor.vouched()).collect();
+        let moves = self.running.is_empty() || !at_work.is_empty();
+        let waits = self.held.iter().filter(|(_, held)| moves && matches!(held, Held::Waiting));
+        at_work.iter().copied().chain(waits.map(|(attempt, _)| *attempt)).collect()
+    }
+
+    /// Attempts that the host is ready to hold.
+    fn window(&self) -> u32 {
+        if self.draining || self.capacity == 0 {
+            return 0;
+        }
+        let capacity = self.capacity as f64;
+        let ahead = self.usual.map_or(capacity, |usual| capacity * AHEAD.as_secs_f64() / usual.max(1e-6));
+        // A float to integer cast saturates.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "bounded in the next line"
+        )]
+        let ahead = (ahead as usize).clamp(self.capacity, AHEAD_MAX.max(self.capacity));
+        u32::try_from(self.capacity + ahead).unwrap_or(u32::MAX).min(HELD_ATTEMPTS_MAX)
+    }
+}

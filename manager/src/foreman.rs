@@ -1,0 +1,384 @@
+//! The foreman: does what the scheduler decides of jobs, in two steps. What must be true after a crash goes into
+//! the journal; what follows from it (an answer to a client, an attempt for a host) is an effect, and takes place
+//! when the journal is on disk. The committer moves both along.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use grid_protocol::host::{Order, Report};
+use grid_protocol::job::{
+    AttemptEnd, AttemptFailure, AttemptId, AttemptResult, JobBrief, JobId, JobInfo, JobSpec, JobState,
+    Outcome, Payload,
+};
+use grid_protocol::key::PublicKey;
+use grid_protocol::limits::FAILURES_KEPT_MAX;
+use grid_protocol::record::{JobRecord, OutcomeRecord, TrialRecord};
+use grid_protocol::time::Moment;
+use grid_scheduler::jobs::{AttemptFate, Job, JobDecision, Jobs, Trial, Verdict};
+use tokio::sync::{Notify, oneshot};
+
+use crate::ledger::{Journal, Recovered};
+use crate::store::Change;
+
+/// Jobs while the manager lives.
+pub(crate) struct Foreman {
+    pub(crate) jobs: Jobs,
+    records: hashbrown::HashMap<JobId, JobRecord>,
+    trials: hashbrown::HashMap<(JobId, u64), TrialRecord>,
+    journal: Journal,
+    effects: Vec<Effect>,
+    /// Jobs that each host was told of in its present session.
+    briefed: HashMap<PublicKey, HashSet<JobId>>,
+    watchers: HashMap<JobId, Arc<Notify>>,
+    wake: SyncSender<()>,
+    /// Announces that the journal was written, and there is room in it.
+    pub(crate) written: Arc<Notify>,
+    /// Why the store takes nothing, while it does not.
+    pub(crate) trouble: Option<String>,
+}
+
+/// What follows from the journal.
+pub(crate) enum Effect {
+    /// A host gets attempts; their inputs are read first.
+    Assign { host: PublicKey, job: JobId, attempts: Vec<(AttemptId, u64)> },
+    /// A host is told something.
+    Tell { host: PublicKey, order: Order },
+    /// A client is told that the manager has what it brought.
+    Acknowledge(oneshot::Sender<()>),
+    /// There are new outcomes, or the job has turned.
+    Recorded(JobId),
+}
+
+/// Who brings news, and what people call it.
+pub(crate) struct Teller<'a> {
+    pub(crate) key: PublicKey,
+    pub(crate) name: &'a str,
+}
+
+impl Foreman {
+    pub(crate) fn new(recovered: Recovered, wake: SyncSender<()>) -> Self {
+        let Recovered { jobs, records, trials } = recovered;
+        Self {
+            jobs,
+            records,
+            trials,
+            journal: Journal::default(),
+            effects: Vec::new(),
+            briefed: HashMap::new(),
+            watchers: HashMap::new(),
+            wake,
+            written: Arc::default(),
+            trouble: None,
+        }
+    }
+
+    /// A job under an id that its client drew; false if that id is another's, or another job's.
+    pub(crate) fn add(&mut self, id: JobId, owner: PublicKey, spec: JobSpec, created: u64) -> bool {
+        if let Some(known) = self.records.get(&id) {
+            return known.owner == owner && known.spec == spec;
+        }
+        self.jobs.add_job(id, Job::new(Arc::new(spec.clone()), owner));
+        let record = JobRecord { owner, spec, state: JobState::Open, created, submitted: 0 };
+        self.journal.job(id, &record);
+        self.records.insert(id, record);
+        true
+    }
+
+    /// Takes in tasks from number `first` on, those that are new; the number of the next that is expected.
+    ///
+    /// `None` if some before them are missing, or the job takes no more.
+    pub(crate) fn submit(&mut self, id: JobId, first: u64, inputs: &[Payload]) -> Option<u64> {
+        let record = self.records.get_mut(&id)?;
+        let known = usize::try_from(record.submitted.checked_sub(first)?).ok()?;
+        let new = inputs.get(known..).unwrap_or_default();
+        if !new.is_empty() && record.state != JobState::Open {
+            return None;
+        }
+        for input in new {
+            self.journal.input(id, record.submitted, input);
+            record.submitted += 1;
+        }
+        if !new.is_empty() {
+            self.journal.job(id, record);
+            self.jobs.handle_submitted(id, record.submitted);
+        }
+        Some(record.submitted)
+    }
+
+    /// Forgets a job that is over; false if it is not.
+    pub(crate) fn forget(&mut self, id: JobId) -> bool {
+        if !self.records.get(&id).is_some_and(|record| record.state.is_over()) {
+            return false;
+        }
+        self.jobs.forget(id);
+        self.records.remove(&id);
+        self.watchers.remove(&id);
+        self.trials.retain(|(job, _), _| *job != id);
+        true
+    }
+
+    /// Tries dead tasks again: their outcomes, by number, and their own numbers.
+    pub(crate) fn retry(&mut self, now: Moment, id: JobId, dead: &[(u64, u64)]) {
+        for (seq, _) in dead {
+            self.journal.end_outcome(id, *seq);
+        }
+        let tasks: Vec<_> = dead.iter().map(|(_, task)| *task).collect();
+        self.jobs.retry(now, id, &tasks);
+    }
+
+    /// Something follows once everything so far is on disk.
+    pub(crate) fn after_commit(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// What was said of a job.
+    pub(crate) fn record(&self, id: JobId) -> Option<&JobRecord> {
+        self.records.get(&id)
+    }
+
+    /// How many jobs there are.
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Tasks of one client that wait.
+    pub(crate) fn waiting_of(&self, owner: PublicKey) -> u64 {
+        self.jobs
+            .jobs()
+            .values()
+            .filter(|job| job.owner == owner && !job.state.is_over())
+            .map(Job::waiting)
+            .sum()
+    }
+
+    /// What waits to be written, in bytes.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.journal.bytes()
+    }
+
+    /// A job as its client sees it.
+    pub(crate) fn info(&self, id: JobId) -> Option<JobInfo> {
+        let (record, job) = (self.records.get(&id)?, self.jobs.jobs().get(&id)?);
+        let hosts: HashSet<_> =
+            self.jobs.leases().filter(|(_, lease)| lease.job == id).map(|(_, lease)| lease.host).collect();
+        Some(JobInfo {
+            id,
+            owner: record.owner,
+            spec: record.spec.clone(),
+            state: job.state.clone(),
+            counts: job.counts(),
+            created: record.created,
+            recorded: job.recorded,
+            hosts: u32::try_from(hosts.len()).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// All jobs, oldest first.
+    pub(crate) fn infos(&self) -> Vec<JobInfo> {
+        let mut infos: Vec<_> = self.records.keys().filter_map(|id| self.info(*id)).collect();
+        infos.sort_by_key(|info| (info.created, info.id));
+        infos
+    }
+
+    /// The failures of a task that may be tried again.
+    pub(crate) fn trial(&self, id: JobId, task: u64) -> Option<&TrialRecord> {
+        self.trials.get(&(id, task))
+    }
+
+    /// Wakes when there are new outcomes of a job, or it has turned.
+    pub(crate) fn watch(&mut self, id: JobId) -> Arc<Notify> {
+        self.watchers.entry(id).or_default().clone()
+    }
+
+    /// A host begins a session: it knows of no job.
+    pub(crate) fn session_begins(&mut self, host: PublicKey) {
+        self.briefed.remove(&host);
+    }
+
+    /// What a host needs to be told before it gets attempts of a job; nothing if it was.
+    pub(crate) fn brief(&mut self, host: PublicKey, id: JobId) -> Option<JobBrief> {
+        let spec = &self.records.get(&id)?.spec;
+        self.briefed.entry(host).or_default().insert(id).then(|| JobBrief {
+            job: id,
+            module: spec.module,
+            arguments: spec.arguments.clone(),
+            memory_bytes: spec.memory_bytes,
+            timeout_ms: spec.timeout_ms,
+        })
+    }
+
+    /// True if a host works on a job that runs `module`.
+    pub(crate) fn runs_on(&self, module: &grid_protocol::digest::Digest, host: PublicKey) -> bool {
+        let briefed = self.briefed.get(&host).into_iter().flatten();
+        briefed.filter_map(|id| self.records.get(id)).any(|record| record.spec.module == *module)
+    }
+
+    /// True if a job that is not over runs `module`.
+    pub(crate) fn needs(&self, module: &grid_protocol::digest::Digest) -> bool {
+        self.records.values().any(|record| record.spec.module == *module && !record.state.is_over())
+    }
+
+    /// Handles what a host reports of its attempts; anything else comes back.
+    pub(crate) fn handle_report(&mut self, now: Moment, host: &Teller<'_>, report: Report) -> Option<Report> {
+        match report {
+            Report::Window { attempts } => {
+                let most = grid_protocol::limits::HELD_ATTEMPTS_MAX;
+                self.jobs.handle_window(host.key, attempts.min(most));
+            }
+            Report::Holding { attempts } => self.jobs.handle_holding(now, host.key, &attempts),
+            Report::Executing { attempts } => self.jobs.handle_executing(now, host.key, &attempts),
+            Report::Alive { attempts } => self.jobs.handle_renewal(now, host.key, &attempts),
+            Report::Returned { attempts } => self.jobs.handle_returned(now, host.key, &attempts),
+            Report::Outcomes { ends } => self.handle_ends(now, host, ends),
+            Report::ModuleReady { module, .. } => {
+                self.jobs.handle_module(host.key, module);
+                return Some(report);
+            }
+            other => return Some(other),
+        }
+        None
+    }
+
+    fn handle_ends(&mut self, now: Moment, host: &Teller<'_>, ends: Vec<AttemptEnd>) {
+        let attempts = ends.iter().map(|end| end.attempt).collect();
+        for AttemptEnd { attempt, ran_us, result } in ends {
+            let verdict = match &result {
+                AttemptResult::Done(_) => {
+                    self.jobs.handle_end(now, host.key, attempt, AttemptFate::Done, ran_us)
+                }
+                AttemptResult::Failed { failure, .. } if failure.kind.is_unfit() => {
+                    self.jobs.handle_unfit(now, host.key, attempt, &failure.message)
+                }
+                AttemptResult::Failed { failure, .. } => {
+                    let fate = AttemptFate::Failed(failure.kind);
+                    self.jobs.handle_end(now, host.key, attempt, fate, ran_us)
+                }
+            };
+            self.apply(verdict, attempt, host, ran_us, Some(result));
+        }
+        // Once they are on disk, or were found to have no right to be, the host need not keep them.
+        self.effects.push(Effect::Tell { host: host.key, order: Order::Settled { attempts } });
+    }
+
+    /// Writes down what becomes of a task.
+    fn apply(
+        &mut self,
+        verdict: Verdict,
+        attempt: AttemptId,
+        host: &Teller<'_>,
+        ran_us: u64,
+        result: Option<AttemptResult>,
+    ) {
+        if verdict == Verdict::Fenced {
+            return;
+        }
+        self.journal.end_lease(attempt);
+        let name = host.name.to_owned();
+        match verdict {
+            Verdict::Fenced | Verdict::Back { .. } => {}
+            Verdict::Done { job, task, seq } => {
+                let results = match result {
+                    Some(AttemptResult::Done(results)) => results,
+                    _ => Vec::new(),
+                };
+                if self.trials.remove(&(job, task)).is_some() {
+                    self.journal.end_trial(job, task);
+                }
+                let outcome = Outcome::Done(results);
+                self.journal.outcome(job, seq, &OutcomeRecord { task, host: name, ran_us, outcome });
+                self.effects.push(Effect::Recorded(job));
+            }
+            Verdict::Dead { job, task, seq, why } => {
+                let mut trial = self.trials.remove(&(job, task)).unwrap_or_default();
+                self.journal.end_trial(job, task);
+                keep(&mut trial, failed(host, ran_us, result));
+                let outcome = Outcome::Dead { why, attempts: trial.failures };
+                self.journal.outcome(job, seq, &OutcomeRecord { task, host: name, ran_us, outcome });
+                self.effects.push(Effect::Recorded(job));
+            }
+            Verdict::Again { job, task, trial } => {
+                let record = self.trials.entry((job, task)).or_default();
+                let Trial { guest, host: by_host, lost, .. } = trial;
+                (record.guest, record.host, record.lost) = (guest, by_host, lost);
+                keep(record, failed(host, ran_us, result));
+                self.journal.trial(job, task, record);
+            }
+        }
+    }
+
+    /// Hands out work and writes down what the scheduler decides. `name` says what people call a host.
+    pub(crate) fn carry_out<'a>(&mut self, now: Moment, name: impl Fn(PublicKey) -> &'a str) {
+        self.jobs.dispatch(now);
+        while let Some(decision) = self.jobs.poll_decision() {
+            match decision {
+                JobDecision::Lease { host, job, attempts } => {
+                    for (attempt, task) in &attempts {
+                        self.journal.lease(*attempt, job, *task, host);
+                    }
+                    self.effects.push(Effect::Assign { host, job, attempts });
+                }
+                JobDecision::Lost { attempt, host, verdict } => {
+                    self.apply(verdict, attempt, &Teller { key: host, name: name(host) }, 0, None);
+                }
+                JobDecision::Abandon { host, attempts } => {
+                    for attempt in &attempts {
+                        self.journal.end_lease(*attempt);
+                    }
+                    self.effects.push(Effect::Tell { host, order: Order::Abandon { attempts } });
+                }
+                JobDecision::Turned { job, state } => self.turned(job, state),
+                JobDecision::Quarantined { host, pause } => {
+                    tracing::warn!(host = %host.fingerprint(), ?pause, "a host fails what others do, and gets nothing for a while");
+                }
+            }
+        }
+        if !self.effects.is_empty() || self.journal.bytes() > 0 {
+            // If the committer has not looked yet, it will.
+            let _ = self.wake.try_send(());
+        }
+    }
+
+    fn turned(&mut self, id: JobId, state: JobState) {
+        if state.is_over() {
+            for (host, jobs) in &mut self.briefed {
+                if jobs.remove(&id) {
+                    let order = Order::JobsOver { jobs: vec![id] };
+                    self.effects.push(Effect::Tell { host: *host, order });
+                }
+            }
+        }
+        if let Some(record) = self.records.get_mut(&id) {
+            record.state = state;
+            self.journal.job(id, record);
+        }
+        self.effects.push(Effect::Recorded(id));
+    }
+
+    /// What is to be written now, and what follows from it.
+    pub(crate) fn take_batch(&mut self) -> (Vec<Change>, Vec<Effect>) {
+        (self.journal.take(), std::mem::take(&mut self.effects))
+    }
+
+    /// New outcomes are on disk: wakes those who wait for them.
+    pub(crate) fn announce(&self, id: JobId) {
+        if let Some(watcher) = self.watchers.get(&id) {
+            watcher.notify_waiters();
+        }
+    }
+}
+
+fn failed(host: &Teller<'_>, ran_us: u64, result: Option<AttemptResult>) -> AttemptFailure {
+    let (failure, log) = match result {
+        Some(AttemptResult::Failed { failure, log }) => (Some(failure), log),
+        _ => (None, Vec::new()),
+    };
+    AttemptFailure { host: host.key, host_name: host.name.to_owned(), ran_us, failure, log }
+}
+
+fn keep(trial: &mut TrialRecord, failure: AttemptFailure) {
+    if trial.failures.len() >= FAILURES_KEPT_MAX {
+        trial.failures.remove(0);
+    }
+    trial.failures.push(failure);
+}

@@ -1,0 +1,289 @@
+//! What a client may ask about jobs, and the answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use grid_protocol::client::{Denial, DenialCode, Reply, Request, Subject};
+use grid_protocol::job::{JobId, JobSpec, JobState, Outcome, Payload};
+use grid_protocol::key::PublicKey;
+use grid_protocol::limits::{
+    ARGUMENTS_BYTES_MAX, ATTEMPTS_MAX, BATCH_BYTES_MAX, BATCH_TASKS_MAX, JOBS_MAX, LABELS_MAX,
+    NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, WAITING_TASKS_MAX,
+};
+use grid_protocol::role::Role;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::explain;
+use crate::foreman::Effect;
+use crate::hub::{Hub, unix_now};
+use crate::requests::{deny, fault, found, roles};
+
+/// What waits for the disk at which a client that brings more must wait: some commits' worth.
+const UNWRITTEN_BYTES_MAX: usize = 16 << 20;
+
+/// A client waits so long for room, or for the disk, and then asks again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A client waits so long for an outcome at the most, and then asks again.
+const RESULTS_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Jobs in one answer: each takes some hundred bytes of a frame of a mebibyte.
+const LISTED_MAX: usize = 2000;
+
+/// True for the requests that are answered here.
+pub(crate) fn is_about_jobs(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::JobNew { .. }
+            | Request::JobSubmit { .. }
+            | Request::JobClose { .. }
+            | Request::JobResults { .. }
+            | Request::JobShow { .. }
+            | Request::JobList { .. }
+            | Request::JobStop { .. }
+            | Request::JobRetry { .. }
+            | Request::JobForget { .. }
+            | Request::Explain(_)
+    )
+}
+
+/// Answers a request about jobs.
+pub(crate) async fn answer(hub: &Arc<Hub>, asker: PublicKey, request: Request) -> Result<Reply, Denial> {
+    match request {
+        Request::JobNew { job, spec } => make(hub, asker, job, spec).await,
+        Request::JobSubmit { job, first, inputs } => submit(hub, asker, job, first, inputs).await,
+        Request::JobClose { job } => {
+            change(hub, asker, job, |hub| hub.change(|state, _| state.foreman.jobs.close(job))).await
+        }
+        Request::JobStop { job } => {
+            let stop =
+                |hub: &Hub| hub.change(|state, now| state.foreman.jobs.end(now, job, JobState::Cancelled));
+            change(hub, asker, job, stop).await
+        }
+        Request::JobRetry { job } => {
+            check_owner(hub, asker, job)?;
+            let dead = hub.ledger(move |ledger| ledger.dead(job)).await.map_err(fault)?;
+            change(hub, asker, job, |hub| hub.change(|state, now| state.foreman.retry(now, job, &dead))).await
+        }
+        Request::JobForget { job } => forget(hub, asker, job).await,
+        Request::JobResults { job, after, wait_ms } => results(hub, asker, job, after, wait_ms).await,
+        Request::JobShow { job } => {
+            check_owner(hub, asker, job)?;
+            show(hub, job)
+        }
+        Request::JobList { everyones } => {
+            let mut jobs = hub.state().foreman.infos();
+            jobs.retain(|job| everyones || job.owner == asker);
+            jobs.drain(..jobs.len().saturating_sub(LISTED_MAX));
+            for job in &mut jobs {
+                job.spec.arguments.clear();
+            }
+            Ok(Reply::Jobs(jobs))
+        }
+        Request::Explain(subject) => explain(hub, asker, subject).await,
+        _ => Err(deny(DenialCode::BadRequest, "request", "it is not about jobs", "")),
+    }
+}
+
+async fn make(hub: &Arc<Hub>, asker: PublicKey, job: JobId, spec: JobSpec) -> Result<Reply, Denial> {
+    check_spec(&spec)?;
+    if hub.registry_now().module(&spec.module).is_none() {
+        let why = format!("the manager has no module {}", spec.module);
+        return Err(deny(DenialCode::NotFound, "module", why, "upload it first: `grid module upload FILE`"));
+    }
+    if hub.state().foreman.len() >= JOBS_MAX && hub.state().foreman.record(job).is_none() {
+        let why = format!("the manager keeps {JOBS_MAX} jobs and takes no more");
+        let help = "`grid job ls` lists them; `grid job rm JOB` forgets one that is over";
+        return Err(deny(DenialCode::NoCapacity, "job", why, help));
+    }
+    let added = hub.change(|state, _| state.foreman.add(job, asker, spec, unix_now()));
+    if !added {
+        return Err(deny(DenialCode::Conflict, "job", "there is another job of that id", "draw another id"));
+    }
+    on_disk(hub).await?;
+    show(hub, job)
+}
+
+fn check_spec(spec: &JobSpec) -> Result<(), Denial> {
+    let why = if spec.name.len() > NAME_BYTES_MAX || spec.name.chars().any(char::is_control) {
+        "its name is too long or has control characters".to_owned()
+    } else if spec.arguments.len() > ARGUMENTS_BYTES_MAX {
+        format!("the arguments have {} bytes; {ARGUMENTS_BYTES_MAX} is the limit", spec.arguments.len())
+    } else if spec.labels.len() > LABELS_MAX {
+        format!("{} labels were asked for; {LABELS_MAX} is the limit", spec.labels.len())
+    } else if spec.attempts_max == 0 || spec.attempts_max > ATTEMPTS_MAX {
+        format!("{} attempts were asked for; 1 to {ATTEMPTS_MAX} can be", spec.attempts_max)
+    } else if spec.timeout_ms == 0 {
+        "a task of no time cannot be done; ask for a timeout of a millisecond at least".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(deny(DenialCode::BadRequest, "job", why, ""))
+}
+
+/// Takes tasks in, and answers when they are on disk: what is acknowledged is never lost.
+async fn submit(
+    hub: &Arc<Hub>,
+    asker: PublicKey,
+    job: JobId,
+    first: u64,
+    inputs: Vec<Payload>,
+) -> Result<Reply, Denial> {
+    check_owner(hub, asker, job)?;
+    let bytes: usize = inputs.iter().map(Payload::frame_bytes).sum();
+    let longest = inputs.iter().map(Payload::frame_bytes).max().unwrap_or_default();
+    if inputs.len() > BATCH_TASKS_MAX || bytes > 2 * BATCH_BYTES_MAX || longest > PAYLOAD_BYTES_MAX + 8 {
+        let why = format!("a task may have {PAYLOAD_BYTES_MAX} bytes, a batch {BATCH_TASKS_MAX} tasks");
+        return Err(deny(DenialCode::BadRequest, "tasks", why, "send less at once"));
+    }
+    if !room(hub, asker).await? {
+        // The client has waited, and asks again: it is held back, and nothing is buffered for it.
+        let next = hub.state().foreman.record(job).map_or(first, |record| record.submitted);
+        return Ok(Reply::Submitted { next });
+    }
+    let next = hub.change(|state, _| state.foreman.submit(job, first, &inputs));
+    let Some(next) = next else {
+        let why = format!("it expects another task than number {first}, or takes no more");
+        return Err(deny(DenialCode::Conflict, "tasks", why, "`grid job show JOB` says how the job stands"));
+    };
+    on_disk(hub).await?;
+    Ok(Reply::Submitted { next })
+}
+
+/// Waits a while for room in the queue; whether there is any.
+async fn room(hub: &Arc<Hub>, asker: PublicKey) -> Result<bool, Denial> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let written = {
+            let state = hub.state();
+            if let Some(trouble) = &state.foreman.trouble {
+                return Err(store_trouble(trouble));
+            }
+            let crowded = state.foreman.unwritten() > UNWRITTEN_BYTES_MAX;
+            if !crowded && state.foreman.waiting_of(asker) < WAITING_TASKS_MAX {
+                return Ok(true);
+            }
+            state.foreman.written.clone().notified_owned()
+        };
+        if timeout_at(until, written).await.is_err() {
+            return Ok(false);
+        }
+    }
+}
+
+/// Waits until everything so far is on disk.
+async fn on_disk(hub: &Arc<Hub>) -> Result<(), Denial> {
+    let (written, is_written) = oneshot::channel();
+    hub.change(|state, _| state.foreman.after_commit(Effect::Acknowledge(written)));
+    match timeout(PATIENCE, is_written).await {
+        Ok(Ok(())) => Ok(()),
+        _ => {
+            let trouble = hub.state().foreman.trouble.clone();
+            Err(store_trouble(trouble.as_deref().unwrap_or("it takes too long")))
+        }
+    }
+}
+
+fn store_trouble(why: &str) -> Denial {
+    let help = "look at the manager's disk: is it full?; then do the same again, which changes nothing twice";
+    deny(DenialCode::ManagerFault, "the manager's store takes no changes", why, help)
+}
+
+async fn change(
+    hub: &Arc<Hub>,
+    asker: PublicKey,
+    job: JobId,
+    change: impl FnOnce(&Hub),
+) -> Result<Reply, Denial> {
+    check_owner(hub, asker, job)?;
+    change(hub);
+    on_disk(hub).await?;
+    show(hub, job)
+}
+
+async fn forget(hub: &Arc<Hub>, asker: PublicKey, job: JobId) -> Result<Reply, Denial> {
+    check_owner(hub, asker, job)?;
+    if !hub.change(|state, _| state.foreman.forget(job)) {
+        return Err(deny(DenialCode::Conflict, "job", "it is not over", "`grid job stop JOB` stops it"));
+    }
+    // What was written for it must not come after its removal.
+    on_disk(hub).await?;
+    hub.ledger(move |ledger| ledger.forget(job)).await.map_err(fault)?;
+    Ok(Reply::Done)
+}
+
+async fn results(
+    hub: &Arc<Hub>,
+    asker: PublicKey,
+    job: JobId,
+    after: u64,
+    wait_ms: u32,
+) -> Result<Reply, Denial> {
+    check_owner(hub, asker, job)?;
+    let until = Instant::now() + Duration::from_millis(wait_ms.into()).min(RESULTS_WAIT_MAX);
+    loop {
+        // Listening comes before looking, so that what is recorded in between is not missed.
+        let recorded = hub.state().foreman.watch(job).notified_owned();
+        let mut recorded = std::pin::pin!(recorded);
+        recorded.as_mut().enable();
+        let outcomes =
+            hub.ledger(move |ledger| ledger.outcomes(job, after, BATCH_BYTES_MAX)).await.map_err(fault)?;
+        let Reply::Job(info) = show(hub, job)? else {
+            return found(false, "job", "`grid job ls` lists them");
+        };
+        let complete = info.state.is_over() && after >= info.recorded;
+        if !outcomes.is_empty() || complete || timeout_at(until, recorded).await.is_err() {
+            return Ok(Reply::Results { outcomes, job: info });
+        }
+    }
+}
+
+fn show(hub: &Hub, job: JobId) -> Result<Reply, Denial> {
+    match hub.state().foreman.info(job) {
+        Some(info) => Ok(Reply::Job(info)),
+        None => found(false, "job", "`grid job ls` lists them"),
+    }
+}
+
+fn check_owner(hub: &Hub, asker: PublicKey, job: JobId) -> Result<(), Denial> {
+    let owner = hub.state().foreman.record(job).map(|record| record.owner);
+    match owner {
+        Some(owner) if owner == asker || roles(hub, asker).has(Role::Admin) => Ok(()),
+        // Others' jobs are not even admitted to be there.
+        _ => found(false, "job", "`grid job ls` lists them").map(drop),
+    }
+}
+
+async fn explain(hub: &Arc<Hub>, asker: PublicKey, subject: Subject) -> Result<Reply, Denial> {
+    let lines = match subject {
+        Subject::Job(job) => {
+            check_owner(hub, asker, job)?;
+            explain::job(&hub.state(), hub.now(), job)
+        }
+        Subject::Task(job, task) => {
+            check_owner(hub, asker, job)?;
+            let recorded = hub.ledger(move |ledger| ledger.outcome_of(job, task)).await.map_err(fault)?;
+            match recorded.map(|recorded| (recorded.host, recorded.outcome)) {
+                Some((host, Outcome::Done(results))) => {
+                    vec![format!("task {task} is done, on {host}; it sent {} results", results.len())]
+                }
+                Some((_, Outcome::Dead { why, attempts })) => explain::dead(task, &why, &attempts),
+                None => explain::task(&hub.state(), hub.now(), job, task),
+            }
+        }
+        Subject::Host(host) => explain::host(&hub.state(), hub.now(), host),
+        _ => {
+            return Err(deny(
+                DenialCode::BadRequest,
+                "explain",
+                "this manager cannot explain that",
+                "upgrade it",
+            ));
+        }
+    };
+    if lines.is_empty() {
+        return found(false, "what was named", "`grid job ls` and `grid host ls` list what there is");
+    }
+    Ok(Reply::Explanation { lines })
+}

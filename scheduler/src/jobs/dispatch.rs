@@ -1,0 +1,270 @@
+//! Handing out: whose task goes next, and to which host.
+//!
+//! Clients share the slots: the one with the fewest attempts under way is next, whatever its priorities; among the
+//! jobs of one client the highest priority goes first, then the oldest. A host that has the module already is
+//! preferred while such hosts have room for all that waits.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use grid_protocol::job::{AttemptId, JobId};
+use grid_protocol::key::PublicKey;
+use grid_protocol::time::Moment;
+
+use super::lease::{LEASE_TERM, Lease};
+use super::{Client, Job, JobDecision, Jobs, WorkHost};
+
+/// Tasks that a client gets in one turn while others wait, too.
+const TURN_MAX: u32 = 16;
+
+/// How often second attempts are thought about.
+const EXTRAS_PAUSE: Duration = Duration::from_millis(500);
+
+/// A task is late when it has run for three times as long as usual, and two seconds more.
+const LATE_FACTOR: u32 = 3;
+const LATE_AT_LEAST: Duration = Duration::from_secs(2);
+
+/// Second attempts may take a tenth of the slots.
+const EXTRA_SHARE: u32 = 10;
+
+/// Why a host gets nothing of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Its connection is lost.
+    Away,
+    /// It lacks a label or memory.
+    Unsuited,
+    /// It cannot run the module.
+    Unfit(String),
+    /// It is quarantined for so long.
+    Quarantined(Duration),
+    /// It takes no tasks now: it drains, or workers have all of its slots.
+    Closed,
+    /// It runs a task that must have it to itself.
+    Alone,
+    /// It holds as many attempts as it wants.
+    Full,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Away => f.write_str("is not connected"),
+            Self::Unsuited => f.write_str("lacks a label or the memory that the job asks for"),
+            Self::Unfit(why) => write!(f, "cannot run the module: {why}"),
+            Self::Quarantined(pause) => {
+                write!(f, "failed too many tasks and is left alone for {} s more", pause.as_secs())
+            }
+            Self::Closed => f.write_str("takes no tasks: it drains, or workers have all of its slots"),
+            Self::Alone => f.write_str("runs a task that must have it to itself"),
+            Self::Full => f.write_str("is busy with other tasks"),
+        }
+    }
+}
+
+impl Jobs {
+    /// Gives hosts with room what waits. Call it after anything that may have made room or work.
+    pub fn dispatch(&mut self, now: Moment) {
+        let mut hosts: Vec<_> =
+            self.hosts.iter().filter(|(_, host)| host.room() > 0).map(|(key, _)| *key).collect();
+        while !hosts.is_empty() && self.clients.values().any(|client| !client.hungry.is_empty()) {
+            // The least loaded first, so that little work spreads over many hosts.
+            hosts.sort_by_key(|key| {
+                self.hosts.get(key).map(|host| u64::from(host.held) * 1024 / u64::from(host.slots.max(1)))
+            });
+            hosts.retain(|key| self.serve(now, *key));
+        }
+        if now >= self.extras_due {
+            self.extras_due = now + EXTRAS_PAUSE;
+            self.second_attempts(now);
+        }
+    }
+
+    /// Why each host gets nothing of `job` just now; a host that would is not named.
+    pub fn obstacles(&self, now: Moment, job: &Job) -> Vec<(PublicKey, Obstacle)> {
+        let obstacle = |key: &PublicKey, host: &WorkHost| match host.quarantine {
+            _ if !host.present => Some(Obstacle::Away),
+            Some(until) => Some(Obstacle::Quarantined(until.since(now))),
+            None if !host.suits(&job.spec) => Some(Obstacle::Unsuited),
+            None => match job.unfit.get(key) {
+                Some(why) => Some(Obstacle::Unfit(why.clone())),
+                None if host.alone.is_some() => Some(Obstacle::Alone),
+                None if host.window == 0 => Some(Obstacle::Closed),
+                None if host.room() == 0 => Some(Obstacle::Full),
+                None => None,
+            },
+        };
+        self.hosts.iter().filter_map(|(key, host)| Some((*key, obstacle(key, host)?))).collect()
+    }
+
+    /// Gives one host one client's turn; false if there is nothing more for it.
+    fn serve(&mut self, now: Moment, key: PublicKey) -> bool {
+        let Some(host) = self.hosts.get(&key) else {
+            return false;
+        };
+        let room = host.room();
+        if room == 0 {
+            return false;
+        }
+        let rivals = self.clients.values().filter(|client| !client.hungry.is_empty()).count();
+        // An eighth at a time, so that hosts of different speeds and many windows share what there is.
+        let turn = room.div_ceil(8).min(if rivals > 1 { TURN_MAX } else { u32::MAX });
+        let Some((id, tasks)) = self.choose(now, key, turn) else {
+            return false;
+        };
+        self.grant(now, key, id, &tasks, false);
+        true
+    }
+
+    /// The next tasks for a host: of the client that has least, its best job that suits.
+    fn choose(&mut self, now: Moment, key: PublicKey, most: u32) -> Option<(JobId, Vec<u64>)> {
+        let mut clients: Vec<_> = self
+            .clients
+            .iter()
+            .filter(|(_, client)| !client.hungry.is_empty())
+            .map(|(owner, client)| (client.live, client.served, *owner))
+            .collect();
+        clients.sort_unstable();
+        for (_, _, owner) in clients {
+            let hungry: Vec<_> = self.clients.get(&owner)?.hungry.iter().map(|(_, _, id)| *id).collect();
+            for id in hungry {
+                let tasks = self.take(now, key, id, most);
+                if !tasks.is_empty() {
+                    return Some((id, tasks));
+                }
+            }
+        }
+        None
+    }
+
+    /// Takes tasks of one job that may go to `key`, out of those that wait.
+    fn take(&mut self, now: Moment, key: PublicKey, id: JobId, most: u32) -> Vec<u64> {
+        let (Some(job), Some(host)) = (self.jobs.get(&id), self.hosts.get(&key)) else {
+            return Vec::new();
+        };
+        if !host.suits(&job.spec) || job.unfit.contains_key(&key) || self.others_will_do(key, host, job) {
+            return Vec::new();
+        }
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut tasks = Vec::new();
+        for (task, due) in &job.again {
+            if tasks.len() == most {
+                break;
+            }
+            if *due > now {
+                continue;
+            }
+            match job.trials.get(task) {
+                Some(trial) if trial.tried.contains(&key) && self.is_hope_elsewhere(job, &trial.tried) => {}
+                Some(trial) if trial.is_suspect() => {
+                    if host.held == 0 && tasks.is_empty() {
+                        return alloc::vec![*task];
+                    }
+                }
+                _ => tasks.push(*task),
+            }
+        }
+        let fresh = job.submitted - job.fresh;
+        let more = u64::try_from(most - tasks.len()).unwrap_or(0).min(fresh);
+        tasks.extend(job.fresh..job.fresh + more);
+        tasks
+    }
+
+    /// True if hosts that have the module already have room for everything that waits.
+    fn others_will_do(&self, key: PublicKey, host: &WorkHost, job: &Job) -> bool {
+        if host.modules.contains(&job.spec.module) {
+            return false;
+        }
+        let others = self.hosts.iter().filter(|(other, host)| {
+            **other != key && host.modules.contains(&job.spec.module) && host.suits(&job.spec)
+        });
+        let room: u64 = others.map(|(_, host)| u64::from(host.room())).sum();
+        room >= job.waiting()
+    }
+
+    /// True if a host that is not among `tried` could take a task of `job`, now or before long.
+    fn is_hope_elsewhere(&self, job: &Job, tried: &[PublicKey]) -> bool {
+        self.hosts.iter().any(|(key, host)| {
+            host.is_hopeful(&job.spec) && !tried.contains(key) && !job.unfit.contains_key(key)
+        })
+    }
+
+    /// Takes `tasks` off the waiting ones and grants `key` their leases.
+    fn grant(&mut self, now: Moment, key: PublicKey, id: JobId, tasks: &[u64], extra: bool) {
+        let (Some(job), Some(host)) = (self.jobs.get_mut(&id), self.hosts.get_mut(&key)) else {
+            return;
+        };
+        let mut attempts = Vec::new();
+        for task in tasks {
+            self.attempts += 1;
+            let attempt = AttemptId::new(self.incarnation, self.attempts);
+            if job.again.remove(task).is_none() && !extra {
+                job.fresh = job.fresh.max(task + 1);
+            }
+            if job.trials.get(task).is_some_and(super::Trial::is_suspect) {
+                host.alone = Some(attempt);
+            }
+            job.live.entry(*task).or_default().push(attempt);
+            let until = now + LEASE_TERM;
+            let lease = Lease { job: id, task: *task, host: key, until, executing: None, extra };
+            self.leases.grant(attempt, lease);
+            attempts.push((attempt, *task));
+        }
+        let count = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
+        host.held = host.held.saturating_add(count);
+        host.modules.insert(job.spec.module);
+        let served = self.attempts;
+        let client: &mut Client = self.clients.entry(job.owner).or_default();
+        client.live += u64::from(count);
+        client.served = served;
+        self.decisions.push_back(JobDecision::Lease { host: key, job: id, attempts });
+        self.note_hunger(id);
+    }
+
+    /// Gives tasks that take long another try elsewhere, where nothing waits and slots are idle.
+    fn second_attempts(&mut self, now: Moment) {
+        let slots: u32 = self.hosts.values().filter(|host| host.present).map(|host| host.slots).sum();
+        let under_way = self.leases.iter().filter(|(_, lease)| lease.extra).count();
+        let mut left = usize::try_from(slots.div_ceil(EXTRA_SHARE)).unwrap_or(0).saturating_sub(under_way);
+        if left == 0 || self.clients.values().any(|client| !client.hungry.is_empty()) {
+            return;
+        }
+        let late: Vec<_> = self
+            .leases
+            .iter()
+            .filter(|(_, lease)| self.is_late(now, lease))
+            .map(|(_, lease)| *lease)
+            .collect();
+        for lease in late {
+            if left == 0 {
+                return;
+            }
+            let Some(job) = self.jobs.get(&lease.job) else {
+                continue;
+            };
+            let idle = self.hosts.iter().find(|(key, host)| {
+                **key != lease.host
+                    && host.held < host.slots
+                    && host.room() > 0
+                    && host.suits(&job.spec)
+                    && !job.unfit.contains_key(key)
+            });
+            if let Some((key, _)) = idle {
+                self.grant(now, *key, lease.job, &[lease.task], true);
+                left -= 1;
+            }
+        }
+    }
+
+    fn is_late(&self, now: Moment, lease: &Lease) -> bool {
+        let (Some(since), Some(job)) = (lease.executing, self.jobs.get(&lease.job)) else {
+            return false;
+        };
+        let alone = job.attempts_at(lease.task).len() == 1;
+        let suspect = job.trials.get(&lease.task).is_some_and(super::Trial::is_suspect);
+        let usual = job.usual_time().filter(|_| alone && !suspect);
+        usual.is_some_and(|usual| now.since(since) > usual * LATE_FACTOR + LATE_AT_LEAST)
+    }
+}

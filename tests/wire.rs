@@ -23,6 +23,7 @@ use grid_protocol::role::{Role, Roles};
 use grid_protocol::ticket::{Proof, Ticket};
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::*;
+use grid_tests::Dice;
 
 /// Notes the largest block that a thread asked for.
 struct Watching;
@@ -497,46 +498,34 @@ fn every_message_has_the_bytes_that_the_documentation_shows() {
     assert_eq!(shown, table);
 }
 
-/// Numbers that are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % sides as u64) as usize
-    }
-
-    /// A frame that was a good one: bits flipped, bytes replaced, removed, doubled, cut off.
-    fn mutate(&mut self, frame: &[u8]) -> Vec<u8> {
-        let mut frame = frame.to_vec();
-        for _ in 0..=self.roll(4) {
-            if frame.is_empty() {
-                break;
-            }
-            let at = self.roll(frame.len());
-            match self.roll(6) {
-                0 => frame[at] ^= 1 << self.roll(8),
-                1 => frame[at] = self.roll(256) as u8,
-                2 => frame[at] = [0xfb, 0xfc, 0xfd, 0xff][self.roll(4)],
-                3 => drop(frame.remove(at)),
-                4 => frame.insert(at, self.roll(256) as u8),
-                _ => frame.truncate(at),
-            }
+/// A frame that was a good one: bits flipped, bytes replaced, removed, doubled, cut off.
+fn mutate(dice: &mut Dice, frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    for _ in 0..=dice.roll(4) {
+        if frame.is_empty() {
+            break;
         }
-        frame
+        let at = dice.roll(frame.len());
+        match dice.roll(6) {
+            0 => frame[at] ^= 1 << dice.roll(8),
+            1 => frame[at] = dice.roll(256) as u8,
+            2 => frame[at] = [0xfb, 0xfc, 0xfd, 0xff][dice.roll(4)],
+            3 => drop(frame.remove(at)),
+            4 => frame.insert(at, dice.roll(256) as u8),
+            _ => frame.truncate(at),
+        }
     }
+    frame
 }
 
 /// Frames that each kind of message is tried with.
 const MUTATIONS: usize = 1_000_000;
 
 fn survives(seeds: &[(&str, Vec<u8>)], limit: usize, mut decode: impl FnMut(&[u8])) {
-    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut dice = Dice::new(2);
     for _ in 0..MUTATIONS {
         let (_, seed) = &seeds[dice.roll(seeds.len())];
-        let frame = dice.mutate(seed);
+        let frame = mutate(&mut dice, seed);
         LARGEST.set(0);
         decode(&frame);
         let largest = LARGEST.get();
@@ -589,12 +578,12 @@ fn a_million_mutated_mail_frames_are_survived() {
 fn a_hundred_thousand_mutated_manifests_and_tickets_are_survived() {
     let manifests = manifest();
     let text = ticket();
-    let mut dice = Dice(1);
+    let mut dice = Dice::new(1);
     for _ in 0..100_000 {
-        let frame = dice.mutate(&manifests[0].1);
+        let frame = mutate(&mut dice, &manifests[0].1);
         let verified = SignedManifest::from_bytes(&frame).and_then(|signed| signed.verify());
         assert!(frame == manifests[0].1 || verified.is_err());
-        let changed = String::from_utf8_lossy(&dice.mutate(text.as_bytes())).into_owned();
+        let changed = String::from_utf8_lossy(&mutate(&mut dice, text.as_bytes())).into_owned();
         // Whoever reads a ticket aloud need not say which letters are capitals.
         assert!(changed.trim().to_lowercase() == text || changed.parse::<Ticket>().is_err());
     }

@@ -277,12 +277,11 @@ impl Workbench {
     }
 
     fn hand_out(self: &Arc<Self>, inner: &mut Inner, id: JobId, task: Assignment) {
+        inner.begin(&task);
         let Some(job) = inner.jobs.get_mut(&id) else {
             return;
         };
         let hand = Hand::new(&task, Duration::from_millis(job.brief.timeout_ms));
-        inner.held.insert(task.attempt, Held::Running);
-        inner.news.executing.push(task.attempt);
         let executor = match (job.idle.pop(), &job.ready) {
             (Some(executor), _) => executor,
             (None, Ready::Program(program, limits)) => {
@@ -313,8 +312,7 @@ impl Workbench {
         match next {
             Some((job, task)) if job == executor.job() => {
                 let timeout = inner.jobs.get(&job).map_or(0, |job| job.brief.timeout_ms);
-                inner.held.insert(task.attempt, Held::Running);
-                inner.news.executing.push(task.attempt);
+                inner.begin(&task);
                 executor.give(Hand::new(&task, Duration::from_millis(timeout)), task.input.into_bytes());
             }
             other => {
@@ -376,6 +374,12 @@ impl Inner {
         let (_, _, id) = fronts.min()?;
         let (_, task) = self.jobs.get_mut(&id)?.queue.pop_front()?;
         Some((id, task))
+    }
+
+    fn begin(&mut self, task: &Assignment) {
+        tracing::trace!(target: "grid_host::attempt", attempt = %task.attempt, task = task.task, "begins");
+        self.held.insert(task.attempt, Held::Running);
+        self.news.executing.push(task.attempt);
     }
 
     /// The module cannot begin here: none of the job's tasks can.

@@ -99,8 +99,20 @@ impl Grid {
 
     /// Starts a host that is given `manager`.
     pub fn host_at(&self, manager: &str, name: &str, arguments: &[&str]) -> Process {
+        self.host_with(manager, name, arguments, &[])
+    }
+
+    /// As [`Self::host_at`], with variables in its environment.
+    pub fn host_with(
+        &self,
+        manager: &str,
+        name: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Process {
         let mut command = Command::new(program("grid-host"));
         command.args(["--manager", manager, "--name", name, "--state"]).arg(self.folder(name));
+        command.envs(variables.iter().copied());
         Process::start(name, command.args(arguments).env_remove("GRID_MANAGER"))
     }
 

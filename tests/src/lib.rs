@@ -3,6 +3,7 @@
 //! A [`Grid`] is real: `grid up` and `grid-host` processes over QUIC on loopback, each with a state folder of its own
 //! that goes away with it. A test waits for events, never for time, and everything is bounded.
 
+mod dice;
 mod grid;
 mod process;
 mod relay;
@@ -10,6 +11,7 @@ mod relay;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use dice::Dice;
 pub use grid::{Grid, Said, program};
 pub use process::Process;
 pub use relay::Relay;
@@ -33,6 +35,15 @@ pub async fn within<T>(work: impl Future<Output = T>) -> T {
 /// If it is no module.
 pub fn echo() -> Vec<u8> {
     wat::parse_str(include_str!("../../modules/echo.wat")).expect("the module is good")
+}
+
+/// The worker whose tasks take as long as they say, and answer with the square of their number.
+///
+/// # Panics
+///
+/// If it is no module.
+pub fn sleeper() -> Vec<u8> {
+    wat::parse_str(include_str!("../../modules/sleeper.wat")).expect("the module is good")
 }
 
 /// Where an example worker is, built by `cargo xtask modules`.

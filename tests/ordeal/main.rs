@@ -1,0 +1,211 @@
+//! The ordeal: real processes, killed and stopped while tasks are under way, and every outcome counted.
+//!
+//! `ordeal hosts TASKS KILLS` kills a host every 200 ms, and stops some for seconds; `ordeal manager KILLS` kills the
+//! manager every three seconds. Both end with an error at the first outcome that is lost, doubled or wrong.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use grid_tests::{Dice, Grid, Process, sleeper};
+use wasm_grid::{Client, JobInfo};
+
+const HOSTS: usize = 4;
+const SLOTS: &str = "8";
+
+/// Time between kills of hosts.
+const KILL_PAUSE: Duration = Duration::from_millis(200);
+
+/// Time between kills of the manager.
+const MANAGER_PAUSE: Duration = Duration::from_secs(3);
+
+#[tokio::main]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["hosts", tasks, kills] => hosts(tasks.parse().unwrap(), kills.parse().unwrap()).await,
+        ["manager", kills] => manager(kills.parse().unwrap()).await,
+        _ => {
+            eprintln!("usage: ordeal hosts TASKS KILLS | ordeal manager KILLS");
+            std::process::exit(2);
+        }
+    }
+}
+
+/// A task's number and how long it takes, from 1 to 50 ms.
+fn task(number: u64) -> Vec<u8> {
+    let nanoseconds = (1 + number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 50) * 1_000_000;
+    [number.to_le_bytes(), nanoseconds.to_le_bytes()].concat()
+}
+
+/// Outcomes by task, each checked as it comes.
+#[derive(Default)]
+struct Tally {
+    seen: BTreeMap<u64, u64>,
+}
+
+impl Tally {
+    fn count(&mut self, outcome: &wasm_grid::TaskOutcome) {
+        let results = outcome.results.as_ref().unwrap_or_else(|failed| panic!("{}: {failed}", outcome.task));
+        let square = outcome.task.wrapping_mul(outcome.task).to_le_bytes();
+        assert!(results.len() == 1 && results[0] == square[..], "task {}: {results:?}", outcome.task);
+        *self.seen.entry(outcome.task).or_default() += 1;
+    }
+
+    fn check(&self, tasks: u64) {
+        let lost = (0..tasks).filter(|task| !self.seen.contains_key(task)).count();
+        let doubled = self.seen.values().filter(|times| **times > 1).count();
+        println!("{} outcomes of {tasks} tasks: {lost} lost, {doubled} doubled", self.seen.len());
+        assert!(lost == 0 && doubled == 0 && self.seen.len() as u64 == tasks);
+    }
+}
+
+async fn work(client: &Client, module: wasm_grid::Digest, tasks: u64) -> (Tally, JobInfo, Duration) {
+    let began = Instant::now();
+    let mut results = client.job("ordeal", module).map((0..tasks).map(task)).await.unwrap();
+    let mut tally = Tally::default();
+    while let Some(outcome) = results.next().await.unwrap() {
+        tally.count(&outcome);
+    }
+    let took = began.elapsed();
+    let info = results.job().show().await.unwrap();
+    (tally, info, took)
+}
+
+fn start_host(grid: &Grid, number: usize, manager: &str) -> Process {
+    // Every attempt that begins leaves a line, whatever becomes of its host.
+    let log = [("GRID_LOG", "warn,grid_host::attempt=trace")];
+    grid.host_with(manager, &format!("host-{number}"), &["--slots", SLOTS], &log)
+}
+
+fn start_hosts(grid: &Grid) -> Vec<Process> {
+    let mut hosts: Vec<_> = (0..HOSTS).map(|number| start_host(grid, number, &grid.ticket("host"))).collect();
+    for host in &mut hosts {
+        host.wait_for("joined");
+    }
+    hosts
+}
+
+fn begun(said: &str) -> u64 {
+    said.matches(" begins").count() as u64
+}
+
+/// Kills hosts and stops some until it is told to end; the attempts that were begun.
+fn torment(grid: &Grid, mut hosts: Vec<Process>, kills: usize, over: &AtomicBool) -> u64 {
+    let mut dice = Dice::new(7);
+    let (mut killed, mut stopped, mut begins) = (0, 0, 0);
+    let mut asleep: Vec<Option<Instant>> = vec![None; HOSTS];
+    while !over.load(Ordering::Relaxed) {
+        std::thread::sleep(KILL_PAUSE);
+        let now = Instant::now();
+        for (host, until) in hosts.iter().zip(&mut asleep) {
+            if until.is_some_and(|until| until <= now) {
+                host.signal("CONT");
+                *until = None;
+            }
+        }
+        let victim = dice.roll(HOSTS);
+        hosts[victim].kill();
+        begins += begun(&hosts[victim].everything());
+        asleep[victim] = None;
+        hosts[victim] = start_host(grid, victim, grid.address());
+        killed += 1;
+        let sleeper = dice.roll(HOSTS);
+        if dice.roll(8) == 0 && asleep.iter().all(Option::is_none) {
+            hosts[sleeper].signal("STOP");
+            stopped += 1;
+            asleep[sleeper] = Some(now + Duration::from_millis(1000 + dice.roll(9000) as u64));
+        }
+    }
+    for host in &mut hosts {
+        host.kill();
+        begins += begun(&host.everything());
+    }
+    println!("{killed} kills, {stopped} stops of 1 to 10 s");
+    assert!(killed >= kills, "too few: use more tasks");
+    begins
+}
+
+async fn hosts(tasks: u64, kills: usize) {
+    let grid = Grid::start(&[]);
+    let client = grid.client();
+    let module = client.upload("sleeper", sleeper()).await.unwrap().digest;
+    let calm = start_hosts(&grid);
+    let (tally, _, took) = work(&client, module, tasks).await;
+    tally.check(tasks);
+    println!("undisturbed: {:.1} s", took.as_secs_f64());
+    let over = Arc::new(AtomicBool::new(false));
+    let tormentor = {
+        let over = over.clone();
+        std::thread::spawn(move || torment(&grid, calm, kills, &over))
+    };
+    let (tally, info, took) = work(&client, module, tasks).await;
+    over.store(true, Ordering::Relaxed);
+    let begun = tokio::task::spawn_blocking(|| tormentor.join().unwrap()).await.unwrap();
+    tally.check(tasks);
+    // The undisturbed run began each task once, on hosts that were still there when the other run began.
+    let extra = begun.saturating_sub(2 * tasks);
+    println!("tormented: {:.1} s, {} tried again", took.as_secs_f64(), info.counts.retried);
+    println!("{extra} extra executions, {:.2} %", extra as f64 * 100.0 / tasks as f64);
+    assert!(extra * 20 <= tasks, "more than 5 % were executed again");
+}
+
+async fn manager(kills: usize) {
+    let mut grid = Grid::start(&[]);
+    let client = grid.client();
+    let module = client.upload("sleeper", sleeper()).await.unwrap().digest;
+    let mut hosts = start_hosts(&grid);
+    let over = Arc::new(AtomicBool::new(false));
+    let worker = {
+        let over = over.clone();
+        tokio::spawn(async move {
+            let enough = over.clone();
+            // Tasks come as long as the manager is killed.
+            let inputs = (0..).take_while(move |_| !enough.load(Ordering::Relaxed)).map(task);
+            let mut results = client.job("ordeal", module).map(inputs).await.unwrap();
+            let mut tally = Tally::default();
+            while let Some(outcome) = results.next().await.unwrap() {
+                tally.count(&outcome);
+            }
+            (tally, results.job().show().await.unwrap())
+        })
+    };
+    let began = Instant::now();
+    let mut back = tokio::task::spawn_blocking(move || {
+        let mut back = Vec::new();
+        for _ in 0..kills {
+            std::thread::sleep(MANAGER_PAUSE);
+            for host in &mut hosts {
+                host.forget();
+            }
+            grid.manager.kill();
+            grid.restart_manager(&[]);
+            let restarted = Instant::now();
+            for host in &mut hosts {
+                host.wait_for("joined");
+                back.push(restarted.elapsed());
+            }
+        }
+        println!("{kills} kills in {:.1} s", began.elapsed().as_secs_f64());
+        over.store(true, Ordering::Relaxed);
+        // They stay until the client has everything.
+        (back, grid, hosts)
+    })
+    .await
+    .unwrap();
+    let (tally, info) = worker.await.unwrap();
+    tally.check(info.counts.submitted);
+    back.0.sort();
+    let at = |share: usize| back.0[(back.0.len() - 1) * share / 100].as_secs_f64();
+    println!(
+        "hosts were back after {:.2} s (median), {:.2} s (p99), {:.2} s (worst)",
+        at(50),
+        at(99),
+        at(100)
+    );
+    assert!(at(99) < 3.0, "hosts took too long");
+}

@@ -20,6 +20,8 @@ mod ledger;
 mod line;
 mod mail;
 mod mailroom;
+#[cfg(test)]
+mod power_loss;
 mod registry;
 mod requests;
 mod resumption;
@@ -33,4 +35,6 @@ pub use hub::Settings;
 pub use mailroom::SendError;
 pub use registry::RegistryError;
 pub use server::{Manager, StartError};
+#[cfg(any(test, feature = "rehearsal"))]
+pub use store::rehearsal::RehearsalDisk;
 pub use store::{Change, FileStore, Record, Store, StoreError, Table};

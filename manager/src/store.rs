@@ -3,6 +3,9 @@
 //! A change is durable when [`Store::commit`] returns, and all changes of one commit happen together or not at all.
 //! Reads see what was committed and nothing else.
 
+#[cfg(any(test, feature = "rehearsal"))]
+pub(crate) mod rehearsal;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 

@@ -1,11 +1,14 @@
-//! Files that survive a power loss, and keys that nobody else can read.
+//! What a program asks of its machine: files that survive a power loss, keys that nobody else can read, time and
+//! randomness.
 
 #![forbid(unsafe_code)]
 
 mod durable;
 mod home;
 mod keyfile;
+mod machine;
 
 pub use durable::{DiskError, replace, use_folder};
 pub use home::home;
 pub use keyfile::{KeyFileError, load_key, load_or_make_key, load_or_make_secret, random};
+pub use machine::{Machine, MadeUp};

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use grid_disk::Machine;
 use grid_manager::{DeskHere, Event, SendError};
 use grid_protocol::client::{
     Channel, Denial, DenialCode, ModuleInfo, Place, Reply, Request, SpawnRequest, WorkerInfo, WorkerState,
@@ -25,6 +26,7 @@ use crate::remote::Remote;
 pub struct Client {
     path: Path,
     key: SecretKey,
+    pub(crate) machine: Machine,
     seen: Mutex<Seen>,
 }
 
@@ -56,11 +58,11 @@ const DEAD_KEPT_MAX: usize = 100_000;
 
 impl Client {
     pub(crate) fn here(desk: DeskHere, key: SecretKey) -> Self {
-        Self { path: Path::Here(desk), key, seen: Mutex::default() }
+        Self { path: Path::Here(desk), key, machine: Machine::default(), seen: Mutex::default() }
     }
 
-    pub(crate) fn remote(remote: Remote, key: SecretKey) -> Self {
-        Self { path: Path::Remote(remote), key, seen: Mutex::default() }
+    pub(crate) fn remote(remote: Remote, key: SecretKey, machine: Machine) -> Self {
+        Self { path: Path::Remote(remote), key, machine, seen: Mutex::default() }
     }
 
     /// This client's key.

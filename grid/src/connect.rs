@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use grid_disk::{KeyFileError, load_or_make_key};
+use grid_disk::{KeyFileError, Machine, load_or_make_key};
 use grid_host::{AcquaintanceError, Acquaintances};
+use grid_net::Network;
 use grid_protocol::client::Channel;
 use grid_protocol::key::SecretKey;
 use grid_protocol::role::Roles;
 use grid_protocol::ticket::{ManagerAddress, ParseManagerError};
 
 use crate::client::Client;
-use crate::remote::{ConnectError, Remote};
+use crate::remote::{ConnectError, Dialer, Remote};
 
 /// How a client shall be.
 #[must_use = "nothing is connected before `connect`"]
@@ -19,6 +20,8 @@ pub struct ClientBuilder {
     key: Option<SecretKey>,
     channel: Option<Channel>,
     mail: bool,
+    machine: Machine,
+    network: Network,
 }
 
 /// The client could not be connected.
@@ -41,7 +44,14 @@ pub enum ClientError {
 
 impl Default for ClientBuilder {
     fn default() -> Self {
-        Self { home: grid_disk::home(), key: None, channel: None, mail: true }
+        Self {
+            home: grid_disk::home(),
+            key: None,
+            channel: None,
+            mail: true,
+            machine: Machine::default(),
+            network: Network::default(),
+        }
     }
 }
 
@@ -71,6 +81,12 @@ impl ClientBuilder {
         self
     }
 
+    /// Takes time and randomness from `machine`, and reaches managers on `network`: for a simulation.
+    pub fn rehearse_on(mut self, machine: Machine, network: Network) -> Self {
+        (self.machine, self.network) = (machine, network);
+        self
+    }
+
     /// Connects to a manager: a ticket, `KEY@HOST:PORT`, or `HOST:PORT` (trusted on first use).
     ///
     /// # Errors
@@ -86,6 +102,23 @@ impl ClientBuilder {
     ///
     /// [`ClientError`].
     pub fn connect_to(self, manager: ManagerAddress) -> Result<Client, ClientError> {
+        let (dialer, channel) = self.dialer(manager)?;
+        let (key, machine) = (dialer.key.clone(), dialer.machine.clone());
+        Ok(Client::remote(Remote::connect(dialer, channel)?, key, machine))
+    }
+
+    /// As [`Self::connect_to`], on the runtime that this is called on and without a thread of the client's own.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn connect_here(self, manager: ManagerAddress) -> Result<Client, ClientError> {
+        let (dialer, channel) = self.dialer(manager)?;
+        let (key, machine) = (dialer.key.clone(), dialer.machine.clone());
+        Ok(Client::remote(Remote::connect_here(dialer, channel).await?, key, machine))
+    }
+
+    fn dialer(self, manager: ManagerAddress) -> Result<(Dialer, Option<Channel>), ClientError> {
         let key = match self.key {
             Some(key) => key,
             None => load_or_make_key(&self.home.join("user.key"))?,
@@ -93,11 +126,11 @@ impl ClientBuilder {
         let channel = match self.channel {
             Some(channel) => channel,
             // Above the channels that have a meaning.
-            None => Channel(u64::from_le_bytes(grid_disk::random()?) | 1 << 63),
+            None => Channel(self.machine.dice() | 1 << 63),
         };
         let acquaintances = Acquaintances::open(&self.home.join("known-managers"))?;
-        let remote = Remote::connect(manager, key.clone(), acquaintances, self.mail.then_some(channel))?;
-        Ok(Client::remote(remote, key))
+        let dialer = Dialer { manager, key, acquaintances, machine: self.machine, network: self.network };
+        Ok((dialer, self.mail.then_some(channel)))
     }
 }
 

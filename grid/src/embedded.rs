@@ -251,12 +251,12 @@ impl ManagerBuilder {
         };
         let loopback = self.listen.is_some_and(|address| address.ip().is_loopback());
         let server = start(Settings {
-            state_folder: folder.clone(),
             listen: self.listen,
             advertise: self.advertise,
             open_join: self.open_join.unwrap_or(loopback),
             away_grace: self.away_grace,
             timing: self.timing,
+            ..Settings::new(folder.clone())
         })?;
         // The program that the manager is part of publishes under the manager's own key.
         let key = grid_disk::load_key(&folder.join("manager.key"))?;
@@ -290,14 +290,12 @@ fn local_host(
 ) -> Result<(LocalHost, Receiver<()>), ManagerError> {
     let host = Host::new(grid_host::Settings {
         name: "local".to_owned(),
-        state_folder: folder.join("local-host"),
         slots,
         memory_bytes: u64::from(slots).saturating_mul(policy.limits.memory_bytes as u64),
-        labels: Vec::new(),
-        pins: Vec::new(),
         policy,
         compiler,
         timing,
+        ..grid_host::Settings::new(folder.join("local-host"))
     })?;
     let conn = server.connect_local(host.key(), Alpn::Host);
     let drain = host.drain();

@@ -199,7 +199,7 @@ impl<'a> JobBuilder<'a> {
     pub async fn start(self) -> Result<Job<'a>, Denial> {
         let id = match self.id {
             Some(id) => id,
-            None => JobId(grid_disk::random().map_err(|error| no_random(&error))?),
+            None => JobId(self.client.machine.random().map_err(|error| no_random(&error))?),
         };
         self.client.ask_again(Request::JobNew { job: id, spec: self.spec }).await?;
         Ok(Job { client: self.client, id })

@@ -9,11 +9,12 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
+use grid_disk::Machine;
 use grid_host::{Acquaintances, ReachError};
 use grid_manager::{Event, SendError};
 use grid_net::{
-    Alpn, Backoff, BindError, CarryError, CloseReason, Conn, Endpoint, FrameReader, MailKeeper, SendStream,
-    StreamError, Timing, carry, code,
+    Alpn, Backoff, BindError, CarryError, CloseReason, Conn, Endpoint, FrameReader, MailKeeper, Network,
+    SendStream, StreamError, Timing, carry, code,
 };
 use grid_protocol::client::{
     self, Attach, Channel, ClientGreeting, ClientHello, ClientNote, Denial, DenialCode, Reply, Request,
@@ -28,7 +29,7 @@ use grid_protocol::post::Post;
 use grid_protocol::role::Roles;
 use grid_protocol::ticket::ManagerAddress;
 use grid_protocol::wire::Wire;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::postbox::{Ending, Postbox, Waiting, Worker};
 
@@ -79,29 +80,14 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 
 impl Remote {
     /// Connects, and keeps the connection up from then on. Without a channel it can only make requests.
-    pub(crate) fn connect(
-        manager: ManagerAddress,
-        key: SecretKey,
-        acquaintances: Acquaintances,
-        channel: Option<Channel>,
-    ) -> Result<Self, ConnectError> {
-        let shared = Arc::new(Shared {
-            channel,
-            inner: Mutex::default(),
-            mail_ready: Arc::default(),
-            control_ready: Notify::new(),
-            arrived: Notify::new(),
-            room: Notify::new(),
-            conn: watch::Sender::new(None),
-            roles: Mutex::default(),
-        });
+    pub(crate) fn connect(dialer: Dialer, channel: Option<Channel>) -> Result<Self, ConnectError> {
+        let shared = Arc::new(Shared::new(channel));
         let (stopping, stopped) = watch::channel(false);
-        let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
+        let (ready, is_ready) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(ConnectError::Thread)?;
-        let dialer = Dialer { manager, key, acquaintances };
         let work = {
             let shared = shared.clone();
             move || runtime.block_on(run(shared, dialer, stopped, ready))
@@ -110,9 +96,18 @@ impl Remote {
             .name("grid-client".to_owned())
             .spawn(work)
             .map_err(ConnectError::Thread)?;
-        let failed = |_| ConnectError::Unreachable("the client's thread ended".to_owned());
-        is_ready.recv().map_err(failed)??;
+        is_ready.blocking_recv().map_err(ended)??;
         Ok(Self { shared, stopping, thread: Some(thread) })
+    }
+
+    /// As [`Self::connect`], on the runtime that this is called on.
+    pub(crate) async fn connect_here(dialer: Dialer, channel: Option<Channel>) -> Result<Self, ConnectError> {
+        let shared = Arc::new(Shared::new(channel));
+        let (stopping, stopped) = watch::channel(false);
+        let (ready, is_ready) = oneshot::channel();
+        tokio::spawn(run(shared.clone(), dialer, stopped, ready));
+        is_ready.await.map_err(ended)??;
+        Ok(Self { shared, stopping, thread: None })
     }
 
     pub(crate) fn channel(&self) -> Channel {
@@ -224,6 +219,10 @@ impl Remote {
     }
 }
 
+fn ended(_: oneshot::error::RecvError) -> ConnectError {
+    ConnectError::Unreachable("the client was ended before it was let in".to_owned())
+}
+
 impl Drop for Remote {
     fn drop(&mut self) {
         let _ = self.stopping.send(true);
@@ -277,20 +276,23 @@ async fn ask(conn: &Conn, request: &Request, module: Option<&Bytes>) -> Result<R
     Reply::from_body(&reply).map_err(|error| StreamError::Broken { reason: error.to_string() })
 }
 
-struct Dialer {
-    manager: ManagerAddress,
-    key: SecretKey,
-    acquaintances: Acquaintances,
+/// Whom to dial, and from where.
+pub(crate) struct Dialer {
+    pub(crate) manager: ManagerAddress,
+    pub(crate) key: SecretKey,
+    pub(crate) acquaintances: Acquaintances,
+    pub(crate) machine: Machine,
+    pub(crate) network: Network,
 }
 
-type Ready = std::sync::mpsc::SyncSender<Result<(), ConnectError>>;
+type Ready = oneshot::Sender<Result<(), ConnectError>>;
 
 async fn run(shared: Arc<Shared>, mut dialer: Dialer, mut stopped: watch::Receiver<bool>, ready: Ready) {
     let any = SocketAddr::from(([0u8; 4], 0));
     let v6 = SocketAddr::from(([0u16; 8], 0));
     let timing = Timing::default();
-    let endpoint =
-        Endpoint::dialer(v6, &dialer.key, timing).or_else(|_| Endpoint::dialer(any, &dialer.key, timing));
+    let bind = |address| Endpoint::dialer_on(&dialer.network, address, &dialer.key, timing);
+    let endpoint = bind(v6).or_else(|_| bind(any));
     let endpoint = match endpoint {
         Ok(endpoint) => endpoint,
         Err(error) => {
@@ -326,7 +328,7 @@ async fn run(shared: Arc<Shared>, mut dialer: Dialer, mut stopped: watch::Receiv
                         return;
                     }
                     tracing::debug!(%error, "the manager is not reached");
-                    tokio::time::sleep(backoff.next(grid_disk::random().map_or(0, u64::from_le_bytes))).await;
+                    tokio::time::sleep(backoff.next(dialer.machine.dice())).await;
                 }
             }
         }
@@ -407,6 +409,19 @@ async fn read_control(shared: &Shared, mut reader: FrameReader) -> Result<Infall
 }
 
 impl Shared {
+    fn new(channel: Option<Channel>) -> Self {
+        Self {
+            channel,
+            inner: Mutex::default(),
+            mail_ready: Arc::default(),
+            control_ready: Notify::new(),
+            arrived: Notify::new(),
+            room: Notify::new(),
+            conn: watch::Sender::new(None),
+            roles: Mutex::default(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Postbox> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

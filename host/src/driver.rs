@@ -118,7 +118,7 @@ async fn keep_connected(
             Err(Setback::Final(ended)) => return ended,
             Err(Setback::Passing(reason)) => {
                 progress(Progress::Waiting { reason });
-                if wait_or_drained(station, backoff.next(dice())).await {
+                if wait_or_drained(station, backoff.next(station.machine.dice())).await {
                     return HostEnded::Drained;
                 }
                 continue;
@@ -283,11 +283,6 @@ async fn wait_or_drained(station: &Station, wait: Duration) -> bool {
         }
     };
     tokio::time::timeout(wait, drained).await.is_ok()
-}
-
-/// A number for a back-off: it need not be hard to guess.
-fn dice() -> u64 {
-    grid_disk::random().map_or(0, u64::from_le_bytes)
 }
 
 /// A host's mail.

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use grid_disk::{DiskError, KeyFileError, load_or_make_key, use_folder};
-use grid_net::{BindError, Conn, Endpoint, Timing};
+use grid_disk::{DiskError, KeyFileError, Machine, load_or_make_key, use_folder};
+use grid_net::{BindError, Conn, Endpoint, Network, Timing};
 use grid_protocol::host::{Label, Offer};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::ticket::ManagerAddress;
@@ -15,7 +15,7 @@ use crate::cache::{CACHE_BYTES_MAX, Cache, CacheError};
 use crate::compile::Compiler;
 use crate::driver::{self, Dial, HostEnded, Progress, Route};
 use crate::library::Library;
-use crate::sandbox::{Policy, Sandbox, SandboxError};
+use crate::sandbox::{Guests, Policy, Sandbox, SandboxError};
 use crate::station::Station;
 use crate::trust::{HostTrust, SerialsError};
 
@@ -40,6 +40,32 @@ pub struct Settings {
     pub compiler: Compiler,
     /// How soon the transport notices silence.
     pub timing: Timing,
+    /// The network that it dials on.
+    pub network: Network,
+    /// Where it takes time and randomness from.
+    pub machine: Machine,
+    /// What runs in place of guests, for a simulation.
+    pub guests: Option<Arc<dyn Guests>>,
+}
+
+impl Settings {
+    /// A host of one slot that keeps its state in `state_folder`, on this machine and its network.
+    pub fn new(state_folder: PathBuf) -> Self {
+        Self {
+            name: "host".to_owned(),
+            state_folder,
+            slots: 1,
+            memory_bytes: 256 << 20,
+            labels: Vec::new(),
+            pins: Vec::new(),
+            policy: Policy::default(),
+            compiler: Compiler::InProcess,
+            timing: Timing::default(),
+            network: Network::default(),
+            machine: Machine::default(),
+            guests: None,
+        }
+    }
 }
 
 /// A host that could not be set up: its operator must act.
@@ -99,12 +125,16 @@ impl Host {
         let key = load_or_make_key(&settings.state_folder.join("host.key"))?;
         let slots = usize::try_from(settings.slots).unwrap_or(usize::MAX).min(settings.policy.workers_max);
         settings.slots = u32::try_from(slots).unwrap_or(u32::MAX);
-        let sandbox = Sandbox::new(settings.policy)?;
+        let sandbox = match &settings.guests {
+            Some(guests) => Sandbox::made_up(guests.clone(), settings.policy),
+            None => Sandbox::new(settings.policy)?,
+        };
         let cache =
             Cache::open(&settings.state_folder.join("modules"), sandbox.compatibility(), CACHE_BYTES_MAX)?;
-        let trust = Arc::new(HostTrust::open(&settings.state_folder, &settings.pins)?);
+        let trust =
+            Arc::new(HostTrust::open(&settings.state_folder, &settings.pins, settings.machine.clone())?);
         let library = Library::new(cache, settings.compiler.clone(), trust.clone(), sandbox.clone());
-        let station = Arc::new(Station::new(sandbox, library, trust, slots));
+        let station = Arc::new(Station::new(sandbox, library, trust, slots, settings.machine.clone()));
         Ok(Self { settings, key, station })
     }
 
@@ -146,8 +176,9 @@ impl Host {
 
     fn endpoint(&self) -> Result<Endpoint, BindError> {
         let (any_v6, any_v4) = (SocketAddr::from(([0u16; 8], 0)), SocketAddr::from(([0u8; 4], 0)));
-        let timing = self.settings.timing;
-        Endpoint::dialer(any_v6, &self.key, timing).or_else(|_| Endpoint::dialer(any_v4, &self.key, timing))
+        let Settings { network, timing, .. } = &self.settings;
+        Endpoint::dialer_on(network, any_v6, &self.key, *timing)
+            .or_else(|_| Endpoint::dialer_on(network, any_v4, &self.key, *timing))
     }
 
     fn offer(&self) -> Offer {

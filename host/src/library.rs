@@ -217,6 +217,9 @@ impl Library {
         if door == Door::Component {
             return Err(SandboxError::Component.into());
         }
+        if let Some(program) = self.sandbox.program(module) {
+            return Ok((program, None));
+        }
         if let Some(compiled) = self.cache.compiled(&module) {
             match self.sandbox.load(&compiled, door) {
                 Ok(program) => return Ok((program, None)),

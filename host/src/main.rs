@@ -211,14 +211,13 @@ fn settings(arguments: Arguments) -> Result<Settings, Problem> {
     let compiler = Compiler::child(COMPILE).map_err(|error| Problem::System(error.to_string()))?;
     Ok(Settings {
         name: arguments.name,
-        state_folder: arguments.state,
         slots,
         memory_bytes: arguments.memory.map_or(u64::from(slots) * (256 << 20), |memory| memory.as_u64()),
         labels: arguments.labels,
         pins: arguments.pins,
         policy: Policy { limits, ..Policy::default() },
         compiler,
-        timing: grid_host::Timing::default(),
+        ..Settings::new(arguments.state)
     })
 }
 

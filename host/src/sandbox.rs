@@ -11,6 +11,7 @@ pub(crate) mod engine;
 mod failure;
 mod guest;
 mod limits;
+mod made_up;
 mod meter;
 mod pool;
 
@@ -22,12 +23,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grid_inspect::Door;
+use grid_protocol::digest::Digest;
 use grid_protocol::worker::{End, Failure, FailureKind};
 use tokio::runtime;
 use tokio::time::{MissedTickBehavior, interval};
 use wasmtime::{Engine, InstancePre, Linker, Module};
 
 pub use limits::Limits;
+pub use made_up::{Guests, Leash};
 
 use crate::mailbox::Mail;
 use guest::Guest;
@@ -59,8 +62,12 @@ impl Default for Policy {
 
 /// Runs guests. Clones are the same sandbox.
 #[derive(Clone)]
-pub struct Sandbox {
-    shared: Arc<Shared>,
+pub struct Sandbox(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Real(Arc<Shared>),
+    MadeUp(Arc<dyn Guests>, Policy),
 }
 
 struct Shared {
@@ -74,14 +81,17 @@ struct Shared {
 
 /// A module that is ready to run.
 #[derive(Clone)]
-pub struct Program {
-    instance: InstancePre<Guest>,
-    door: Door,
+pub struct Program(Ready);
+
+#[derive(Clone)]
+enum Ready {
+    Real(InstancePre<Guest>, Door),
+    MadeUp(Digest),
 }
 
 /// Ends a worker at once, whatever it does.
-#[derive(Debug, Clone, Default)]
-pub struct Kill(Arc<Killing>);
+#[derive(Debug, Clone)]
+pub struct Kill(Arc<dyn Leash>);
 
 #[derive(Debug, Default)]
 struct Killing {
@@ -93,26 +103,36 @@ struct Killing {
 impl Kill {
     /// Ends the worker at its next tick.
     pub fn now(&self) {
-        self.0.killed.store(true, Ordering::Release);
-        if let Some(task) = self.0.task.get().and_then(Weak::upgrade) {
-            task.wake();
-        }
+        self.0.end();
     }
 
     /// The guest's time is over: the call at hand traps at its next tick, with a backtrace. Or it is not, again.
     pub(crate) fn expire(&self, over: bool) {
-        if let Some(meter) = self.0.meter.get() {
-            meter.expire(over);
-        }
+        self.0.expire(over);
     }
 
     /// True if the guest has not given way for so long that its thread must hang.
     pub(crate) fn is_stuck(&self) -> bool {
-        self.0.task.get().and_then(Weak::upgrade).is_some_and(|task| task.is_stuck())
+        self.0.is_stuck()
+    }
+}
+
+impl Leash for Killing {
+    fn end(&self) {
+        self.killed.store(true, Ordering::Release);
+        if let Some(task) = self.task.get().and_then(Weak::upgrade) {
+            task.wake();
+        }
     }
 
-    fn is_killed(&self) -> bool {
-        self.0.killed.load(Ordering::Acquire)
+    fn expire(&self, over: bool) {
+        if let Some(meter) = self.meter.get() {
+            meter.expire(over);
+        }
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.task.get().and_then(Weak::upgrade).is_some_and(|task| task.is_stuck())
     }
 }
 
@@ -169,17 +189,33 @@ impl Sandbox {
             .spawn(move || timers.block_on(tick))
             .map_err(|error| setup(&error))?;
         let running = AtomicUsize::new(0);
-        Ok(Self { shared: Arc::new(Shared { engine, linker, policy, running, ticking, pool }) })
+        Ok(Self(Kind::Real(Arc::new(Shared { engine, linker, policy, running, ticking, pool }))))
+    }
+
+    /// A sandbox without a sandbox: what runs in it is made up, for a simulation.
+    pub(crate) fn made_up(guests: Arc<dyn Guests>, policy: Policy) -> Self {
+        Self(Kind::MadeUp(guests, policy))
+    }
+
+    /// What stands for a module where guests are made up; `None` where they are real.
+    pub(crate) fn program(&self, module: Digest) -> Option<Program> {
+        matches!(self.0, Kind::MadeUp(..)).then_some(Program(Ready::MadeUp(module)))
     }
 
     /// The policy that it keeps.
     pub fn policy(&self) -> &Policy {
-        &self.shared.policy
+        match &self.0 {
+            Kind::Real(shared) => &shared.policy,
+            Kind::MadeUp(_, policy) => policy,
+        }
     }
 
     /// Names everything that compiled code depends on.
     pub fn compatibility(&self) -> u64 {
-        engine::compatibility(&self.shared.engine)
+        match &self.0 {
+            Kind::Real(shared) => engine::compatibility(&shared.engine),
+            Kind::MadeUp(..) => 0,
+        }
     }
 
     /// Makes a module ready that was compiled by [`compile`](crate::compile).
@@ -191,17 +227,23 @@ impl Sandbox {
         if door == Door::Component {
             return Err(SandboxError::Component);
         }
+        let Kind::Real(shared) = &self.0 else {
+            return Err(SandboxError::Load("nothing real runs here".to_owned()));
+        };
         let load = |error: wasmtime::Error| SandboxError::Load(format!("{error:#}"));
         // SAFETY: `Compiled` is made in one place only, from bytes that our own compiler wrote, in this
         // process, in its child, or to a file whose MAC under this host's own key was checked.
-        let module = unsafe { Module::deserialize(&self.shared.engine, &compiled.0) }.map_err(load)?;
-        let instance = self.shared.linker.instantiate_pre(&module).map_err(load)?;
-        Ok(Program { instance, door })
+        let module = unsafe { Module::deserialize(&shared.engine, &compiled.0) }.map_err(load)?;
+        let instance = shared.linker.instantiate_pre(&module).map_err(load)?;
+        Ok(Program(Ready::Real(instance, door)))
     }
 
     /// True if no compute thread has come back from a guest for so long that all of them must hang.
     pub(crate) fn is_wedged(&self) -> bool {
-        self.shared.pool.is_wedged()
+        match &self.0 {
+            Kind::Real(shared) => shared.pool.is_wedged(),
+            Kind::MadeUp(guests, _) => guests.are_wedged(),
+        }
     }
 
     /// Starts a worker. `on_start` is called when it takes messages, `on_end` once, when it is gone.
@@ -218,19 +260,27 @@ impl Sandbox {
         on_start: impl FnOnce() + Send + 'static,
         on_end: impl FnOnce(End) + Send + 'static,
     ) -> Result<Kill, SandboxError> {
-        let max = self.shared.policy.workers_max;
+        let (shared, instance, door) = match (&self.0, &program.0) {
+            (Kind::Real(shared), Ready::Real(instance, door)) => (shared, instance.clone(), *door),
+            (Kind::MadeUp(guests, _), Ready::MadeUp(module)) => {
+                return Ok(Kill(guests.start(*module, mailbox, Box::new(on_start), Box::new(on_end))));
+            }
+            // A program is loaded by the sandbox that runs it.
+            _ => return Err(SandboxError::Load("the module was loaded by another sandbox".to_owned())),
+        };
+        let max = shared.policy.workers_max;
         let claim = |running: usize| (running < max).then_some(running + 1);
-        let claimed = self.shared.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim);
+        let claimed = shared.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim);
         claimed.map_err(|_| SandboxError::Full { max })?;
-        let kill = Kill::default();
+        let kill = Arc::<Killing>::default();
         let meter = Arc::new(Meter::new());
         let guest = Guest::new(mailbox.clone(), limits, meter.clone());
-        let work = live(program.clone(), guest, arguments, on_start);
-        let work = run(self.clone(), mailbox, kill.clone(), work, on_end);
+        let work = live(instance, door, guest, arguments, on_start);
+        let work = run(shared.clone(), mailbox, kill.clone(), work, on_end);
         // Nobody else has the handle yet.
-        let _ = kill.0.meter.set(meter.clone());
-        let _ = kill.0.task.set(self.shared.pool.spawn(meter, work));
-        Ok(kill)
+        let _ = kill.meter.set(meter.clone());
+        let _ = kill.task.set(shared.pool.spawn(meter, work));
+        Ok(Kill(kill))
     }
 }
 
@@ -256,14 +306,15 @@ impl Compiled {
 
 /// A guest's life, whichever door it has.
 async fn live(
-    program: Program,
+    instance: InstancePre<Guest>,
+    door: Door,
     guest: Guest,
     arguments: Bytes,
     on_start: impl FnOnce() + Send,
 ) -> Result<(), Failure> {
-    match program.door {
-        Door::Core(door) => core::run(&program.instance, door, guest, arguments, on_start).await,
-        Door::Command => command::run(&program.instance, guest, on_start).await,
+    match door {
+        Door::Core(door) => core::run(&instance, door, guest, arguments, on_start).await,
+        Door::Command => command::run(&instance, guest, on_start).await,
         _ => Err(Failure {
             kind: FailureKind::ModuleRefused,
             message: SandboxError::Component.to_string(),
@@ -274,16 +325,16 @@ async fn live(
 
 /// Runs a guest until it ends, or is ended.
 async fn run(
-    sandbox: Sandbox,
+    shared: Arc<Shared>,
     mailbox: Arc<dyn Mail>,
-    kill: Kill,
+    kill: Arc<Killing>,
     work: impl Future<Output = Result<(), Failure>> + Send,
     on_end: impl FnOnce(End) + Send,
 ) {
     let end = {
         let mut work = std::pin::pin!(work);
         std::future::poll_fn(|cx| {
-            if kill.is_killed() {
+            if kill.killed.load(Ordering::Acquire) {
                 return Poll::Ready(End::Stopped);
             }
             work.as_mut().poll(cx).map(|ended| match ended {
@@ -294,7 +345,7 @@ async fn run(
         .await
     };
     mailbox.flush();
-    sandbox.shared.running.fetch_sub(1, Ordering::AcqRel);
+    shared.running.fetch_sub(1, Ordering::AcqRel);
     on_end(end);
 }
 
@@ -306,13 +357,16 @@ impl Drop for Shared {
 
 impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Program").field("door", &self.door).finish_non_exhaustive()
+        match &self.0 {
+            Ready::Real(_, door) => f.debug_struct("Program").field("door", door).finish_non_exhaustive(),
+            Ready::MadeUp(module) => f.debug_tuple("Program").field(module).finish(),
+        }
     }
 }
 
 impl fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sandbox").field("policy", &self.shared.policy).finish_non_exhaustive()
+        f.debug_struct("Sandbox").field("policy", self.policy()).finish_non_exhaustive()
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use grid_disk::Machine;
 use grid_net::Conn;
 use grid_protocol::control::HostEnd;
 use grid_protocol::host::{Order, Position, Pulse, Report, Resume, Spawn};
@@ -27,6 +28,7 @@ pub(crate) struct Station {
     pub(crate) trust: Arc<HostTrust>,
     pub(crate) bench: Arc<Workbench>,
     pub(crate) slots: usize,
+    pub(crate) machine: Machine,
     sandbox: Sandbox,
     library: Library,
     /// The connection that modules are fetched through.
@@ -62,14 +64,21 @@ const REPORTS_BEFORE_LOGS: usize = 256;
 pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(30);
 
 impl Station {
-    pub(crate) fn new(sandbox: Sandbox, library: Library, trust: Arc<HostTrust>, slots: usize) -> Self {
+    pub(crate) fn new(
+        sandbox: Sandbox,
+        library: Library,
+        trust: Arc<HostTrust>,
+        slots: usize,
+        machine: Machine,
+    ) -> Self {
         let outbox = Arc::<Outbox>::default();
-        let bench = Arc::new(Workbench::new(sandbox.clone(), outbox.clone(), slots));
+        let bench = Arc::new(Workbench::new(sandbox.clone(), outbox.clone(), slots, machine.clone()));
         Self {
             outbox,
             bench,
             trust,
             slots,
+            machine,
             sandbox,
             library,
             conns: watch::Sender::new(None),

@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use bytes::Bytes;
-use grid_disk::{DiskError, replace};
+use grid_disk::{DiskError, Machine, replace};
 use grid_protocol::key::PublicKey;
 use grid_protocol::manifest::{Manifest, ManifestRefusal, SignedManifest, Trust};
 
@@ -16,6 +15,7 @@ pub(crate) struct HostTrust {
     trust: Mutex<Trust>,
     pinned: bool,
     file: PathBuf,
+    machine: Machine,
 }
 
 /// The file of serials is no use: the host's operator must act.
@@ -32,7 +32,7 @@ impl HostTrust {
     /// # Errors
     ///
     /// [`SerialsError`]. A missing file is none.
-    pub(crate) fn open(folder: &Path, pins: &[PublicKey]) -> Result<Self, SerialsError> {
+    pub(crate) fn open(folder: &Path, pins: &[PublicKey], machine: Machine) -> Result<Self, SerialsError> {
         let file = folder.join("serials");
         let mut trust = Trust::default();
         for pin in pins {
@@ -51,7 +51,7 @@ impl HostTrust {
             let publisher = publisher.parse().map_err(|_| wrong())?;
             trust.note_serial(publisher, name, serial.parse().map_err(|_| wrong())?);
         }
-        Ok(Self { trust: Mutex::new(trust), pinned: !pins.is_empty(), file })
+        Ok(Self { trust: Mutex::new(trust), pinned: !pins.is_empty(), file, machine })
     }
 
     /// Takes the manager's word for whom to believe, where the operator of this host has not said.
@@ -67,7 +67,7 @@ impl HostTrust {
     ///
     /// [`ManifestRefusal`].
     pub(crate) fn admit_manifest(&self, signed: &SignedManifest) -> Result<Manifest, ManifestRefusal> {
-        self.lock().admit_manifest(signed, unix_now())
+        self.lock().admit_manifest(signed, self.machine.unix_now())
     }
 
     /// Checks a module and its manifest.
@@ -76,7 +76,7 @@ impl HostTrust {
     ///
     /// [`ManifestRefusal`].
     pub(crate) fn admit(&self, signed: &SignedManifest, module: &Bytes) -> Result<Manifest, ManifestRefusal> {
-        self.lock().admit(signed, module, unix_now())
+        self.lock().admit(signed, module, self.machine.unix_now())
     }
 
     /// Remembers that a release was seen, so that an older one is refused from now on.
@@ -103,8 +103,4 @@ impl HostTrust {
     fn lock(&self) -> MutexGuard<'_, Trust> {
         self.trust.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

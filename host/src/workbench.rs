@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use grid_disk::Machine;
 use grid_protocol::job::{Assignment, AttemptEnd, AttemptId, AttemptResult, JobBrief, JobId};
 use grid_protocol::worker::{End, Failure, LimitsAsked};
 use tokio::sync::Notify;
@@ -27,6 +28,7 @@ pub(crate) use report::LEASE_RENEWAL;
 pub(crate) struct Workbench {
     sandbox: Sandbox,
     outbox: Arc<Outbox>,
+    machine: Machine,
     inner: Mutex<Inner>,
     /// Wakes the clockwork: there is something to keep time of.
     busy: Notify,
@@ -86,7 +88,7 @@ const TICK: Duration = Duration::from_millis(50);
 const TRAP_GRACE: Duration = Duration::from_millis(100);
 
 impl Workbench {
-    pub(crate) fn new(sandbox: Sandbox, outbox: Arc<Outbox>, capacity: usize) -> Self {
+    pub(crate) fn new(sandbox: Sandbox, outbox: Arc<Outbox>, capacity: usize, machine: Machine) -> Self {
         let inner = Inner {
             jobs: HashMap::new(),
             held: HashMap::new(),
@@ -98,7 +100,7 @@ impl Workbench {
             usual: None,
             news: report::News::default(),
         };
-        Self { sandbox, outbox, inner: Mutex::new(inner), busy: Notify::new() }
+        Self { sandbox, outbox, machine, inner: Mutex::new(inner), busy: Notify::new() }
     }
 
     /// A job that attempts will come of; true if its module must be made ready.
@@ -234,16 +236,17 @@ impl Workbench {
 
     /// Keeps time: timeouts, renewals, executors that nobody needs. Runs for as long as the host does.
     pub(crate) async fn run_clockwork(self: &Arc<Self>) -> std::convert::Infallible {
-        let mut renewal = Instant::now() + LEASE_RENEWAL;
+        let (tick, pause) = (self.machine.stretch(TICK), self.machine.stretch(LEASE_RENEWAL));
+        let mut renewal = Instant::now() + pause;
         loop {
             if self.lock().held.is_empty() {
                 self.busy.notified().await;
             }
-            tokio::time::sleep(TICK).await;
+            tokio::time::sleep(tick).await;
             let now = Instant::now();
             self.end_overdue(now);
             if now >= renewal {
-                renewal = now + LEASE_RENEWAL;
+                renewal = now + pause;
                 self.lock().news.renewal_due = true;
                 self.outbox.control_ready.notify_one();
             }

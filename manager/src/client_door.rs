@@ -99,7 +99,7 @@ async fn admit(
         return Ok((roles, None));
     };
     let owner = Owner { key, channel: attach.channel };
-    let fresh = SessionId(grid_disk::random().map_err(RegistryError::from)?);
+    let fresh = SessionId(hub.settings.machine.random().map_err(RegistryError::from)?);
     let attached =
         hub.change(|state, now| state.mailroom.client_attached(owner, fresh, attach.resume.as_ref(), now));
     let malformed = |why: String| DoorError::Refused(Refusal::Malformed { why });

@@ -1,14 +1,13 @@
 //! The committer: writes the journal of jobs to disk, many changes at once, and then lets their effects take place.
 
-use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Weak};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
 use grid_protocol::host::Order;
 use grid_protocol::job::{Assignment, AttemptId, JobId};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::BATCH_BYTES_MAX;
+use tokio::time::sleep;
 
 use crate::foreman::Effect;
 use crate::hub::Hub;
@@ -22,55 +21,56 @@ const LINGER: Duration = Duration::from_millis(1);
 /// A store that fails is tried again so often.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs until nobody can wake it any more, or the hub is gone.
-pub(crate) fn run(hub: &Weak<Hub>, ledger: &Ledger, wake: &Receiver<()>) {
-    while wake.recv().is_ok() {
-        let Some(hub) = hub.upgrade() else {
-            return;
-        };
-        if commit_round(&hub, ledger) {
-            thread::sleep(LINGER);
+/// Runs for as long as the manager does.
+pub(crate) async fn run(hub: &Arc<Hub>) {
+    let wake = hub.state().foreman.wake.clone();
+    loop {
+        wake.notified().await;
+        let (changes, effects) = hub.state().foreman.take_batch();
+        if changes.is_empty() && effects.is_empty() {
+            continue;
         }
+        write(hub, changes, effects).await;
+        sleep(LINGER).await;
     }
 }
 
-/// Writes what waits and does what follows from it; true if anything was written.
-pub(crate) fn commit_round(hub: &Arc<Hub>, ledger: &Ledger) -> bool {
-    let (changes, effects) = hub.state().foreman.take_batch();
-    if changes.is_empty() && effects.is_empty() {
-        return false;
+/// Writes what waits, once.
+pub(crate) async fn finish(hub: &Arc<Hub>) {
+    let (changes, _) = hub.state().foreman.take_batch();
+    if let Err(error) = hub.ledger(move |ledger| ledger.commit(&changes)).await {
+        tracing::error!(%error, "the last changes are not on disk; hosts will bring them again");
     }
-    if !changes.is_empty() {
-        commit(hub, ledger, &changes);
-    }
-    let mut ready = Vec::new();
-    for effect in effects {
-        match effect {
-            Effect::Assign { host, job, attempts } => match inputs(ledger, job, &attempts) {
-                Ok(assignments) => ready.push(Ready::Assign { host, job, assignments }),
-                // The leases run out, and the tasks are handed out again.
-                Err(error) => tracing::error!(%error, "inputs of tasks cannot be read"),
-            },
-            other => ready.push(Ready::Effect(other)),
+}
+
+/// Nothing takes effect before it is written, so that a disk that is full holds everything up until it is not.
+async fn write(hub: &Arc<Hub>, changes: Vec<Change>, mut effects: Vec<Effect>) {
+    let changes = Arc::new(changes);
+    let ready = loop {
+        let (ledger, changes) = (hub.ledger.clone(), changes.clone());
+        let written = hub.off_thread(move || match ledger.commit(&changes) {
+            Ok(()) => Ok(effects.into_iter().map(|effect| Ready::new(&ledger, effect)).collect::<Vec<_>>()),
+            Err(error) => Err((error, effects)),
+        });
+        match written.await {
+            Ok(Ok(ready)) => break ready,
+            Ok(Err((error, held))) => {
+                tracing::error!(%error, "the store takes no changes; jobs stand still until it does");
+                hub.state().foreman.trouble = Some(error.to_string());
+                effects = held;
+                sleep(TROUBLE_PAUSE).await;
+            }
+            // The manager goes down.
+            Err(_) => return,
         }
-    }
+    };
     hub.change(|state, _| {
+        state.foreman.trouble = None;
         state.foreman.written.notify_waiters();
         for ready in ready {
             state.take_effect(ready);
         }
     });
-    !changes.is_empty()
-}
-
-/// Nothing takes effect before it is written, so that a disk that is full holds everything up until it is not.
-fn commit(hub: &Hub, ledger: &Ledger, changes: &[Change]) {
-    while let Err(error) = ledger.commit(changes) {
-        tracing::error!(%error, "the store takes no changes; jobs stand still until it does");
-        hub.state().foreman.trouble = Some(error.to_string());
-        thread::sleep(TROUBLE_PAUSE);
-    }
-    hub.state().foreman.trouble = None;
 }
 
 fn inputs(ledger: &Ledger, job: JobId, attempts: &[(AttemptId, u64)]) -> Result<Vec<Assignment>, StoreError> {
@@ -87,6 +87,20 @@ fn inputs(ledger: &Ledger, job: JobId, attempts: &[(AttemptId, u64)]) -> Result<
 pub(crate) enum Ready {
     Assign { host: PublicKey, job: JobId, assignments: Vec<Assignment> },
     Effect(Effect),
+}
+
+impl Ready {
+    fn new(ledger: &Ledger, effect: Effect) -> Self {
+        let Effect::Assign { host, job, attempts } = effect else {
+            return Self::Effect(effect);
+        };
+        let assignments = inputs(ledger, job, &attempts).unwrap_or_else(|error| {
+            // The leases run out, and the tasks are handed out again.
+            tracing::error!(%error, "inputs of tasks cannot be read");
+            Vec::new()
+        });
+        Self::Assign { host, job, assignments }
+    }
 }
 
 impl State {

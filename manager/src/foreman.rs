@@ -4,7 +4,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 
 use grid_protocol::host::{Order, Report};
 use grid_protocol::job::{
@@ -31,7 +30,8 @@ pub(crate) struct Foreman {
     /// Jobs that each host was told of in its present session.
     briefed: HashMap<PublicKey, HashSet<JobId>>,
     watchers: HashMap<JobId, Arc<Notify>>,
-    wake: SyncSender<()>,
+    /// Wakes the committer.
+    pub(crate) wake: Arc<Notify>,
     /// Announces that the journal was written, and there is room in it.
     pub(crate) written: Arc<Notify>,
     /// Why the store takes nothing, while it does not.
@@ -57,7 +57,7 @@ pub(crate) struct Teller<'a> {
 }
 
 impl Foreman {
-    pub(crate) fn new(recovered: Recovered, wake: SyncSender<()>) -> Self {
+    pub(crate) fn new(recovered: Recovered) -> Self {
         let Recovered { jobs, records, trials } = recovered;
         Self {
             jobs,
@@ -67,7 +67,7 @@ impl Foreman {
             effects: Vec::new(),
             briefed: HashMap::new(),
             watchers: HashMap::new(),
-            wake,
+            wake: Arc::default(),
             written: Arc::default(),
             trouble: None,
         }
@@ -334,8 +334,7 @@ impl Foreman {
             }
         }
         if !self.effects.is_empty() || self.journal.bytes() > 0 {
-            // If the committer has not looked yet, it will.
-            let _ = self.wake.try_send(());
+            self.wake.notify_one();
         }
     }
 

@@ -12,7 +12,7 @@ use grid_protocol::ticket::Proof;
 use grid_protocol::wire::Wire;
 use tokio::time::timeout;
 
-use crate::hub::{Hub, unix_now};
+use crate::hub::Hub;
 use crate::registry::RegistryError;
 
 /// A peer that says nothing for so long after the handshake is sent away.
@@ -49,14 +49,14 @@ pub(crate) async fn first_frame<Hello: Wire>(
 
 /// What a key may do here, after the ticket that it may have brought.
 pub(crate) async fn roles(hub: &Arc<Hub>, conn: &Conn, proof: Option<Proof>) -> Result<Roles, DoorError> {
-    let (peer, exporter) = (conn.peer(), conn.exporter());
+    let (peer, exporter, now) = (conn.peer(), conn.exporter(), hub.unix_now());
     let checked = hub
         .registry(move |registry| {
             if registry.is_revoked(&peer) {
                 return Ok(Err(Refusal::Revoked { key: peer }));
             }
             if let Some(proof) = proof
-                && let Err(refusal) = registry.redeem(&proof, peer, &exporter, unix_now())?
+                && let Err(refusal) = registry.redeem(&proof, peer, &exporter, now)?
             {
                 return Ok(Err(refusal));
             }

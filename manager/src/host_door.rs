@@ -75,7 +75,7 @@ async fn enter(hub: &Arc<Hub>, conn: &Conn) -> Result<Entered, DoorError> {
             Ok::<_, RegistryError>(registry.publishers())
         })
         .await?;
-    let fresh = SessionId(grid_disk::random().map_err(RegistryError::from)?);
+    let fresh = SessionId(hub.settings.machine.random().map_err(RegistryError::from)?);
     let seated = hub.change(|state, now| state.seat(conn, &hello, fresh, now));
     let (welcome, line, mail_wake, control_wake, conn_id) = match seated {
         Ok(seated) => seated,

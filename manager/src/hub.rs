@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use grid_net::Timing;
+use grid_disk::Machine;
+use grid_net::{Network, Timing};
 use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 use tokio::sync::Notify;
@@ -15,7 +16,7 @@ use crate::foreman::Foreman;
 use crate::ledger::Ledger;
 use crate::registry::{Registry, RegistryError};
 use crate::state::State;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 
 /// How a manager shall be.
 #[derive(Debug, Clone)]
@@ -33,6 +34,12 @@ pub struct Settings {
     pub away_grace: Duration,
     /// How soon the transport notices silence.
     pub timing: Timing,
+    /// The network that it listens on.
+    pub network: Network,
+    /// Where it takes time and randomness from.
+    pub machine: Machine,
+    /// The store to use, not a file in the state folder.
+    pub store: Option<Arc<dyn Store>>,
 }
 
 impl Settings {
@@ -45,6 +52,9 @@ impl Settings {
             open_join: false,
             away_grace: Duration::from_secs(10),
             timing: Timing::default(),
+            network: Network::default(),
+            machine: Machine::default(),
+            store: None,
         }
     }
 }
@@ -57,7 +67,8 @@ pub(crate) struct Hub {
     pub(crate) addresses: Vec<String>,
     /// Reads what is kept of jobs.
     pub(crate) ledger: Ledger,
-    started: Instant,
+    /// When [`Self::now`] was zero.
+    pub(crate) started: Instant,
     state: Mutex<State>,
     registry: Mutex<Registry>,
     /// Wakes the clockwork: something may be due earlier than it thinks.
@@ -88,7 +99,7 @@ impl Hub {
 
     /// The manager's own clock.
     pub(crate) fn now(&self) -> Moment {
-        Moment::from_epoch(self.started.elapsed())
+        Moment::from_epoch(self.settings.machine.shrink(self.started.elapsed()))
     }
 
     /// The volatile state. Never held across a wait.
@@ -121,8 +132,7 @@ impl Hub {
         E: From<RegistryError> + Send + 'static,
     {
         let hub = self.clone();
-        let done = tokio::task::spawn_blocking(move || work(&mut hub.registry_now())).await;
-        done.unwrap_or_else(|error| Err(RegistryError::Interrupted { reason: error.to_string() }.into()))
+        self.off_thread(move || work(&mut hub.registry_now())).await?
     }
 
     /// Reads or changes what is kept of jobs, on a thread that may wait for the disk.
@@ -135,19 +145,28 @@ impl Hub {
         work: impl FnOnce(&Ledger) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, RegistryError> {
         let hub = self.clone();
-        match tokio::task::spawn_blocking(move || work(&hub.ledger)).await {
-            Ok(done) => Ok(done?),
-            Err(error) => Err(RegistryError::Interrupted { reason: error.to_string() }),
+        Ok(self.off_thread(move || work(&hub.ledger)).await??)
+    }
+
+    /// Does something that may wait for the disk where it holds up nobody.
+    pub(crate) async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        if self.settings.machine.is_made_up() {
+            return Ok(work());
         }
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| RegistryError::Interrupted { reason: error.to_string() })
+    }
+
+    /// Seconds since 1970 on this machine's clock.
+    pub(crate) fn unix_now(&self) -> u64 {
+        self.settings.machine.unix_now()
     }
 
     /// The registry, for a caller that may wait for the disk itself.
     pub(crate) fn registry_now(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Seconds since 1970 on this machine's clock; a clock before that reads as 0.
-pub(crate) fn unix_now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

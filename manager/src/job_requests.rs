@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::explain;
 use crate::foreman::Effect;
-use crate::hub::{Hub, unix_now};
+use crate::hub::Hub;
 use crate::requests::{deny, fault, found, roles};
 
 /// What waits for the disk at which a client that brings more must wait: some commits' worth.
@@ -97,7 +97,7 @@ async fn make(hub: &Arc<Hub>, asker: PublicKey, job: JobId, spec: JobSpec) -> Re
         let help = "`grid job ls` lists them; `grid job rm JOB` forgets one that is over";
         return Err(deny(DenialCode::NoCapacity, "job", why, help));
     }
-    let added = hub.change(|state, _| state.foreman.add(job, asker, spec, unix_now()));
+    let added = hub.change(|state, _| state.foreman.add(job, asker, spec, hub.unix_now()));
     if !added {
         return Err(deny(DenialCode::Conflict, "job", "there is another job of that id", "draw another id"));
     }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use grid_protocol::digest::Digest;
@@ -91,9 +90,7 @@ fn start(disk: &RehearsalDisk, incarnation: u32) -> Result<Option<Life>, String>
     };
     match begun() {
         Ok((ledger, recovered)) => {
-            // Nobody waits at the other end: the test moves everything along itself.
-            let (wake, _) = sync_channel(1);
-            Ok(Some(Life { foreman: Foreman::new(recovered, wake), ledger, now: Moment::ZERO }))
+            Ok(Some(Life { foreman: Foreman::new(recovered), ledger, now: Moment::ZERO }))
         }
         Err(_) if disk.is_dead() => Ok(None),
         Err(error) => Err(format!("the store does not open: {error}")),

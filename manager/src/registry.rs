@@ -105,11 +105,14 @@ const ORDERS_MAX: usize = 1_000;
 
 impl Registry {
     /// Opens the state folder, or makes it; counts the incarnation up.
-    pub(crate) fn open(folder: &Path) -> Result<Self, RegistryError> {
+    pub(crate) fn open(folder: &Path, store: Option<Arc<dyn Store>>) -> Result<Self, RegistryError> {
         let modules_folder = folder.join("modules");
         use_folder(&modules_folder)?;
         let key = grid_disk::load_or_make_key(&folder.join("manager.key"))?;
-        let store = Arc::new(FileStore::open(&folder.join("manager.redb"))?);
+        let store = match store {
+            Some(store) => store,
+            None => Arc::new(FileStore::open(&folder.join("manager.redb"))?),
+        };
         let mut registry = Self {
             store,
             modules_folder,

@@ -20,7 +20,7 @@ use grid_protocol::worker::End;
 use tokio::sync::oneshot;
 
 use crate::greeting::DoorError;
-use crate::hub::{Hub, unix_now};
+use crate::hub::Hub;
 use crate::job_requests;
 use crate::registry::{RegistryError, UploadError};
 use crate::state;
@@ -205,7 +205,8 @@ async fn new_ticket(hub: &Arc<Hub>, role: Role, ttl_s: u64) -> Result<Reply, Den
         let why = "this manager listens nowhere";
         return Err(deny(DenialCode::Conflict, "ticket", why, "start it with an address to listen on"));
     }
-    let made = hub.registry(move |registry| registry.make_ticket(role, addresses, unix_now(), ttl_s)).await;
+    let now = hub.unix_now();
+    let made = hub.registry(move |registry| registry.make_ticket(role, addresses, now, ttl_s)).await;
     made.map(|ticket| Reply::Ticket { text: ticket.to_string() }).map_err(fault)
 }
 
@@ -308,7 +309,8 @@ pub(crate) fn publish(hub: &Hub) {
 }
 
 async fn upload(hub: &Arc<Hub>, manifest: Vec<u8>, wasm: Bytes) -> Result<Reply, Denial> {
-    let added = hub.registry(move |registry| registry.add_module(&manifest, &wasm, unix_now())).await;
+    let now = hub.unix_now();
+    let added = hub.registry(move |registry| registry.add_module(&manifest, &wasm, now)).await;
     added.map(Reply::Module).map_err(|error| match error {
         UploadError::Registry(error) => fault(error),
         UploadError::Manifest(refusal) => {
@@ -360,7 +362,7 @@ async fn spawn(hub: &Arc<Hub>, asker: PublicKey, request: SpawnRequest) -> Resul
         return Err(deny(DenialCode::NotFound, "module", why, "upload it first: `grid module upload FILE`"));
     }
     let spec = state::spec(asker, &request);
-    let session = SessionId(grid_disk::random().map_err(|error| fault(error.into()))?);
+    let session = SessionId(hub.settings.machine.random().map_err(|error| fault(error.into()))?);
     let owner = spec.owner;
     if request.place == Place::EverySlot {
         let info = OrderInfo { id: OrderId(0), request, owner: asker, workers: 0 };

@@ -82,19 +82,16 @@ impl Manager {
     }
 
     fn bind(settings: Settings) -> Result<(Self, impl Future<Output = ()> + Send + 'static), StartError> {
-        let registry = Registry::open(&settings.state_folder)?;
+        let registry = Registry::open(&settings.state_folder, settings.store.clone())?;
         let key = registry.key().clone();
-        let opened = settings.listen.map(|bind| Endpoint::serve(bind, &key, settings.timing));
+        let opened =
+            settings.listen.map(|bind| Endpoint::serve_on(&settings.network, bind, &key, settings.timing));
         let endpoint = opened.transpose()?;
         let listening = endpoint.as_ref().and_then(|endpoint| endpoint.local_address().ok());
         let addresses = advertised(&settings, listening);
-        let (wake, woken) = std::sync::mpsc::sync_channel(1);
         let ledger = Ledger::new(registry.store());
         let recovered = ledger.recover(registry.incarnation(), Moment::ZERO).map_err(RegistryError::from)?;
-        let hub = Arc::new(Hub::new(settings, addresses, registry, Foreman::new(recovered, wake)));
-        let committed = Arc::downgrade(&hub);
-        let committer = thread::Builder::new().name("grid-committer".to_owned());
-        committer.spawn(move || committer::run(&committed, &ledger, &woken)).map_err(StartError::Thread)?;
+        let hub = Arc::new(Hub::new(settings, addresses, registry, Foreman::new(recovered)));
         let (local, local_conns) = mpsc::unbounded_channel();
         let (stopping, stopped) = watch::channel(false);
         let work = serve(hub.clone(), endpoint, local_conns, stopped);
@@ -172,7 +169,8 @@ async fn serve(
     let mut peers = JoinSet::new();
     let clockwork = run_clockwork(&hub);
     let late = run_late_acknowledgements(&hub);
-    tokio::pin!(clockwork, late);
+    let committer = committer::run(&hub);
+    tokio::pin!(clockwork, late, committer);
     loop {
         tokio::select! {
             Some(conn) = local.recv() => {
@@ -190,10 +188,13 @@ async fn serve(
             Some(_) = peers.join_next() => {}
             () = &mut clockwork => {}
             () = &mut late => {}
+            () = &mut committer => {}
             _ = stopped.changed() => break,
         }
     }
     drop(peers);
+    // What a host was said to have done in the last moment shall not be done again.
+    committer::finish(&hub).await;
     if let Some(endpoint) = endpoint {
         endpoint.close(code::SHUTDOWN, "the manager shuts down");
         endpoint.wait_idle(Duration::from_secs(1)).await;
@@ -218,14 +219,15 @@ async fn welcome(hub: Arc<Hub>, conn: Conn) {
 const TICK: Duration = Duration::from_secs(1);
 
 async fn run_clockwork(hub: &Hub) {
-    let started = Instant::now() - hub.now().since(Moment::ZERO);
+    let started = hub.started;
     let mut tick = Instant::now() + TICK;
     loop {
         let due = {
             let state = hub.state();
             state.scheduler.poll_timeout().into_iter().chain(state.foreman.jobs.poll_timeout()).min()
         };
-        let due = due.map_or(tick, |due| tick.min(started + due.since(Moment::ZERO)));
+        let machine = &hub.settings.machine;
+        let due = due.map_or(tick, |due| tick.min(started + machine.stretch(due.since(Moment::ZERO))));
         tokio::select! {
             () = sleep_until(due) => {
                 tick = tick.max(Instant::now() + TICK);

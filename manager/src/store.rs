@@ -110,7 +110,7 @@ impl Change {
 pub type Record = (Vec<u8>, Vec<u8>);
 
 /// Keeps records through crashes and power losses. `docs/adr/0006` says how each call maps to PostgreSQL.
-pub trait Store: Send + Sync {
+pub trait Store: std::fmt::Debug + Send + Sync {
     /// One record.
     ///
     /// # Errors

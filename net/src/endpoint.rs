@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
 
 use crate::conn::{Allowance, CloseReason, Conn, explain};
+use crate::network::{MadeUpSocket, Network};
 use crate::tls::{self, Alpn, Expect};
 
 /// A socket with its QUIC state. Clones are the same endpoint; it closes when it is told to.
@@ -67,6 +68,20 @@ impl Endpoint {
     ///
     /// [`BindError`]: the operator must act.
     pub fn serve(bind: SocketAddr, key: &SecretKey, timing: Timing) -> Result<Self, BindError> {
+        Self::serve_on(&Network::default(), bind, key, timing)
+    }
+
+    /// As [`Self::serve`], on any network.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`]: the operator must act.
+    pub fn serve_on(
+        network: &Network,
+        bind: SocketAddr,
+        key: &SecretKey,
+        timing: Timing,
+    ) -> Result<Self, BindError> {
         let crypto = tls::server_config(key).map_err(BindError::tls(bind))?;
         let crypto = QuicServerConfig::try_from(crypto).map_err(BindError::tls(bind))?;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
@@ -74,7 +89,7 @@ impl Endpoint {
             .transport_config(Arc::new(transport(Allowance::STRANGER, timing)))
             .migration(true)
             .max_incoming(HANDSHAKES_MAX);
-        Self::open(bind, Some(config), key, timing)
+        Self::open(network, bind, Some(config), key, timing)
     }
 
     /// An endpoint that only dials.
@@ -83,16 +98,31 @@ impl Endpoint {
     ///
     /// [`BindError`]: the operator must act.
     pub fn dialer(bind: SocketAddr, key: &SecretKey, timing: Timing) -> Result<Self, BindError> {
-        Self::open(bind, None, key, timing)
+        Self::dialer_on(&Network::default(), bind, key, timing)
+    }
+
+    /// As [`Self::dialer`], on any network.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`]: the operator must act.
+    pub fn dialer_on(
+        network: &Network,
+        bind: SocketAddr,
+        key: &SecretKey,
+        timing: Timing,
+    ) -> Result<Self, BindError> {
+        Self::open(network, bind, None, key, timing)
     }
 
     fn open(
+        network: &Network,
         bind: SocketAddr,
         server: Option<quinn::ServerConfig>,
         key: &SecretKey,
         timing: Timing,
     ) -> Result<Self, BindError> {
-        let socket = socket(bind).map_err(|error| BindError { bind, error })?;
+        let failed = |error| BindError { bind, error };
         let mut config = EndpointConfig::new(Arc::new(ring::hmac::Key::new(
             ring::hmac::HMAC_SHA256,
             key.derive("quic reset key").as_slice(),
@@ -102,8 +132,16 @@ impl Endpoint {
             let cid_key = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
             config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)));
         }
-        let endpoint = quinn::Endpoint::new(config, server, socket, Arc::new(quinn::TokioRuntime))
-            .map_err(|error| BindError { bind, error })?;
+        let runtime = Arc::new(quinn::TokioRuntime);
+        let endpoint = match &network.0 {
+            None => quinn::Endpoint::new(config, server, socket(bind).map_err(failed)?, runtime),
+            Some(network) => {
+                config.rng_seed(Some(network.seed()));
+                let socket = MadeUpSocket(network.bind(bind).map_err(failed)?);
+                quinn::Endpoint::new_with_abstract_socket(config, server, Arc::new(socket), runtime)
+            }
+        }
+        .map_err(failed)?;
         Ok(Self { endpoint, key: key.clone(), timing })
     }
 

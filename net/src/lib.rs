@@ -11,6 +11,7 @@ pub mod code;
 mod conn;
 mod endpoint;
 mod local;
+mod network;
 mod stream;
 mod tls;
 
@@ -18,5 +19,6 @@ pub use backoff::Backoff;
 pub use carrier::{CarryError, MailKeeper, carry};
 pub use conn::{Allowance, CloseReason, Conn};
 pub use endpoint::{BindError, DialError, Endpoint, Knock, KnockError, Timing};
+pub use network::{Datagrams, MadeUpNetwork, Network};
 pub use stream::{FrameReader, Priority, RecvStream, SendStream, StreamError};
 pub use tls::{Alpn, Expect};

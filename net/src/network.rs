@@ -1,0 +1,102 @@
+//! The network that an endpoint is on: the system's, or one that is made up for a simulation.
+
+use std::fmt::Debug;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, UdpPoller};
+
+/// Where sockets come from. Clones are the same network.
+#[derive(Debug, Clone, Default)]
+pub struct Network(pub(crate) Option<Arc<dyn MadeUpNetwork>>);
+
+/// A network that is made up.
+pub trait MadeUpNetwork: Debug + Send + Sync {
+    /// A socket.
+    ///
+    /// # Errors
+    ///
+    /// As a system's.
+    fn bind(&self, address: SocketAddr) -> io::Result<Box<dyn Datagrams>>;
+
+    /// What an endpoint's random numbers come from.
+    fn seed(&self) -> [u8; 32];
+}
+
+/// A socket of a network that is made up.
+pub trait Datagrams: Debug + Send + Sync {
+    /// Sends a datagram, or loses it.
+    fn send(&self, datagram: &[u8], to: SocketAddr);
+
+    /// The next datagram that has arrived: its length in `buffer`, and whose it is.
+    ///
+    /// # Errors
+    ///
+    /// As a system's.
+    fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>>;
+
+    /// Where it is bound.
+    fn local_address(&self) -> SocketAddr;
+}
+
+impl Network {
+    /// A network that is made up.
+    pub fn made_up(network: Arc<dyn MadeUpNetwork>) -> Self {
+        Self(Some(network))
+    }
+}
+
+/// A socket that is made up, as QUIC wants it.
+#[derive(Debug)]
+pub(crate) struct MadeUpSocket(pub(crate) Box<dyn Datagrams>);
+
+impl AsyncUdpSocket for MadeUpSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Box::pin(AlwaysWritable)
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+        for datagram in transmit.contents.chunks(segment) {
+            self.0.send(datagram, transmit.destination);
+        }
+        Ok(())
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let mut received = 0;
+        for (buffer, meta) in buffers.iter_mut().zip(meta) {
+            match self.0.poll_receive(cx, buffer) {
+                Poll::Ready(Ok((len, addr))) => {
+                    *meta = RecvMeta { addr, len, stride: len, ecn: None, dst_ip: None };
+                    received += 1;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => break,
+            }
+        }
+        if received > 0 { Poll::Ready(Ok(received)) } else { Poll::Pending }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.0.local_address())
+    }
+}
+
+#[derive(Debug)]
+struct AlwaysWritable;
+
+impl UdpPoller for AlwaysWritable {
+    fn poll_writable(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

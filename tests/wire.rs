@@ -18,7 +18,7 @@ use grid_protocol::limits::CONTROL_DECODED_BYTES_MAX;
 use grid_protocol::link::Kind;
 use grid_protocol::mail::{BulkHead, MailFrame};
 use grid_protocol::manifest::{Manifest, SignedManifest};
-use grid_protocol::record::{JobRecord, ModuleRecord, OutcomeRecord, TrialRecord};
+use grid_protocol::record::{JobRecord, ModuleRecord, OutcomeRecord, OverRecord};
 use grid_protocol::role::{Role, Roles};
 use grid_protocol::ticket::{Proof, Ticket};
 use grid_protocol::wire::Wire;
@@ -179,15 +179,19 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
         state: JobState::Open,
         created: 7,
         submitted: 8,
+        input_bytes: 300,
+        recorded: 9,
+        done: 5,
+        dead: 4,
     };
     let outcome =
         OutcomeRecord { task: 5, host: "lab".into(), ran_us: 9, outcome: Outcome::Done(vec![payload()]) };
-    let trial = TrialRecord { guest: 1, host: 2, lost: 3, failures: vec![attempt_failure()] };
     vec![
         ("ModuleRecord", ModuleRecord { manifest: vec![1], door: "core".into() }.to_body()),
         ("JobRecord", job.to_body()),
         ("OutcomeRecord", outcome.to_body()),
-        ("TrialRecord", trial.to_body()),
+        ("OverRecord", OverRecord { seq: 1, dead: true, ran_us: 9 }.to_body()),
+        ("AttemptFailure", attempt_failure().to_body()),
         ("Payload::Here", payload().to_body()),
     ]
 }

@@ -83,7 +83,9 @@ impl Remote {
     pub(crate) fn connect(dialer: Dialer, channel: Option<Channel>) -> Result<Self, ConnectError> {
         let shared = Arc::new(Shared::new(channel));
         let (stopping, stopped) = watch::channel(false);
-        let (ready, is_ready) = oneshot::channel();
+        let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
+        // The other end waits below.
+        let ready: Ready = Box::new(move |entered| drop(ready.send(entered)));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -96,7 +98,7 @@ impl Remote {
             .name("grid-client".to_owned())
             .spawn(work)
             .map_err(ConnectError::Thread)?;
-        is_ready.blocking_recv().map_err(ended)??;
+        is_ready.recv().map_err(|_| ended())??;
         Ok(Self { shared, stopping, thread: Some(thread) })
     }
 
@@ -105,8 +107,9 @@ impl Remote {
         let shared = Arc::new(Shared::new(channel));
         let (stopping, stopped) = watch::channel(false);
         let (ready, is_ready) = oneshot::channel();
+        let ready: Ready = Box::new(move |entered| drop(ready.send(entered)));
         tokio::spawn(run(shared.clone(), dialer, stopped, ready));
-        is_ready.await.map_err(ended)??;
+        is_ready.await.map_err(|_| ended())??;
         Ok(Self { shared, stopping, thread: None })
     }
 
@@ -219,7 +222,7 @@ impl Remote {
     }
 }
 
-fn ended(_: oneshot::error::RecvError) -> ConnectError {
+fn ended() -> ConnectError {
     ConnectError::Unreachable("the client was ended before it was let in".to_owned())
 }
 
@@ -285,7 +288,8 @@ pub(crate) struct Dialer {
     pub(crate) network: Network,
 }
 
-type Ready = oneshot::Sender<Result<(), ConnectError>>;
+/// Told once, whether the manager has let the client in.
+type Ready = Box<dyn FnOnce(Result<(), ConnectError>) + Send>;
 
 async fn run(shared: Arc<Shared>, mut dialer: Dialer, mut stopped: watch::Receiver<bool>, ready: Ready) {
     let any = SocketAddr::from(([0u8; 4], 0));
@@ -296,7 +300,7 @@ async fn run(shared: Arc<Shared>, mut dialer: Dialer, mut stopped: watch::Receiv
     let endpoint = match endpoint {
         Ok(endpoint) => endpoint,
         Err(error) => {
-            let _ = ready.send(Err(error.into()));
+            ready(Err(error.into()));
             return;
         }
     };
@@ -308,7 +312,7 @@ async fn run(shared: Arc<Shared>, mut dialer: Dialer, mut stopped: watch::Receiv
                 Ok(entered) => {
                     backoff.reset();
                     if let Some(ready) = ready.take() {
-                        let _ = ready.send(Ok(()));
+                        ready(Ok(()));
                     }
                     let conn = entered.0.clone();
                     let error = serve(&shared, entered).await;
@@ -324,7 +328,7 @@ async fn run(shared: Arc<Shared>, mut dialer: Dialer, mut stopped: watch::Receiv
                 }
                 Err(error) => {
                     if let Some(ready) = ready.take() {
-                        let _ = ready.send(Err(error));
+                        ready(Err(error));
                         return;
                     }
                     tracing::debug!(%error, "the manager is not reached");

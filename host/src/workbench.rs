@@ -113,8 +113,14 @@ impl Workbench {
     /// Takes attempts in; true if the job's module must be made ready first.
     pub(crate) fn assign(self: &Arc<Self>, job: JobId, attempts: Vec<Assignment>) -> Option<JobBrief> {
         let mut inner = self.lock();
-        let Inner { jobs, held, arrivals, .. } = &mut *inner;
-        let known = jobs.get_mut(&job)?;
+        let Inner { jobs, held, arrivals, draining, .. } = &mut *inner;
+        let known = jobs.get_mut(&job).filter(|_| !*draining);
+        let Some(known) = known else {
+            // The manager does not know yet that this host takes no more, or it was told that the job is over.
+            inner.news.returned.extend(attempts.iter().map(|assignment| assignment.attempt));
+            self.outbox.control_ready.notify_one();
+            return None;
+        };
         for assignment in attempts {
             *arrivals += 1;
             held.insert(assignment.attempt, Held::Waiting);
@@ -164,6 +170,8 @@ impl Workbench {
     /// Drops attempts whose leases are gone, whatever they do.
     pub(crate) fn abandon(&self, attempts: &[AttemptId]) {
         let mut inner = self.lock();
+        // A manager that has given up on this host hears that it lives.
+        inner.news.window = None;
         let mut waiting = BTreeSet::new();
         for attempt in attempts {
             match inner.held.remove(attempt) {
@@ -183,6 +191,7 @@ impl Workbench {
                 job.queue.retain(|(_, assignment)| !waiting.contains(&assignment.attempt));
             }
         }
+        self.outbox.control_ready.notify_one();
     }
 
     /// Forgets attempts whose ends are on the manager's disk.
@@ -239,7 +248,7 @@ impl Workbench {
         let (tick, pause) = (self.machine.stretch(TICK), self.machine.stretch(LEASE_RENEWAL));
         let mut renewal = Instant::now() + pause;
         loop {
-            if self.lock().held.is_empty() {
+            if self.lock().held.is_empty() && !self.sandbox.is_wedged() {
                 self.busy.notified().await;
             }
             tokio::time::sleep(tick).await;
@@ -395,7 +404,8 @@ impl Inner {
     }
 
     /// An attempt has ended; one that was abandoned meanwhile is of no interest.
-    fn end(&mut self, end: AttemptEnd) {
+    fn end(&mut self, mut end: AttemptEnd) {
+        end.clamp();
         if let Some(held) = self.held.get_mut(&end.attempt) {
             self.news.ended.push_back(end.attempt);
             *held = Held::Ended(end);

@@ -18,6 +18,9 @@ use crate::store::{Change, StoreError};
 /// Under load, changes gather for so long after a commit, so that one wait for the disk serves many.
 const LINGER: Duration = Duration::from_millis(1);
 
+/// Orders that a host has not confirmed, at which it gets no more attempts.
+const BACKLOG_MAX: usize = 4096;
+
 /// A store that fails is tried again so often.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -118,7 +121,14 @@ impl State {
     }
 
     fn assign(&mut self, host: PublicKey, job: JobId, assignments: Vec<Assignment>) {
-        if !self.seats.contains_key(&host) {
+        // A host that takes nothing off our hands gets no more: its leases end by themselves.
+        if self.seats.get(&host).is_none_or(|seat| seat.control.backlog() >= BACKLOG_MAX) {
+            return;
+        }
+        // A host that began anew meanwhile, or whose job was stopped, has lost the lease already.
+        let stands = |assignment: &Assignment| self.foreman.jobs.lease(assignment.attempt).is_some();
+        let assignments: Vec<_> = assignments.into_iter().filter(stands).collect();
+        if assignments.is_empty() {
             return;
         }
         if let Some(brief) = self.foreman.brief(host, job) {
@@ -126,10 +136,6 @@ impl State {
         }
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for assignment in assignments {
-            // A host that began anew meanwhile has lost the lease already.
-            if self.foreman.jobs.lease(assignment.attempt).is_none() {
-                continue;
-            }
             let more = assignment.input.frame_bytes() + 24;
             if bytes + more > BATCH_BYTES_MAX && !batch.is_empty() {
                 self.order(host, &Order::Assign { job, attempts: std::mem::take(&mut batch) });

@@ -53,7 +53,13 @@ fn waits(state: &State, now: Moment, id: JobId) -> Vec<String> {
 }
 
 /// Why a task that is not over has no outcome yet.
-pub(crate) fn task(state: &State, now: Moment, id: JobId, task: u64) -> Vec<String> {
+pub(crate) fn task(
+    state: &State,
+    now: Moment,
+    id: JobId,
+    task: u64,
+    failed: &[AttemptFailure],
+) -> Vec<String> {
     let jobs = &state.foreman.jobs;
     let Some(job) = jobs.jobs().get(&id).filter(|job| task < job.submitted()) else {
         return Vec::new();
@@ -76,9 +82,7 @@ pub(crate) fn task(state: &State, now: Moment, id: JobId, task: u64) -> Vec<Stri
         lines.push(format!("task {task} waits for a host"));
         lines.extend(waits(state, now, id));
     }
-    if let Some(trial) = state.foreman.trial(id, task) {
-        lines.extend(failures(&trial.failures));
-    }
+    lines.extend(failures(failed));
     if job.trial(task).is_some_and(grid_scheduler::jobs::Trial::is_suspect) {
         lines.push("hosts were lost while they ran it, so it gets a host to itself".to_owned());
     }

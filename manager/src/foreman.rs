@@ -11,25 +11,26 @@ use grid_protocol::job::{
     Outcome, Payload,
 };
 use grid_protocol::key::PublicKey;
-use grid_protocol::limits::FAILURES_KEPT_MAX;
-use grid_protocol::record::{JobRecord, OutcomeRecord, TrialRecord};
+use grid_protocol::limits::{HELD_ATTEMPTS_MAX, JOBS_MAX};
+use grid_protocol::record::{JobRecord, OutcomeRecord};
 use grid_protocol::time::Moment;
-use grid_scheduler::jobs::{AttemptFate, Job, JobDecision, Jobs, Trial, Verdict};
+use grid_scheduler::jobs::{AttemptFate, Job, JobDecision, Jobs, Verdict};
 use tokio::sync::{Notify, oneshot};
 
-use crate::ledger::{Journal, Recovered};
+use crate::ledger::{Dead, Journal, Recovered};
 use crate::store::Change;
 
 /// Jobs while the manager lives.
 pub(crate) struct Foreman {
     pub(crate) jobs: Jobs,
     records: hashbrown::HashMap<JobId, JobRecord>,
-    trials: hashbrown::HashMap<(JobId, u64), TrialRecord>,
     journal: Journal,
     effects: Vec<Effect>,
     /// Jobs that each host was told of in its present session.
     briefed: HashMap<PublicKey, HashSet<JobId>>,
     watchers: HashMap<JobId, Arc<Notify>>,
+    /// Jobs that are forgotten and of which something is still on disk.
+    leaving: HashSet<JobId>,
     /// Wakes the committer.
     pub(crate) wake: Arc<Notify>,
     /// Announces that the journal was written, and there is room in it.
@@ -50,6 +51,19 @@ pub(crate) enum Effect {
     Recorded(JobId),
 }
 
+/// A job that was not added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotAdded {
+    /// The id is another's, or another job's.
+    Taken,
+    /// Its client has as many jobs as it may.
+    Full,
+}
+
+/// What waits to be written fills so much memory at the most: clients and hosts are held back, and nothing is handed
+/// out.
+pub(crate) const UNWRITTEN_BYTES_MAX: usize = 16 << 20;
+
 /// Who brings news, and what people call it.
 pub(crate) struct Teller<'a> {
     pub(crate) key: PublicKey,
@@ -58,31 +72,60 @@ pub(crate) struct Teller<'a> {
 
 impl Foreman {
     pub(crate) fn new(recovered: Recovered) -> Self {
-        let Recovered { jobs, records, trials } = recovered;
+        let Recovered { jobs, records, stale, leaving } = recovered;
+        let mut journal = Journal::default();
+        stale.into_iter().for_each(|attempt| journal.end_lease(attempt));
         Self {
             jobs,
             records,
-            trials,
-            journal: Journal::default(),
+            journal,
             effects: Vec::new(),
             briefed: HashMap::new(),
             watchers: HashMap::new(),
+            leaving: leaving.into_iter().collect(),
             wake: Arc::default(),
             written: Arc::default(),
             trouble: None,
         }
     }
 
-    /// A job under an id that its client drew; false if that id is another's, or another job's.
-    pub(crate) fn add(&mut self, id: JobId, owner: PublicKey, spec: JobSpec, created: u64) -> bool {
+    /// A job under an id that its client drew. The same again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`NotAdded`].
+    pub(crate) fn add(
+        &mut self,
+        id: JobId,
+        owner: PublicKey,
+        spec: JobSpec,
+        created: u64,
+    ) -> Result<(), NotAdded> {
         if let Some(known) = self.records.get(&id) {
-            return known.owner == owner && known.spec == spec;
+            let same = known.owner == owner && known.spec == spec;
+            return if same { Ok(()) } else { Err(NotAdded::Taken) };
+        }
+        if self.leaving.contains(&id) {
+            return Err(NotAdded::Taken);
+        }
+        if self.records.values().filter(|record| record.owner == owner).count() >= JOBS_MAX {
+            return Err(NotAdded::Full);
         }
         self.jobs.add_job(id, Job::new(Arc::new(spec.clone()), owner));
-        let record = JobRecord { owner, spec, state: JobState::Open, created, submitted: 0 };
+        let record = JobRecord {
+            owner,
+            spec,
+            state: JobState::Open,
+            created,
+            submitted: 0,
+            input_bytes: 0,
+            recorded: 0,
+            done: 0,
+            dead: 0,
+        };
         self.journal.job(id, &record);
         self.records.insert(id, record);
-        true
+        Ok(())
     }
 
     /// Takes in tasks from number `first` on, those that are new; the number of the next that is expected.
@@ -95,18 +138,22 @@ impl Foreman {
         if !new.is_empty() && record.state != JobState::Open {
             return None;
         }
+        let mut bytes = 0;
         for input in new {
             self.journal.input(id, record.submitted, input);
             record.submitted += 1;
+            bytes += input.frame_bytes() as u64;
         }
         if !new.is_empty() {
+            record.input_bytes += bytes;
             self.journal.job(id, record);
-            self.jobs.handle_submitted(id, record.submitted);
+            self.jobs.handle_submitted(id, record.submitted, bytes);
         }
         Some(record.submitted)
     }
 
-    /// Forgets a job that is over; false if it is not.
+    /// Forgets a job that is over; false if it is not. What is kept of it must be swept away afterwards, and its id is
+    /// not used again before [`Self::swept`].
     pub(crate) fn forget(&mut self, id: JobId) -> bool {
         if !self.records.get(&id).is_some_and(|record| record.state.is_over()) {
             return false;
@@ -114,17 +161,39 @@ impl Foreman {
         self.jobs.forget(id);
         self.records.remove(&id);
         self.watchers.remove(&id);
-        self.trials.retain(|(job, _), _| *job != id);
+        self.journal.end_job(id);
+        self.leaving.insert(id);
         true
     }
 
-    /// Tries dead tasks again: their outcomes, by number, and their own numbers.
-    pub(crate) fn retry(&mut self, now: Moment, id: JobId, dead: &[(u64, u64)]) {
-        for (seq, _) in dead {
-            self.journal.end_outcome(id, *seq);
+    /// Jobs of which something is still kept, though they are forgotten.
+    pub(crate) fn leaving(&self) -> Vec<JobId> {
+        self.leaving.iter().copied().collect()
+    }
+
+    /// Nothing is kept of a job any more.
+    pub(crate) fn swept(&mut self, id: JobId) {
+        self.leaving.remove(&id);
+    }
+
+    /// Tries dead tasks again.
+    pub(crate) fn retry(&mut self, now: Moment, id: JobId, dead: &[Dead]) {
+        for task in dead {
+            self.journal.revive(id, task);
         }
-        let tasks: Vec<_> = dead.iter().map(|(_, task)| *task).collect();
+        let tasks: Vec<_> = dead.iter().map(|dead| dead.task).collect();
         self.jobs.retry(now, id, &tasks);
+        // Numbers of outcomes are not used twice, whatever is removed.
+        self.note_down(id);
+    }
+
+    /// Writes down how a job stands.
+    fn note_down(&mut self, id: JobId) {
+        if let (Some(record), Some(job)) = (self.records.get_mut(&id), self.jobs.jobs().get(&id)) {
+            record.state = job.state.clone();
+            (record.recorded, record.done, record.dead) = (job.recorded, job.done, job.dead);
+            self.journal.job(id, record);
+        }
     }
 
     /// Something follows once everything so far is on disk.
@@ -135,11 +204,6 @@ impl Foreman {
     /// What was said of a job.
     pub(crate) fn record(&self, id: JobId) -> Option<&JobRecord> {
         self.records.get(&id)
-    }
-
-    /// How many jobs there are.
-    pub(crate) fn len(&self) -> usize {
-        self.records.len()
     }
 
     /// Tasks of one client that wait.
@@ -161,7 +225,7 @@ impl Foreman {
     pub(crate) fn info(&self, id: JobId) -> Option<JobInfo> {
         let (record, job) = (self.records.get(&id)?, self.jobs.jobs().get(&id)?);
         let hosts: HashSet<_> =
-            self.jobs.leases().filter(|(_, lease)| lease.job == id).map(|(_, lease)| lease.host).collect();
+            job.attempts().filter_map(|attempt| self.jobs.lease(attempt)).map(|lease| lease.host).collect();
         Some(JobInfo {
             id,
             owner: record.owner,
@@ -179,11 +243,6 @@ impl Foreman {
         let mut infos: Vec<_> = self.records.keys().filter_map(|id| self.info(*id)).collect();
         infos.sort_by_key(|info| (info.created, info.id));
         infos
-    }
-
-    /// The failures of a task that may be tried again.
-    pub(crate) fn trial(&self, id: JobId, task: u64) -> Option<&TrialRecord> {
-        self.trials.get(&(id, task))
     }
 
     /// Wakes when there are new outcomes of a job, or it has turned.
@@ -211,7 +270,12 @@ impl Foreman {
     /// True if a host works on a job that runs `module`.
     pub(crate) fn runs_on(&self, module: &grid_protocol::digest::Digest, host: PublicKey) -> bool {
         let briefed = self.briefed.get(&host).into_iter().flatten();
-        briefed.filter_map(|id| self.records.get(id)).any(|record| record.spec.module == *module)
+        // A host that comes back may ask before it has said what it holds.
+        let leased = self.jobs.leases().filter(|(_, lease)| lease.host == host).map(|(_, lease)| &lease.job);
+        briefed
+            .chain(leased)
+            .filter_map(|id| self.records.get(id))
+            .any(|record| record.spec.module == *module)
     }
 
     /// True if a job that is not over runs `module`.
@@ -223,14 +287,17 @@ impl Foreman {
     pub(crate) fn handle_report(&mut self, now: Moment, host: &Teller<'_>, report: Report) -> Option<Report> {
         match report {
             Report::Window { attempts } => {
-                let most = grid_protocol::limits::HELD_ATTEMPTS_MAX;
-                self.jobs.handle_window(host.key, attempts.min(most));
+                self.jobs.handle_window(host.key, attempts.min(HELD_ATTEMPTS_MAX));
             }
-            Report::Holding { attempts } => self.jobs.handle_holding(now, host.key, &attempts),
-            Report::Executing { attempts } => self.jobs.handle_executing(now, host.key, &attempts),
-            Report::Alive { attempts } => self.jobs.handle_renewal(now, host.key, &attempts),
-            Report::Returned { attempts } => self.jobs.handle_returned(now, host.key, &attempts),
+            Report::Holding { attempts } => self.handle_holding(now, host.key, few(&attempts)),
+            Report::Executing { attempts } => self.jobs.handle_executing(now, host.key, few(&attempts)),
+            Report::Alive { attempts } => self.jobs.handle_renewal(now, host.key, few(&attempts)),
+            Report::Returned { attempts } => self.jobs.handle_returned(now, host.key, few(&attempts)),
             Report::Outcomes { ends } => self.handle_ends(now, host, ends),
+            Report::Draining => {
+                self.jobs.handle_window(host.key, 0);
+                return Some(report);
+            }
             Report::ModuleReady { module, .. } => {
                 self.jobs.handle_module(host.key, module);
                 return Some(report);
@@ -240,9 +307,18 @@ impl Foreman {
         None
     }
 
+    fn handle_holding(&mut self, now: Moment, host: PublicKey, attempts: &[AttemptId]) {
+        self.jobs.handle_holding(now, host, attempts);
+        // It knows the jobs of what it holds, though this life of the manager did not tell it.
+        let known = attempts.iter().filter_map(|attempt| self.jobs.lease(*attempt)).map(|lease| lease.job);
+        self.briefed.entry(host).or_default().extend(known);
+    }
+
     fn handle_ends(&mut self, now: Moment, host: &Teller<'_>, ends: Vec<AttemptEnd>) {
         let attempts = ends.iter().map(|end| end.attempt).collect();
-        for AttemptEnd { attempt, ran_us, result } in ends {
+        for mut end in ends {
+            end.clamp();
+            let AttemptEnd { attempt, ran_us, result } = end;
             let verdict = match &result {
                 AttemptResult::Done(_) => {
                     self.jobs.handle_end(now, host.key, attempt, AttemptFate::Done, ran_us)
@@ -282,34 +358,29 @@ impl Foreman {
                     Some(AttemptResult::Done(results)) => results,
                     _ => Vec::new(),
                 };
-                if self.trials.remove(&(job, task)).is_some() {
-                    self.journal.end_trial(job, task);
-                }
                 let outcome = Outcome::Done(results);
                 self.journal.outcome(job, seq, &OutcomeRecord { task, host: name, ran_us, outcome });
                 self.effects.push(Effect::Recorded(job));
             }
-            Verdict::Dead { job, task, seq, why } => {
-                let mut trial = self.trials.remove(&(job, task)).unwrap_or_default();
-                self.journal.end_trial(job, task);
-                keep(&mut trial, failed(host, ran_us, result));
-                let outcome = Outcome::Dead { why, attempts: trial.failures };
+            Verdict::Dead { job, task, seq, why, trial } => {
+                self.journal.failure(job, task, trial.failures(), &failed(host, ran_us, result));
+                // The attempts stand beside it, each with what it failed of.
+                let outcome = Outcome::Dead { why, attempts: Vec::new() };
                 self.journal.outcome(job, seq, &OutcomeRecord { task, host: name, ran_us, outcome });
                 self.effects.push(Effect::Recorded(job));
             }
             Verdict::Again { job, task, trial } => {
-                let record = self.trials.entry((job, task)).or_default();
-                let Trial { guest, host: by_host, lost, .. } = trial;
-                (record.guest, record.host, record.lost) = (guest, by_host, lost);
-                keep(record, failed(host, ran_us, result));
-                self.journal.trial(job, task, record);
+                self.journal.failure(job, task, trial.failures(), &failed(host, ran_us, result));
             }
         }
     }
 
     /// Hands out work and writes down what the scheduler decides. `name` says what people call a host.
     pub(crate) fn carry_out<'a>(&mut self, now: Moment, name: impl Fn(PublicKey) -> &'a str) {
-        self.jobs.dispatch(now);
+        // A disk that takes nothing more holds everything up.
+        if self.trouble.is_none() && self.journal.bytes() <= UNWRITTEN_BYTES_MAX {
+            self.jobs.dispatch(now);
+        }
         while let Some(decision) = self.jobs.poll_decision() {
             match decision {
                 JobDecision::Lease { host, job, attempts } => {
@@ -319,6 +390,7 @@ impl Foreman {
                     self.effects.push(Effect::Assign { host, job, attempts });
                 }
                 JobDecision::Lost { attempt, host, verdict } => {
+                    tracing::debug!(%attempt, host = name(host), ?verdict, "an attempt is lost");
                     self.apply(verdict, attempt, &Teller { key: host, name: name(host) }, 0, None);
                 }
                 JobDecision::Abandon { host, attempts } => {
@@ -327,7 +399,10 @@ impl Foreman {
                     }
                     self.effects.push(Effect::Tell { host, order: Order::Abandon { attempts } });
                 }
-                JobDecision::Turned { job, state } => self.turned(job, state),
+                JobDecision::Stray { host, attempts } => {
+                    self.effects.push(Effect::Tell { host, order: Order::Abandon { attempts } });
+                }
+                JobDecision::Turned { job, state } => self.turned(job, &state),
                 JobDecision::Quarantined { host, pause } => {
                     tracing::warn!(host = %host.fingerprint(), ?pause, "a host fails what others do, and gets nothing for a while");
                 }
@@ -338,7 +413,7 @@ impl Foreman {
         }
     }
 
-    fn turned(&mut self, id: JobId, state: JobState) {
+    fn turned(&mut self, id: JobId, state: &JobState) {
         if state.is_over() {
             for (host, jobs) in &mut self.briefed {
                 if jobs.remove(&id) {
@@ -347,10 +422,7 @@ impl Foreman {
                 }
             }
         }
-        if let Some(record) = self.records.get_mut(&id) {
-            record.state = state;
-            self.journal.job(id, record);
-        }
+        self.note_down(id);
         self.effects.push(Effect::Recorded(id));
     }
 
@@ -375,9 +447,7 @@ fn failed(host: &Teller<'_>, ran_us: u64, result: Option<AttemptResult>) -> Atte
     AttemptFailure { host: host.key, host_name: host.name.to_owned(), ran_us, failure, log }
 }
 
-fn keep(trial: &mut TrialRecord, failure: AttemptFailure) {
-    if trial.failures.len() >= FAILURES_KEPT_MAX {
-        trial.failures.remove(0);
-    }
-    trial.failures.push(failure);
+/// What a host says of so many attempts is all that it can hold.
+fn few(attempts: &[AttemptId]) -> &[AttemptId] {
+    attempts.get(..HELD_ATTEMPTS_MAX as usize).unwrap_or(attempts)
 }

@@ -160,6 +160,8 @@ impl State {
         if resume.is_none() {
             // What the host had in an earlier stay ends first, under the old seat.
             self.scheduler.handle_host_gone(now, key, &End::HostLost);
+            // It gets nothing before it has said what it holds and what it wants.
+            self.foreman.jobs.handle_host_away(key);
             self.carry_out(now);
         }
         let line = match self.seats.get(&key) {
@@ -267,6 +269,7 @@ async fn read_control(
             Ok::<_, grid_protocol::control::ControlError>(())
         });
         handled.map_err(|error| CarryError::Protocol(error.to_string()))?;
+        hub.room_in_the_journal().await;
         // The acknowledgement, at least, waits to be written.
         wake.notify_one();
     }

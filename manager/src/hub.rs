@@ -12,7 +12,7 @@ use grid_protocol::time::Moment;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::foreman::Foreman;
+use crate::foreman::{Foreman, UNWRITTEN_BYTES_MAX};
 use crate::ledger::Ledger;
 use crate::registry::{Registry, RegistryError};
 use crate::state::State;
@@ -71,6 +71,8 @@ pub(crate) struct Hub {
     pub(crate) started: Instant,
     state: Mutex<State>,
     registry: Mutex<Registry>,
+    /// Held by whoever tries dead tasks again.
+    pub(crate) retrying: tokio::sync::Mutex<()>,
     /// Wakes the clockwork: something may be due earlier than it thinks.
     pub(crate) rescheduled: Notify,
 }
@@ -93,6 +95,7 @@ impl Hub {
             started: Instant::now(),
             state: Mutex::new(state),
             registry: Mutex::new(registry),
+            retrying: tokio::sync::Mutex::default(),
             rescheduled: Notify::new(),
         }
     }
@@ -158,6 +161,20 @@ impl Hub {
         }
         let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|error| RegistryError::Interrupted { reason: error.to_string() })
+    }
+
+    /// Waits while so much waits for the disk that nobody may bring more.
+    pub(crate) async fn room_in_the_journal(&self) {
+        loop {
+            let written = {
+                let state = self.state();
+                if state.foreman.unwritten() <= UNWRITTEN_BYTES_MAX {
+                    return;
+                }
+                state.foreman.written.clone().notified_owned()
+            };
+            written.await;
+        }
     }
 
     /// Seconds since 1970 on this machine's clock.

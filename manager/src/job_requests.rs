@@ -4,23 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grid_protocol::client::{Denial, DenialCode, Reply, Request, Subject};
-use grid_protocol::job::{JobId, JobSpec, JobState, Outcome, Payload};
+use grid_protocol::job::{JobId, JobInfo, JobSpec, JobState, Outcome, Payload, Recorded};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::{
-    ARGUMENTS_BYTES_MAX, ATTEMPTS_MAX, BATCH_BYTES_MAX, BATCH_TASKS_MAX, JOBS_MAX, LABELS_MAX,
-    NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, WAITING_TASKS_MAX,
+    ARGUMENTS_BYTES_MAX, ATTEMPTS_MAX, BATCH_BYTES_MAX, BATCH_TASKS_MAX, CONTROL_FRAME_BYTES_MAX, JOBS_MAX,
+    LABELS_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, WAITING_TASKS_MAX,
 };
 use grid_protocol::role::Role;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::explain;
-use crate::foreman::Effect;
+use crate::foreman::{Effect, NotAdded, UNWRITTEN_BYTES_MAX};
 use crate::hub::Hub;
 use crate::requests::{deny, fault, found, roles};
-
-/// What waits for the disk at which a client that brings more must wait: some commits' worth.
-const UNWRITTEN_BYTES_MAX: usize = 16 << 20;
 
 /// A client waits so long for room, or for the disk, and then asks again.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,8 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A client waits so long for an outcome at the most, and then asks again.
 const RESULTS_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Jobs in one answer: each takes some hundred bytes of a frame of a mebibyte.
-const LISTED_MAX: usize = 2000;
+/// What a list of jobs may fill of a frame.
+const LISTED_BYTES_MAX: usize = CONTROL_FRAME_BYTES_MAX / 2;
 
 /// True for the requests that are answered here.
 pub(crate) fn is_about_jobs(request: &Request) -> bool {
@@ -63,22 +60,28 @@ pub(crate) async fn answer(hub: &Arc<Hub>, asker: PublicKey, request: Request) -
         }
         Request::JobRetry { job } => {
             check_owner(hub, asker, job)?;
-            let dead = hub.ledger(move |ledger| ledger.dead(job)).await.map_err(fault)?;
-            change(hub, asker, job, |hub| hub.change(|state, now| state.foreman.retry(now, job, &dead))).await
+            retry(hub, asker, job).await
         }
         Request::JobForget { job } => forget(hub, asker, job).await,
         Request::JobResults { job, after, wait_ms } => results(hub, asker, job, after, wait_ms).await,
         Request::JobShow { job } => {
             check_owner(hub, asker, job)?;
+            // A client that is told that a job is finished may rely on it.
+            on_disk(hub).await?;
             show(hub, job)
         }
         Request::JobList { everyones } => {
             let mut jobs = hub.state().foreman.infos();
             jobs.retain(|job| everyones || job.owner == asker);
-            jobs.drain(..jobs.len().saturating_sub(LISTED_MAX));
-            for job in &mut jobs {
-                job.spec.arguments.clear();
-            }
+            jobs.iter_mut().for_each(shorten);
+            // The newest, as many as fit.
+            let mut room = LISTED_BYTES_MAX;
+            let fits = jobs.iter().rev().take_while(|job| {
+                room = room.saturating_sub(bytes_of(job));
+                room > 0
+            });
+            let fits = fits.count();
+            jobs.drain(..jobs.len() - fits);
             Ok(Reply::Jobs(jobs))
         }
         Request::Explain(subject) => explain(hub, asker, subject).await,
@@ -92,17 +95,36 @@ async fn make(hub: &Arc<Hub>, asker: PublicKey, job: JobId, spec: JobSpec) -> Re
         let why = format!("the manager has no module {}", spec.module);
         return Err(deny(DenialCode::NotFound, "module", why, "upload it first: `grid module upload FILE`"));
     }
-    if hub.state().foreman.len() >= JOBS_MAX && hub.state().foreman.record(job).is_none() {
-        let why = format!("the manager keeps {JOBS_MAX} jobs and takes no more");
-        let help = "`grid job ls` lists them; `grid job rm JOB` forgets one that is over";
-        return Err(deny(DenialCode::NoCapacity, "job", why, help));
-    }
-    let added = hub.change(|state, _| state.foreman.add(job, asker, spec, hub.unix_now()));
-    if !added {
-        return Err(deny(DenialCode::Conflict, "job", "there is another job of that id", "draw another id"));
+    match hub.change(|state, _| state.foreman.add(job, asker, spec, hub.unix_now())) {
+        Ok(()) => {}
+        Err(NotAdded::Taken) => {
+            let why = "there is another job of that id";
+            return Err(deny(DenialCode::Conflict, "job", why, "draw another id"));
+        }
+        Err(NotAdded::Full) => {
+            let why = format!("the manager keeps {JOBS_MAX} jobs of yours and takes no more");
+            let help = "`grid job ls` lists them; `grid job rm JOB` forgets one that is over";
+            return Err(deny(DenialCode::NoCapacity, "job", why, help));
+        }
     }
     on_disk(hub).await?;
     show(hub, job)
+}
+
+/// What a list or an answer with outcomes has no room for.
+fn shorten(job: &mut JobInfo) {
+    job.spec.arguments.clear();
+    if let JobState::GivenUp { why } = &mut job.state {
+        why.truncate(why.floor_char_boundary(WHY_BYTES_MAX));
+    }
+}
+
+/// Why a job was given up, in an answer that is about more than that.
+const WHY_BYTES_MAX: usize = 512;
+
+fn bytes_of(job: &JobInfo) -> usize {
+    let labels = job.spec.labels.iter().map(|label| label.name.len() + label.value.len() + 2);
+    400 + WHY_BYTES_MAX + labels.sum::<usize>()
 }
 
 fn check_spec(spec: &JobSpec) -> Result<(), Denial> {
@@ -112,6 +134,8 @@ fn check_spec(spec: &JobSpec) -> Result<(), Denial> {
         format!("the arguments have {} bytes; {ARGUMENTS_BYTES_MAX} is the limit", spec.arguments.len())
     } else if spec.labels.len() > LABELS_MAX {
         format!("{} labels were asked for; {LABELS_MAX} is the limit", spec.labels.len())
+    } else if spec.labels.iter().any(|label| label.name.len().max(label.value.len()) > NAME_BYTES_MAX) {
+        format!("a label is longer than {NAME_BYTES_MAX} bytes")
     } else if spec.attempts_max == 0 || spec.attempts_max > ATTEMPTS_MAX {
         format!("{} attempts were asked for; 1 to {ATTEMPTS_MAX} can be", spec.attempts_max)
     } else if spec.timeout_ms == 0 {
@@ -138,9 +162,9 @@ async fn submit(
         return Err(deny(DenialCode::BadRequest, "tasks", why, "send less at once"));
     }
     if !room(hub, asker).await? {
-        // The client has waited, and asks again: it is held back, and nothing is buffered for it.
-        let next = hub.state().foreman.record(job).map_or(first, |record| record.submitted);
-        return Ok(Reply::Submitted { next });
+        // The client has waited, and asks again: it is held back, and nothing is buffered for it. What it brought
+        // earlier may not be on disk yet.
+        return Ok(Reply::Submitted { next: first });
     }
     let next = hub.change(|state, _| state.foreman.submit(job, first, &inputs));
     let Some(next) = next else {
@@ -202,15 +226,40 @@ async fn change(
     show(hub, job)
 }
 
+/// Tries dead tasks again. One request at a time: what another has brought back to life is not dead any more.
+async fn retry(hub: &Arc<Hub>, asker: PublicKey, job: JobId) -> Result<Reply, Denial> {
+    let _alone = hub.retrying.lock().await;
+    on_disk(hub).await?;
+    let module = hub.state().foreman.record(job).map(|record| record.spec.module);
+    if let Some(module) = module.filter(|module| hub.registry_now().module(module).is_none()) {
+        let why = format!("the manager does not have its module {module} any more");
+        return Err(deny(DenialCode::NotFound, "module", why, "upload it again: `grid module upload FILE`"));
+    }
+    let dead = hub.ledger(move |ledger| ledger.dead(job)).await.map_err(fault)?;
+    change(hub, asker, job, |hub| hub.change(|state, now| state.foreman.retry(now, job, &dead))).await
+}
+
 async fn forget(hub: &Arc<Hub>, asker: PublicKey, job: JobId) -> Result<Reply, Denial> {
     check_owner(hub, asker, job)?;
     if !hub.change(|state, _| state.foreman.forget(job)) {
         return Err(deny(DenialCode::Conflict, "job", "it is not over", "`grid job stop JOB` stops it"));
     }
-    // What was written for it must not come after its removal.
-    on_disk(hub).await?;
-    hub.ledger(move |ledger| ledger.forget(job)).await.map_err(fault)?;
+    let sweeper = hub.clone();
+    // It goes on when the client does not wait for it.
+    let swept = tokio::spawn(async move {
+        // What was written for it must not come after its removal.
+        on_disk(&sweeper).await?;
+        sweep(&sweeper, job).await
+    });
+    swept.await.unwrap_or_else(|error| Err(store_trouble(&error.to_string())))?;
     Ok(Reply::Done)
+}
+
+/// Removes what is kept of a job that there is no more.
+pub(crate) async fn sweep(hub: &Arc<Hub>, job: JobId) -> Result<(), Denial> {
+    hub.ledger(move |ledger| ledger.sweep(job)).await.map_err(fault)?;
+    hub.state().foreman.swept(job);
+    Ok(())
 }
 
 async fn results(
@@ -229,21 +278,36 @@ async fn results(
         recorded.as_mut().enable();
         let outcomes =
             hub.ledger(move |ledger| ledger.outcomes(job, after, BATCH_BYTES_MAX)).await.map_err(fault)?;
-        let Reply::Job(info) = show(hub, job)? else {
-            return found(false, "job", "`grid job ls` lists them");
-        };
-        let complete = info.state.is_over() && after >= info.recorded;
-        if !outcomes.is_empty() || complete || timeout_at(until, recorded).await.is_err() {
-            return Ok(Reply::Results { outcomes, job: info });
+        let info = info_of(hub, job)?;
+        if outcomes.is_empty() && info.state.is_over() {
+            // What was decided before the job was over is on disk in a moment; then nothing more comes.
+            on_disk(hub).await?;
+            let outcomes = hub
+                .ledger(move |ledger| ledger.outcomes(job, after, BATCH_BYTES_MAX))
+                .await
+                .map_err(fault)?;
+            return results_of(hub, job, outcomes);
+        }
+        if !outcomes.is_empty() || timeout_at(until, recorded).await.is_err() {
+            return results_of(hub, job, outcomes);
         }
     }
 }
 
+fn results_of(hub: &Hub, job: JobId, outcomes: Vec<Recorded>) -> Result<Reply, Denial> {
+    let mut job = info_of(hub, job)?;
+    shorten(&mut job);
+    Ok(Reply::Results { outcomes, job })
+}
+
 fn show(hub: &Hub, job: JobId) -> Result<Reply, Denial> {
-    match hub.state().foreman.info(job) {
-        Some(info) => Ok(Reply::Job(info)),
-        None => found(false, "job", "`grid job ls` lists them"),
-    }
+    info_of(hub, job).map(Reply::Job)
+}
+
+fn info_of(hub: &Hub, job: JobId) -> Result<JobInfo, Denial> {
+    hub.state().foreman.info(job).ok_or_else(|| {
+        deny(DenialCode::NotFound, "job", "there is none of that id", "`grid job ls` lists them")
+    })
 }
 
 fn check_owner(hub: &Hub, asker: PublicKey, job: JobId) -> Result<(), Denial> {
@@ -269,7 +333,11 @@ async fn explain(hub: &Arc<Hub>, asker: PublicKey, subject: Subject) -> Result<R
                     vec![format!("task {task} is done, on {host}; it sent {} results", results.len())]
                 }
                 Some((_, Outcome::Dead { why, attempts })) => explain::dead(task, &why, &attempts),
-                None => explain::task(&hub.state(), hub.now(), job, task),
+                None => {
+                    let failures =
+                        hub.ledger(move |ledger| ledger.failures(job, task)).await.map_err(fault)?;
+                    explain::task(&hub.state(), hub.now(), job, task, &failures)
+                }
             }
         }
         Subject::Host(host) => explain::host(&hub.state(), hub.now(), host),

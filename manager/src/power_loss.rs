@@ -212,6 +212,8 @@ impl Life {
                 }
                 Effect::Tell { order: Order::Abandon { attempts }, .. } => {
                     promises.held.retain(|attempt, _| !attempts.contains(attempt));
+                    // As a host does: it shows that it lives.
+                    self.report(Report::Window { attempts: 16 });
                 }
                 _ => {}
             }
@@ -231,7 +233,7 @@ fn rehearse(seed: u64, losses: u32, disk: &RehearsalDisk) -> Result<usize, Strin
                 checked => checked.map_err(|why| format!("seed {seed}, loss {incarnation}: {why}"))?,
             }
             if life.foreman.record(JOB).is_none() {
-                life.foreman.add(JOB, host(), spec(), 0);
+                life.foreman.add(JOB, host(), spec(), 0).unwrap();
             }
             life.host_joins(&mut promises);
             while !disk.is_dead() {

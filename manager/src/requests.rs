@@ -42,7 +42,12 @@ pub(crate) async fn serve(
             Reply::Denied(deny(DenialCode::BadRequest, "request", error, "upgrade the older program"))
         }
     };
-    send.write_frame(&reply.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+    let mut body = reply.to_body();
+    if body.len() > CONTROL_FRAME_BYTES_MAX {
+        let why = format!("it has {} bytes; {CONTROL_FRAME_BYTES_MAX} is the limit", body.len());
+        body = Reply::Denied(deny(DenialCode::NoCapacity, "the answer is too long", why, "")).to_body();
+    }
+    send.write_frame(&body, CONTROL_FRAME_BYTES_MAX).await?;
     send.finish().await;
     Ok(())
 }
@@ -248,6 +253,7 @@ fn drain(hub: &Hub, host: PublicKey) -> Result<Reply, Denial> {
     let known = hub.change(|state, _| {
         let known = state.scheduler.hosts().contains_key(&host);
         state.scheduler.handle_host_draining(host);
+        state.foreman.jobs.handle_window(host, 0);
         state.order(host, &Order::Drain);
         known
     });

@@ -18,7 +18,7 @@ use crate::foreman::Foreman;
 use crate::hub::{Hub, Settings};
 use crate::ledger::Ledger;
 use crate::registry::{Registry, RegistryError};
-use crate::{client_door, committer, host_door, requests};
+use crate::{client_door, committer, host_door, job_requests, requests};
 
 /// A manager that runs until it is stopped or dropped.
 pub struct Manager {
@@ -167,6 +167,14 @@ async fn serve(
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut peers = JoinSet::new();
+    let leaving = hub.state().foreman.leaving();
+    for job in leaving {
+        let hub = hub.clone();
+        peers.spawn(async move {
+            // What is left is swept away at the next start.
+            let _ = job_requests::sweep(&hub, job).await;
+        });
+    }
     let clockwork = run_clockwork(&hub);
     let late = run_late_acknowledgements(&hub);
     let committer = committer::run(&hub);

@@ -8,6 +8,7 @@ pub(crate) mod rehearsal;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 use redb::{
     Builder, Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, StorageBackend,
@@ -39,13 +40,15 @@ pub enum Table {
     Outcome,
     /// Leases, by attempt.
     Lease,
-    /// What failed tasks have been through, by job and the task's number.
-    Trial,
+    /// Failed attempts, by job, the task's number and their own.
+    Failure,
+    /// Tasks that are over, by job and the task's number.
+    Over,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Counter,
         Self::Key,
         Self::Ticket,
@@ -57,7 +60,8 @@ impl Table {
         Self::Task,
         Self::Outcome,
         Self::Lease,
-        Self::Trial,
+        Self::Failure,
+        Self::Over,
     ];
 
     fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -73,7 +77,8 @@ impl Table {
             Self::Task => "task",
             Self::Outcome => "outcome",
             Self::Lease => "lease",
-            Self::Trial => "trial",
+            Self::Failure => "failure",
+            Self::Over => "over",
         })
     }
 }
@@ -153,7 +158,7 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 }
 
 /// After every key that is used.
-const LAST_KEY: &[u8] = &[0xff; 80];
+pub(crate) const LAST_KEY: &[u8] = &[0xff; 80];
 
 /// The store failed, and the operator must act.
 #[derive(Debug, thiserror::Error)]
@@ -169,7 +174,10 @@ pub struct StoreError {
 #[derive(Debug)]
 pub struct FileStore {
     path: PathBuf,
-    database: Database,
+    /// `None` while it cannot be opened again after a failure.
+    database: RwLock<Option<Database>>,
+    /// False on a disk that is made up: it cannot be opened by its path.
+    on_file: bool,
 }
 
 /// A table as it was committed.
@@ -186,7 +194,7 @@ impl FileStore {
     /// [`StoreError`], if the file cannot be made, is no store, or is open in another process.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let database = Self::builder().create(path);
-        Self::begin(path, database)
+        Self::begin(path, database, true)
     }
 
     /// Opens the store on any disk, real or made up.
@@ -196,7 +204,7 @@ impl FileStore {
     /// As [`Self::open`].
     pub fn open_on(disk: impl StorageBackend) -> Result<Self, StoreError> {
         let database = Self::builder().create_with_backend(disk);
-        Self::begin(Path::new("(a disk that is made up)"), database)
+        Self::begin(Path::new("(a disk that is made up)"), database, false)
     }
 
     fn builder() -> Builder {
@@ -205,11 +213,15 @@ impl FileStore {
         builder
     }
 
-    fn begin(path: &Path, database: Result<Database, DatabaseError>) -> Result<Self, StoreError> {
+    fn begin(
+        path: &Path,
+        database: Result<Database, DatabaseError>,
+        on_file: bool,
+    ) -> Result<Self, StoreError> {
         let path = path.to_path_buf();
         let database =
             database.map_err(|error| StoreError { path: path.clone(), reason: explain(&error) })?;
-        let store = Self { path, database };
+        let store = Self { path, database: RwLock::new(Some(database)), on_file };
         store.check_schema()?;
         Ok(store)
     }
@@ -231,7 +243,9 @@ impl FileStore {
 
     /// The table as it was last committed; `None` if nothing was ever written to it.
     fn table(&self, table: Table) -> Result<Option<Rows>, StoreError> {
-        let transaction = self.database.begin_read().map_err(|error| self.fail(error))?;
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_ref().ok_or_else(|| self.fail(CLOSED))?;
+        let transaction = database.begin_read().map_err(|error| self.fail(error))?;
         match transaction.open_table(table.definition()) {
             Ok(opened) => Ok(Some(opened)),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
@@ -278,7 +292,31 @@ impl Store for FileStore {
     }
 
     fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let mut transaction = self.database.begin_write().map_err(|error| self.fail(error))?;
+        let written = self.write(changes);
+        if written.is_err() {
+            self.open_again();
+        }
+        written
+    }
+}
+
+const CLOSED: &str = "it failed, and cannot be opened again yet";
+
+impl FileStore {
+    /// After a failure of the disk the database takes nothing more until it is opened anew.
+    fn open_again(&self) {
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        if self.on_file {
+            // The file is locked for as long as the old one is there.
+            *database = None;
+            *database = Self::builder().create(&self.path).ok();
+        }
+    }
+
+    fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_ref().ok_or_else(|| self.fail(CLOSED))?;
+        let mut transaction = database.begin_write().map_err(|error| self.fail(error))?;
         transaction.set_durability(Durability::Immediate).map_err(|error| self.fail(error))?;
         transaction.set_two_phase_commit(true);
         {

@@ -15,7 +15,11 @@ use crate::codec::{Decode, Encode};
 use crate::digest::Digest;
 use crate::host::Label;
 use crate::key::PublicKey;
-use crate::worker::{Failure, LogLine};
+use crate::limits::{
+    BACKTRACE_FRAME_BYTES_MAX, BACKTRACE_FRAMES_MAX, FAILURE_MESSAGE_BYTES_MAX, LAST_WORDS_BYTES_MAX,
+    LAST_WORDS_MAX, PAYLOAD_BYTES_MAX, RESULTS_MAX,
+};
+use crate::worker::{Failure, FailureKind, LogLine};
 
 /// Names a job, for ever: drawn at random by its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -251,6 +255,33 @@ pub struct AttemptEnd {
     pub ran_us: u64,
     /// Its results, or its failure.
     pub result: AttemptResult,
+}
+
+impl AttemptEnd {
+    /// Holds a host to what an attempt may report: results over the limit become a failure, long texts are cut.
+    pub fn clamp(&mut self) {
+        match &mut self.result {
+            AttemptResult::Done(results) => {
+                let bytes: usize = results.iter().map(Payload::frame_bytes).sum();
+                if bytes > PAYLOAD_BYTES_MAX + 8 * RESULTS_MAX || results.len() > RESULTS_MAX {
+                    let message = "the host reported more results than a task may have".into();
+                    let failure = Failure { kind: FailureKind::HostFault, message, backtrace: Vec::new() };
+                    self.result = AttemptResult::Failed { failure, log: Vec::new() };
+                }
+            }
+            AttemptResult::Failed { failure, log } => {
+                cut(&mut failure.message, FAILURE_MESSAGE_BYTES_MAX);
+                failure.backtrace.truncate(BACKTRACE_FRAMES_MAX);
+                failure.backtrace.iter_mut().for_each(|frame| cut(frame, BACKTRACE_FRAME_BYTES_MAX));
+                log.truncate(LAST_WORDS_MAX);
+                log.iter_mut().for_each(|line| cut(&mut line.text, LAST_WORDS_BYTES_MAX));
+            }
+        }
+    }
+}
+
+fn cut(text: &mut String, most: usize) {
+    text.truncate(text.floor_char_boundary(most));
 }
 
 /// What came of an attempt.

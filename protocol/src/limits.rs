@@ -54,14 +54,26 @@ pub const RESULTS_MAX: usize = 4096;
 /// Lines of log that a failure carries: what the guest said last.
 pub const LAST_WORDS_MAX: usize = 5;
 
+/// Each of those lines, in bytes; a longer one is cut.
+pub const LAST_WORDS_BYTES_MAX: usize = 1 << 10;
+
+/// What an attempt failed of, in bytes; a longer text is cut. Eight failures and all around them fit in a frame.
+pub const FAILURE_MESSAGE_BYTES_MAX: usize = 4 << 10;
+
+/// Frames of a backtrace that an attempt may report.
+pub const BACKTRACE_FRAMES_MAX: usize = 16;
+
+/// Each of those frames, in bytes; a longer name is cut: a module chooses the names of its functions.
+pub const BACKTRACE_FRAME_BYTES_MAX: usize = 255;
+
 /// Failed attempts that a task's record keeps: the newest.
 pub const FAILURES_KEPT_MAX: usize = 8;
 
 /// How many attempts a client may ask for: a task that fails a hundred times is not worth another.
 pub const ATTEMPTS_MAX: u32 = 100;
 
-/// Jobs that a manager keeps, over or not: each takes some 500 bytes of memory.
-pub const JOBS_MAX: usize = 10_000;
+/// Jobs of one client that a manager keeps, over or not: each takes some 500 bytes of memory, and its arguments.
+pub const JOBS_MAX: usize = 1000;
 
 /// Tasks of one client that may wait: their inputs fill the disk, not the memory.
 pub const WAITING_TASKS_MAX: u64 = 10_000_000;

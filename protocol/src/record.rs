@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::codec::{Decode, Encode};
-use crate::job::{AttemptFailure, JobSpec, JobState, Outcome};
+use crate::job::{JobSpec, JobState, Outcome};
 use crate::key::PublicKey;
 
 /// A module that the manager keeps.
@@ -29,6 +29,14 @@ pub struct JobRecord {
     pub created: u64,
     /// Tasks up to here, exclusive, were acknowledged.
     pub submitted: u64,
+    /// Bytes of all inputs together.
+    pub input_bytes: u64,
+    /// Numbers of outcomes up to here were used when this was written.
+    pub recorded: u64,
+    /// Tasks with results when this was written; all of them, once the job is over.
+    pub done: u64,
+    /// Tasks with a final failure when this was written.
+    pub dead: u64,
 }
 
 /// The outcome of a task that the manager keeps, under its job and its number.
@@ -44,15 +52,13 @@ pub struct OutcomeRecord {
     pub outcome: Outcome,
 }
 
-/// What a task that failed has been through, under its job and the task's number.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
-pub struct TrialRecord {
-    /// Attempts that failed by the guest's fault.
-    pub guest: u32,
-    /// Attempts that failed by a host's fault.
-    pub host: u32,
-    /// Attempts whose host was lost while it ran.
-    pub lost: u32,
-    /// The failures, oldest first, the newest [`FAILURES_KEPT_MAX`](crate::limits::FAILURES_KEPT_MAX) of them.
-    pub failures: Vec<AttemptFailure>,
+/// That a task is over, under its job and the task's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct OverRecord {
+    /// The number of its outcome.
+    pub seq: u64,
+    /// True if it failed.
+    pub dead: bool,
+    /// How long the last attempt ran, in microseconds.
+    pub ran_us: u64,
 }

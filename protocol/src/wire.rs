@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use crate::client::{ClientGreeting, ClientHello, KeyInfo, OrderInfo, Reply, Request};
 use crate::codec::{self, DecodeError};
 use crate::host::{Greeting, Hello, ModuleOffered, ModuleWanted, Offer};
-use crate::job::Payload;
+use crate::job::{AttemptFailure, Payload};
 use crate::limits::CONTROL_DECODED_BYTES_MAX;
-use crate::record::{JobRecord, ModuleRecord, OutcomeRecord, TrialRecord};
+use crate::record::{JobRecord, ModuleRecord, OutcomeRecord, OverRecord};
 use crate::ticket::TicketRecord;
 
 /// A message that fills a frame by itself, outside the numbered notes of a control channel.
@@ -41,4 +41,5 @@ macro_rules! wire {
 wire!(Hello, Greeting, ModuleWanted, ModuleOffered, ClientHello, ClientGreeting, Request, Reply);
 
 // On disk, not on the wire; the same rules hold.
-wire!(Offer, KeyInfo, OrderInfo, TicketRecord, ModuleRecord, JobRecord, Payload, OutcomeRecord, TrialRecord);
+wire!(Offer, KeyInfo, OrderInfo, TicketRecord, ModuleRecord);
+wire!(JobRecord, Payload, OutcomeRecord, OverRecord, AttemptFailure);

@@ -9,6 +9,9 @@ mod dispatch;
 mod host;
 mod job;
 mod lease;
+mod settle;
+#[cfg(test)]
+mod tests;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -21,7 +24,7 @@ use grid_protocol::host::Offer;
 use grid_protocol::job::{AttemptId, JobId, JobState};
 use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
-use grid_protocol::worker::{Blame, FailureKind};
+use grid_protocol::worker::FailureKind;
 
 pub use dispatch::Obstacle;
 pub use host::WorkHost;
@@ -57,6 +60,12 @@ struct Client {
     hungry: BTreeSet<Rank>,
 }
 
+impl Client {
+    fn is_idle(&self) -> bool {
+        self.live == 0 && self.hungry.is_empty()
+    }
+}
+
 type Rank = (Reverse<i32>, u64, JobId);
 
 /// What the driver must do, after it made it durable.
@@ -82,6 +91,13 @@ pub enum JobDecision {
     },
     /// Tell `host` to drop these, whose leases are gone.
     Abandon {
+        /// Where.
+        host: PublicKey,
+        /// Which.
+        attempts: Vec<AttemptId>,
+    },
+    /// Tell `host` to drop these, to which it has no right; perhaps it never had.
+    Stray {
         /// Where.
         host: PublicKey,
         /// Which.
@@ -127,6 +143,8 @@ pub enum Verdict {
         seq: u64,
         /// Why it is not tried again.
         why: String,
+        /// What it has been through.
+        trial: Trial,
     },
     /// It will be tried again, and the failure is kept.
     Again {
@@ -155,11 +173,8 @@ pub enum AttemptFate {
     Failed(FailureKind),
 }
 
-/// Attempts by hosts' faults before a task is dead: free for its client, and still bounded.
-const HOST_FAULTS_MAX: u32 = 5;
-
-/// A pause before a task whose host was at fault goes again: 200 ms, doubled each time.
-const HOST_FAULT_PAUSE: Duration = Duration::from_millis(200);
+/// A job that no host can run is given up after so long: hosts may be on their way back.
+const HOPE_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Jobs {
     /// Nothing to do, for the manager's life number `incarnation`.
@@ -189,22 +204,40 @@ impl Jobs {
         pause.chain(self.leases.due()).min()
     }
 
-    /// Does what is due at `now`: ends leases, quarantines and pauses.
+    /// Does what is due at `now`: ends leases, quarantines and pauses. [`Self::dispatch`] comes after it.
     pub fn handle_timeout(&mut self, now: Moment) {
         for (attempt, lease) in self.leases.take_expired(now) {
-            self.lose(now, attempt, lease);
+            self.lose(now, attempt, lease, false);
+            if let Some(host) = self.hosts.get_mut(&lease.host) {
+                host.silent = host.present;
+            }
             self.decisions
                 .push_back(JobDecision::Abandon { host: lease.host, attempts: alloc::vec![attempt] });
         }
         if self.pause_ends.is_some_and(|due| due <= now) {
-            for host in self.hosts.values_mut() {
-                host.quarantine = host.quarantine.filter(|until| *until > now);
-            }
-            let quarantines = self.hosts.values().filter_map(|host| host.quarantine);
-            let pauses = self.jobs.values().flat_map(|job| job.again.values().copied());
-            self.pause_ends = quarantines.chain(pauses.filter(|due| *due > now)).min();
+            self.end_pauses(now);
         }
-        self.dispatch(now);
+    }
+
+    fn end_pauses(&mut self, now: Moment) {
+        for host in self.hosts.values_mut() {
+            host.quarantine = host.quarantine.filter(|until| *until > now);
+        }
+        let quarantines = self.hosts.values().filter_map(|host| host.quarantine);
+        let pauses = self.jobs.values_mut().filter_map(|job| job.end_pauses(now));
+        self.pause_ends = quarantines.chain(pauses).min();
+        let hopeless: Vec<_> = self
+            .jobs
+            .iter()
+            .filter_map(|(id, job)| Some((*id, job.hopeless_since.filter(|_| !job.state.is_over())?)))
+            .collect();
+        for (id, since) in hopeless {
+            if since + HOPE_PATIENCE > now {
+                self.note_pause(since + HOPE_PATIENCE);
+            } else {
+                self.give_hope_up(now, id);
+            }
+        }
     }
 
     /// Adds a job, new or as it was before a restart.
@@ -222,16 +255,23 @@ impl Jobs {
         };
         known.live.entry(task).or_default().push(attempt);
         self.clients.entry(known.owner).or_default().live += 1;
-        self.hosts.entry(host).or_default().held += 1;
+        let holder = self.hosts.entry(host).or_default();
+        let bytes = known.usual_bytes();
+        holder.held += 1;
+        holder.held_bytes += bytes;
+        if known.trials.get(&task).is_some_and(Trial::is_suspect) {
+            holder.alone = Some(attempt);
+        }
         let until = now + LEASE_TERM;
         // Whether it ran is not known; a host that was lost with the manager is blamed on nobody.
-        self.leases.grant(attempt, Lease { job, task, host, until, executing: None, extra: false });
+        self.leases.grant(attempt, Lease { job, task, host, until, executing: None, extra: false, bytes });
     }
 
-    /// Tasks were acknowledged: the job has them up to `submitted`, exclusive.
-    pub fn handle_submitted(&mut self, id: JobId, submitted: u64) {
+    /// Tasks came: the job has them up to `submitted`, exclusive, and so many bytes more of input.
+    pub fn handle_submitted(&mut self, id: JobId, submitted: u64, bytes: u64) {
         if let Some(job) = self.jobs.get_mut(&id).filter(|job| submitted > job.submitted) {
             job.submitted = submitted;
+            job.input_bytes += bytes;
             self.note_hunger(id);
         }
     }
@@ -257,7 +297,7 @@ impl Jobs {
             if let Some(lease) = self.release(attempt) {
                 by_host.entry(lease.host).or_default().push(attempt);
                 if let Some(job) = self.jobs.get_mut(&id) {
-                    job.put_back(lease.task, now);
+                    job.put_back(lease.task, now, now);
                 }
             }
         }
@@ -273,10 +313,15 @@ impl Jobs {
             return;
         };
         for task in tasks {
-            job.dead = job.dead.saturating_sub(1);
-            job.trials.remove(task);
-            job.put_back(*task, now);
+            if !job.is_pending(*task) {
+                job.dead = job.dead.saturating_sub(1);
+                job.trials.remove(task);
+                job.put_back(*task, now, now);
+            }
         }
+        // Hosts may have changed their minds, too.
+        job.unfit.clear();
+        job.hopeless_since = None;
         if job.state.is_over() {
             job.state = JobState::Closed;
             self.decisions.push_back(JobDecision::Turned { job: id, state: JobState::Closed });
@@ -302,6 +347,7 @@ impl Jobs {
         host.memory_bytes = offer.memory_bytes;
         host.slots = offer.slots;
         host.present = true;
+        host.silent = false;
         // It says how much it wants on each connection.
         host.window = 0;
     }
@@ -318,6 +364,10 @@ impl Jobs {
     pub fn handle_host_gone(&mut self, now: Moment, key: PublicKey) {
         self.handle_host_away(key);
         self.keep_only(now, key, &BTreeSet::new());
+        // What spoke against it is remembered in case that it comes again.
+        if self.hosts.get(&key).is_some_and(|host| host.quarantine.is_none() && host.health.is_clean()) {
+            self.hosts.remove(&key);
+        }
     }
 
     /// A host that starts a new session says which attempts it has: the others are lost, and what it has no right
@@ -332,13 +382,14 @@ impl Jobs {
     pub fn handle_window(&mut self, key: PublicKey, window: u32) {
         if let Some(host) = self.hosts.get_mut(&key) {
             host.window = window;
+            host.silent = false;
         }
     }
 
     /// A host has a module.
     pub fn handle_module(&mut self, key: PublicKey, module: Digest) {
         if let Some(host) = self.hosts.get_mut(&key) {
-            host.modules.insert(module);
+            host.note_module(module);
         }
     }
 
@@ -351,8 +402,13 @@ impl Jobs {
                 None => stale.push(*attempt),
             }
         }
+        if let Some(host) = self.hosts.get_mut(&key)
+            && stale.len() < attempts.len()
+        {
+            host.silent = false;
+        }
         if !stale.is_empty() {
-            self.decisions.push_back(JobDecision::Abandon { host: key, attempts: stale });
+            self.decisions.push_back(JobDecision::Stray { host: key, attempts: stale });
         }
     }
 
@@ -394,7 +450,7 @@ impl Jobs {
             return Verdict::Fenced;
         };
         let verdict = match fate {
-            AttemptFate::Done => self.settle_done(lease, ran_us),
+            AttemptFate::Done => self.settle_done(now, lease, ran_us),
             AttemptFate::Failed(kind) => self.settle_failed(now, lease, kind),
         };
         self.check_finished(lease.job);
@@ -421,194 +477,6 @@ impl Jobs {
         self.leases.iter()
     }
 
-    fn settle_done(&mut self, lease: Lease, ran_us: u64) -> Verdict {
-        if let Some(host) = self.hosts.get_mut(&lease.host) {
-            host.health.succeeded(lease.job);
-        }
-        let Some(job) = self.jobs.get_mut(&lease.job) else {
-            return Verdict::Fenced;
-        };
-        job.done += 1;
-        job.recorded += 1;
-        job.ran_us = job.ran_us.saturating_add(ran_us);
-        job.trials.remove(&lease.task);
-        let seq = job.recorded;
-        let others = job.live.get(&lease.task).cloned().unwrap_or_default();
-        self.abandon(&others);
-        Verdict::Done { job: lease.job, task: lease.task, seq }
-    }
-
-    fn settle_failed(&mut self, now: Moment, lease: Lease, kind: FailureKind) -> Verdict {
-        let by_host = kind.blame() == Blame::Host;
-        let Some(job) = self.jobs.get_mut(&lease.job) else {
-            return Verdict::Fenced;
-        };
-        let trial = job.trials.entry(lease.task).or_default();
-        trial.blame(lease.host);
-        let (count, most) = if by_host {
-            trial.host += 1;
-            (trial.host, HOST_FAULTS_MAX)
-        } else {
-            trial.guest += 1;
-            (trial.guest, job.spec.attempts_max)
-        };
-        let why = if kind.is_permanent() {
-            Some("it would fail again on any host".into())
-        } else if count >= most {
-            Some(alloc::format!("it failed {count} times"))
-        } else {
-            None
-        };
-        let due = if by_host { now + HOST_FAULT_PAUSE * (1 << count.min(6)) } else { now };
-        let done = job.done;
-        let verdict = self.settle_trial(lease, why, due);
-        let pause =
-            self.hosts.get_mut(&lease.host).and_then(|host| host.health.failed(lease.job, done, by_host));
-        if let Some(pause) = pause {
-            self.quarantine(now, lease.host, pause);
-        }
-        verdict
-    }
-
-    /// A module that a host refuses is no fault of the task: the host gets no more of the job.
-    pub fn handle_unfit(&mut self, now: Moment, key: PublicKey, attempt: AttemptId, why: &str) -> Verdict {
-        if self.leases.valid(now, key, attempt).is_none() {
-            return Verdict::Fenced;
-        }
-        let Some(lease) = self.release(attempt) else {
-            return Verdict::Fenced;
-        };
-        let verdict = self.settle_back(now, lease);
-        let Some(job) = self.jobs.get_mut(&lease.job) else {
-            return verdict;
-        };
-        job.unfit.insert(key, why.into());
-        let spec = job.spec.clone();
-        let unfit: BTreeSet<_> = job.unfit.keys().copied().collect();
-        let hope =
-            |(key, host): (&PublicKey, &WorkHost)| host.present && host.suits(&spec) && !unfit.contains(key);
-        if !self.hosts.iter().any(hope) {
-            let why = alloc::format!("no host can run the module: {why}");
-            self.end(now, lease.job, JobState::GivenUp { why });
-        }
-        verdict
-    }
-
-    /// After a failure: dead, or waiting again, unless another attempt is under way.
-    fn settle_trial(&mut self, lease: Lease, why: Option<String>, due: Moment) -> Verdict {
-        let Lease { job: id, task, .. } = lease;
-        let Some(job) = self.jobs.get_mut(&id) else {
-            return Verdict::Fenced;
-        };
-        let trial = job.trials.get(&task).cloned().unwrap_or_default();
-        let Some(why) = why else {
-            job.retried += 1;
-            if !job.live.contains_key(&task) {
-                job.put_back(task, due);
-                self.note_pause(due);
-                self.note_hunger(id);
-            }
-            return Verdict::Again { job: id, task, trial };
-        };
-        job.dead += 1;
-        job.recorded += 1;
-        job.trials.remove(&task);
-        let seq = job.recorded;
-        let others = job.live.get(&task).cloned().unwrap_or_default();
-        let hopeless = job.hopeless();
-        self.abandon(&others);
-        if let Some(why) = hopeless {
-            self.end(Moment::ZERO, id, JobState::GivenUp { why });
-        }
-        Verdict::Dead { job: id, task, seq, why }
-    }
-
-    /// The task goes back without any blame.
-    fn settle_back(&mut self, now: Moment, lease: Lease) -> Verdict {
-        let Lease { job: id, task, .. } = lease;
-        if let Some(job) = self.jobs.get_mut(&id)
-            && !job.live.contains_key(&task)
-        {
-            job.put_back(task, now);
-            self.note_hunger(id);
-        }
-        Verdict::Back { job: id, task }
-    }
-
-    /// The attempt is lost with its host; only a task that ran there has anything to do with it.
-    fn lose(&mut self, now: Moment, attempt: AttemptId, lease: Lease) {
-        self.detach(attempt, &lease);
-        let verdict = match self.jobs.get_mut(&lease.job) {
-            Some(job) if lease.executing.is_some() => {
-                let trial = job.trials.entry(lease.task).or_default();
-                trial.lost += 1;
-                let lost = trial.lost;
-                let why = (lost >= HOST_FAULTS_MAX)
-                    .then(|| alloc::format!("{lost} hosts were lost while they ran it"));
-                self.settle_trial(lease, why, now)
-            }
-            _ => self.settle_back(now, lease),
-        };
-        self.decisions.push_back(JobDecision::Lost { attempt, host: lease.host, verdict });
-        self.check_finished(lease.job);
-    }
-
-    fn keep_only(&mut self, now: Moment, key: PublicKey, held: &BTreeSet<AttemptId>) {
-        let of_host =
-            self.leases.iter().filter(|(attempt, lease)| lease.host == key && !held.contains(attempt));
-        let lost: Vec<_> = of_host.map(|(attempt, lease)| (attempt, *lease)).collect();
-        for (attempt, lease) in lost {
-            self.leases.remove(attempt);
-            self.lose(now, attempt, lease);
-        }
-    }
-
-    /// Attempts that came too late or are not wanted any more; their tasks are over.
-    fn abandon(&mut self, attempts: &[AttemptId]) {
-        for attempt in attempts {
-            if let Some(lease) = self.release(*attempt) {
-                let attempts = alloc::vec![*attempt];
-                self.decisions.push_back(JobDecision::Abandon { host: lease.host, attempts });
-            }
-        }
-    }
-
-    /// Takes a lease away; everything that counts leases follows.
-    fn release(&mut self, attempt: AttemptId) -> Option<Lease> {
-        let lease = self.leases.remove(attempt)?;
-        self.detach(attempt, &lease);
-        Some(lease)
-    }
-
-    fn detach(&mut self, attempt: AttemptId, lease: &Lease) {
-        if let Some(host) = self.hosts.get_mut(&lease.host) {
-            host.held = host.held.saturating_sub(1);
-            if host.alone == Some(attempt) {
-                host.alone = None;
-            }
-        }
-        let Some(job) = self.jobs.get_mut(&lease.job) else {
-            return;
-        };
-        if let Some(attempts) = job.live.get_mut(&lease.task) {
-            attempts.retain(|other| *other != attempt);
-            if attempts.is_empty() {
-                job.live.remove(&lease.task);
-            }
-        }
-        if let Some(client) = self.clients.get_mut(&job.owner) {
-            client.live = client.live.saturating_sub(1);
-        }
-    }
-
-    fn quarantine(&mut self, now: Moment, key: PublicKey, pause: Duration) {
-        if let Some(host) = self.hosts.get_mut(&key) {
-            host.quarantine = Some(now + pause);
-            self.note_pause(now + pause);
-            self.decisions.push_back(JobDecision::Quarantined { host: key, pause });
-        }
-    }
-
     fn note_pause(&mut self, due: Moment) {
         self.pause_ends = Some(self.pause_ends.map_or(due, |other| other.min(due)));
     }
@@ -624,6 +492,9 @@ impl Jobs {
             client.hungry.insert(rank);
         } else {
             client.hungry.remove(&rank);
+            if client.is_idle() {
+                self.clients.remove(&job.owner);
+            }
         }
     }
 

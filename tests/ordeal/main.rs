@@ -50,7 +50,8 @@ struct Tally {
 
 impl Tally {
     fn count(&mut self, outcome: &wasm_grid::TaskOutcome) {
-        let results = outcome.results.as_ref().unwrap_or_else(|failed| panic!("{}: {failed}", outcome.task));
+        let results =
+            outcome.results.as_ref().unwrap_or_else(|failed| panic!("{}: {failed:#?}", outcome.task));
         let square = outcome.task.wrapping_mul(outcome.task).to_le_bytes();
         assert!(results.len() == 1 && results[0] == square[..], "task {}: {results:?}", outcome.task);
         *self.seen.entry(outcome.task).or_default() += 1;

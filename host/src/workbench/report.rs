@@ -16,11 +16,14 @@ pub(crate) const LEASE_RENEWAL: Duration = Duration::from_secs(5);
 /// A host asks for so much work ahead: enough to bridge the way to the manager and its disk.
 const AHEAD: Duration = Duration::from_millis(100);
 
+/// The way to the manager is nothing beside a task that takes so long.
+const LONG: Duration = Duration::from_secs(1);
+
 /// Attempts that wait here at the most.
 const AHEAD_MAX: usize = 4096;
 
-/// Failures take room in a frame that nobody has measured: a backtrace and some lines of log.
-const FAILURE_BYTES: usize = 64 << 10;
+/// What a failure takes of a frame at the most: its text, a backtrace, and some lines of log.
+const FAILURE_BYTES: usize = 16 << 10;
 
 /// What the manager does not know yet.
 #[derive(Debug, Default)]
@@ -31,7 +34,8 @@ pub(super) struct News {
     pub(super) executing: Vec<AttemptId>,
     pub(super) returned: Vec<AttemptId>,
     pub(super) renewal_due: bool,
-    window: Option<u32>,
+    /// What the manager was told of the window.
+    pub(super) window: Option<u32>,
 }
 
 impl Workbench {
@@ -80,7 +84,7 @@ impl Workbench {
         if std::mem::take(&mut inner.news.renewal_due) {
             return Some(Report::Alive { attempts: inner.vouched(self.sandbox.is_wedged()) });
         }
-        let window = inner.window();
+        let window = if self.sandbox.is_wedged() { 0 } else { inner.window() };
         let told = inner.news.window;
         let changed =
             told.is_none_or(|told| (told == 0) != (window == 0) || window.abs_diff(told) > told / 8);
@@ -128,14 +132,16 @@ impl Inner {
             return 0;
         }
         let capacity = self.capacity as f64;
-        let ahead = self.usual.map_or(capacity, |usual| capacity * AHEAD.as_secs_f64() / usual.max(1e-6));
+        // Tasks that take long are not kept waiting here, where no other host can have them.
+        let quick = self.usual.filter(|usual| *usual < LONG.as_secs_f64());
+        let ahead = quick.map_or(0.0, |usual| (capacity * AHEAD.as_secs_f64() / usual.max(1e-6)).ceil());
         // A float to integer cast saturates.
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "bounded in the next line"
         )]
-        let ahead = (ahead as usize).clamp(self.capacity, AHEAD_MAX.max(self.capacity));
+        let ahead = (ahead as usize).min(AHEAD_MAX);
         u32::try_from(self.capacity + ahead).unwrap_or(u32::MAX).min(HELD_ATTEMPTS_MAX)
     }
 }

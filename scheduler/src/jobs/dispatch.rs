@@ -19,6 +19,12 @@ use super::{Client, Job, JobDecision, Jobs, WorkHost};
 /// Tasks that a client gets in one turn while others wait, too.
 const TURN_MAX: u32 = 16;
 
+/// Tasks that are looked at and passed over in one turn: those that failed here and may go elsewhere.
+const SCAN_MAX: usize = 256;
+
+/// Tasks that must be alone and are looked at, at once.
+const SUSPECTS_MAX: usize = 64;
+
 /// How often second attempts are thought about.
 const EXTRAS_PAUSE: Duration = Duration::from_millis(500);
 
@@ -67,6 +73,17 @@ impl fmt::Display for Obstacle {
 impl Jobs {
     /// Gives hosts with room what waits. Call it after anything that may have made room or work.
     pub fn dispatch(&mut self, now: Moment) {
+        if self.clients.values().any(|client| !client.hungry.is_empty()) {
+            self.place_suspects(now);
+            self.serve_hosts(now);
+        }
+        if now >= self.extras_due {
+            self.extras_due = now + EXTRAS_PAUSE;
+            self.second_attempts(now);
+        }
+    }
+
+    fn serve_hosts(&mut self, now: Moment) {
         let mut hosts: Vec<_> =
             self.hosts.iter().filter(|(_, host)| host.room() > 0).map(|(key, _)| *key).collect();
         while !hosts.is_empty() && self.clients.values().any(|client| !client.hungry.is_empty()) {
@@ -76,10 +93,54 @@ impl Jobs {
             });
             hosts.retain(|key| self.serve(now, *key));
         }
-        if now >= self.extras_due {
-            self.extras_due = now + EXTRAS_PAUSE;
-            self.second_attempts(now);
+    }
+
+    /// Gives each task that must be alone a host to itself, as soon as one is empty: it is kept empty for that.
+    fn place_suspects(&mut self, now: Moment) {
+        let Self { jobs, hosts, .. } = self;
+        for host in hosts.values_mut() {
+            let stands = |(id, task): &(JobId, u64)| {
+                host.is_open() && jobs.get(id).is_some_and(|job| job.suspects.contains(task))
+            };
+            host.reserved = host.reserved.filter(stands);
         }
+        let suspects: Vec<_> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| !job.state.is_over())
+            .flat_map(|(id, job)| job.suspects.iter().map(|task| (*id, *task)))
+            .take(SUSPECTS_MAX)
+            .collect();
+        for (id, task) in suspects {
+            let reserved = self.hosts.iter().find(|(_, host)| host.reserved == Some((id, task)));
+            let Some(key) = reserved.map(|(key, _)| *key).or_else(|| self.host_for_suspect(id, task)) else {
+                continue;
+            };
+            let Some(host) = self.hosts.get_mut(&key) else {
+                continue;
+            };
+            host.reserved = Some((id, task));
+            if host.held == 0 {
+                host.reserved = None;
+                self.grant(now, key, id, &[task], false);
+            }
+        }
+    }
+
+    /// The host that is soonest empty, one where the task was not tried if there is one.
+    fn host_for_suspect(&self, id: JobId, task: u64) -> Option<PublicKey> {
+        let job = self.jobs.get(&id)?;
+        let tried = |key| job.trials.get(&task).is_some_and(|trial| trial.tried.contains(key));
+        self.hosts
+            .iter()
+            .filter(|(key, host)| {
+                host.is_hopeful(&job.spec)
+                    && host.alone.is_none()
+                    && host.reserved.is_none()
+                    && !job.unfit.contains_key(key)
+            })
+            .min_by_key(|(key, host)| (tried(*key), host.held))
+            .map(|(key, _)| *key)
     }
 
     /// Why each host gets nothing of `job` just now; a host that would is not named.
@@ -111,7 +172,7 @@ impl Jobs {
         let rivals = self.clients.values().filter(|client| !client.hungry.is_empty()).count();
         // An eighth at a time, so that hosts of different speeds and many windows share what there is.
         let turn = room.div_ceil(8).min(if rivals > 1 { TURN_MAX } else { u32::MAX });
-        let Some((id, tasks)) = self.choose(now, key, turn) else {
+        let Some((id, tasks)) = self.choose(key, turn) else {
             return false;
         };
         self.grant(now, key, id, &tasks, false);
@@ -119,7 +180,7 @@ impl Jobs {
     }
 
     /// The next tasks for a host: of the client that has least, its best job that suits.
-    fn choose(&mut self, now: Moment, key: PublicKey, most: u32) -> Option<(JobId, Vec<u64>)> {
+    fn choose(&self, key: PublicKey, most: u32) -> Option<(JobId, Vec<u64>)> {
         let mut clients: Vec<_> = self
             .clients
             .iter()
@@ -128,11 +189,10 @@ impl Jobs {
             .collect();
         clients.sort_unstable();
         for (_, _, owner) in clients {
-            let hungry: Vec<_> = self.clients.get(&owner)?.hungry.iter().map(|(_, _, id)| *id).collect();
-            for id in hungry {
-                let tasks = self.take(now, key, id, most);
+            for (_, _, id) in &self.clients.get(&owner)?.hungry {
+                let tasks = self.take(key, *id, most);
                 if !tasks.is_empty() {
-                    return Some((id, tasks));
+                    return Some((*id, tasks));
                 }
             }
         }
@@ -140,30 +200,22 @@ impl Jobs {
     }
 
     /// Takes tasks of one job that may go to `key`, out of those that wait.
-    fn take(&mut self, now: Moment, key: PublicKey, id: JobId, most: u32) -> Vec<u64> {
+    fn take(&self, key: PublicKey, id: JobId, most: u32) -> Vec<u64> {
         let (Some(job), Some(host)) = (self.jobs.get(&id), self.hosts.get(&key)) else {
             return Vec::new();
         };
         if !host.suits(&job.spec) || job.unfit.contains_key(&key) || self.others_will_do(key, host, job) {
             return Vec::new();
         }
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let most = usize::try_from(most.min(host.room_for(job.usual_bytes()))).unwrap_or(usize::MAX);
         let mut tasks = Vec::new();
-        for (task, due) in &job.again {
+        for task in job.again.iter().take(most.saturating_add(SCAN_MAX)) {
             if tasks.len() == most {
                 break;
             }
-            if *due > now {
-                continue;
-            }
-            match job.trials.get(task) {
-                Some(trial) if trial.tried.contains(&key) && self.is_hope_elsewhere(job, &trial.tried) => {}
-                Some(trial) if trial.is_suspect() => {
-                    if host.held == 0 && tasks.is_empty() {
-                        return alloc::vec![*task];
-                    }
-                }
-                _ => tasks.push(*task),
+            let tried = job.trials.get(task).map(|trial| &trial.tried).filter(|tried| tried.contains(&key));
+            if !tried.is_some_and(|tried| self.is_hope_elsewhere(job, tried)) {
+                tasks.push(*task);
             }
         }
         let fresh = job.submitted - job.fresh;
@@ -172,15 +224,19 @@ impl Jobs {
         tasks
     }
 
-    /// True if hosts that have the module already have room for everything that waits.
+    /// True if hosts that have the module already would begin everything that waits at once.
     fn others_will_do(&self, key: PublicKey, host: &WorkHost, job: &Job) -> bool {
-        if host.modules.contains(&job.spec.module) {
+        // A task that failed elsewhere is not to go there again.
+        if host.modules.contains(&job.spec.module) || !job.again.is_empty() {
             return false;
         }
         let others = self.hosts.iter().filter(|(other, host)| {
-            **other != key && host.modules.contains(&job.spec.module) && host.suits(&job.spec)
+            **other != key
+                && host.modules.contains(&job.spec.module)
+                && host.suits(&job.spec)
+                && !job.unfit.contains_key(other)
         });
-        let room: u64 = others.map(|(_, host)| u64::from(host.room())).sum();
+        let room: u64 = others.map(|(_, host)| u64::from(host.idle())).sum();
         room >= job.waiting()
     }
 
@@ -196,25 +252,27 @@ impl Jobs {
         let (Some(job), Some(host)) = (self.jobs.get_mut(&id), self.hosts.get_mut(&key)) else {
             return;
         };
+        let bytes = job.usual_bytes();
         let mut attempts = Vec::new();
         for task in tasks {
             self.attempts += 1;
             let attempt = AttemptId::new(self.incarnation, self.attempts);
-            if job.again.remove(task).is_none() && !extra {
-                job.fresh = job.fresh.max(task + 1);
+            if !extra {
+                job.take_out(*task);
             }
             if job.trials.get(task).is_some_and(super::Trial::is_suspect) {
                 host.alone = Some(attempt);
             }
             job.live.entry(*task).or_default().push(attempt);
             let until = now + LEASE_TERM;
-            let lease = Lease { job: id, task: *task, host: key, until, executing: None, extra };
+            let lease = Lease { job: id, task: *task, host: key, until, executing: None, extra, bytes };
             self.leases.grant(attempt, lease);
             attempts.push((attempt, *task));
         }
         let count = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
         host.held = host.held.saturating_add(count);
-        host.modules.insert(job.spec.module);
+        host.held_bytes = host.held_bytes.saturating_add(bytes.saturating_mul(count.into()));
+        host.note_module(job.spec.module);
         let served = self.attempts;
         let client: &mut Client = self.clients.entry(job.owner).or_default();
         client.live += u64::from(count);
@@ -223,12 +281,12 @@ impl Jobs {
         self.note_hunger(id);
     }
 
-    /// Gives tasks that take long another try elsewhere, where nothing waits and slots are idle.
+    /// Gives tasks that take long another try elsewhere, where slots are idle because nothing waits for them.
     fn second_attempts(&mut self, now: Moment) {
         let slots: u32 = self.hosts.values().filter(|host| host.present).map(|host| host.slots).sum();
         let under_way = self.leases.iter().filter(|(_, lease)| lease.extra).count();
         let mut left = usize::try_from(slots.div_ceil(EXTRA_SHARE)).unwrap_or(0).saturating_sub(under_way);
-        if left == 0 || self.clients.values().any(|client| !client.hungry.is_empty()) {
+        if left == 0 {
             return;
         }
         let late: Vec<_> = self
@@ -246,8 +304,7 @@ impl Jobs {
             };
             let idle = self.hosts.iter().find(|(key, host)| {
                 **key != lease.host
-                    && host.held < host.slots
-                    && host.room() > 0
+                    && host.idle() > 0
                     && host.suits(&job.spec)
                     && !job.unfit.contains_key(key)
             });

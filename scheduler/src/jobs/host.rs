@@ -30,28 +30,39 @@ pub struct WorkHost {
     pub(super) modules: BTreeSet<Digest>,
     /// The suspect that it runs, alone.
     pub(super) alone: Option<AttemptId>,
+    /// The suspect that it will run as soon as it is empty.
+    pub(super) reserved: Option<(JobId, u64)>,
+    /// It let a lease end while it was connected, and has shown no life since.
+    pub(super) silent: bool,
+    /// Bytes of input that it holds, about.
+    pub(super) held_bytes: u64,
     pub(super) health: Health,
 }
 
 /// How a host fares lately.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    /// Failures in a row, by job, and how many tasks of the job were done when the row began.
-    rows: BTreeMap<JobId, Row>,
+    /// What speaks against it, by job, since it last did a task of the job.
+    counts: BTreeMap<JobId, u32>,
+    /// When something last did.
+    counted: Option<Moment>,
     /// Times that it was quarantined.
     quarantines: u32,
-    /// Tasks done since the last failure.
+    /// Tasks done since something last spoke against it.
     good: u32,
 }
 
-#[derive(Debug)]
-struct Row {
-    failures: u32,
-    done_before: u64,
-}
+/// So much must speak against a host before it is quarantined.
+const COUNT_MAX: u32 = 5;
 
-/// Failures in a row at which a host is suspected: five different tasks.
-const ROW_MAX: u32 = 5;
+/// Faults of a host within so long are one: a module that cannot be fetched fails every task that waits for it.
+const INCIDENT: Duration = Duration::from_secs(1);
+
+/// Modules of one host that are remembered; more are only not preferred.
+const MODULES_MAX: usize = 10_000;
+
+/// Bytes of input that a host holds at the most, about.
+const HELD_BYTES_MAX: u64 = 8 << 20;
 
 /// The first quarantine; each doubles the one before, up to an hour.
 const QUARANTINE: Duration = Duration::from_secs(30);
@@ -62,10 +73,29 @@ const GOOD_MAX: u32 = 100;
 impl WorkHost {
     /// How many more attempts it may be given.
     pub fn room(&self) -> u32 {
-        if !self.present || self.quarantine.is_some() || self.alone.is_some() {
+        let closed = !self.present || self.silent || self.quarantine.is_some();
+        if closed || self.alone.is_some() || self.reserved.is_some() || self.held_bytes >= HELD_BYTES_MAX {
             return 0;
         }
         self.window.saturating_sub(self.held)
+    }
+
+    /// How many more attempts it would begin at once.
+    pub(super) fn idle(&self) -> u32 {
+        self.slots.saturating_sub(self.held).min(self.room())
+    }
+
+    /// How many inputs of so many bytes it may be given: one at least.
+    pub(super) fn room_for(&self, bytes: u64) -> u32 {
+        let room = HELD_BYTES_MAX.saturating_sub(self.held_bytes) / bytes.max(1);
+        u32::try_from(room).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// It has the module, or will have it soon.
+    pub(super) fn note_module(&mut self, module: Digest) {
+        if self.modules.len() < MODULES_MAX {
+            self.modules.insert(module);
+        }
     }
 
     /// True if it carries what a job's tasks need.
@@ -73,40 +103,61 @@ impl WorkHost {
         spec.memory_bytes <= self.memory_bytes && spec.labels.iter().all(|label| self.labels.contains(label))
     }
 
+    /// True if it takes tasks, now or when it has done some.
+    pub(super) fn is_open(&self) -> bool {
+        self.present && !self.silent && self.quarantine.is_none() && self.window > 0
+    }
+
     /// True if a task that was done elsewhere or never tried could go here, now or later.
     pub(super) fn is_hopeful(&self, spec: &JobSpec) -> bool {
-        self.present && self.quarantine.is_none() && self.window > 0 && self.suits(spec)
+        self.is_open() && self.suits(spec)
     }
 }
 
 impl Health {
     pub(super) fn succeeded(&mut self, job: JobId) {
-        self.rows.remove(&job);
+        self.counts.remove(&job);
         self.good += 1;
         if self.good >= GOOD_MAX {
             self.quarantines = 0;
         }
     }
 
-    /// A task failed here; for how long the host should get nothing, if it should.
-    ///
-    /// A task that fails by its own fault says something about the host only if others do the job well meanwhile.
-    pub(super) fn failed(&mut self, job: JobId, done: u64, by_host: bool) -> Option<Duration> {
-        self.good = 0;
-        let row = self.rows.entry(job).or_insert(Row { failures: 0, done_before: done });
-        row.failures += 1;
-        if row.failures < ROW_MAX || !(by_host || done > row.done_before) {
+    /// A task failed here by the host's own fault; for how long it should get nothing, if it should.
+    pub(super) fn failed(&mut self, now: Moment, job: JobId) -> Option<Duration> {
+        if self.counted.is_some_and(|counted| now.since(counted) < INCIDENT) {
             return None;
         }
-        // One more failure after the pause, and it gets another.
-        row.failures = ROW_MAX - 1;
-        row.done_before = done.saturating_sub(1);
+        self.count(now, job)
+    }
+
+    /// A task that failed here was done elsewhere: by how long it should get nothing, if it should.
+    ///
+    /// A failure by the task's own fault says nothing of the host before.
+    pub(super) fn contradicted(&mut self, now: Moment, job: JobId) -> Option<Duration> {
+        self.count(now, job)
+    }
+
+    fn count(&mut self, now: Moment, job: JobId) -> Option<Duration> {
+        self.counted = Some(now);
+        self.good = 0;
+        let count = self.counts.entry(job).or_default();
+        *count += 1;
+        if *count < COUNT_MAX {
+            return None;
+        }
+        // One more after the pause, and it gets another.
+        *count = COUNT_MAX - 1;
         let pause = QUARANTINE.saturating_mul(1 << self.quarantines.min(7)).min(Duration::from_secs(3600));
         self.quarantines += 1;
         Some(pause)
     }
 
+    pub(super) fn is_clean(&self) -> bool {
+        self.counts.is_empty() && self.quarantines == 0
+    }
+
     pub(super) fn forget(&mut self, job: JobId) {
-        self.rows.remove(&job);
+        self.counts.remove(&job);
     }
 }

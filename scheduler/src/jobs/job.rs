@@ -1,6 +1,6 @@
 //! One job: how far it is, and what its tasks have been through.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,6 +9,7 @@ use core::time::Duration;
 use grid_protocol::job::{AttemptId, GiveUp, JobCounts, JobSpec, JobState};
 use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
+use grid_protocol::worker::Blame;
 
 /// What the scheduler knows of a job. Its inputs and outcomes are on disk and none of its business.
 #[derive(Debug)]
@@ -35,8 +36,16 @@ pub struct Job {
     pub(super) fresh: u64,
     /// Tasks up to here, exclusive, were acknowledged.
     pub(super) submitted: u64,
-    /// Tasks that were given to a host and came back, and when they may go again.
-    pub(super) again: BTreeMap<u64, Moment>,
+    /// Bytes of all inputs together.
+    pub(super) input_bytes: u64,
+    /// Tasks that were given to a host and came back, and may go again.
+    pub(super) again: BTreeSet<u64>,
+    /// Those that may go again only later.
+    pub(super) paused: BTreeSet<(Moment, u64)>,
+    /// Those that must have a host to themselves, and may go again.
+    pub(super) suspects: BTreeSet<u64>,
+    /// Since when no host is there that can run the module.
+    pub(super) hopeless_since: Option<Moment>,
     /// What tasks that failed have been through.
     pub(super) trials: BTreeMap<u64, Trial>,
     /// Attempts under way, by task.
@@ -54,8 +63,12 @@ pub struct Trial {
     pub host: u32,
     /// Attempts whose host was lost while it ran.
     pub lost: u32,
-    /// Hosts that it failed on, the newest last.
+    /// Attempts whose host was lost before it was known to run.
+    pub unseen: u32,
+    /// Hosts that it failed on or was lost with, the newest last: it goes elsewhere, if it can.
     pub tried: Vec<PublicKey>,
+    /// Hosts that it failed on by its own fault, as it seemed.
+    pub failed: Vec<PublicKey>,
 }
 
 /// Hosts that a trial remembers; a task that failed on more of them is soon dead anyway.
@@ -64,19 +77,37 @@ const TRIED_MAX: usize = 8;
 /// Hosts that may be lost under a task before it runs alone: the first loss may be chance.
 const LOSSES_BEFORE_ALONE: u32 = 2;
 
+/// As [`LOSSES_BEFORE_ALONE`], where the task may only have stood by.
+const UNSEEN_BEFORE_ALONE: u32 = 5;
+
 impl Trial {
-    pub(super) fn blame(&mut self, host: PublicKey) {
-        if !self.tried.contains(&host) {
-            if self.tried.len() >= TRIED_MAX {
-                self.tried.remove(0);
-            }
-            self.tried.push(host);
-        }
+    /// It shall go elsewhere.
+    pub(super) fn avoid(&mut self, host: PublicKey) {
+        remember(&mut self.tried, host);
+    }
+
+    /// It failed there by its own fault.
+    pub(super) fn fail_on(&mut self, host: PublicKey) {
+        remember(&mut self.failed, host);
     }
 
     /// True if it must have a host to itself: it may be what kills hosts.
     pub fn is_suspect(&self) -> bool {
-        self.lost >= LOSSES_BEFORE_ALONE
+        self.lost >= LOSSES_BEFORE_ALONE || self.unseen >= UNSEEN_BEFORE_ALONE
+    }
+
+    /// Attempts that failed, whosever fault it was.
+    pub fn failures(&self) -> u32 {
+        self.guest + self.host + self.lost
+    }
+}
+
+fn remember(hosts: &mut Vec<PublicKey>, host: PublicKey) {
+    if !hosts.contains(&host) {
+        if hosts.len() >= TRIED_MAX {
+            hosts.remove(0);
+        }
+        hosts.push(host);
     }
 }
 
@@ -98,7 +129,11 @@ impl Job {
             order: 0,
             fresh: 0,
             submitted: 0,
-            again: BTreeMap::new(),
+            input_bytes: 0,
+            again: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            suspects: BTreeSet::new(),
+            hopeless_since: None,
             trials: BTreeMap::new(),
             live: BTreeMap::new(),
             ran_us: 0,
@@ -106,20 +141,58 @@ impl Job {
     }
 
     /// The same job after a restart: tasks below `fresh` that are neither over nor leased wait again.
-    pub fn resume_at(&mut self, fresh: u64, submitted: u64, again: impl IntoIterator<Item = u64>) {
-        self.fresh = fresh;
-        self.submitted = submitted;
-        self.again = again.into_iter().map(|task| (task, Moment::ZERO)).collect();
+    pub fn resume_at(
+        &mut self,
+        fresh: u64,
+        submitted: u64,
+        input_bytes: u64,
+        again: impl IntoIterator<Item = u64>,
+    ) {
+        (self.fresh, self.submitted, self.input_bytes) = (fresh, submitted, input_bytes);
+        for task in again {
+            self.make_ready(task);
+        }
     }
 
-    /// What a task has been through before a restart.
-    pub fn resume_trial(&mut self, task: u64, trial: Trial) {
-        self.trials.insert(task, trial);
+    /// An attempt at a task failed before a restart, by the fault of `blame`, or with its host. Comes before
+    /// [`Self::resume_at`].
+    pub fn resume_failure(&mut self, task: u64, host: PublicKey, blame: Option<Blame>) {
+        let trial = self.trials.entry(task).or_default();
+        trial.avoid(host);
+        match blame {
+            Some(Blame::Host) => trial.host += 1,
+            Some(_) => {
+                trial.guest += 1;
+                trial.fail_on(host);
+            }
+            None => trial.lost += 1,
+        }
+    }
+
+    /// How long the tasks that are done took, all together, before a restart.
+    pub fn resume_time(&mut self, ran_us: u64) {
+        self.ran_us = ran_us;
     }
 
     /// Tasks that wait for a host.
     pub fn waiting(&self) -> u64 {
-        self.submitted - self.fresh + self.again.len() as u64
+        let back = self.again.len() + self.paused.len() + self.suspects.len();
+        self.submitted - self.fresh + back as u64
+    }
+
+    /// Bytes of all inputs together.
+    pub fn input_bytes(&self) -> u64 {
+        self.input_bytes
+    }
+
+    /// Time that the tasks took that are done, in microseconds.
+    pub fn ran_us(&self) -> u64 {
+        self.ran_us
+    }
+
+    /// Bytes of an input, on the average.
+    pub(super) fn usual_bytes(&self) -> u64 {
+        self.input_bytes / self.submitted.max(1)
     }
 
     /// How far it is.
@@ -149,6 +222,11 @@ impl Job {
         self.trials.get(&task)
     }
 
+    /// All attempts under way.
+    pub fn attempts(&self) -> impl Iterator<Item = AttemptId> {
+        self.live.values().flatten().copied()
+    }
+
     /// Attempts at a task under way.
     pub fn attempts_at(&self, task: u64) -> &[AttemptId] {
         self.live.get(&task).map(Vec::as_slice).unwrap_or_default()
@@ -176,8 +254,48 @@ impl Job {
         }
     }
 
-    /// A task goes back to those that wait.
-    pub(super) fn put_back(&mut self, task: u64, due: Moment) {
-        self.again.insert(task, due);
+    /// A task goes back to those that wait, at once or from `due` on.
+    pub(super) fn put_back(&mut self, task: u64, now: Moment, due: Moment) {
+        if due > now {
+            self.paused.insert((due, task));
+        } else {
+            self.make_ready(task);
+        }
+    }
+
+    fn make_ready(&mut self, task: u64) {
+        if self.trials.get(&task).is_some_and(Trial::is_suspect) {
+            self.suspects.insert(task);
+        } else {
+            self.again.insert(task);
+        }
+    }
+
+    /// A task that waited is given to a host.
+    pub(super) fn take_out(&mut self, task: u64) {
+        if !self.again.remove(&task) && !self.suspects.remove(&task) {
+            self.fresh = self.fresh.max(task + 1);
+        }
+    }
+
+    /// Tasks whose pause is over may go again; when the next pause ends.
+    pub(super) fn end_pauses(&mut self, now: Moment) -> Option<Moment> {
+        while let Some((due, task)) = self.paused.first().copied() {
+            if due > now {
+                return Some(due);
+            }
+            self.paused.pop_first();
+            self.make_ready(task);
+        }
+        None
+    }
+
+    /// True if the task waits for a host, or an attempt at it is under way.
+    pub(super) fn is_pending(&self, task: u64) -> bool {
+        task >= self.fresh
+            || self.live.contains_key(&task)
+            || self.again.contains(&task)
+            || self.suspects.contains(&task)
+            || self.paused.iter().any(|(_, paused)| *paused == task)
     }
 }

@@ -29,6 +29,8 @@ pub struct Lease {
     pub executing: Option<Moment>,
     /// A second attempt at a task that takes long elsewhere.
     pub extra: bool,
+    /// Bytes of its input, about.
+    pub bytes: u64,
 }
 
 /// All leases.

@@ -28,7 +28,7 @@ const MAY_DEPEND_ON: &[(&str, &str, &[&str])] = &[
     (
         "tests",
         "grid-tests",
-        &["wasm-grid", "grid-protocol", "grid-net", "grid-host", "grid-manager", "grid-inspect"],
+        &["wasm-grid", "grid-protocol", "grid-net", "grid-host", "grid-manager", "grid-inspect", "grid-disk"],
     ),
     ("xtask", "xtask", &[]),
 ];

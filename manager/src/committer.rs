@@ -48,6 +48,13 @@ pub(crate) async fn finish(hub: &Arc<Hub>) {
 
 /// Nothing takes effect before it is written, so that a disk that is full holds everything up until it is not.
 async fn write(hub: &Arc<Hub>, changes: Vec<Change>, mut effects: Vec<Effect>) {
+    #[cfg(feature = "rehearsal")]
+    if hub.settings.sabotage == Some(crate::audit::Sabotage::AcknowledgeEarly) {
+        let told = effects.extract_if(.., |effect| !matches!(effect, Effect::Assign { .. }));
+        let told: Vec<_> = told.map(Ready::Effect).collect();
+        hub.change(|state, _| told.into_iter().for_each(|effect| state.take_effect(effect)));
+        sleep(Duration::from_millis(100)).await;
+    }
     let changes = Arc::new(changes);
     let ready = loop {
         let (ledger, changes) = (hub.ledger.clone(), changes.clone());

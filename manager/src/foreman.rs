@@ -89,6 +89,12 @@ impl Foreman {
         }
     }
 
+    #[cfg(feature = "rehearsal")]
+    pub(crate) fn sabotaged(mut self, sabotage: Option<crate::audit::Sabotage>) -> Self {
+        self.jobs.never_fence = sabotage == Some(crate::audit::Sabotage::NeverFence);
+        self
+    }
+
     /// A job under an id that its client drew. The same again changes nothing.
     ///
     /// # Errors

@@ -40,6 +40,9 @@ pub struct Settings {
     pub machine: Machine,
     /// The store to use, not a file in the state folder.
     pub store: Option<Arc<dyn Store>>,
+    /// A promise to break on purpose.
+    #[cfg(feature = "rehearsal")]
+    pub sabotage: Option<crate::audit::Sabotage>,
 }
 
 impl Settings {
@@ -55,6 +58,8 @@ impl Settings {
             network: Network::default(),
             machine: Machine::default(),
             store: None,
+            #[cfg(feature = "rehearsal")]
+            sabotage: None,
         }
     }
 }

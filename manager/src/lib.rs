@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "rehearsal")]
+mod audit;
 mod client_door;
 mod committer;
 mod desk;
@@ -29,6 +31,8 @@ mod server;
 mod state;
 mod store;
 
+#[cfg(feature = "rehearsal")]
+pub use audit::Sabotage;
 pub use desk::Event;
 pub use desk_here::DeskHere;
 pub use hub::Settings;

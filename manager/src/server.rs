@@ -91,11 +91,19 @@ impl Manager {
         let addresses = advertised(&settings, listening);
         let ledger = Ledger::new(registry.store());
         let recovered = ledger.recover(registry.incarnation(), Moment::ZERO).map_err(RegistryError::from)?;
-        let hub = Arc::new(Hub::new(settings, addresses, registry, Foreman::new(recovered)));
+        let foreman = Foreman::new(recovered);
+        #[cfg(feature = "rehearsal")]
+        let foreman = foreman.sabotaged(settings.sabotage);
+        let hub = Arc::new(Hub::new(settings, addresses, registry, foreman));
         let (local, local_conns) = mpsc::unbounded_channel();
         let (stopping, stopped) = watch::channel(false);
         let work = serve(hub.clone(), endpoint, local_conns, stopped);
         Ok((Self { hub, key, listening, local, stopping, thread: None }, work))
+    }
+
+    #[cfg(feature = "rehearsal")]
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// The manager's key.

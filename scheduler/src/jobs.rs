@@ -47,6 +47,12 @@ pub struct Jobs {
     pause_ends: Option<Moment>,
     /// When second attempts are next thought about.
     extras_due: Moment,
+    /// Takes results from attempts whose leases have ended: on purpose, and only in the simulation.
+    #[cfg(feature = "sabotage")]
+    pub never_fence: bool,
+    /// Leases that have ended, for that.
+    #[cfg(feature = "sabotage")]
+    ended: BTreeMap<AttemptId, Lease>,
 }
 
 /// A client's share.
@@ -190,6 +196,10 @@ impl Jobs {
             decisions: VecDeque::new(),
             pause_ends: None,
             extras_due: Moment::ZERO,
+            #[cfg(feature = "sabotage")]
+            never_fence: false,
+            #[cfg(feature = "sabotage")]
+            ended: BTreeMap::new(),
         }
     }
 
@@ -443,6 +453,10 @@ impl Jobs {
         fate: AttemptFate,
         ran_us: u64,
     ) -> Verdict {
+        #[cfg(feature = "sabotage")]
+        if let Some(lease) = self.ended.get(&attempt).copied().filter(|_| self.never_fence) {
+            return self.settle_done(now, lease, ran_us);
+        }
         if self.leases.valid(now, key, attempt).is_none() {
             return Verdict::Fenced;
         }

@@ -169,6 +169,8 @@ impl Jobs {
 
     /// The attempt is lost, with its host where `with_host`; only a task that ran there has anything to do with it.
     pub(super) fn lose(&mut self, now: Moment, attempt: AttemptId, lease: Lease, with_host: bool) {
+        #[cfg(feature = "sabotage")]
+        self.ended.insert(attempt, lease);
         self.detach(attempt, &lease);
         let executing = lease.executing.is_some();
         let job = self.jobs.get_mut(&lease.job).filter(|_| executing || with_host);

@@ -1,0 +1,42 @@
+//! Machines that are made up: clocks that are wrong, and randomness from the seed.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use grid_disk::{Machine, MadeUp};
+use grid_tests::Dice;
+
+/// When the simulation begins, by clocks that are right: some day in 2040.
+const BEGIN: Duration = Duration::from_secs(2_200_000_000);
+
+/// A machine whose clock is wrong by `offset` seconds, and runs at `pace`.
+#[derive(Debug)]
+struct WrongClock {
+    dice: Mutex<Dice>,
+    offset: i64,
+    pace: f64,
+}
+
+/// A machine for a node.
+pub fn machine(seed: u64, offset: i64, pace: f64) -> Machine {
+    Machine::made_up(Arc::new(WrongClock { dice: Mutex::new(Dice::new(seed)), offset, pace }))
+}
+
+impl MadeUp for WrongClock {
+    fn fill(&self, bytes: &mut [u8]) {
+        let mut dice = self.dice.lock().unwrap();
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&dice.next_u64().to_le_bytes()[..chunk.len()]);
+        }
+    }
+
+    fn unix_time(&self) -> Duration {
+        let now = BEGIN + turmoil::sim_elapsed().unwrap_or_default();
+        let offset = Duration::from_secs(self.offset.unsigned_abs());
+        if self.offset < 0 { now.saturating_sub(offset) } else { now + offset }
+    }
+
+    fn pace(&self) -> f64 {
+        self.pace
+    }
+}

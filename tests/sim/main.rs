@@ -1,0 +1,78 @@
+//! The simulation: manager, hosts, clients and QUIC in one process, on a clock and a network that are made up.
+//!
+//! Everything is the real code but the guests, and everything comes from one number, the seed: the same seed gives
+//! the same datagrams at the same instants. `sim A B` runs the seeds from A up to, but not including, B and ends with
+//! an error at the first promise that is broken; `sim A B --sabotage never-fence` breaks one on purpose.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person")]
+
+mod check;
+mod client;
+mod guests;
+mod machine;
+mod network;
+mod run;
+mod torment;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use grid_manager::Sabotage;
+use run::{Report, Scenario};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (seeds, sabotage) = match words[..] {
+        [from, to] => (seeds(from, to), None),
+        [from, to, "--sabotage", what] => (seeds(from, to), Some(what)),
+        _ => (None, None),
+    };
+    let sabotage = match sabotage {
+        None => Ok(None),
+        Some("never-fence") => Ok(Some(Sabotage::NeverFence)),
+        Some("acknowledge-early") => Ok(Some(Sabotage::AcknowledgeEarly)),
+        Some(_) => Err(()),
+    };
+    let (Some(seeds), Ok(sabotage)) = (seeds, sabotage) else {
+        eprintln!("usage: sim FROM TO [--sabotage never-fence|acknowledge-early]");
+        return ExitCode::from(2);
+    };
+    if std::env::var_os("GRID_LOG").is_some() {
+        let filter = tracing_subscriber::EnvFilter::from_env("GRID_LOG");
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    }
+    let began = Instant::now();
+    let mut sum = Report::default();
+    let total = seeds.end - seeds.start;
+    for seed in seeds {
+        let report = run::run(&Scenario { seed, sabotage });
+        sum.add(&report);
+        if let Some(violation) = report.violation {
+            println!("seed {seed}: {violation}");
+            println!("replay it with: cargo xtask sim --seed {seed}");
+            return ExitCode::FAILURE;
+        }
+        if total == 1 {
+            println!("seed {seed}: {} datagrams, trace {:016x}", report.datagrams, report.trace);
+        }
+    }
+    println!(
+        "{total} seeds, {:.0} simulated seconds in {:.1} s: {} tasks, {} outcomes, {} dead, {} datagrams, {} crashes of hosts, {} of the manager, {} losses of power, {} partitions: no violation",
+        sum.simulated.as_secs_f64(),
+        began.elapsed().as_secs_f64(),
+        sum.tasks,
+        sum.outcomes,
+        sum.dead,
+        sum.datagrams,
+        sum.host_crashes,
+        sum.manager_crashes,
+        sum.power_losses,
+        sum.partitions,
+    );
+    ExitCode::SUCCESS
+}
+
+fn seeds(from: &str, to: &str) -> Option<std::ops::Range<u64>> {
+    Some(from.parse().ok()?..to.parse().ok()?)
+}

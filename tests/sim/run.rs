@@ -1,0 +1,254 @@
+//! One run: the nodes, two minutes of their time, and what came of it.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use grid_host::{Host, HostEnded};
+use grid_manager::{FileStore, Manager, RehearsalDisk, Sabotage};
+use grid_protocol::key::{PublicKey, SecretKey};
+use grid_protocol::role::Role;
+use grid_tests::Dice;
+use turmoil::Sim;
+use wasm_grid::ManagerAddress;
+
+use crate::check::Checker;
+use crate::client::ClientNode;
+use crate::guests::{Cast, Stage};
+use crate::machine::machine;
+use crate::network::{Weather, network};
+use crate::torment::Torment;
+
+pub const MANAGER: &str = "manager";
+const PORT: u16 = 4747;
+const HOSTS: usize = 8;
+const CLIENTS: usize = 2;
+
+/// A run takes so long, by the clock of the simulation.
+const LENGTH: Duration = Duration::from_secs(120);
+
+/// Things go wrong for so long.
+const STORM: Duration = Duration::from_secs(70);
+
+/// No job begins after so long.
+const BEGIN_UNTIL: Duration = Duration::from_secs(60);
+
+/// The world stands still for no shorter time.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Which run.
+pub struct Scenario {
+    pub seed: u64,
+    pub sabotage: Option<Sabotage>,
+}
+
+/// What came of a run, or of several.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub violation: Option<String>,
+    pub simulated: Duration,
+    pub tasks: u64,
+    pub outcomes: u64,
+    pub dead: u64,
+    pub datagrams: u64,
+    pub trace: u64,
+    pub host_crashes: u64,
+    pub manager_crashes: u64,
+    pub power_losses: u64,
+    pub partitions: u64,
+}
+
+impl Report {
+    pub fn add(&mut self, other: &Self) {
+        self.simulated += other.simulated;
+        self.tasks += other.tasks;
+        self.outcomes += other.outcomes;
+        self.dead += other.dead;
+        self.datagrams += other.datagrams;
+        self.host_crashes += other.host_crashes;
+        self.manager_crashes += other.manager_crashes;
+        self.power_losses += other.power_losses;
+        self.partitions += other.partitions;
+    }
+}
+
+pub fn host_name(number: usize) -> String {
+    format!("host-{number}")
+}
+
+fn key(kind: u8, number: usize) -> SecretKey {
+    SecretKey::from_seed(&[kind, number as u8, 7, 7].repeat(8).try_into().unwrap())
+}
+
+/// Puts a key where a program looks for it.
+fn keep_key(file: &Path, kind: u8, number: usize) -> PublicKey {
+    let seed: [u8; 32] = [kind, number as u8, 7, 7].repeat(8).try_into().unwrap();
+    grid_disk::use_folder(file.parent().unwrap()).unwrap();
+    grid_disk::replace(file, &seed).unwrap();
+    key(kind, number).public()
+}
+
+type Ended = Result<(), Box<dyn std::error::Error>>;
+
+/// Runs a scenario to its end.
+pub fn run(scenario: &Scenario) -> Report {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dice = Dice::new(scenario.seed);
+    let weather = Arc::<Weather>::default();
+    let checker = Arc::<Checker>::default();
+    let disk = RehearsalDisk::new(dice.next_u64());
+    let mut sim = turmoil::Builder::new()
+        .rng_seed(dice.next_u64())
+        .epoch(SystemTime::UNIX_EPOCH + Duration::from_secs(2_200_000_000))
+        .simulation_duration(LENGTH * 2)
+        .tick_duration(TICK)
+        .min_message_latency(Duration::from_millis(1))
+        .max_message_latency(Duration::from_millis(50))
+        .udp_capacity(10_000)
+        .build();
+    start_manager(&mut sim, scenario, folder.path(), &disk, &weather, &checker, &mut dice);
+    let address = format!("{}@{}:{PORT}", key(1, 0).public(), sim.lookup(MANAGER));
+    let address: ManagerAddress = address.parse().unwrap();
+    let stages: Vec<_> = (0..HOSTS)
+        .map(|number| start_host(&mut sim, number, folder.path(), &address, &weather, &mut dice))
+        .collect();
+    for number in 0..CLIENTS {
+        let seed = dice.next_u64();
+        let node = ClientNode {
+            number: number as u8,
+            seed: scenario.seed,
+            home: folder.path().join(format!("client-{number}")),
+            key: key(3, number),
+            machine: machine(seed, offset(&mut dice), 1.0),
+            network: network(seed + 1, &weather),
+            manager: address.clone(),
+            checker: checker.clone(),
+            until: BEGIN_UNTIL,
+        };
+        sim.host(format!("client-{number}"), move || {
+            let node = node.clone();
+            async move {
+                node.run().await;
+                Ok(())
+            }
+        });
+    }
+    let mut torment = Torment::new(dice.next_u64(), disk, stages, weather.clone());
+    let mut report = Report::default();
+    let mut calm = false;
+    while sim.elapsed() < LENGTH && checker.violation().is_none() {
+        let now = sim.elapsed();
+        if now < STORM {
+            torment.step(&mut sim, now, &mut report);
+        } else if !std::mem::replace(&mut calm, true) {
+            torment.end(&mut sim);
+        }
+        if let Err(error) = sim.step() {
+            checker.violate(format!("a node ended: {error}"));
+        }
+    }
+    if checker.through() < CLIENTS {
+        checker.violate("I1: jobs are not over in good weather".to_owned());
+    }
+    report.violation = checker.violation();
+    report.simulated = sim.elapsed();
+    (report.tasks, report.outcomes, report.dead) = checker.counts();
+    (report.datagrams, report.trace) = weather.trace();
+    report
+}
+
+/// Seconds by which a clock is wrong: a day at the most.
+fn offset(dice: &mut Dice) -> i64 {
+    [0, 0, -3600, 86_400, -86_400][dice.roll(5)]
+}
+
+fn start_manager(
+    sim: &mut Sim<'_>,
+    scenario: &Scenario,
+    folder: &Path,
+    disk: &RehearsalDisk,
+    weather: &Arc<Weather>,
+    checker: &Arc<Checker>,
+    dice: &mut Dice,
+) {
+    let folder = folder.join(MANAGER);
+    keep_key(&folder.join("manager.key"), 1, 0);
+    let machine = machine(dice.next_u64(), offset(dice), [1.0, 1.0, 0.95, 1.05][dice.roll(4)]);
+    let network = network(dice.next_u64(), weather);
+    let (disk, checker, sabotage) = (disk.clone(), checker.clone(), scenario.sabotage);
+    sim.host(MANAGER, move || {
+        let settings = grid_manager::Settings {
+            listen: Some((Ipv4Addr::UNSPECIFIED, PORT).into()),
+            advertise: vec!["manager:4747".into()],
+            open_join: true,
+            network: network.clone(),
+            machine: machine.clone(),
+            sabotage,
+            ..grid_manager::Settings::new(folder.clone())
+        };
+        let (disk, checker) = (disk.clone(), checker.clone());
+        async move { manage(settings, &disk, &checker).await }
+    });
+}
+
+async fn manage(mut settings: grid_manager::Settings, disk: &RehearsalDisk, checker: &Checker) -> Ended {
+    match FileStore::open_on(disk.plug_in()) {
+        Ok(store) => settings.store = Some(Arc::new(store)),
+        Err(error) => {
+            checker.violate(format!("the store does not open: {error}"));
+            return Ok(());
+        }
+    }
+    let manager = Manager::start_here(settings)?;
+    for client in 0..CLIENTS {
+        let key = key(3, client).public();
+        manager.grant(key, Role::Client)?;
+        manager.grant(key, Role::Publisher)?;
+    }
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if let Err(violation) = manager.audit() {
+            checker.violate(violation);
+        }
+    }
+}
+
+fn start_host(
+    sim: &mut Sim<'_>,
+    number: usize,
+    folder: &Path,
+    manager: &ManagerAddress,
+    weather: &Arc<Weather>,
+    dice: &mut Dice,
+) -> Arc<Stage> {
+    let stage = Arc::<Stage>::default();
+    let folder = folder.join(host_name(number));
+    keep_key(&folder.join("host.key"), 2, number);
+    let machine = machine(dice.next_u64(), offset(dice), [1.0, 1.0, 0.8, 1.25][dice.roll(4)]);
+    let network = network(dice.next_u64(), weather);
+    let slots = [2, 3, 4][dice.roll(3)];
+    let (manager, on_stage) = (manager.clone(), stage.clone());
+    sim.host(host_name(number), move || {
+        let settings = grid_host::Settings {
+            name: host_name(number),
+            slots,
+            network: network.clone(),
+            machine: machine.clone(),
+            guests: Some(Arc::new(Cast(on_stage.clone()))),
+            ..grid_host::Settings::new(folder.clone())
+        };
+        let manager = manager.clone();
+        async move { serve(settings, manager).await }
+    });
+    stage
+}
+
+async fn serve(settings: grid_host::Settings, manager: ManagerAddress) -> Ended {
+    let host = Host::new(settings)?;
+    let ended = host.serve(manager, |_| ()).await?;
+    match ended {
+        HostEnded::Drained => Ok(()),
+        other => Err(other.to_string().into()),
+    }
+}

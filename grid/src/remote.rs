@@ -338,10 +338,11 @@ async fn run(shared: Arc<Shared>, mut dialer: Dialer, mut stopped: watch::Receiv
         }
     };
     tokio::select! {
-        () = work => {}
+        biased;
         _ = stopped.changed() => {
             shared.flushed().await;
         }
+        () = work => {}
     }
     endpoint.close(code::DONE, "the client is done");
     endpoint.wait_idle(Duration::from_secs(1)).await;
@@ -386,6 +387,7 @@ async fn serve(shared: &Arc<Shared>, (conn, send, reader): Entered) -> CarryErro
     }
     let keeper = Arc::new(ClientMail(shared.clone()));
     tokio::select! {
+        biased;
         Err(error) = write_control(shared, send) => error,
         Err(error) = read_control(shared, reader) => error,
         error = carry(&conn, keeper, shared.mail_ready.clone()) => error,

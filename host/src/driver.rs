@@ -100,6 +100,7 @@ pub(crate) async fn run(
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> HostEnded {
     tokio::select! {
+        biased;
         ended = keep_connected(station, route, offer, progress) => ended,
         never = station.bench.run_clockwork() => match never {},
     }
@@ -238,6 +239,7 @@ async fn serve(station: &Arc<Station>, joined: Joined) -> (Conn, CarryError) {
     let Joined { conn, send, reader } = joined;
     let keeper = Arc::new(HostMail(station.clone()));
     let error = tokio::select! {
+        biased;
         Err(error) = write_control(station, send) => error,
         Err(error) = read_control(station, reader) => error,
         error = carry(&conn, keeper, station.outbox.mail_ready.clone()) => error,

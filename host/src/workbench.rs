@@ -7,7 +7,7 @@
 mod executor;
 mod report;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,8 +36,8 @@ pub(crate) struct Workbench {
 
 #[derive(Debug)]
 struct Inner {
-    jobs: HashMap<JobId, BenchJob>,
-    held: HashMap<AttemptId, Held>,
+    jobs: BTreeMap<JobId, BenchJob>,
+    held: BTreeMap<AttemptId, Held>,
     /// Executors that have a task.
     running: Vec<Arc<Executor>>,
     /// Executors that may have one at once.
@@ -90,8 +90,8 @@ const TRAP_GRACE: Duration = Duration::from_millis(100);
 impl Workbench {
     pub(crate) fn new(sandbox: Sandbox, outbox: Arc<Outbox>, capacity: usize, machine: Machine) -> Self {
         let inner = Inner {
-            jobs: HashMap::new(),
-            held: HashMap::new(),
+            jobs: BTreeMap::new(),
+            held: BTreeMap::new(),
             running: Vec::new(),
             capacity,
             arrivals: 0,

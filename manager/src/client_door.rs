@@ -34,6 +34,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, conn: Conn) {
                 Some((owner, attached)) => {
                     let generation = attached.generation;
                     let error = tokio::select! {
+                        biased;
                         error = serve_mail(&hub, &conn, owner, attached, send, reader) => error,
                         error = requests => error,
                     };
@@ -121,6 +122,7 @@ async fn serve_mail(
     attached.control_wake.notify_one();
     attached.mail_wake.notify_one();
     tokio::select! {
+        biased;
         Err(error) = write_control(hub, owner, &attached, send) => error,
         Err(error) = read_control(hub, owner, &attached, reader) => error,
         error = carry(conn, keeper, attached.mail_wake.clone()) => error,
@@ -179,6 +181,7 @@ async fn serve_requests(hub: &Arc<Hub>, conn: &Conn) -> CarryError {
     let mut under_way = JoinSet::new();
     loop {
         tokio::select! {
+            biased;
             opened = conn.accept_bi(), if under_way.len() < REQUESTS_MAX => match opened {
                 Ok((send, recv)) => {
                     under_way.spawn(requests::serve(hub.clone(), conn.peer(), send, recv));

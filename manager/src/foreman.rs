@@ -2,7 +2,7 @@
 //! the journal; what follows from it (an answer to a client, an attempt for a host) is an effect, and takes place
 //! when the journal is on disk. The committer moves both along.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use grid_protocol::host::{Order, Report};
@@ -23,14 +23,14 @@ use crate::store::Change;
 /// Jobs while the manager lives.
 pub(crate) struct Foreman {
     pub(crate) jobs: Jobs,
-    records: hashbrown::HashMap<JobId, JobRecord>,
+    records: BTreeMap<JobId, JobRecord>,
     journal: Journal,
     effects: Vec<Effect>,
     /// Jobs that each host was told of in its present session.
-    briefed: HashMap<PublicKey, HashSet<JobId>>,
+    briefed: BTreeMap<PublicKey, BTreeSet<JobId>>,
     watchers: HashMap<JobId, Arc<Notify>>,
     /// Jobs that are forgotten and of which something is still on disk.
-    leaving: HashSet<JobId>,
+    leaving: BTreeSet<JobId>,
     /// Wakes the committer.
     pub(crate) wake: Arc<Notify>,
     /// Announces that the journal was written, and there is room in it.
@@ -80,9 +80,9 @@ impl Foreman {
             records,
             journal,
             effects: Vec::new(),
-            briefed: HashMap::new(),
+            briefed: BTreeMap::new(),
             watchers: HashMap::new(),
-            leaving: leaving.into_iter().collect(),
+            leaving,
             wake: Arc::default(),
             written: Arc::default(),
             trouble: None,
@@ -230,7 +230,7 @@ impl Foreman {
     /// A job as its client sees it.
     pub(crate) fn info(&self, id: JobId) -> Option<JobInfo> {
         let (record, job) = (self.records.get(&id)?, self.jobs.jobs().get(&id)?);
-        let hosts: HashSet<_> =
+        let hosts: BTreeSet<_> =
             job.attempts().filter_map(|attempt| self.jobs.lease(attempt)).map(|lease| lease.host).collect();
         Some(JobInfo {
             id,

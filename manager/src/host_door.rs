@@ -125,6 +125,7 @@ async fn admit(
     let waited = async {
         send.write_frame(&Greeting::Pending.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
         tokio::select! {
+            biased;
             () = decided.notified() => greeting::roles(hub, conn, None).await,
             reason = conn.closed() => Err(DoorError::Stream(grid_net::StreamError::Broken { reason: reason.to_string() })),
         }
@@ -219,6 +220,7 @@ async fn run(hub: &Arc<Hub>, conn: &Conn, entered: Entered) -> CarryError {
     let host = conn.peer();
     let keeper = Arc::new(HostMail { hub: hub.clone(), line });
     tokio::select! {
+        biased;
         Err(error) = write_control(hub, host, conn_id, send, &control_wake) => error,
         Err(error) = read_control(hub, host, &control_wake, reader) => error,
         error = carry(conn, keeper, mail_wake) => error,
@@ -281,6 +283,7 @@ async fn serve_modules(hub: &Arc<Hub>, conn: &Conn) -> CarryError {
     let mut under_way = JoinSet::new();
     loop {
         tokio::select! {
+            biased;
             opened = conn.accept_bi() => match opened {
                 Ok((send, recv)) => {
                     under_way.spawn(send_module(hub.clone(), conn.peer(), send, recv));

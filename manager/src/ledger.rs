@@ -11,7 +11,7 @@
 //!
 //! A task with an outcome is over, one with a lease is under way, and every other one that was acknowledged waits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use grid_protocol::job::{AttemptFailure, AttemptId, JobId, Outcome, Payload, Recorded};
@@ -21,7 +21,6 @@ use grid_protocol::record::{JobRecord, OutcomeRecord, OverRecord};
 use grid_protocol::time::Moment;
 use grid_protocol::wire::Wire;
 use grid_scheduler::jobs::{Job, Jobs};
-use hashbrown::HashMap;
 
 use crate::store::{Change, LAST_KEY, Store, StoreError, Table};
 
@@ -124,7 +123,7 @@ pub(crate) struct Ledger {
 /// Everything that a manager knows of its jobs when it starts.
 pub(crate) struct Recovered {
     pub(crate) jobs: Jobs,
-    pub(crate) records: HashMap<JobId, JobRecord>,
+    pub(crate) records: BTreeMap<JobId, JobRecord>,
     /// Leases of jobs that are over.
     pub(crate) stale: Vec<AttemptId>,
     /// Jobs that are forgotten and of which something is still there.
@@ -261,7 +260,7 @@ impl Ledger {
     }
 
     /// Jobs that there are no more, of which something is still kept: the manager ended while it was removed.
-    fn leftovers(&self, records: &HashMap<JobId, JobRecord>) -> Result<BTreeSet<JobId>, StoreError> {
+    fn leftovers(&self, records: &BTreeMap<JobId, JobRecord>) -> Result<BTreeSet<JobId>, StoreError> {
         let mut left = BTreeSet::new();
         for table in PARTS {
             let mut from = Vec::new();
@@ -284,11 +283,11 @@ impl Ledger {
     /// Rebuilds the queues after a restart. Each lease that was under way gets its whole term again.
     pub(crate) fn recover(&self, incarnation: u32, now: Moment) -> Result<Recovered, StoreError> {
         let mut jobs = Jobs::new(incarnation);
-        let mut leases: HashMap<JobId, Vec<Leased>> = HashMap::new();
+        let mut leases: BTreeMap<JobId, Vec<Leased>> = BTreeMap::new();
         for lease in self.leases()? {
             leases.entry(lease.job).or_default().push(lease);
         }
-        let (mut records, mut stale) = (HashMap::new(), Vec::new());
+        let (mut records, mut stale) = (BTreeMap::new(), Vec::new());
         let mut kept = Vec::new();
         for (id, body) in self.store.read(Table::Job)? {
             let id = id.try_into().map(JobId);

@@ -189,6 +189,11 @@ async fn serve(
     tokio::pin!(clockwork, late, committer);
     loop {
         tokio::select! {
+            biased;
+            _ = stopped.changed() => break,
+            () = &mut committer => {}
+            () = &mut clockwork => {}
+            () = &mut late => {}
             Some(conn) = local.recv() => {
                 peers.spawn(welcome(hub.clone(), conn));
             }
@@ -202,10 +207,6 @@ async fn serve(
                 });
             }
             Some(_) = peers.join_next() => {}
-            () = &mut clockwork => {}
-            () = &mut late => {}
-            () = &mut committer => {}
-            _ = stopped.changed() => break,
         }
     }
     drop(peers);
@@ -245,6 +246,7 @@ async fn run_clockwork(hub: &Hub) {
         let machine = &hub.settings.machine;
         let due = due.map_or(tick, |due| tick.min(started + machine.stretch(due.since(Moment::ZERO))));
         tokio::select! {
+            biased;
             () = sleep_until(due) => {
                 tick = tick.max(Instant::now() + TICK);
                 let now = hub.now();

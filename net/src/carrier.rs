@@ -139,6 +139,7 @@ async fn accept(conn: Conn, keeper: Arc<dyn MailKeeper>) -> CarryError {
     let mut readers = JoinSet::new();
     loop {
         tokio::select! {
+            biased;
             stream = conn.accept_uni() => match stream {
                 Ok(stream) => {
                     readers.spawn(read(stream, keeper.clone(), room.clone()));

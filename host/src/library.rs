@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use grid_inspect::{Door, ScanLimits, inspect};
@@ -98,6 +98,9 @@ impl ModuleError {
 /// Tries to fetch a module, each on a connection of its own.
 const FETCHES_MAX: u32 = 3;
 
+/// Time between them, where the connection stands.
+const FETCH_PAUSE: Duration = Duration::from_secs(1);
+
 impl Library {
     pub(crate) fn new(cache: Cache, compiler: Compiler, trust: Arc<HostTrust>, sandbox: Sandbox) -> Self {
         Self { cache, compiler, trust, sandbox, shelves: Mutex::default() }
@@ -161,7 +164,8 @@ impl Library {
             match self.fetch(module, &conn).await {
                 Err(ModuleError::Fetch(error)) if tries < FETCHES_MAX => {
                     tracing::info!(%module, %error, "a module stopped half-way; it is fetched again");
-                    conn.closed().await;
+                    // A connection that stands may have a manager behind it that cannot read its disk just now.
+                    let _ = tokio::time::timeout(FETCH_PAUSE, conn.closed()).await;
                 }
                 other => break other?,
             }

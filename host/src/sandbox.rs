@@ -331,6 +331,7 @@ async fn run(
     work: impl Future<Output = Result<(), Failure>> + Send,
     on_end: impl FnOnce(End) + Send,
 ) {
+    let mut ending = Ending { shared, on_end: Some(on_end) };
     let end = {
         let mut work = std::pin::pin!(work);
         std::future::poll_fn(|cx| {
@@ -345,8 +346,29 @@ async fn run(
         .await
     };
     mailbox.flush();
-    shared.running.fetch_sub(1, Ordering::AcqRel);
-    on_end(end);
+    ending.end(end);
+}
+
+/// Tells once that a guest is no more, even where its task panics.
+struct Ending<F: FnOnce(End)> {
+    shared: Arc<Shared>,
+    on_end: Option<F>,
+}
+
+impl<F: FnOnce(End)> Ending<F> {
+    fn end(&mut self, end: End) {
+        if let Some(on_end) = self.on_end.take() {
+            self.shared.running.fetch_sub(1, Ordering::AcqRel);
+            on_end(end);
+        }
+    }
+}
+
+impl<F: FnOnce(End)> Drop for Ending<F> {
+    fn drop(&mut self) {
+        let message = "the guest's task panicked, or the host goes down".to_owned();
+        self.end(End::Failed(Failure { kind: FailureKind::HostFault, message, backtrace: Vec::new() }));
+    }
 }
 
 impl Drop for Shared {

@@ -10,7 +10,7 @@ use grid_net::Conn;
 use grid_protocol::control::HostEnd;
 use grid_protocol::host::{Order, Position, Pulse, Report, Resume, Spawn};
 use grid_protocol::id::{SessionId, WorkerId};
-use grid_protocol::job::{Assignment, JobId};
+use grid_protocol::job::{Assignment, JobBrief, JobId};
 use grid_protocol::worker::{End, Failure, FailureKind};
 use tokio::sync::{Notify, watch};
 
@@ -35,7 +35,7 @@ pub(crate) struct Station {
     pub(crate) conns: watch::Sender<Option<Conn>>,
     inner: Mutex<Inner>,
     /// Wakes whoever waits for the last worker to end.
-    pub(crate) emptied: Notify,
+    pub(crate) emptied: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +72,9 @@ impl Station {
         machine: Machine,
     ) -> Self {
         let outbox = Arc::<Outbox>::default();
-        let bench = Arc::new(Workbench::new(sandbox.clone(), outbox.clone(), slots, machine.clone()));
+        let emptied = Arc::<Notify>::default();
+        let bench = Workbench::new(sandbox.clone(), outbox.clone(), slots, machine.clone(), emptied.clone());
+        let bench = Arc::new(bench);
         Self {
             outbox,
             bench,
@@ -83,7 +85,7 @@ impl Station {
             library,
             conns: watch::Sender::new(None),
             inner: Mutex::default(),
-            emptied: Notify::new(),
+            emptied,
         }
     }
 
@@ -124,6 +126,7 @@ impl Station {
             }
         }
         drop(inner);
+        self.share_slots();
         self.bench.connected(!resumed);
         self.conns.send_replace(Some(conn.clone()));
         self.outbox.control_ready.notify_one();
@@ -142,15 +145,15 @@ impl Station {
     pub(crate) fn next_report(&self) -> Option<Vec<u8>> {
         let mut inner = self.lock();
         inner.report_started();
+        while inner.control.backlog() < 2 * REPORTS_BEFORE_LOGS
+            && let Some(report) = self.bench.next_report()
+        {
+            inner.control.send(&report);
+        }
         while inner.control.backlog() < REPORTS_BEFORE_LOGS
             && let Some((worker, log)) = self.outbox.take_log()
         {
             inner.control.send(&Report::Log { worker, lines: log.lines, dropped: log.dropped });
-        }
-        while inner.control.backlog() < REPORTS_BEFORE_LOGS
-            && let Some(report) = self.bench.next_report()
-        {
-            inner.control.send(&report);
         }
         inner.control.poll_transmit()
     }
@@ -165,7 +168,12 @@ impl Station {
             Some(Order::Stop { workers, grace_ms }) => {
                 self.stop(&workers, Duration::from_millis(grace_ms.into()));
             }
-            Some(Order::Publishers { trusted, revoked }) => self.trust.hear(trusted, revoked),
+            Some(Order::Publishers { trusted, revoked }) => {
+                self.trust.hear(trusted, revoked);
+                for brief in self.bench.doubt() {
+                    self.load(brief);
+                }
+            }
             Some(Order::Drain) => self.drain(),
             Some(Order::Job(brief)) => self.bench.brief(brief),
             Some(Order::Assign { job, attempts }) => self.assign(job, attempts),
@@ -182,9 +190,13 @@ impl Station {
     }
 
     fn assign(self: &Arc<Self>, job: JobId, attempts: Vec<Assignment>) {
-        let Some(brief) = self.bench.assign(job, attempts) else {
-            return;
-        };
+        if let Some(brief) = self.bench.assign(job, attempts) {
+            self.load(brief);
+        }
+    }
+
+    /// Makes the module of a job ready.
+    fn load(self: &Arc<Self>, brief: JobBrief) {
         let station = self.clone();
         tokio::spawn(async move {
             let mut conns = station.conns.subscribe();
@@ -195,14 +207,16 @@ impl Station {
                 }
                 (program, limits)
             });
-            station.bench.loaded(job, loaded.map_err(|error| error.failure()));
+            station.bench.loaded(brief.job, loaded.map_err(|error| error.failure()));
         });
     }
 
     /// Tells the workbench how many slots the workers leave.
     fn share_slots(&self) {
-        let workers = self.lock().workers.len();
-        self.bench.set_capacity(self.slots.saturating_sub(workers));
+        let inner = self.lock();
+        // Under the lock: of two that change the number of workers the later says it last.
+        self.bench.set_capacity(self.slots.saturating_sub(inner.workers.len()));
+        drop(inner);
         self.outbox.control_ready.notify_one();
     }
 

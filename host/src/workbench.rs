@@ -14,13 +14,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use grid_disk::Machine;
 use grid_protocol::job::{Assignment, AttemptEnd, AttemptId, AttemptResult, JobBrief, JobId};
-use grid_protocol::worker::{End, Failure, LimitsAsked};
+use grid_protocol::worker::{End, Failure, FailureKind, LimitsAsked};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::outbox::Outbox;
 use crate::sandbox::{Limits, Program, Sandbox};
-use executor::{Executor, Hand};
+use executor::{Executor, Hand, Left};
 pub(crate) use report::LEASE_RENEWAL;
 
 /// The attempts of a host.
@@ -32,6 +32,8 @@ pub(crate) struct Workbench {
     inner: Mutex<Inner>,
     /// Wakes the clockwork: there is something to keep time of.
     busy: Notify,
+    /// Wakes whoever waits for the last attempt to end.
+    emptied: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -40,6 +42,8 @@ struct Inner {
     held: BTreeMap<AttemptId, Held>,
     /// Executors that have a task.
     running: Vec<Arc<Executor>>,
+    /// Executors that were told to end, and when.
+    leaving: Vec<(Instant, Arc<Executor>)>,
     /// Executors that may have one at once.
     capacity: usize,
     arrivals: u64,
@@ -65,6 +69,8 @@ struct BenchJob {
     ready: Ready,
     queue: VecDeque<(u64, Assignment)>,
     idle: Vec<Arc<Executor>>,
+    /// A guest of it got through its start here.
+    started: bool,
 }
 
 #[derive(Debug)]
@@ -84,15 +90,25 @@ const IDLE_MAX: Duration = Duration::from_secs(10);
 /// How often timeouts are looked at while anything runs.
 const TICK: Duration = Duration::from_millis(50);
 
+/// An executor that was told to end when it is idle, and does not, is ended after so long.
+const LEAVE_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// A guest whose time is over has so long to end at its own next tick, with a backtrace, before it is ended.
 const TRAP_GRACE: Duration = Duration::from_millis(100);
 
 impl Workbench {
-    pub(crate) fn new(sandbox: Sandbox, outbox: Arc<Outbox>, capacity: usize, machine: Machine) -> Self {
+    pub(crate) fn new(
+        sandbox: Sandbox,
+        outbox: Arc<Outbox>,
+        capacity: usize,
+        machine: Machine,
+        emptied: Arc<Notify>,
+    ) -> Self {
         let inner = Inner {
             jobs: BTreeMap::new(),
             held: BTreeMap::new(),
             running: Vec::new(),
+            leaving: Vec::new(),
             capacity,
             arrivals: 0,
             alone_since: None,
@@ -100,14 +116,37 @@ impl Workbench {
             usual: None,
             news: report::News::default(),
         };
-        Self { sandbox, outbox, machine, inner: Mutex::new(inner), busy: Notify::new() }
+        Self { sandbox, outbox, machine, inner: Mutex::new(inner), busy: Notify::new(), emptied }
     }
 
     /// A job that attempts will come of; true if its module must be made ready.
     pub(crate) fn brief(&self, brief: JobBrief) {
-        let new =
-            BenchJob { brief: brief.clone(), ready: Ready::Not, queue: VecDeque::new(), idle: Vec::new() };
-        self.lock().jobs.entry(brief.job).or_insert(new);
+        let mut inner = self.lock();
+        if inner.jobs.get(&brief.job).is_some_and(|known| known.brief == brief) {
+            return;
+        }
+        // Ids are drawn by clients: one that comes again may mean something else.
+        inner.forget(brief.job);
+        inner.jobs.insert(
+            brief.job,
+            BenchJob { brief, ready: Ready::Not, queue: VecDeque::new(), idle: Vec::new(), started: false },
+        );
+    }
+
+    /// Publishers have changed: what runs is looked at again. The jobs whose modules must be made ready.
+    pub(crate) fn doubt(&self) -> Vec<JobBrief> {
+        let mut inner = self.lock();
+        let mut doubted = Vec::new();
+        let mut dismissed = Vec::new();
+        for job in inner.jobs.values_mut() {
+            if matches!(job.ready, Ready::Program(..) | Ready::Refused(_)) {
+                job.ready = Ready::Loading;
+                dismissed.append(&mut job.idle);
+                doubted.push(job.brief.clone());
+            }
+        }
+        dismissed.into_iter().for_each(|executor| inner.dismiss(executor));
+        doubted
     }
 
     /// Takes attempts in; true if the job's module must be made ready first.
@@ -137,6 +176,8 @@ impl Workbench {
         }
         self.pump(&mut inner);
         drop(inner);
+        // Leases are renewed while the module is on its way, too.
+        self.busy.notify_one();
         self.outbox.control_ready.notify_one();
         brief
     }
@@ -148,12 +189,18 @@ impl Workbench {
             return;
         };
         match loaded {
+            Ok(_) if known.brief.memory_bytes > self.sandbox.policy().limits.memory_bytes as u64 => {
+                let most = self.sandbox.policy().limits.memory_bytes;
+                let message = format!("the job asks for more memory than the {most} bytes of a worker here");
+                let failure = Failure { kind: FailureKind::MemoryLimit, message, backtrace: Vec::new() };
+                known.ready = Ready::Refused(failure.clone());
+                inner.refuse(job, &failure);
+            }
             Ok((program, manifest)) => {
                 let memory = (known.brief.memory_bytes > 0).then_some(known.brief.memory_bytes);
                 let asked = LimitsAsked { memory_bytes: memory, call_ms: None };
                 let mut limits = self.sandbox.policy().limits.lowered(&manifest).lowered(&asked);
-                // A task's own time is what bounds it.
-                limits.call = Duration::from_millis(known.brief.timeout_ms);
+                limits.call = limits.call.min(Duration::from_millis(known.brief.timeout_ms));
                 known.ready = Ready::Program(program, limits);
             }
             Err(failure) => {
@@ -207,17 +254,19 @@ impl Workbench {
     /// No more attempts of these jobs will come.
     pub(crate) fn jobs_over(&self, jobs: &[JobId]) {
         let mut inner = self.lock();
-        for job in jobs {
-            for executor in inner.jobs.remove(job).into_iter().flat_map(|job| job.idle) {
-                executor.stop();
-            }
-        }
+        jobs.iter().for_each(|job| inner.forget(*job));
+        drop(inner);
+        self.busy.notify_one();
     }
 
     /// How many slots workers leave.
     pub(crate) fn set_capacity(self: &Arc<Self>, capacity: usize) {
         let mut inner = self.lock();
         inner.capacity = capacity;
+        if capacity == 0 {
+            // Another host may have them.
+            inner.give_back(usize::MAX);
+        }
         self.pump(&mut inner);
     }
 
@@ -225,22 +274,14 @@ impl Workbench {
     pub(crate) fn drain(&self) {
         let mut inner = self.lock();
         inner.draining = true;
-        let waiting: Vec<_> = inner
-            .jobs
-            .values_mut()
-            .flat_map(|job| job.queue.drain(..))
-            .map(|(_, waits)| waits.attempt)
-            .collect();
-        for attempt in &waiting {
-            inner.held.remove(attempt);
-        }
-        inner.news.returned.extend(waiting);
+        inner.give_back(usize::MAX);
     }
 
     /// True if nothing runs and, where `told` is asked for, the manager has everything.
     pub(crate) fn is_empty(&self, told: bool) -> bool {
         let inner = self.lock();
-        inner.running.is_empty() && (!told || inner.held.is_empty())
+        let said = inner.held.is_empty() && inner.news.returned.is_empty();
+        inner.running.is_empty() && (!told || said)
     }
 
     /// Keeps time: timeouts, renewals, executors that nobody needs. Runs for as long as the host does.
@@ -248,7 +289,9 @@ impl Workbench {
         let (tick, pause) = (self.machine.stretch(TICK), self.machine.stretch(LEASE_RENEWAL));
         let mut renewal = Instant::now() + pause;
         loop {
-            if self.lock().held.is_empty() && !self.sandbox.is_wedged() {
+            // The window may have changed with what ended last.
+            self.outbox.control_ready.notify_one();
+            if self.lock().is_at_rest() && !self.sandbox.is_wedged() {
                 self.busy.notified().await;
             }
             tokio::time::sleep(tick).await;
@@ -267,14 +310,18 @@ impl Workbench {
         for executor in &inner.running {
             executor.check_time(now, TRAP_GRACE);
         }
+        let longest =
+            inner.running.iter().map(|executor| executor.running_for(now)).max().unwrap_or_default();
+        inner.note_time(longest.min(report::LONG), false);
+        let mut dismissed = Vec::new();
         for job in inner.jobs.values_mut() {
-            job.idle.retain(|executor| {
-                let kept = !executor.is_idle_for(now, IDLE_MAX);
-                if !kept {
-                    executor.stop();
-                }
-                kept
-            });
+            dismissed.extend(job.idle.extract_if(.., |executor| executor.is_idle_for(now, IDLE_MAX)));
+        }
+        dismissed.into_iter().for_each(|executor| inner.dismiss(executor));
+        for (since, executor) in &inner.leaving {
+            if now.duration_since(*since) >= LEAVE_TIME_MAX {
+                executor.end_now();
+            }
         }
     }
 
@@ -284,55 +331,63 @@ impl Workbench {
             let Some((job, task)) = inner.next_task(None) else {
                 return;
             };
-            self.hand_out(inner, job, task);
+            if !self.hand_out(inner, job, task) {
+                return;
+            }
         }
     }
 
-    fn hand_out(self: &Arc<Self>, inner: &mut Inner, id: JobId, task: Assignment) {
-        inner.begin(&task);
+    /// Gives a task to an executor; false if there can be none now, and the task waits again.
+    fn hand_out(self: &Arc<Self>, inner: &mut Inner, id: JobId, task: Assignment) -> bool {
         let Some(job) = inner.jobs.get_mut(&id) else {
-            return;
+            return true;
         };
-        let hand = Hand::new(&task, Duration::from_millis(job.brief.timeout_ms));
-        let executor = match (job.idle.pop(), &job.ready) {
+        let idle = std::iter::from_fn(|| job.idle.pop()).find(|executor| !executor.is_ending());
+        let executor = match (idle, &job.ready) {
             (Some(executor), _) => executor,
             (None, Ready::Program(program, limits)) => {
-                match Executor::start(self, id, program, *limits, Bytes::from(job.brief.arguments.clone())) {
+                let arguments = Bytes::from(job.brief.arguments.clone());
+                match Executor::start(self, id, program, *limits, arguments) {
                     Ok(executor) => executor,
-                    Err(failure) => {
-                        inner.end(hand.failed(failure));
-                        return;
+                    Err(error) => {
+                        tracing::debug!(%error, "a task waits for a place to run");
+                        inner.put_first(id, task);
+                        inner.make_room(id);
+                        return false;
                     }
                 }
             }
-            (None, _) => return,
+            (None, _) => {
+                inner.put_first(id, task);
+                return false;
+            }
         };
+        inner.begin(&task);
         inner.running.push(executor.clone());
-        executor.give(hand, task.input.into_bytes());
+        inner.give(&executor, task);
         self.busy.notify_one();
+        true
     }
 
     /// An executor is idle again: its task is over, and it gets another if there is one for it.
     fn finished(self: &Arc<Self>, executor: &Arc<Executor>, end: AttemptEnd) {
         let mut inner = self.lock();
-        inner.note_time(end.ran_us);
+        inner.note_time(Duration::from_micros(end.ran_us), true);
         inner.end(end);
+        if let Some(job) = inner.jobs.get_mut(&executor.job()) {
+            job.started = true;
+        }
         // Another job's task may have waited for longer than the next of this one.
-        let next = (inner.running.len() <= inner.capacity && !inner.is_alone_for_long())
-            .then(|| inner.next_task(Some(executor.job())))
-            .flatten();
+        let more = inner.running.len() <= inner.capacity && !inner.is_alone_for_long();
+        let next = (more && !executor.is_ending()).then(|| inner.next_task(Some(executor.job()))).flatten();
         match next {
             Some((job, task)) if job == executor.job() => {
-                let timeout = inner.jobs.get(&job).map_or(0, |job| job.brief.timeout_ms);
                 inner.begin(&task);
-                executor.give(Hand::new(&task, Duration::from_millis(timeout)), task.input.into_bytes());
+                inner.give(executor, task);
             }
             other => {
                 inner.running.retain(|running| !Arc::ptr_eq(running, executor));
-                match inner.jobs.get_mut(&executor.job()) {
-                    Some(job) => job.idle.push(executor.clone()),
-                    None => executor.stop(),
-                }
+                inner.rest(executor);
                 if let Some((job, task)) = other {
                     self.hand_out(&mut inner, job, task);
                 }
@@ -341,32 +396,31 @@ impl Workbench {
         }
         drop(inner);
         self.outbox.control_ready.notify_one();
+        self.emptied.notify_one();
     }
 
     /// An executor is no more; what it had in hand, if anything, has failed.
     fn ended(self: &Arc<Self>, executor: &Arc<Executor>, end: End) {
         let mut inner = self.lock();
         inner.running.retain(|running| !Arc::ptr_eq(running, executor));
+        inner.leaving.retain(|(_, leaving)| !Arc::ptr_eq(leaving, executor));
         if let Some(job) = inner.jobs.get_mut(&executor.job()) {
             job.idle.retain(|idle| !Arc::ptr_eq(idle, executor));
         }
-        if let Some(hand) = executor.take_hand() {
-            let failure = match end {
-                End::Failed(failure) => failure,
-                other => executor::host_fault(other.to_string()),
-            };
-            let unfit = failure.kind.is_unfit().then(|| failure.clone());
-            inner.end(hand.failed(failure));
-            if let Some(failure) = unfit {
-                if let Some(job) = inner.jobs.get_mut(&executor.job()) {
-                    job.ready = Ready::Refused(failure.clone());
-                }
-                inner.refuse(executor.job(), &failure);
-            }
+        let failure = match end {
+            End::Failed(failure) => failure,
+            other => executor::host_fault(other.to_string()),
+        };
+        match executor.take_hand() {
+            Some(Left::Begun(hand)) => inner.end(hand.failed(failure)),
+            Some(Left::Untouched(task)) => inner.put_first(executor.job(), task),
+            Some(Left::NotBegun(hand, refusal)) => inner.not_begun(executor.job(), hand, failure, refusal),
+            None => {}
         }
         self.pump(&mut inner);
         drop(inner);
         self.outbox.control_ready.notify_one();
+        self.emptied.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -386,6 +440,98 @@ impl Inner {
         let (_, _, id) = fronts.min()?;
         let (_, task) = self.jobs.get_mut(&id)?.queue.pop_front()?;
         Some((id, task))
+    }
+
+    /// Nothing is here that time has anything to do with.
+    fn is_at_rest(&self) -> bool {
+        self.held.is_empty() && self.leaving.is_empty() && self.jobs.values().all(|job| job.idle.is_empty())
+    }
+
+    /// Gives an executor a task of its own job.
+    fn give(&self, executor: &Executor, task: Assignment) {
+        let timeout = self.jobs.get(&executor.job()).map_or(0, |job| job.brief.timeout_ms);
+        executor.give(Hand::new(&task, Duration::from_millis(timeout)), task.input.into_bytes());
+    }
+
+    /// A task that was taken out waits again, before all others of its job.
+    fn put_first(&mut self, id: JobId, task: Assignment) {
+        // One that was abandoned meanwhile is of no interest.
+        if let Some(held) = self.held.get_mut(&task.attempt) {
+            *held = Held::Waiting;
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.queue.push_front((0, task));
+            }
+        }
+    }
+
+    /// An executor has nothing to do. So many as may run at once are kept.
+    fn rest(&mut self, executor: &Arc<Executor>) {
+        if executor.is_ending() {
+            return;
+        }
+        let idle: usize = self.jobs.values().map(|job| job.idle.len()).sum();
+        let job = self.jobs.get_mut(&executor.job()).filter(|job| matches!(job.ready, Ready::Program(..)));
+        match job {
+            Some(job) if idle < self.capacity.max(1) => job.idle.push(executor.clone()),
+            _ => self.dismiss(executor.clone()),
+        }
+    }
+
+    /// Tells an executor to end, and sees to it.
+    fn dismiss(&mut self, executor: Arc<Executor>) {
+        executor.stop();
+        self.leaving.push((Instant::now(), executor));
+    }
+
+    /// Idle executors of other jobs make room.
+    fn make_room(&mut self, own: JobId) {
+        let others = self.jobs.iter_mut().filter(|(id, _)| **id != own);
+        let idle: Vec<_> = others.flat_map(|(_, job)| std::mem::take(&mut job.idle)).collect();
+        idle.into_iter().for_each(|executor| self.dismiss(executor));
+    }
+
+    /// A job is not to be worked on any more.
+    fn forget(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.remove(&id) {
+            for (_, task) in job.queue {
+                self.held.remove(&task.attempt);
+            }
+            job.idle.into_iter().for_each(|executor| self.dismiss(executor));
+        }
+    }
+
+    /// Gives attempts back that have not begun, the newest first.
+    fn give_back(&mut self, most: usize) {
+        for _ in 0..most {
+            let newest = self.jobs.iter().filter_map(|(id, job)| Some((job.queue.back()?.0, *id))).max();
+            let task = newest.and_then(|(_, id)| self.jobs.get_mut(&id)?.queue.pop_back());
+            let Some((_, task)) = task else {
+                return;
+            };
+            self.held.remove(&task.attempt);
+            self.news.returned.push(task.attempt);
+        }
+    }
+
+    /// A guest did not get through its start. Where none ever did, no task of the job can run here.
+    fn not_begun(&mut self, id: JobId, hand: Hand, mut failure: Failure, refusal: Option<Failure>) {
+        let started = self.jobs.get(&id).is_some_and(|job| job.started);
+        if let Some(refusal) = refusal {
+            failure.message = refusal.message;
+        }
+        if started {
+            failure.kind = FailureKind::HostFault;
+        } else if !failure.kind.is_unfit() && failure.kind != FailureKind::HostFault {
+            failure.kind = FailureKind::Start;
+        }
+        let unfit = failure.kind.is_unfit();
+        self.end(hand.failed(failure.clone()));
+        if unfit {
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.ready = Ready::Refused(failure.clone());
+            }
+            self.refuse(id, &failure);
+        }
     }
 
     fn begin(&mut self, task: &Assignment) {
@@ -412,8 +558,14 @@ impl Inner {
         }
     }
 
-    fn note_time(&mut self, ran_us: u64) {
-        let took = Duration::from_micros(ran_us).as_secs_f64();
-        self.usual = Some(self.usual.map_or(took, |usual| usual * 0.9 + took * 0.1));
+    /// A task took so long, or has taken so long already.
+    fn note_time(&mut self, took: Duration, is_over: bool) {
+        let took = took.as_secs_f64();
+        self.usual = match self.usual {
+            Some(usual) if is_over => Some(usual * 0.8 + took * 0.2),
+            Some(usual) => Some(usual.max(took)),
+            None if is_over => Some(took),
+            None => None,
+        };
     }
 }

@@ -298,7 +298,7 @@ impl Foreman {
             Report::Holding { attempts } => self.handle_holding(now, host.key, few(&attempts)),
             Report::Executing { attempts } => self.jobs.handle_executing(now, host.key, few(&attempts)),
             Report::Alive { attempts } => self.jobs.handle_renewal(now, host.key, few(&attempts)),
-            Report::Returned { attempts } => self.jobs.handle_returned(now, host.key, few(&attempts)),
+            Report::Returned { attempts } => self.handle_returned(now, host.key, few(&attempts)),
             Report::Outcomes { ends } => self.handle_ends(now, host, ends),
             Report::Draining => {
                 self.jobs.handle_window(host.key, 0);
@@ -318,6 +318,16 @@ impl Foreman {
         // It knows the jobs of what it holds, though this life of the manager did not tell it.
         let known = attempts.iter().filter_map(|attempt| self.jobs.lease(*attempt)).map(|lease| lease.job);
         self.briefed.entry(host).or_default().extend(known);
+    }
+
+    fn handle_returned(&mut self, now: Moment, host: PublicKey, attempts: &[AttemptId]) {
+        if let Some(briefed) = self.briefed.get_mut(&host) {
+            // Perhaps it does not know the job any more: it is told of it again, if it gets more.
+            for lease in attempts.iter().filter_map(|attempt| self.jobs.lease(*attempt)) {
+                briefed.remove(&lease.job);
+            }
+        }
+        self.jobs.handle_returned(now, host, attempts);
     }
 
     fn handle_ends(&mut self, now: Moment, host: &Teller<'_>, ends: Vec<AttemptEnd>) {

@@ -39,6 +39,7 @@ pub struct Jobs {
     attempts: u64,
     jobs: BTreeMap<JobId, Job>,
     made: u64,
+    joins: u64,
     hosts: BTreeMap<PublicKey, WorkHost>,
     clients: BTreeMap<PublicKey, Client>,
     leases: LeaseTable,
@@ -190,6 +191,7 @@ impl Jobs {
             attempts: 0,
             jobs: BTreeMap::new(),
             made: 0,
+            joins: 0,
             hosts: BTreeMap::new(),
             clients: BTreeMap::new(),
             leases: LeaseTable::default(),
@@ -352,7 +354,9 @@ impl Jobs {
 
     /// A host is connected and let in.
     pub fn handle_host_joined(&mut self, key: PublicKey, offer: &Offer) {
+        self.joins += 1;
         let host = self.hosts.entry(key).or_default();
+        host.joined = self.joins;
         host.labels.clone_from(&offer.labels);
         host.memory_bytes = offer.memory_bytes;
         host.slots = offer.slots;

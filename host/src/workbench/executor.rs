@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::Workbench;
 use crate::mailbox::{Incoming, Letter, Mail};
-use crate::sandbox::{Kill, Limits, Program};
+use crate::sandbox::{Kill, Limits, Program, SandboxError};
 
 /// A guest of one job.
 #[derive(Debug)]
@@ -29,9 +29,17 @@ pub(super) struct Executor {
 #[derive(Debug)]
 struct State {
     hand: Option<Hand>,
+    /// The input of the task in hand, until the guest takes it.
     input: Option<Bytes>,
     waker: Option<Waker>,
+    /// It is to end when it is idle.
     stopping: bool,
+    /// It is to end at once: it gets nothing more.
+    ending: bool,
+    /// It has taken a task: it got through its start.
+    begun: bool,
+    /// Why it does not begin, in its own words.
+    refusal: Option<Failure>,
     seq: u64,
     idle_since: Instant,
 }
@@ -40,6 +48,8 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Hand {
     attempt: AttemptId,
+    task: u64,
+    /// When the guest took it; until then, when it was given to the guest.
     began: Instant,
     timeout: Duration,
     results: Vec<Payload>,
@@ -54,6 +64,7 @@ impl Hand {
     pub(super) fn new(task: &Assignment, timeout: Duration) -> Self {
         Self {
             attempt: task.attempt,
+            task: task.task,
             began: Instant::now(),
             timeout,
             results: Vec::new(),
@@ -75,7 +86,9 @@ impl Hand {
         let result = match self.failure {
             None => AttemptResult::Done(self.results),
             Some(mut failure) => {
-                if self.expired.is_some() {
+                // The clock and the guest's own budget run out at about the same time.
+                let spent = failure.kind == FailureKind::TimeLimit && self.began.elapsed() >= self.timeout;
+                if self.expired.is_some() || spent {
                     failure.kind = FailureKind::Timeout;
                     failure.message = format!("it took longer than its timeout of {:?}", self.timeout);
                 }
@@ -85,6 +98,20 @@ impl Hand {
         AttemptEnd { attempt: self.attempt, ran_us, result }
     }
 }
+
+/// What an executor had in hand when it ended.
+pub(super) enum Left {
+    /// The guest had taken it.
+    Begun(Hand),
+    /// The guest, which had done others before or was told to end, had not: it is as good as new.
+    Untouched(Assignment),
+    /// The guest did not get through its start, and why in its own words.
+    NotBegun(Hand, Option<Failure>),
+}
+
+/// A guest must be through its start after so long, by the clock on the wall: its time on a processor is bounded
+/// already.
+const START_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// The host itself is at fault.
 pub(super) fn host_fault(message: String) -> Failure {
@@ -99,7 +126,7 @@ impl Executor {
         program: &Program,
         limits: Limits,
         arguments: Bytes,
-    ) -> Result<Arc<Self>, Failure> {
+    ) -> Result<Arc<Self>, SandboxError> {
         let executor = Arc::new_cyclic(|me| Self {
             job,
             bench: Arc::downgrade(bench),
@@ -110,6 +137,9 @@ impl Executor {
                 input: None,
                 waker: None,
                 stopping: false,
+                ending: false,
+                begun: false,
+                refusal: None,
                 seq: 0,
                 idle_since: Instant::now(),
             }),
@@ -121,8 +151,7 @@ impl Executor {
             }
         };
         let mail: Arc<dyn Mail> = executor.clone();
-        let started = bench.sandbox.start(program, arguments, limits, mail, || (), on_end);
-        let kill = started.map_err(|error| host_fault(error.to_string()))?;
+        let kill = bench.sandbox.start(program, arguments, limits, mail, || (), on_end)?;
         *executor.kill.lock().unwrap_or_else(PoisonError::into_inner) = Some(kill);
         Ok(executor)
     }
@@ -146,8 +175,22 @@ impl Executor {
     }
 
     /// Takes what it has in hand, when it is no more.
-    pub(super) fn take_hand(&self) -> Option<Hand> {
-        self.lock().hand.take()
+    pub(super) fn take_hand(&self) -> Option<Left> {
+        let mut state = self.lock();
+        let hand = state.hand.take()?;
+        let Some(input) = state.input.take() else {
+            return Some(Left::Begun(hand));
+        };
+        if state.begun || hand.failure.is_none() && state.ending {
+            let input = Payload::Here(input.into());
+            return Some(Left::Untouched(Assignment { attempt: hand.attempt, task: hand.task, input }));
+        }
+        Some(Left::NotBegun(hand, state.refusal.take()))
+    }
+
+    /// True if it gets nothing more.
+    pub(super) fn is_ending(&self) -> bool {
+        self.lock().ending
     }
 
     /// True if it works on that attempt.
@@ -157,8 +200,20 @@ impl Executor {
 
     /// The attempt that it works on, unless it is stuck: not even preempted any more.
     pub(super) fn vouched(&self) -> Option<AttemptId> {
-        let stuck = self.kill().is_some_and(|kill| kill.is_stuck());
+        let stuck = self.is_stuck();
         self.lock().hand.as_ref().filter(|_| !stuck).map(|hand| hand.attempt)
+    }
+
+    /// True if it is not even preempted any more.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.kill().is_some_and(|kill| kill.is_stuck())
+    }
+
+    /// How long the task in hand has been running.
+    pub(super) fn running_for(&self, now: Instant) -> Duration {
+        let state = self.lock();
+        let hand = state.hand.as_ref().filter(|_| state.input.is_none());
+        hand.map_or(Duration::ZERO, |hand| now.duration_since(hand.began))
     }
 
     /// Asks it to end when it is idle.
@@ -173,6 +228,7 @@ impl Executor {
 
     /// Ends it at once, whatever it does.
     pub(super) fn end_now(&self) {
+        self.lock().ending = true;
         self.stop();
         if let Some(kill) = self.kill() {
             kill.now();
@@ -182,9 +238,21 @@ impl Executor {
     /// Ends the guest if its task has taken too long: first by a trap of its own, then without asking.
     pub(super) fn check_time(&self, now: Instant, grace: Duration) {
         let mut state = self.lock();
+        let untaken = state.input.is_some();
         let Some(hand) = &mut state.hand else {
             return;
         };
+        if untaken {
+            // The guest's start has a time of its own.
+            if now.duration_since(hand.began) >= START_TIME_MAX {
+                let message = format!("it was not through its start after {START_TIME_MAX:?}");
+                let failure = Failure { kind: FailureKind::Start, message, backtrace: Vec::new() };
+                hand.failure.get_or_insert(failure);
+                drop(state);
+                self.end_now();
+            }
+            return;
+        }
         match hand.expired {
             None if now.duration_since(hand.began) >= hand.timeout => {
                 hand.expired = Some(now);
@@ -220,6 +288,10 @@ impl Mail for Executor {
         let mut state = self.lock();
         if let Some(payload) = state.input.take() {
             state.seq += 1;
+            state.begun = true;
+            if let Some(hand) = &mut state.hand {
+                hand.began = Instant::now();
+            }
             return Poll::Ready(Incoming::Message(Letter { seq: state.seq, kind: Kind::Message, payload }));
         }
         if state.stopping {
@@ -231,6 +303,10 @@ impl Mail for Executor {
 
     fn send(&self, payload: Bytes) {
         let mut state = self.lock();
+        // What a guest sends before it has taken the task has nothing to do with it.
+        if state.input.is_some() {
+            return;
+        }
         let Some(hand) = &mut state.hand else {
             return;
         };
@@ -255,14 +331,23 @@ impl Mail for Executor {
         Poll::Ready(())
     }
 
-    fn fail(&self, _: u64, failure: Failure) {
-        if let Some(hand) = &mut self.lock().hand {
+    fn fail(&self, seq: u64, failure: Failure) {
+        let mut state = self.lock();
+        if !state.begun {
+            state.refusal.get_or_insert(failure);
+        } else if state.input.is_none()
+            && seq == state.seq
+            && let Some(hand) = &mut state.hand
+        {
             hand.failure.get_or_insert(failure);
         }
     }
 
-    fn done(&self, _: u64) {
+    fn done(&self, seq: u64) {
         let mut state = self.lock();
+        if state.input.is_some() || seq != state.seq {
+            return;
+        }
         state.idle_since = Instant::now();
         let Some(hand) = state.hand.take() else {
             return;

@@ -1,14 +1,15 @@
 //! What the workbench has to tell the manager.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use grid_protocol::host::Report;
-use grid_protocol::job::{AttemptEnd, AttemptId, AttemptResult, Payload};
+use grid_protocol::job::{AttemptEnd, AttemptId, AttemptResult, JobId, Payload};
 use grid_protocol::limits::{BATCH_BYTES_MAX, HELD_ATTEMPTS_MAX};
 use tokio::time::Instant;
 
-use super::{Held, Inner, Workbench};
+use super::{BenchJob, Held, Inner, Workbench};
 
 /// How often a host vouches for its attempts: three times in the term of a lease.
 pub(crate) const LEASE_RENEWAL: Duration = Duration::from_secs(5);
@@ -17,7 +18,7 @@ pub(crate) const LEASE_RENEWAL: Duration = Duration::from_secs(5);
 const AHEAD: Duration = Duration::from_millis(100);
 
 /// The way to the manager is nothing beside a task that takes so long.
-const LONG: Duration = Duration::from_secs(1);
+pub(super) const LONG: Duration = Duration::from_secs(1);
 
 /// Attempts that wait here at the most.
 const AHEAD_MAX: usize = 4096;
@@ -40,7 +41,7 @@ pub(super) struct News {
 
 impl Workbench {
     /// A connection stands; `anew` if the manager remembers nothing of the last one.
-    pub(crate) fn connected(&self, anew: bool) {
+    pub(crate) fn connected(self: &Arc<Self>, anew: bool) {
         let mut inner = self.lock();
         inner.alone_since = None;
         inner.news.window = None;
@@ -55,7 +56,16 @@ impl Workbench {
             let running: Vec<_> = inner.held.iter().filter_map(running).collect();
             inner.news.ended = ended.into();
             inner.news.executing = running;
+            inner.news.returned.clear();
+            // The manager says which jobs are over only to those that it told of them.
+            let busy: BTreeSet<_> = inner.running.iter().map(|executor| executor.job()).collect();
+            let over =
+                |(id, job): (&JobId, &BenchJob)| (job.queue.is_empty() && !busy.contains(id)).then_some(*id);
+            let over: Vec<_> = inner.jobs.iter().filter_map(over).collect();
+            over.into_iter().for_each(|job| inner.forget(job));
         }
+        // While nobody was there nothing was begun.
+        self.pump(&mut inner);
     }
 
     /// The connection is lost.
@@ -67,7 +77,14 @@ impl Workbench {
     pub(crate) fn next_report(&self) -> Option<Report> {
         let mut inner = self.lock();
         if std::mem::take(&mut inner.news.anew) {
-            return Some(Report::Holding { attempts: inner.held.keys().copied().collect() });
+            return Some(Report::Holding { attempts: inner.holding() });
+        }
+        if std::mem::take(&mut inner.news.renewal_due) {
+            return Some(Report::Alive { attempts: inner.vouched(self.sandbox.is_wedged()) });
+        }
+        // Before what makes room: what is given back shall not come again.
+        if let Some(window) = self.next_window(&mut inner) {
+            return Some(window);
         }
         let ends = inner.take_ends();
         if !ends.is_empty() {
@@ -81,21 +98,40 @@ impl Workbench {
         if !executing.is_empty() {
             return Some(Report::Executing { attempts: executing });
         }
-        if std::mem::take(&mut inner.news.renewal_due) {
-            return Some(Report::Alive { attempts: inner.vouched(self.sandbox.is_wedged()) });
-        }
+        None
+    }
+
+    /// How much the host is ready to hold, if that has changed.
+    fn next_window(&self, inner: &mut Inner) -> Option<Report> {
         let window = if self.sandbox.is_wedged() { 0 } else { inner.window() };
         let told = inner.news.window;
         let changed =
             told.is_none_or(|told| (told == 0) != (window == 0) || window.abs_diff(told) > told / 8);
-        changed.then(|| {
-            inner.news.window = Some(window);
-            Report::Window { attempts: window }
-        })
+        if !changed {
+            return None;
+        }
+        inner.news.window = Some(window);
+        // What waits beyond it waits better where it may run sooner.
+        let surplus = inner.active().saturating_sub(window as usize);
+        inner.give_back(surplus);
+        Some(Report::Window { attempts: window })
     }
 }
 
 impl Inner {
+    /// Attempts that run or wait.
+    fn active(&self) -> usize {
+        self.held.values().filter(|held| !matches!(held, Held::Ended(_))).count()
+    }
+
+    /// What the host has from before, as much as fits: of those that have ended the ends follow anyway.
+    fn holding(&self) -> Vec<AttemptId> {
+        let active = |held: &Held| !matches!(held, Held::Ended(_));
+        let first = self.held.iter().filter(|(_, held)| active(held));
+        let then = self.held.iter().filter(|(_, held)| !active(held));
+        first.chain(then).map(|(attempt, _)| *attempt).take(HELD_ATTEMPTS_MAX as usize).collect()
+    }
+
     fn take_ends(&mut self) -> Vec<AttemptEnd> {
         let (mut ends, mut bytes) = (Vec::new(), 0);
         while let Some(attempt) = self.news.ended.front() {
@@ -121,17 +157,20 @@ impl Inner {
             return Vec::new();
         }
         let at_work: Vec<_> = self.running.iter().filter_map(|executor| executor.vouched()).collect();
-        let moves = self.running.is_empty() || !at_work.is_empty();
+        let moves = self.capacity > 0 && (self.running.is_empty() || !at_work.is_empty());
         let waits = self.held.iter().filter(|(_, held)| moves && matches!(held, Held::Waiting));
         at_work.iter().copied().chain(waits.map(|(attempt, _)| *attempt)).collect()
     }
 
     /// Attempts that the host is ready to hold.
     fn window(&self) -> u32 {
-        if self.draining || self.capacity == 0 {
+        // An executor that hangs has its slot for good.
+        let stuck = self.running.iter().filter(|executor| executor.is_stuck()).count();
+        let free = self.capacity.saturating_sub(stuck);
+        if self.draining || free == 0 || self.held.len() > HELD_ATTEMPTS_MAX as usize {
             return 0;
         }
-        let capacity = self.capacity as f64;
+        let capacity = free as f64;
         // Tasks that take long are not kept waiting here, where no other host can have them.
         let quick = self.usual.filter(|usual| *usual < LONG.as_secs_f64());
         let ahead = quick.map_or(0.0, |usual| (capacity * AHEAD.as_secs_f64() / usual.max(1e-6)).ceil());
@@ -142,6 +181,6 @@ impl Inner {
             reason = "bounded in the next line"
         )]
         let ahead = (ahead as usize).min(AHEAD_MAX);
-        u32::try_from(self.capacity + ahead).unwrap_or(u32::MAX).min(HELD_ATTEMPTS_MAX)
+        u32::try_from(free + ahead).unwrap_or(u32::MAX).min(HELD_ATTEMPTS_MAX)
     }
 }

@@ -127,7 +127,8 @@ impl Jobs {
         }
     }
 
-    /// The host that is soonest empty, one where the task was not tried if there is one.
+    /// The host that has been there longest, since one that comes and goes is no judge; one where the task was not tried
+    /// if there is one.
     fn host_for_suspect(&self, id: JobId, task: u64) -> Option<PublicKey> {
         let job = self.jobs.get(&id)?;
         let tried = |key| job.trials.get(&task).is_some_and(|trial| trial.tried.contains(key));
@@ -139,7 +140,7 @@ impl Jobs {
                     && host.reserved.is_none()
                     && !job.unfit.contains_key(key)
             })
-            .min_by_key(|(key, host)| (tried(*key), host.held))
+            .min_by_key(|(key, host)| (tried(*key), host.joined))
             .map(|(key, _)| *key)
     }
 

@@ -20,6 +20,8 @@ pub struct WorkHost {
     pub slots: u32,
     /// Whether it is connected.
     pub present: bool,
+    /// Which of all connections its present one is.
+    pub(super) joined: u64,
     /// Attempts that it is ready to hold at once: it pulls, the manager never floods.
     pub window: u32,
     /// Attempts that it holds.

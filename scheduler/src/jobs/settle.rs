@@ -12,7 +12,8 @@ use grid_protocol::worker::{Blame, FailureKind};
 
 use super::{HOPE_PATIENCE, JobDecision, Jobs, Lease, Verdict};
 
-/// Attempts by hosts' faults before a task is dead: free for its client, and still bounded.
+/// Attempts that fail by hosts' faults, or are lost with their hosts, and are made again: free for the client, and
+/// still bounded.
 const HOST_FAULTS_MAX: u32 = 5;
 
 /// Hosts that may be lost before they say that they run a task; from the fifth on it is given out alone.
@@ -55,7 +56,7 @@ impl Jobs {
         trial.avoid(lease.host);
         let (count, most) = if by_host {
             trial.host += 1;
-            (trial.host, HOST_FAULTS_MAX)
+            (trial.host, HOST_FAULTS_MAX + 1)
         } else {
             trial.guest += 1;
             trial.fail_on(lease.host);
@@ -179,7 +180,7 @@ impl Jobs {
                 trial.lost += 1;
                 trial.avoid(lease.host);
                 let lost = trial.lost;
-                let why = (lost >= HOST_FAULTS_MAX)
+                let why = (lost > HOST_FAULTS_MAX)
                     .then(|| alloc::format!("{lost} hosts were lost while they ran it"));
                 self.settle_trial(now, lease, why, now)
             }

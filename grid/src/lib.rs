@@ -58,7 +58,10 @@ pub use grid_protocol::key::{PublicKey, SecretKey};
 pub use grid_protocol::role::{Role, Roles};
 pub use grid_protocol::ticket::{ManagerAddress, ParseManagerError};
 pub use grid_protocol::worker::{Blame, End, Failure, FailureKind, LimitsAsked, LogLevel, LogLine, Restart};
-pub use job::{DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, Job, JobBuilder, Map, TaskFailed, TaskOutcome};
+pub use job::{
+    DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, Inputs, Job, JobBuilder, Map, SubmitError, TaskFailed, TaskOutcome,
+    Typed,
+};
 pub use publish::{Publication, PublishError};
 pub use remote::ConnectError;
 pub use typed::{CborError, from_cbor, to_cbor};

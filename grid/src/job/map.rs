@@ -52,7 +52,7 @@ enum Brought {
     /// The manager has all before this number.
     Tasks(u64),
     /// The job takes no more, because it was asked to, or because it is over.
-    NoMore(JobInfo),
+    NoMore(Box<JobInfo>),
 }
 
 impl<'a> Job<'a> {
@@ -82,7 +82,7 @@ impl<'a> Job<'a> {
             Ok(next) => Ok(Brought::Tasks(next)),
             Err(denial) if denial.code == DenialCode::Conflict => {
                 let info = self.show().await?;
-                if info.state.is_over() { Ok(Brought::NoMore(info)) } else { Err(denial) }
+                if info.state.is_over() { Ok(Brought::NoMore(Box::new(info))) } else { Err(denial) }
             }
             Err(denial) => Err(denial),
         }
@@ -207,7 +207,7 @@ impl<'a, I: Inputs> Map<'a, I> {
             self.bringing = if !batch.is_empty() {
                 Some(Box::pin(job.bring(first, batch)))
             } else if !self.closed {
-                Some(Box::pin(async move { job.close().await.map(Brought::NoMore) }))
+                Some(Box::pin(async move { job.close().await.map(|info| Brought::NoMore(Box::new(info))) }))
             } else {
                 None
             };
@@ -224,7 +224,7 @@ impl<'a, I: Inputs> Map<'a, I> {
             }
             Brought::NoMore(info) => {
                 (self.exhausted, self.closed) = (true, true);
-                self.learn(info);
+                self.learn(*info);
             }
         }
         Poll::Ready(Ok(()))

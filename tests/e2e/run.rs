@@ -256,6 +256,42 @@ fn killed_and_resumed(grid: &Grid, flags: &[&str]) {
 }
 
 #[test]
+fn a_run_goes_on_after_a_kill_of_everything_and_prints_one_outcome_twice_at_the_most() {
+    let (mut grid, mut host) = grid();
+    let (journal, out) = (path(&grid, "journal"), path(&grid, "printed"));
+    let input: String = (0..300).map(|n| format!("[{},{}]\n", 60_000 + n, 60_300 + n)).collect();
+    std::fs::write(grid.folder("input"), &input).unwrap();
+    let run = ["run", "--resume", &journal, &primes()];
+    let start = |grid: &Grid| {
+        let mut run = grid.command(&run);
+        run.stdin(std::fs::File::open(grid.folder("input")).unwrap());
+        run.stdout(std::fs::File::options().append(true).create(true).open(&out).unwrap());
+        run.stderr(Stdio::null()).spawn().unwrap()
+    };
+    let printed = || std::fs::read_to_string(&out).unwrap_or_default();
+    let mut killed = start(&grid);
+    let began = Instant::now();
+    while printed().lines().count() < 60 {
+        assert!(began.elapsed() < Duration::from_secs(30), "nothing is printed");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    killed.kill().unwrap();
+    host.kill();
+    grid.manager.kill();
+    killed.wait().unwrap();
+    assert!(printed().lines().count() < 300, "it was killed too late to show anything");
+    grid.restart_manager(&["--open-join", "false"]);
+    let _host = grid.host("another", &[]);
+    assert_eq!(start(&grid).wait().unwrap().code(), Some(0));
+    let outcomes: Vec<Value> = printed().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seen = tasks(&outcomes);
+    assert_eq!(seen.iter().copied().collect::<BTreeSet<_>>(), (0..300).collect());
+    assert!(seen.len() <= 301, "{} were printed", seen.len());
+    let jobs = grid.must(&["job", "ls", "--json"]).json();
+    assert_eq!(jobs["jobs"].as_array().unwrap().len(), 1, "it went on with the same job");
+}
+
+#[test]
 fn a_slow_producer_holds_up_neither_its_first_outcome_nor_an_interrupt() {
     let (grid, _host) = grid();
     let mut run = grid.command(&["run", "--lines", &primes()]);

@@ -7,9 +7,10 @@ use std::vec;
 
 use grid_protocol::limits::PAYLOAD_BYTES_MAX;
 use serde_json::Value;
-use wasm_grid::{Bytes, to_cbor};
+use wasm_grid::Bytes;
 
 use crate::command::fault::Fault;
+use crate::command::msg::message;
 
 /// How the input becomes tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +108,7 @@ fn next_line(
             Fault::usage(format!("line {line} of the tasks is no JSON: {error}"))
                 .help("with --lines each line is a task as it is")
         })?;
-        let task = to_cbor(&value).map_err(|error| Fault::usage(error.to_string()))?;
+        let task = message(&value).map_err(|error| Fault::usage(error.to_string()))?;
         return checked(task, name).map(Some);
     }
 }
@@ -160,6 +161,7 @@ fn pattern_has(pattern: &str, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wasm_grid::to_cbor;
 
     fn tasks(text: &'static str, mode: Mode) -> Result<Vec<Bytes>, Fault> {
         let from: Box<dyn Read + Send> = Box::new(text.as_bytes());

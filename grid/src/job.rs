@@ -175,13 +175,17 @@ impl Job<'_> {
         self.info_from(Request::JobStop { job: self.id }).await
     }
 
-    /// Tries its dead tasks again.
+    /// Tries its dead tasks again. Asked twice, it tries those again that died in between: if no answer comes, look
+    /// how the job stands.
     ///
     /// # Errors
     ///
     /// [`Denial`].
     pub async fn retry(&self) -> Result<JobInfo, Denial> {
-        self.info_from(Request::JobRetry { job: self.id }).await
+        match self.client.request(Request::JobRetry { job: self.id }).await? {
+            Reply::Job(info) => Ok(info),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Forgets it, with its inputs and outcomes; it must be over.

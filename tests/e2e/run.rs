@@ -244,15 +244,37 @@ fn killed_and_resumed(grid: &Grid, flags: &[&str]) {
     // Once more is nothing more; another input or another module is refused.
     assert_eq!(grid.grid(&run).code, 0);
     assert_eq!(std::fs::read_to_string(&out).unwrap(), text);
-    std::fs::write(&input, lines.replacen("60000", "60001", 1)).unwrap();
-    let other = grid.grid(&run);
-    assert!(other.code == 2 && other.stderr.contains("another input"), "{other:?}");
+    let more = format!("{lines}[1,2]\n");
+    for other in [lines.replacen("60000", "60001", 1), lines[..lines.len() - 14].to_owned(), more] {
+        std::fs::write(&input, other).unwrap();
+        let other = grid.grid(&run);
+        assert!(other.code == 2 && other.stderr.contains("another input"), "{other:?}");
+    }
     std::fs::write(&input, &lines).unwrap();
     let echo = path(grid, "echo.wasm");
     let other: Vec<_> = run.iter().map(|word| if *word == primes { &echo[..] } else { word }).collect();
     let other = grid.grid(&other);
     assert!(other.code == 2 && other.stderr.contains("another module"), "{other:?}");
     assert_eq!(std::fs::read_to_string(&out).unwrap(), text);
+}
+
+#[test]
+fn a_run_whose_job_was_stopped_goes_on_with_another_job_for_the_rest() {
+    let (grid, _host) = grid();
+    let (journal, input, out) = (path(&grid, "journal"), path(&grid, "input"), path(&grid, "out"));
+    std::fs::write(&input, (0..300).map(|n| format!("[{n},{}]\n", 6_000 + n)).collect::<String>()).unwrap();
+    let run = ["run", "--resume", &journal, "-i", &input, "-o", &out, &primes()];
+    let mut stopped = Process::start("run", &mut grid.command(&run));
+    let jobs = grid.wait_until(&["job", "ls"], |jobs| jobs["jobs"][0]["done"].as_u64() > Some(2));
+    grid.must(&["job", "stop", jobs["jobs"][0]["id"].as_str().unwrap()]);
+    assert_eq!(stopped.exit_code(), 8);
+    assert_eq!(grid.grid(&run).code, 0);
+    let text = std::fs::read_to_string(&out).unwrap();
+    let outcomes: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut seen = tasks(&outcomes);
+    seen.sort_unstable();
+    assert_eq!(seen, (0..300).collect::<Vec<_>>());
+    assert!(outcomes.iter().all(|outcome| outcome["result"]["from"] == outcome["task"]));
 }
 
 #[test]

@@ -188,7 +188,7 @@ async fn results(client: &Client, id: JobId, after: u64, follow: bool, failures:
                 _ => run::print_line(&mut stdout, &outcome, None).map_err(broken)?,
             }
         }
-        if none && (!follow || (info.state.is_over() && after >= info.recorded)) {
+        if none && (!follow || info.state.is_over()) {
             return Ok(());
         }
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use wasm_grid::{Bytes, Client, DenialCode, Digest, GiveUp, Job, JobBuilder, JobId, JobInfo, JobState};
 
 use crate::command::Common;
@@ -27,7 +28,7 @@ use feed::{Feed, Skip};
 use journal::Journal;
 use place::Place;
 use print::Sink;
-use progress::{Progress, shortcoming};
+use progress::{Progress, counted, shortcoming};
 use source::{Mode, Source, matching};
 
 pub(crate) use print::print_line;
@@ -53,9 +54,8 @@ pub(crate) struct Run {
     /// given again.
     #[arg(long, value_name = "GLOB", conflicts_with_all = ["input", "lines"])]
     files: Vec<String>,
-    /// Keep a journal there, and go on where it ends: with the same job if the manager has it, without the tasks
-    /// whose results were written, after the end of what --output has. To be given again with the same module, flags
-    /// and tasks after this command, or everything, was killed.
+    /// Keep a journal in this file, so that the same command goes on where it was killed: with the same job if the
+    /// manager still has it, without the tasks whose results were written, after the end of what --output has.
     #[arg(long, value_name = "JOURNAL")]
     resume: Option<PathBuf>,
     /// Use no manager: run so many tasks at once in this process, which is also done, on all cores, where no manager
@@ -83,8 +83,8 @@ pub(crate) struct Run {
     /// A label that hosts must carry; may be given again.
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
-    /// Most memory of a task.
-    #[arg(long, value_name = "SIZE", default_value = "0")]
+    /// Most memory of a task; only hosts that allow it are given one [default: what the module and the host allow].
+    #[arg(long, value_name = "SIZE", default_value = "0", hide_default_value = true)]
     memory: ByteSize,
     /// Higher goes first among your jobs.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
@@ -105,8 +105,8 @@ struct Work<'a> {
     output: Output,
 }
 
-/// How long the manager may take to forget a job that nobody needs any more.
-const FORGET_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long the manager may take to stop or to forget a job that nobody needs any more.
+const END_TIME_MAX: Duration = Duration::from_secs(5);
 
 impl Run {
     pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
@@ -117,8 +117,8 @@ impl Run {
         let files = matching(&self.files)?;
         if self.dry_run {
             let tasks = match files.len() {
-                0 if self.files.is_empty() => "each task of the input".to_owned(),
-                files => format!("each of {files} files"),
+                _ if self.files.is_empty() => "each task of the input".to_owned(),
+                many => format!("each of {}", counted(many as u64, "file")),
             };
             let line = format!("would run {name} ({module}) on {tasks}");
             let value = json!({ "module": module.to_string(), "name": name, "files": files });
@@ -153,13 +153,13 @@ impl Run {
     }
 
     fn describe_job<'a>(&self, work: &Work<'a>) -> Result<JobBuilder<'a>, Fault> {
-        let timeout = Duration::try_from_secs_f64(self.timeout)
+        let most = Duration::try_from_secs_f64(self.timeout)
             .map_err(|error| Fault::usage(format!("--timeout: {error}")))?;
         let mut job = work
             .client
             .job(&work.name, work.module)
             .arguments(self.arg.clone())
-            .timeout(timeout)
+            .timeout(most)
             .retries(self.retries)
             .priority(self.priority)
             .memory(self.memory.as_u64())
@@ -247,8 +247,13 @@ impl Run {
             None => {
                 let mut feed = Feed::start(source, Skip::default(), None)?;
                 let results = self.describe_job(work)?.map_from(&mut feed).await?;
-                let left = drive.all(results, &spans::Gaps::default()).await?;
-                (left, feed.wrong, None)
+                let id = results.job().id();
+                let left = drive.all(results, &spans::Gaps::default()).await;
+                if left.is_err() {
+                    // Nobody would take its outcomes.
+                    let _ = timeout(END_TIME_MAX, work.client.find_job(id).stop()).await;
+                }
+                (left?, feed.wrong, None)
             }
             Some(journal) => {
                 let before = journal.state().written.count();
@@ -283,14 +288,19 @@ impl Run {
         let had = known.as_ref().map_or(0, |(_, info)| info.counts.submitted);
         let done = state.done_before.clone();
         if let Some((job, info)) = known {
-            if info.state == JobState::Open || journal.prefix().is_all(done.count() + had) {
+            let goes_on = match info.state {
+                JobState::Open => true,
+                JobState::Closed | JobState::Finished => journal.prefix().is_all(done.count() + had),
+                _ => false,
+            };
+            if goes_on {
                 let places = done.gaps();
                 let mut feed = Feed::start(source, Skip { done, had }, Some(journal.clone()))?;
                 feed.checked().await?;
                 let left = drive.all(job.go_on(had, &mut feed, state.after), &places).await?;
                 return Ok((left, feed.wrong));
             }
-            // It takes no more tasks: what it has is awaited, and the others need another.
+            // It was ended early: what it has is awaited, and the other tasks need another.
             let none = std::iter::empty::<Bytes>();
             let left = drive.all(job.go_on(had, none, state.after), &done.gaps()).await?;
             if left.interrupted {
@@ -322,7 +332,7 @@ async fn find(client: &Client, id: JobId) -> Result<Option<(Job<'_>, JobInfo)>, 
 /// Forgets a job of which everything was printed, so that such jobs do not pile up at the manager.
 async fn forget(client: &Client, id: JobId) {
     let job = client.find_job(id);
-    if let Ok(Err(denial)) = tokio::time::timeout(FORGET_TIME_MAX, job.forget()).await {
+    if let Ok(Err(denial)) = timeout(END_TIME_MAX, job.forget()).await {
         tracing::debug!(%denial, "the job is not forgotten");
     }
 }

@@ -20,7 +20,7 @@ const AHEAD_MAX: u64 = 50_000;
 /// The outcomes of a job whose tasks are brought as they are taken.
 ///
 /// One request asks for outcomes while another brings tasks, so that a slow source of tasks holds up no outcome, and
-/// a task is brought as soon as it is there.
+/// a task is brought as soon as it is there. It is a [`Stream`], too.
 pub struct Map<'a, I> {
     job: Job<'a>,
     inputs: I,

@@ -1,6 +1,7 @@
 //! The way of the tasks from their source to the job: read on a thread of their own, so that a slow source holds up
 //! neither outcomes nor Ctrl-C.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::{thread, vec};
@@ -132,10 +133,10 @@ impl Reader {
     }
 
     fn read(&mut self) -> Result<(), Fault> {
-        loop {
-            self.check_prefix(false)?;
-            let Some(task) = self.source.next()? else { break };
+        self.check_prefix(false)?;
+        while let Some(task) = self.source.next()? {
             self.take(task);
+            self.check_prefix(false)?;
             let full = self.chunk.len() >= CHUNK_TASKS_MAX || self.bytes >= CHUNK_BYTES_MAX;
             // Nothing is handed out before it is known that it is the same input.
             if self.check.is_none() && (full || self.source.may_wait()) {
@@ -164,23 +165,27 @@ impl Reader {
         self.chunk.push(task);
     }
 
-    /// Compares the input with what the journal knows of it, once so much was read.
+    /// Compares the input with what the journal knows of it, until so much was read: all, if it knows the end.
     fn check_prefix(&mut self, ended: bool) -> Result<(), Fault> {
-        let Prefix { tasks, digest, all } = self.known;
-        let (mut same, enough) = (true, self.read.tasks >= tasks);
-        if self.check.is_some() && (enough || ended) {
-            same = enough && self.read.digest == digest;
-            if let Some(check) = self.check.take_if(|_| same) {
-                // Who waited for it may have been interrupted.
-                let _ = check.send(());
-            }
-        }
-        // What is known grows with what is read, but for an input that was read to its end.
-        if same && !(all && self.read.tasks > tasks) {
+        if self.check.is_none() {
             return Ok(());
         }
-        Err(Fault::usage(format!("the journal is of another input, of which it knows {tasks} tasks"))
-            .help("give the same tasks again, or another --resume JOURNAL to begin anew"))
+        let Prefix { tasks, digest, all } = self.known;
+        let same = match self.read.tasks.cmp(&tasks) {
+            Ordering::Less => !ended,
+            Ordering::Equal => self.read.digest == digest,
+            Ordering::Greater => false,
+        };
+        if !same {
+            return Err(Fault::usage(format!("the journal is of another input: it knows {tasks} tasks"))
+                .help("give the same tasks again, or another --resume JOURNAL to begin anew"));
+        }
+        let enough = self.read.tasks == tasks && (ended || !all);
+        if let Some(check) = self.check.take_if(|_| enough) {
+            // Who waited for it may have been interrupted.
+            let _ = check.send(());
+        }
+        Ok(())
     }
 
     /// Hands out what was read; the journal knows of it first.

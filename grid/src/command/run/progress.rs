@@ -34,6 +34,10 @@ impl Progress {
 
     /// Says how far the job is, if it is time to.
     pub(crate) fn update(&mut self, info: &JobInfo) {
+        if info.state.is_over() {
+            // How it ended is said soon.
+            return;
+        }
         let counts = info.counts;
         let over = counts.done + counts.dead;
         let tenth =
@@ -73,7 +77,8 @@ impl Progress {
         }
     }
 
-    /// Tells how the job ended: in a line for people, in a document for scripts. `skipped` tasks were done before.
+    /// Tells how the job ended: in a line for people, in a document for scripts. The outcomes of `skipped` tasks were
+    /// written before, by this job or by earlier ones.
     pub(crate) fn conclude(
         &mut self,
         info: &JobInfo,
@@ -81,10 +86,11 @@ impl Progress {
         fault: Option<Fault>,
     ) -> Result<(), Fault> {
         let (counts, seconds) = (info.counts, self.began.elapsed().as_secs_f64());
-        let before = skipped.filter(|skipped| *skipped > 0);
-        let before = before.map_or_else(String::new, |skipped| format!(", {skipped} before"));
+        let before = skipped.filter(|skipped| *skipped > 0).map_or_else(String::new, |skipped| {
+            format!("; the outcomes of {} were written before", counted(skipped, "task"))
+        });
         self.say(&format!(
-            "{} done in {seconds:.1} s{before}, {} failed, {} tried again",
+            "{} done in {seconds:.1} s, {} failed, {} tried again{before}",
             counted(counts.done, "task"),
             counts.dead,
             counts.retried
@@ -124,6 +130,6 @@ pub(crate) fn shortcoming(info: &JobInfo) -> Option<Fault> {
 }
 
 /// A number of things, in words.
-fn counted(number: u64, thing: &str) -> String {
+pub(crate) fn counted(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use grid_tests::{Grid, Process, Said, echo, module, program};
+use grid_tests::{Grid, Process, Said, echo, module, program, within};
 use serde_json::{Value, json};
+use wasm_grid::Manager;
 
 /// A grid with one host, and its folder for files.
 fn grid() -> (Grid, Process) {
@@ -262,7 +263,7 @@ fn killed_and_resumed(grid: &Grid, flags: &[&str]) {
 fn a_run_whose_job_was_stopped_goes_on_with_another_job_for_the_rest() {
     let (grid, _host) = grid();
     let (journal, input, out) = (path(&grid, "journal"), path(&grid, "input"), path(&grid, "out"));
-    std::fs::write(&input, (0..300).map(|n| format!("[{n},{}]\n", 6_000 + n)).collect::<String>()).unwrap();
+    std::fs::write(&input, (0..300).map(|n| format!("[{n},{}]\n", 9_000 + n)).collect::<String>()).unwrap();
     let run = ["run", "--resume", &journal, "-i", &input, "-o", &out, &primes()];
     let mut stopped = Process::start("run", &mut grid.command(&run));
     let jobs = grid.wait_until(&["job", "ls"], |jobs| jobs["jobs"][0]["done"].as_u64() > Some(2));
@@ -330,4 +331,23 @@ fn a_slow_producer_holds_up_neither_its_first_outcome_nor_an_interrupt() {
     assert!(interrupt.success());
     assert_eq!(run.wait().unwrap().code(), Some(130));
     drop(producer);
+}
+
+#[tokio::test]
+async fn a_programs_own_values_are_tasks_and_come_back_in_order() {
+    within(async {
+        let grid = Manager::builder().local_slots(2).start_here().await.unwrap();
+        let echo = grid.upload("echo", echo()).await.unwrap().digest;
+        // More than may be under way at once.
+        let tasks = (0..120_000u32).map(|number| (number, format!("number {number}")));
+        let mut outcomes = grid.job("echo", echo).map_typed(tasks.clone()).await.unwrap().in_order();
+        for task in tasks {
+            let outcome = outcomes.next().await.unwrap().unwrap();
+            assert_eq!(outcome.value::<(u32, String)>().unwrap(), task);
+        }
+        assert_eq!(outcomes.next().await, Ok(None));
+        let one = grid.submit(echo, &"alone").await.unwrap();
+        assert_eq!(one.value::<String>().unwrap(), "alone");
+    })
+    .await;
 }

@@ -102,6 +102,8 @@ struct Work<'a> {
     client: &'a Client,
     name: String,
     module: Digest,
+    /// Whether its job outlives this process.
+    kept: bool,
     output: Output,
 }
 
@@ -131,7 +133,8 @@ impl Run {
         };
         let client: &Client = &place;
         self.upload(client, &name, wasm, module, output).await?;
-        let work = Work { client, name, module, output: *output };
+        let kept = matches!(place, Place::There(_));
+        let work = Work { client, name, module, kept, output: *output };
         if self.detach { self.detach(&work, files).await } else { self.work(&work, files).await }
     }
 
@@ -233,16 +236,17 @@ impl Run {
             }
             None => None,
         };
+        // Where there is no input, no output is touched.
+        let source = self.source(files.clone())?;
         let length = journal.as_ref().map_or(0, |journal| journal.state().length);
         let mut drive = Drive {
             sink: Sink::open(self.output.as_deref(), length)?,
             raw: self.raw,
             progress: Progress::new(work.output),
             journal: journal.clone(),
-            files: files.clone(),
+            files,
             in_order: self.in_order,
         };
-        let source = self.source(files)?;
         let (left, wrong, skipped) = match &journal {
             None => {
                 let mut feed = Feed::start(source, Skip::default(), None)?;
@@ -264,9 +268,9 @@ impl Run {
         let fault = match (left.interrupted, wrong) {
             (true, _) => Some(Fault::interrupted()),
             (false, Some(wrong)) => Some(wrong),
-            (false, None) => shortcoming(&left.info),
+            (false, None) => shortcoming(&left.info, work.kept),
         };
-        if fault.is_none() && journal.is_none() {
+        if fault.is_none() && journal.is_none() && work.kept {
             forget(work.client, left.info.id).await;
         }
         drive.progress.conclude(&left.info, skipped, fault)

@@ -110,23 +110,25 @@ impl Progress {
     }
 }
 
-/// What is wrong with how a job ended, if anything is; failed tasks are exit code 8.
-pub(crate) fn shortcoming(info: &JobInfo) -> Option<Fault> {
+/// What is wrong with how a job ended, if anything is; failed tasks are exit code 8. A job that is `kept` by its manager
+/// can be asked about.
+pub(crate) fn shortcoming(info: &JobInfo, kept: bool) -> Option<Fault> {
     let (counts, id) = (info.counts, info.id);
     let open = counts.submitted.saturating_sub(counts.done + counts.dead);
-    let explained = |what: String| Fault::some_failed(what).help(&format!("`grid explain {id}` says more"));
-    match &info.state {
-        JobState::GivenUp { why } => Some(explained(format!("the job was given up: {why}"))),
+    let explained = format!("`grid explain {id}` says more");
+    let (what, help) = match &info.state {
+        JobState::GivenUp { why } => (format!("the job was given up: {why}"), explained),
         JobState::Cancelled => {
-            Some(explained(format!("somebody stopped the job: {} got no outcome", counted(open, "task"))))
+            (format!("somebody stopped the job: {} got no outcome", counted(open, "task")), explained)
         }
-        _ if counts.dead > 0 => {
-            let what = format!("{} of {} failed", counts.dead, counted(counts.submitted, "task"));
-            Some(Fault::some_failed(what).help(&format!("`grid job retry {id}` tries only them again")))
-        }
-        _ if open > 0 => Some(explained(format!("{} got no outcome", counted(open, "task")))),
-        _ => None,
-    }
+        _ if counts.dead > 0 => (
+            format!("{} of {} failed", counts.dead, counted(counts.submitted, "task")),
+            format!("`grid job retry {id}` tries only them again"),
+        ),
+        _ if open > 0 => (format!("{} got no outcome", counted(open, "task")), explained),
+        _ => return None,
+    };
+    Some(Fault::some_failed(what).help(if kept { &help } else { "" }))
 }
 
 /// A number of things, in words.

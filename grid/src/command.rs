@@ -57,6 +57,16 @@ pub(crate) struct Common {
     quiet: bool,
 }
 
+/// What is known of the manager.
+pub(crate) enum Address {
+    /// It was named.
+    Named(ManagerAddress),
+    /// It was started on this machine, and has not ended in good order.
+    Running(ManagerAddress),
+    /// Nothing.
+    None,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Start a manager on this machine.
@@ -167,28 +177,48 @@ async fn perform(typed: &Typed, output: &Output) -> Result<(), Fault> {
 impl Common {
     /// A client that makes requests.
     pub(crate) fn client(&self) -> Result<Client, Fault> {
-        Ok(self.builder()?.without_mail().connect_to(self.address()?)?)
+        self.client_of(self.address()?)
+    }
+
+    /// A client that makes requests to this manager.
+    pub(crate) fn client_of(&self, address: ManagerAddress) -> Result<Client, Fault> {
+        Ok(self.builder().without_mail().connect_to(address)?)
     }
 
     /// A client that takes the mail of the command line's workers.
     pub(crate) fn client_with_mail(&self) -> Result<Client, Fault> {
-        Ok(self.builder()?.channel(Channel::COMMAND).connect_to(self.address()?)?)
+        Ok(self.builder().channel(Channel::COMMAND).connect_to(self.address()?)?)
     }
 
-    fn builder(&self) -> Result<wasm_grid::ClientBuilder, Fault> {
-        Ok(Client::builder().home(&self.home))
+    fn builder(&self) -> wasm_grid::ClientBuilder {
+        Client::builder().home(&self.home)
+    }
+
+    fn address(&self) -> Result<ManagerAddress, Fault> {
+        match self.known()? {
+            Address::Named(address) | Address::Running(address) => Ok(address),
+            Address::None => Err(Fault::usage("no manager is known here".to_owned()).help(
+                "start one with `grid up`, or name one: `grid --manager TICKET …` or `manager = \"…\"` in config.toml",
+            )),
+        }
     }
 
     /// The manager: the flag or its variable, then the file, then the one on this machine.
-    fn address(&self) -> Result<ManagerAddress, Fault> {
-        let (text, from) = match &self.manager {
-            Some(manager) => (manager.clone(), "--manager or GRID_MANAGER"),
-            None => match self.configured()? {
-                Some(manager) => (manager, "config.toml"),
-                None => (self.running()?, "the manager on this machine"),
-            },
+    pub(crate) fn known(&self) -> Result<Address, Fault> {
+        let parse = |text: &str, from: &str| {
+            text.parse()
+                .map_err(|error| Fault::usage(format!("the address from {from} cannot be read: {error}")))
         };
-        text.parse().map_err(|error| Fault::usage(format!("the address from {from} cannot be read: {error}")))
+        if let Some(manager) = &self.manager {
+            return parse(manager, "--manager or GRID_MANAGER").map(Address::Named);
+        }
+        if let Some(manager) = self.configured()? {
+            return parse(&manager, "config.toml").map(Address::Named);
+        }
+        match std::fs::read_to_string(self.running_file()) {
+            Ok(running) => parse(&running, "the manager on this machine").map(Address::Running),
+            Err(_) => Ok(Address::None),
+        }
     }
 
     fn configured(&self) -> Result<Option<String>, Fault> {
@@ -205,13 +235,6 @@ impl Common {
             Fault::usage(format!("{} cannot be read: {}", path.display(), error.message()))
         })?;
         Ok(config.manager)
-    }
-
-    fn running(&self) -> Result<String, Fault> {
-        std::fs::read_to_string(self.running_file()).map_err(|_| {
-            Fault::usage("no manager is known here".to_owned())
-                .help("start one with `grid up`, or name one: `grid --manager TICKET …` or `manager = \"…\"` in config.toml")
-        })
     }
 
     /// Where `grid up` writes how it is reached.

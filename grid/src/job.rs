@@ -1,18 +1,24 @@
 //! Jobs: hand the grid tasks, take each outcome once.
 
-use std::collections::{BTreeMap, VecDeque};
+mod builder;
+mod inputs;
+mod map;
+
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use grid_protocol::client::{Denial, DenialCode, Reply, Request};
-use grid_protocol::digest::Digest;
-use grid_protocol::host::Label;
-use grid_protocol::job::{AttemptFailure, GiveUp, JobId, JobInfo, JobSpec, Outcome, Payload, Recorded};
+use grid_protocol::job::{AttemptFailure, JobId, JobInfo, Outcome, Payload, Recorded};
 use grid_protocol::limits::{BATCH_BYTES_MAX, BATCH_TASKS_MAX};
 use serde::de::DeserializeOwned;
 
 use crate::client::{Client, unexpected};
 use crate::typed::{CborError, from_cbor};
+
+pub use builder::{JobBuilder, SubmitError};
+pub use inputs::{Inputs, Typed};
+pub use map::Map;
 
 /// A task may take so long, unless its job says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -20,23 +26,12 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
 /// A task is attempted so often, where it fails by its own fault, unless its job says otherwise.
 pub const DEFAULT_ATTEMPTS: u32 = 3;
 
-/// Tasks that [`Map`] brings before it has taken the outcomes of earlier ones.
-const AHEAD_MAX: u64 = 50_000;
-
 /// How long one request waits for outcomes.
 const RESULTS_WAIT: Duration = Duration::from_secs(10);
 
 /// A manager that does not answer is asked again so often, with a pause in between: two minutes for a restart.
 const TRIES_MAX: u32 = 60;
 const TRY_PAUSE: Duration = Duration::from_secs(2);
-
-/// A job that is about to be made.
-#[must_use = "nothing is made before `start`"]
-pub struct JobBuilder<'a> {
-    client: &'a Client,
-    id: Option<JobId>,
-    spec: JobSpec,
-}
 
 /// A job at the manager.
 #[derive(Clone)]
@@ -50,6 +45,8 @@ pub struct Job<'a> {
 pub struct TaskOutcome {
     /// The task's number in its job, from 0.
     pub task: u64,
+    /// The outcome's own number in the job's record, from 1, in the order in which tasks ended.
+    pub seq: u64,
     /// What people call the host that it ended on.
     pub host: String,
     /// How long its last attempt ran.
@@ -87,42 +84,18 @@ impl TaskOutcome {
 
 impl From<Recorded> for TaskOutcome {
     fn from(recorded: Recorded) -> Self {
-        let Recorded { task, host, ran_us, outcome, .. } = recorded;
+        let Recorded { seq, task, host, ran_us, outcome } = recorded;
         let results = match outcome {
             Outcome::Done(results) => {
                 Ok(results.into_iter().map(|result| result.into_bytes().into()).collect())
             }
             Outcome::Dead { why, attempts } => Err(TaskFailed { why, attempts }),
         };
-        Self { task, host, ran: Duration::from_micros(ran_us), results }
+        Self { task, seq, host, ran: Duration::from_micros(ran_us), results }
     }
 }
 
 impl Client {
-    /// Begins to describe a job: tasks for a module that the manager has.
-    pub fn job(&self, name: &str, module: Digest) -> JobBuilder<'_> {
-        JobBuilder {
-            client: self,
-            id: None,
-            spec: JobSpec {
-                name: name.to_owned(),
-                module,
-                arguments: Vec::new(),
-                labels: Vec::new(),
-                memory_bytes: 0,
-                priority: 0,
-                timeout_ms: millis(DEFAULT_TIMEOUT),
-                attempts_max: DEFAULT_ATTEMPTS,
-                give_up: GiveUp::Never,
-            },
-        }
-    }
-
-    /// A job that exists.
-    pub fn find_job(&self, id: JobId) -> Job<'_> {
-        Job { client: self, id }
-    }
-
     async fn ask_again(&self, request: Request) -> Result<Reply, Denial> {
         let mut tries = 0;
         loop {
@@ -135,108 +108,6 @@ impl Client {
                 answered => return answered,
             }
         }
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-impl<'a> JobBuilder<'a> {
-    /// What each executor's `init` receives.
-    pub fn arguments(mut self, arguments: impl Into<Vec<u8>>) -> Self {
-        self.spec.arguments = arguments.into();
-        self
-    }
-
-    /// A label that hosts must carry.
-    pub fn label(mut self, name: &str, value: &str) -> Self {
-        self.spec.labels.push(Label { name: name.to_owned(), value: value.to_owned() });
-        self
-    }
-
-    /// Most memory of a task, in bytes.
-    pub fn memory(mut self, bytes: u64) -> Self {
-        self.spec.memory_bytes = bytes;
-        self
-    }
-
-    /// Higher goes first among this client's jobs.
-    pub fn priority(mut self, priority: i32) -> Self {
-        self.spec.priority = priority;
-        self
-    }
-
-    /// How long a task may take from its start: an hour, unless this is called.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.spec.timeout_ms = millis(timeout);
-        self
-    }
-
-    /// How often a task that failed by its own fault is tried again: twice, unless this is called.
-    pub fn retries(mut self, retries: u32) -> Self {
-        self.spec.attempts_max = retries.saturating_add(1);
-        self
-    }
-
-    /// When to give the whole job up: never, unless this is called.
-    pub fn give_up(mut self, give_up: GiveUp) -> Self {
-        self.spec.give_up = give_up;
-        self
-    }
-
-    /// The id, so that the same job is made once however often it is asked for; drawn at random without.
-    pub fn id(mut self, id: JobId) -> Self {
-        self.id = Some(id);
-        self
-    }
-
-    /// Makes the job; when this returns it is on the manager's disk.
-    ///
-    /// # Errors
-    ///
-    /// [`Denial`].
-    pub async fn start(self) -> Result<Job<'a>, Denial> {
-        let id = match self.id {
-            Some(id) => id,
-            None => JobId(self.client.machine.random().map_err(|error| no_random(&error))?),
-        };
-        self.client.ask_again(Request::JobNew { job: id, spec: self.spec }).await?;
-        Ok(Job { client: self.client, id })
-    }
-
-    /// Makes the job and brings it `inputs` as outcomes are taken: with a bounded number of tasks under way, in
-    /// memory that does not grow with their number.
-    ///
-    /// # Errors
-    ///
-    /// [`Denial`].
-    pub async fn map<I>(self, inputs: I) -> Result<Map<'a, I::IntoIter>, Denial>
-    where
-        I: IntoIterator<Item: Into<Bytes>>,
-    {
-        let job = self.start().await?;
-        Ok(Map {
-            job,
-            inputs: inputs.into_iter(),
-            brought: 0,
-            taken: 0,
-            after: 0,
-            exhausted: false,
-            batch: Vec::new(),
-            in_order: None,
-            waiting: VecDeque::new(),
-            info: None,
-        })
-    }
-}
-
-fn no_random(error: &impl std::fmt::Display) -> Denial {
-    Denial {
-        code: DenialCode::Conflict,
-        what: "no id can be drawn".to_owned(),
-        why: error.to_string(),
-        help: String::new(),
     }
 }
 
@@ -304,13 +175,17 @@ impl Job<'_> {
         self.info_from(Request::JobStop { job: self.id }).await
     }
 
-    /// Tries its dead tasks again.
+    /// Tries its dead tasks again. Asked twice, it tries those again that died in between: if no answer comes, look
+    /// how the job stands.
     ///
     /// # Errors
     ///
     /// [`Denial`].
     pub async fn retry(&self) -> Result<JobInfo, Denial> {
-        self.info_from(Request::JobRetry { job: self.id }).await
+        match self.client.request(Request::JobRetry { job: self.id }).await? {
+            Reply::Job(info) => Ok(info),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Forgets it, with its inputs and outcomes; it must be over.
@@ -354,121 +229,5 @@ impl Job<'_> {
             Reply::Job(info) => Ok(info),
             other => Err(unexpected(&other)),
         }
-    }
-}
-
-/// The outcomes of a job whose tasks are brought as they are taken.
-pub struct Map<'a, I> {
-    job: Job<'a>,
-    inputs: I,
-    brought: u64,
-    taken: u64,
-    after: u64,
-    exhausted: bool,
-    /// Tasks that are on their way, in case that the way is left half-way.
-    batch: Vec<Bytes>,
-    /// Outcomes that came before their turn, if they are wanted in order.
-    in_order: Option<BTreeMap<u64, TaskOutcome>>,
-    waiting: VecDeque<TaskOutcome>,
-    info: Option<JobInfo>,
-}
-
-impl<I> Map<'_, I>
-where
-    I: Iterator<Item: Into<Bytes>>,
-{
-    /// Gives outcomes in the order of their tasks; a slow one holds back those after it.
-    pub fn in_order(mut self) -> Self {
-        self.in_order = Some(BTreeMap::new());
-        self
-    }
-
-    /// The job.
-    pub fn job(&self) -> &Job<'_> {
-        &self.job
-    }
-
-    /// How far it is, as far as is known here.
-    pub fn progress(&self) -> Option<&JobInfo> {
-        self.info.as_ref()
-    }
-
-    /// Brings no more tasks: the outcomes of those that were brought still come.
-    pub fn bring_no_more(&mut self) {
-        self.exhausted = true;
-    }
-
-    /// The next outcome; `None` when there are no more. One whose future was dropped half-way is not lost.
-    ///
-    /// # Errors
-    ///
-    /// [`Denial`].
-    pub async fn next(&mut self) -> Result<Option<TaskOutcome>, Denial> {
-        loop {
-            if let Some(outcome) = self.take_waiting() {
-                return Ok(Some(outcome));
-            }
-            let over =
-                self.info.as_ref().is_some_and(|info| info.state.is_over() && self.after >= info.recorded);
-            if over && self.in_order.as_mut().is_none_or(|early| early.is_empty()) {
-                return Ok(None);
-            }
-            if over {
-                // Tasks that were stopped leave holes.
-                let early = self.in_order.take().unwrap_or_default();
-                self.waiting.extend(early.into_values());
-                continue;
-            }
-            let brought = self.bring().await?;
-            let wait = if brought { Duration::ZERO } else { RESULTS_WAIT };
-            let (outcomes, info) = self.job.outcomes(self.after, wait).await?;
-            self.info = Some(info);
-            for recorded in outcomes {
-                self.after = recorded.seq;
-                match &mut self.in_order {
-                    Some(early) => {
-                        early.insert(recorded.task, recorded.into());
-                    }
-                    None => self.waiting.push_back(recorded.into()),
-                }
-            }
-        }
-    }
-
-    fn take_waiting(&mut self) -> Option<TaskOutcome> {
-        let outcome = match &mut self.in_order {
-            Some(early) => early.remove(&self.taken),
-            None => self.waiting.pop_front(),
-        }?;
-        self.taken += 1;
-        Some(outcome)
-    }
-
-    /// Brings another batch of tasks, if there is room; true if there may be more.
-    async fn bring(&mut self) -> Result<bool, Denial> {
-        if (self.exhausted && self.batch.is_empty()) || self.brought - self.after >= AHEAD_MAX {
-            if self.exhausted
-                && self.info.as_ref().is_none_or(|info| info.state == grid_protocol::job::JobState::Open)
-            {
-                self.info = Some(self.job.close().await?);
-            }
-            return Ok(false);
-        }
-        let mut bytes = 0;
-        while self.batch.len() < BATCH_TASKS_MAX / 2 && bytes < BATCH_BYTES_MAX / 2 {
-            let Some(input) = self.inputs.next() else {
-                self.exhausted = true;
-                break;
-            };
-            let input = input.into();
-            bytes += input.len() + 16;
-            self.batch.push(input);
-        }
-        self.brought = self.job.submit(self.brought, self.batch.clone()).await?;
-        self.batch.clear();
-        if self.exhausted {
-            self.info = Some(self.job.close().await?);
-        }
-        Ok(!self.exhausted)
     }
 }

@@ -24,6 +24,20 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Whoever has a list of tasks hands it over: [`Client::map`] gives each task's outcome once, whatever hosts and managers
+//! do meanwhile. [`Client::job`] is the same with retries, timeouts and the rest; [`Client::submit`] is one task.
+//!
+//! ```no_run
+//! # async fn example(grid: wasm_grid::Manager, module: wasm_grid::Digest) -> Result<(), Box<dyn std::error::Error>> {
+//! let ranges = (0..150).map(|thousand| (thousand * 1000, (thousand + 1) * 1000));
+//! let mut outcomes = grid.job("primes", module).retries(5).map_typed(ranges).await?.in_order();
+//! while let Some(outcome) = outcomes.next().await? {
+//!     println!("task {} ran on {} for {:?}", outcome.task, outcome.host, outcome.ran);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -58,7 +72,10 @@ pub use grid_protocol::key::{PublicKey, SecretKey};
 pub use grid_protocol::role::{Role, Roles};
 pub use grid_protocol::ticket::{ManagerAddress, ParseManagerError};
 pub use grid_protocol::worker::{Blame, End, Failure, FailureKind, LimitsAsked, LogLevel, LogLine, Restart};
-pub use job::{DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, Job, JobBuilder, Map, TaskFailed, TaskOutcome};
+pub use job::{
+    DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, Inputs, Job, JobBuilder, Map, SubmitError, TaskFailed, TaskOutcome,
+    Typed,
+};
 pub use publish::{Publication, PublishError};
 pub use remote::ConnectError;
 pub use typed::{CborError, from_cbor, to_cbor};

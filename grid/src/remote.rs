@@ -133,8 +133,12 @@ impl Remote {
                     Ok(reply) => return Ok(reply),
                     // Asking again may do it twice, unless it is only a question.
                     Err(error) if !is_question(&request) => return Err(error.to_string()),
+                    // A stream may break on a connection that lives: whoever asks decides what then.
+                    Err(error) if conn.close_reason().is_none() => return Err(error.to_string()),
                     Err(_) => {
                         conn.closed().await;
+                        // Whoever keeps the connection up shall get to know it too.
+                        tokio::task::yield_now().await;
                     }
                 }
             }
@@ -258,7 +262,6 @@ fn is_question(request: &Request) -> bool {
             | Request::JobShow { .. }
             | Request::JobList { .. }
             | Request::JobStop { .. }
-            | Request::JobRetry { .. }
             | Request::Explain(_)
     )
 }

@@ -5,5 +5,6 @@ mod hostile;
 mod joining;
 mod local;
 mod resilience;
+mod run;
 mod trust;
 mod workers;

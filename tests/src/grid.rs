@@ -1,7 +1,8 @@
 //! The harness: a manager and hosts, as processes.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -31,6 +32,36 @@ pub struct Said {
 }
 
 impl Said {
+    /// Runs a command to its end, with `input` as its standard input.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be run.
+    pub fn of(command: &mut Command, input: &[u8]) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
+        // Whoever does not read all of it may do so.
+        let writer = std::thread::spawn(move || stdin.write_all(&input));
+        let output = child.wait_with_output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let _ = writer.join();
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The JSON documents that it printed, one a line.
+    ///
+    /// # Panics
+    ///
+    /// If one is none.
+    pub fn lines(&self) -> Vec<Value> {
+        let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        self.stdout.lines().map(parse).collect()
+    }
+
     /// The JSON document that it printed.
     ///
     /// # Panics
@@ -127,15 +158,24 @@ impl Grid {
     ///
     /// If it cannot be run.
     pub fn grid_as(&self, user: &str, arguments: &[&str]) -> Said {
+        Said::of(&mut self.command_as(user, arguments), b"")
+    }
+
+    /// Runs `grid` as the manager's own user, with `input` as its standard input.
+    pub fn grid_given(&self, arguments: &[&str], input: &str) -> Said {
+        Said::of(&mut self.command(arguments), input.as_bytes())
+    }
+
+    /// `grid` as the manager's own user, to be run.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        self.command_as("", arguments)
+    }
+
+    fn command_as(&self, user: &str, arguments: &[&str]) -> Command {
         let home = if user.is_empty() { self.folder.path().to_path_buf() } else { self.folder(user) };
         let mut command = Command::new(program("grid"));
         command.args(arguments).env("GRID_HOME", home).env_remove("GRID_MANAGER");
-        let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        Said {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        command
     }
 
     /// Runs `grid`, which must succeed.

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use serde_json::{Value, json};
 use wasm_grid::{
     AcquaintanceError, ClientError, ConnectError, Denial, DenialCode, PublishError, ReachError, SendError,
 };
@@ -13,6 +14,8 @@ pub(crate) struct Fault {
     pub(crate) what: String,
     pub(crate) cause: Option<String>,
     pub(crate) help: Option<String>,
+    /// Whether it was told already.
+    pub(crate) told: bool,
 }
 
 const FAILED: u8 = 1;
@@ -28,7 +31,7 @@ const INTERRUPTED: u8 = 130;
 
 impl Fault {
     fn new(code: u8, what: impl Display) -> Self {
-        Self { code, what: what.to_string(), cause: None, help: None }
+        Self { code, what: what.to_string(), cause: None, help: None, told: false }
     }
 
     pub(crate) fn failed(what: impl Display, cause: impl Display) -> Self {
@@ -57,6 +60,15 @@ impl Fault {
 
     pub(crate) fn interrupted() -> Self {
         Self::new(INTERRUPTED, "interrupted")
+    }
+
+    /// True if it says that the manager cannot be reached.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.code == UNREACHABLE
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        json!({ "code": self.code, "what": self.what, "cause": self.cause, "help": self.help })
     }
 
     pub(crate) fn help(self, help: &str) -> Self {

@@ -1,9 +1,12 @@
 //! `grid job` and `grid explain`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wasm_grid::{Client, JobId, JobInfo, Reply, Request, Subject, TaskFailed, TaskOutcome};
+use wasm_grid::{
+    AttemptFailure, Client, FailureKind, JobId, JobInfo, Reply, Request, Subject, TaskFailed, TaskOutcome,
+};
 
 use crate::command::fault::Fault;
 use crate::command::output::{Output, Rows, time};
@@ -54,10 +57,14 @@ pub(crate) enum Job {
         /// Its id, or the beginning of it.
         job: String,
     },
-    /// Forget a job that is over, with its inputs and outcomes.
+    /// Forget jobs that are over, with their inputs and outcomes.
     Rm {
-        /// Its id, or the beginning of it.
-        job: String,
+        /// Their ids, or the beginnings of them.
+        #[arg(required_unless_present = "over")]
+        jobs: Vec<String>,
+        /// All of your jobs that are over.
+        #[arg(long, conflicts_with = "jobs")]
+        over: bool,
     },
 }
 
@@ -85,10 +92,7 @@ impl Job {
             Self::Wait { job: text } => show(output, &client.find_job(job(text).await?).wait().await?),
             Self::Stop { job: text } => show(output, &client.find_job(job(text).await?).stop().await?),
             Self::Retry { job: text } => show(output, &client.find_job(job(text).await?).retry().await?),
-            Self::Rm { job: text } => {
-                client.find_job(job(text).await?).forget().await?;
-                output.done("the job is forgotten")
-            }
+            Self::Rm { jobs, over } => forget(&client, output, jobs, *over).await,
         }
     }
 }
@@ -146,6 +150,24 @@ async fn find(client: &Client, text: String) -> Result<JobId, Fault> {
     }
 }
 
+async fn forget(client: &Client, output: &Output, jobs: &[String], over: bool) -> Result<(), Fault> {
+    let mut ids = Vec::new();
+    for job in jobs {
+        ids.push(find(client, job.clone()).await?);
+    }
+    if over {
+        let jobs = list(client, false).await?;
+        ids.extend(jobs.iter().filter(|job| job.state.is_over()).map(|job| job.id));
+    }
+    for id in &ids {
+        client.find_job(*id).forget().await?;
+    }
+    output.done(&match ids.len() {
+        1 => "1 job is forgotten".to_owned(),
+        many => format!("{many} jobs are forgotten"),
+    })
+}
+
 async fn results(client: &Client, id: JobId, after: u64, follow: bool, failures: bool) -> Result<(), Fault> {
     let job = client.find_job(id);
     let (mut after, mut stdout) = (after, std::io::stdout().lock());
@@ -160,21 +182,22 @@ async fn results(client: &Client, id: JobId, after: u64, follow: bool, failures:
             match &outcome.results {
                 Err(failed) if failures => {
                     use std::io::Write;
-                    writeln!(stdout, "{}", failure_text(outcome.task, failed)).map_err(broken)?;
+                    writeln!(stdout, "{}", failure_text(outcome.task, None, failed)).map_err(broken)?;
                 }
                 _ if failures => {}
-                _ => run::print_line(&mut stdout, &outcome).map_err(broken)?,
+                _ => run::print_line(&mut stdout, &outcome, None).map_err(broken)?,
             }
         }
-        if none && (!follow || (info.state.is_over() && after >= info.recorded)) {
+        if none && (!follow || info.state.is_over()) {
             return Ok(());
         }
     }
 }
 
-/// Why a task failed, attempt by attempt, for people.
-pub(crate) fn failure_text(task: u64, failed: &TaskFailed) -> String {
-    let mut text = format!("task {task} failed: {}", failed.why);
+/// Why a task failed, attempt by attempt, for people; with the name of its file, if it was one.
+pub(crate) fn failure_text(task: u64, file: Option<&Path>, failed: &TaskFailed) -> String {
+    let file = file.map_or_else(String::new, |file| format!(" ({})", file.display()));
+    let mut text = format!("task {task}{file} failed: {}", failed.why);
     for attempt in &failed.attempts {
         let ran = Duration::from_micros(attempt.ran_us);
         match &attempt.failure {
@@ -188,16 +211,33 @@ pub(crate) fn failure_text(task: u64, failed: &TaskFailed) -> String {
                 for frame in &failure.backtrace {
                     text.push_str(&format!("\n    at {frame}"));
                 }
-                if failure.kind == wasm_grid::FailureKind::Timeout {
-                    text.push_str("\n    --timeout gives tasks more time");
-                }
             }
         }
         for line in &attempt.log {
             text.push_str(&format!("\n    it wrote: {}", line.text));
         }
     }
+    if let Some(hint) = failed.attempts.last().and_then(hint) {
+        text.push_str(&format!("\n  help: {hint}"));
+    }
     text
+}
+
+/// The flag that might help a task that failed so.
+fn hint(attempt: &AttemptFailure) -> Option<&'static str> {
+    match attempt.failure.as_ref()?.kind {
+        FailureKind::Timeout => Some("--timeout SECONDS gives tasks more time"),
+        FailureKind::MemoryLimit | FailureKind::OutOfBounds => {
+            Some("--memory SIZE is the most that a task may have, up to what `grid-host --memory` allows")
+        }
+        FailureKind::Reported | FailureKind::Exit(_) | FailureKind::Trap => {
+            Some("--retries N tries more often, if it is not the input's fault")
+        }
+        FailureKind::HostFault | FailureKind::HostFull | FailureKind::ModuleUnavailable => {
+            Some("`grid host ls` shows how the hosts are; --label NAME=VALUE chooses among them")
+        }
+        _ => None,
+    }
 }
 
 /// Why a task failed, for scripts.

@@ -3,8 +3,9 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
-use wasm_grid::{Bytes, Client, Event, WorkerId, WorkerState, from_cbor, to_cbor};
+use wasm_grid::{Bytes, CborError, Client, Event, WorkerId, WorkerState, from_cbor, to_cbor};
 
 use crate::command::fault::Fault;
 use crate::command::output::Output;
@@ -103,7 +104,7 @@ impl Content {
         let value: Value = serde_json::from_slice(&text).map_err(|error| {
             Fault::usage(format!("the message is no JSON: {error}")).help("with --raw it is sent as it is")
         })?;
-        to_cbor(&value).map_err(|error| Fault::usage(error.to_string()))
+        message(&value).map_err(|error| Fault::usage(error.to_string()))
     }
 }
 
@@ -158,6 +159,31 @@ async fn collect(client: &Client, output: &Output, raw: bool, wait: f64) -> Resu
     Ok(())
 }
 
+/// JSON as a message in CBOR.
+///
+/// # Errors
+///
+/// [`CborError::Encode`].
+pub(crate) fn message(value: &Value) -> Result<Bytes, CborError> {
+    to_cbor(&Json(value))
+}
+
+/// JSON whose null is CBOR's null: as a Rust program's unit it would become an empty array.
+struct Json<'a>(&'a Value);
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Null => serializer.serialize_none(),
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Json)),
+            Value::Object(fields) => {
+                serializer.collect_map(fields.iter().map(|(name, value)| (name, Json(value))))
+            }
+            other => other.serialize(serializer),
+        }
+    }
+}
+
 /// A message as JSON: what its CBOR says, or its text, or its bytes in hexadecimal.
 pub(crate) fn value(payload: &[u8]) -> Value {
     if let Ok(value) = from_cbor::<Value>(payload) {
@@ -168,5 +194,19 @@ pub(crate) fn value(payload: &[u8]) -> Value {
         Err(_) => {
             json!({ "bytes": payload.iter().map(|byte| format!("{byte:02x}")).collect::<String>() })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_the_same_after_it_was_cbor() {
+        for text in ["null", "[null,[],{}]", r#"{"a":{"b":[1,-2,3.5,true,null]},"c":"ä"}"#] {
+            let json: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(value(&message(&json).unwrap()), json, "{text}");
+        }
+        assert_eq!(&message(&Value::Null).unwrap()[..], [0xf6]);
     }
 }

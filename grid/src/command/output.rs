@@ -100,14 +100,28 @@ impl Output {
         }
     }
 
+    /// Tells how something went that was printed as it came: in JSON as one last line, which tells what is wrong
+    /// with it, too.
+    pub(crate) fn summary(self, summary: Value, fault: Option<Fault>) -> Result<(), Fault> {
+        if self.json {
+            let mut last = json!({ "summary": summary });
+            if let (Some(fields), Some(fault)) = (last.as_object_mut(), &fault) {
+                fields.insert("error".to_owned(), fault.to_json());
+            }
+            self.raw(format!("{last}\n").as_bytes())?;
+        }
+        fault.map_or(Ok(()), |fault| Err(Fault { told: self.json, ..fault }))
+    }
+
     /// Tells what went wrong; the exit code.
     #[expect(clippy::print_stderr, reason = "the command talks to the person who runs it")]
     pub(crate) fn fail(self, fault: &Fault) -> ExitCode {
+        if fault.told {
+            return fault.code.into();
+        }
         if self.json {
-            let error =
-                json!({ "code": fault.code, "what": fault.what, "cause": fault.cause, "help": fault.help });
             // A reader that has gone away is told by the exit code.
-            let _ = self.document(json!({ "error": error }));
+            let _ = self.document(json!({ "error": fault.to_json() }));
         } else {
             eprintln!("error: {}", fault.what);
             for (label, text) in [("cause", &fault.cause), ("help", &fault.help)] {

@@ -1,18 +1,37 @@
 //! `grid run`.
 
-use std::io::{BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+mod drive;
+mod feed;
+mod journal;
+mod place;
+mod print;
+mod progress;
+mod source;
+mod spans;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde_json::{Value, json};
-use wasm_grid::{Bytes, Client, GiveUp, JobBuilder, JobInfo, JobState, Manager, Map, TaskOutcome, to_cbor};
+use tokio::time::timeout;
+use wasm_grid::{Bytes, Client, DenialCode, Digest, GiveUp, Job, JobBuilder, JobId, JobInfo, JobState};
 
+use crate::command::Common;
 use crate::command::fault::Fault;
 use crate::command::module::{describe, read, stem};
-use crate::command::msg::value;
 use crate::command::output::Output;
-use crate::command::{Common, job};
+
+use drive::{Drive, Left};
+use feed::{Feed, Skip};
+use journal::Journal;
+use place::Place;
+use print::Sink;
+use progress::{Progress, counted, shortcoming};
+use source::{Mode, Source, matching};
+
+pub(crate) use print::print_line;
 
 /// Run a list of tasks on a module and print the results.
 #[derive(Debug, clap::Args)]
@@ -31,7 +50,16 @@ pub(crate) struct Run {
     /// The whole input is one task, and results are printed as they are.
     #[arg(long)]
     raw: bool,
-    /// Use no manager: run so many tasks at once in this process.
+    /// Each file that matches is a task: its bytes as they are. Quote the pattern; `**` goes through folders; may be
+    /// given again.
+    #[arg(long, value_name = "GLOB", conflicts_with_all = ["input", "lines"])]
+    files: Vec<String>,
+    /// Keep a journal in this file, so that the same command goes on where it was killed: with the same job if the
+    /// manager still has it, without the tasks whose results were written, after the end of what --output has.
+    #[arg(long, value_name = "JOURNAL")]
+    resume: Option<PathBuf>,
+    /// Use no manager: run so many tasks at once in this process, which is also done, on all cores, where no manager
+    /// is known.
     #[arg(long, value_name = "N")]
     local: Option<u32>,
     /// What people call the job [default: the file's name].
@@ -40,7 +68,7 @@ pub(crate) struct Run {
     /// What each executor's `init` receives, as text.
     #[arg(long, default_value = "", value_name = "TEXT")]
     arg: String,
-    /// Seconds that a task may take.
+    /// Seconds that a task may take, from its start; then it is stopped, and has failed.
     #[arg(long, default_value_t = 3600.0, value_name = "SECONDS")]
     timeout: f64,
     /// How often a task that failed by its own fault is tried again, each time on another host where there is one.
@@ -55,50 +83,59 @@ pub(crate) struct Run {
     /// A label that hosts must carry; may be given again.
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
-    /// Most memory of a task.
-    #[arg(long, value_name = "SIZE", default_value = "0")]
+    /// Most memory of a task; only hosts that allow it are given one [default: what the module and the host allow].
+    #[arg(long, value_name = "SIZE", default_value = "0", hide_default_value = true)]
     memory: ByteSize,
     /// Higher goes first among your jobs.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     priority: i32,
     /// Bring the tasks, print the job's id and leave; `grid job results` prints the results.
-    #[arg(long, conflicts_with_all = ["local", "output", "in_order"])]
+    #[arg(long, conflicts_with_all = ["local", "output", "in_order", "resume"])]
     detach: bool,
     /// Say what would be done, and do nothing.
     #[arg(long)]
     dry_run: bool,
 }
 
-/// How often progress is said where standard error is no terminal, unless a tenth was done before.
-const SAY_PAUSE: Duration = Duration::from_secs(10);
+/// What a run is about, once its flags were understood.
+struct Work<'a> {
+    client: &'a Client,
+    name: String,
+    module: Digest,
+    /// Whether its job outlives this process.
+    kept: bool,
+    output: Output,
+}
 
-/// How often the progress line changes on a terminal.
-const DRAW_PAUSE: Duration = Duration::from_millis(100);
+/// How long the manager may take to stop or to forget a job that nobody needs any more.
+const END_TIME_MAX: Duration = Duration::from_secs(5);
 
 impl Run {
     pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
         let wasm = read(&self.module)?;
         let name = self.name.clone().unwrap_or_else(|| stem(&self.module));
         let publication = describe(&name, &wasm)?;
-        if self.dry_run {
-            let digest = publication.manifest.digest;
-            let line = format!("would run {name} ({digest}) on each task of the input");
-            return output.one(
-                &line,
-                &digest.to_string(),
-                json!({ "module": digest.to_string(), "name": name }),
-            );
-        }
         let module = publication.manifest.digest;
-        if let Some(slots) = self.local {
-            let manager = Manager::builder().local_slots(slots).start();
-            let manager = manager.map_err(|error| Fault::failed("no local grid can be started", error))?;
-            manager.upload(&name, wasm).await?;
-            return self.work(self.describe_job(manager.job(&name, module))?, output).await;
+        let files = matching(&self.files)?;
+        if self.dry_run {
+            let tasks = match files.len() {
+                _ if self.files.is_empty() => "each task of the input".to_owned(),
+                many => format!("each of {}", counted(many as u64, "file")),
+            };
+            let line = format!("would run {name} ({module}) on {tasks}");
+            let value = json!({ "module": module.to_string(), "name": name, "files": files });
+            return output.one(&line, &module.to_string(), value);
         }
-        let client = common.client()?;
-        self.upload(&client, &name, wasm, module, output).await?;
-        self.work(self.describe_job(client.job(&name, module))?, output).await
+        let place = match self.local {
+            Some(slots) => Place::here(slots)?,
+            None if self.detach => Place::there(common.client()?),
+            None => Place::find(common, output)?,
+        };
+        let client: &Client = &place;
+        self.upload(client, &name, wasm, module, output).await?;
+        let kept = matches!(place, Place::There(_));
+        let work = Work { client, name, module, kept, output: *output };
+        if self.detach { self.detach(&work, files).await } else { self.work(&work, files).await }
     }
 
     async fn upload(
@@ -106,7 +143,7 @@ impl Run {
         client: &Client,
         name: &str,
         wasm: Bytes,
-        module: wasm_grid::Digest,
+        module: Digest,
         output: &Output,
     ) -> Result<(), Fault> {
         let known = super::module::list(client).await?;
@@ -118,12 +155,14 @@ impl Run {
         Ok(())
     }
 
-    fn describe_job<'a>(&self, job: JobBuilder<'a>) -> Result<JobBuilder<'a>, Fault> {
-        let timeout = Duration::try_from_secs_f64(self.timeout)
+    fn describe_job<'a>(&self, work: &Work<'a>) -> Result<JobBuilder<'a>, Fault> {
+        let most = Duration::try_from_secs_f64(self.timeout)
             .map_err(|error| Fault::usage(format!("--timeout: {error}")))?;
-        let mut job = job
+        let mut job = work
+            .client
+            .job(&work.name, work.module)
             .arguments(self.arg.clone())
-            .timeout(timeout)
+            .timeout(most)
             .retries(self.retries)
             .priority(self.priority)
             .memory(self.memory.as_u64())
@@ -137,71 +176,6 @@ impl Run {
         Ok(job)
     }
 
-    async fn work(&self, job: JobBuilder<'_>, output: &Output) -> Result<(), Fault> {
-        let mut tasks = Tasks::open(self.input.as_deref(), self.mode())?;
-        if self.detach {
-            return detach(job, &mut tasks, output).await;
-        }
-        let mut results = job.map(&mut tasks).await?;
-        if self.in_order {
-            results = results.in_order();
-        }
-        let mut out: Box<dyn Write> =
-            match &self.output {
-                Some(path) => Box::new(BufWriter::new(std::fs::File::create(path).map_err(|error| {
-                    Fault::failed(format!("{} cannot be written", path.display()), error)
-                })?)),
-                None => Box::new(std::io::stdout()),
-            };
-        let mut progress = Progress::new(*output);
-        let info = self.print_all(&mut results, &mut *out, &mut progress).await?;
-        let id = results.job().id();
-        progress.end();
-        let written = out.flush();
-        written.map_err(|error| Fault::failed("the results cannot be written", error))?;
-        if let Some(wrong) = tasks.wrong {
-            return Err(wrong);
-        }
-        conclude(&info, id, output)
-    }
-
-    async fn print_all<I: Iterator<Item = Bytes>>(
-        &self,
-        results: &mut Map<'_, I>,
-        out: &mut dyn Write,
-        progress: &mut Progress,
-    ) -> Result<JobInfo, Fault> {
-        let mut interrupts = 0;
-        loop {
-            let outcome = tokio::select! {
-                outcome = results.next() => outcome?,
-                Ok(()) = tokio::signal::ctrl_c() => {
-                    interrupts += 1;
-                    if interrupts == 2 {
-                        results.job().stop().await?;
-                        return Err(Fault::interrupted());
-                    }
-                    results.bring_no_more();
-                    progress.say("no more tasks are handed out; those under way are awaited; once more stops them");
-                    continue;
-                }
-            };
-            let Some(outcome) = outcome else { break };
-            let written = if self.raw { print_raw(out, &outcome) } else { print_line(out, &outcome) };
-            written.map_err(|error| Fault::failed("the results cannot be written", error))?;
-            if let Err(failed) = &outcome.results {
-                progress.say(&job::failure_text(outcome.task, failed));
-            }
-            if let Some(info) = results.progress() {
-                progress.update(info);
-            }
-        }
-        if interrupts > 0 {
-            return Err(Fault::interrupted());
-        }
-        Ok(results.job().show().await?)
-    }
-
     fn mode(&self) -> Mode {
         match (self.raw, self.lines) {
             (true, _) => Mode::Raw,
@@ -209,188 +183,161 @@ impl Run {
             _ => Mode::Json,
         }
     }
-}
 
-async fn detach(job: JobBuilder<'_>, tasks: &mut Tasks, output: &Output) -> Result<(), Fault> {
-    let job = job.start().await?;
-    let mut brought = 0;
-    loop {
-        let batch: Vec<_> = tasks.take(1000).collect();
-        if batch.is_empty() {
-            break;
+    fn source(&self, files: Vec<PathBuf>) -> Result<Source, Fault> {
+        if self.files.is_empty() {
+            return Source::open(self.input.as_deref(), self.mode());
         }
-        brought = job.submit(brought, batch).await?;
-    }
-    if let Some(wrong) = tasks.wrong.take() {
-        job.stop().await?;
-        return Err(wrong);
-    }
-    job.close().await?;
-    let id = job.id().to_string();
-    output.one(&id, &id, json!({ "job": id, "tasks": brought }))
-}
-
-/// Tells how the job ended; failed tasks are exit code 8.
-fn conclude(info: &JobInfo, id: wasm_grid::JobId, output: &Output) -> Result<(), Fault> {
-    let counts = info.counts;
-    if let JobState::GivenUp { why } = &info.state {
-        let fault = Fault::some_failed(format!("the job was given up: {why}"));
-        return Err(fault.help(&format!("`grid explain {id}` says more")));
-    }
-    if counts.dead > 0 {
-        let what = format!("{} of {} tasks failed", counts.dead, counts.submitted);
-        return Err(Fault::some_failed(what).help(&format!("`grid job retry {id}` tries only them again")));
-    }
-    output.say(&format!("{} tasks done, {} tried again", counts.done, counts.retried));
-    Ok(())
-}
-
-/// How the input is read.
-#[derive(Debug, Clone, Copy)]
-enum Mode {
-    Json,
-    Lines,
-    Raw,
-}
-
-/// The tasks of the input, one after another; what is wrong with it ends them.
-struct Tasks {
-    from: Box<dyn BufRead>,
-    mode: Mode,
-    line: u64,
-    wrong: Option<Fault>,
-}
-
-impl Tasks {
-    fn open(path: Option<&Path>, mode: Mode) -> Result<Self, Fault> {
-        let from: Box<dyn BufRead> =
-            match path {
-                None => Box::new(BufReader::new(std::io::stdin())),
-                Some(path) => Box::new(BufReader::new(std::fs::File::open(path).map_err(|error| {
-                    Fault::not_found(format!("{} cannot be read: {error}", path.display()))
-                })?)),
-            };
-        Ok(Self { from, mode, line: 0, wrong: None })
+        Ok(Source::Files(files.into_iter()))
     }
 
-    fn read(&mut self) -> Result<Option<Bytes>, Fault> {
-        let unread = |error: std::io::Error| Fault::failed("the tasks cannot be read", error);
-        let mut bytes = Vec::new();
-        if let Mode::Raw = self.mode {
-            if self.line == 0 {
-                self.from.read_to_end(&mut bytes).map_err(unread)?;
-            }
-            self.line += 1;
-            return Ok((self.line == 1).then(|| bytes.into()));
-        }
-        loop {
-            bytes.clear();
-            self.line += 1;
-            if self.from.read_until(b'\n', &mut bytes).map_err(unread)? == 0 {
-                return Ok(None);
-            }
-            while bytes.last().is_some_and(|last| matches!(last, b'\n' | b'\r')) {
-                bytes.pop();
-            }
-            if let Mode::Lines = self.mode {
-                return Ok(Some(bytes.into()));
-            }
-            if bytes.trim_ascii().is_empty() {
-                continue;
-            }
-            let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
-                Fault::usage(format!("line {} of the tasks is no JSON: {error}", self.line))
-                    .help("with --lines each line is a task as it is")
-            })?;
-            return to_cbor(&value).map(Some).map_err(|error| Fault::usage(error.to_string()));
-        }
-    }
-}
-
-impl Iterator for Tasks {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        if self.wrong.is_some() {
-            return None;
-        }
-        self.read().unwrap_or_else(|fault| {
-            self.wrong = Some(fault);
-            None
+    /// The flags that change what comes out, by their names.
+    fn options(&self, name: &str) -> Value {
+        json!({
+            "name": name,
+            "lines": self.lines,
+            "raw": self.raw,
+            "files": !self.files.is_empty(),
+            "output": self.output,
+            "arg": self.arg,
+            "timeout": self.timeout,
+            "retries": self.retries,
+            "max-failures": self.max_failures.map(|give_up| format!("{give_up:?}")),
+            "in-order": self.in_order,
+            "label": self.labels,
+            "memory": self.memory.as_u64(),
+            "priority": self.priority,
         })
     }
-}
 
-fn print_raw(out: &mut dyn Write, outcome: &TaskOutcome) -> std::io::Result<()> {
-    outcome.results.iter().flatten().try_for_each(|result| out.write_all(result))
-}
-
-/// One outcome as one line of JSON.
-pub(crate) fn print_line(out: &mut dyn Write, outcome: &TaskOutcome) -> std::io::Result<()> {
-    let mut line = json!({ "task": outcome.task });
-    let (name, told) = match &outcome.results {
-        Ok(results) => match &results[..] {
-            [result] => ("result", value(result)),
-            results => ("results", results.iter().map(|result| value(result)).collect()),
-        },
-        Err(failed) => ("error", job::failure_json(failed)),
-    };
-    if let Some(fields) = line.as_object_mut() {
-        fields.insert(name.to_owned(), told);
-    }
-    writeln!(out, "{line}")
-}
-
-/// What is said on standard error while tasks are under way.
-struct Progress {
-    output: Output,
-    terminal: bool,
-    began: Instant,
-    said: Instant,
-    tenth: u64,
-    drawn: bool,
-}
-
-impl Progress {
-    fn new(output: Output) -> Self {
-        let now = Instant::now();
-        let terminal = std::io::stderr().is_terminal();
-        Self { output, terminal, began: now, said: now, tenth: 0, drawn: false }
-    }
-
-    fn update(&mut self, info: &JobInfo) {
-        let counts = info.counts;
-        let over = counts.done + counts.dead;
-        let tenth =
-            if info.state == JobState::Open { self.tenth } else { over * 10 / counts.submitted.max(1) };
-        let pause = if self.terminal { DRAW_PAUSE } else { SAY_PAUSE };
-        if self.said.elapsed() < pause && (self.terminal || tenth == self.tenth) {
-            return;
+    /// Brings the tasks and leaves.
+    async fn detach(&self, work: &Work<'_>, files: Vec<PathBuf>) -> Result<(), Fault> {
+        let mut feed = Feed::start(self.source(files)?, Skip::default(), None)?;
+        let job = self.describe_job(work)?.start().await?;
+        let mut brought = 0;
+        while let Some(chunk) = feed.next_chunk().await {
+            brought = job.submit(brought, chunk).await?;
         }
-        (self.said, self.tenth) = (Instant::now(), tenth);
-        let rate = over as f64 / self.began.elapsed().as_secs_f64().max(1e-3);
-        let left = (counts.submitted - over) as f64 / rate.max(1e-3);
-        let line = format!(
-            "{over}/{} done, {} hosts, {rate:.1}/s, {left:.0} s left, {} failed, {} tried again",
-            counts.submitted, info.hosts, counts.dead, counts.retried
-        );
-        if self.terminal {
-            self.drawn = true;
-            self.output.draw(&line);
-        } else {
-            self.output.say(&line);
+        if let Some(wrong) = feed.wrong {
+            job.stop().await?;
+            return Err(wrong);
         }
+        job.close().await?;
+        let id = job.id().to_string();
+        work.output.one(&id, &id, json!({ "job": id, "tasks": brought }))
     }
 
-    fn say(&mut self, what: &str) {
-        self.end();
-        self.output.say(what);
+    /// Brings the tasks and writes their outcomes out.
+    async fn work(&self, work: &Work<'_>, files: Vec<PathBuf>) -> Result<(), Fault> {
+        let journal = match &self.resume {
+            Some(path) => {
+                let run = journal::Run { module: work.module.to_string(), options: self.options(&work.name) };
+                Some(Arc::new(Journal::open(path, &run)?))
+            }
+            None => None,
+        };
+        // Where there is no input, no output is touched.
+        let source = self.source(files.clone())?;
+        let length = journal.as_ref().map_or(0, |journal| journal.state().length);
+        let mut drive = Drive {
+            sink: Sink::open(self.output.as_deref(), length)?,
+            raw: self.raw,
+            progress: Progress::new(work.output),
+            journal: journal.clone(),
+            files,
+            in_order: self.in_order,
+        };
+        let (left, wrong, skipped) = match &journal {
+            None => {
+                let mut feed = Feed::start(source, Skip::default(), None)?;
+                let results = self.describe_job(work)?.map_from(&mut feed).await?;
+                let id = results.job().id();
+                let left = drive.all(results, &spans::Gaps::default()).await;
+                if left.is_err() {
+                    // Nobody would take its outcomes.
+                    let _ = timeout(END_TIME_MAX, work.client.find_job(id).stop()).await;
+                }
+                (left?, feed.wrong, None)
+            }
+            Some(journal) => {
+                let before = journal.state().written.count();
+                let (left, wrong) = self.go_on(work, source, journal, &mut drive).await?;
+                (left, wrong, Some(before))
+            }
+        };
+        let fault = match (left.interrupted, wrong) {
+            (true, _) => Some(Fault::interrupted()),
+            (false, Some(wrong)) => Some(wrong),
+            (false, None) => shortcoming(&left.info, work.kept),
+        };
+        if fault.is_none() && journal.is_none() && work.kept {
+            forget(work.client, left.info.id).await;
+        }
+        drive.progress.conclude(&left.info, skipped, fault)
     }
 
-    fn end(&mut self) {
-        if std::mem::take(&mut self.drawn) {
-            self.output.draw("");
+    /// Goes on with the job of the journal, or with a new one for what is not written out.
+    async fn go_on(
+        &self,
+        work: &Work<'_>,
+        source: Source,
+        journal: &Arc<Journal>,
+        drive: &mut Drive,
+    ) -> Result<(Left, Option<Fault>), Fault> {
+        let state = journal.state();
+        let known = match state.job {
+            Some(id) => find(work.client, id).await?,
+            None => None,
+        };
+        let had = known.as_ref().map_or(0, |(_, info)| info.counts.submitted);
+        let done = state.done_before.clone();
+        if let Some((job, info)) = known {
+            let goes_on = match info.state {
+                JobState::Open => true,
+                JobState::Closed | JobState::Finished => journal.prefix().is_all(done.count() + had),
+                _ => false,
+            };
+            if goes_on {
+                let places = done.gaps();
+                let mut feed = Feed::start(source, Skip { done, had }, Some(journal.clone()))?;
+                feed.checked().await?;
+                let left = drive.all(job.go_on(had, &mut feed, state.after), &places).await?;
+                return Ok((left, feed.wrong));
+            }
+            // It was ended early: what it has is awaited, and the other tasks need another.
+            let none = std::iter::empty::<Bytes>();
+            let left = drive.all(job.go_on(had, none, state.after), &done.gaps()).await?;
+            if left.interrupted {
+                return Ok((left, None));
+            }
         }
+        let done = journal.state().written;
+        let places = done.gaps();
+        let mut feed = Feed::start(source, Skip { done, had: 0 }, Some(journal.clone()))?;
+        feed.checked().await?;
+        let drawn = grid_disk::random().map_err(|error| Fault::failed("no id can be drawn", error))?;
+        journal.job(JobId(drawn))?;
+        let job = self.describe_job(work)?.id(JobId(drawn)).start().await?;
+        let left = drive.all(job.go_on(0, &mut feed, 0), &places).await?;
+        Ok((left, feed.wrong))
+    }
+}
+
+/// A job and how it stands, if the manager has it.
+async fn find(client: &Client, id: JobId) -> Result<Option<(Job<'_>, JobInfo)>, Fault> {
+    let job = client.find_job(id);
+    match job.show().await {
+        Ok(info) => Ok(Some((job, info))),
+        Err(denial) if denial.code == DenialCode::NotFound => Ok(None),
+        Err(denial) => Err(denial.into()),
+    }
+}
+
+/// Forgets a job of which everything was printed, so that such jobs do not pile up at the manager.
+async fn forget(client: &Client, id: JobId) {
+    let job = client.find_job(id);
+    if let Ok(Err(denial)) = timeout(END_TIME_MAX, job.forget()).await {
+        tracing::debug!(%denial, "the job is not forgotten");
     }
 }
 

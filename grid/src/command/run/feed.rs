@@ -1,0 +1,206 @@
+//! The way of the tasks from their source to the job: read on a thread of their own, so that a slow source holds up
+//! neither outcomes nor Ctrl-C.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::{thread, vec};
+
+use tokio::sync::{mpsc, oneshot};
+use wasm_grid::{Bytes, Denial, Inputs};
+
+use crate::command::fault::Fault;
+use crate::command::run::journal::{Journal, Prefix, chained};
+use crate::command::run::source::Source;
+use crate::command::run::spans::Spans;
+
+/// The tasks of a run as they are read.
+pub(crate) struct Feed {
+    chunks: mpsc::Receiver<Result<Vec<Bytes>, Fault>>,
+    chunk: vec::IntoIter<Bytes>,
+    checked: Option<oneshot::Receiver<()>>,
+    /// What is wrong with the input: it ended the tasks.
+    pub(crate) wrong: Option<Fault>,
+}
+
+/// Which tasks of the input a job shall not get, because it has them, or because they are done.
+#[derive(Debug, Default)]
+pub(crate) struct Skip {
+    /// Done before the job was made.
+    pub(crate) done: Spans,
+    /// How many of the others the job has.
+    pub(crate) had: u64,
+}
+
+/// Chunks that wait to be taken: what the thread reads ahead.
+const CHUNKS_MAX: usize = 4;
+
+/// Tasks and bytes of a chunk: a source that is quick gives about a batch at a time.
+const CHUNK_TASKS_MAX: usize = 4096;
+const CHUNK_BYTES_MAX: usize = 256 << 10;
+
+impl Feed {
+    /// Begins to read.
+    pub(crate) fn start(source: Source, skip: Skip, journal: Option<Arc<Journal>>) -> Result<Self, Fault> {
+        let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
+        let (check, checked) = oneshot::channel();
+        let known = journal.as_ref().map(|journal| journal.prefix()).unwrap_or_default();
+        let reader = Reader {
+            source,
+            skip,
+            journal,
+            known,
+            read: Prefix::default(),
+            chunk: Vec::new(),
+            bytes: 0,
+            check: Some(check),
+            sender,
+        };
+        thread::Builder::new()
+            .name("grid-tasks".to_owned())
+            .spawn(move || reader.run())
+            .map_err(|error| Fault::failed("the system gives no thread", error))?;
+        Ok(Self { chunks, chunk: Vec::new().into_iter(), checked: Some(checked), wrong: None })
+    }
+
+    /// Waits until the input is known to be that of the journal, as far as the journal knows it.
+    pub(crate) async fn checked(&mut self) -> Result<(), Fault> {
+        let Some(checked) = self.checked.take() else {
+            return Ok(());
+        };
+        if checked.await.is_ok() {
+            return Ok(());
+        }
+        match self.chunks.recv().await {
+            Some(Err(fault)) => Err(fault),
+            _ => Err(Fault::failed("the tasks cannot be read", "the thread that reads them has ended")),
+        }
+    }
+
+    /// The next tasks, some at a time; `None` when there are no more.
+    pub(crate) async fn next_chunk(&mut self) -> Option<Vec<Bytes>> {
+        match self.chunks.recv().await? {
+            Ok(chunk) => Some(chunk),
+            Err(fault) => {
+                self.wrong = Some(fault);
+                None
+            }
+        }
+    }
+}
+
+impl Inputs for &mut Feed {
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Denial>>> {
+        loop {
+            if let Some(task) = self.chunk.next() {
+                return Poll::Ready(Some(Ok(task)));
+            }
+            match ready!(self.chunks.poll_recv(cx)) {
+                Some(Ok(chunk)) => self.chunk = chunk.into_iter(),
+                Some(Err(fault)) => self.wrong = Some(fault),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+/// What runs on the thread.
+struct Reader {
+    source: Source,
+    skip: Skip,
+    journal: Option<Arc<Journal>>,
+    /// What the journal knows of the input.
+    known: Prefix,
+    /// What was read of it now.
+    read: Prefix,
+    chunk: Vec<Bytes>,
+    bytes: usize,
+    check: Option<oneshot::Sender<()>>,
+    sender: mpsc::Sender<Result<Vec<Bytes>, Fault>>,
+}
+
+impl Reader {
+    fn run(mut self) {
+        if let Err(fault) = self.read() {
+            // Tasks before the one that is wrong are good.
+            let stopped = self.check.is_none() && self.flush().is_err();
+            self.check = None;
+            if !stopped {
+                // Nobody is there any more when the run was interrupted.
+                let _ = self.sender.blocking_send(Err(fault));
+            }
+        }
+    }
+
+    fn read(&mut self) -> Result<(), Fault> {
+        self.check_prefix(false)?;
+        while let Some(task) = self.source.next()? {
+            self.take(task);
+            self.check_prefix(false)?;
+            let full = self.chunk.len() >= CHUNK_TASKS_MAX || self.bytes >= CHUNK_BYTES_MAX;
+            // Nothing is handed out before it is known that it is the same input.
+            if self.check.is_none() && (full || self.source.may_wait()) {
+                self.flush()?;
+            }
+        }
+        self.check_prefix(true)?;
+        self.read.all = true;
+        self.flush()
+    }
+
+    fn take(&mut self, task: Bytes) {
+        let number = self.read.tasks;
+        self.read.tasks += 1;
+        if self.journal.is_some() {
+            self.read.digest = chained(self.read.digest, &task);
+        }
+        if self.skip.done.contains(number) {
+            return;
+        }
+        if self.skip.had > 0 {
+            self.skip.had -= 1;
+            return;
+        }
+        self.bytes += task.len();
+        self.chunk.push(task);
+    }
+
+    /// Compares the input with what the journal knows of it, until so much was read: all, if it knows the end.
+    fn check_prefix(&mut self, ended: bool) -> Result<(), Fault> {
+        if self.check.is_none() {
+            return Ok(());
+        }
+        let Prefix { tasks, digest, all } = self.known;
+        let same = match self.read.tasks.cmp(&tasks) {
+            Ordering::Less => !ended,
+            Ordering::Equal => self.read.digest == digest,
+            Ordering::Greater => false,
+        };
+        if !same {
+            return Err(Fault::usage(format!("the journal is of another input: it knows {tasks} tasks"))
+                .help("give the same tasks again, or another --resume JOURNAL to begin anew"));
+        }
+        let enough = self.read.tasks == tasks && (ended || !all);
+        if let Some(check) = self.check.take_if(|_| enough) {
+            // Who waited for it may have been interrupted.
+            let _ = check.send(());
+        }
+        Ok(())
+    }
+
+    /// Hands out what was read; the journal knows of it first.
+    fn flush(&mut self) -> Result<(), Fault> {
+        if let Some(journal) = &self.journal
+            && (self.read.tasks > self.known.tasks || (self.read.all && !self.known.all))
+        {
+            journal.brought(self.read)?;
+            self.known = self.read;
+        }
+        self.bytes = 0;
+        if !self.chunk.is_empty() {
+            let gone = |_| Fault::failed("the tasks are not wanted", "the run has ended");
+            self.sender.blocking_send(Ok(std::mem::take(&mut self.chunk))).map_err(gone)?;
+        }
+        Ok(())
+    }
+}

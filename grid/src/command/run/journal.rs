@@ -1,0 +1,345 @@
+//! The journal of a run: what makes it go on where it was, whatever was killed.
+//!
+//! A line of JSON says one thing that is true from then on. Tasks are noted before the manager gets them, and outcomes
+//! after they were written out: a crash in between brings a task again, which the manager knows, or prints an outcome
+//! again, but loses none. Where outcomes go to a file, its length is noted with them, and what is beyond it is cut
+//! off.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use wasm_grid::{Bytes, Digest, JobId};
+
+use crate::command::fault::Fault;
+use crate::command::run::spans::Spans;
+
+/// What tells one run from another, apart from its input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    /// What runs: its digest.
+    pub(crate) module: String,
+    /// The flags that change what comes out.
+    pub(crate) options: Value,
+}
+
+/// The beginning of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Prefix {
+    /// How many tasks it has.
+    pub(crate) tasks: u64,
+    /// The digest of them all.
+    pub(crate) digest: Digest,
+    /// Whether it is all of the input.
+    pub(crate) all: bool,
+}
+
+impl Default for Prefix {
+    fn default() -> Self {
+        Self { tasks: 0, digest: Digest::of(&[]), all: false }
+    }
+}
+
+impl Prefix {
+    /// True if it is all of an input of so many tasks.
+    pub(crate) fn is_all(&self, tasks: u64) -> bool {
+        self.all && self.tasks == tasks
+    }
+}
+
+/// The digest of an input with one more task.
+pub(crate) fn chained(digest: Digest, task: &Bytes) -> Digest {
+    let both = [*digest.as_bytes(), *Digest::of(task).as_bytes()].concat();
+    Digest::of(&both)
+}
+
+/// A line of the journal.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Entry {
+    /// Whose journal it is: the first line.
+    Run { version: u32, run: Run },
+    /// A job is made for all tasks that are not written out yet.
+    Job { id: String },
+    /// The manager may have the tasks of the input up to here.
+    Brought { tasks: u64, digest: String, all: bool },
+    /// Outcomes were written out: rows of tasks, the number of the last outcome, and the length of the output.
+    Written { tasks: Vec<(u64, u64)>, after: u64, length: u64 },
+}
+
+/// The version of the journal's form.
+const VERSION: u32 = 1;
+
+/// What a journal says, all in all.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    /// The last job.
+    pub(crate) job: Option<JobId>,
+    /// Tasks that were written out before it was made: it does not have them.
+    pub(crate) done_before: Spans,
+    /// The number of its last outcome that was written out.
+    pub(crate) after: u64,
+    /// Tasks whose outcomes were written out.
+    pub(crate) written: Spans,
+    /// How long the output was then.
+    pub(crate) length: u64,
+    prefix: Prefix,
+}
+
+/// A journal that is open; no other run can have it open.
+pub(crate) struct Journal {
+    path: PathBuf,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    file: File,
+    state: State,
+    /// Tasks that were written out since the last line that says so.
+    fresh: Spans,
+}
+
+impl Journal {
+    /// Opens the journal of a run, or begins it.
+    pub(crate) fn open(path: &Path, run: &Run) -> Result<Self, Fault> {
+        let unread = |error| Fault::failed(format!("the journal {} cannot be used", path.display()), error);
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let mut file = opened.map_err(unread)?;
+        file.try_lock().map_err(|error| {
+            Fault::failed(format!("the journal {} is in use", path.display()), error)
+                .help("another `grid run` has it; wait for its end")
+        })?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(unread)?;
+        let (state, length) = replay(&bytes, run)
+            .map_err(|why| Fault::usage(format!("the journal {} {why}", path.display())).help(OTHER_RUN))?;
+        let first = Entry::Run { version: VERSION, run: run.clone() };
+        let begins = |line: Vec<u8>| line.starts_with(&bytes);
+        if length == 0 && !serde_json::to_vec(&first).is_ok_and(begins) {
+            return Err(Fault::usage(format!("{} is no journal", path.display())).help(OTHER_RUN));
+        }
+        // The line at which it was killed is half a line.
+        file.set_len(length as u64).map_err(unread)?;
+        file.seek(SeekFrom::End(0)).map_err(unread)?;
+        let journal = Self {
+            path: path.to_path_buf(),
+            inner: Mutex::new(Inner { file, state, fresh: Spans::default() }),
+        };
+        if length == 0 {
+            journal.append(&mut journal.lock(), &first)?;
+            journal.sync()?;
+            // Its name must be on disk, too.
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))
+                .and_then(|folder| folder.sync_all())
+                .map_err(unread)?;
+        }
+        Ok(journal)
+    }
+
+    /// What it says.
+    pub(crate) fn state(&self) -> State {
+        self.lock().state.clone()
+    }
+
+    /// What it knows of the input.
+    pub(crate) fn prefix(&self) -> Prefix {
+        self.lock().state.prefix
+    }
+
+    /// True if the outcome of the task was written out.
+    pub(crate) fn has(&self, task: u64) -> bool {
+        let inner = self.lock();
+        inner.state.written.contains(task)
+    }
+
+    /// A job will be made for what is not written out; on disk when this returns.
+    pub(crate) fn job(&self, id: JobId) -> Result<(), Fault> {
+        self.note(Entry::Job { id: id.to_string() })?;
+        self.sync()
+    }
+
+    /// Tasks will be brought; on disk when this returns.
+    pub(crate) fn brought(&self, prefix: Prefix) -> Result<(), Fault> {
+        let Prefix { tasks, digest, all } = prefix;
+        self.note(Entry::Brought { tasks, digest: digest.to_string(), all })?;
+        self.sync()
+    }
+
+    /// The outcome of a task was handed to the output; [`Self::written`] follows.
+    pub(crate) fn handed(&self, task: u64) {
+        let mut inner = self.lock();
+        inner.fresh.insert(task, task + 1);
+        inner.state.written.insert(task, task + 1);
+    }
+
+    /// What was handed to the output is written out: `after` is the number of the last outcome, `length` how long
+    /// the output is.
+    ///
+    /// It survives the end of this process; [`Self::sync`] lets it survive that of the machine.
+    pub(crate) fn written(&self, after: u64, length: u64) -> Result<(), Fault> {
+        let fresh = std::mem::take(&mut self.lock().fresh);
+        if fresh.count() == 0 {
+            return Ok(());
+        }
+        self.note(Entry::Written { tasks: fresh.rows().collect(), after, length })
+    }
+
+    /// Waits until all of it is on disk.
+    pub(crate) fn sync(&self) -> Result<(), Fault> {
+        self.lock().file.sync_data().map_err(|error| self.unwritten(error))
+    }
+
+    fn note(&self, entry: Entry) -> Result<(), Fault> {
+        let mut inner = self.lock();
+        self.append(&mut inner, &entry)?;
+        // What it says of itself is good.
+        let _ = inner.state.learn(entry);
+        Ok(())
+    }
+
+    fn append(&self, inner: &mut Inner, entry: &Entry) -> Result<(), Fault> {
+        let mut line = serde_json::to_vec(entry).map_err(|error| self.unwritten(error.into()))?;
+        line.push(b'\n');
+        inner.file.write_all(&line).map_err(|error| self.unwritten(error))
+    }
+
+    fn unwritten(&self, error: std::io::Error) -> Fault {
+        Fault::failed(format!("the journal {} cannot be written", self.path.display()), error)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const OTHER_RUN: &str = "give the module, the flags and the tasks that it was begun with, or another JOURNAL";
+
+impl State {
+    fn learn(&mut self, entry: Entry) -> Result<(), &'static str> {
+        match entry {
+            Entry::Run { .. } => {}
+            Entry::Job { id } => {
+                self.job = Some(id.parse().map_err(|_| "names a job that cannot be")?);
+                (self.done_before, self.after) = (self.written.clone(), 0);
+            }
+            Entry::Brought { tasks, digest, all } => {
+                let digest = digest.parse().map_err(|_| "has a digest that cannot be")?;
+                self.prefix = Prefix { tasks, digest, all };
+            }
+            Entry::Written { tasks, after, length } => {
+                tasks.into_iter().for_each(|(first, end)| self.written.insert(first, end));
+                (self.after, self.length) = (after, length);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What whole lines say, and how long they are.
+fn replay(bytes: &[u8], run: &Run) -> Result<(State, usize), String> {
+    let mut state = State::default();
+    let length = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    let lines = bytes.get(..length).unwrap_or_default().split(|byte| *byte == b'\n');
+    for (number, line) in lines.filter(|line| !line.is_empty()).enumerate() {
+        let entry: Entry = serde_json::from_slice(line)
+            .map_err(|error| format!("is no journal: line {}: {error}", number + 1))?;
+        match (&entry, number) {
+            (Entry::Run { version: VERSION, run: theirs }, 0) => differs(theirs, run)?,
+            (Entry::Run { .. }, _) | (_, 0) => return Err("is of another version of this program".to_owned()),
+            _ => {}
+        }
+        state.learn(entry)?;
+    }
+    Ok((state, length))
+}
+
+/// Says in what another run is another.
+fn differs(theirs: &Run, ours: &Run) -> Result<(), String> {
+    if theirs.module != ours.module {
+        return Err(format!("is of another module, {}", theirs.module));
+    }
+    let (Some(theirs), Some(ours)) = (theirs.options.as_object(), ours.options.as_object()) else {
+        return Err("is of a run with other flags".to_owned());
+    };
+    let other = ours.iter().find(|(name, value)| theirs.get(*name) != Some(value));
+    other.map_or(Ok(()), |(name, value)| {
+        let before = theirs.get(name).unwrap_or(&Value::Null);
+        Err(format!("is of a run with another --{name}: it was {before}, and is {value}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn run() -> Run {
+        Run { module: "abc".to_owned(), options: json!({ "timeout": 1.0 }) }
+    }
+
+    fn written(path: &Path) {
+        let journal = Journal::open(path, &run()).unwrap();
+        journal.job(JobId([1; 16])).unwrap();
+        let digest = chained(Digest::of(&[]), &Bytes::from("task"));
+        journal.brought(Prefix { tasks: 9, digest, all: true }).unwrap();
+        for task in [4, 5, 0] {
+            journal.handed(task);
+        }
+        journal.written(3, 77).unwrap();
+    }
+
+    #[test]
+    fn a_journal_that_is_opened_again_says_what_was_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        written(&path);
+        let state = Journal::open(&path, &run()).unwrap().state();
+        assert_eq!((state.job, state.after, state.length), (Some(JobId([1; 16])), 3, 77));
+        assert_eq!(state.written.rows().collect::<Vec<_>>(), [(0, 1), (4, 6)]);
+        assert_eq!((state.prefix.tasks, state.prefix.all, state.done_before.count()), (9, true, 0));
+    }
+
+    #[test]
+    fn a_journal_that_is_cut_anywhere_opens_and_knows_a_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        written(&path);
+        let whole = std::fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let state = Journal::open(&path, &run()).unwrap().state();
+            assert_eq!(state.written.count(), 0, "{length}");
+            let again = std::fs::read(&path).unwrap();
+            assert!(again.ends_with(b"\n") && (whole.starts_with(&again)), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_journal_of_another_run_is_refused_and_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        written(&path);
+        let other = Run { module: "xyz".to_owned(), ..run() };
+        let fault = Journal::open(&path, &other).err().unwrap();
+        assert!(fault.what.contains("another module, abc"), "{fault:?}");
+        let other = Run { options: json!({ "timeout": 2.0 }), ..run() };
+        let fault = Journal::open(&path, &other).err().unwrap();
+        assert!(fault.what.contains("another --timeout"), "{fault:?}");
+    }
+
+    #[test]
+    fn a_new_job_is_for_what_was_not_written_out_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        written(&path);
+        let journal = Journal::open(&path, &run()).unwrap();
+        journal.job(JobId([2; 16])).unwrap();
+        let state = journal.state();
+        assert_eq!((state.done_before.count(), state.after), (3, 0));
+        assert!(journal.has(4) && !journal.has(3));
+    }
+}

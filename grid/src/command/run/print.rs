@@ -1,0 +1,111 @@
+//! Outcomes as they are printed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Seek, SeekFrom, Stdout, Write};
+use std::path::Path;
+
+use serde_json::json;
+use wasm_grid::TaskOutcome;
+
+use crate::command::fault::Fault;
+use crate::command::job;
+use crate::command::msg::value;
+
+/// Where outcomes go.
+pub(crate) enum Sink {
+    /// Standard output.
+    Stdout(BufWriter<Stdout>),
+    /// A file.
+    File(BufWriter<File>),
+}
+
+impl Sink {
+    /// Opens the file, or standard output. A file is cut to `length`, and goes on from there.
+    pub(crate) fn open(path: Option<&Path>, length: u64) -> Result<Self, Fault> {
+        let Some(path) = path else {
+            return Ok(Self::Stdout(BufWriter::new(std::io::stdout())));
+        };
+        let unwritten = |error| Fault::failed(format!("{} cannot be written", path.display()), error);
+        if length == 0 {
+            return File::create(path).map(|file| Self::File(BufWriter::new(file))).map_err(unwritten);
+        }
+        let opened = OpenOptions::new().write(true).open(path);
+        let mut file = opened.map_err(unwritten)?;
+        let has = file.metadata().map_err(unwritten)?.len();
+        if has < length {
+            let what = format!("{} has {has} bytes; the journal knows of {length}", path.display());
+            return Err(Fault::usage(what).help("results are missing there; begin anew with another JOURNAL"));
+        }
+        file.set_len(length).map_err(unwritten)?;
+        file.seek(SeekFrom::End(0)).map_err(unwritten)?;
+        Ok(Self::File(BufWriter::new(file)))
+    }
+
+    /// Writes an outcome: as a line of JSON, or what the task sent as it is.
+    pub(crate) fn write(
+        &mut self,
+        outcome: &TaskOutcome,
+        file: Option<&Path>,
+        raw: bool,
+    ) -> Result<(), Fault> {
+        let out: &mut dyn Write = match self {
+            Self::Stdout(out) => out,
+            Self::File(out) => out,
+        };
+        let written = if raw {
+            outcome.results.iter().flatten().try_for_each(|result| out.write_all(result))
+        } else {
+            print_line(out, outcome, file)
+        };
+        written.map_err(unwritten)
+    }
+
+    /// Hands everything to the system; how long the file is.
+    pub(crate) fn flush(&mut self) -> Result<u64, Fault> {
+        match self {
+            Self::Stdout(out) => out.flush().map(|()| 0),
+            Self::File(out) => out.flush().and_then(|()| out.get_mut().stream_position()),
+        }
+        .map_err(unwritten)
+    }
+
+    /// Waits until a file is on disk.
+    pub(crate) fn sync(&mut self) -> Result<(), Fault> {
+        match self {
+            Self::Stdout(_) => Ok(()),
+            Self::File(out) => out.get_mut().sync_data().map_err(unwritten),
+        }
+    }
+
+    /// True if what was written cannot be taken back.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Stdout(_))
+    }
+}
+
+fn unwritten(error: std::io::Error) -> Fault {
+    Fault::failed("the results cannot be written", error)
+}
+
+/// One outcome as one line of JSON; with the name of its file, if its task was one.
+pub(crate) fn print_line(
+    out: &mut dyn Write,
+    outcome: &TaskOutcome,
+    file: Option<&Path>,
+) -> std::io::Result<()> {
+    let mut line = json!({ "task": outcome.task });
+    let (name, told) = match &outcome.results {
+        Ok(results) => match &results[..] {
+            [result] => ("result", value(result)),
+            results => ("results", results.iter().map(|result| value(result)).collect()),
+        },
+        Err(failed) => ("error", job::failure_json(failed)),
+    };
+    if let Some(fields) = line.as_object_mut() {
+        fields.insert(name.to_owned(), told);
+        if let Some(file) = file {
+            fields.insert("file".to_owned(), file.to_string_lossy().into());
+        }
+    }
+    writeln!(out, "{line}")
+}

@@ -1,0 +1,194 @@
+//! Where the tasks of a run come from: lines, files, or the whole input.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::vec;
+
+use grid_protocol::limits::PAYLOAD_BYTES_MAX;
+use serde_json::Value;
+use wasm_grid::Bytes;
+
+use crate::command::fault::Fault;
+use crate::command::msg::message;
+
+/// How the input becomes tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Each line is a JSON value, and becomes CBOR.
+    Json,
+    /// Each line is a task as it is.
+    Lines,
+    /// The whole input is one task.
+    Raw,
+}
+
+/// The tasks of the input, one after another.
+pub(crate) enum Source {
+    /// From a stream of bytes.
+    Stream { from: BufReader<Box<dyn Read + Send>>, mode: Mode, line: u64 },
+    /// Each file is a task.
+    Files(vec::IntoIter<PathBuf>),
+}
+
+/// What is read from the input at once, at the most.
+const READ_BYTES: usize = 256 << 10;
+
+/// Files of one run: their names are kept until its end.
+const FILES_MAX: usize = 1_000_000;
+
+impl Source {
+    /// Opens a file, or standard input.
+    pub(crate) fn open(path: Option<&Path>, mode: Mode) -> Result<Self, Fault> {
+        let from: Box<dyn Read + Send> =
+            match path {
+                None => Box::new(std::io::stdin()),
+                Some(path) => Box::new(File::open(path).map_err(|error| {
+                    Fault::not_found(format!("{} cannot be read: {error}", path.display()))
+                })?),
+            };
+        Ok(Self::Stream { from: BufReader::with_capacity(READ_BYTES, from), mode, line: 0 })
+    }
+
+    /// The next task.
+    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        match self {
+            Self::Stream { from, mode: Mode::Raw, line } => {
+                *line += 1;
+                if *line > 1 {
+                    return Ok(None);
+                }
+                let mut bytes = Vec::new();
+                from.take(PAYLOAD_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unread)?;
+                checked(bytes.into(), || "the input".to_owned()).map(Some)
+            }
+            Self::Stream { from, mode, line } => next_line(from, *mode, line),
+            Self::Files(files) => files.next().map(|path| read_file(&path)).transpose(),
+        }
+    }
+
+    /// True if the next task may be long in coming.
+    pub(crate) fn may_wait(&self) -> bool {
+        match self {
+            Self::Stream { from, .. } => !from.buffer().contains(&b'\n'),
+            Self::Files(_) => false,
+        }
+    }
+}
+
+fn unread(error: std::io::Error) -> Fault {
+    Fault::failed("the tasks cannot be read", error)
+}
+
+fn next_line(
+    from: &mut BufReader<Box<dyn Read + Send>>,
+    mode: Mode,
+    line: &mut u64,
+) -> Result<Option<Bytes>, Fault> {
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        *line += 1;
+        // JSON is longer than its CBOR, but not by that much.
+        let most = 8 * PAYLOAD_BYTES_MAX as u64;
+        if from.by_ref().take(most).read_until(b'\n', &mut bytes).map_err(unread)? == 0 {
+            return Ok(None);
+        }
+        while bytes.last().is_some_and(|last| matches!(last, b'\n' | b'\r')) {
+            bytes.pop();
+        }
+        let name = || format!("line {line}");
+        if mode == Mode::Lines {
+            return checked(bytes.into(), name).map(Some);
+        }
+        if bytes.trim_ascii().is_empty() {
+            continue;
+        }
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
+            Fault::usage(format!("line {line} of the tasks is no JSON: {error}"))
+                .help("with --lines each line is a task as it is")
+        })?;
+        let task = message(&value).map_err(|error| Fault::usage(error.to_string()))?;
+        return checked(task, name).map(Some);
+    }
+}
+
+fn read_file(path: &Path) -> Result<Bytes, Fault> {
+    let unread = |error| Fault::not_found(format!("{} cannot be read: {error}", path.display()));
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unread)?;
+    file.take(PAYLOAD_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unread)?;
+    checked(bytes.into(), || path.display().to_string())
+}
+
+/// Refuses what the manager would refuse, by its name.
+fn checked(task: Bytes, name: impl FnOnce() -> String) -> Result<Bytes, Fault> {
+    if task.len() > PAYLOAD_BYTES_MAX {
+        return Err(Fault::usage(format!("{} is longer than {PAYLOAD_BYTES_MAX} bytes", name()))
+            .help("a task may be no longer; hand out parts of it"));
+    }
+    Ok(task)
+}
+
+/// The files that match, each once, in the order of the patterns and of their names.
+pub(crate) fn matching(patterns: &[String]) -> Result<Vec<PathBuf>, Fault> {
+    let (mut files, mut seen) = (Vec::new(), std::collections::HashSet::new());
+    for pattern in patterns {
+        let found = glob::glob(pattern)
+            .map_err(|error| Fault::usage(format!("--files {pattern} is no pattern: {error}")))?;
+        let before = files.len();
+        for path in found {
+            let path = path.map_err(|error| Fault::failed("a folder cannot be read", error))?;
+            if path.is_file() && seen.insert(path.clone()) {
+                files.push(path);
+            }
+            if files.len() > FILES_MAX {
+                return Err(Fault::usage(format!("more than {FILES_MAX} files match --files")));
+            }
+        }
+        if files.len() == before && !seen.iter().any(|path| pattern_has(pattern, path)) {
+            return Err(Fault::not_found(format!("no file matches --files {pattern}"))
+                .help("quote the pattern, so that the shell leaves it alone; `**` goes through folders"));
+        }
+    }
+    Ok(files)
+}
+
+fn pattern_has(pattern: &str, path: &Path) -> bool {
+    glob::Pattern::new(pattern).is_ok_and(|pattern| pattern.matches_path(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_grid::to_cbor;
+
+    fn tasks(text: &'static str, mode: Mode) -> Result<Vec<Bytes>, Fault> {
+        let from: Box<dyn Read + Send> = Box::new(text.as_bytes());
+        let mut source = Source::Stream { from: BufReader::new(from), mode, line: 0 };
+        std::iter::from_fn(|| source.next().transpose()).collect()
+    }
+
+    #[test]
+    fn lines_are_tasks_as_they_are_even_the_empty_and_the_last() {
+        assert_eq!(tasks("a\n\nb\r\nc", Mode::Lines).unwrap(), ["a", "", "b", "c"]);
+    }
+
+    #[test]
+    fn json_becomes_cbor_and_empty_lines_are_no_tasks() {
+        let expected = [to_cbor(&1).unwrap(), to_cbor(&[2]).unwrap()];
+        assert_eq!(tasks("1\n\n [2]\n", Mode::Json).unwrap(), expected);
+        assert!(tasks("1\n{\n", Mode::Json).unwrap_err().what.contains("line 2"));
+    }
+
+    #[test]
+    fn raw_input_is_one_task() {
+        assert_eq!(tasks("a\nb\n", Mode::Raw).unwrap(), ["a\nb\n"]);
+    }
+
+    #[test]
+    fn a_task_over_the_limit_is_named_before_it_is_sent() {
+        let long: &'static str = Box::leak(format!("x\n{}\n", "y".repeat(PAYLOAD_BYTES_MAX + 1)).into());
+        assert!(tasks(long, Mode::Lines).unwrap_err().what.starts_with("line 2"));
+    }
+}

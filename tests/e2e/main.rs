@@ -2,6 +2,7 @@
 
 mod ancestor;
 mod hostile;
+mod jobs;
 mod joining;
 mod local;
 mod resilience;

@@ -15,6 +15,7 @@ mod run;
 mod torment;
 
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use grid_manager::Sabotage;
@@ -43,22 +44,23 @@ fn main() -> ExitCode {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
     }
     let began = Instant::now();
-    let mut sum = Report::default();
-    let total = seeds.end - seeds.start;
-    for seed in seeds {
-        let report = run::run(&Scenario { seed, sabotage });
-        sum.add(&report);
-        if let Some(violation) = report.violation {
-            println!("seed {seed}: {violation}");
-            println!("replay it with: cargo xtask sim --seed {seed}");
-            return ExitCode::FAILURE;
+    let all = Mutex::new(All { next: seeds.start, sum: Report::default(), broken: None });
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| run_seeds(&all, seeds.end, sabotage));
         }
-        if total == 1 {
-            println!("seed {seed}: {} datagrams, trace {:016x}", report.datagrams, report.trace);
-        }
+    });
+    let All { sum, broken, .. } = all.into_inner().unwrap();
+    if seeds.end - seeds.start == 1 {
+        println!("seed {}: {} datagrams, trace {:016x}", seeds.start, sum.datagrams, sum.trace);
+    }
+    if let Some((seed, violation)) = &broken {
+        println!("seed {seed}: {violation}");
+        println!("replay it with: cargo xtask sim --seed {seed}");
     }
     println!(
-        "{total} seeds, {:.0} simulated seconds in {:.1} s: {} tasks, {} outcomes, {} dead, {} datagrams, {} crashes of hosts, {} of the manager, {} losses of power, {} partitions: no violation",
+        "{} seeds, {:.0} simulated seconds in {:.1} s: {} tasks, {} outcomes, {} dead, {} datagrams, {} crashes of hosts, {} of the manager, {} losses of power, {} partitions: {}",
+        sum.seeds,
         sum.simulated.as_secs_f64(),
         began.elapsed().as_secs_f64(),
         sum.tasks,
@@ -69,8 +71,39 @@ fn main() -> ExitCode {
         sum.manager_crashes,
         sum.power_losses,
         sum.partitions,
+        if broken.is_some() { "a violation" } else { "no violation" },
     );
-    ExitCode::SUCCESS
+    if broken.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// What all threads share.
+struct All {
+    next: u64,
+    sum: Report,
+    broken: Option<(u64, String)>,
+}
+
+/// Runs seed after seed, until there are no more or a promise is broken.
+fn run_seeds(all: &Mutex<All>, end: u64, sabotage: Option<Sabotage>) {
+    loop {
+        let seed = {
+            let mut all = all.lock().unwrap();
+            if all.next == end || all.broken.is_some() {
+                return;
+            }
+            all.next += 1;
+            all.next - 1
+        };
+        let report = run::run(&Scenario { seed, sabotage });
+        let mut all = all.lock().unwrap();
+        all.sum.add(&report);
+        if let Some(violation) = report.violation {
+            // The lowest seed is the one to look at.
+            if all.broken.as_ref().is_none_or(|(lowest, _)| seed < *lowest) {
+                all.broken = Some((seed, violation));
+            }
+        }
+    }
 }
 
 fn seeds(from: &str, to: &str) -> Option<std::ops::Range<u64>> {

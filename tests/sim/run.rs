@@ -46,6 +46,7 @@ pub struct Scenario {
 /// What came of a run, or of several.
 #[derive(Debug, Default)]
 pub struct Report {
+    pub seeds: u64,
     pub violation: Option<String>,
     pub simulated: Duration,
     pub tasks: u64,
@@ -61,6 +62,8 @@ pub struct Report {
 
 impl Report {
     pub fn add(&mut self, other: &Self) {
+        self.seeds += 1;
+        self.trace ^= other.trace;
         self.simulated += other.simulated;
         self.tasks += other.tasks;
         self.outcomes += other.outcomes;

@@ -200,6 +200,15 @@ impl Grid {
         Client::builder().home(self.folder("client")).key(key).connect(&self.address).unwrap()
     }
 
+    /// A client of another user, who is let in as a client.
+    ///
+    /// # Panics
+    ///
+    /// If it is not let in.
+    pub fn another_client(&self, name: &str) -> Client {
+        Client::builder().home(self.folder(name)).connect(&self.ticket("client")).unwrap()
+    }
+
     /// Asks again and again until `holds`, and gives what `grid ARGUMENTS --json` printed then.
     ///
     /// # Panics

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use dice::Dice;
 pub use grid::{Grid, Said, program};
-pub use process::Process;
+pub use process::{Frozen, Process};
 pub use relay::Relay;
 
 /// Runs a test that must end: a minute is a hundred times what the slowest needs.
@@ -25,6 +25,18 @@ pub async fn within<T>(work: impl Future<Output = T>) -> T {
     match tokio::time::timeout(Duration::from_secs(60), work).await {
         Ok(done) => done,
         Err(_) => panic!("the test did not end within a minute"),
+    }
+}
+
+/// As [`within`], for tests that wait for leases to end.
+///
+/// # Panics
+///
+/// If it does not end.
+pub async fn within_minutes<T>(minutes: u64, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(60 * minutes), work).await {
+        Ok(done) => done,
+        Err(_) => panic!("the test did not end within {minutes} minutes"),
     }
 }
 
@@ -44,6 +56,15 @@ pub fn echo() -> Vec<u8> {
 /// If it is no module.
 pub fn sleeper() -> Vec<u8> {
     wat::parse_str(include_str!("../../modules/sleeper.wat")).expect("the module is good")
+}
+
+/// The worker whose tasks compute for as long as they say, and answer with the square of their number.
+///
+/// # Panics
+///
+/// If it is no module.
+pub fn busy() -> Vec<u8> {
+    wat::parse_str(include_str!("../../modules/busy.wat")).expect("the module is good")
 }
 
 /// Where an example worker is, built by `cargo xtask modules`.

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// A process whose every line is kept.
@@ -133,6 +133,21 @@ impl Process {
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
 
+    /// Stops threads whose names begin so, and no others, until the value is dropped.
+    ///
+    /// # Panics
+    ///
+    /// If there are none.
+    pub fn freeze(&self, name: &str) -> Frozen {
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let named = std::fs::read_dir(tasks).unwrap().filter_map(|task| {
+            let path = task.ok()?.path();
+            let comm = std::fs::read_to_string(path.join("comm")).ok()?;
+            comm.starts_with(name).then(|| path.file_name()?.to_str()?.parse().ok()).flatten()
+        });
+        Frozen::new(named.collect())
+    }
+
     fn wait(&mut self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
@@ -144,6 +159,55 @@ impl Process {
         }
         panic!("{} does not end; it said: {:#?}", self.name, self.said);
     }
+}
+
+/// Threads that stand still, in a process that goes on.
+pub struct Frozen {
+    thaw: Option<Sender<()>>,
+    keeper: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Frozen {
+    fn new(threads: Vec<i32>) -> Self {
+        assert!(!threads.is_empty(), "there is no such thread");
+        let (thaw, thawed) = channel::<()>();
+        let (frozen, is_frozen) = channel();
+        // Whoever holds a thread must be the one that lets it go.
+        let keeper = std::thread::spawn(move || {
+            for thread in &threads {
+                trace(libc::PTRACE_SEIZE, *thread);
+                trace(libc::PTRACE_INTERRUPT, *thread);
+                // SAFETY: no memory is passed.
+                let stopped = unsafe { libc::waitpid(*thread, std::ptr::null_mut(), libc::__WALL) };
+                assert_eq!(stopped, *thread, "{}", std::io::Error::last_os_error());
+            }
+            frozen.send(()).unwrap();
+            // Ends with an error when the other end is dropped.
+            let _ = thawed.recv();
+            for thread in &threads {
+                trace(libc::PTRACE_DETACH, *thread);
+            }
+        });
+        is_frozen.recv().expect("the threads are frozen");
+        Self { thaw: Some(thaw), keeper: Some(keeper) }
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        drop(self.thaw.take());
+        if let Some(keeper) = self.keeper.take() {
+            // It has panicked in front of everybody already.
+            let _ = keeper.join();
+        }
+    }
+}
+
+fn trace(request: libc::c_uint, thread: i32) {
+    // SAFETY: the request passes no memory.
+    let done =
+        unsafe { libc::ptrace(request, thread, std::ptr::null_mut::<()>(), std::ptr::null_mut::<()>()) };
+    assert_eq!(done, 0, "ptrace: {}", std::io::Error::last_os_error());
 }
 
 impl Drop for Process {

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::chore::{ChoreError, output, root, run as run_command, say};
-use crate::{demo, modules};
+use crate::{demo, modules, sim};
 
 /// Checks everything; the first thing that does not hold ends it.
 pub(crate) fn run() -> Result<(), ChoreError> {
@@ -15,6 +15,7 @@ pub(crate) fn run() -> Result<(), ChoreError> {
     step("programs", cargo(&["build", "--workspace", "--bins", "--examples"]))?;
     install_nextest()?;
     step("tests", cargo(&["nextest", "run", "--workspace"]))?;
+    step("simulation", sim::check())?;
     step("documentation tests", cargo(&["test", "--doc", "--workspace", "--quiet"]))?;
     let mut docs = tool(&["doc", "--workspace", "--no-deps", "--quiet"]);
     step("documentation", run_command(docs.env("RUSTDOCFLAGS", "-D warnings")))?;

@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask modules`, `demo`, `test`, `bench`, `fuzz`.
+//! The project's chores: `cargo xtask modules`, `demo`, `test`, `bench`, `fuzz`, `sim`.
 
 #![forbid(unsafe_code)]
 
@@ -8,6 +8,7 @@ mod demo;
 mod fuzz;
 mod gate;
 mod modules;
+mod sim;
 mod toolchain;
 
 use std::process::ExitCode;
@@ -38,6 +39,18 @@ enum Chore {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// Runs manager, hosts, clients and network in one process, on a made-up clock, from a seed.
+    Sim {
+        /// Which seed; prints its trace.
+        #[arg(long, conflicts_with = "seeds")]
+        seed: Option<u64>,
+        /// Which seeds, as A..B without B.
+        #[arg(long)]
+        seeds: Option<String>,
+        /// Breaks a promise on purpose: `never-fence` or `acknowledge-early`.
+        #[arg(long)]
+        sabotage: Option<String>,
+    },
     /// Checks everything: format, lints, docs, tests, modules, end to end.
     Test,
 }
@@ -48,6 +61,7 @@ fn main() -> ExitCode {
         Chore::Demo { again } => demo::run(again),
         Chore::Bench { json } => bench::run(json.as_deref()),
         Chore::Fuzz { seconds } => fuzz::run(seconds),
+        Chore::Sim { seed, seeds, sabotage } => sim::run(seed, seeds.as_deref(), sabotage.as_deref()),
         Chore::Test => gate::run(),
     };
     match done {

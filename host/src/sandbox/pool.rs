@@ -36,6 +36,8 @@ struct Shared {
     courtesy: Courtesy,
     /// Since when each thread has been with one task, in nanoseconds since the courtesy's epoch; 0 while it is not.
     busy_since: Vec<AtomicU64>,
+    /// When a task was last taken from the queue, or came into an empty one.
+    moved: AtomicU64,
 }
 
 #[derive(Default)]
@@ -84,6 +86,7 @@ impl Pool {
             closed: AtomicBool::new(false),
             courtesy: Courtesy::new(),
             busy_since: (0..threads).map(|_| AtomicU64::new(0)).collect(),
+            moved: AtomicU64::new(0),
         });
         for number in 0..threads {
             let (shared, timers) = (shared.clone(), timers.clone());
@@ -99,10 +102,14 @@ impl Pool {
         Ok(Self { shared })
     }
 
-    /// True if every thread has been with one task for so long that it must hang.
+    /// True if every thread has been with one task for so long that it must hang, or none takes what waits.
     pub(super) fn is_wedged(&self) -> bool {
+        let courtesy = &self.shared.courtesy;
         let mut since = self.shared.busy_since.iter().map(|since| since.load(Ordering::Relaxed));
-        since.all(|since| self.shared.courtesy.is_long_ago(since))
+        let hangs = since.all(|since| courtesy.is_long_ago(since));
+        hangs
+            || courtesy.is_long_ago(self.shared.moved.load(Ordering::Relaxed))
+                && self.shared.queue.try_lock().is_ok_and(|queue| !queue.waiting.is_empty())
     }
 
     /// Runs `work` to its end; its time on a processor is measured.
@@ -147,8 +154,12 @@ pub(crate) fn gather<T>(work: impl FnOnce() -> T) -> T {
 
 impl Shared {
     fn note_busy(&self, thread: usize, busy: bool) {
+        let now = if busy { self.courtesy.now() } else { 0 };
+        if busy {
+            self.moved.store(now, Ordering::Relaxed);
+        }
         if let Some(since) = self.busy_since.get(thread) {
-            since.store(if busy { self.courtesy.now() } else { 0 }, Ordering::Relaxed);
+            since.store(now, Ordering::Relaxed);
         }
     }
 
@@ -176,6 +187,9 @@ impl Shared {
 
     fn push(&self, tasks: impl IntoIterator<Item = Arc<Task>>) {
         let mut queue = lock(&self.queue);
+        if queue.waiting.is_empty() {
+            self.moved.store(self.courtesy.now(), Ordering::Relaxed);
+        }
         queue.waiting.extend(tasks);
         let wanted = !queue.waiting.is_empty() && queue.sleeping > 0;
         drop(queue);

@@ -71,8 +71,8 @@ impl ClientNode {
         let mut dice = Dice::new(self.seed ^ u64::from(self.number) << 32 ^ u64::from(job) << 40);
         let task = |number| {
             let ms = match dice.roll(50) {
-                0 => 18_000,
-                1..10 => 1000 + dice.roll(2000),
+                0..3 => 12_000 + dice.roll(8000),
+                3..12 => 1000 + dice.roll(2000),
                 _ => 20 + dice.roll(600),
             };
             Task { number, ms: ms as u64, fails: dice.roll(25) == 0 }

@@ -75,7 +75,9 @@ impl Torment {
                     1 => sim.partition_oneway(other.as_str(), MANAGER),
                     _ => sim.partition(other.as_str(), MANAGER),
                 }
-                let whole = now + self.ms(100, 20_000);
+                // Blinks, and silences as long as a lease.
+                let whole =
+                    now + if self.dice.roll(2) == 0 { self.ms(100, 4000) } else { self.ms(13_000, 24_000) };
                 self.mends.push((whole, Mend::Repair(other, MANAGER.to_owned())));
                 report.partitions += 1;
             }

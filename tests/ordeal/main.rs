@@ -2,6 +2,8 @@
 //!
 //! `ordeal hosts TASKS KILLS` kills a host every 200 ms, and stops some for seconds; `ordeal manager KILLS` kills the
 //! manager every three seconds. Both end with an error at the first outcome that is lost, doubled or wrong.
+//! `ordeal queue TASKS` fills a manager without hosts, restarts it, and lets two hosts join; `ordeal noop TASKS` counts
+//! tasks a second that do nothing, each on disk before it is acknowledged; `ordeal long SECONDS` is one task in one call.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person")]
 
@@ -29,8 +31,13 @@ async fn main() {
     match words[..] {
         ["hosts", tasks, kills] => hosts(tasks.parse().unwrap(), kills.parse().unwrap()).await,
         ["manager", kills] => manager(kills.parse().unwrap()).await,
+        ["queue", tasks] => queue(tasks.parse().unwrap()).await,
+        ["noop", tasks] => noop(tasks.parse().unwrap()).await,
+        ["long", seconds] => long(seconds.parse().unwrap()).await,
         _ => {
-            eprintln!("usage: ordeal hosts TASKS KILLS | ordeal manager KILLS");
+            eprintln!(
+                "usage: ordeal hosts TASKS KILLS | manager KILLS | queue TASKS | noop TASKS | long SECONDS"
+            );
             std::process::exit(2);
         }
     }
@@ -209,4 +216,102 @@ async fn manager(kills: usize) {
         at(100)
     );
     assert!(at(99) < 3.0, "hosts took too long");
+}
+
+/// Resident memory of a process and the most that it ever was, in MiB.
+fn memory(process: &Process) -> (u64, u64) {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1024
+    };
+    (field("VmRSS:"), field("VmHWM:"))
+}
+
+/// The most memory that a manager may take, in MiB, however many tasks wait.
+const QUEUE_MIB_MAX: u64 = 200;
+
+/// A manager with a full queue must serve so soon after its start.
+const RESTART_MAX: Duration = Duration::from_secs(5);
+
+async fn queue(tasks: u64) {
+    let mut grid = Grid::start(&[]);
+    let client = grid.client();
+    let module = client.upload("echo", grid_tests::echo()).await.unwrap().digest;
+    let job = client.job("queue", module).start().await.unwrap();
+    let began = Instant::now();
+    let mut brought = 0;
+    for tenth in 1..=10 {
+        let since = Instant::now();
+        let before = brought;
+        while brought < tasks * tenth / 10 {
+            let batch = (brought..(brought + 4000).min(tasks)).map(|task| task.to_string().into()).collect();
+            brought = job.submit(brought, batch).await.unwrap();
+        }
+        let rate = (brought - before) as f64 / since.elapsed().as_secs_f64();
+        println!("{brought} tasks, {rate:.0}/s, {} MiB", memory(&grid.manager).0);
+    }
+    println!("{:.0} tasks a second were acknowledged", tasks as f64 / began.elapsed().as_secs_f64());
+    let (_, most) = memory(&grid.manager);
+    grid.manager.kill();
+    let restarted = Instant::now();
+    grid.restart_manager(&[]);
+    let served = job.show().await.unwrap();
+    let took = restarted.elapsed();
+    assert_eq!(served.counts.waiting, tasks);
+    let (now, again) = memory(&grid.manager);
+    println!(
+        "served {:.2} s after the start; memory: {most} MiB at the most, {now} MiB now",
+        took.as_secs_f64()
+    );
+    let joined = Instant::now();
+    let _hosts = [grid.host("one", &[]), grid.host("two", &[])];
+    let (first, _) = job.outcomes(0, Duration::from_secs(10)).await.unwrap();
+    println!("{} outcomes {:.2} s after two hosts were started", first.len(), joined.elapsed().as_secs_f64());
+    assert!(!first.is_empty() && took < RESTART_MAX && most.max(again) < QUEUE_MIB_MAX);
+    let (since, before) = (Instant::now(), job.show().await.unwrap().counts.done);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let done = job.show().await.unwrap().counts.done - before;
+    println!("then {:.0} tasks a second are done", done as f64 / since.elapsed().as_secs_f64());
+}
+
+async fn noop(tasks: u64) {
+    let grid = Grid::start(&[]);
+    let client = grid.client();
+    let module = client.upload("echo", grid_tests::echo()).await.unwrap().digest;
+    let _hosts = [grid.host("one", &["--slots", "1"]), grid.host("two", &["--slots", "1"])];
+    // The hosts have the module before the clock starts.
+    count_noops(&client, module, 1000).await;
+    let took = count_noops(&client, module, tasks).await;
+    println!("{:.0} durable no-op tasks a second", tasks as f64 / took.as_secs_f64());
+}
+
+async fn count_noops(client: &Client, module: wasm_grid::Digest, tasks: u64) -> Duration {
+    let began = Instant::now();
+    let inputs = (0..tasks).map(|task| task.to_le_bytes().to_vec());
+    let mut results = client.job("noop", module).map(inputs).await.unwrap();
+    let mut count = 0;
+    while let Some(outcome) = results.next().await.unwrap() {
+        assert_eq!(outcome.results.unwrap()[0][..], outcome.task.to_le_bytes());
+        count += 1;
+    }
+    assert_eq!(count, tasks);
+    began.elapsed()
+}
+
+async fn long(seconds: u64) {
+    let grid = Grid::start(&[]);
+    let mut host = start_host(&grid, 0, &grid.ticket("host"));
+    host.wait_for("joined");
+    let client = grid.client();
+    let module = client.upload("busy", grid_tests::busy()).await.unwrap().digest;
+    let began = Instant::now();
+    let input = [3u64.to_le_bytes(), (seconds * 1_000_000_000).to_le_bytes()].concat();
+    let mut results = client.job("long", module).map([input]).await.unwrap();
+    let outcome = results.next().await.unwrap().unwrap();
+    assert_eq!(outcome.results.unwrap()[0][..], 9u64.to_le_bytes());
+    host.kill();
+    let begun = begun(&host.everything());
+    println!("done after {:.1} s; it was begun {begun} times", began.elapsed().as_secs_f64());
+    assert_eq!(begun, 1);
 }

@@ -123,6 +123,11 @@ impl Process {
         self.wait();
     }
 
+    /// Its number in the system.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by name, such as `TERM`, `STOP` or `CONT`.
     ///
     /// # Panics

@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask modules`, `demo`, `test`, `bench`, `fuzz`, `sim`.
+//! The project's chores: `cargo xtask modules`, `demo`, `test`, `bench`, `fuzz`, `sim`, `ordeal`, `peers`.
 
 #![forbid(unsafe_code)]
 
@@ -8,6 +8,7 @@ mod demo;
 mod fuzz;
 mod gate;
 mod modules;
+mod ordeal;
 mod sim;
 mod toolchain;
 
@@ -39,6 +40,14 @@ enum Chore {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// Real processes under hard conditions: `hosts TASKS KILLS`, `manager KILLS`, `queue TASKS`, `noop TASKS`, `long SECONDS`.
+    Ordeal {
+        /// Which, and how much of it.
+        #[arg(required = true)]
+        words: Vec<String>,
+    },
+    /// Counts the no-op tasks a second of Ray, Dask and a pool of processes, fetching them if need be.
+    Peers,
     /// Runs manager, hosts, clients and network in one process, on a made-up clock, from a seed.
     Sim {
         /// Which seed; prints its trace.
@@ -61,6 +70,8 @@ fn main() -> ExitCode {
         Chore::Demo { again } => demo::run(again),
         Chore::Bench { json } => bench::run(json.as_deref()),
         Chore::Fuzz { seconds } => fuzz::run(seconds),
+        Chore::Ordeal { words } => ordeal::run(&words),
+        Chore::Peers => ordeal::run_peers(),
         Chore::Sim { seed, seeds, sabotage } => sim::run(seed, seeds.as_deref(), sabotage.as_deref()),
         Chore::Test => gate::run(),
     };

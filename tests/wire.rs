@@ -135,6 +135,10 @@ fn payload() -> Payload {
     Payload::Here(vec![1, 2])
 }
 
+fn stored() -> Stored {
+    Stored { digest: Digest::from_bytes([9; 32]), length: 300_000 }
+}
+
 fn job_spec(give_up: GiveUp) -> JobSpec {
     JobSpec {
         name: "m".into(),
@@ -193,6 +197,7 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
         ("OverRecord", OverRecord { seq: 1, dead: true, ran_us: 9 }.to_body()),
         ("AttemptFailure", attempt_failure().to_body()),
         ("Payload::Here", payload().to_body()),
+        ("Payload::Stored", Payload::Stored(stored()).to_body()),
     ]
 }
 
@@ -224,7 +229,12 @@ fn hellos() -> Vec<(&'static str, Vec<u8>)> {
             ClientGreeting::Welcome { state: Some(resume()), resumed: false, roles }.to_body(),
         ),
         ("ClientGreeting::Refused", ClientGreeting::Refused(Refusal::WrongProof).to_body()),
-        ("ModuleWanted", ModuleWanted { module: Digest::from_bytes([8; 32]) }.to_body()),
+        ("Transfer::Module", Transfer::Module { module: Digest::from_bytes([8; 32]) }.to_body()),
+        ("Transfer::Fetch", Transfer::Fetch { job: job(), payload: stored() }.to_body()),
+        ("Transfer::Keep", Transfer::Keep { job: job(), payload: stored() }.to_body()),
+        ("Transferred::Follows", Transferred::Follows.to_body()),
+        ("Transferred::Kept", Transferred::Kept.to_body()),
+        ("Transferred::Refused", Transferred::Refused { why: "w".into() }.to_body()),
         ("ModuleOffered::Found", ModuleOffered::Found { manifest: vec![1], length: 70_000 }.to_body()),
         ("ModuleOffered::Unknown", ModuleOffered::Unknown.to_body()),
     ];
@@ -273,6 +283,8 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("Explain(Job)", Request::Explain(Subject::Job(job()))),
         ("Explain(Task)", Request::Explain(Subject::Task(job(), 4))),
         ("Explain(Host)", Request::Explain(Subject::Host(host))),
+        ("PayloadKeep", Request::PayloadKeep { job: job(), payload: stored() }),
+        ("PayloadFetch", Request::PayloadFetch { job: job(), payload: stored() }),
     ]
     .into_iter()
     .map(|(name, request)| (&*format!("Request::{name}").leak(), request.to_body()))
@@ -333,6 +345,7 @@ fn replies() -> Vec<(&'static str, Vec<u8>)> {
         ("Submitted", Reply::Submitted { next: 300 }),
         ("Results", Reply::Results { outcomes: vec![recorded(dead())], job: job_info(JobState::Cancelled) }),
         ("Explanation", Reply::Explanation { lines: vec!["l".into()] }),
+        ("Payload", Reply::Payload { length: 300_000 }),
     ]
     .into_iter()
     .map(|(name, reply)| (&*format!("Reply::{name}").leak(), reply.to_body()))
@@ -544,7 +557,8 @@ fn a_million_mutated_hellos_and_greetings_are_survived() {
         let _ = Greeting::from_body(frame);
         let _ = ClientHello::from_body(frame);
         let _ = ClientGreeting::from_body(frame);
-        let _ = ModuleWanted::from_body(frame);
+        let _ = Transfer::from_body(frame);
+        let _ = Transferred::from_body(frame);
         let _ = ModuleOffered::from_body(frame);
     });
 }

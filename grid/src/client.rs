@@ -13,6 +13,7 @@ use grid_protocol::client::{
 use grid_protocol::digest::Digest;
 use grid_protocol::host::{Label, Pulse};
 use grid_protocol::id::{OrderId, WorkerId};
+use grid_protocol::job::{JobId, Stored};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::worker::{LimitsAsked, Restart};
 
@@ -94,7 +95,11 @@ impl Client {
         self.request_with(request, None).await
     }
 
-    async fn request_with(&self, request: Request, module: Option<Bytes>) -> Result<Reply, Denial> {
+    pub(crate) async fn request_with(
+        &self,
+        request: Request,
+        module: Option<Bytes>,
+    ) -> Result<Reply, Denial> {
         let reply = match &self.path {
             Path::Here(desk) => desk.request(request, module).await,
             Path::Remote(remote) => remote.request(request, module).await,
@@ -102,6 +107,14 @@ impl Client {
         match reply {
             Reply::Denied(denial) => Err(denial),
             reply => Ok(reply),
+        }
+    }
+
+    /// The bytes of a payload that the manager keeps for a job.
+    pub(crate) async fn fetch(&self, job: JobId, payload: Stored) -> Result<Bytes, Denial> {
+        match &self.path {
+            Path::Here(desk) => desk.fetch(job, payload).await,
+            Path::Remote(remote) => remote.fetch(job, payload).await,
         }
     }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grid_protocol::client::{Denial, DenialCode, Reply, Request};
-use grid_protocol::job::{AttemptFailure, JobId, JobInfo, Outcome, Payload, Recorded};
-use grid_protocol::limits::{BATCH_BYTES_MAX, BATCH_TASKS_MAX};
+use grid_protocol::job::{AttemptFailure, JobId, JobInfo, Outcome, Payload, Recorded, Stored};
+use grid_protocol::limits::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX};
 use serde::de::DeserializeOwned;
 
 use crate::client::{Client, unexpected};
@@ -86,14 +86,23 @@ impl From<Recorded> for TaskOutcome {
     fn from(recorded: Recorded) -> Self {
         let Recorded { seq, task, host, ran_us, outcome } = recorded;
         let results = match outcome {
-            Outcome::Done(results) => {
-                Ok(results.into_iter().map(|result| result.into_bytes().into()).collect())
-            }
+            Outcome::Done(results) => Ok(results.into_iter().map(here).collect()),
             Outcome::Dead { why, attempts } => Err(TaskFailed { why, attempts }),
         };
         Self { task, seq, host, ran: Duration::from_micros(ran_us), results }
     }
 }
+
+/// The bytes of a result. Those that the manager keeps were fetched before.
+fn here(result: Payload) -> Bytes {
+    match result {
+        Payload::Here(bytes) => bytes.into(),
+        _ => Bytes::new(),
+    }
+}
+
+/// Results that are held in memory at once, beyond one task's.
+const FETCHED_BYTES_MAX: u64 = 64 << 20;
 
 impl Client {
     async fn ask_again(&self, request: Request) -> Result<Reply, Denial> {
@@ -130,11 +139,15 @@ impl Job<'_> {
         while !left.is_empty() {
             let (mut batch, mut bytes) = (Vec::new(), 0);
             for input in &left {
-                bytes += input.len() + 16;
+                // A long one is brought apart, and takes its place by name.
+                bytes += if input.len() > PAYLOAD_BYTES_MAX { LONG_BYTES } else { input.len() + 16 };
                 if !batch.is_empty() && (bytes > BATCH_BYTES_MAX || batch.len() == BATCH_TASKS_MAX) {
                     break;
                 }
                 batch.push(Payload::Here(input.to_vec()));
+            }
+            for input in &mut batch {
+                self.put_away(input).await?;
             }
             let request = Request::JobSubmit { job: self.id, first: next, inputs: batch };
             let reply = self.client.ask_again(request).await?;
@@ -206,9 +219,63 @@ impl Job<'_> {
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         let request = Request::JobResults { job: self.id, after, wait_ms };
         match self.client.ask_again(request).await? {
-            Reply::Results { outcomes, job } => Ok((outcomes, job)),
+            Reply::Results { mut outcomes, job } => {
+                let mut fetched = 0;
+                let mut whole = 0;
+                for recorded in &mut outcomes {
+                    let long = long_bytes(recorded);
+                    if fetched > 0 && fetched + long > FETCHED_BYTES_MAX {
+                        // The rest comes when it is asked for after these.
+                        break;
+                    }
+                    fetched += long;
+                    whole += 1;
+                    self.fetch_results(recorded).await?;
+                }
+                outcomes.truncate(whole);
+                Ok((outcomes, job))
+            }
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Brings a long input, and leaves its name in its place.
+    async fn put_away(&self, input: &mut Payload) -> Result<(), Denial> {
+        let Payload::Here(bytes) = input else {
+            return Ok(());
+        };
+        if bytes.len() <= PAYLOAD_BYTES_MAX {
+            return Ok(());
+        }
+        let bytes = Bytes::from(std::mem::take(bytes));
+        let stored = Stored::of(&bytes);
+        let request = Request::PayloadKeep { job: self.id, payload: stored };
+        let mut tries = 0;
+        loop {
+            match self.client.request_with(request.clone(), Some(bytes.clone())).await {
+                Ok(_) => break,
+                Err(denial) if denial.code == DenialCode::ManagerFault && tries < TRIES_MAX => {
+                    tries += 1;
+                    tokio::time::sleep(TRY_PAUSE).await;
+                }
+                Err(denial) => return Err(denial),
+            }
+        }
+        *input = Payload::Stored(stored);
+        Ok(())
+    }
+
+    /// Fetches the results that the manager keeps.
+    async fn fetch_results(&self, recorded: &mut Recorded) -> Result<(), Denial> {
+        let Outcome::Done(results) = &mut recorded.outcome else {
+            return Ok(());
+        };
+        for result in results {
+            if let Payload::Stored(stored) = result {
+                *result = Payload::Here(self.client.fetch(self.id, *stored).await?.into());
+            }
+        }
+        Ok(())
     }
 
     /// Waits until it is over; how it stands then.
@@ -230,4 +297,16 @@ impl Job<'_> {
             other => Err(unexpected(&other)),
         }
     }
+}
+
+/// What a long input takes of a batch.
+const LONG_BYTES: usize = 64;
+
+/// Bytes of an outcome's results that the manager keeps apart.
+fn long_bytes(recorded: &Recorded) -> u64 {
+    let Outcome::Done(results) = &recorded.outcome else {
+        return 0;
+    };
+    let long = |result: &Payload| if let Payload::Stored(stored) = result { stored.length } else { 0 };
+    results.iter().map(long).sum()
 }

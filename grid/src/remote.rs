@@ -21,6 +21,7 @@ use grid_protocol::client::{
 };
 use grid_protocol::host::{PROTOCOL_VERSION, Position, Refusal, Resume};
 use grid_protocol::id::WorkerId;
+use grid_protocol::job::{JobId, Stored};
 use grid_protocol::key::SecretKey;
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MAIL_STREAMS, MESSAGE_BYTES_MAX};
 use grid_protocol::link::Kind;
@@ -122,6 +123,20 @@ impl Remote {
     }
 
     pub(crate) async fn request(&self, request: Request, module: Option<Bytes>) -> Reply {
+        self.exchange(request, module).await.0
+    }
+
+    /// The bytes of a payload that the manager keeps for a job.
+    pub(crate) async fn fetch(&self, job: JobId, payload: Stored) -> Result<Bytes, Denial> {
+        match self.exchange(Request::PayloadFetch { job, payload }, None).await {
+            (Reply::Payload { .. }, bytes) => Ok(bytes),
+            (Reply::Denied(denial), _) => Err(denial),
+            (other, _) => Err(crate::client::unexpected(&other)),
+        }
+    }
+
+    /// A request and its answer, with what follows either.
+    async fn exchange(&self, request: Request, body: Option<Bytes>) -> (Reply, Bytes) {
         let asked = async {
             loop {
                 let mut conns = self.shared.conn.subscribe();
@@ -129,7 +144,7 @@ impl Remote {
                     break;
                 };
                 let Some(conn) = conn else { break };
-                match ask(&conn, &request, module.as_ref()).await {
+                match ask(&conn, &request, body.as_ref()).await {
                     Ok(reply) => return Ok(reply),
                     // Asking again may do it twice, unless it is only a question.
                     Err(error) if !is_question(&request) => return Err(error.to_string()),
@@ -144,16 +159,18 @@ impl Remote {
             }
             Err("the client was stopped".to_owned())
         };
-        let answered = tokio::time::timeout(REQUEST_TIME_MAX, asked).await;
-        let answered = answered.unwrap_or_else(|_| Err(format!("no connection for {REQUEST_TIME_MAX:?}")));
+        let most = REQUEST_TIME_MAX + transfer_time(&request);
+        let answered = tokio::time::timeout(most, asked).await;
+        let answered = answered.unwrap_or_else(|_| Err(format!("no answer for {most:?}")));
         answered.unwrap_or_else(|why| {
             let help = "check that the manager runs, and ask again".to_owned();
-            Reply::Denied(Denial {
+            let denied = Reply::Denied(Denial {
                 code: DenialCode::ManagerFault,
                 what: "the manager did not answer".to_owned(),
                 why,
                 help,
-            })
+            });
+            (denied, Bytes::new())
         })
     }
 
@@ -263,15 +280,30 @@ fn is_question(request: &Request) -> bool {
             | Request::JobList { .. }
             | Request::JobStop { .. }
             | Request::Explain(_)
+            | Request::PayloadKeep { .. }
+            | Request::PayloadFetch { .. }
     )
 }
 
-async fn ask(conn: &Conn, request: &Request, module: Option<&Bytes>) -> Result<Reply, StreamError> {
+/// What bytes that go with a request, or its answer, may take on a slow line.
+fn transfer_time(request: &Request) -> Duration {
+    let length = match request {
+        Request::ModuleUpload { length, .. } => *length,
+        Request::PayloadKeep { payload, .. } | Request::PayloadFetch { payload, .. } => payload.length,
+        _ => 0,
+    };
+    Duration::from_secs(length / SLOW_BYTES_A_SECOND)
+}
+
+/// A line that is slower is no use.
+const SLOW_BYTES_A_SECOND: u64 = 64 << 10;
+
+async fn ask(conn: &Conn, request: &Request, body: Option<&Bytes>) -> Result<(Reply, Bytes), StreamError> {
     let (mut send, mut recv) = conn.open_bi().await?;
     let asking = async {
         send.write_frame(&request.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
-        if let Some(module) = module {
-            send.write_chunk(module.clone()).await?;
+        if let Some(body) = body {
+            send.write_chunk(body.clone()).await?;
         }
         send.finish().await;
         Ok::<_, StreamError>(())
@@ -279,7 +311,12 @@ async fn ask(conn: &Conn, request: &Request, module: Option<&Bytes>) -> Result<R
     // A manager that refuses an upload answers before it has read all of it.
     let (_, reply) = tokio::join!(asking, recv.read_frame(CONTROL_FRAME_BYTES_MAX));
     let reply = reply?;
-    Reply::from_body(&reply).map_err(|error| StreamError::Broken { reason: error.to_string() })
+    let reply =
+        Reply::from_body(&reply).map_err(|error| StreamError::Broken { reason: error.to_string() })?;
+    let length = if let Reply::Payload { length } = reply { length } else { 0 };
+    let bounded = usize::try_from(length).ok().filter(|length| *length <= MESSAGE_BYTES_MAX);
+    let bounded = bounded.ok_or(StreamError::Truncated)?;
+    Ok((reply, recv.read_body(bounded).await?))
 }
 
 /// Whom to dial, and from where.

@@ -103,6 +103,14 @@ pub(crate) async fn run(
         biased;
         ended = keep_connected(station, route, offer, progress) => ended,
         never = station.bench.run_clockwork() => match never {},
+        never = carry_results(station) => match never {},
+    }
+}
+
+async fn carry_results(station: &Arc<Station>) -> Infallible {
+    match station.take_long_results() {
+        Some(long) => station.carry_results(long).await,
+        None => std::future::pending().await,
     }
 }
 

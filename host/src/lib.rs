@@ -8,6 +8,7 @@ mod acquaintance;
 pub mod cache;
 pub mod compile;
 mod driver;
+mod freight;
 mod host;
 mod library;
 mod lockdown;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use grid_inspect::{Door, ScanLimits, inspect};
 use grid_net::{Conn, Priority, StreamError};
 use grid_protocol::digest::Digest;
-use grid_protocol::host::{ModuleOffered, ModuleWanted, Report};
+use grid_protocol::host::{ModuleOffered, Report, Transfer};
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MODULE_BYTES_MAX};
 use grid_protocol::manifest::{Manifest, ManifestRefusal, SignedManifest};
 use grid_protocol::wire::Wire;
@@ -197,7 +197,7 @@ impl Library {
     async fn fetch(&self, module: Digest, conn: &Conn) -> Result<(Vec<u8>, Bytes), ModuleError> {
         let (mut send, mut recv) = conn.open_bi().await?;
         send.set_priority(Priority::Bulk);
-        send.write_frame(&ModuleWanted { module }.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+        send.write_frame(&Transfer::Module { module }.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
         send.finish().await;
         let offered = recv.read_frame(CONTROL_FRAME_BYTES_MAX).await?;
         let ModuleOffered::Found { manifest, length } = ModuleOffered::from_body(&offered)? else {

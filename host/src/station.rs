@@ -10,9 +10,9 @@ use grid_net::Conn;
 use grid_protocol::control::HostEnd;
 use grid_protocol::host::{Order, Position, Pulse, Report, Resume, Spawn};
 use grid_protocol::id::{SessionId, WorkerId};
-use grid_protocol::job::{Assignment, JobBrief, JobId};
+use grid_protocol::job::{Assignment, AttemptEnd, JobBrief, JobId};
 use grid_protocol::worker::{End, Failure, FailureKind};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::library::Library;
 use crate::mailbox::Mailbox;
@@ -36,6 +36,8 @@ pub(crate) struct Station {
     inner: Mutex<Inner>,
     /// Wakes whoever waits for the last worker to end.
     pub(crate) emptied: Arc<Notify>,
+    /// Taken by whoever carries them.
+    long_results: Mutex<Option<mpsc::UnboundedReceiver<(JobId, AttemptEnd)>>>,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +75,9 @@ impl Station {
     ) -> Self {
         let outbox = Arc::<Outbox>::default();
         let emptied = Arc::<Notify>::default();
-        let bench = Workbench::new(sandbox.clone(), outbox.clone(), slots, machine.clone(), emptied.clone());
+        let (long, long_results) = mpsc::unbounded_channel();
+        let bench =
+            Workbench::new(sandbox.clone(), outbox.clone(), slots, machine.clone(), emptied.clone(), long);
         let bench = Arc::new(bench);
         Self {
             outbox,
@@ -86,6 +90,7 @@ impl Station {
             conns: watch::Sender::new(None),
             inner: Mutex::default(),
             emptied,
+            long_results: Mutex::new(Some(long_results)),
         }
     }
 
@@ -190,8 +195,12 @@ impl Station {
     }
 
     fn assign(self: &Arc<Self>, job: JobId, attempts: Vec<Assignment>) {
-        if let Some(brief) = self.bench.assign(job, attempts) {
+        let wants = self.bench.assign(job, attempts);
+        if let Some(brief) = wants.module {
             self.load(brief);
+        }
+        for (task, payload) in wants.inputs {
+            tokio::spawn(self.clone().fetch_input(job, task, payload));
         }
     }
 
@@ -218,6 +227,11 @@ impl Station {
         self.bench.set_capacity(self.slots.saturating_sub(inner.workers.len()));
         drop(inner);
         self.outbox.control_ready.notify_one();
+    }
+
+    /// Attempts with long results, for whoever carries them; `None` if somebody does.
+    pub(crate) fn take_long_results(&self) -> Option<mpsc::UnboundedReceiver<(JobId, AttemptEnd)>> {
+        self.long_results.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The seat of a worker.

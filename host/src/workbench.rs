@@ -13,9 +13,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grid_disk::Machine;
-use grid_protocol::job::{Assignment, AttemptEnd, AttemptId, AttemptResult, JobBrief, JobId};
+use grid_protocol::job::{
+    Assignment, AttemptEnd, AttemptId, AttemptResult, JobBrief, JobId, Payload, Stored,
+};
+use grid_protocol::limits::PAYLOAD_BYTES_MAX;
 use grid_protocol::worker::{End, Failure, FailureKind, LimitsAsked};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use crate::outbox::Outbox;
@@ -34,6 +37,8 @@ pub(crate) struct Workbench {
     busy: Notify,
     /// Wakes whoever waits for the last attempt to end.
     emptied: Arc<Notify>,
+    /// Where attempts with long results go.
+    long: mpsc::UnboundedSender<(JobId, AttemptEnd)>,
 }
 
 #[derive(Debug)]
@@ -42,6 +47,8 @@ struct Inner {
     held: BTreeMap<AttemptId, Held>,
     /// Executors that have a task.
     running: Vec<Arc<Executor>>,
+    /// Attempts whose results are on their way.
+    sending: usize,
     /// Executors that were told to end, and when.
     leaving: Vec<(Instant, Arc<Executor>)>,
     /// Executors that may have one at once.
@@ -60,6 +67,8 @@ struct Inner {
 enum Held {
     Waiting,
     Running,
+    /// Done, and its long results are on their way to the manager.
+    Sending,
     Ended(AttemptEnd),
 }
 
@@ -103,11 +112,13 @@ impl Workbench {
         capacity: usize,
         machine: Machine,
         emptied: Arc<Notify>,
+        long: mpsc::UnboundedSender<(JobId, AttemptEnd)>,
     ) -> Self {
         let inner = Inner {
             jobs: BTreeMap::new(),
             held: BTreeMap::new(),
             running: Vec::new(),
+            sending: 0,
             leaving: Vec::new(),
             capacity,
             arrivals: 0,
@@ -116,7 +127,7 @@ impl Workbench {
             usual: None,
             news: report::News::default(),
         };
-        Self { sandbox, outbox, machine, inner: Mutex::new(inner), busy: Notify::new(), emptied }
+        Self { sandbox, outbox, machine, inner: Mutex::new(inner), busy: Notify::new(), emptied, long }
     }
 
     /// A job that attempts will come of; true if its module must be made ready.
@@ -149,8 +160,8 @@ impl Workbench {
         doubted
     }
 
-    /// Takes attempts in; true if the job's module must be made ready first.
-    pub(crate) fn assign(self: &Arc<Self>, job: JobId, attempts: Vec<Assignment>) -> Option<JobBrief> {
+    /// Takes attempts in. What must be made ready for them: the job's module, and inputs that the manager keeps.
+    pub(crate) fn assign(self: &Arc<Self>, job: JobId, attempts: Vec<Assignment>) -> Wants {
         let mut inner = self.lock();
         let Inner { jobs, held, arrivals, draining, .. } = &mut *inner;
         let known = jobs.get_mut(&job).filter(|_| !*draining);
@@ -158,18 +169,22 @@ impl Workbench {
             // The manager does not know yet that this host takes no more, or it was told that the job is over.
             inner.news.returned.extend(attempts.iter().map(|assignment| assignment.attempt));
             self.outbox.control_ready.notify_one();
-            return None;
+            return Wants::default();
         };
+        let mut wants = Wants::default();
         for assignment in attempts {
             *arrivals += 1;
             held.insert(assignment.attempt, Held::Waiting);
-            known.queue.push_back((*arrivals, assignment));
+            match assignment.input {
+                Payload::Stored(stored) => wants.inputs.push((assignment, stored)),
+                _ => known.queue.push_back((*arrivals, assignment)),
+            }
         }
         let load = matches!(known.ready, Ready::Not);
         if load {
             known.ready = Ready::Loading;
         }
-        let brief = load.then(|| known.brief.clone());
+        wants.module = load.then(|| known.brief.clone());
         if let Ready::Refused(failure) = &known.ready {
             let failure = failure.clone();
             inner.refuse(job, &failure);
@@ -179,7 +194,54 @@ impl Workbench {
         // Leases are renewed while the module is on its way, too.
         self.busy.notify_one();
         self.outbox.control_ready.notify_one();
-        brief
+        wants
+    }
+
+    /// The input of an attempt is here, or cannot be had.
+    pub(crate) fn fetched(self: &Arc<Self>, job: JobId, mut task: Assignment, input: Result<Bytes, Failure>) {
+        let mut inner = self.lock();
+        // It may have been abandoned or given back meanwhile.
+        if !matches!(inner.held.get(&task.attempt), Some(Held::Waiting)) {
+            return;
+        }
+        match input {
+            _ if inner.draining => {
+                inner.held.remove(&task.attempt);
+                inner.news.returned.push(task.attempt);
+            }
+            Ok(bytes) => {
+                task.input = Payload::Here(bytes.into());
+                inner.arrivals += 1;
+                let arrival = inner.arrivals;
+                if let Some(job) = inner.jobs.get_mut(&job) {
+                    job.queue.push_back((arrival, task));
+                }
+            }
+            Err(failure) => {
+                let result = AttemptResult::Failed { failure, log: Vec::new() };
+                inner.end(AttemptEnd { attempt: task.attempt, ran_us: 0, result });
+            }
+        }
+        self.pump(&mut inner);
+        drop(inner);
+        self.outbox.control_ready.notify_one();
+        self.emptied.notify_one();
+    }
+
+    /// True while an attempt is wanted.
+    pub(crate) fn holds(&self, attempt: AttemptId) -> bool {
+        self.lock().held.contains_key(&attempt)
+    }
+
+    /// The long results of an attempt are with the manager, or could not be brought.
+    pub(crate) fn sent(self: &Arc<Self>, end: AttemptEnd) {
+        let mut inner = self.lock();
+        inner.sending = inner.sending.saturating_sub(1);
+        inner.end(end);
+        self.pump(&mut inner);
+        drop(inner);
+        self.outbox.control_ready.notify_one();
+        self.emptied.notify_one();
     }
 
     /// A job's module is ready, or never will be.
@@ -230,7 +292,7 @@ impl Workbench {
                         executor.end_now();
                     }
                 }
-                Some(Held::Ended(_)) | None => {}
+                Some(Held::Sending | Held::Ended(_)) | None => {}
             }
         }
         if !waiting.is_empty() {
@@ -281,7 +343,7 @@ impl Workbench {
     pub(crate) fn is_empty(&self, told: bool) -> bool {
         let inner = self.lock();
         let said = inner.held.is_empty() && inner.news.returned.is_empty();
-        inner.running.is_empty() && (!told || said)
+        inner.running.is_empty() && inner.sending == 0 && (!told || said)
     }
 
     /// Keeps time: timeouts, renewals, executors that nobody needs. Runs for as long as the host does.
@@ -327,7 +389,7 @@ impl Workbench {
 
     /// Gives tasks to executors while there are both.
     fn pump(self: &Arc<Self>, inner: &mut Inner) {
-        while inner.running.len() < inner.capacity && !inner.is_alone_for_long() {
+        while inner.running.len() + inner.sending < inner.capacity && !inner.is_alone_for_long() {
             let Some((job, task)) = inner.next_task(None) else {
                 return;
             };
@@ -373,12 +435,21 @@ impl Workbench {
     fn finished(self: &Arc<Self>, executor: &Arc<Executor>, end: AttemptEnd) {
         let mut inner = self.lock();
         inner.note_time(Duration::from_micros(end.ran_us), true);
-        inner.end(end);
+        if is_long(&end) {
+            if let Some(held) = inner.held.get_mut(&end.attempt) {
+                *held = Held::Sending;
+                inner.sending += 1;
+                // The station takes them for as long as the host runs.
+                let _ = self.long.send((executor.job(), end));
+            }
+        } else {
+            inner.end(end);
+        }
         if let Some(job) = inner.jobs.get_mut(&executor.job()) {
             job.started = true;
         }
         // Another job's task may have waited for longer than the next of this one.
-        let more = inner.running.len() <= inner.capacity && !inner.is_alone_for_long();
+        let more = inner.running.len() + inner.sending <= inner.capacity && !inner.is_alone_for_long();
         let next = (more && !executor.is_ending()).then(|| inner.next_task(Some(executor.job()))).flatten();
         match next {
             Some((job, task)) if job == executor.job() => {
@@ -428,6 +499,23 @@ impl Workbench {
     }
 }
 
+/// What must be made ready for attempts.
+#[derive(Debug, Default)]
+pub(crate) struct Wants {
+    /// The job whose module is not ready.
+    pub(crate) module: Option<JobBrief>,
+    /// Attempts whose inputs the manager keeps.
+    pub(crate) inputs: Vec<(Assignment, Stored)>,
+}
+
+/// True if the results do not fit into a report.
+fn is_long(end: &AttemptEnd) -> bool {
+    let AttemptResult::Done(results) = &end.result else {
+        return false;
+    };
+    results.iter().map(Payload::frame_bytes).sum::<usize>() > PAYLOAD_BYTES_MAX
+}
+
 impl Inner {
     fn is_alone_for_long(&self) -> bool {
         self.alone_since.is_some_and(|since| since.elapsed() > ALONE_MAX)
@@ -450,7 +538,11 @@ impl Inner {
     /// Gives an executor a task of its own job.
     fn give(&self, executor: &Executor, task: Assignment) {
         let timeout = self.jobs.get(&executor.job()).map_or(0, |job| job.brief.timeout_ms);
-        executor.give(Hand::new(&task, Duration::from_millis(timeout)), task.input.into_bytes());
+        let hand = Hand::new(&task, Duration::from_millis(timeout));
+        // What the manager keeps was fetched before.
+        if let Payload::Here(input) = task.input {
+            executor.give(hand, input);
+        }
     }
 
     /// A task that was taken out waits again, before all others of its job.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use grid_protocol::client::{Channel, Reply, Request};
+use grid_protocol::client::{Channel, Denial, Reply, Request};
 use grid_protocol::id::WorkerId;
+use grid_protocol::job::{JobId, Stored};
 use grid_scheduler::Owner;
 use tokio::sync::Notify;
 
@@ -37,6 +38,15 @@ impl DeskHere {
     /// Asks what a client may ask, with every role.
     pub async fn request(&self, request: Request, module: Option<Bytes>) -> Reply {
         requests::handle(&self.hub, self.owner.key, request, module).await
+    }
+
+    /// Asks for the bytes of a payload of a job.
+    ///
+    /// # Errors
+    ///
+    /// The [`Denial`].
+    pub async fn fetch(&self, job: JobId, payload: Stored) -> Result<Bytes, Denial> {
+        crate::job_requests::fetch(&self.hub, self.owner.key, job, payload).await
     }
 
     /// Sends a message; its number, which a [`Event::Failed`] about it names.

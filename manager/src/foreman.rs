@@ -148,7 +148,7 @@ impl Foreman {
         for input in new {
             self.journal.input(id, record.submitted, input);
             record.submitted += 1;
-            bytes += input.frame_bytes() as u64;
+            bytes += input.length();
         }
         if !new.is_empty() {
             record.input_bytes += bytes;
@@ -282,6 +282,12 @@ impl Foreman {
             .chain(leased)
             .filter_map(|id| self.records.get(id))
             .any(|record| record.spec.module == *module)
+    }
+
+    /// True if a host has a task of a job.
+    pub(crate) fn works_on(&self, job: JobId, host: PublicKey) -> bool {
+        let attempts = self.jobs.jobs().get(&job).into_iter().flat_map(Job::attempts);
+        attempts.filter_map(|attempt| self.jobs.lease(attempt)).any(|lease| lease.host == host)
     }
 
     /// True if a job that is not over runs `module`.

@@ -5,9 +5,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use grid_net::{Allowance, CarryError, Conn, FrameReader, MailKeeper, RecvStream, SendStream, carry, code};
+use grid_net::{Allowance, CarryError, Conn, FrameReader, MailKeeper, SendStream, carry, code};
 use grid_protocol::digest::Digest;
-use grid_protocol::host::{Greeting, Hello, ModuleOffered, ModuleWanted, Refusal, Resume, Welcome};
+use grid_protocol::host::{Greeting, Hello, Refusal, Resume, Welcome};
 use grid_protocol::id::SessionId;
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MAIL_STREAMS};
@@ -17,13 +17,13 @@ use grid_protocol::time::Moment;
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::End;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 
 use crate::greeting::{self, DoorError};
 use crate::hub::Hub;
 use crate::line::LineId;
 use crate::registry::RegistryError;
 use crate::state::{PENDING_HOSTS_MAX, PendingHost, Seat, State};
+use crate::transfers;
 
 /// Serves a host until its connection ends.
 pub(crate) async fn serve(hub: Arc<Hub>, conn: Conn) {
@@ -224,7 +224,7 @@ async fn run(hub: &Arc<Hub>, conn: &Conn, entered: Entered) -> CarryError {
         Err(error) = write_control(hub, host, conn_id, send, &control_wake) => error,
         Err(error) = read_control(hub, host, &control_wake, reader) => error,
         error = carry(conn, keeper, mail_wake) => error,
-        error = serve_modules(hub, conn) => error,
+        error = transfers::serve(hub, conn) => error,
     }
 }
 
@@ -278,74 +278,9 @@ async fn read_control(
     Err(CarryError::Protocol("the control stream was ended".to_owned()))
 }
 
-/// Gives the host the modules that it asks for.
-async fn serve_modules(hub: &Arc<Hub>, conn: &Conn) -> CarryError {
-    let mut under_way = JoinSet::new();
-    loop {
-        tokio::select! {
-            biased;
-            opened = conn.accept_bi() => match opened {
-                Ok((send, recv)) => {
-                    under_way.spawn(send_module(hub.clone(), conn.peer(), send, recv));
-                }
-                Err(error) => return CarryError::Lost(error),
-            },
-            Some(done) = under_way.join_next() => {
-                if let Ok(Err(error)) = done {
-                    tracing::warn!(host = %conn.peer().fingerprint(), %error, "a module did not reach a host");
-                }
-            }
-        }
-    }
-}
-
-async fn send_module(
-    hub: Arc<Hub>,
-    host: PublicKey,
-    mut send: SendStream,
-    mut recv: RecvStream,
-) -> Result<(), DoorError> {
-    send.set_priority(grid_net::Priority::Bulk);
-    let wanted = recv.read_frame(CONTROL_FRAME_BYTES_MAX).await?;
-    let wanted = ModuleWanted::from_body(&wanted)
-        .map_err(|error| DoorError::Refused(Refusal::Malformed { why: error.to_string() }))?;
-    let found = if hub.state().runs_on(&wanted.module, host) {
-        find_module(&hub, wanted.module).await?
-    } else {
-        None
-    };
-    let Some((manifest, wasm)) = found else {
-        send.write_frame(&ModuleOffered::Unknown.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
-        send.finish().await;
-        return Ok(());
-    };
-    let length = wasm.len() as u64;
-    let offered = ModuleOffered::Found { manifest, length };
-    send.write_frame(&offered.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
-    send.write_chunk(wasm).await?;
-    send.finish().await;
-    if let Some(seat) = hub.state().seats.get_mut(&host) {
-        seat.module_bytes_sent += length;
-    }
-    Ok(())
-}
-
-async fn find_module(hub: &Arc<Hub>, module: Digest) -> Result<Option<(Vec<u8>, Bytes)>, RegistryError> {
-    hub.registry(move |registry| {
-        let Some(manifest) = registry.module(&module).map(|module| module.signed.clone()) else {
-            return Ok(None);
-        };
-        let path = registry.module_path(&module);
-        let wasm =
-            std::fs::read(&path).map_err(|error| grid_disk::DiskError { doing: "read", path, error })?;
-        Ok(Some((manifest, wasm.into())))
-    })
-    .await
-}
-
 impl State {
     /// True if a worker of `module` was placed on `host`, or a job's tasks: other modules are none of its business.
-    fn runs_on(&self, module: &Digest, host: PublicKey) -> bool {
+    pub(crate) fn runs_on(&self, module: &Digest, host: PublicKey) -> bool {
         if self.foreman.runs_on(module, host) {
             return true;
         }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::foreman::{Foreman, UNWRITTEN_BYTES_MAX};
 use crate::ledger::Ledger;
+use crate::payloads::{PayloadError, Payloads};
 use crate::registry::{Registry, RegistryError};
 use crate::state::State;
 use crate::store::{Store, StoreError};
@@ -72,6 +73,8 @@ pub(crate) struct Hub {
     pub(crate) addresses: Vec<String>,
     /// Reads what is kept of jobs.
     pub(crate) ledger: Ledger,
+    /// Inputs and results in files.
+    pub(crate) payloads: Arc<Payloads>,
     /// When [`Self::now`] was zero.
     pub(crate) started: Instant,
     state: Mutex<State>,
@@ -88,6 +91,7 @@ impl Hub {
         addresses: Vec<String>,
         registry: Registry,
         foreman: Foreman,
+        payloads: Payloads,
     ) -> Self {
         let ledger = Ledger::new(registry.store());
         let state = State::new(&settings, &registry, foreman);
@@ -97,6 +101,7 @@ impl Hub {
             key,
             addresses,
             ledger,
+            payloads: Arc::new(payloads),
             started: Instant::now(),
             state: Mutex::new(state),
             registry: Mutex::new(registry),
@@ -154,6 +159,20 @@ impl Hub {
     ) -> Result<T, RegistryError> {
         let hub = self.clone();
         Ok(self.off_thread(move || work(&hub.ledger)).await??)
+    }
+
+    /// Reads or changes payloads, on a thread that may wait for the disk, and not too many at a time.
+    ///
+    /// # Errors
+    ///
+    /// That of `work`, or that the runtime is going down.
+    pub(crate) async fn payloads<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Payloads) -> Result<T, PayloadError> + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        let payloads = self.payloads.clone();
+        let done = self.off_thread(move || work(&payloads)).await?;
+        done.map_err(|error| RegistryError::Payload { reason: error.to_string() })
     }
 
     /// Does something that may wait for the disk where it holds up nobody.

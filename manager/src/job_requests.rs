@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use grid_protocol::client::{Denial, DenialCode, Reply, Request, Subject};
-use grid_protocol::job::{JobId, JobInfo, JobSpec, JobState, Outcome, Payload, Recorded};
+use grid_protocol::job::{JobId, JobInfo, JobSpec, JobState, Outcome, Payload, Recorded, Stored};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::{
     ARGUMENTS_BYTES_MAX, ATTEMPTS_MAX, BATCH_BYTES_MAX, BATCH_TASKS_MAX, CONTROL_FRAME_BYTES_MAX, JOBS_MAX,
@@ -17,6 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::explain;
 use crate::foreman::{Effect, NotAdded, UNWRITTEN_BYTES_MAX};
 use crate::hub::Hub;
+use crate::payloads::Payloads;
 use crate::requests::{deny, fault, found, roles};
 
 /// A client waits so long for room, or for the disk, and then asks again.
@@ -161,6 +163,11 @@ async fn submit(
         let why = format!("a task may have {PAYLOAD_BYTES_MAX} bytes, a batch {BATCH_TASKS_MAX} tasks");
         return Err(deny(DenialCode::BadRequest, "tasks", why, "send less at once"));
     }
+    let stored: Vec<_> = inputs.iter().filter_map(stored).collect();
+    if !stored.is_empty() && !has_all(hub, job, stored).await? {
+        let why = "a payload was not brought, or its job was forgotten";
+        return Err(deny(DenialCode::NotFound, "payload", why, "bring it first"));
+    }
     if !room(hub, asker).await? {
         // The client has waited, and asks again: it is held back, and nothing is buffered for it. What it brought
         // earlier may not be on disk yet.
@@ -173,6 +180,45 @@ async fn submit(
     };
     on_disk(hub).await?;
     Ok(Reply::Submitted { next })
+}
+
+fn stored(input: &Payload) -> Option<Stored> {
+    match input {
+        Payload::Stored(stored) => Some(*stored),
+        _ => None,
+    }
+}
+
+async fn has_all(hub: &Arc<Hub>, job: JobId, stored: Vec<Stored>) -> Result<bool, Denial> {
+    let look = move |payloads: &Payloads| {
+        stored.iter().try_fold(true, |all, payload| Ok(all && payloads.has(job, payload)?))
+    };
+    hub.payloads(look).await.map_err(fault)
+}
+
+/// Takes a payload in for a job of the asker.
+pub(crate) async fn keep(
+    hub: &Arc<Hub>,
+    asker: PublicKey,
+    job: JobId,
+    payload: Stored,
+    bytes: Bytes,
+) -> Result<Reply, Denial> {
+    check_owner(hub, asker, job)?;
+    hub.payloads(move |payloads| payloads.keep(job, payload, &bytes)).await.map_err(fault)?;
+    Ok(Reply::Done)
+}
+
+/// The bytes of a payload of a job of the asker.
+pub(crate) async fn fetch(
+    hub: &Arc<Hub>,
+    asker: PublicKey,
+    job: JobId,
+    payload: Stored,
+) -> Result<Bytes, Denial> {
+    check_owner(hub, asker, job)?;
+    let bytes = hub.payloads(move |payloads| payloads.fetch(job, &payload)).await.map_err(fault)?;
+    bytes.ok_or_else(|| deny(DenialCode::NotFound, "payload", "the job has none of that digest", ""))
 }
 
 /// Waits a while for room in the queue; whether there is any.
@@ -257,6 +303,7 @@ async fn forget(hub: &Arc<Hub>, asker: PublicKey, job: JobId) -> Result<Reply, D
 
 /// Removes what is kept of a job that there is no more.
 pub(crate) async fn sweep(hub: &Arc<Hub>, job: JobId) -> Result<(), Denial> {
+    hub.payloads(move |payloads| payloads.sweep(job)).await.map_err(fault)?;
     hub.ledger(move |ledger| ledger.sweep(job)).await.map_err(fault)?;
     hub.state().foreman.swept(job);
     Ok(())
@@ -310,7 +357,7 @@ fn info_of(hub: &Hub, job: JobId) -> Result<JobInfo, Denial> {
     })
 }
 
-fn check_owner(hub: &Hub, asker: PublicKey, job: JobId) -> Result<(), Denial> {
+pub(crate) fn check_owner(hub: &Hub, asker: PublicKey, job: JobId) -> Result<(), Denial> {
     let owner = hub.state().foreman.record(job).map(|record| record.owner);
     match owner {
         Some(owner) if owner == asker || roles(hub, asker).has(Role::Admin) => Ok(()),

@@ -22,6 +22,7 @@ mod ledger;
 mod line;
 mod mail;
 mod mailroom;
+mod payloads;
 #[cfg(test)]
 mod power_loss;
 mod registry;
@@ -30,6 +31,7 @@ mod resumption;
 mod server;
 mod state;
 mod store;
+mod transfers;
 
 #[cfg(feature = "rehearsal")]
 pub use audit::Sabotage;

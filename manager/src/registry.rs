@@ -67,6 +67,12 @@ pub enum RegistryError {
         /// In which table.
         table: Table,
     },
+    /// A payload.
+    #[error("a payload: {reason}")]
+    Payload {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The manager is going down.
     #[error("the manager is going down: {reason}")]
     Interrupted {

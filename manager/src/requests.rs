@@ -10,6 +10,7 @@ use grid_protocol::client::{
 };
 use grid_protocol::host::{Order, Pulse};
 use grid_protocol::id::{OrderId, SessionId, WorkerId};
+use grid_protocol::job::{JobId, Stored};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::{
     ARGUMENTS_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, LABELS_MAX, MODULE_BYTES_MAX, SPAWN_COUNT_MAX,
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 use crate::greeting::DoorError;
 use crate::hub::Hub;
 use crate::job_requests;
+use crate::payloads;
 use crate::registry::{RegistryError, UploadError};
 use crate::state;
 
@@ -37,6 +39,12 @@ pub(crate) async fn serve(
         Ok(Request::ModuleUpload { manifest, length }) => {
             receive_module(&hub, asker, manifest, length, &mut recv).await?
         }
+        Ok(Request::PayloadKeep { job, payload }) => {
+            receive_payload(&hub, asker, job, payload, &mut recv).await?
+        }
+        Ok(Request::PayloadFetch { job, payload }) => {
+            return send_payload(&hub, asker, job, payload, send).await;
+        }
         Ok(request) => handle(&hub, asker, request, None).await,
         Err(error) => {
             Reply::Denied(deny(DenialCode::BadRequest, "request", error, "upgrade the older program"))
@@ -48,6 +56,49 @@ pub(crate) async fn serve(
         body = Reply::Denied(deny(DenialCode::NoCapacity, "the answer is too long", why, "")).to_body();
     }
     send.write_frame(&body, CONTROL_FRAME_BYTES_MAX).await?;
+    send.finish().await;
+    Ok(())
+}
+
+async fn receive_payload(
+    hub: &Arc<Hub>,
+    asker: PublicKey,
+    job: JobId,
+    payload: Stored,
+    recv: &mut RecvStream,
+) -> Result<Reply, DoorError> {
+    // Nothing is taken into memory for a stranger to the job.
+    if let Err(denial) = job_requests::check_owner(hub, asker, job) {
+        return Ok(Reply::Denied(denial));
+    }
+    let length = match payloads::bounded(&payload) {
+        Ok(length) => length,
+        Err(error) => return Ok(Reply::Denied(deny(DenialCode::BadRequest, "payload", error, "send less"))),
+    };
+    // Held until the bytes are on disk.
+    let _room = hub.payloads.room.acquire().await;
+    let bytes = recv.read_body(length).await?;
+    Ok(job_requests::keep(hub, asker, job, payload, bytes).await.unwrap_or_else(Reply::Denied))
+}
+
+async fn send_payload(
+    hub: &Arc<Hub>,
+    asker: PublicKey,
+    job: JobId,
+    payload: Stored,
+    mut send: SendStream,
+) -> Result<(), DoorError> {
+    let _room = hub.payloads.room.acquire().await;
+    match job_requests::fetch(hub, asker, job, payload).await {
+        Ok(bytes) => {
+            let reply = Reply::Payload { length: bytes.len() as u64 };
+            send.write_frame(&reply.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+            send.write_chunk(bytes).await?;
+        }
+        Err(denial) => {
+            send.write_frame(&Reply::Denied(denial).to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+        }
+    }
     send.finish().await;
     Ok(())
 }
@@ -141,6 +192,9 @@ async fn answer(
         Request::OrderRemove { order } => remove_order(hub, asker, order).await,
         Request::KeyList => Ok(Reply::Keys(hub.registry_now().keys().cloned().collect())),
         Request::KeyTrust { key, role } => trust(hub, key, role).await,
+        Request::PayloadKeep { job, payload } => {
+            job_requests::keep(hub, asker, job, payload, module.unwrap_or_default()).await
+        }
         other if job_requests::is_about_jobs(&other) => job_requests::answer(hub, asker, other).await,
         other => Err(deny(
             DenialCode::BadRequest,

@@ -17,6 +17,7 @@ use crate::desk_here::DeskHere;
 use crate::foreman::Foreman;
 use crate::hub::{Hub, Settings};
 use crate::ledger::Ledger;
+use crate::payloads::Payloads;
 use crate::registry::{Registry, RegistryError};
 use crate::{client_door, committer, host_door, job_requests, requests};
 
@@ -91,10 +92,12 @@ impl Manager {
         let addresses = advertised(&settings, listening);
         let ledger = Ledger::new(registry.store());
         let recovered = ledger.recover(registry.incarnation(), Moment::ZERO).map_err(RegistryError::from)?;
+        let payloads = Payloads::open(&settings.state_folder, registry.store())
+            .map_err(|error| RegistryError::Payload { reason: error.to_string() })?;
         let foreman = Foreman::new(recovered);
         #[cfg(feature = "rehearsal")]
         let foreman = foreman.sabotaged(settings.sabotage);
-        let hub = Arc::new(Hub::new(settings, addresses, registry, foreman));
+        let hub = Arc::new(Hub::new(settings, addresses, registry, foreman, payloads));
         let (local, local_conns) = mpsc::unbounded_channel();
         let (stopping, stopped) = watch::channel(false);
         let work = serve(hub.clone(), endpoint, local_conns, stopped);

@@ -44,11 +44,15 @@ pub enum Table {
     Failure,
     /// Tasks that are over, by job and the task's number.
     Over,
+    /// Payloads in files, by job and digest.
+    Payload,
+    /// The same, by digest and job.
+    Referrer,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Counter,
         Self::Key,
         Self::Ticket,
@@ -62,6 +66,8 @@ impl Table {
         Self::Lease,
         Self::Failure,
         Self::Over,
+        Self::Payload,
+        Self::Referrer,
     ];
 
     fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -79,6 +85,8 @@ impl Table {
             Self::Lease => "lease",
             Self::Failure => "failure",
             Self::Over => "over",
+            Self::Payload => "payload",
+            Self::Referrer => "referrer",
         })
     }
 }

@@ -12,7 +12,7 @@ use crate::codec::{Decode, Encode};
 use crate::digest::Digest;
 use crate::host::{Label, Offer, Pulse, Refusal, Resume};
 use crate::id::{OrderId, WorkerId};
-use crate::job::{JobId, JobInfo, JobSpec, Payload, Recorded};
+use crate::job::{JobId, JobInfo, JobSpec, Payload, Recorded, Stored};
 use crate::key::PublicKey;
 use crate::role::{Role, Roles};
 use crate::ticket::Proof;
@@ -272,6 +272,20 @@ pub enum Request {
     },
     /// Asks in words why something is as it is.
     Explain(Subject),
+    /// Brings a payload that is too long for a frame; exactly its bytes follow on the stream.
+    PayloadKeep {
+        /// Of which job.
+        job: JobId,
+        /// Which.
+        payload: Stored,
+    },
+    /// Asks for the bytes of a payload.
+    PayloadFetch {
+        /// Of which job.
+        job: JobId,
+        /// Which.
+        payload: Stored,
+    },
 }
 
 /// What an explanation is asked about.
@@ -388,6 +402,11 @@ pub enum Reply {
     Explanation {
         /// In words, a sentence each.
         lines: Vec<String>,
+    },
+    /// To [`Request::PayloadFetch`]: exactly so many bytes follow on the stream.
+    Payload {
+        /// How many.
+        length: u64,
     },
 }
 

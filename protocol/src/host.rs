@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use crate::codec::{Decode, Encode};
 use crate::digest::Digest;
 use crate::id::{SessionId, WorkerId};
-use crate::job::{Assignment, AttemptEnd, AttemptId, JobBrief, JobId};
+use crate::job::{Assignment, AttemptEnd, AttemptId, JobBrief, JobId, Stored};
 use crate::key::PublicKey;
 use crate::ticket::Proof;
 use crate::worker::{End, LimitsAsked, LogLine};
@@ -324,14 +324,47 @@ pub struct Spawn {
     pub limits: LimitsAsked,
 }
 
-/// What a host asks on a two-way stream of its own: the bytes of a module.
+/// What a host asks on a two-way stream of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub struct ModuleWanted {
-    /// Which.
-    pub module: Digest,
+#[non_exhaustive]
+pub enum Transfer {
+    /// The bytes of a module; answered by [`ModuleOffered`].
+    Module {
+        /// Which.
+        module: Digest,
+    },
+    /// The bytes of a payload; answered by [`Transferred`].
+    Fetch {
+        /// Of which job.
+        job: JobId,
+        /// Which.
+        payload: Stored,
+    },
+    /// Brings a payload, whose bytes follow on the stream; answered by [`Transferred`].
+    Keep {
+        /// Of which job.
+        job: JobId,
+        /// Which.
+        payload: Stored,
+    },
 }
 
-/// The answer; where it is `Found`, exactly `length` bytes of module follow on the stream.
+/// The answer to a host that fetches or brings a payload.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[non_exhaustive]
+pub enum Transferred {
+    /// Exactly as many bytes as were asked for follow.
+    Follows,
+    /// It is on the manager's disk.
+    Kept,
+    /// No.
+    Refused {
+        /// Why.
+        why: String,
+    },
+}
+
+/// The answer to [`Transfer::Module`]; where it is `Found`, exactly `length` bytes of module follow on the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum ModuleOffered {
     /// Here it is.

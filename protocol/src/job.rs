@@ -84,13 +84,25 @@ impl fmt::Display for AttemptId {
 pub enum Payload {
     /// The bytes, at most [`PAYLOAD_BYTES_MAX`](crate::limits::PAYLOAD_BYTES_MAX).
     Here(Vec<u8>),
+    /// The manager keeps them.
+    Stored(Stored),
+}
+
+/// A payload that the manager keeps as a file, named by its contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Stored {
+    /// The SHA-256 of its bytes.
+    pub digest: Digest,
+    /// How many they are, at most [`MESSAGE_BYTES_MAX`](crate::limits::MESSAGE_BYTES_MAX).
+    pub length: u64,
 }
 
 impl Payload {
-    /// The bytes.
-    pub fn into_bytes(self) -> Vec<u8> {
+    /// How many bytes it has.
+    pub fn length(&self) -> u64 {
         match self {
-            Self::Here(bytes) => bytes,
+            Self::Here(bytes) => bytes.len() as u64,
+            Self::Stored(stored) => stored.length,
         }
     }
 
@@ -98,7 +110,15 @@ impl Payload {
     pub fn frame_bytes(&self) -> usize {
         match self {
             Self::Here(bytes) => bytes.len() + 8,
+            Self::Stored(_) => 48,
         }
+    }
+}
+
+impl Stored {
+    /// What names these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { digest: Digest::of(bytes), length: bytes.len() as u64 }
     }
 }
 
@@ -106,6 +126,7 @@ impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Here(bytes) => write!(f, "{} bytes", bytes.len()),
+            Self::Stored(stored) => write!(f, "{} bytes, {}", stored.length, stored.digest),
         }
     }
 }

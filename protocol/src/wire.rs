@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::client::{ClientGreeting, ClientHello, KeyInfo, OrderInfo, Reply, Request};
 use crate::codec::{self, DecodeError};
-use crate::host::{Greeting, Hello, ModuleOffered, ModuleWanted, Offer};
+use crate::host::{Greeting, Hello, ModuleOffered, Offer, Transfer, Transferred};
 use crate::job::{AttemptFailure, Payload};
 use crate::limits::CONTROL_DECODED_BYTES_MAX;
 use crate::record::{JobRecord, ModuleRecord, OutcomeRecord, OverRecord};
@@ -38,7 +38,7 @@ macro_rules! wire {
     )+};
 }
 
-wire!(Hello, Greeting, ModuleWanted, ModuleOffered, ClientHello, ClientGreeting, Request, Reply);
+wire!(Hello, Greeting, Transfer, Transferred, ModuleOffered, ClientHello, ClientGreeting, Request, Reply);
 
 // On disk, not on the wire; the same rules hold.
 wire!(Offer, KeyInfo, OrderInfo, TicketRecord, ModuleRecord);

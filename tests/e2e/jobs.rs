@@ -272,3 +272,44 @@ async fn what_was_acknowledged_survives_a_manager_that_is_killed_and_a_client_th
     })
     .await;
 }
+
+#[tokio::test]
+async fn inputs_and_results_of_many_mebibytes_come_and_go_and_leave_nothing_behind() {
+    within_minutes(1, async {
+        let mut grid = Grid::start(&[]);
+        let host = grid.host("roomy", &["--slots", "2"]);
+        let client = grid.client();
+        let module = client.upload("echo", echo()).await.unwrap().digest;
+        let input = |task: u64| -> Vec<u8> {
+            let length = [10, 300_000, 3_000_000, 20_000_000][usize::try_from(task % 4).unwrap()];
+            (0..length).map(|place| (place * 7 + task) as u8).collect()
+        };
+        let job = client.job("bulky", module).start().await.unwrap();
+        job.submit(0, (0..8).map(|task| input(task).into()).collect()).await.unwrap();
+        job.close().await.unwrap();
+        // What was acknowledged is there after a kill, long or short.
+        grid.manager.kill();
+        grid.restart_manager(&[]);
+        let (mut after, mut seen) = (0, 0);
+        loop {
+            let (outcomes, info) = job.outcomes(after, Duration::from_secs(10)).await.unwrap();
+            for recorded in outcomes {
+                after = recorded.seq;
+                let outcome = TaskOutcome::from(recorded);
+                let results = outcome.results.unwrap();
+                assert!(results.len() == 1 && results[0] == input(outcome.task), "task {}", outcome.task);
+                seen += 1;
+            }
+            if info.state.is_over() && after >= info.recorded {
+                break;
+            }
+        }
+        assert_eq!(seen, 8);
+        let kept = || std::fs::read_dir(grid.folder("manager").join("payloads")).unwrap().count();
+        assert_eq!(kept(), 6, "six inputs are long, and each result is the same bytes");
+        job.forget().await.unwrap();
+        assert_eq!(kept(), 0);
+        drop(host);
+    })
+    .await;
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use grid_disk::Machine;
 use grid_net::Network;
-use grid_protocol::job::{JobId, Outcome};
+use grid_protocol::job::{JobId, Outcome, Payload};
 use grid_protocol::key::SecretKey;
 use grid_tests::Dice;
 use wasm_grid::{Client, Denial, ManagerAddress};
@@ -137,13 +137,16 @@ impl ClientNode {
             after = more.last().map_or(after, |recorded| recorded.seq);
             outcomes.extend(more.into_iter().map(|recorded| {
                 let results = match recorded.outcome {
-                    Outcome::Done(results) => {
-                        Ok(results.into_iter().map(|result| result.into_bytes()).collect())
-                    }
+                    Outcome::Done(results) => Ok(results.into_iter().map(bytes).collect()),
                     Outcome::Dead { why, .. } => Err(why),
                 };
                 (recorded.task, results)
             }));
         }
     }
+}
+
+/// The bytes of a result, which has none of its own if it is kept apart.
+fn bytes(result: Payload) -> Vec<u8> {
+    if let Payload::Here(bytes) = result { bytes } else { Vec::new() }
 }

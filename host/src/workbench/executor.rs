@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use grid_protocol::job::{Assignment, AttemptEnd, AttemptId, AttemptResult, JobId, Payload};
-use grid_protocol::limits::{LAST_WORDS_MAX, LOG_LINE_BYTES_MAX, PAYLOAD_BYTES_MAX, RESULTS_MAX};
+use grid_protocol::limits::{LAST_WORDS_MAX, LOG_LINE_BYTES_MAX, MESSAGE_BYTES_MAX, RESULTS_MAX};
 use grid_protocol::link::Kind;
 use grid_protocol::worker::{Failure, FailureKind, LogLevel, LogLine};
 use tokio::time::Instant;
@@ -311,10 +311,10 @@ impl Mail for Executor {
             return;
         };
         hand.bytes += payload.len() + 16;
-        if hand.bytes > PAYLOAD_BYTES_MAX || hand.results.len() >= RESULTS_MAX {
+        if hand.bytes > MESSAGE_BYTES_MAX || hand.results.len() >= RESULTS_MAX {
             hand.results.clear();
             let message = format!(
-                "its results are over {PAYLOAD_BYTES_MAX} bytes, or more than {RESULTS_MAX} messages"
+                "its results are over {MESSAGE_BYTES_MAX} bytes, or more than {RESULTS_MAX} messages"
             );
             let failure = Failure { kind: FailureKind::MessageTooLarge, message, backtrace: Vec::new() };
             hand.failure.get_or_insert(failure);

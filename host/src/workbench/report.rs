@@ -51,8 +51,9 @@ impl Workbench {
             let ended =
                 |(attempt, held): (&AttemptId, &Held)| matches!(held, Held::Ended(_)).then_some(*attempt);
             let ended: Vec<_> = inner.held.iter().filter_map(ended).collect();
-            let running =
-                |(attempt, held): (&AttemptId, &Held)| matches!(held, Held::Running).then_some(*attempt);
+            let running = |(attempt, held): (&AttemptId, &Held)| {
+                matches!(held, Held::Running | Held::Sending).then_some(*attempt)
+            };
             let running: Vec<_> = inner.held.iter().filter_map(running).collect();
             inner.news.ended = ended.into();
             inner.news.executing = running;
@@ -94,7 +95,7 @@ impl Workbench {
             return Some(Report::Returned { attempts: std::mem::take(&mut inner.news.returned) });
         }
         let mut executing = std::mem::take(&mut inner.news.executing);
-        executing.retain(|attempt| matches!(inner.held.get(attempt), Some(Held::Running)));
+        executing.retain(|attempt| matches!(inner.held.get(attempt), Some(Held::Running | Held::Sending)));
         if !executing.is_empty() {
             return Some(Report::Executing { attempts: executing });
         }
@@ -158,7 +159,10 @@ impl Inner {
         }
         let at_work: Vec<_> = self.running.iter().filter_map(|executor| executor.vouched()).collect();
         let moves = self.capacity > 0 && (self.running.is_empty() || !at_work.is_empty());
-        let waits = self.held.iter().filter(|(_, held)| moves && matches!(held, Held::Waiting));
+        let waits = self
+            .held
+            .iter()
+            .filter(|(_, held)| moves && matches!(held, Held::Waiting) || matches!(held, Held::Sending));
         at_work.iter().copied().chain(waits.map(|(attempt, _)| *attempt)).collect()
     }
 

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use grid_protocol::client::{ClientGreeting, ClientHello, Reply, Request};
 use grid_protocol::frame::Splitter;
-use grid_protocol::host::{Greeting, Hello, ModuleOffered, ModuleWanted};
+use grid_protocol::host::{Greeting, Hello, ModuleOffered, Transfer, Transferred};
 use grid_protocol::mail::{BulkHead, MailFrame};
 use grid_protocol::wire::Wire;
 
@@ -27,7 +27,8 @@ libfuzzer_sys::fuzz_target!(|input: (Vec<u8>, u8)| {
 fn decode(body: &[u8]) {
     let _ = Hello::from_body(body);
     let _ = Greeting::from_body(body);
-    let _ = ModuleWanted::from_body(body);
+    let _ = Transfer::from_body(body);
+    let _ = Transferred::from_body(body);
     let _ = ModuleOffered::from_body(body);
     let _ = ClientHello::from_body(body);
     let _ = ClientGreeting::from_body(body);

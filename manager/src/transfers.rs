@@ -1,0 +1,147 @@
+//! Transfers: modules and long inputs to hosts, long results from them; each on a stream of its own.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use grid_net::{CarryError, Conn, RecvStream, SendStream};
+use grid_protocol::digest::Digest;
+use grid_protocol::host::{ModuleOffered, Refusal, Transfer, Transferred};
+use grid_protocol::job::{JobId, Stored};
+use grid_protocol::key::PublicKey;
+use grid_protocol::limits::CONTROL_FRAME_BYTES_MAX;
+use grid_protocol::wire::Wire;
+use tokio::task::JoinSet;
+
+use crate::greeting::DoorError;
+use crate::hub::Hub;
+use crate::payloads;
+use crate::registry::RegistryError;
+
+/// Serves what a host asks for or brings, until its connection ends.
+pub(crate) async fn serve(hub: &Arc<Hub>, conn: &Conn) -> CarryError {
+    let mut under_way = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            opened = conn.accept_bi() => match opened {
+                Ok((send, recv)) => {
+                    under_way.spawn(transfer(hub.clone(), conn.peer(), send, recv));
+                }
+                Err(error) => return CarryError::Lost(error),
+            },
+            Some(done) = under_way.join_next() => {
+                if let Ok(Err(error)) = done {
+                    tracing::warn!(host = %conn.peer().fingerprint(), %error, "a transfer with a host did not come to its end");
+                }
+            }
+        }
+    }
+}
+
+async fn transfer(
+    hub: Arc<Hub>,
+    host: PublicKey,
+    send: SendStream,
+    mut recv: RecvStream,
+) -> Result<(), DoorError> {
+    send.set_priority(grid_net::Priority::Bulk);
+    let asked = recv.read_frame(CONTROL_FRAME_BYTES_MAX).await?;
+    let asked = Transfer::from_body(&asked)
+        .map_err(|error| DoorError::Refused(Refusal::Malformed { why: error.to_string() }))?;
+    match asked {
+        Transfer::Module { module } => send_module(&hub, host, module, send).await,
+        Transfer::Fetch { job, payload } => send_payload(&hub, host, job, payload, send).await,
+        Transfer::Keep { job, payload } => receive_payload(&hub, host, job, payload, send, recv).await,
+        _ => Err(DoorError::Refused(Refusal::Malformed { why: "an unknown transfer".to_owned() })),
+    }
+}
+
+/// Gives a host the input of a task that it has.
+async fn send_payload(
+    hub: &Arc<Hub>,
+    host: PublicKey,
+    job: JobId,
+    payload: Stored,
+    mut send: SendStream,
+) -> Result<(), DoorError> {
+    let _room = hub.payloads.room.acquire().await;
+    let found = if hub.state().foreman.works_on(job, host) {
+        hub.payloads(move |payloads| payloads.fetch(job, &payload)).await?
+    } else {
+        None
+    };
+    let answer = match &found {
+        Some(_) => Transferred::Follows,
+        None => Transferred::Refused { why: "the job has no such payload".to_owned() },
+    };
+    send.write_frame(&answer.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+    if let Some(bytes) = found {
+        send.write_chunk(bytes).await?;
+    }
+    send.finish().await;
+    Ok(())
+}
+
+/// Takes a long result of a task from the host that has it.
+async fn receive_payload(
+    hub: &Arc<Hub>,
+    host: PublicKey,
+    job: JobId,
+    payload: Stored,
+    mut send: SendStream,
+    mut recv: RecvStream,
+) -> Result<(), DoorError> {
+    let bounded = payloads::bounded(&payload).map_err(|error| error.to_string());
+    let allowed = bounded.and_then(|length| {
+        let works = hub.state().foreman.works_on(job, host);
+        if works { Ok(length) } else { Err("the host has no task of the job".to_owned()) }
+    });
+    let answer = match allowed {
+        Ok(length) => {
+            let _room = hub.payloads.room.acquire().await;
+            let bytes = recv.read_body(length).await?;
+            let kept = hub.payloads(move |payloads| payloads.keep(job, payload, &bytes)).await;
+            kept.map_or_else(|error| Transferred::Refused { why: error.to_string() }, |()| Transferred::Kept)
+        }
+        Err(why) => Transferred::Refused { why },
+    };
+    send.write_frame(&answer.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+    send.finish().await;
+    Ok(())
+}
+
+async fn send_module(
+    hub: &Arc<Hub>,
+    host: PublicKey,
+    module: Digest,
+    mut send: SendStream,
+) -> Result<(), DoorError> {
+    let found = if hub.state().runs_on(&module, host) { find_module(hub, module).await? } else { None };
+    let Some((manifest, wasm)) = found else {
+        send.write_frame(&ModuleOffered::Unknown.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+        send.finish().await;
+        return Ok(());
+    };
+    let length = wasm.len() as u64;
+    let offered = ModuleOffered::Found { manifest, length };
+    send.write_frame(&offered.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+    send.write_chunk(wasm).await?;
+    send.finish().await;
+    if let Some(seat) = hub.state().seats.get_mut(&host) {
+        seat.module_bytes_sent += length;
+    }
+    Ok(())
+}
+
+async fn find_module(hub: &Arc<Hub>, module: Digest) -> Result<Option<(Vec<u8>, Bytes)>, RegistryError> {
+    hub.registry(move |registry| {
+        let Some(manifest) = registry.module(&module).map(|module| module.signed.clone()) else {
+            return Ok(None);
+        };
+        let path = registry.module_path(&module);
+        let wasm =
+            std::fs::read(&path).map_err(|error| grid_disk::DiskError { doing: "read", path, error })?;
+        Ok(Some((manifest, wasm.into())))
+    })
+    .await
+}

@@ -134,7 +134,14 @@ impl Host {
         let trust =
             Arc::new(HostTrust::open(&settings.state_folder, &settings.pins, settings.machine.clone())?);
         let library = Library::new(cache, settings.compiler.clone(), trust.clone(), sandbox.clone());
-        let station = Arc::new(Station::new(sandbox, library, trust, slots, settings.machine.clone()));
+        let station = Arc::new(Station::new(
+            sandbox,
+            library,
+            trust,
+            slots,
+            settings.memory_bytes,
+            settings.machine.clone(),
+        ));
         Ok(Self { settings, key, station })
     }
 

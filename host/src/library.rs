@@ -95,6 +95,9 @@ impl ModuleError {
     }
 }
 
+/// Modules that are kept ready: each may take as much memory as its code.
+const SHELVES_MAX: usize = 64;
+
 /// Tries to fetch a module, each on a connection of its own.
 const FETCHES_MAX: u32 = 3;
 
@@ -115,6 +118,10 @@ impl Library {
     ) -> Result<(Program, LimitsAsked, Option<Effort>), ModuleError> {
         let shelf = {
             let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+            if shelves.len() >= SHELVES_MAX {
+                // What nobody asks for just now comes back from the disk; guests that run keep their own.
+                shelves.retain(|_, shelf| Arc::strong_count(shelf) > 1);
+            }
             shelves.entry(module).or_default().clone()
         };
         let mut shelf = shelf.lock().await;

@@ -71,13 +71,21 @@ impl Station {
         library: Library,
         trust: Arc<HostTrust>,
         slots: usize,
+        memory_bytes: u64,
         machine: Machine,
     ) -> Self {
         let outbox = Arc::<Outbox>::default();
         let emptied = Arc::<Notify>::default();
         let (long, long_results) = mpsc::unbounded_channel();
-        let bench =
-            Workbench::new(sandbox.clone(), outbox.clone(), slots, machine.clone(), emptied.clone(), long);
+        let bench = Workbench::new(
+            sandbox.clone(),
+            outbox.clone(),
+            slots,
+            memory_bytes,
+            machine.clone(),
+            emptied.clone(),
+            long,
+        );
         let bench = Arc::new(bench);
         Self {
             outbox,

@@ -6,6 +6,7 @@
 
 mod executor;
 mod report;
+mod table;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,9 +23,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use crate::outbox::Outbox;
-use crate::sandbox::{Limits, Program, Sandbox};
-use executor::{Executor, Hand, Left};
+use crate::sandbox::{Program, Sandbox};
+use executor::{Executor, Left};
 pub(crate) use report::LEASE_RENEWAL;
+use table::{BenchJob, Held, Inner, Ready};
 
 /// The attempts of a host.
 #[derive(Debug)]
@@ -39,55 +41,6 @@ pub(crate) struct Workbench {
     emptied: Arc<Notify>,
     /// Where attempts with long results go.
     long: mpsc::UnboundedSender<(JobId, AttemptEnd)>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    jobs: BTreeMap<JobId, BenchJob>,
-    held: BTreeMap<AttemptId, Held>,
-    /// Executors that have a task.
-    running: Vec<Arc<Executor>>,
-    /// Attempts whose results are on their way.
-    sending: usize,
-    /// Executors that were told to end, and when.
-    leaving: Vec<(Instant, Arc<Executor>)>,
-    /// Executors that may have one at once.
-    capacity: usize,
-    arrivals: u64,
-    /// Since when there is no connection.
-    alone_since: Option<Instant>,
-    draining: bool,
-    /// What a task takes, in seconds, lately.
-    usual: Option<f64>,
-    news: report::News,
-}
-
-/// How an attempt stands here.
-#[derive(Debug)]
-enum Held {
-    Waiting,
-    Running,
-    /// Done, and its long results are on their way to the manager.
-    Sending,
-    Ended(AttemptEnd),
-}
-
-#[derive(Debug)]
-struct BenchJob {
-    brief: JobBrief,
-    ready: Ready,
-    queue: VecDeque<(u64, Assignment)>,
-    idle: Vec<Arc<Executor>>,
-    /// A guest of it got through its start here.
-    started: bool,
-}
-
-#[derive(Debug)]
-enum Ready {
-    Not,
-    Loading,
-    Program(Program, Limits),
-    Refused(Failure),
 }
 
 /// A host without a connection starts no more tasks after so long: the leases of those that wait are gone, twice over.
@@ -110,6 +63,7 @@ impl Workbench {
         sandbox: Sandbox,
         outbox: Arc<Outbox>,
         capacity: usize,
+        memory_bytes: u64,
         machine: Machine,
         emptied: Arc<Notify>,
         long: mpsc::UnboundedSender<(JobId, AttemptEnd)>,
@@ -121,6 +75,7 @@ impl Workbench {
             sending: 0,
             leaving: Vec::new(),
             capacity,
+            memory_bytes,
             arrivals: 0,
             alone_since: None,
             draining: false,
@@ -514,150 +469,4 @@ fn is_long(end: &AttemptEnd) -> bool {
         return false;
     };
     results.iter().map(Payload::frame_bytes).sum::<usize>() > PAYLOAD_BYTES_MAX
-}
-
-impl Inner {
-    fn is_alone_for_long(&self) -> bool {
-        self.alone_since.is_some_and(|since| since.elapsed() > ALONE_MAX)
-    }
-
-    /// The task that has waited longest, of jobs that can run; among equals, `own` first.
-    fn next_task(&mut self, own: Option<JobId>) -> Option<(JobId, Assignment)> {
-        let runnable = self.jobs.iter().filter(|(_, job)| matches!(job.ready, Ready::Program(..)));
-        let fronts = runnable.filter_map(|(id, job)| Some((job.queue.front()?.0, Some(*id) != own, *id)));
-        let (_, _, id) = fronts.min()?;
-        let (_, task) = self.jobs.get_mut(&id)?.queue.pop_front()?;
-        Some((id, task))
-    }
-
-    /// Nothing is here that time has anything to do with.
-    fn is_at_rest(&self) -> bool {
-        self.held.is_empty() && self.leaving.is_empty() && self.jobs.values().all(|job| job.idle.is_empty())
-    }
-
-    /// Gives an executor a task of its own job.
-    fn give(&self, executor: &Executor, task: Assignment) {
-        let timeout = self.jobs.get(&executor.job()).map_or(0, |job| job.brief.timeout_ms);
-        let hand = Hand::new(&task, Duration::from_millis(timeout));
-        // What the manager keeps was fetched before.
-        if let Payload::Here(input) = task.input {
-            executor.give(hand, input);
-        }
-    }
-
-    /// A task that was taken out waits again, before all others of its job.
-    fn put_first(&mut self, id: JobId, task: Assignment) {
-        // One that was abandoned meanwhile is of no interest.
-        if let Some(held) = self.held.get_mut(&task.attempt) {
-            *held = Held::Waiting;
-            if let Some(job) = self.jobs.get_mut(&id) {
-                job.queue.push_front((0, task));
-            }
-        }
-    }
-
-    /// An executor has nothing to do. So many as may run at once are kept.
-    fn rest(&mut self, executor: &Arc<Executor>) {
-        if executor.is_ending() {
-            return;
-        }
-        let idle: usize = self.jobs.values().map(|job| job.idle.len()).sum();
-        let job = self.jobs.get_mut(&executor.job()).filter(|job| matches!(job.ready, Ready::Program(..)));
-        match job {
-            Some(job) if idle < self.capacity.max(1) => job.idle.push(executor.clone()),
-            _ => self.dismiss(executor.clone()),
-        }
-    }
-
-    /// Tells an executor to end, and sees to it.
-    fn dismiss(&mut self, executor: Arc<Executor>) {
-        executor.stop();
-        self.leaving.push((Instant::now(), executor));
-    }
-
-    /// Idle executors of other jobs make room.
-    fn make_room(&mut self, own: JobId) {
-        let others = self.jobs.iter_mut().filter(|(id, _)| **id != own);
-        let idle: Vec<_> = others.flat_map(|(_, job)| std::mem::take(&mut job.idle)).collect();
-        idle.into_iter().for_each(|executor| self.dismiss(executor));
-    }
-
-    /// A job is not to be worked on any more.
-    fn forget(&mut self, id: JobId) {
-        if let Some(job) = self.jobs.remove(&id) {
-            for (_, task) in job.queue {
-                self.held.remove(&task.attempt);
-            }
-            job.idle.into_iter().for_each(|executor| self.dismiss(executor));
-        }
-    }
-
-    /// Gives attempts back that have not begun, the newest first.
-    fn give_back(&mut self, most: usize) {
-        for _ in 0..most {
-            let newest = self.jobs.iter().filter_map(|(id, job)| Some((job.queue.back()?.0, *id))).max();
-            let task = newest.and_then(|(_, id)| self.jobs.get_mut(&id)?.queue.pop_back());
-            let Some((_, task)) = task else {
-                return;
-            };
-            self.held.remove(&task.attempt);
-            self.news.returned.push(task.attempt);
-        }
-    }
-
-    /// A guest did not get through its start. Where none ever did, no task of the job can run here.
-    fn not_begun(&mut self, id: JobId, hand: Hand, mut failure: Failure, refusal: Option<Failure>) {
-        let started = self.jobs.get(&id).is_some_and(|job| job.started);
-        if let Some(refusal) = refusal {
-            failure.message = refusal.message;
-        }
-        if started {
-            failure.kind = FailureKind::HostFault;
-        } else if !failure.kind.is_unfit() && failure.kind != FailureKind::HostFault {
-            failure.kind = FailureKind::Start;
-        }
-        let unfit = failure.kind.is_unfit();
-        self.end(hand.failed(failure.clone()));
-        if unfit {
-            if let Some(job) = self.jobs.get_mut(&id) {
-                job.ready = Ready::Refused(failure.clone());
-            }
-            self.refuse(id, &failure);
-        }
-    }
-
-    fn begin(&mut self, task: &Assignment) {
-        tracing::trace!(target: "grid_host::attempt", attempt = %task.attempt, task = task.task, "begins");
-        self.held.insert(task.attempt, Held::Running);
-        self.news.executing.push(task.attempt);
-    }
-
-    /// The module cannot begin here: none of the job's tasks can.
-    fn refuse(&mut self, id: JobId, failure: &Failure) {
-        let queue = self.jobs.get_mut(&id).map(|job| std::mem::take(&mut job.queue)).unwrap_or_default();
-        for (_, task) in queue {
-            let result = AttemptResult::Failed { failure: failure.clone(), log: Vec::new() };
-            self.end(AttemptEnd { attempt: task.attempt, ran_us: 0, result });
-        }
-    }
-
-    /// An attempt has ended; one that was abandoned meanwhile is of no interest.
-    fn end(&mut self, mut end: AttemptEnd) {
-        end.clamp();
-        if let Some(held) = self.held.get_mut(&end.attempt) {
-            self.news.ended.push_back(end.attempt);
-            *held = Held::Ended(end);
-        }
-    }
-
-    /// A task took so long, or has taken so long already.
-    fn note_time(&mut self, took: Duration, is_over: bool) {
-        let took = took.as_secs_f64();
-        self.usual = match self.usual {
-            Some(usual) if is_over => Some(usual * 0.8 + took * 0.2),
-            Some(usual) => Some(usual.max(took)),
-            None if is_over => Some(took),
-            None => None,
-        };
-    }
 }

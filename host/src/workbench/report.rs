@@ -170,7 +170,7 @@ impl Inner {
     fn window(&self) -> u32 {
         // An executor that hangs has its slot for good.
         let stuck = self.running.iter().filter(|executor| executor.is_stuck()).count();
-        let free = self.capacity.saturating_sub(stuck);
+        let free = self.capacity.saturating_sub(stuck).min(self.memory_slots());
         if self.draining || free == 0 || self.held.len() > HELD_ATTEMPTS_MAX as usize {
             return 0;
         }

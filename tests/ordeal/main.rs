@@ -1,7 +1,7 @@
 //! The ordeal: real processes, killed and stopped while tasks are under way, and every outcome counted.
 //!
 //! `ordeal hosts TASKS KILLS` kills a host every 200 ms, and stops some for seconds; `ordeal manager KILLS` kills the
-//! manager every three seconds. Both end with an error at the first outcome that is lost, doubled or wrong.
+//! manager twenty times a minute. Both end with an error at the first outcome that is lost, doubled or wrong.
 //! `ordeal queue TASKS` fills a manager without hosts, restarts it, and lets two hosts join; `ordeal noop TASKS` counts
 //! tasks a second that do nothing, each on disk before it is acknowledged; `ordeal long SECONDS` is one task in one call.
 
@@ -22,7 +22,7 @@ const SLOTS: &str = "8";
 const KILL_PAUSE: Duration = Duration::from_millis(200);
 
 /// Time between kills of the manager.
-const MANAGER_PAUSE: Duration = Duration::from_secs(3);
+const MANAGER_PAUSE: Duration = Duration::from_millis(2850);
 
 #[tokio::main]
 async fn main() {

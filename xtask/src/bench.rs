@@ -16,7 +16,7 @@ pub(crate) fn run(file: Option<&Path>) -> Result<(), ChoreError> {
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build.current_dir(root()).args(["build", "--release", "--quiet", "-p", "grid-host", "-p", "grid-tests"]);
     say("bench: building for release");
-    run_command(build.args(["--bins", "--examples"]))?;
+    run_command(build.args(["--bins", "--example", "bench", "--example", "bare_pool"]))?;
     let bench = Bench { programs: root().join("target/release") };
     let rows = vec![bench.rounds()?, bench.mux()?, bench.spawn()?, bench.idle()?];
     print(&format!("{:<44} {:>12} {:>12} {:>7} {:>7}  met", "row", "figure", "reference", "ratio", "goal"));

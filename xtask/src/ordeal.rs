@@ -8,7 +8,7 @@ use crate::chore::{ChoreError, root, run as run_command, say};
 pub(crate) fn run(words: &[String]) -> Result<(), ChoreError> {
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build.current_dir(root()).args(["build", "--release", "--quiet"]);
-    build.args(["-p", "grid-host", "-p", "wasm-grid", "-p", "grid-tests", "--bins", "--examples"]);
+    build.args(["-p", "grid-host", "-p", "wasm-grid", "-p", "grid-tests", "--bins", "--example", "ordeal"]);
     say("ordeal: building for release");
     run_command(&mut build)?;
     run_command(Command::new(root().join("target/release/examples/ordeal")).args(words))

@@ -23,9 +23,9 @@ mod line;
 mod mail;
 mod mailroom;
 mod payloads;
-#[cfg(test)]
-mod power_loss;
 mod registry;
+#[cfg(test)]
+mod rehearsals;
 mod requests;
 mod resumption;
 mod server;

@@ -3,7 +3,8 @@
 //! `ordeal hosts TASKS KILLS` kills a host every 200 ms, and stops some for seconds; `ordeal manager KILLS` kills the
 //! manager twenty times a minute. Both end with an error at the first outcome that is lost, doubled or wrong.
 //! `ordeal queue TASKS` fills a manager without hosts, restarts it, and lets two hosts join; `ordeal noop TASKS` counts
-//! tasks a second that do nothing, each on disk before it is acknowledged; `ordeal long SECONDS` is one task in one call.
+//! tasks a second that do nothing, each on disk before it is acknowledged; `ordeal long SECONDS` is one task in one call;
+//! `ordeal fair SLOTS` lets two clients with unequal queues share a host.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person")]
 
@@ -34,9 +35,10 @@ async fn main() {
         ["queue", tasks] => queue(tasks.parse().unwrap()).await,
         ["noop", tasks] => noop(tasks.parse().unwrap()).await,
         ["long", seconds] => long(seconds.parse().unwrap()).await,
+        ["fair", slots] => fair(slots).await,
         _ => {
             eprintln!(
-                "usage: ordeal hosts TASKS KILLS | manager KILLS | queue TASKS | noop TASKS | long SECONDS"
+                "usage: ordeal hosts TASKS KILLS | manager KILLS | queue TASKS | noop TASKS | long SECONDS | fair SLOTS"
             );
             std::process::exit(2);
         }
@@ -314,4 +316,24 @@ async fn long(seconds: u64) {
     let begun = begun(&host.everything());
     println!("done after {:.1} s; it was begun {begun} times", began.elapsed().as_secs_f64());
     assert_eq!(begun, 1);
+}
+
+/// One client has twenty times as many tasks as the other, and was there first.
+async fn fair(slots: &str) {
+    let grid = Grid::start(&[]);
+    let _host = grid.host("shared", &["--slots", slots]);
+    let (rich, poor) = (grid.client(), grid.another_client("poor"));
+    let module = rich.upload("sleeper", sleeper()).await.unwrap().digest;
+    let task = |number: u64| [number.to_le_bytes(), 20_000_000u64.to_le_bytes()].concat();
+    let long = rich.job("long", module).start().await.unwrap();
+    long.submit(0, (0..10_000).map(|number| task(number).into()).collect()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (began, before) = (Instant::now(), long.show().await.unwrap().counts.done);
+    let mut short = poor.job("short", module).map((0..500).map(task)).await.unwrap();
+    while short.next().await.unwrap().is_some() {}
+    let took = began.elapsed().as_secs_f64();
+    let other = long.show().await.unwrap().counts.done - before;
+    println!("in {took:.2} s one client had 500 tasks of 20 ms done, and the other {other}");
+    assert!((400..=700).contains(&other), "that is not fair");
+    long.stop().await.unwrap();
 }

@@ -40,7 +40,8 @@ enum Chore {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
-    /// Real processes under hard conditions: `hosts TASKS KILLS`, `manager KILLS`, `queue TASKS`, `noop TASKS`, `long SECONDS`.
+    /// Real processes under hard conditions: `hosts TASKS KILLS`, `manager KILLS`, `queue TASKS`, `noop TASKS`, `long SECONDS`,
+    /// `fair SLOTS`.
     Ordeal {
         /// Which, and how much of it.
         #[arg(required = true)]

@@ -166,7 +166,7 @@ impl Run {
             .retries(self.retries)
             .priority(self.priority)
             .memory(self.memory.as_u64())
-            .give_up(self.max_failures.unwrap_or_default());
+            .max_failures(self.max_failures.unwrap_or_default());
         for label in &self.labels {
             let (name, value) = label
                 .split_once('=')

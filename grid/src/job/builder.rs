@@ -152,8 +152,8 @@ impl<'a> JobBuilder<'a> {
     }
 
     /// When to give the whole job up: never, unless this is called.
-    pub fn give_up(mut self, give_up: GiveUp) -> Self {
-        self.spec.give_up = give_up;
+    pub fn max_failures(mut self, most: GiveUp) -> Self {
+        self.spec.give_up = most;
         self
     }
 

@@ -1,4 +1,5 @@
-//! Jobs on a disk that loses power in the middle of everything, against a model of what was promised.
+//! Rehearsals: jobs on a disk that loses power in the middle of everything, against a model of what was promised; and
+//! what the simulation has found, each with its seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -287,4 +288,26 @@ fn a_disk_that_lies_about_its_syncs_is_caught() {
         rehearse(seed, 100, &disk).is_err()
     });
     assert!(caught, "the rehearsal would find nothing");
+}
+
+/// Found by seed 15 of the simulation: a host that began a new session had forgotten a job of which it still held the
+/// end of an attempt; the manager thought that it knew the job, and the two passed a task to and fro for ever.
+#[test]
+fn a_host_that_gives_back_what_it_does_not_know_is_told_of_the_job_again() {
+    let mut life = start(&RehearsalDisk::new(1), 1).unwrap().unwrap();
+    let mut promises = Promises::default();
+    life.foreman.add(JOB, host(), spec(), 0).unwrap();
+    life.foreman.submit(JOB, 0, &[input(0), input(1)]);
+    life.host_joins(&mut promises);
+    life.foreman.carry_out(life.now, |_| "host");
+    life.commit(&mut promises).unwrap();
+    assert!(life.foreman.brief(host(), JOB).is_some(), "it knows nothing yet");
+    assert!(life.foreman.brief(host(), JOB).is_none(), "it was told");
+    // A new session, in which it says that it still holds an attempt: so it knows the job.
+    life.foreman.session_begins(host());
+    life.host_joins(&mut promises);
+    assert!(life.foreman.brief(host(), JOB).is_none(), "it holds an attempt of it");
+    let attempts = promises.held.keys().copied().collect();
+    life.report(Report::Returned { attempts });
+    assert!(life.foreman.brief(host(), JOB).is_some(), "it gave them back, and is not told of the job again");
 }

@@ -82,7 +82,7 @@ impl fmt::Display for AttemptId {
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum Payload {
-    /// The bytes, at most [`PAYLOAD_BYTES_MAX`](crate::limits::PAYLOAD_BYTES_MAX).
+    /// The bytes, at most [`PAYLOAD_BYTES_MAX`].
     Here(Vec<u8>),
     /// The manager keeps them.
     Stored(Stored),
@@ -314,7 +314,7 @@ pub enum AttemptResult {
     Failed {
         /// What it died of.
         failure: Failure,
-        /// The guest's last lines of log, at most [`LAST_WORDS_MAX`](crate::limits::LAST_WORDS_MAX).
+        /// The guest's last lines of log, at most [`LAST_WORDS_MAX`].
         log: Vec<LogLine>,
     },
 }

@@ -17,6 +17,30 @@ pub enum Sabotage {
 const LATE_MAX: Duration = Duration::from_secs(1);
 
 impl Manager {
+    /// How everything about jobs stands, for a person who looks for a fault.
+    pub fn describe(&self) -> String {
+        let (state, now) = (self.hub().state(), self.hub().now());
+        let jobs = &state.foreman.jobs;
+        let mut lines = Vec::new();
+        for (id, job) in jobs.jobs().iter().filter(|(_, job)| !job.state.is_over()) {
+            lines.push(format!("{id} is {}: {:?}", job.state.label(), job.counts()));
+            lines.extend(
+                jobs.obstacles(now, job).iter().map(|(host, why)| format!("  {} {why}", host.fingerprint())),
+            );
+        }
+        for (attempt, lease) in jobs.leases() {
+            let left = lease.until.since(now).as_secs();
+            let since = lease.executing.map(|since| now.since(since));
+            lines.push(format!(
+                "{attempt}: task {} on {}, {left} s, {since:?}",
+                lease.task,
+                lease.host.fingerprint()
+            ));
+        }
+        lines.extend(jobs.hosts().iter().map(|(key, host)| format!("{}: {host:?}", key.fingerprint())));
+        lines.join("\n")
+    }
+
     /// Looks for what must never be.
     ///
     /// # Errors

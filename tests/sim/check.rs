@@ -28,12 +28,24 @@ struct Book {
     through: BTreeSet<u8>,
     outcomes: u64,
     dead: u64,
+    /// How the manager described itself last.
+    state: String,
 }
 
 impl Checker {
     /// Notes the first promise that is broken.
     pub fn violate(&self, what: String) {
         self.0.lock().unwrap().violation.get_or_insert(what);
+    }
+
+    /// How the manager describes itself.
+    pub fn note_state(&self, state: String) {
+        self.0.lock().unwrap().state = state;
+    }
+
+    /// How it last did.
+    pub fn state(&self) -> String {
+        self.0.lock().unwrap().state.clone()
     }
 
     /// What was broken, if anything.

@@ -259,30 +259,24 @@ impl Drop for Remote {
 }
 
 fn is_question(request: &Request) -> bool {
-    matches!(
-        request,
+    match request {
+        // The second time they would find something else.
+        Request::JobRetry { .. } | Request::JobForget { .. } => false,
         Request::Status
-            | Request::TicketList
-            | Request::HostList
-            | Request::ModuleList
-            | Request::ModuleUpload { .. }
-            | Request::WorkerList { .. }
-            | Request::WorkerLogs { .. }
-            | Request::WorkerPing { .. }
-            | Request::OrderList
-            | Request::KeyList
-            // What is asked about jobs is numbered by its client, and changes nothing the second time.
-            | Request::JobNew { .. }
-            | Request::JobSubmit { .. }
-            | Request::JobClose { .. }
-            | Request::JobResults { .. }
-            | Request::JobShow { .. }
-            | Request::JobList { .. }
-            | Request::JobStop { .. }
-            | Request::Explain(_)
-            | Request::PayloadKeep { .. }
-            | Request::PayloadFetch { .. }
-    )
+        | Request::TicketList
+        | Request::HostList
+        | Request::ModuleList
+        | Request::ModuleUpload { .. }
+        | Request::WorkerList { .. }
+        | Request::WorkerLogs { .. }
+        | Request::WorkerPing { .. }
+        | Request::OrderList
+        | Request::KeyList
+        | Request::PayloadKeep { .. }
+        | Request::PayloadFetch { .. } => true,
+        // What is asked about jobs is numbered by its client, and changes nothing the second time.
+        other => other.is_about_jobs(),
+    }
 }
 
 /// What bytes that go with a request, or its answer, may take on a slow line.

@@ -160,7 +160,8 @@ impl Workbench {
             return;
         }
         match input {
-            _ if inner.draining => {
+            // A job that was forgotten meanwhile is told of again, if the manager still wants it.
+            _ if inner.draining || !inner.jobs.contains_key(&job) => {
                 inner.held.remove(&task.attempt);
                 inner.news.returned.push(task.attempt);
             }

@@ -38,8 +38,9 @@ pub(crate) async fn run(hub: &Arc<Hub>) {
     }
 }
 
-/// Writes what waits, once.
+/// Writes what waits, once, after what is being written.
 pub(crate) async fn finish(hub: &Arc<Hub>) {
+    let _turn = hub.committing.lock().await;
     let (changes, _) = hub.state().foreman.take_batch();
     if let Err(error) = hub.ledger(move |ledger| ledger.commit(&changes)).await {
         tracing::error!(%error, "the last changes are not on disk; hosts will bring them again");
@@ -58,9 +59,16 @@ async fn write(hub: &Arc<Hub>, changes: Vec<Change>, mut effects: Vec<Effect>) {
     let changes = Arc::new(changes);
     let ready = loop {
         let (ledger, changes) = (hub.ledger.clone(), changes.clone());
-        let written = hub.off_thread(move || match ledger.commit(&changes) {
-            Ok(()) => Ok(effects.into_iter().map(|effect| Ready::new(&ledger, effect)).collect::<Vec<_>>()),
-            Err(error) => Err((error, effects)),
+        // The thread keeps the turn, even if nobody waits for it any more.
+        let turn = hub.committing.clone().lock_owned().await;
+        let written = hub.off_thread(move || {
+            let _turn = turn;
+            match ledger.commit(&changes) {
+                Ok(()) => {
+                    Ok(effects.into_iter().map(|effect| Ready::new(&ledger, effect)).collect::<Vec<_>>())
+                }
+                Err(error) => Err((error, effects)),
+            }
         });
         match written.await {
             Ok(Ok(ready)) => break ready,

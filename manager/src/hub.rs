@@ -79,6 +79,8 @@ pub(crate) struct Hub {
     pub(crate) started: Instant,
     state: Mutex<State>,
     registry: Mutex<Registry>,
+    /// Held by whoever writes the journal, so that what was decided first is on disk first.
+    pub(crate) committing: Arc<tokio::sync::Mutex<()>>,
     /// Held by whoever tries dead tasks again.
     pub(crate) retrying: tokio::sync::Mutex<()>,
     /// Wakes the clockwork: something may be due earlier than it thinks.
@@ -105,6 +107,7 @@ impl Hub {
             started: Instant::now(),
             state: Mutex::new(state),
             registry: Mutex::new(registry),
+            committing: Arc::default(),
             retrying: tokio::sync::Mutex::default(),
             rescheduled: Notify::new(),
         }

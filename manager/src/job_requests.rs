@@ -30,23 +30,6 @@ const RESULTS_WAIT_MAX: Duration = Duration::from_secs(30);
 /// What a list of jobs may fill of a frame.
 const LISTED_BYTES_MAX: usize = CONTROL_FRAME_BYTES_MAX / 2;
 
-/// True for the requests that are answered here.
-pub(crate) fn is_about_jobs(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::JobNew { .. }
-            | Request::JobSubmit { .. }
-            | Request::JobClose { .. }
-            | Request::JobResults { .. }
-            | Request::JobShow { .. }
-            | Request::JobList { .. }
-            | Request::JobStop { .. }
-            | Request::JobRetry { .. }
-            | Request::JobForget { .. }
-            | Request::Explain(_)
-    )
-}
-
 /// Answers a request about jobs.
 pub(crate) async fn answer(hub: &Arc<Hub>, asker: PublicKey, request: Request) -> Result<Reply, Denial> {
     match request {

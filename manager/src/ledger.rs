@@ -306,10 +306,15 @@ impl Ledger {
                 job.resume_at(record.submitted, record.submitted, record.input_bytes, []);
                 jobs.add_job(id, job);
             } else {
-                self.rebuild(id, &mut job, &record, leased.iter().map(|lease| lease.task).collect())?;
+                let over =
+                    self.rebuild(id, &mut job, &record, leased.iter().map(|lease| lease.task).collect())?;
                 jobs.add_job(id, job);
                 for Leased { attempt, task, host, .. } in leased {
-                    jobs.resume_lease(now, attempt, id, task, host);
+                    if over.contains(&task) {
+                        stale.push(attempt);
+                    } else {
+                        jobs.resume_lease(now, attempt, id, task, host);
+                    }
                 }
             }
             records.insert(id, record);
@@ -319,14 +324,14 @@ impl Ledger {
         Ok(Recovered { jobs, records, stale, leaving })
     }
 
-    /// Finds out which tasks of a job are over, and which of the others were begun.
+    /// Finds out which tasks of a job are over, and which of the others were begun; those of `leased` that are over.
     fn rebuild(
         &self,
         id: JobId,
         job: &mut Job,
         record: &JobRecord,
         leased: BTreeSet<u64>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<BTreeSet<u64>, StoreError> {
         // One bit a task: a job of ten million tasks takes 1.2 MiB while it is read.
         let mut over = vec![0u64; usize::try_from(record.submitted.div_ceil(64)).unwrap_or(usize::MAX)];
         let (mut done, mut dead, mut ran_us) = (0, 0, 0u64);
@@ -364,7 +369,7 @@ impl Ledger {
         })?;
         let again = (0..fresh).filter(|task| !is_over(task) && !leased.contains(task));
         job.resume_at(fresh, record.submitted, record.input_bytes, again);
-        Ok(())
+        Ok(leased.into_iter().filter(is_over).collect())
     }
 
     fn leases(&self) -> Result<Vec<Leased>, StoreError> {

@@ -195,7 +195,7 @@ async fn answer(
         Request::PayloadKeep { job, payload } => {
             job_requests::keep(hub, asker, job, payload, module.unwrap_or_default()).await
         }
-        other if job_requests::is_about_jobs(&other) => job_requests::answer(hub, asker, other).await,
+        other if other.is_about_jobs() => job_requests::answer(hub, asker, other).await,
         other => Err(deny(
             DenialCode::BadRequest,
             "request",

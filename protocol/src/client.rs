@@ -288,6 +288,25 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// True for what is asked about jobs and their tasks.
+    pub fn is_about_jobs(&self) -> bool {
+        matches!(
+            self,
+            Self::JobNew { .. }
+                | Self::JobSubmit { .. }
+                | Self::JobClose { .. }
+                | Self::JobResults { .. }
+                | Self::JobShow { .. }
+                | Self::JobList { .. }
+                | Self::JobStop { .. }
+                | Self::JobRetry { .. }
+                | Self::JobForget { .. }
+                | Self::Explain(_)
+        )
+    }
+}
+
 /// What an explanation is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]

@@ -49,6 +49,7 @@ async fn handle(instance: &InstancePre<Guest>, mut guest: Guest, input: Bytes) -
     wasi.arg("worker").stdin(MemoryInputPipe::new(input)).stdout(stdout.clone()).stderr(stderr.clone());
     guest.wasi = Some(wasi.build_p1());
     let budget = guest.limits.call;
+    let remains = guest.remains.clone();
     let mut store = Store::new(instance.module().engine(), guest);
     prepare(&mut store);
     begin_call(&store, budget);
@@ -66,7 +67,7 @@ async fn handle(instance: &InstancePre<Guest>, mut guest: Guest, input: Bytes) -
         Err(error) if error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0) => {
             Ok(stdout.contents())
         }
-        Err(error) => Err(with_tail(explain(&error, false), &tail)),
+        Err(error) => Err(with_tail(explain(&error, false, &remains), &tail)),
     }
 }
 

@@ -174,14 +174,19 @@ function writeLine(file: i32, line: string): void {
   }
 }
 
+// @ts-ignore: decorator
 @external("grid", "recv")
 declare function gridRecv(pointer: usize, capacity: i32): i32;
+// @ts-ignore: decorator
 @external("grid", "send")
 declare function gridSend(pointer: usize, length: i32): void;
+// @ts-ignore: decorator
 @external("grid", "log")
 declare function gridLog(level: i32, pointer: usize, length: i32): void;
+// @ts-ignore: decorator
 @external("grid", "fail")
 declare function gridFail(pointer: usize, length: i32): void;
 // Only a worker that prints imports this.
+// @ts-ignore: decorator
 @external("wasi_snapshot_preview1", "fd_write")
 declare function fdWrite(file: i32, vectors: usize, count: i32, written: usize): i32;

@@ -25,7 +25,6 @@ pub(super) fn recipe(project: &Project, output: &Path, tools: &Toolbox) -> Resul
             .argument("--js")
             .argument(bundle)
             .argument("--sync")
-            .argument("--stub-wasi")
             .argument("-o")
             .argument(absolute(output)),
     ];

@@ -17,7 +17,6 @@ pub(super) fn recipe(project: &Project, output: &Path, tools: &Toolbox) -> Resul
         .argument("-w")
         .argument("worker")
         .argument("componentize")
-        .argument("--stub-wasi")
         .argument("-p")
         .argument(".")
         .argument("-p")

@@ -24,6 +24,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use grid_inspect::Door;
 use grid_protocol::digest::Digest;
+use grid_protocol::manifest::Manifest;
 use grid_protocol::worker::{End, Failure, FailureKind};
 use tokio::runtime;
 use tokio::time::{MissedTickBehavior, interval};
@@ -73,6 +74,8 @@ enum Kind {
 struct Shared {
     engine: Engine,
     linker: Linker<Guest>,
+    /// For commands, which have files of their own.
+    commands: Linker<Guest>,
     policy: Policy,
     running: AtomicUsize,
     ticking: Arc<AtomicBool>,
@@ -81,12 +84,20 @@ struct Shared {
 
 /// A module that is ready to run.
 #[derive(Clone)]
-pub struct Program(Ready);
+pub struct Program(Ready, command::Terms);
 
 #[derive(Clone)]
 enum Ready {
     Real(InstancePre<Guest>, Door),
     MadeUp(Digest),
+}
+
+impl Program {
+    /// The program under the name, and with the files, that its publisher's manifest says.
+    #[must_use]
+    pub fn published(self, manifest: &Manifest) -> Self {
+        Self(self.0, command::Terms::of(manifest))
+    }
 }
 
 /// Ends a worker at once, whatever it does.
@@ -170,6 +181,8 @@ impl Sandbox {
         let engine = engine::runtime(&policy).map_err(|error| setup(&error))?;
         let mut linker = Linker::new(&engine);
         guest::link(&mut linker).map_err(|error| setup(&error))?;
+        let mut commands = linker.clone();
+        command::link(&mut commands).map_err(|error| setup(&error))?;
         let timers =
             runtime::Builder::new_current_thread().enable_time().build().map_err(|error| setup(&error))?;
         let pool = Pool::start(policy.compute_threads, timers.handle()).map_err(|error| setup(&error))?;
@@ -189,7 +202,7 @@ impl Sandbox {
             .spawn(move || timers.block_on(tick))
             .map_err(|error| setup(&error))?;
         let running = AtomicUsize::new(0);
-        Ok(Self(Kind::Real(Arc::new(Shared { engine, linker, policy, running, ticking, pool }))))
+        Ok(Self(Kind::Real(Arc::new(Shared { engine, linker, commands, policy, running, ticking, pool }))))
     }
 
     /// A sandbox without a sandbox: what runs in it is made up, for a simulation.
@@ -199,7 +212,7 @@ impl Sandbox {
 
     /// What stands for a module where guests are made up; `None` where they are real.
     pub(crate) fn program(&self, module: Digest) -> Option<Program> {
-        matches!(self.0, Kind::MadeUp(..)).then_some(Program(Ready::MadeUp(module)))
+        matches!(self.0, Kind::MadeUp(..)).then(|| Program(Ready::MadeUp(module), command::Terms::default()))
     }
 
     /// The policy that it keeps.
@@ -234,8 +247,9 @@ impl Sandbox {
         // SAFETY: `Compiled` is made in one place only, from bytes that our own compiler wrote, in this
         // process, in its child, or to a file whose MAC under this host's own key was checked.
         let module = unsafe { Module::deserialize(&shared.engine, &compiled.0) }.map_err(load)?;
-        let instance = shared.linker.instantiate_pre(&module).map_err(load)?;
-        Ok(Program(Ready::Real(instance, door)))
+        let linker = if door == Door::Command { &shared.commands } else { &shared.linker };
+        let instance = linker.instantiate_pre(&module).map_err(load)?;
+        Ok(Program(Ready::Real(instance, door), command::Terms::default()))
     }
 
     /// True if no compute thread has come back from a guest for so long that all of them must hang.
@@ -275,7 +289,7 @@ impl Sandbox {
         let kill = Arc::<Killing>::default();
         let meter = Arc::new(Meter::new());
         let guest = Guest::new(mailbox.clone(), limits, meter.clone());
-        let work = live(instance, door, guest, arguments, on_start);
+        let work = live(instance, door, program.1.clone(), guest, arguments, on_start);
         let work = run(shared.clone(), mailbox, kill.clone(), work, on_end);
         // Nobody else has the handle yet.
         let _ = kill.meter.set(meter.clone());
@@ -308,13 +322,14 @@ impl Compiled {
 async fn live(
     instance: InstancePre<Guest>,
     door: Door,
+    terms: command::Terms,
     guest: Guest,
     arguments: Bytes,
     on_start: impl FnOnce() + Send,
 ) -> Result<(), Failure> {
     match door {
         Door::Core(door) => core::run(&instance, door, guest, arguments, on_start).await,
-        Door::Command => command::run(&instance, guest, on_start).await,
+        Door::Command => command::run(&instance, &terms, guest, &arguments, on_start).await,
         _ => Err(Failure {
             kind: FailureKind::ModuleRefused,
             message: SandboxError::Component.to_string(),

@@ -185,7 +185,7 @@ async fn results(client: &Client, id: JobId, after: u64, follow: bool, failures:
                     writeln!(stdout, "{}", failure_text(outcome.task, None, failed)).map_err(broken)?;
                 }
                 _ if failures => {}
-                _ => run::print_line(&mut stdout, &outcome, None).map_err(broken)?,
+                _ => run::print_line(&mut stdout, &outcome, None, None).map_err(broken)?,
             }
         }
         if none && (!follow || info.state.is_over()) {

@@ -189,6 +189,11 @@ pub(crate) fn value(payload: &[u8]) -> Value {
     if let Ok(value) = from_cbor::<Value>(payload) {
         return value;
     }
+    content(payload)
+}
+
+/// Bytes as JSON: their text, or themselves in hexadecimal.
+pub(crate) fn content(payload: &[u8]) -> Value {
     match std::str::from_utf8(payload) {
         Ok(text) => json!({ "text": text }),
         Err(_) => {

@@ -2,6 +2,7 @@
 
 mod drive;
 mod feed;
+mod folder;
 mod journal;
 mod place;
 mod print;
@@ -16,7 +17,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
-use wasm_grid::{Bytes, Client, DenialCode, Digest, GiveUp, Job, JobBuilder, JobId, JobInfo, JobState};
+use wasm_grid::{
+    Bytes, Client, DenialCode, Digest, GiveUp, Job, JobBuilder, JobId, JobInfo, JobState, to_cbor,
+};
 
 use crate::command::Common;
 use crate::command::fault::Fault;
@@ -25,6 +28,7 @@ use crate::command::output::Output;
 
 use drive::{Drive, Left};
 use feed::{Feed, Skip};
+use folder::Folder;
 use journal::Journal;
 use place::Place;
 use print::Sink;
@@ -68,6 +72,13 @@ pub(crate) struct Run {
     /// What each executor's `init` receives, as text.
     #[arg(long, default_value = "", value_name = "TEXT")]
     arg: String,
+    /// The module is a WASI command that is to have files: each task finds a folder of its own, in memory, with its
+    /// input in /input, and what it writes to /out comes back.
+    #[arg(long)]
+    with_files: bool,
+    /// Write the files that come back to DIR/TASK/PATH; implies --with-files.
+    #[arg(long, value_name = "DIR")]
+    out_dir: Option<PathBuf>,
     /// Seconds that a task may take, from its start; then it is stopped, and has failed.
     #[arg(long, default_value_t = 3600.0, value_name = "SECONDS")]
     timeout: f64,
@@ -90,11 +101,14 @@ pub(crate) struct Run {
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     priority: i32,
     /// Bring the tasks, print the job's id and leave; `grid job results` prints the results.
-    #[arg(long, conflicts_with_all = ["local", "output", "in_order", "resume"])]
+    #[arg(long, conflicts_with_all = ["local", "output", "in_order", "resume", "out_dir"])]
     detach: bool,
     /// Say what would be done, and do nothing.
     #[arg(long)]
     dry_run: bool,
+    /// The arguments of a WASI command; `{}` in them stands for the task, and `{{}}` for `{}`.
+    #[arg(last = true, value_name = "ARGUMENTS", conflicts_with = "arg")]
+    arguments: Vec<String>,
 }
 
 /// What a run is about, once its flags were understood.
@@ -114,7 +128,7 @@ impl Run {
     pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
         let wasm = read(&self.module)?;
         let name = self.name.clone().unwrap_or_else(|| stem(&self.module));
-        let publication = describe(&name, &wasm)?;
+        let (publication, wasm) = describe(&name, wasm, self.with_files())?;
         let module = publication.manifest.digest;
         let files = matching(&self.files)?;
         if self.dry_run {
@@ -138,6 +152,10 @@ impl Run {
         if self.detach { self.detach(&work, files).await } else { self.work(&work, files).await }
     }
 
+    fn with_files(&self) -> bool {
+        self.with_files || self.out_dir.is_some()
+    }
+
     async fn upload(
         &self,
         client: &Client,
@@ -149,7 +167,10 @@ impl Run {
         let known = super::module::list(client).await?;
         if !known.iter().any(|known| known.digest == module) {
             let length = wasm.len() as u64;
-            client.upload(name, wasm).await?;
+            match self.with_files() {
+                true => client.upload_with_files(name, wasm).await?,
+                false => client.upload(name, wasm).await?,
+            };
             output.say(&format!("{name} uploaded, {}", super::output::bytes(length)));
         }
         Ok(())
@@ -161,7 +182,7 @@ impl Run {
         let mut job = work
             .client
             .job(&work.name, work.module)
-            .arguments(self.arg.clone())
+            .arguments(spawn_arguments(&self.arg, &self.arguments)?)
             .timeout(most)
             .retries(self.retries)
             .priority(self.priority)
@@ -200,6 +221,8 @@ impl Run {
             "files": !self.files.is_empty(),
             "output": self.output,
             "arg": self.arg,
+            "arguments": self.arguments,
+            "out-dir": self.out_dir,
             "timeout": self.timeout,
             "retries": self.retries,
             "max-failures": self.max_failures.map(|give_up| format!("{give_up:?}")),
@@ -242,6 +265,7 @@ impl Run {
         let mut drive = Drive {
             sink: Sink::open(self.output.as_deref(), length)?,
             raw: self.raw,
+            folder: self.out_dir.as_deref().map(Folder::open).transpose()?,
             progress: Progress::new(work.output),
             journal: journal.clone(),
             files,
@@ -321,6 +345,14 @@ impl Run {
         let left = drive.all(job.go_on(0, &mut feed, 0), &places).await?;
         Ok((left, feed.wrong))
     }
+}
+
+/// Spawn arguments: text, or the arguments of a command as an array of texts in CBOR.
+pub(crate) fn spawn_arguments(text: &str, arguments: &[String]) -> Result<Vec<u8>, Fault> {
+    if arguments.is_empty() {
+        return Ok(text.as_bytes().to_vec());
+    }
+    to_cbor(&arguments).map(Vec::from).map_err(|error| Fault::usage(error.to_string()))
 }
 
 /// A job and how it stands, if the manager has it.

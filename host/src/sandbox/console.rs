@@ -17,17 +17,11 @@ use crate::sandbox::limits::Limits;
 /// WASI with nothing granted: no files, no network, no arguments, no environment. Clocks and randomness are
 /// there, sleeping waits without a thread, and what is written becomes log.
 pub(crate) fn nothing_granted(mailbox: &Arc<dyn Mail>, limits: &Limits) -> WasiP1Ctx {
-    let mut builder = builder();
+    let mut builder = WasiCtxBuilder::new();
+    builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).max_random_size(RANDOM_BYTES_MAX);
     builder.stdout(Console::new(mailbox, limits, grid_abi::level::INFO));
     builder.stderr(Console::new(mailbox, limits, grid_abi::level::WARN));
     builder.build_p1()
-}
-
-/// What every guest gets.
-pub(crate) fn builder() -> WasiCtxBuilder {
-    let mut builder = WasiCtxBuilder::new();
-    builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).max_random_size(RANDOM_BYTES_MAX);
-    builder
 }
 
 /// Random bytes that one call may ask for: enough for any key, and too little to keep a thread busy.
@@ -59,6 +53,11 @@ impl Console {
             begun: Vec::new(),
             tail: Vec::new(),
         })))
+    }
+
+    /// Takes what a guest writes.
+    pub(crate) fn take(&self, bytes: &[u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes);
     }
 
     /// Writes out a line that was begun and not ended, and gives the end of everything written.
@@ -122,7 +121,7 @@ impl Pollable for Console {
 
 impl OutputStream for Console {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(&bytes);
+        self.take(&bytes);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use wasmtime::{Caller, Linker, Memory, ResourceLimiter, Result};
 use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::mailbox::Mail;
+use crate::sandbox::command::Process;
 use crate::sandbox::console;
 use crate::sandbox::failure::Stop;
 use crate::sandbox::limits::Limits;
@@ -30,6 +31,8 @@ pub(crate) struct Guest {
     pub(crate) failed: bool,
     pub(crate) memory: Option<Memory>,
     pub(crate) wasi: Option<WasiP1Ctx>,
+    /// What a command has at hand, and no other guest.
+    pub(crate) process: Option<Process>,
     log: LogBudget,
 }
 
@@ -45,6 +48,7 @@ impl Guest {
             failed: false,
             memory: None,
             wasi: None,
+            process: None,
             log: LogBudget { left: limits.log_burst_bytes, refilled: None },
         }
     }
@@ -58,18 +62,18 @@ impl Guest {
 
 /// A place in a guest's memory that a grid call was given: an allegation until it is checked.
 #[derive(Debug, Clone, Copy)]
-struct GuestSlice {
+pub(crate) struct GuestSlice {
     pointer: u32,
     length: u32,
 }
 
 impl GuestSlice {
-    fn new(pointer: i32, length: i32) -> Self {
+    pub(crate) fn new(pointer: i32, length: i32) -> Self {
         Self { pointer: pointer.cast_unsigned(), length: length.cast_unsigned() }
     }
 
     /// The place, if all of it lies in a memory of `size` bytes.
-    fn check(self, size: usize) -> Result<Range<usize>, Stop> {
+    pub(crate) fn check(self, size: usize) -> Result<Range<usize>, Stop> {
         let start = self.pointer as usize;
         let end = start.checked_add(self.length as usize).filter(|end| *end <= size);
         end.map(|end| start..end).ok_or(Stop::OutOfBounds {

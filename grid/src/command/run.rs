@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use grid_inspect::Door;
+use grid_protocol::limits::{COMMAND_ARGUMENTS_BYTES_MAX, COMMAND_ARGUMENTS_MAX};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use wasm_grid::{
@@ -116,6 +118,7 @@ struct Work<'a> {
     client: &'a Client,
     name: String,
     module: Digest,
+    by_command: bool,
     /// Whether its job outlives this process.
     kept: bool,
     output: Output,
@@ -130,6 +133,7 @@ impl Run {
         let name = self.name.clone().unwrap_or_else(|| stem(&self.module));
         let (publication, wasm) = describe(&name, wasm, self.with_files())?;
         let module = publication.manifest.digest;
+        let by_command = publication.report.door == Door::Command;
         let files = matching(&self.files)?;
         if self.dry_run {
             let tasks = match files.len() {
@@ -148,7 +152,7 @@ impl Run {
         let client: &Client = &place;
         self.upload(client, &name, wasm, module, output).await?;
         let kept = matches!(place, Place::There(_));
-        let work = Work { client, name, module, kept, output: *output };
+        let work = Work { client, name, module, by_command, kept, output: *output };
         if self.detach { self.detach(&work, files).await } else { self.work(&work, files).await }
     }
 
@@ -265,6 +269,7 @@ impl Run {
         let mut drive = Drive {
             sink: Sink::open(self.output.as_deref(), length)?,
             raw: self.raw,
+            by_command: work.by_command,
             folder: self.out_dir.as_deref().map(Folder::open).transpose()?,
             progress: Progress::new(work.output),
             journal: journal.clone(),
@@ -351,6 +356,12 @@ impl Run {
 pub(crate) fn spawn_arguments(text: &str, arguments: &[String]) -> Result<Vec<u8>, Fault> {
     if arguments.is_empty() {
         return Ok(text.as_bytes().to_vec());
+    }
+    let bytes: usize = arguments.iter().map(|argument| argument.len() + 1).sum();
+    if arguments.len() > COMMAND_ARGUMENTS_MAX || bytes > COMMAND_ARGUMENTS_BYTES_MAX {
+        return Err(Fault::usage(format!(
+            "a command takes {COMMAND_ARGUMENTS_MAX} arguments of {COMMAND_ARGUMENTS_BYTES_MAX} bytes together at most"
+        )));
     }
     to_cbor(&arguments).map(Vec::from).map_err(|error| Fault::usage(error.to_string()))
 }

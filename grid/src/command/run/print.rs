@@ -10,7 +10,7 @@ use wasm_grid::{Bytes, TaskOutcome};
 
 use crate::command::fault::Fault;
 use crate::command::job;
-use crate::command::msg::{content, value};
+use crate::command::msg::{content, value, written};
 
 /// Where outcomes go.
 pub(crate) enum Sink {
@@ -46,10 +46,11 @@ impl Sink {
     pub(crate) fn write(
         &mut self,
         outcome: &TaskOutcome,
+        by_command: bool,
         file: Option<&Path>,
-        written: Option<&BTreeMap<&str, PathBuf>>,
+        places: Option<&BTreeMap<&str, PathBuf>>,
     ) -> Result<(), Fault> {
-        print_line(self.out(), outcome, file, written).map_err(unwritten)
+        print_line(self.out(), outcome, by_command, file, places).map_err(unwritten)
     }
 
     /// Writes what a task sent as it is.
@@ -97,14 +98,16 @@ fn unwritten(error: std::io::Error) -> Fault {
 pub(crate) fn print_line(
     out: &mut dyn Write,
     outcome: &TaskOutcome,
+    by_command: bool,
     file: Option<&Path>,
-    written: Option<&BTreeMap<&str, PathBuf>>,
+    places: Option<&BTreeMap<&str, PathBuf>>,
 ) -> std::io::Result<()> {
     let mut line = json!({ "task": outcome.task });
     let answer = outcome.command_answer().ok();
     let (name, told) = match (&outcome.results, &answer) {
-        (_, Some(answer)) => ("result", value(&answer.stdout)),
+        (_, Some(answer)) => ("result", written(&answer.stdout)),
         (Ok(results), None) => match &results[..] {
+            [result] if by_command => ("result", written(result)),
             [result] => ("result", value(result)),
             results => ("results", results.iter().map(|result| value(result)).collect()),
         },
@@ -113,10 +116,10 @@ pub(crate) fn print_line(
     if let Some(fields) = line.as_object_mut() {
         fields.insert(name.to_owned(), told);
         if let Some(answer) = &answer {
-            let files: Map<_, _> = match written {
-                Some(written) => {
+            let files: Map<_, _> = match places {
+                Some(places) => {
                     let place = |place: &PathBuf| Value::from(place.to_string_lossy());
-                    written.iter().map(|(path, at)| ((*path).to_owned(), place(at))).collect()
+                    places.iter().map(|(path, at)| ((*path).to_owned(), place(at))).collect()
                 }
                 None => answer.files.iter().map(|(path, bytes)| (path.clone(), content(bytes))).collect(),
             };

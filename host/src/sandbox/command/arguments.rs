@@ -1,19 +1,13 @@
 //! Arguments: what a command finds in its `argv`.
 
 use bytes::Bytes;
+use grid_protocol::limits::{COMMAND_ARGUMENTS_BYTES_MAX, COMMAND_ARGUMENTS_MAX};
 
 use super::cbor;
 
 /// The arguments after the program's name, as they were given: `{}` in them stands for a task's input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Arguments(Vec<String>);
-
-/// Arguments of a command. Each costs an allocation, and a guest's library makes a table of them.
-const ARGUMENTS_MAX: usize = 256;
-
-/// Bytes of all arguments together, those of an input that takes the place of `{}` included: 300 bytes of arguments
-/// could name an input of 4 KiB a hundred times.
-const ARGUMENTS_BYTES_MAX: usize = 64 << 10;
 
 /// Length of an input that may stand in an argument. What is longer is no word of a command line; it is in the
 /// standard input anyway.
@@ -28,9 +22,11 @@ const ESCAPED: &str = "{{}}";
 pub(super) enum ArgumentsError {
     #[error("the arguments are neither text nor an array of texts in CBOR")]
     NotText,
-    #[error("a command takes {ARGUMENTS_MAX} arguments at most")]
+    #[error("a command takes {COMMAND_ARGUMENTS_MAX} arguments at most")]
     TooMany,
-    #[error("the arguments of a command may take {ARGUMENTS_BYTES_MAX} bytes together, and these take more")]
+    #[error(
+        "the arguments of a command may take {COMMAND_ARGUMENTS_BYTES_MAX} bytes together, and these take more"
+    )]
     TooLong,
     #[error("an argument has a byte 0")]
     Zero,
@@ -42,7 +38,7 @@ impl Arguments {
     /// Reads spawn arguments: an array of texts in CBOR, or one text; nothing at all is no argument.
     pub(super) fn read(given: &Bytes) -> Result<Self, ArgumentsError> {
         // An array of CBOR begins with a byte that no text begins with.
-        let arguments = match cbor::texts(given, ARGUMENTS_MAX) {
+        let arguments = match cbor::texts(given, COMMAND_ARGUMENTS_MAX) {
             Ok(texts) => texts,
             Err(cbor::NoTexts::TooMany) => return Err(ArgumentsError::TooMany),
             Err(cbor::NoTexts::Other) if given.is_empty() => Vec::new(),
@@ -50,7 +46,7 @@ impl Arguments {
                 vec![std::str::from_utf8(given).map_err(|_| ArgumentsError::NotText)?]
             }
         };
-        if arguments.iter().map(|argument| argument.len() + 1).sum::<usize>() > ARGUMENTS_BYTES_MAX {
+        if arguments.iter().map(|argument| argument.len() + 1).sum::<usize>() > COMMAND_ARGUMENTS_BYTES_MAX {
             return Err(ArgumentsError::TooLong);
         }
         if arguments.iter().any(|argument| argument.contains('\0')) {
@@ -66,11 +62,11 @@ impl Arguments {
         let mut bytes = 0;
         for argument in &self.0 {
             let argument = match argument.contains(PLACE) {
-                true => filled(argument, input, ARGUMENTS_BYTES_MAX - bytes)?,
+                true => filled(argument, input, COMMAND_ARGUMENTS_BYTES_MAX - bytes)?,
                 false => argument.clone(),
             };
             bytes += argument.len() + 1;
-            if bytes > ARGUMENTS_BYTES_MAX {
+            if bytes > COMMAND_ARGUMENTS_BYTES_MAX {
                 return Err(ArgumentsError::TooLong);
             }
             made.push(argument);

@@ -222,11 +222,16 @@ impl Tree {
         let Some(count) = end.checked_sub(start).filter(|count| *count > 0) else {
             return Err(Errno::Nospc);
         };
-        self.grow(id, end)?;
+        self.grow(id, start)?;
         let file = self.file(id)?;
-        if let (Some(place), Some(bytes)) = (file.get_mut(start..end), bytes.get(..count)) {
-            place.copy_from_slice(bytes);
+        let bytes = bytes.get(..count).unwrap_or_default();
+        let (over, new) = bytes.split_at(count.min(file.len().saturating_sub(start)));
+        if let Some(place) = file.get_mut(start..start + over.len()) {
+            place.copy_from_slice(over);
         }
+        lengthen(file, new.len());
+        file.extend_from_slice(new);
+        self.bytes += new.len();
         self.touch(id, now)?;
         Ok(count)
     }

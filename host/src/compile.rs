@@ -131,10 +131,12 @@ async fn compile_in_child(program: &PathBuf, argument: &str, wasm: &[u8]) -> Res
 
 fn compile_here(wasm: &[u8]) -> Result<Bytes, CompileError> {
     let engine = engine::compiler().map_err(|error| CompileError::Unavailable(format!("{error:#}")))?;
-    engine
-        .precompile_module(wasm)
-        .map(Bytes::from)
-        .map_err(|error| CompileError::Refused(format!("{error:#}")))
+    let compiled = if grid_inspect::is_component(wasm) {
+        engine.precompile_component(wasm)
+    } else {
+        engine.precompile_module(wasm)
+    };
+    compiled.map(Bytes::from).map_err(|error| CompileError::Refused(format!("{error:#}")))
 }
 
 /// The child process: a module comes in on standard input, compiled code goes out on standard output.

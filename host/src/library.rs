@@ -226,9 +226,7 @@ impl Library {
         wasm: Bytes,
         door: Door,
     ) -> Result<(Program, Option<u64>), ModuleError> {
-        if door == Door::Component {
-            return Err(SandboxError::Component.into());
-        }
+        self.sandbox.check_door(door)?;
         if let Some(program) = self.sandbox.program(module) {
             return Ok((program, None));
         }

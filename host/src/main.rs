@@ -58,6 +58,9 @@ struct Arguments {
     /// Most time on a processor for one call into a worker, in seconds.
     #[arg(long, env = "GRID_CALL_SECONDS", default_value_t = 3600.0, value_name = "SECONDS")]
     call_seconds: f64,
+    /// Run no components, only core modules and WASI commands. Workers in Python and JavaScript are components.
+    #[arg(long)]
+    no_components: bool,
 
     /// Most time on a processor for everything that a worker does before its first message, in seconds.
     #[arg(long, env = "GRID_START_SECONDS", default_value_t = 10.0, value_name = "SECONDS")]
@@ -215,7 +218,7 @@ fn settings(arguments: Arguments) -> Result<Settings, Problem> {
         memory_bytes: arguments.memory.map_or(u64::from(slots) * (256 << 20), |memory| memory.as_u64()),
         labels: arguments.labels,
         pins: arguments.pins,
-        policy: Policy { limits, ..Policy::default() },
+        policy: Policy { limits, components: !arguments.no_components, ..Policy::default() },
         compiler,
         ..Settings::new(arguments.state)
     })

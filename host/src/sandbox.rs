@@ -5,11 +5,13 @@
 //! guest's whole world is its [`Mail`].
 
 mod command;
+mod component;
 mod console;
 mod core;
 pub(crate) mod engine;
 mod failure;
 mod guest;
+mod life;
 mod limits;
 mod made_up;
 mod meter;
@@ -22,19 +24,23 @@ use std::task::{Poll, Wake};
 use std::time::Duration;
 
 use bytes::Bytes;
-use grid_inspect::Door;
+use grid_inspect::{ComponentDoor, CoreDoor, Door};
 use grid_protocol::digest::Digest;
 use grid_protocol::manifest::Manifest;
 use grid_protocol::worker::{End, Failure, FailureKind};
 use tokio::runtime;
 use tokio::time::{MissedTickBehavior, interval};
+use wasmtime::component::Component;
 use wasmtime::{Engine, InstancePre, Linker, Module};
 
 pub use limits::Limits;
 pub use made_up::{Guests, Leash};
 
 use crate::mailbox::Mail;
+use core::Core;
+use failure::explain;
 use guest::Guest;
+use life::Life;
 use meter::Meter;
 pub(crate) use pool::gather;
 use pool::{Pool, Task};
@@ -49,6 +55,8 @@ pub struct Policy {
     /// Threads that run guests. Two at least, so that one guest in a long memory operation does not hold up
     /// the rest.
     pub compute_threads: usize,
+    /// Runs components, too. They bring a larger part of the engine into play than modules do.
+    pub components: bool,
 }
 
 /// Workers that fit into the mappings that Linux allows a process, with some to spare for the host itself.
@@ -57,7 +65,12 @@ const WORKERS_MAX: usize = 15_000;
 impl Default for Policy {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self { limits: Limits::default(), workers_max: WORKERS_MAX, compute_threads: cores.max(2) }
+        Self {
+            limits: Limits::default(),
+            workers_max: WORKERS_MAX,
+            compute_threads: cores.max(2),
+            components: true,
+        }
     }
 }
 
@@ -76,6 +89,7 @@ struct Shared {
     linker: Linker<Guest>,
     /// For commands, which have files of their own.
     commands: Linker<Guest>,
+    component_linker: wasmtime::component::Linker<Guest>,
     policy: Policy,
     running: AtomicUsize,
     ticking: Arc<AtomicBool>,
@@ -88,7 +102,9 @@ pub struct Program(Ready, command::Terms);
 
 #[derive(Clone)]
 enum Ready {
-    Real(InstancePre<Guest>, Door),
+    Core(InstancePre<Guest>, CoreDoor),
+    Command(InstancePre<Guest>),
+    Component(wasmtime::component::InstancePre<Guest>, ComponentDoor),
     MadeUp(Digest),
 }
 
@@ -157,11 +173,9 @@ pub enum SandboxError {
     /// The module cannot be loaded: its author must act.
     #[error("the module cannot be loaded: {0}")]
     Load(String),
-    /// The module is a component.
-    #[error(
-        "the module is a component, which this version of the grid does not run yet; build it as a core module or as a WASI command"
-    )]
-    Component,
+    /// The host runs no components: its operator has said so.
+    #[error("the module is a component, and this host runs none (`grid-host --no-components`)")]
+    NoComponents,
     /// There is no room for another worker.
     #[error("the host runs {max} workers and has no room for another")]
     Full {
@@ -183,6 +197,8 @@ impl Sandbox {
         guest::link(&mut linker).map_err(|error| setup(&error))?;
         let mut commands = linker.clone();
         command::link(&mut commands).map_err(|error| setup(&error))?;
+        let mut component_linker = wasmtime::component::Linker::new(&engine);
+        component::link(&mut component_linker).map_err(|error| setup(&error))?;
         let timers =
             runtime::Builder::new_current_thread().enable_time().build().map_err(|error| setup(&error))?;
         let pool = Pool::start(policy.compute_threads, timers.handle()).map_err(|error| setup(&error))?;
@@ -202,7 +218,16 @@ impl Sandbox {
             .spawn(move || timers.block_on(tick))
             .map_err(|error| setup(&error))?;
         let running = AtomicUsize::new(0);
-        Ok(Self(Kind::Real(Arc::new(Shared { engine, linker, commands, policy, running, ticking, pool }))))
+        Ok(Self(Kind::Real(Arc::new(Shared {
+            engine,
+            linker,
+            commands,
+            component_linker,
+            policy,
+            running,
+            ticking,
+            pool,
+        }))))
     }
 
     /// A sandbox without a sandbox: what runs in it is made up, for a simulation.
@@ -235,21 +260,41 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// [`SandboxError::Load`] and [`SandboxError::Component`].
+    /// [`SandboxError::Load`] and [`SandboxError::NoComponents`].
     pub fn load(&self, compiled: &Compiled, door: Door) -> Result<Program, SandboxError> {
-        if door == Door::Component {
-            return Err(SandboxError::Component);
-        }
+        self.check_door(door)?;
         let Kind::Real(shared) = &self.0 else {
             return Err(SandboxError::Load("nothing real runs here".to_owned()));
         };
         let load = |error: wasmtime::Error| SandboxError::Load(format!("{error:#}"));
+        if let Door::Component(door) = door {
+            // SAFETY: as below.
+            let component = unsafe { Component::deserialize(&shared.engine, &compiled.0) }.map_err(load)?;
+            let instance = shared.component_linker.instantiate_pre(&component).map_err(load)?;
+            return Ok(Program(Ready::Component(instance, door), command::Terms::default()));
+        }
         // SAFETY: `Compiled` is made in one place only, from bytes that our own compiler wrote, in this
         // process, in its child, or to a file whose MAC under this host's own key was checked.
         let module = unsafe { Module::deserialize(&shared.engine, &compiled.0) }.map_err(load)?;
         let linker = if door == Door::Command { &shared.commands } else { &shared.linker };
         let instance = linker.instantiate_pre(&module).map_err(load)?;
-        Ok(Program(Ready::Real(instance, door), command::Terms::default()))
+        match door {
+            Door::Core(door) => Ok(Program(Ready::Core(instance, door), command::Terms::default())),
+            Door::Command => Ok(Program(Ready::Command(instance), command::Terms::default())),
+            _ => Err(SandboxError::Load("no door that this version knows".to_owned())),
+        }
+    }
+
+    /// Whether the policy lets modules with this door in.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError::NoComponents`].
+    pub fn check_door(&self, door: Door) -> Result<(), SandboxError> {
+        if matches!(door, Door::Component(_)) && !self.policy().components {
+            return Err(SandboxError::NoComponents);
+        }
+        Ok(())
     }
 
     /// True if no compute thread has come back from a guest for so long that all of them must hang.
@@ -274,11 +319,11 @@ impl Sandbox {
         on_start: impl FnOnce() + Send + 'static,
         on_end: impl FnOnce(End) + Send + 'static,
     ) -> Result<Kill, SandboxError> {
-        let (shared, instance, door) = match (&self.0, &program.0) {
-            (Kind::Real(shared), Ready::Real(instance, door)) => (shared, instance.clone(), *door),
+        let shared = match (&self.0, &program.0) {
             (Kind::MadeUp(guests, _), Ready::MadeUp(module)) => {
                 return Ok(Kill(guests.start(*module, mailbox, Box::new(on_start), Box::new(on_end))));
             }
+            (Kind::Real(shared), Ready::Core(..) | Ready::Command(_) | Ready::Component(..)) => shared,
             // A program is loaded by the sandbox that runs it.
             _ => return Err(SandboxError::Load("the module was loaded by another sandbox".to_owned())),
         };
@@ -289,7 +334,7 @@ impl Sandbox {
         let kill = Arc::<Killing>::default();
         let meter = Arc::new(Meter::new());
         let guest = Guest::new(mailbox.clone(), limits, meter.clone());
-        let work = live(instance, door, program.1.clone(), guest, arguments, on_start);
+        let work = live(program.0.clone(), program.1.clone(), guest, arguments, on_start);
         let work = run(shared.clone(), mailbox, kill.clone(), work, on_end);
         // Nobody else has the handle yet.
         let _ = kill.meter.set(meter.clone());
@@ -320,21 +365,28 @@ impl Compiled {
 
 /// A guest's life, whichever door it has.
 async fn live(
-    instance: InstancePre<Guest>,
-    door: Door,
+    program: Ready,
     terms: command::Terms,
     guest: Guest,
     arguments: Bytes,
     on_start: impl FnOnce() + Send,
 ) -> Result<(), Failure> {
-    match door {
-        Door::Core(door) => core::run(&instance, door, guest, arguments, on_start).await,
-        Door::Command => command::run(&instance, &terms, guest, &arguments, on_start).await,
-        _ => Err(Failure {
-            kind: FailureKind::ModuleRefused,
-            message: SandboxError::Component.to_string(),
-            backtrace: Vec::new(),
-        }),
+    let remains = guest.remains.clone();
+    let start = |error: wasmtime::Error| explain(&error, true, &remains);
+    match program {
+        Ready::Core(instance, door) => {
+            let core = Core::start(&instance, door, guest, arguments).await.map_err(start)?;
+            on_start();
+            Life::new(core).live().await.map_err(|error| explain(&error, false, &remains))
+        }
+        Ready::Component(instance, door) => {
+            let started = component::Component::start(&instance, door, guest, arguments).await;
+            let component = started.map_err(start)?;
+            on_start();
+            Life::new(component).live().await.map_err(|error| explain(&error, false, &remains))
+        }
+        Ready::Command(instance) => command::run(&instance, &terms, guest, &arguments, on_start).await,
+        Ready::MadeUp(_) => Ok(()),
     }
 }
 
@@ -395,7 +447,11 @@ impl Drop for Shared {
 impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Ready::Real(_, door) => f.debug_struct("Program").field("door", door).finish_non_exhaustive(),
+            Ready::Core(_, door) => f.debug_struct("Program").field("door", door).finish_non_exhaustive(),
+            Ready::Component(_, door) => {
+                f.debug_struct("Program").field("door", door).finish_non_exhaustive()
+            }
+            Ready::Command(_) => f.debug_struct("Program").field("door", &"command").finish_non_exhaustive(),
             Ready::MadeUp(module) => f.debug_tuple("Program").field(module).finish(),
         }
     }

@@ -14,8 +14,19 @@ pub enum Door {
     Core(CoreDoor),
     /// A WASI command: `_start` is run afresh for each message.
     Command,
-    /// A component of the world `grid:worker`.
-    Component,
+    /// A component of one of the worlds of `grid:worker`.
+    Component(ComponentDoor),
+}
+
+/// What a component exports besides `handle-msg`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ComponentDoor {
+    /// It takes spawn arguments.
+    pub start: bool,
+    /// It wants turns.
+    pub turns: bool,
+    /// It wants a last call.
+    pub stop: bool,
 }
 
 /// What a core module exports besides `handle_msg`.
@@ -49,7 +60,7 @@ impl Door {
         match self {
             Self::Core(_) => "core",
             Self::Command => "command",
-            Self::Component => "component",
+            Self::Component(_) => "component",
         }
     }
 }
@@ -128,12 +139,16 @@ pub(crate) fn write(params: &[ValType], results: &[ValType]) -> String {
 }
 
 fn no_door(exports: &BTreeMap<String, FuncType>) -> Refusal {
+    Refusal::NoDoor {
+        found: exports.keys().take(Refusal::NAMES_SHOWN).cloned().collect(),
+        did_you_mean: near_miss(exports.keys().map(String::as_str)),
+    }
+}
+
+/// The name that was probably meant to be that of the message handler.
+pub(crate) fn near_miss<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<String> {
     let plain =
         |name: &str| name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
     let wanted = ["handlemsg", "handlemessage", "onmessage", "handle", "onmsg"];
-    let near = exports.keys().find(|name| wanted.contains(&plain(name).as_str()));
-    Refusal::NoDoor {
-        found: exports.keys().take(Refusal::NAMES_SHOWN).cloned().collect(),
-        did_you_mean: near.cloned(),
-    }
+    names.find(|name| wanted.contains(&plain(name).as_str())).map(str::to_owned)
 }

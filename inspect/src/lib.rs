@@ -6,10 +6,12 @@
 
 #![forbid(unsafe_code)]
 
+mod component;
 mod door;
 mod limits;
 mod scan;
 
-pub use door::{CoreDoor, Door, LoopKind};
+pub use component::is_component;
+pub use door::{ComponentDoor, CoreDoor, Door, LoopKind};
 pub use limits::{Count, Refusal, ScanLimits};
-pub use scan::{Report, features, inspect};
+pub use scan::{Report, component_features, features, inspect};

@@ -11,7 +11,8 @@ pub struct ScanLimits {
     /// Functions: each costs the compiler some 10 µs and 10 KiB even when it is empty.
     pub functions: u32,
     /// Length of one function's body: compile time grows faster than it. A body of 273 KiB took 27 s and
-    /// 556 MiB in a trial; the largest that Go makes has some 100 KiB.
+    /// 556 MiB in a trial, which the compiler's own limits stop; the largest that Go makes has some 100 KiB, and the
+    /// interpreter of Python 417 KiB.
     pub body_bytes: usize,
     /// Locals of one function: register allocation is quadratic in them at worst.
     pub locals: u32,
@@ -34,8 +35,15 @@ pub struct ScanLimits {
     pub segments: u32,
     /// Elements of one table at its start.
     pub table_elements: u64,
-    /// Memory at its start, in bytes.
+    /// Memory at its start, in bytes; of all modules of a component together.
     pub memory_bytes: u64,
+    /// Core modules in a component: each is compiled, and most are instantiated. One of Python has some thirty.
+    pub modules: u32,
+    /// Components within components.
+    pub component_depth: u32,
+    /// Types, imports, exports, aliases and instances of a component and those within it, together: the linker walks
+    /// over them.
+    pub component_items: u32,
 }
 
 impl Default for ScanLimits {
@@ -43,7 +51,7 @@ impl Default for ScanLimits {
         Self {
             module_bytes: 64 << 20,
             functions: 60_000,
-            body_bytes: 256 << 10,
+            body_bytes: 512 << 10,
             locals: 5_000,
             nesting: 1_000,
             branch_targets: 10_000,
@@ -55,6 +63,9 @@ impl Default for ScanLimits {
             segments: 100_000,
             table_elements: 100_000,
             memory_bytes: 1 << 30,
+            modules: 256,
+            component_depth: 8,
+            component_items: 20_000,
         }
     }
 }
@@ -91,6 +102,12 @@ pub enum Count {
     TableElements,
     /// Bytes of memory.
     MemoryBytes,
+    /// Core modules of a component.
+    Modules,
+    /// Components within components.
+    ComponentDepth,
+    /// Types, imports, exports, aliases and instances of components.
+    ComponentItems,
 }
 
 impl fmt::Display for Count {
@@ -110,6 +127,9 @@ impl fmt::Display for Count {
             Self::Segments => "segments",
             Self::TableElements => "elements in a table",
             Self::MemoryBytes => "bytes of memory at the start",
+            Self::Modules => "core modules",
+            Self::ComponentDepth => "components within components",
+            Self::ComponentItems => "types, imports, exports, aliases and instances",
         })
     }
 }
@@ -164,6 +184,22 @@ pub enum Refusal {
         /// As which type, if it is a function.
         signature: Option<String>,
     },
+    /// It is a component, and does not export `handle-msg`.
+    #[error("the component does not export `handle-msg`{}{}", list(.found), hint_component(.did_you_mean))]
+    NoComponentDoor {
+        /// What it exports, as far as that is shown.
+        found: Vec<String>,
+        /// The one that may have been meant.
+        did_you_mean: Option<String>,
+    },
+    /// It is a component, and imports an interface that the grid does not offer.
+    #[error(
+        "the component imports `{name}`, which the grid does not offer; it offers grid:worker/calls@1.0.0 and WASI 0.2 without HTTP"
+    )]
+    UnknownInterface {
+        /// Which.
+        name: String,
+    },
     /// It does not export its memory.
     #[error("the module does not export its memory as `memory`")]
     NoMemory,
@@ -175,10 +211,19 @@ impl Refusal {
 
 fn list(found: &[String]) -> String {
     if found.is_empty() {
-        "; it exports no function".to_owned()
+        "; it exports nothing".to_owned()
     } else {
         format!("; it exports {}", found.join(", "))
     }
+}
+
+/// Refuses more than a limit.
+pub(crate) fn within(what: Count, found: u64, max: u64) -> Result<(), Refusal> {
+    if found <= max { Ok(()) } else { Err(Refusal::TooMuch { what, found, max }) }
+}
+
+fn hint_component(near: &Option<String>) -> String {
+    near.as_ref().map_or(String::new(), |near| format!("; did you mean `handle-msg` by `{near}`?"))
 }
 
 fn hint(near: &Option<String>) -> String {

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use wasmparser::{
-    Chunk, Encoding, ExternalKind, FuncType, FunctionBody, Operator, Parser, Payload, TypeRef, ValType,
-    Validator, WasmFeatures,
+    Chunk, ExternalKind, FuncType, FunctionBody, Operator, Parser, Payload, TypeRef, ValType, Validator,
+    WasmFeatures,
 };
 
+use crate::component;
 use crate::door::{self, Door};
-use crate::limits::{Count, Refusal, ScanLimits};
+use crate::limits::{Count, Refusal, ScanLimits, within};
 
 /// What a module is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,23 +46,20 @@ pub fn features() -> WasmFeatures {
         | WasmFeatures::CALL_INDIRECT_OVERLONG
 }
 
-/// Reads a module.
+/// What the grid runs of components: the component model as it stood at first, without anything asynchronous.
+pub fn component_features() -> WasmFeatures {
+    features() | WasmFeatures::COMPONENT_MODEL
+}
+
+/// Reads a module or a component.
 ///
 /// # Errors
 ///
 /// [`Refusal`], whatever the bytes are; the work is bounded by their number.
 pub fn inspect(wasm: &[u8], limits: &ScanLimits) -> Result<Report, Refusal> {
     within(Count::ModuleBytes, wasm.len() as u64, limits.module_bytes as u64)?;
-    if Parser::is_component(wasm) {
-        return Ok(Report {
-            door: Door::Component,
-            bytes: wasm.len(),
-            functions: 0,
-            memory_bytes: 0,
-            memory_max_bytes: None,
-            imports: Vec::new(),
-            exports: Vec::new(),
-        });
+    if component::is_component(wasm) {
+        return component::inspect(wasm, limits);
     }
     let mut scan = Scan { limits, ..Scan::new(limits) };
     scan.read(wasm)?;
@@ -82,7 +80,7 @@ pub fn inspect(wasm: &[u8], limits: &ScanLimits) -> Result<Report, Refusal> {
     })
 }
 
-struct Scan<'a> {
+pub(crate) struct Scan<'a> {
     limits: &'a ScanLimits,
     types: Vec<Option<FuncType>>,
     imports: Vec<(String, String, Option<u32>)>,
@@ -96,7 +94,7 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn new(limits: &'a ScanLimits) -> Self {
+    pub(crate) fn new(limits: &'a ScanLimits) -> Self {
         Self {
             limits,
             types: Vec::new(),
@@ -131,12 +129,20 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn count(&mut self, payload: Payload<'_>) -> Result<(), Refusal> {
+    /// Functions of its own.
+    pub(crate) fn functions(&self) -> u32 {
+        self.functions
+    }
+
+    /// Memory at its start, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
+    /// Counts what a piece of the module has.
+    pub(crate) fn count(&mut self, payload: Payload<'_>) -> Result<(), Refusal> {
         let limits = self.limits;
         match payload {
-            Payload::Version { encoding: Encoding::Component, range, .. } => {
-                return Err(Refusal::Invalid { reason: "a component".into(), offset: range.start });
-            }
             Payload::TypeSection(section) => {
                 within(Count::Types, section.count().into(), limits.types.into())?;
                 self.read_types(section)?;
@@ -365,11 +371,7 @@ const WASI: &[&str] = &[
     "sock_shutdown",
 ];
 
-fn within(what: Count, found: u64, max: u64) -> Result<(), Refusal> {
-    if found <= max { Ok(()) } else { Err(Refusal::TooMuch { what, found, max }) }
-}
-
-fn invalid(error: wasmparser::BinaryReaderError) -> Refusal {
+pub(crate) fn invalid(error: wasmparser::BinaryReaderError) -> Refusal {
     Refusal::Invalid { reason: error.message().to_owned(), offset: error.offset() }
 }
 
@@ -395,7 +397,6 @@ mod tests {
         assert_eq!(core.unwrap().door, door);
         let command = check(r#"(module (memory (export "memory") 1) (func (export "_start")))"#);
         assert_eq!(command.unwrap().door, Door::Command);
-        assert_eq!(check("(component)").unwrap().door, Door::Component);
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub enum FailureKind {
     Reported,
     /// A task took longer than its timeout.
     Timeout,
+    /// The guest was refused memory beyond its limit while it worked, and died of it.
+    OutOfMemory,
 }
 
 impl FailureKind {
@@ -117,6 +119,7 @@ impl FailureKind {
             Self::HostFault => "host-fault",
             Self::Reported => "failed",
             Self::Timeout => "timeout",
+            Self::OutOfMemory => "out-of-memory",
         }
     }
 }

@@ -233,7 +233,7 @@ pub(crate) fn failure_text(task: u64, file: Option<&Path>, failed: &TaskFailed) 
 fn hint(attempt: &AttemptFailure) -> Option<&'static str> {
     match attempt.failure.as_ref()?.kind {
         FailureKind::Timeout => Some("--timeout SECONDS gives tasks more time"),
-        FailureKind::MemoryLimit | FailureKind::OutOfBounds => {
+        FailureKind::MemoryLimit | FailureKind::OutOfMemory | FailureKind::OutOfBounds => {
             Some("--memory SIZE is the most that a task may have, up to what `grid-host --memory` allows")
         }
         FailureKind::Reported | FailureKind::Exit(_) | FailureKind::Trap => {

@@ -79,3 +79,25 @@ pub mod level {
     /// For the author, in bulk.
     pub const TRACE: i32 = 4;
 }
+
+/// The names of the same things in components: the world in `guest-sdk/wit`.
+pub mod component {
+    /// The interface that grid calls are imported from, without its version.
+    pub const CALLS: &str = "grid:worker/calls";
+
+    /// The version of the interface that a host offers; a later one of the same first number has more.
+    pub const VERSION: &str = "1.0.0";
+
+    /// Export `handle-msg: func(message: list<u8>)`.
+    pub const HANDLE_MSG: &str = "handle-msg";
+
+    /// Export `start: func(arguments: list<u8>)`: `init` of a core module. That name is taken in what puts JavaScript
+    /// components together.
+    pub const START: &str = "start";
+
+    /// Export `loop: func() -> turn`.
+    pub const LOOP: &str = "loop";
+
+    /// Export `stop: func()`.
+    pub const STOP: &str = "stop";
+}

@@ -104,6 +104,7 @@ impl Command<'_> {
         let files = self.terms.files.then_some(max);
         guest.process = Some(Process::new(arguments, input, log.clone(), max, files));
         let budget = guest.limits.call;
+        let remains = guest.remains.clone();
         let mut store = Store::new(self.instance.module().engine(), guest);
         prepare(&mut store);
         begin_call(&store, budget);
@@ -118,7 +119,7 @@ impl Command<'_> {
         let tail = log.finish();
         match ended {
             Err(error) if error.downcast_ref::<I32Exit>().is_none_or(|exit| exit.0 != 0) => {
-                Err(with_tail(explain(&error, false), &tail))
+                Err(with_tail(explain(&error, false, &remains), &tail))
             }
             _ => Ok((process.map_or(Ok(Bytes::new()), |process| answer(process, max))?, wasi)),
         }
@@ -134,7 +135,8 @@ fn answer(process: Process, max: usize) -> Result<Bytes, Failure> {
     let files = tree.into_output();
     let length = cbor::answer_length(&stdout, &files);
     if length > max {
-        return Err(explain(&Stop::MessageTooLarge { length, max }.into(), false));
+        let message = Stop::MessageTooLarge { length, max }.to_string();
+        return Err(Failure { kind: FailureKind::MessageTooLarge, message, backtrace: Vec::new() });
     }
     Ok(cbor::answer(&stdout, &files).into())
 }

@@ -4,24 +4,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
-use wasmtime_wasi::WasiCtxBuilder;
-use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::{WasiCtxBuilder, WasiView, async_trait};
 
 use crate::mailbox::Mail;
+use crate::sandbox::engine::RESOURCES_MAX;
+use crate::sandbox::failure::Remains;
 use crate::sandbox::guest::{ConsoleBudget, Guest};
 use crate::sandbox::limits::Limits;
 
 /// WASI with nothing granted: no files, no network, no arguments, no environment. Clocks and randomness are
 /// there, sleeping waits without a thread, and what is written becomes log.
-pub(crate) fn nothing_granted(mailbox: &Arc<dyn Mail>, limits: &Limits) -> WasiP1Ctx {
+pub(crate) fn nothing_granted(mailbox: &Arc<dyn Mail>, limits: &Limits, remains: &Arc<Remains>) -> WasiP1Ctx {
     let mut builder = WasiCtxBuilder::new();
     builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).max_random_size(RANDOM_BYTES_MAX);
     builder.stdout(Console::new(mailbox, limits, grid_abi::level::INFO));
-    builder.stderr(Console::new(mailbox, limits, grid_abi::level::WARN));
-    builder.build_p1()
+    builder.stderr(Console::new(mailbox, limits, grid_abi::level::WARN).remembered(remains));
+    let mut wasi = builder.build_p1();
+    wasi.ctx().table.set_max_capacity(RESOURCES_MAX);
+    wasi
 }
 
 /// Random bytes that one call may ask for: enough for any key, and too little to keep a thread busy.
@@ -38,6 +41,7 @@ struct Lines {
     level: u8,
     begun: Vec<u8>,
     tail: Vec<u8>,
+    remains: Option<Arc<Remains>>,
 }
 
 /// The end of the output that a failure shows.
@@ -52,12 +56,19 @@ impl Console {
             level: u8::try_from(level).unwrap_or_default(),
             begun: Vec::new(),
             tail: Vec::new(),
+            remains: None,
         })))
     }
 
     /// Takes what a guest writes.
     pub(crate) fn take(&self, bytes: &[u8]) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes);
+    }
+
+    /// What is written is remembered, for what a failure will say.
+    fn remembered(self, remains: &Arc<Remains>) -> Self {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remains = Some(remains.clone());
+        self
     }
 
     /// Writes out a line that was begun and not ended, and gives the end of everything written.
@@ -91,7 +102,10 @@ impl Lines {
 
     fn end_line(&mut self) {
         if !self.begun.is_empty() {
-            let Self { mailbox, limits, budget, level, begun, .. } = self;
+            let Self { mailbox, limits, budget, level, begun, remains, .. } = self;
+            if let Some(remains) = remains {
+                remains.note_stderr(begun);
+            }
             Guest::console_line(budget, limits, &**mailbox, *level, begun);
             self.begun.clear();
         }

@@ -33,7 +33,12 @@ pub(crate) fn runtime(policy: &Policy) -> Result<Engine> {
     let mut config = common();
     let count = u32::try_from(policy.workers_max).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_core_instances(count)
+    pool.total_core_instances(count.saturating_mul(CORE_INSTANCES_A_WORKER))
+        .total_component_instances(count)
+        .max_component_instance_size(4 << 20)
+        .max_core_instances_per_component(CORE_INSTANCES_A_COMPONENT)
+        .max_memories_per_component(MEMORIES_A_COMPONENT)
+        .max_tables_per_component(TABLES_A_COMPONENT)
         .total_memories(count)
         .total_tables(count.saturating_mul(TABLES_A_MODULE))
         .total_stacks(count)
@@ -52,6 +57,22 @@ pub(crate) fn runtime(policy: &Policy) -> Result<Engine> {
 
 const TABLES_A_MODULE: u32 = 2;
 
+/// Core instances of one component: Python has some thirty, for its libraries and what glues them together.
+const CORE_INSTANCES_A_COMPONENT: u32 = 128;
+
+/// Core instances of a worker, over all of them: a number to count up to, nothing is set aside for it.
+const CORE_INSTANCES_A_WORKER: u32 = 8;
+
+/// Memories of one component: each module in one that was put together from several languages has its own.
+const MEMORIES_A_COMPONENT: u32 = 4;
+
+/// Tables of one component.
+const TABLES_A_COMPONENT: u32 = 8;
+
+/// What a guest may hold of the host at once, streams and timers say: some 100 bytes each. Wasmtime's own default
+/// is a million.
+pub(crate) const RESOURCES_MAX: usize = 4096;
+
 /// An engine that compiles and runs nothing; what it makes, [`runtime`]'s engine takes.
 pub(crate) fn compiler() -> Result<Engine> {
     let mut config = common();
@@ -69,7 +90,10 @@ pub(crate) fn compatibility(engine: &Engine) -> u64 {
 fn common() -> Config {
     let mut config = Config::new();
     config.wasm_features(WasmFeatures::all(), false);
-    config.wasm_features(grid_inspect::features(), true);
+    config.wasm_features(grid_inspect::component_features(), true);
+    // The engine's own glue between two components has the memories of both. No guest's module has two: `inspect`
+    // refuses that before anything is compiled.
+    config.wasm_multi_memory(true);
     config
         .epoch_interruption(true)
         .relaxed_simd_deterministic(true)

@@ -1,5 +1,8 @@
 //! Failures: what a guest died of, from what the engine says.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use grid_protocol::limits::REASON_BYTES_MAX;
 use grid_protocol::worker::{Failure, FailureKind};
 use wasmtime::{Trap, WasmBacktrace};
@@ -22,11 +25,79 @@ pub(crate) enum Stop {
     BadReturn(i32),
 }
 
+/// What a guest leaves behind: its last words, and whether it was refused memory, since the last message came.
+#[derive(Debug, Default)]
+pub(crate) struct Remains {
+    /// There is something to forget.
+    any: AtomicBool,
+    inner: Mutex<Left>,
+}
+
+#[derive(Debug, Default)]
+struct Left {
+    memory_refused: bool,
+    /// The end of what it logged as errors.
+    errors: Vec<u8>,
+    /// The end of what it wrote to standard error.
+    stderr: Vec<u8>,
+}
+
+/// Last words that a failure repeats, in bytes.
+const LAST_WORDS_BYTES_MAX: usize = 2 << 10;
+
+impl Remains {
+    /// A new message has come.
+    pub(crate) fn forget(&self) {
+        if self.any.swap(false, Ordering::Relaxed) {
+            *self.lock() = Left::default();
+        }
+    }
+
+    pub(crate) fn note_memory_refused(&self) {
+        self.lock().memory_refused = true;
+    }
+
+    /// The guest logged an error.
+    pub(crate) fn note_error(&self, line: &[u8]) {
+        append(&mut self.lock().errors, line);
+    }
+
+    /// The guest wrote a line to standard error.
+    pub(crate) fn note_stderr(&self, line: &[u8]) {
+        append(&mut self.lock().stderr, line);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Left> {
+        self.any.store(true, Ordering::Relaxed);
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn append(tail: &mut Vec<u8>, line: &[u8]) {
+    if !tail.is_empty() {
+        tail.push(b'\n');
+    }
+    tail.extend_from_slice(line);
+    let excess = tail.len().saturating_sub(LAST_WORDS_BYTES_MAX);
+    tail.drain(..excess);
+}
+
 /// Explains an error of the engine. `starting` is true before the first message.
-pub(crate) fn explain(error: &wasmtime::Error, starting: bool) -> Failure {
+pub(crate) fn explain(error: &wasmtime::Error, starting: bool, remains: &Remains) -> Failure {
     let backtrace = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
-    let (kind, message) = classify(error);
-    let kind = if starting && kind == FailureKind::Trap { FailureKind::Start } else { kind };
+    let (mut kind, mut message) = classify(error);
+    let left = remains.lock();
+    if left.memory_refused && matches!(kind, FailureKind::Trap | FailureKind::Exit(_)) {
+        kind = if starting { FailureKind::MemoryLimit } else { FailureKind::OutOfMemory };
+        message = format!("it was refused memory beyond its limit, and then: {message}");
+    }
+    if starting && kind == FailureKind::Trap {
+        kind = FailureKind::Start;
+    }
+    let words = if left.errors.is_empty() { &left.stderr } else { &left.errors };
+    if !words.is_empty() {
+        message = format!("{message}; it wrote: {}", String::from_utf8_lossy(words).trim());
+    }
     Failure { kind, message: cut(message), backtrace }
 }
 

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use grid_protocol::worker::{Failure, FailureKind};
 use wasmtime::{Caller, Linker, Memory, ResourceLimiter, Result};
 use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use crate::mailbox::Mail;
 use crate::sandbox::command::Process;
 use crate::sandbox::console;
-use crate::sandbox::failure::Stop;
+use crate::sandbox::failure::{Remains, Stop};
 use crate::sandbox::limits::Limits;
 use crate::sandbox::meter::Meter;
 
@@ -33,6 +34,10 @@ pub(crate) struct Guest {
     pub(crate) wasi: Option<WasiP1Ctx>,
     /// What a command has at hand, and no other guest.
     pub(crate) process: Option<Process>,
+    /// What its failure will say besides the engine's own words.
+    pub(crate) remains: Arc<Remains>,
+    /// All of its memories together, in bytes: a component may have several.
+    memory_bytes: usize,
     log: LogBudget,
 }
 
@@ -49,15 +54,69 @@ impl Guest {
             memory: None,
             wasi: None,
             process: None,
+            remains: Arc::default(),
+            memory_bytes: 0,
             log: LogBudget { left: limits.log_burst_bytes, refilled: None },
         }
     }
 
     /// The WASI state, made at the first call: most guests never ask.
     pub(crate) fn wasi(&mut self) -> &mut WasiP1Ctx {
-        let Self { wasi, mailbox, limits, .. } = self;
-        wasi.get_or_insert_with(|| console::nothing_granted(mailbox, limits))
+        let Self { wasi, mailbox, limits, remains, .. } = self;
+        wasi.get_or_insert_with(|| console::nothing_granted(mailbox, limits, remains))
     }
+
+    /// A message is taken up.
+    pub(crate) fn take_up(&mut self, seq: u64) {
+        self.at_hand = seq;
+        self.failed = false;
+        self.sent = false;
+        self.remains.forget();
+    }
+
+    /// Writes a line to the log.
+    pub(crate) fn log(&mut self, level: i32, line: &str) {
+        let level = level.clamp(grid_abi::level::ERROR, grid_abi::level::TRACE);
+        if level == grid_abi::level::ERROR {
+            self.remains.note_error(line.as_bytes());
+        }
+        let allowed = self.log.allow(&self.limits, line.len());
+        self.mailbox.log(u8::try_from(level).unwrap_or_default(), line, allowed);
+    }
+
+    /// The message at hand could not be handled; only the first reason counts.
+    pub(crate) fn fail(&mut self, failure: Failure) {
+        if !std::mem::replace(&mut self.failed, true) {
+            self.mailbox.fail(self.at_hand, failure);
+            self.sent = true;
+        }
+    }
+
+    /// An error if `init`, or `start` of a component, refused the spawn arguments.
+    pub(crate) fn check_not_refused(&self) -> Result<()> {
+        if self.failed {
+            return Err(wasmtime::Error::msg("the worker refused its spawn arguments"));
+        }
+        Ok(())
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.wasi().ctx()
+    }
+}
+
+/// Sends a message to the client, once there is room for it.
+pub(crate) async fn deliver(guest: &mut Guest, message: Bytes) {
+    let mailbox = &guest.mailbox;
+    if !mailbox.has_room() {
+        // What was sent before must leave, or there never is room again.
+        mailbox.flush();
+        std::future::poll_fn(|cx| mailbox.poll_room(cx)).await;
+    }
+    mailbox.send(message);
+    guest.sent = true;
 }
 
 /// A place in a guest's memory that a grid call was given: an allegation until it is checked.
@@ -130,35 +189,20 @@ async fn send(mut caller: Caller<'_, Guest>, pointer: i32, length: i32) -> Resul
         return Err(Stop::MessageTooLarge { length: message.len(), max }.into());
     }
     let message = Bytes::copy_from_slice(message);
-    let mailbox = caller.data().mailbox.clone();
-    if !mailbox.has_room() {
-        // What was sent before must leave, or there never is room again.
-        mailbox.flush();
-        std::future::poll_fn(|cx| mailbox.poll_room(cx)).await;
-    }
-    mailbox.send(message);
-    caller.data_mut().sent = true;
+    deliver(caller.data_mut(), message).await;
     Ok(())
 }
 
 fn log(mut caller: Caller<'_, Guest>, level: i32, pointer: i32, length: i32) -> Result<()> {
-    let line = GuestSlice::new(pointer, length).read(&caller)?;
-    let line = text(line);
-    let level = u8::try_from(level.clamp(0, grid_abi::level::TRACE)).unwrap_or_default();
-    let guest = caller.data_mut();
-    let allowed = guest.log.allow(&guest.limits, line.len());
-    guest.mailbox.log(level, &line, allowed);
+    let line = text(GuestSlice::new(pointer, length).read(&caller)?);
+    caller.data_mut().log(level, &line);
     Ok(())
 }
 
 fn fail(mut caller: Caller<'_, Guest>, pointer: i32, length: i32) -> Result<()> {
     let reason = text(GuestSlice::new(pointer, length).read(&caller)?);
-    let guest = caller.data_mut();
-    if !std::mem::replace(&mut guest.failed, true) {
-        let failure = Failure { kind: FailureKind::Reported, message: reason, backtrace: Vec::new() };
-        guest.mailbox.fail(guest.at_hand, failure);
-        guest.sent = true;
-    }
+    let failure = Failure { kind: FailureKind::Reported, message: reason, backtrace: Vec::new() };
+    caller.data_mut().fail(failure);
     Ok(())
 }
 
@@ -237,8 +281,15 @@ impl ConsoleBudget {
 }
 
 impl ResourceLimiter for Guest {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> Result<bool> {
-        Ok(desired <= self.limits.memory_bytes)
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+        let all = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        let allowed = all <= self.limits.memory_bytes;
+        if allowed {
+            self.memory_bytes = all;
+        } else {
+            self.remains.note_memory_refused();
+        }
+        Ok(allowed)
     }
 
     fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> Result<bool> {

@@ -4,6 +4,8 @@ mod arguments;
 mod calls;
 mod cbor;
 mod errno;
+mod layout;
+mod memory;
 mod process;
 mod tree;
 

@@ -8,14 +8,11 @@
 use wasmtime::{Caller, Linker, Result};
 
 use super::errno::Errno;
+use super::layout::{KIND_FILE, KIND_FOLDER, RIGHT_READ, RIGHT_WRITE, fdstat, filestat, kind, list};
+use super::memory::Memory;
 use super::process::{Open, OpenFile, Process, Refused, Whence, now};
-use super::tree::{FIRST_NUMBER, How, Stat, Tree};
-use crate::sandbox::failure::Stop;
-use crate::sandbox::guest::{Guest, GuestSlice};
-
-/// Buffers of one read or write that are looked at, as many as most systems take; the call is then short. A guest may
-/// name 30 million of them, all empty.
-const BUFFERS_MAX: u32 = 1024;
+use super::tree::{How, Tree};
+use crate::sandbox::guest::Guest;
 
 /// Replaces the calls that `linker` has by these.
 pub(super) fn link(linker: &mut Linker<Guest>) -> Result<()> {
@@ -377,63 +374,6 @@ fn link_links(linker: &mut Linker<Guest>) -> Result<()> {
 
 type OnPath = fn(&mut Tree, super::tree::Id, &[u8], u64) -> Result<(), Errno>;
 
-/// What a guest says lies in its memory, and where it wants something.
-struct Memory<'a>(&'a mut [u8]);
-
-impl Memory<'_> {
-    fn slice(&self, pointer: i32, length: i32) -> Result<&[u8], Stop> {
-        let place = GuestSlice::new(pointer, length).check(self.0.len())?;
-        Ok(self.0.get(place).unwrap_or_default())
-    }
-
-    fn slice_mut(&mut self, pointer: i32, length: i32) -> Result<&mut [u8], Stop> {
-        let place = GuestSlice::new(pointer, length).check(self.0.len())?;
-        Ok(self.0.get_mut(place).unwrap_or_default())
-    }
-
-    fn put(&mut self, pointer: i32, bytes: &[u8]) -> Done {
-        let length = i32::try_from(bytes.len()).unwrap_or(-1);
-        self.slice_mut(pointer, length)?.copy_from_slice(bytes);
-        Ok(())
-    }
-
-    /// Puts a number that is bounded far below what 32 bits hold.
-    fn put_u32(&mut self, pointer: i32, number: usize) -> Done {
-        self.put(pointer, &u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes())
-    }
-
-    /// One of the buffers of a list that has been checked.
-    fn buffer(&self, buffers: i32, index: u32) -> Result<(i32, i32), Stop> {
-        let place = buffers.wrapping_add((index * 8).cast_signed());
-        let (pointer, length) = self.slice(place, 8)?.split_at_checked(4).unwrap_or_default();
-        let number = |bytes: &[u8]| i32::from_le_bytes(bytes.try_into().unwrap_or_default());
-        Ok((number(pointer), number(length)))
-    }
-
-    /// How many buffers of a list are looked at; all of the list lies in memory.
-    fn buffers(&self, buffers: i32, count: i32) -> Result<u32, Stop> {
-        let count = count.cast_unsigned();
-        let length = count.checked_mul(8).map_or(-1, u32::cast_signed);
-        self.slice(buffers, length)?;
-        Ok(count.min(BUFFERS_MAX))
-    }
-
-    /// Copies bytes into buffers, as many as fit; how many that were.
-    fn scatter(&mut self, buffers: i32, count: i32, bytes: &[u8]) -> Result<usize, Stop> {
-        let mut left = bytes;
-        for index in 0..self.buffers(buffers, count)? {
-            let (pointer, length) = self.buffer(buffers, index)?;
-            let place = self.slice_mut(pointer, length)?;
-            let (now, later) = left.split_at(place.len().min(left.len()));
-            if let Some(place) = place.get_mut(..now.len()) {
-                place.copy_from_slice(now);
-            }
-            left = later;
-        }
-        Ok(bytes.len() - left.len())
-    }
-}
-
 /// Writes what is in buffers; how much of it was written. A write that fails after some of it is short.
 fn write(
     process: &mut Process,
@@ -462,37 +402,6 @@ fn write(
     Ok(total)
 }
 
-/// Fills `room` with what a folder has after `cookie`; how much of it was filled. The last entry may be cut, which
-/// tells the guest to ask again.
-fn list(tree: &Tree, folder: super::tree::Id, cookie: u64, room: &mut [u8]) -> Result<usize, Errno> {
-    let own = tree.stat(folder)?.number;
-    let names = tree.list(folder, cookie.max(FIRST_NUMBER))?;
-    let dots = [(1, ".", own), (2, "..", own)];
-    let dots = dots.into_iter().filter(|(next, ..)| *next > cookie);
-    let dots = dots.map(|(next, name, number)| (next, name, number, KIND_FOLDER));
-    let kind = |is_folder: bool| if is_folder { KIND_FOLDER } else { KIND_FILE };
-    let names = names.into_iter().map(|(number, name, is_folder)| (number, name, number, kind(is_folder)));
-    let mut left = &mut *room;
-    for (next, name, number, kind) in dots.chain(names) {
-        let mut head = [0; 24];
-        let length = u32::try_from(name.len()).unwrap_or(u32::MAX);
-        set(&mut head, 0, &next.to_le_bytes());
-        set(&mut head, 8, &number.to_le_bytes());
-        set(&mut head, 16, &length.to_le_bytes());
-        set(&mut head, 20, &[kind]);
-        for part in [&head[..], name.as_bytes()] {
-            let (place, rest) = left.split_at_mut(part.len().min(left.len()));
-            place.copy_from_slice(part.get(..place.len()).unwrap_or_default());
-            left = rest;
-        }
-        if left.is_empty() {
-            break;
-        }
-    }
-    let unfilled = left.len();
-    Ok(room.len() - unfilled)
-}
-
 fn preopened(process: &Process, fd: i32) -> Result<(), Errno> {
     match process.descriptor(fd)? {
         Open::Folder { preopened: true, .. } => Ok(()),
@@ -511,59 +420,8 @@ fn set_times(tree: &mut Tree, id: super::tree::Id, accessed: i64, modified: i64,
     Ok(tree.set_times(id, time(accessed, 1, 2)?, time(modified, 4, 8)?, now)?)
 }
 
-fn kind(open: Open) -> u8 {
-    match open {
-        Open::Input(_) | Open::File(_) => KIND_FILE,
-        Open::Answer | Open::Log => KIND_UNKNOWN,
-        Open::Folder { .. } => KIND_FOLDER,
-    }
-}
-
-fn fdstat(open: Open) -> [u8; 24] {
-    let (rights, append) = match open {
-        Open::Input(_) => (RIGHTS_FILE & !RIGHTS_WRITING, false),
-        Open::Answer | Open::Log => (RIGHT_WRITE | RIGHT_POLL, false),
-        Open::File(file) => {
-            let unread = if file.read { 0 } else { RIGHT_READ };
-            let unwritten = if file.write { 0 } else { RIGHTS_WRITING };
-            (RIGHTS_FILE & !unread & !unwritten, file.append)
-        }
-        Open::Folder { .. } => (RIGHTS_FOLDER, false),
-    };
-    // What is opened from a folder may have whatever there is.
-    let inheriting = if let Open::Folder { .. } = open { RIGHTS_FILE | RIGHTS_FOLDER } else { 0 };
-    let mut stat = [0; 24];
-    set(&mut stat, 0, &[kind(open)]);
-    set(&mut stat, 2, &[u8::from(append), 0]);
-    set(&mut stat, 8, &rights.to_le_bytes());
-    set(&mut stat, 16, &inheriting.to_le_bytes());
-    stat
-}
-
-fn filestat(stat: Stat, kind: u8) -> [u8; 64] {
-    let mut bytes = [0; 64];
-    set(&mut bytes, 8, &stat.number.to_le_bytes());
-    set(&mut bytes, 16, &[kind]);
-    set(&mut bytes, 24, &1u64.to_le_bytes());
-    set(&mut bytes, 32, &stat.size.to_le_bytes());
-    set(&mut bytes, 40, &stat.times.accessed.to_le_bytes());
-    set(&mut bytes, 48, &stat.times.modified.to_le_bytes());
-    set(&mut bytes, 56, &stat.times.changed.to_le_bytes());
-    bytes
-}
-
-fn set(bytes: &mut [u8], at: usize, value: &[u8]) {
-    if let Some(place) = bytes.get_mut(at..).and_then(|bytes| bytes.get_mut(..value.len())) {
-        place.copy_from_slice(value);
-    }
-}
-
 /// The folder that a command with files finds open.
 const ROOT_NAME: &[u8] = b"/";
-
-const KIND_UNKNOWN: u8 = 0;
-const KIND_FOLDER: u8 = 3;
-const KIND_FILE: u8 = 4;
 
 const FLAG_APPEND: i32 = 1;
 
@@ -571,16 +429,3 @@ const OPEN_CREATE: i32 = 1;
 const OPEN_FOLDER: i32 = 2;
 const OPEN_EXCLUSIVE: i32 = 4;
 const OPEN_TRUNCATE: i32 = 8;
-
-const RIGHT_READ: i64 = 1 << 1;
-const RIGHT_WRITE: i64 = 1 << 6;
-const RIGHT_POLL: i64 = 1 << 27;
-
-/// `fd_datasync`, `fd_write`, `fd_allocate`, `fd_filestat_set_size`.
-const RIGHTS_WRITING: i64 = 1 | RIGHT_WRITE | 1 << 8 | 1 << 22;
-
-/// What can be asked of a file: all of `fd_` but `fd_readdir`.
-const RIGHTS_FILE: i64 = 0x1ff | 1 << 21 | 1 << 22 | 1 << 23 | RIGHT_POLL;
-
-/// What can be asked of a folder: all of `path_`, `fd_readdir`, and what is common to both.
-const RIGHTS_FOLDER: i64 = 0x07ff_fe00 | 1 << 3 | 1 << 4 | 1 << 21 | 1 << 23;

@@ -3,21 +3,18 @@
 //! A guest never reaches the host's file system: what it takes for one is this. The tree reads no clock; calls that
 //! change something are told the time.
 
+mod paths;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use super::errno::Errno;
+use paths::Place;
 
 /// Files and folders at once. A guest that makes files in a loop takes 3 MiB of the host, names of the greatest length
 /// included, and then gets `ENOSPC`.
 const ENTRIES_MAX: usize = 4096;
-
-/// Length of a name, in bytes, as on most systems: with the number of entries, it bounds what names take.
-const NAME_BYTES_MAX: usize = 255;
-
-/// Length of a path, in bytes: a path costs a look-up for each of its names.
-const PATH_BYTES_MAX: usize = 4096;
 
 /// Folders inside each other. What goes through a whole tree calls itself for each, and must not run out of stack.
 const DEPTH_MAX: usize = 32;
@@ -105,14 +102,6 @@ pub(super) struct How {
     pub(super) truncate: bool,
     pub(super) folder: bool,
     pub(super) write: bool,
-}
-
-/// Where a path leads.
-struct Place<'a> {
-    folder: Id,
-    /// The last name; `None` where the path is that of the folder itself.
-    name: Option<&'a str>,
-    must_be_folder: bool,
 }
 
 impl Tree {
@@ -404,53 +393,6 @@ impl Tree {
         found
     }
 
-    fn place<'a>(&self, from: Id, path: &'a [u8]) -> Result<Place<'a>, Errno> {
-        if path.len() > PATH_BYTES_MAX {
-            return Err(Errno::Nametoolong);
-        }
-        let path = std::str::from_utf8(path).map_err(|_| Errno::Ilseq)?;
-        if path.is_empty() {
-            return Err(Errno::Noent);
-        }
-        if path.contains('\0') {
-            return Err(Errno::Inval);
-        }
-        // Paths are relative to a folder that is open; a program's own library has taken the first stroke away.
-        if path.starts_with('/') {
-            return Err(Errno::Notcapable);
-        }
-        let must_be_folder = path.ends_with('/') || path.ends_with("/.");
-        let mut parts = path.split('/').filter(|part| !part.is_empty() && *part != ".").peekable();
-        let mut folder = from;
-        self.names(folder)?;
-        while let Some(part) = parts.next() {
-            if part.len() > NAME_BYTES_MAX {
-                return Err(Errno::Nametoolong);
-            }
-            if part == ".." {
-                // The root is in itself: there is nothing above it.
-                folder = self.node(folder)?.parent;
-            } else if parts.peek().is_none() {
-                return Ok(Place { folder, name: Some(part), must_be_folder });
-            } else {
-                folder = *self.names(folder)?.get(part).ok_or(Errno::Noent)?;
-                self.names(folder)?;
-            }
-        }
-        Ok(Place { folder, name: None, must_be_folder: true })
-    }
-
-    fn find(&self, place: &Place<'_>) -> Result<Id, Errno> {
-        let id = match place.name {
-            None => place.folder,
-            Some(name) => *self.names(place.folder)?.get(name).ok_or(Errno::Noent)?,
-        };
-        if place.must_be_folder {
-            self.names(id)?;
-        }
-        Ok(id)
-    }
-
     fn make(&mut self, place: &Place<'_>, content: Content, now: u64) -> Result<Id, Errno> {
         let Some(name) = place.name else {
             return Err(Errno::Exist);
@@ -495,30 +437,6 @@ impl Tree {
                 Id(self.nodes.len() - 1)
             }
         }
-    }
-
-    /// The folders from `folder` up to the root.
-    fn above(&self, folder: Id) -> Result<Vec<Id>, Errno> {
-        let mut above = vec![folder];
-        let mut at = folder;
-        while at != ROOT {
-            at = self.node(at)?.parent;
-            above.push(at);
-        }
-        Ok(above)
-    }
-
-    /// How many folders are inside each other from here, this one included; a file counts as one.
-    fn height(&self, id: Id) -> Result<usize, Errno> {
-        let mut highest = 0;
-        let mut left = vec![(id, 1)];
-        while let Some((id, height)) = left.pop() {
-            highest = highest.max(height);
-            if let Content::Folder(names) = &self.node(id)?.content {
-                left.extend(names.values().map(|id| (*id, height + 1)));
-            }
-        }
-        Ok(highest)
     }
 
     fn removable(&self, id: Id) -> Result<&Node, Errno> {

@@ -17,7 +17,7 @@ use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::limits::CONTROL_DECODED_BYTES_MAX;
 use grid_protocol::link::Kind;
 use grid_protocol::mail::{BulkHead, MailFrame};
-use grid_protocol::manifest::{Manifest, SignedManifest};
+use grid_protocol::manifest::{FilesAsked, Manifest, SignedManifest};
 use grid_protocol::record::{JobRecord, ModuleRecord, OutcomeRecord, OverRecord};
 use grid_protocol::role::{Role, Roles};
 use grid_protocol::ticket::{Proof, Ticket};
@@ -481,9 +481,12 @@ fn manifest() -> Vec<(&'static str, Vec<u8>)> {
         limits: LimitsAsked::default(),
         not_before: 0,
         expires: 0,
+        files: FilesAsked::Nothing,
     };
-    let signed = SignedManifest::sign(&manifest, &SecretKey::from_seed(&[1; 32]));
-    vec![("SignedManifest", signed.to_bytes())]
+    let sign =
+        |manifest: &Manifest| SignedManifest::sign(manifest, &SecretKey::from_seed(&[1; 32])).to_bytes();
+    let with_files = Manifest { files: FilesAsked::Folder, ..manifest.clone() };
+    vec![("SignedManifest", sign(&manifest)), ("SignedManifest, with files", sign(&with_files))]
 }
 
 fn ticket() -> String {

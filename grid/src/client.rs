@@ -129,6 +129,20 @@ impl Client {
         self.upload_signed(publication.sign(&self.key), wasm).await
     }
 
+    /// As [`Self::upload`], for a command that is to have files: [`Publication::with_files`].
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`].
+    pub async fn upload_with_files(
+        &self,
+        name: &str,
+        wasm: impl Into<Bytes>,
+    ) -> Result<ModuleInfo, PublishError> {
+        let (publication, wasm) = Publication::with_files(name, wasm.into())?;
+        self.upload_signed(publication.sign(&self.key), wasm).await
+    }
+
     /// Uploads a module under a manifest that was signed elsewhere.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use grid_protocol::job::{AttemptFailure, JobId, JobInfo, Outcome, Payload, Recor
 use grid_protocol::limits::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX};
 use serde::de::DeserializeOwned;
 
+use crate::answer::CommandAnswer;
 use crate::client::{Client, unexpected};
 use crate::typed::{CborError, from_cbor};
 
@@ -76,6 +77,23 @@ impl TaskOutcome {
             Ok(results) => match results.first() {
                 Some(first) => from_cbor(first),
                 None => Err(CborError::Decode("the task sent nothing".to_owned())),
+            },
+            Err(failed) => Err(CborError::Decode(failed.to_string())),
+        }
+    }
+}
+
+impl TaskOutcome {
+    /// The answer of a command whose manifest asks for files.
+    ///
+    /// # Errors
+    ///
+    /// [`CborError::Decode`], if the task failed, or what it sent is no such answer.
+    pub fn command_answer(&self) -> Result<CommandAnswer, CborError> {
+        match &self.results {
+            Ok(results) => match &results[..] {
+                [result] => CommandAnswer::read(result),
+                _ => Err(CborError::Decode("a command answers with one message".to_owned())),
             },
             Err(failed) => Err(CborError::Decode(failed.to_string())),
         }

@@ -41,6 +41,7 @@
 
 #![forbid(unsafe_code)]
 
+mod answer;
 mod client;
 mod connect;
 mod embedded;
@@ -50,6 +51,7 @@ mod publish;
 mod remote;
 mod typed;
 
+pub use answer::CommandAnswer;
 pub use bytes::Bytes;
 pub use client::{Client, DEFAULT_TTL, SpawnBuilder};
 pub use connect::{ClientBuilder, ClientError};
@@ -69,6 +71,7 @@ pub use grid_protocol::job::{
     AttemptFailure, GiveUp, JobCounts, JobId, JobInfo, JobSpec, JobState, Outcome, ParseJobIdError, Recorded,
 };
 pub use grid_protocol::key::{PublicKey, SecretKey};
+pub use grid_protocol::manifest::FilesAsked;
 pub use grid_protocol::role::{Role, Roles};
 pub use grid_protocol::ticket::{ManagerAddress, ParseManagerError};
 pub use grid_protocol::worker::{Blame, End, Failure, FailureKind, LimitsAsked, LogLevel, LogLine, Restart};

@@ -1,6 +1,9 @@
 //! Typed messages: a program's own values as CBOR (RFC 8949).
 
 use bytes::Bytes;
+use cbor4ii::core::dec::Read;
+use cbor4ii::core::utils::SliceReader;
+use cbor4ii::serde::Deserializer;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A value that is no CBOR, or CBOR that is no such value: whoever made it must act.
@@ -25,7 +28,7 @@ pub fn to_cbor<T: Serialize>(value: &T) -> Result<Bytes, CborError> {
     encoded.map(Bytes::from).map_err(|error| CborError::Encode(error.to_string()))
 }
 
-/// Decodes a value.
+/// Decodes a value, which is all of the message: what goes on after it is no such value, but most likely text.
 ///
 /// # Errors
 ///
@@ -39,5 +42,22 @@ pub fn to_cbor<T: Serialize>(value: &T) -> Result<Bytes, CborError> {
 /// assert_eq!((number, name.as_str()), (1, "one"));
 /// ```
 pub fn from_cbor<T: DeserializeOwned>(message: &[u8]) -> Result<T, CborError> {
-    cbor4ii::serde::from_slice(message).map_err(|error| CborError::Decode(error.to_string()))
+    let mut deserializer = Deserializer::new(SliceReader::new(message));
+    let value = T::deserialize(&mut deserializer).map_err(|error| CborError::Decode(error.to_string()))?;
+    match deserializer.into_inner().fill(1) {
+        Ok(rest) if rest.as_ref().is_empty() => Ok(value),
+        _ => Err(CborError::Decode("bytes follow the value".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_that_begins_like_a_value_is_none() {
+        assert_eq!(from_cbor::<i32>(b"7").unwrap(), -24);
+        assert!(from_cbor::<i32>(b"7\n").is_err());
+        assert!(from_cbor::<String>(b"hello, world, and more\n").is_err());
+    }
 }

@@ -137,6 +137,7 @@ impl Library {
             return Err(ModuleError::Memory { start: report.memory_bytes, limit });
         }
         let (program, compile_us) = self.load(module, wasm, report.door).await?;
+        let program = program.published(&manifest);
         let shelved = Shelved { signed, program, limits: manifest.limits };
         *shelf = Some(shelved.clone());
         Ok((shelved.program, shelved.limits, Some(Effort { fetched_bytes, compile_us })))

@@ -26,6 +26,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use grid_inspect::{ComponentDoor, CoreDoor, Door};
 use grid_protocol::digest::Digest;
+use grid_protocol::manifest::Manifest;
 use grid_protocol::worker::{End, Failure, FailureKind};
 use tokio::runtime;
 use tokio::time::{MissedTickBehavior, interval};
@@ -86,6 +87,8 @@ enum Kind {
 struct Shared {
     engine: Engine,
     linker: Linker<Guest>,
+    /// For commands, which have files of their own.
+    commands: Linker<Guest>,
     component_linker: wasmtime::component::Linker<Guest>,
     policy: Policy,
     running: AtomicUsize,
@@ -95,7 +98,7 @@ struct Shared {
 
 /// A module that is ready to run.
 #[derive(Clone)]
-pub struct Program(Ready);
+pub struct Program(Ready, command::Terms);
 
 #[derive(Clone)]
 enum Ready {
@@ -103,6 +106,14 @@ enum Ready {
     Command(InstancePre<Guest>),
     Component(wasmtime::component::InstancePre<Guest>, ComponentDoor),
     MadeUp(Digest),
+}
+
+impl Program {
+    /// The program under the name, and with the files, that its publisher's manifest says.
+    #[must_use]
+    pub fn published(self, manifest: &Manifest) -> Self {
+        Self(self.0, command::Terms::of(manifest))
+    }
 }
 
 /// Ends a worker at once, whatever it does.
@@ -184,6 +195,8 @@ impl Sandbox {
         let engine = engine::runtime(&policy).map_err(|error| setup(&error))?;
         let mut linker = Linker::new(&engine);
         guest::link(&mut linker).map_err(|error| setup(&error))?;
+        let mut commands = linker.clone();
+        command::link(&mut commands).map_err(|error| setup(&error))?;
         let mut component_linker = wasmtime::component::Linker::new(&engine);
         component::link(&mut component_linker).map_err(|error| setup(&error))?;
         let timers =
@@ -208,6 +221,7 @@ impl Sandbox {
         Ok(Self(Kind::Real(Arc::new(Shared {
             engine,
             linker,
+            commands,
             component_linker,
             policy,
             running,
@@ -223,7 +237,7 @@ impl Sandbox {
 
     /// What stands for a module where guests are made up; `None` where they are real.
     pub(crate) fn program(&self, module: Digest) -> Option<Program> {
-        matches!(self.0, Kind::MadeUp(..)).then_some(Program(Ready::MadeUp(module)))
+        matches!(self.0, Kind::MadeUp(..)).then(|| Program(Ready::MadeUp(module), command::Terms::default()))
     }
 
     /// The policy that it keeps.
@@ -257,15 +271,16 @@ impl Sandbox {
             // SAFETY: as below.
             let component = unsafe { Component::deserialize(&shared.engine, &compiled.0) }.map_err(load)?;
             let instance = shared.component_linker.instantiate_pre(&component).map_err(load)?;
-            return Ok(Program(Ready::Component(instance, door)));
+            return Ok(Program(Ready::Component(instance, door), command::Terms::default()));
         }
         // SAFETY: `Compiled` is made in one place only, from bytes that our own compiler wrote, in this
         // process, in its child, or to a file whose MAC under this host's own key was checked.
         let module = unsafe { Module::deserialize(&shared.engine, &compiled.0) }.map_err(load)?;
-        let instance = shared.linker.instantiate_pre(&module).map_err(load)?;
+        let linker = if door == Door::Command { &shared.commands } else { &shared.linker };
+        let instance = linker.instantiate_pre(&module).map_err(load)?;
         match door {
-            Door::Core(door) => Ok(Program(Ready::Core(instance, door))),
-            Door::Command => Ok(Program(Ready::Command(instance))),
+            Door::Core(door) => Ok(Program(Ready::Core(instance, door), command::Terms::default())),
+            Door::Command => Ok(Program(Ready::Command(instance), command::Terms::default())),
             _ => Err(SandboxError::Load("no door that this version knows".to_owned())),
         }
     }
@@ -319,7 +334,7 @@ impl Sandbox {
         let kill = Arc::<Killing>::default();
         let meter = Arc::new(Meter::new());
         let guest = Guest::new(mailbox.clone(), limits, meter.clone());
-        let work = live(program.0.clone(), guest, arguments, on_start);
+        let work = live(program.0.clone(), program.1.clone(), guest, arguments, on_start);
         let work = run(shared.clone(), mailbox, kill.clone(), work, on_end);
         // Nobody else has the handle yet.
         let _ = kill.meter.set(meter.clone());
@@ -351,6 +366,7 @@ impl Compiled {
 /// A guest's life, whichever door it has.
 async fn live(
     program: Ready,
+    terms: command::Terms,
     guest: Guest,
     arguments: Bytes,
     on_start: impl FnOnce() + Send,
@@ -369,7 +385,7 @@ async fn live(
             on_start();
             Life::new(component).live().await.map_err(|error| explain(&error, false, &remains))
         }
-        Ready::Command(instance) => command::run(&instance, guest, on_start).await,
+        Ready::Command(instance) => command::run(&instance, &terms, guest, &arguments, on_start).await,
         Ready::MadeUp(_) => Ok(()),
     }
 }

@@ -30,7 +30,8 @@ pub struct ScanLimits {
     pub exports: u32,
     /// Globals.
     pub globals: u32,
-    /// Element segments and data segments, each.
+    /// Element segments and data segments, each: an interpreter of Python has 43 000, of PHP 64 000, and each is a copy
+    /// at the most when an instance is made.
     pub segments: u32,
     /// Elements of one table at its start.
     pub table_elements: u64,
@@ -59,7 +60,7 @@ impl Default for ScanLimits {
             imports: 1_000,
             exports: 10_000,
             globals: 10_000,
-            segments: 20_000,
+            segments: 100_000,
             table_elements: 100_000,
             memory_bytes: 1 << 30,
             modules: 256,

@@ -15,7 +15,7 @@ use grid_protocol::digest::Digest;
 use grid_protocol::host::{Offer, Refusal};
 use grid_protocol::id::OrderId;
 use grid_protocol::key::{PublicKey, SecretKey};
-use grid_protocol::manifest::{Manifest, ManifestRefusal, SignedManifest, Trust};
+use grid_protocol::manifest::{FilesAsked, Manifest, ManifestRefusal, SignedManifest, Trust};
 use grid_protocol::record::ModuleRecord;
 use grid_protocol::role::{Role, Roles};
 use grid_protocol::ticket::{Proof, Ticket, TicketId, TicketRecord};
@@ -464,7 +464,10 @@ impl Module {
             publisher: self.publisher,
             length: self.manifest.length,
             expires: self.manifest.expires,
-            door: self.door.clone(),
+            door: match self.manifest.files {
+                FilesAsked::Nothing => self.door.clone(),
+                _ => format!("{} with files", self.door),
+            },
             known,
         }
     }

@@ -553,7 +553,7 @@ pub struct ModuleInfo {
     pub length: u64,
     /// Until when it is valid, in seconds since 1970; 0 for ever.
     pub expires: u64,
-    /// The way in: `core`, `command` or `component`.
+    /// The way in, for people: `core`, `command`, `command with files` or `component`.
     pub door: String,
     /// True if it was here already.
     pub known: bool,

@@ -24,6 +24,13 @@ pub const MAIL_DECODED_BYTES_MAX: usize = MAIL_FRAME_BYTES_MAX + 64;
 /// Mail streams each way between a manager and a host: a lost packet holds up a quarter of the workers.
 pub const MAIL_STREAMS: usize = 4;
 
+/// Arguments of a WASI command. Each costs an allocation, and a guest's library makes a table of them.
+pub const COMMAND_ARGUMENTS_MAX: usize = 256;
+
+/// Bytes of all arguments of a WASI command together, those of an input that takes the place of `{}` included: 300 bytes
+/// of arguments could name an input of 4 KiB a hundred times.
+pub const COMMAND_ARGUMENTS_BYTES_MAX: usize = 64 << 10;
+
 /// The spawn arguments of a worker: 512 KiB, so that an order fits in a control frame.
 pub const ARGUMENTS_BYTES_MAX: usize = 512 << 10;
 

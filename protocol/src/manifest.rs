@@ -31,6 +31,42 @@ pub struct Manifest {
     pub not_before: u64,
     /// Until when, in seconds since 1970; 0 for ever.
     pub expires: u64,
+    /// The files that it asks for.
+    pub files: FilesAsked,
+}
+
+/// Files that a module asks for. Numbers on the wire are the places of the variants: append only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[non_exhaustive]
+pub enum FilesAsked {
+    /// None at all.
+    #[default]
+    Nothing,
+    /// A command finds a folder of its own, in memory, with the input in a file; what it writes to another comes back.
+    Folder,
+}
+
+/// A manifest as it was before modules could ask for files, and as those that ask for none are still signed: a grid
+/// that knows of no files reads them.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+struct Fileless {
+    name: String,
+    serial: u64,
+    version: String,
+    digest: Digest,
+    length: u64,
+    abi: u32,
+    limits: LimitsAsked,
+    not_before: u64,
+    expires: u64,
+}
+
+impl From<Fileless> for Manifest {
+    fn from(before: Fileless) -> Self {
+        let Fileless { name, serial, version, digest, length, abi, limits, not_before, expires } = before;
+        let files = FilesAsked::Nothing;
+        Self { name, serial, version, digest, length, abi, limits, not_before, expires, files }
+    }
 }
 
 /// The version of the guest ABI that this grid runs.
@@ -46,6 +82,23 @@ pub const MANIFEST_BYTES_MAX: usize = 4 << 10;
 pub const CLOCK_SKEW_S: u64 = 300;
 
 impl Manifest {
+    /// The bytes that are signed.
+    fn to_statement(&self) -> Vec<u8> {
+        let mut statement = codec::encode(self);
+        if self.files == FilesAsked::Nothing {
+            // The form from before is this one without its last byte.
+            statement.pop();
+        }
+        statement
+    }
+
+    /// Reads the bytes that are signed. No bytes are both forms: one is longer than the other by what follows it.
+    fn from_statement(statement: &[u8]) -> Result<Self, ManifestRefusal> {
+        codec::decode::<Self, MANIFEST_BYTES_MAX>(statement)
+            .or_else(|_| codec::decode::<Fileless, MANIFEST_BYTES_MAX>(statement).map(Self::from))
+            .map_err(|_| ManifestRefusal::Malformed)
+    }
+
     /// Checks the words of the manifest.
     fn is_well_formed(&self) -> bool {
         let letter = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(byte);
@@ -68,7 +121,7 @@ pub struct SignedManifest {
 impl SignedManifest {
     /// Signs a manifest.
     pub fn sign(manifest: &Manifest, key: &SecretKey) -> Self {
-        let statement = codec::encode(manifest);
+        let statement = manifest.to_statement();
         let signature = key.sign(Domain::Manifest, &statement);
         Self { publisher: key.public(), signature, statement }
     }
@@ -104,8 +157,7 @@ impl SignedManifest {
         if !self.publisher.verify(Domain::Manifest, &self.statement, &self.signature) {
             return Err(ManifestRefusal::BadSignature);
         }
-        let manifest: Manifest = codec::decode::<_, MANIFEST_BYTES_MAX>(&self.statement)
-            .map_err(|_| ManifestRefusal::Malformed)?;
+        let manifest = Manifest::from_statement(&self.statement)?;
         if manifest.is_well_formed() { Ok(manifest) } else { Err(ManifestRefusal::Malformed) }
     }
 }
@@ -309,6 +361,7 @@ mod tests {
             limits: LimitsAsked::default(),
             not_before: NOW - 1,
             expires: NOW + 1,
+            files: FilesAsked::Nothing,
         }
     }
 
@@ -353,6 +406,36 @@ mod tests {
     }
 
     #[test]
+    fn manifests_with_and_without_files_have_these_bytes_and_old_ones_are_read() {
+        let small = |files| Manifest {
+            name: "m".into(),
+            serial: 1,
+            version: "v".into(),
+            digest: Digest::from_bytes([8; 32]),
+            length: 2,
+            abi: 1,
+            limits: LimitsAsked { memory_bytes: Some(3), call_ms: None },
+            not_before: 4,
+            expires: 5,
+            files,
+        };
+        // Name, serial, version, digest, length, ABI, limits, validity: as it was before there were files.
+        let old = [b"\x01m\x01\x01v".as_slice(), &[8; 32], b"\x02\x01\x01\x03\x00\x04\x05"].concat();
+        let new = [&old[..], b"\x01"].concat();
+        assert_eq!(small(FilesAsked::Nothing).to_statement(), old);
+        assert_eq!(small(FilesAsked::Folder).to_statement(), new);
+        assert_eq!(Manifest::from_statement(&old), Ok(small(FilesAsked::Nothing)));
+        assert_eq!(Manifest::from_statement(&new), Ok(small(FilesAsked::Folder)));
+        let said = [&old[..], b"\x00"].concat();
+        assert_eq!(Manifest::from_statement(&said), Ok(small(FilesAsked::Nothing)));
+        for wrong in [&old[..old.len() - 1], &[&old[..], b"\x02"].concat(), &[&new[..], b"\x00"].concat()] {
+            assert_eq!(Manifest::from_statement(wrong), Err(ManifestRefusal::Malformed), "{wrong:?}");
+        }
+        let signed = SignedManifest::sign(&small(FilesAsked::Folder), &key(1));
+        assert_eq!(signed.verify(), Ok(small(FilesAsked::Folder)));
+    }
+
+    #[test]
     fn every_truncation_is_refused() {
         let bytes = SignedManifest::sign(&manifest(), &key(1)).to_bytes();
         for end in 0..bytes.len() {
@@ -391,7 +474,7 @@ mod tests {
     #[test]
     fn a_signature_under_another_label_is_refused() {
         use ed25519_dalek::Signer;
-        let statement = codec::encode(&manifest());
+        let statement = manifest().to_statement();
         for label in [b"grid-ticket/1\0".as_slice(), b"", b"grid-manifest/1"] {
             let length = (statement.len() as u64).to_le_bytes();
             let signer = ed25519_dalek::SigningKey::from_bytes(&[1; 32]);

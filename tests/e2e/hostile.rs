@@ -11,6 +11,7 @@ struct Attack {
     name: String,
     ends: String,
     compiles: bool,
+    with_files: bool,
     text: String,
 }
 
@@ -26,7 +27,8 @@ fn attacks() -> Vec<Attack> {
             let ends = text.lines().find_map(|line| line.strip_prefix(";; ends: ")).unwrap().to_owned();
             assert!(text.starts_with(";; attack: ") && text.contains("\n;; when: "), "{name} lacks its head");
             let compiles = text.contains("\n;; when: compile");
-            Attack { name, ends, compiles, text: expand(&text) }
+            let with_files = text.contains("\n;; with: files");
+            Attack { name, ends, compiles, with_files, text: expand(&text) }
         })
         .collect();
     attacks.sort_by(|a, b| a.name.cmp(&b.name));
@@ -123,7 +125,11 @@ impl Arena {
     async fn face(&mut self, attack: &Attack) -> String {
         (self.left, self.failed) = (None, false);
         let Ok(wasm) = wat::parse_str(&attack.text) else { return "no module".to_owned() };
-        let Ok(module) = self.client.upload(&attack.name, wasm).await else { return "rejected".to_owned() };
+        let uploaded = match attack.with_files {
+            true => self.client.upload_with_files(&attack.name, wasm).await,
+            false => self.client.upload(&attack.name, wasm).await,
+        };
+        let Ok(module) = uploaded else { return "rejected".to_owned() };
         let attacker = self.client.spawn(module.digest).anywhere(1).await.unwrap()[0];
         self.client.send(attacker, "strike").await.unwrap();
         let struck = Instant::now();
@@ -137,10 +143,11 @@ impl Arena {
         }
         let outcome = match self.left.take() {
             Some(end) => end,
+            None if module.door.starts_with("command") && self.failed => "failed".to_owned(),
             None => "alive".to_owned(),
         };
         self.client.stop_workers(&[attacker], Duration::ZERO).await.unwrap();
-        while outcome == "alive" && self.left.is_none() {
+        while ["alive", "failed"].contains(&outcome.as_str()) && self.left.is_none() {
             self.ask_bystander().await;
         }
         outcome

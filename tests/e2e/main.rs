@@ -1,6 +1,7 @@
 //! The grid end to end: real processes, real QUIC, real modules.
 
 mod ancestor;
+mod commands;
 mod hostile;
 mod jobs;
 mod joining;

@@ -10,7 +10,7 @@ use wasm_grid::{
 
 use crate::command::fault::Fault;
 use crate::command::output::{Output, Rows, time};
-use crate::command::{Common, host, run};
+use crate::command::{Common, host, module, run};
 
 /// Jobs: lists of tasks.
 #[derive(Debug, clap::Subcommand)]
@@ -168,8 +168,14 @@ async fn forget(client: &Client, output: &Output, jobs: &[String], over: bool) -
     })
 }
 
+/// How the door of a command is called.
+const COMMAND: &str = "command";
+
 async fn results(client: &Client, id: JobId, after: u64, follow: bool, failures: bool) -> Result<(), Fault> {
     let job = client.find_job(id);
+    let runs = job.show().await?.spec.module;
+    let modules = module::list(client).await?;
+    let by_command = modules.iter().any(|module| module.digest == runs && module.door.starts_with(COMMAND));
     let (mut after, mut stdout) = (after, std::io::stdout().lock());
     let broken = |error: std::io::Error| Fault::failed("the output cannot be written", error);
     loop {
@@ -185,7 +191,7 @@ async fn results(client: &Client, id: JobId, after: u64, follow: bool, failures:
                     writeln!(stdout, "{}", failure_text(outcome.task, None, failed)).map_err(broken)?;
                 }
                 _ if failures => {}
-                _ => run::print_line(&mut stdout, &outcome, None).map_err(broken)?,
+                _ => run::print_line(&mut stdout, &outcome, by_command, None, None).map_err(broken)?,
             }
         }
         if none && (!follow || info.state.is_over()) {

@@ -65,6 +65,10 @@ pub(crate) struct Upload {
     /// The key to sign with [default: your own].
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// The module is a WASI command that is to have files: each task finds a folder of its own, in memory, with its
+    /// input in /input, and what it writes to /out comes back.
+    #[arg(long)]
+    with_files: bool,
 }
 
 impl Module {
@@ -102,9 +106,13 @@ pub(crate) fn read(file: &Path) -> Result<Bytes, Fault> {
         .map_err(|error| Fault::rejected(format!("{} is no module", file.display()), error))
 }
 
-pub(crate) fn describe(name: &str, wasm: &Bytes) -> Result<Publication, Fault> {
-    Publication::new(name, wasm)
-        .map_err(|error| Fault::rejected(format!("the grid does not run {name}"), error))
+/// A module and what is said about it; a command that is to have files is marked.
+pub(crate) fn describe(name: &str, wasm: Bytes, with_files: bool) -> Result<(Publication, Bytes), Fault> {
+    let described = match with_files {
+        true => Publication::with_files(name, wasm),
+        false => Publication::new(name, &wasm).map(|publication| (publication, wasm)),
+    };
+    described.map_err(|error| Fault::rejected(format!("the grid does not run {name}"), error))
 }
 
 pub(crate) fn stem(file: &Path) -> String {
@@ -117,7 +125,8 @@ pub(crate) fn stem(file: &Path) -> String {
 impl Upload {
     async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
         let wasm = read(&self.file)?;
-        let mut publication = describe(&self.name.clone().unwrap_or_else(|| stem(&self.file)), &wasm)?;
+        let name = self.name.clone().unwrap_or_else(|| stem(&self.file));
+        let (mut publication, wasm) = describe(&name, wasm, self.with_files)?;
         let manifest = &mut publication.manifest;
         manifest.version.clone_from(&self.version);
         if let Some(days) = self.expires {

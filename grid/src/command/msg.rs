@@ -200,6 +200,20 @@ pub(crate) fn value(payload: &[u8]) -> Value {
     if let Ok(value) = from_cbor::<Value>(payload) {
         return value;
     }
+    content(payload)
+}
+
+/// What a command wrote as JSON: its text, for most write nothing else, or else as any message.
+pub(crate) fn written(stdout: &[u8]) -> Value {
+    let plain = |letter: char| !letter.is_control() || matches!(letter, '\n' | '\r' | '\t');
+    match std::str::from_utf8(stdout) {
+        Ok(text) if text.chars().all(plain) => json!({ "text": text }),
+        _ => value(stdout),
+    }
+}
+
+/// Bytes as JSON: their text, or themselves in hexadecimal.
+pub(crate) fn content(payload: &[u8]) -> Value {
     match std::str::from_utf8(payload) {
         Ok(text) => json!({ "text": text }),
         Err(_) => {
@@ -219,5 +233,15 @@ mod tests {
             assert_eq!(value(&message(&json).unwrap()), json, "{text}");
         }
         assert_eq!(&message(&Value::Null).unwrap()[..], [0xf6]);
+    }
+
+    #[test]
+    fn what_a_command_writes_is_text_though_it_may_be_a_value_by_chance() {
+        assert_eq!(value(b"bhi"), json!("hi"));
+        assert_eq!(written(b"bhi"), json!({ "text": "bhi" }));
+        assert_eq!(value(b"7"), json!(-24));
+        assert_eq!(written(b"7"), json!({ "text": "7" }));
+        assert_eq!(written(&message(&json!({ "a": 100 })).unwrap()), json!({ "a": 100 }));
+        assert_eq!(written(&[0xff]), json!({ "bytes": "ff" }));
     }
 }

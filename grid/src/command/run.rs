@@ -2,6 +2,7 @@
 
 mod drive;
 mod feed;
+mod folder;
 mod journal;
 mod place;
 mod print;
@@ -14,9 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use grid_inspect::Door;
+use grid_protocol::limits::{COMMAND_ARGUMENTS_BYTES_MAX, COMMAND_ARGUMENTS_MAX};
 use serde_json::{Value, json};
 use tokio::time::timeout;
-use wasm_grid::{Bytes, Client, DenialCode, Digest, GiveUp, Job, JobBuilder, JobId, JobInfo, JobState};
+use wasm_grid::{
+    Bytes, Client, DenialCode, Digest, GiveUp, Job, JobBuilder, JobId, JobInfo, JobState, to_cbor,
+};
 
 use crate::command::Common;
 use crate::command::fault::Fault;
@@ -25,6 +30,7 @@ use crate::command::output::Output;
 
 use drive::{Drive, Left};
 use feed::{Feed, Skip};
+use folder::Folder;
 use journal::Journal;
 use place::Place;
 use print::Sink;
@@ -68,6 +74,13 @@ pub(crate) struct Run {
     /// What each executor's `init` receives, as text.
     #[arg(long, default_value = "", value_name = "TEXT")]
     arg: String,
+    /// The module is a WASI command that is to have files: each task finds a folder of its own, in memory, with its
+    /// input in /input, and what it writes to /out comes back.
+    #[arg(long)]
+    with_files: bool,
+    /// Write the files that come back to DIR/TASK/PATH; implies --with-files.
+    #[arg(long, value_name = "DIR")]
+    out_dir: Option<PathBuf>,
     /// Seconds that a task may take, from its start; then it is stopped, and has failed.
     #[arg(long, default_value_t = 3600.0, value_name = "SECONDS")]
     timeout: f64,
@@ -90,11 +103,14 @@ pub(crate) struct Run {
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     priority: i32,
     /// Bring the tasks, print the job's id and leave; `grid job results` prints the results.
-    #[arg(long, conflicts_with_all = ["local", "output", "in_order", "resume"])]
+    #[arg(long, conflicts_with_all = ["local", "output", "in_order", "resume", "out_dir"])]
     detach: bool,
     /// Say what would be done, and do nothing.
     #[arg(long)]
     dry_run: bool,
+    /// The arguments of a WASI command; `{}` in them stands for the task, and `{{}}` for `{}`.
+    #[arg(last = true, value_name = "ARGUMENTS", conflicts_with = "arg")]
+    arguments: Vec<String>,
 }
 
 /// What a run is about, once its flags were understood.
@@ -102,6 +118,7 @@ struct Work<'a> {
     client: &'a Client,
     name: String,
     module: Digest,
+    by_command: bool,
     /// Whether its job outlives this process.
     kept: bool,
     output: Output,
@@ -114,8 +131,9 @@ impl Run {
     pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
         let wasm = read(&self.module)?;
         let name = self.name.clone().unwrap_or_else(|| stem(&self.module));
-        let publication = describe(&name, &wasm)?;
+        let (publication, wasm) = describe(&name, wasm, self.with_files())?;
         let module = publication.manifest.digest;
+        let by_command = publication.report.door == Door::Command;
         let files = matching(&self.files)?;
         if self.dry_run {
             let tasks = match files.len() {
@@ -134,8 +152,12 @@ impl Run {
         let client: &Client = &place;
         self.upload(client, &name, wasm, module, output).await?;
         let kept = matches!(place, Place::There(_));
-        let work = Work { client, name, module, kept, output: *output };
+        let work = Work { client, name, module, by_command, kept, output: *output };
         if self.detach { self.detach(&work, files).await } else { self.work(&work, files).await }
+    }
+
+    fn with_files(&self) -> bool {
+        self.with_files || self.out_dir.is_some()
     }
 
     async fn upload(
@@ -149,7 +171,10 @@ impl Run {
         let known = super::module::list(client).await?;
         if !known.iter().any(|known| known.digest == module) {
             let length = wasm.len() as u64;
-            client.upload(name, wasm).await?;
+            match self.with_files() {
+                true => client.upload_with_files(name, wasm).await?,
+                false => client.upload(name, wasm).await?,
+            };
             output.say(&format!("{name} uploaded, {}", super::output::bytes(length)));
         }
         Ok(())
@@ -161,7 +186,7 @@ impl Run {
         let mut job = work
             .client
             .job(&work.name, work.module)
-            .arguments(self.arg.clone())
+            .arguments(spawn_arguments(&self.arg, &self.arguments)?)
             .timeout(most)
             .retries(self.retries)
             .priority(self.priority)
@@ -200,6 +225,8 @@ impl Run {
             "files": !self.files.is_empty(),
             "output": self.output,
             "arg": self.arg,
+            "arguments": self.arguments,
+            "out-dir": self.out_dir,
             "timeout": self.timeout,
             "retries": self.retries,
             "max-failures": self.max_failures.map(|give_up| format!("{give_up:?}")),
@@ -242,6 +269,8 @@ impl Run {
         let mut drive = Drive {
             sink: Sink::open(self.output.as_deref(), length)?,
             raw: self.raw,
+            by_command: work.by_command,
+            folder: self.out_dir.as_deref().map(Folder::open).transpose()?,
             progress: Progress::new(work.output),
             journal: journal.clone(),
             files,
@@ -321,6 +350,20 @@ impl Run {
         let left = drive.all(job.go_on(0, &mut feed, 0), &places).await?;
         Ok((left, feed.wrong))
     }
+}
+
+/// Spawn arguments: text, or the arguments of a command as an array of texts in CBOR.
+pub(crate) fn spawn_arguments(text: &str, arguments: &[String]) -> Result<Vec<u8>, Fault> {
+    if arguments.is_empty() {
+        return Ok(text.as_bytes().to_vec());
+    }
+    let bytes: usize = arguments.iter().map(|argument| argument.len() + 1).sum();
+    if arguments.len() > COMMAND_ARGUMENTS_MAX || bytes > COMMAND_ARGUMENTS_BYTES_MAX {
+        return Err(Fault::usage(format!(
+            "a command takes {COMMAND_ARGUMENTS_MAX} arguments of {COMMAND_ARGUMENTS_BYTES_MAX} bytes together at most"
+        )));
+    }
+    to_cbor(&arguments).map(Vec::from).map_err(|error| Fault::usage(error.to_string()))
 }
 
 /// A job and how it stands, if the manager has it.

@@ -11,7 +11,7 @@ use wasm_grid::{
 
 use crate::command::fault::Fault;
 use crate::command::output::{Output, Rows};
-use crate::command::{Common, host, module};
+use crate::command::{Common, host, module, run};
 
 /// Workers: running instances of modules.
 #[derive(Debug, clap::Subcommand)]
@@ -80,6 +80,9 @@ pub(crate) struct Spawn {
     /// Do not wait until they run.
     #[arg(long)]
     no_wait: bool,
+    /// The arguments of a WASI command; `{}` in them stands for the message at hand, and `{{}}` for `{}`.
+    #[arg(last = true, value_name = "ARGUMENTS", conflicts_with = "arg")]
+    arguments: Vec<String>,
 }
 
 /// How long a spawn waits until its workers run: a large module is compiled in less.
@@ -121,7 +124,7 @@ impl Spawn {
         };
         let mut spawn = client
             .spawn(module.digest)
-            .arguments(self.arg.as_bytes())
+            .arguments(run::spawn_arguments(&self.arg, &self.arguments)?)
             .memory(self.memory.as_u64())
             .limits(limits)
             .restart(self.restart);

@@ -1,36 +1,82 @@
 //! WASI commands: a fresh instance for each message.
 
+mod arguments;
+mod calls;
+mod cbor;
+mod errno;
+mod layout;
+mod memory;
+mod process;
+mod tree;
+
+use std::sync::Arc;
+
 use bytes::Bytes;
 use grid_protocol::limits::REASON_BYTES_MAX;
-use grid_protocol::worker::Failure;
-use wasmtime::{InstancePre, Store};
+use grid_protocol::manifest::{FilesAsked, Manifest};
+use grid_protocol::worker::{Failure, FailureKind};
+use wasmtime::{InstancePre, Linker, Result, Store};
 use wasmtime_wasi::I32Exit;
-use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
+use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::mailbox::{Incoming, Letter};
-use crate::sandbox::console::{Console, builder};
-use crate::sandbox::failure::explain;
+use crate::sandbox::console::Console;
+use crate::sandbox::failure::{Stop, explain};
 use crate::sandbox::guest::Guest;
 use crate::sandbox::{begin_call, prepare};
+use arguments::{Arguments, ArgumentsError};
+pub(crate) use process::Process;
+
+/// What a module's manifest says that matters to a command.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    name: Arc<str>,
+    files: bool,
+}
+
+impl Terms {
+    pub(super) fn of(manifest: &Manifest) -> Self {
+        Self { name: manifest.name.as_str().into(), files: manifest.files == FilesAsked::Folder }
+    }
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { name: "worker".into(), files: false }
+    }
+}
+
+/// Gives commands what they have for files, in place of what `linker` has.
+pub(super) fn link(linker: &mut Linker<Guest>) -> Result<()> {
+    calls::link(linker)
+}
 
 /// Runs a command for each message: the message is its standard input, its standard output the answer.
 /// A command that fails fails its message and nothing else.
 pub(super) async fn run(
     instance: &InstancePre<Guest>,
+    terms: &Terms,
     guest: Guest,
+    arguments: &Bytes,
     on_start: impl FnOnce(),
 ) -> Result<(), Failure> {
+    let arguments = Arguments::read(arguments).map_err(|error| refused(FailureKind::Start, error))?;
     on_start();
     let Guest { mailbox, limits, meter, .. } = guest;
+    let command = Command { instance, terms, arguments };
+    // Clocks and dice, which take longer to make than an instance, and keep nothing of a run that ended well.
+    let mut wasi = None;
     loop {
         let letter = match std::future::poll_fn(|cx| mailbox.poll_incoming(cx)).await {
             Incoming::Message(letter) => letter,
             Incoming::Stop => return Ok(()),
         };
         let Letter { seq, payload, .. } = letter;
-        let guest = Guest::new(mailbox.clone(), limits, meter.clone());
-        match handle(instance, guest, payload).await {
-            Ok(answer) => {
+        let mut guest = Guest::new(mailbox.clone(), limits, meter.clone());
+        guest.wasi = wasi.take();
+        match command.handle(guest, payload).await {
+            Ok((answer, kept)) => {
+                wasi = kept;
                 std::future::poll_fn(|cx| mailbox.poll_room(cx)).await;
                 mailbox.send(answer);
             }
@@ -42,33 +88,63 @@ pub(super) async fn run(
     }
 }
 
-async fn handle(instance: &InstancePre<Guest>, mut guest: Guest, input: Bytes) -> Result<Bytes, Failure> {
-    let stdout = MemoryOutputPipe::new(guest.limits.message_bytes);
-    let stderr = Console::new(&guest.mailbox, &guest.limits, grid_abi::level::WARN);
-    let mut wasi = builder();
-    wasi.arg("worker").stdin(MemoryInputPipe::new(input)).stdout(stdout.clone()).stderr(stderr.clone());
-    guest.wasi = Some(wasi.build_p1());
-    let budget = guest.limits.call;
-    let remains = guest.remains.clone();
-    let mut store = Store::new(instance.module().engine(), guest);
-    prepare(&mut store);
-    begin_call(&store, budget);
-    let ran = async {
-        let instance = instance.instantiate_async(&mut store).await?;
-        store.data_mut().memory = instance.get_memory(&mut store, grid_abi::MEMORY);
-        let start = instance.get_typed_func::<(), ()>(&mut store, grid_abi::START)?;
-        start.call_async(&mut store, ()).await
-    };
-    let ended = ran.await;
-    drop(store);
-    let tail = stderr.finish();
-    match ended {
-        Ok(()) => Ok(stdout.contents()),
-        Err(error) if error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0) => {
-            Ok(stdout.contents())
+/// What is the same for all of a worker's messages.
+struct Command<'a> {
+    instance: &'a InstancePre<Guest>,
+    terms: &'a Terms,
+    arguments: Arguments,
+}
+
+impl Command<'_> {
+    /// One run, from its input to its answer.
+    async fn handle(&self, mut guest: Guest, input: Bytes) -> Result<(Bytes, Option<WasiP1Ctx>), Failure> {
+        let refuse = |error| refused(FailureKind::Reported, error);
+        let arguments = self.arguments.of(&self.terms.name, &input).map_err(refuse)?;
+        let log = Console::new(&guest.mailbox, &guest.limits, grid_abi::level::WARN);
+        let max = guest.limits.message_bytes;
+        // What comes back as files is part of the answer, and bounded with it.
+        let files = self.terms.files.then_some(max);
+        guest.process = Some(Process::new(arguments, input, log.clone(), max, files));
+        let budget = guest.limits.call;
+        let remains = guest.remains.clone();
+        let mut store = Store::new(self.instance.module().engine(), guest);
+        prepare(&mut store);
+        begin_call(&store, budget);
+        let ran = async {
+            let instance = self.instance.instantiate_async(&mut store).await?;
+            store.data_mut().memory = instance.get_memory(&mut store, grid_abi::MEMORY);
+            let start = instance.get_typed_func::<(), ()>(&mut store, grid_abi::START)?;
+            start.call_async(&mut store, ()).await
+        };
+        let ended = ran.await;
+        let Guest { process, wasi, .. } = store.into_data();
+        let tail = log.finish();
+        match ended {
+            Err(error) if error.downcast_ref::<I32Exit>().is_none_or(|exit| exit.0 != 0) => {
+                Err(with_tail(explain(&error, false, &remains), &tail))
+            }
+            _ => Ok((process.map_or(Ok(Bytes::new()), |process| answer(process, max))?, wasi)),
         }
-        Err(error) => Err(with_tail(explain(&error, false, &remains), &tail)),
     }
+}
+
+/// What a command that ended well has to say.
+fn answer(process: Process, max: usize) -> Result<Bytes, Failure> {
+    let (stdout, tree) = process.into_answer();
+    let Some(tree) = tree else {
+        return Ok(stdout.into());
+    };
+    let files = tree.into_output();
+    let length = cbor::answer_length(&stdout, &files);
+    if length > max {
+        let message = Stop::MessageTooLarge { length, max }.to_string();
+        return Err(Failure { kind: FailureKind::MessageTooLarge, message, backtrace: Vec::new() });
+    }
+    Ok(cbor::answer(&stdout, &files).into())
+}
+
+fn refused(kind: FailureKind, error: ArgumentsError) -> Failure {
+    Failure { kind, message: error.to_string(), backtrace: Vec::new() }
 }
 
 /// What it wrote last says more than how it ended.

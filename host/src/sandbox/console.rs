@@ -18,19 +18,13 @@ use crate::sandbox::limits::Limits;
 /// WASI with nothing granted: no files, no network, no arguments, no environment. Clocks and randomness are
 /// there, sleeping waits without a thread, and what is written becomes log.
 pub(crate) fn nothing_granted(mailbox: &Arc<dyn Mail>, limits: &Limits, remains: &Arc<Remains>) -> WasiP1Ctx {
-    let mut builder = builder();
+    let mut builder = WasiCtxBuilder::new();
+    builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).max_random_size(RANDOM_BYTES_MAX);
     builder.stdout(Console::new(mailbox, limits, grid_abi::level::INFO));
     builder.stderr(Console::new(mailbox, limits, grid_abi::level::WARN).remembered(remains));
     let mut wasi = builder.build_p1();
     wasi.ctx().table.set_max_capacity(RESOURCES_MAX);
     wasi
-}
-
-/// What every guest gets.
-pub(crate) fn builder() -> WasiCtxBuilder {
-    let mut builder = WasiCtxBuilder::new();
-    builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).max_random_size(RANDOM_BYTES_MAX);
-    builder
 }
 
 /// Random bytes that one call may ask for: enough for any key, and too little to keep a thread busy.
@@ -64,6 +58,11 @@ impl Console {
             tail: Vec::new(),
             remains: None,
         })))
+    }
+
+    /// Takes what a guest writes.
+    pub(crate) fn take(&self, bytes: &[u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes);
     }
 
     /// What is written is remembered, for what a failure will say.
@@ -136,7 +135,7 @@ impl Pollable for Console {
 
 impl OutputStream for Console {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(&bytes);
+        self.take(&bytes);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use crate::mailbox::Mail;
+use crate::sandbox::command::Process;
 use crate::sandbox::console;
 use crate::sandbox::failure::{Remains, Stop};
 use crate::sandbox::limits::Limits;
@@ -31,6 +32,8 @@ pub(crate) struct Guest {
     pub(crate) failed: bool,
     pub(crate) memory: Option<Memory>,
     pub(crate) wasi: Option<WasiP1Ctx>,
+    /// What a command has at hand, and no other guest.
+    pub(crate) process: Option<Process>,
     /// What its failure will say besides the engine's own words.
     pub(crate) remains: Arc<Remains>,
     /// All of its memories together, in bytes: a component may have several.
@@ -50,6 +53,7 @@ impl Guest {
             failed: false,
             memory: None,
             wasi: None,
+            process: None,
             remains: Arc::default(),
             memory_bytes: 0,
             log: LogBudget { left: limits.log_burst_bytes, refilled: None },
@@ -117,18 +121,18 @@ pub(crate) async fn deliver(guest: &mut Guest, message: Bytes) {
 
 /// A place in a guest's memory that a grid call was given: an allegation until it is checked.
 #[derive(Debug, Clone, Copy)]
-struct GuestSlice {
+pub(crate) struct GuestSlice {
     pointer: u32,
     length: u32,
 }
 
 impl GuestSlice {
-    fn new(pointer: i32, length: i32) -> Self {
+    pub(crate) fn new(pointer: i32, length: i32) -> Self {
         Self { pointer: pointer.cast_unsigned(), length: length.cast_unsigned() }
     }
 
     /// The place, if all of it lies in a memory of `size` bytes.
-    fn check(self, size: usize) -> Result<Range<usize>, Stop> {
+    pub(crate) fn check(self, size: usize) -> Result<Range<usize>, Stop> {
         let start = self.pointer as usize;
         let end = start.checked_add(self.length as usize).filter(|end| *end <= size);
         end.map(|end| start..end).ok_or(Stop::OutOfBounds {

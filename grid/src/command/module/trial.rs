@@ -72,7 +72,7 @@ impl Trial {
         let file = author::module_file(&self.module)?;
         let wasm = read(&file)?;
         let name = stem(&file);
-        describe(&name, &wasm)?;
+        let (_, wasm) = describe(&name, wasm, false)?;
         let call = Duration::try_from_secs_f64(self.call_seconds)
             .map_err(|error| Fault::usage(format!("--call-seconds: {error}")))?;
         let beside = file.with_file_name(MESSAGES);

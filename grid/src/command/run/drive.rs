@@ -11,15 +11,20 @@ use wasm_grid::{Inputs, JobInfo, Map, TaskOutcome};
 
 use crate::command::fault::Fault;
 use crate::command::job;
+use crate::command::run::folder::Folder;
 use crate::command::run::journal::Journal;
 use crate::command::run::print::Sink;
-use crate::command::run::progress::Progress;
+use crate::command::run::progress::{Progress, counted};
 use crate::command::run::spans::Gaps;
 
 /// What a run writes to and keeps account in.
 pub(crate) struct Drive {
     pub(crate) sink: Sink,
     pub(crate) raw: bool,
+    /// The module is a WASI command, whose results are most likely text.
+    pub(crate) by_command: bool,
+    /// Where files go that come back.
+    pub(crate) folder: Option<Folder>,
     pub(crate) progress: Progress,
     pub(crate) journal: Option<Arc<Journal>>,
     /// The names of the tasks, if they are files.
@@ -103,7 +108,23 @@ impl Drive {
         if !done_before {
             let place = usize::try_from(outcome.task).unwrap_or(usize::MAX);
             let file = self.files.get(place).map(PathBuf::as_path);
-            self.sink.write(&outcome, file, self.raw)?;
+            let answer = outcome.command_answer().ok();
+            let places = match (&self.folder, &answer) {
+                (Some(folder), Some(answer)) => Some(folder.write(outcome.task, &answer.files)?),
+                _ => None,
+            };
+            match &answer {
+                Some(answer) if self.raw => {
+                    self.sink.write_raw(std::slice::from_ref(&answer.stdout))?;
+                    if places.is_none() && !answer.files.is_empty() {
+                        let count = counted(answer.files.len() as u64, "file");
+                        let task = outcome.task;
+                        self.progress.say(&format!("task {task} wrote {count}; --out-dir DIR keeps them"));
+                    }
+                }
+                _ if self.raw => self.sink.write_raw(outcome.results.as_deref().unwrap_or_default())?,
+                _ => self.sink.write(&outcome, self.by_command, file, places.as_ref())?,
+            }
             if let Err(failed) = &outcome.results {
                 self.progress.say(&job::failure_text(outcome.task, file, failed));
             }

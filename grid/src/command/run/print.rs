@@ -1,15 +1,16 @@
 //! Outcomes as they are printed.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Seek, SeekFrom, Stdout, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_json::json;
-use wasm_grid::TaskOutcome;
+use serde_json::{Map, Value, json};
+use wasm_grid::{Bytes, TaskOutcome};
 
 use crate::command::fault::Fault;
 use crate::command::job;
-use crate::command::msg::value;
+use crate::command::msg::{content, value, written};
 
 /// Where outcomes go.
 pub(crate) enum Sink {
@@ -41,23 +42,28 @@ impl Sink {
         Ok(Self::File(BufWriter::new(file)))
     }
 
-    /// Writes an outcome: as a line of JSON, or what the task sent as it is.
+    /// Writes an outcome as a line of JSON.
     pub(crate) fn write(
         &mut self,
         outcome: &TaskOutcome,
+        by_command: bool,
         file: Option<&Path>,
-        raw: bool,
+        places: Option<&BTreeMap<&str, PathBuf>>,
     ) -> Result<(), Fault> {
-        let out: &mut dyn Write = match self {
+        print_line(self.out(), outcome, by_command, file, places).map_err(unwritten)
+    }
+
+    /// Writes what a task sent as it is.
+    pub(crate) fn write_raw(&mut self, results: &[Bytes]) -> Result<(), Fault> {
+        let out = self.out();
+        results.iter().try_for_each(|result| out.write_all(result)).map_err(unwritten)
+    }
+
+    fn out(&mut self) -> &mut dyn Write {
+        match self {
             Self::Stdout(out) => out,
             Self::File(out) => out,
-        };
-        let written = if raw {
-            outcome.results.iter().flatten().try_for_each(|result| out.write_all(result))
-        } else {
-            print_line(out, outcome, file)
-        };
-        written.map_err(unwritten)
+        }
     }
 
     /// Hands everything to the system; how long the file is.
@@ -87,22 +93,38 @@ fn unwritten(error: std::io::Error) -> Fault {
     Fault::failed("the results cannot be written", error)
 }
 
-/// One outcome as one line of JSON; with the name of its file, if its task was one.
+/// One outcome as one line of JSON; with the name of its file, if its task was one, and with the files that came back:
+/// where they were written, or what is in them.
 pub(crate) fn print_line(
     out: &mut dyn Write,
     outcome: &TaskOutcome,
+    by_command: bool,
     file: Option<&Path>,
+    places: Option<&BTreeMap<&str, PathBuf>>,
 ) -> std::io::Result<()> {
     let mut line = json!({ "task": outcome.task });
-    let (name, told) = match &outcome.results {
-        Ok(results) => match &results[..] {
+    let answer = outcome.command_answer().ok();
+    let (name, told) = match (&outcome.results, &answer) {
+        (_, Some(answer)) => ("result", written(&answer.stdout)),
+        (Ok(results), None) => match &results[..] {
+            [result] if by_command => ("result", written(result)),
             [result] => ("result", value(result)),
             results => ("results", results.iter().map(|result| value(result)).collect()),
         },
-        Err(failed) => ("error", job::failure_json(failed)),
+        (Err(failed), None) => ("error", job::failure_json(failed)),
     };
     if let Some(fields) = line.as_object_mut() {
         fields.insert(name.to_owned(), told);
+        if let Some(answer) = &answer {
+            let files: Map<_, _> = match places {
+                Some(places) => {
+                    let place = |place: &PathBuf| Value::from(place.to_string_lossy());
+                    places.iter().map(|(path, at)| ((*path).to_owned(), place(at))).collect()
+                }
+                None => answer.files.iter().map(|(path, bytes)| (path.clone(), content(bytes))).collect(),
+            };
+            fields.insert("files".to_owned(), files.into());
+        }
         if let Some(file) = file {
             fields.insert("file".to_owned(), file.to_string_lossy().into());
         }

@@ -1,0 +1,97 @@
+//! What a command that has files answers: its standard output, and the files that it wrote.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+use crate::typed::{CborError, from_cbor};
+
+/// The answer of a command whose manifest asks for files.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CommandAnswer {
+    /// Its standard output.
+    pub stdout: Bytes,
+    /// What it left in the folder `out`, by the paths in there. They are the guest's words: check them before they
+    /// become paths of your own.
+    pub files: BTreeMap<String, Bytes>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Told {
+    files: BTreeMap<String, ByteString>,
+    stdout: ByteString,
+}
+
+impl CommandAnswer {
+    /// Reads an answer: a map of CBOR with `files` and `stdout`, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`CborError::Decode`], if it is something else: the command had no files, or it was another worker.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let message = b"\xa2\x65files\xa1\x61a\x41\x07\x66stdout\x42hi";
+    /// let answer = wasm_grid::CommandAnswer::read(message).unwrap();
+    /// assert_eq!((&answer.stdout[..], &answer.files["a"][..]), (&b"hi"[..], &[7][..]));
+    /// ```
+    pub fn read(message: &[u8]) -> Result<Self, CborError> {
+        if message.first() != Some(&MAP_OF_TWO) {
+            return Err(CborError::Decode("the message is no answer of a command with files".to_owned()));
+        }
+        let Told { files, stdout } = from_cbor(message)?;
+        let files = files.into_iter().map(|(path, content)| (path, content.0)).collect();
+        Ok(Self { stdout: stdout.0, files })
+    }
+}
+
+/// The byte that an answer begins with.
+const MAP_OF_TWO: u8 = 0xa2;
+
+struct ByteString(Bytes);
+
+impl<'de> Deserialize<'de> for ByteString {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl Visitor<'_> for Reader {
+            type Value = ByteString;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a byte string")
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<ByteString, E> {
+                Ok(ByteString(Bytes::copy_from_slice(bytes)))
+            }
+        }
+
+        deserializer.deserialize_bytes(Reader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_quite_an_answer_is_none() {
+        let good = b"\xa2\x65files\xa0\x66stdout\x40";
+        assert_eq!(CommandAnswer::read(good).unwrap(), CommandAnswer::default());
+        let wrong: [&[u8]; 6] = [
+            b"",
+            b"hello",
+            b"\xa1\x66stdout\x40",
+            b"\xa2\x65files\xa0\x66stdout\x60",
+            b"\xa2\x65files\xa1\x61a\x61b\x66stdout\x40",
+            b"\xa2\x65other\xa0\x66stdout\x40",
+        ];
+        for wrong in wrong {
+            assert!(CommandAnswer::read(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! A guest's memory, as a call is given places in it.
+
+use super::process::Refused;
+use crate::sandbox::failure::Stop;
+use crate::sandbox::guest::GuestSlice;
+
+/// What a guest says lies in its memory, and where it wants something.
+pub(super) struct Memory<'a>(pub(super) &'a mut [u8]);
+
+impl Memory<'_> {
+    pub(super) fn slice(&self, pointer: i32, length: i32) -> Result<&[u8], Stop> {
+        let place = GuestSlice::new(pointer, length).check(self.0.len())?;
+        Ok(self.0.get(place).unwrap_or_default())
+    }
+
+    pub(super) fn slice_mut(&mut self, pointer: i32, length: i32) -> Result<&mut [u8], Stop> {
+        let place = GuestSlice::new(pointer, length).check(self.0.len())?;
+        Ok(self.0.get_mut(place).unwrap_or_default())
+    }
+
+    pub(super) fn put(&mut self, pointer: i32, bytes: &[u8]) -> Result<(), Refused> {
+        let length = i32::try_from(bytes.len()).unwrap_or(-1);
+        self.slice_mut(pointer, length)?.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Puts a number that is bounded far below what 32 bits hold.
+    pub(super) fn put_u32(&mut self, pointer: i32, number: usize) -> Result<(), Refused> {
+        self.put(pointer, &u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes())
+    }
+
+    /// One of the buffers of a list that has been checked.
+    pub(super) fn buffer(&self, buffers: i32, index: u32) -> Result<(i32, i32), Stop> {
+        let place = buffers.wrapping_add((index * 8).cast_signed());
+        let (pointer, length) = self.slice(place, 8)?.split_at_checked(4).unwrap_or_default();
+        let number = |bytes: &[u8]| i32::from_le_bytes(bytes.try_into().unwrap_or_default());
+        Ok((number(pointer), number(length)))
+    }
+
+    /// How many buffers of a list are looked at; all of the list lies in memory.
+    pub(super) fn buffers(&self, buffers: i32, count: i32) -> Result<u32, Stop> {
+        let count = count.cast_unsigned();
+        let length = count.checked_mul(8).map_or(-1, u32::cast_signed);
+        self.slice(buffers, length)?;
+        Ok(count.min(BUFFERS_MAX))
+    }
+
+    /// Copies bytes into buffers, as many as fit; how many that were.
+    pub(super) fn scatter(&mut self, buffers: i32, count: i32, bytes: &[u8]) -> Result<usize, Stop> {
+        let mut left = bytes;
+        for index in 0..self.buffers(buffers, count)? {
+            let (pointer, length) = self.buffer(buffers, index)?;
+            let place = self.slice_mut(pointer, length)?;
+            let (now, later) = left.split_at(place.len().min(left.len()));
+            if let Some(place) = place.get_mut(..now.len()) {
+                place.copy_from_slice(now);
+            }
+            left = later;
+        }
+        Ok(bytes.len() - left.len())
+    }
+}
+
+/// Buffers of one read or write that are looked at, as many as most systems take; the call is then short. A guest may
+/// name 30 million of them, all empty.
+const BUFFERS_MAX: u32 = 1024;

@@ -1,0 +1,10 @@
+;; attack: a buffer of a command's write lies past the end of memory
+;; when: message
+;; ends: failed
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\ff\ff\ff\ff\ff\ff\ff\ff")
+  (func (export "_start")
+    (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+)

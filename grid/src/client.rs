@@ -372,6 +372,15 @@ impl Client {
         }
     }
 
+    /// True if `worker` is through with everything that it was sent, and everything that it sent is here, or if it has
+    /// ended. Only a client of a manager elsewhere can tell; another says that it is.
+    pub fn is_quiet(&self, worker: WorkerId) -> bool {
+        match &self.path {
+            Path::Here(_) => true,
+            Path::Remote(remote) => remote.is_quiet(worker),
+        }
+    }
+
     /// True if `worker` has ended, and its mail says so: [`Event::Left`] has come or is about to. Only a client of a
     /// manager elsewhere can tell.
     pub fn has_ended(&self, worker: WorkerId) -> bool {

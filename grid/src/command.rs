@@ -11,6 +11,7 @@ mod run;
 mod status;
 mod ticket;
 mod up;
+mod value;
 mod worker;
 
 use std::path::PathBuf;

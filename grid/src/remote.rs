@@ -232,6 +232,15 @@ impl Remote {
         known.map_or(0, |known| known.link.unsettled().len())
     }
 
+    /// True if the worker has settled everything, and all that it sent before is here.
+    pub(crate) fn is_quiet(&self, worker: WorkerId) -> bool {
+        let shared = self.shared.lock();
+        shared.links.get(&worker).is_none_or(|known| {
+            let link = &known.link;
+            known.is_over() || link.unsettled().len() == 0 && link.has_arrived(link.last_accepted())
+        })
+    }
+
     /// True if the worker has ended.
     pub(crate) fn is_over(&self, worker: WorkerId) -> bool {
         self.shared.lock().links.get(&worker).is_some_and(|known| known.is_over())

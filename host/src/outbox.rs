@@ -90,6 +90,11 @@ impl Outbox {
         self.control_ready.notify_one();
     }
 
+    /// The waiting log of one worker, if it has any.
+    pub(crate) fn take_log_of(&self, worker: WorkerId) -> Option<WaitingLog> {
+        lock(&self.logs).remove(&worker)
+    }
+
     /// Takes the lines of one worker that wait.
     pub fn take_log(&self) -> Option<(WorkerId, WaitingLog)> {
         lock(&self.logs).pop_first()

@@ -378,6 +378,10 @@ impl Station {
         // A manager that forgot the worker does not want to hear of it.
         if inner.workers.contains_key(&worker) {
             inner.report_started();
+            // Its last words come before its end: a manager takes none from a worker that it does not know.
+            if let Some(log) = self.outbox.take_log_of(worker) {
+                inner.control.send(&Report::Log { worker, lines: log.lines, dropped: log.dropped });
+            }
             inner.control.send(&Report::Ended { worker, end, sent, settled });
         }
         drop(inner);

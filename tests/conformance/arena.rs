@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use grid_tests::{Grid, Process, module};
-use wasm_grid::{Bytes, Client, Digest, End, Event, LogLine, Reply, Request, WorkerId};
+use wasm_grid::{Bytes, Client, Digest, End, Event, LimitsAsked, LogLine, Reply, Request, WorkerId};
 
 use crate::languages::Language;
 
@@ -19,7 +19,7 @@ pub(crate) struct Arena {
 impl Arena {
     pub(crate) fn new() -> Self {
         let grid = Grid::closed();
-        let host = grid.host("conformance", &["--slots", "64", "--start-seconds", "60"]);
+        let host = grid.host("conformance", &["--slots", "1000", "--start-seconds", "60"]);
         Self { processes: Mutex::new((grid, host)), uploaded: Mutex::default() }
     }
 
@@ -127,7 +127,7 @@ impl Bench {
     ) -> Result<Result<WorkerId, End>, String> {
         let mut spawn = self.client.spawn(module).arguments(arguments);
         if let Some(bytes) = memory {
-            spawn = spawn.memory(bytes);
+            spawn = spawn.limits(LimitsAsked { memory_bytes: Some(bytes), call_ms: None });
         }
         let spawned = spawn.anywhere(1).await.map_err(|denial| denial.to_string())?;
         loop {
@@ -146,7 +146,7 @@ impl Bench {
             sent.map_err(|error| error.to_string())?;
         }
         let mut outcome = Outcome::default();
-        while self.client.unanswered(worker).is_some_and(|left| left > 0) {
+        while !self.client.is_quiet(worker) {
             tokio::select! {
                 event = self.client.next_event() => outcome.note(event),
                 () = self.client.settled() => {}
@@ -165,9 +165,17 @@ impl Bench {
         request: u8,
         body: impl AsRef<[u8]>,
     ) -> Result<Outcome, String> {
-        let mut message = vec![request];
-        message.extend_from_slice(body.as_ref());
-        self.ask_all(worker, &[message]).await
+        let body = body.as_ref();
+        let mut outcome = self.ask_all(worker, &[[&[request], body].concat()]).await?;
+        let answers = match request {
+            b'*' => String::from_utf8_lossy(body).parse().unwrap_or_default(),
+            _ => 1,
+        };
+        // A long answer comes on a stream of its own, and may be overtaken by the word that the worker is through.
+        while outcome.sent.len() < answers && outcome.failed.is_none() && outcome.left.is_none() {
+            outcome.note(self.client.next_event().await);
+        }
+        Ok(outcome)
     }
 
     /// Asks a new worker one thing.
@@ -187,13 +195,15 @@ impl Bench {
         }
     }
 
-    /// Stops a worker and waits for its end.
-    pub(crate) async fn stop(&self, worker: WorkerId) -> Result<End, String> {
+    /// Asks a worker to stop, and gives its log and its end.
+    pub(crate) async fn stop(&self, worker: WorkerId) -> Result<(Vec<LogLine>, End), String> {
         let stopped = self.client.stop_workers(&[worker], Duration::from_secs(5)).await;
         stopped.map_err(|denial| denial.to_string())?;
+        // A log is kept until the end was collected.
+        let log = self.log(worker, 1).await?;
         loop {
             if let Event::Left { end, .. } = self.client.next_event().await {
-                return Ok(end);
+                return Ok((log, end));
             }
         }
     }

@@ -28,7 +28,7 @@ pub(crate) fn check() -> Result<(), Failed> {
 fn page() -> String {
     let mut page = String::from(
         "# Conformance\n\nWhat a worker in each language does, in the same words for all. Each `yes` is a test, \
-         `conformance_<language>_<rule>`;\na number is a reason below. This page is made by the suite in \
+         `conformance_<language>_<rule>`;\na number is a remark below. This page is made by the suite in \
          [tests/conformance](../tests/conformance), and checked by it.\n\n| rule |",
     );
     for language in LANGUAGES {
@@ -39,16 +39,16 @@ fn page() -> String {
     for rule in RULES {
         page.push_str(&format!("| {} |", rule.says));
         for language in LANGUAGES {
-            match language.excuse(rule.name) {
-                None => page.push_str(" yes |"),
-                Some(reason) => {
-                    let place = reasons.iter().position(|known| *known == reason).unwrap_or_else(|| {
-                        reasons.push(reason);
-                        reasons.len() - 1
-                    });
-                    page.push_str(&format!(" ({}) |", place + 1));
-                }
-            }
+            let excuse = language.excuse(rule.name);
+            let cell = if excuse.is_none() { "yes" } else { "no" };
+            let note = excuse.or(language.remark(rule.name)).map_or(String::new(), |words| {
+                let place = reasons.iter().position(|known| *known == words).unwrap_or_else(|| {
+                    reasons.push(words);
+                    reasons.len() - 1
+                });
+                format!(" ({})", place + 1)
+            });
+            page.push_str(&format!(" {cell}{note} |"));
         }
         page.push('\n');
     }

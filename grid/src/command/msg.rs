@@ -3,12 +3,12 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
-use wasm_grid::{Bytes, CborError, Client, End, Event, WorkerId, WorkerState, from_cbor, to_cbor};
+use wasm_grid::{Bytes, Client, End, Event, WorkerId, WorkerState};
 
 use crate::command::fault::Fault;
 use crate::command::output::Output;
+use crate::command::value::{message, value};
 use crate::command::{Common, worker};
 
 /// Messages to workers and from them.
@@ -168,80 +168,4 @@ async fn collect(client: &Client, output: &Output, raw: bool, wait: f64) -> Resu
         return Err(Fault::some_failed(format!("{failed} messages failed")));
     }
     Ok(())
-}
-
-/// JSON as a message in CBOR.
-///
-/// # Errors
-///
-/// [`CborError::Encode`].
-pub(crate) fn message(value: &Value) -> Result<Bytes, CborError> {
-    to_cbor(&Json(value))
-}
-
-/// JSON whose null is CBOR's null: as a Rust program's unit it would become an empty array.
-struct Json<'a>(&'a Value);
-
-impl Serialize for Json<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Value::Null => serializer.serialize_none(),
-            Value::Array(items) => serializer.collect_seq(items.iter().map(Json)),
-            Value::Object(fields) => {
-                serializer.collect_map(fields.iter().map(|(name, value)| (name, Json(value))))
-            }
-            other => other.serialize(serializer),
-        }
-    }
-}
-
-/// A message as JSON: what its CBOR says, or its text, or its bytes in hexadecimal.
-pub(crate) fn value(payload: &[u8]) -> Value {
-    if let Ok(value) = from_cbor::<Value>(payload) {
-        return value;
-    }
-    content(payload)
-}
-
-/// What a command wrote as JSON: its text, for most write nothing else, or else as any message.
-pub(crate) fn written(stdout: &[u8]) -> Value {
-    let plain = |letter: char| !letter.is_control() || matches!(letter, '\n' | '\r' | '\t');
-    match std::str::from_utf8(stdout) {
-        Ok(text) if text.chars().all(plain) => json!({ "text": text }),
-        _ => value(stdout),
-    }
-}
-
-/// Bytes as JSON: their text, or themselves in hexadecimal.
-pub(crate) fn content(payload: &[u8]) -> Value {
-    match std::str::from_utf8(payload) {
-        Ok(text) => json!({ "text": text }),
-        Err(_) => {
-            json!({ "bytes": payload.iter().map(|byte| format!("{byte:02x}")).collect::<String>() })
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_is_the_same_after_it_was_cbor() {
-        for text in ["null", "[null,[],{}]", r#"{"a":{"b":[1,-2,3.5,true,null]},"c":"ä"}"#] {
-            let json: Value = serde_json::from_str(text).unwrap();
-            assert_eq!(value(&message(&json).unwrap()), json, "{text}");
-        }
-        assert_eq!(&message(&Value::Null).unwrap()[..], [0xf6]);
-    }
-
-    #[test]
-    fn what_a_command_writes_is_text_though_it_may_be_a_value_by_chance() {
-        assert_eq!(value(b"bhi"), json!("hi"));
-        assert_eq!(written(b"bhi"), json!({ "text": "bhi" }));
-        assert_eq!(value(b"7"), json!(-24));
-        assert_eq!(written(b"7"), json!({ "text": "7" }));
-        assert_eq!(written(&message(&json!({ "a": 100 })).unwrap()), json!({ "a": 100 }));
-        assert_eq!(written(&[0xff]), json!({ "bytes": "ff" }));
-    }
 }

@@ -11,8 +11,8 @@ use wasm_grid::{Bytes, Client, End, Event, LimitsAsked, LogLine, Manager, Reply,
 
 use crate::command::fault::Fault;
 use crate::command::module::{author, describe, read, stem};
-use crate::command::msg::{message, value};
 use crate::command::output::{Output, bytes};
+use crate::command::value::{message, value};
 
 /// What is tried, and how.
 #[derive(Debug, clap::Args)]
@@ -161,7 +161,7 @@ impl Bench {
     async fn try_message(&mut self, message: Bytes) -> Result<bool, Fault> {
         let began = Instant::now();
         self.client.send(self.worker, message).await?;
-        while self.client.unanswered(self.worker).is_some_and(|left| left > 0) {
+        while !self.client.is_quiet(self.worker) {
             tokio::select! {
                 event = self.client.next_event() => self.note(event),
                 () = self.client.settled() => {}

@@ -10,7 +10,7 @@ use wasm_grid::{Bytes, TaskOutcome};
 
 use crate::command::fault::Fault;
 use crate::command::job;
-use crate::command::msg::{content, value, written};
+use crate::command::value::{content, value, written};
 
 /// Where outcomes go.
 pub(crate) enum Sink {

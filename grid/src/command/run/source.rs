@@ -10,7 +10,7 @@ use serde_json::Value;
 use wasm_grid::Bytes;
 
 use crate::command::fault::Fault;
-use crate::command::msg::message;
+use crate::command::value::message;
 
 /// How the input becomes tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

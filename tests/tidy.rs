@@ -12,6 +12,7 @@ const MAY_DEPEND_ON: &[(&str, &str, &[&str])] = &[
     ("protocol", "grid-protocol", &[]),
     ("scheduler", "grid-scheduler", &["grid-protocol"]),
     ("inspect", "grid-inspect", &["grid-abi"]),
+    ("toolchains", "grid-toolchains", &[]),
     ("disk", "grid-disk", &["grid-protocol"]),
     ("net", "grid-net", &["grid-protocol"]),
     (
@@ -23,14 +24,22 @@ const MAY_DEPEND_ON: &[(&str, &str, &[&str])] = &[
     (
         "grid",
         "wasm-grid",
-        &["grid-protocol", "grid-net", "grid-manager", "grid-host", "grid-inspect", "grid-disk"],
+        &[
+            "grid-protocol",
+            "grid-net",
+            "grid-manager",
+            "grid-host",
+            "grid-inspect",
+            "grid-disk",
+            "grid-toolchains",
+        ],
     ),
     (
         "tests",
         "grid-tests",
         &["wasm-grid", "grid-protocol", "grid-net", "grid-host", "grid-manager", "grid-inspect", "grid-disk"],
     ),
-    ("xtask", "xtask", &[]),
+    ("xtask", "xtask", &["grid-toolchains"]),
 ];
 
 /// Heavy dependencies, and the one crate that may name each.
@@ -48,6 +57,7 @@ const SOLE_OWNERS: &[(&str, &str)] = &[
     ("seccompiler", "grid-host"),
     ("wasmparser", "grid-inspect"),
     ("comfy-table", "wasm-grid"),
+    ("rust-embed", "grid-toolchains"),
 ];
 
 fn root() -> PathBuf {

@@ -372,6 +372,15 @@ impl Client {
         }
     }
 
+    /// True if `worker` has ended, and its mail says so: [`Event::Left`] has come or is about to. Only a client of a
+    /// manager elsewhere can tell.
+    pub fn has_ended(&self, worker: WorkerId) -> bool {
+        match &self.path {
+            Path::Here(_) => false,
+            Path::Remote(remote) => remote.is_over(worker),
+        }
+    }
+
     /// Waits until something has come or was settled. Cancel-safe.
     pub async fn settled(&self) {
         match &self.path {

@@ -23,12 +23,19 @@ pub(crate) struct Postbox {
     pub(crate) late: Vec<WorkerId>,
 }
 
-#[derive(Default)]
 /// One worker's mail.
+#[derive(Default)]
 pub(crate) struct Worker {
     pub(crate) link: Link,
     pub(crate) queued: bool,
     pub(crate) ending: Option<Ending>,
+}
+
+impl Worker {
+    /// True if it has ended, all of its mail is here, and [`Event::Left`] was announced.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.end.is_none())
+    }
 }
 
 /// A worker that has ended, and whose mail has not all come yet.

@@ -225,9 +225,16 @@ impl Remote {
         }
     }
 
-    /// Messages to `worker` that are not settled.
+    /// Messages to `worker` that are not settled, and still may be.
     pub(crate) fn unanswered(&self, worker: WorkerId) -> usize {
-        self.shared.lock().links.get(&worker).map_or(0, |worker| worker.link.unsettled().len())
+        let shared = self.shared.lock();
+        let known = shared.links.get(&worker).filter(|known| !known.is_over());
+        known.map_or(0, |known| known.link.unsettled().len())
+    }
+
+    /// True if the worker has ended.
+    pub(crate) fn is_over(&self, worker: WorkerId) -> bool {
+        self.shared.lock().links.get(&worker).is_some_and(|known| known.is_over())
     }
 
     /// Waits until something was settled.

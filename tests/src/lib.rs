@@ -74,7 +74,7 @@ pub fn busy() -> Vec<u8> {
 /// If it was not built.
 pub fn module(name: &str) -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf();
-    let path = root.join("modules/target/wasm32-wasip1/release").join(format!("{name}.wasm"));
+    let path = root.join("modules/target/guests").join(format!("{name}.wasm"));
     assert!(path.exists(), "{} is missing; `cargo xtask modules` builds it", path.display());
     path
 }

@@ -1,5 +1,6 @@
 //! The demonstration: a manager and two hosts, real processes, counting primes.
 
+use grid_toolchains::Language;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ const JOIN_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Counts the primes below 150 000 on two hosts.
 pub(crate) fn run(again: bool) -> Result<(), ChoreError> {
-    let built = modules::build_all()?;
+    let built = modules::build_all(&[Language::Rust])?;
     let primes = built.iter().find(|module| module.name == "primes");
     let primes =
         primes.ok_or_else(|| ChoreError::Other("there is no module `primes`".to_owned()))?.path.clone();

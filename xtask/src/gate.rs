@@ -3,6 +3,8 @@
 use std::process::Command;
 use std::time::Instant;
 
+use grid_toolchains::Language;
+
 use crate::chore::{ChoreError, output, root, run as run_command, say};
 use crate::{demo, modules, sim};
 
@@ -10,7 +12,7 @@ use crate::{demo, modules, sim};
 pub(crate) fn run() -> Result<(), ChoreError> {
     let started = Instant::now();
     step("format", cargo(&["fmt", "--all", "--check"]))?;
-    step("modules", modules::build_all().map(|built| modules::print(&built)))?;
+    step("modules", modules::build_all(&Language::ALL).map(|built| modules::print(&built)))?;
     step("lints", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("programs", cargo(&["build", "--workspace", "--bins", "--examples"]))?;
     install_nextest()?;

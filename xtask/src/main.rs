@@ -7,21 +7,29 @@ mod chore;
 mod demo;
 mod fuzz;
 mod gate;
+mod install;
 mod modules;
 mod ordeal;
 mod sim;
-mod toolchain;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use grid_toolchains::Language;
 
 /// The project's chores.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask")]
 enum Chore {
-    /// Builds the example workers to WebAssembly, installing a toolchain if there is none.
-    Modules,
+    /// Builds the example workers to WebAssembly, installing a toolchain if there is none; what is up to date stays.
+    Modules {
+        /// Every language, not Rust alone.
+        #[arg(long)]
+        all: bool,
+        /// This language alone.
+        #[arg(long, value_name = "LANG", conflicts_with = "all")]
+        lang: Option<Language>,
+    },
     /// Counts primes on a grid of one manager and two hosts on this machine.
     Demo {
         /// Keeps the hosts' caches of the last run.
@@ -67,7 +75,11 @@ enum Chore {
 
 fn main() -> ExitCode {
     let done = match Chore::parse() {
-        Chore::Modules => modules::build_all().map(|built| modules::print(&built)),
+        Chore::Modules { all, lang } => {
+            let one = [lang.unwrap_or(Language::Rust)];
+            let languages: &[Language] = if all { &Language::ALL } else { &one };
+            modules::build_all(languages).map(|built| modules::print(&built))
+        }
         Chore::Demo { again } => demo::run(again),
         Chore::Bench { json } => bench::run(json.as_deref()),
         Chore::Fuzz { seconds } => fuzz::run(seconds),

@@ -1,51 +1,116 @@
 //! Building the example workers.
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::chore::{ChoreError, print as print_line, root, run};
-use crate::toolchain::{TARGET, find_or_install};
+use grid_toolchains::{Language, Project, Recipe, build, fingerprint, recipe};
 
-/// A worker that was built.
+use crate::chore::{ChoreError, print as print_line, root};
+use crate::install::{install, toolbox};
+
+/// A worker that was built, now or before.
 #[derive(Debug, Clone)]
-pub(crate) struct Built {
+pub(crate) struct Module {
     /// Its name.
     pub(crate) name: String,
     /// Where it is.
     pub(crate) path: PathBuf,
     /// Its length, in bytes.
     pub(crate) bytes: u64,
+    language: Language,
+    toolchain: String,
+    /// How long it took; `None` if it was there already.
+    took: Option<Duration>,
 }
 
-/// Builds all of them; what is up to date is not built again.
-pub(crate) fn build_all() -> Result<Vec<Built>, ChoreError> {
-    let toolchain = find_or_install()?;
-    let folder = root().join("modules");
-    let started = Instant::now();
-    let mut cargo = toolchain.cargo();
-    cargo.current_dir(&folder).args(["build", "--release", "--quiet", "--target", TARGET]);
-    run(cargo.args(toolchain.arguments()))?;
-    crate::chore::say(&format!("modules: built in {:.1} s", started.elapsed().as_secs_f64()));
-    let release = folder.join("target").join(TARGET).join("release");
-    let entries = std::fs::read_dir(&release)
-        .map_err(|error| ChoreError::Other(format!("{}: {error}", release.display())))?;
+/// Builds the workers in Rust, or in every language. What is up to date is not built again.
+pub(crate) fn build_all(languages: &[Language]) -> Result<Vec<Module>, ChoreError> {
     let mut built = Vec::new();
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|kind| kind == "wasm") {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let bytes = entry.metadata().map_or(0, |about| about.len());
-            built.push(Built { name, path, bytes });
+    for project in projects()? {
+        if languages.contains(&project.language) {
+            built.push(build_one(&project)?);
         }
     }
-    built.sort_by(|a, b| a.name.cmp(&b.name));
+    built.sort_by(|a, b| (family(&a.name), a.language).cmp(&(family(&b.name), b.language)));
     Ok(built)
 }
 
-/// Prints what was built.
-pub(crate) fn print(built: &[Built]) {
-    print_line(&format!("{:<12} {:>9}  file", "module", "bytes"));
-    for module in built {
-        print_line(&format!("{:<12} {:>9}  {}", module.name, module.bytes, module.path.display()));
+/// The workers that one kind has in several languages stand together.
+fn family(name: &str) -> String {
+    name.split('-').next().unwrap_or(name).to_owned()
+}
+
+/// Where built modules are.
+pub(crate) fn folder() -> PathBuf {
+    root().join("modules/target/guests")
+}
+
+/// Every folder with a worker in it, below `modules`.
+fn projects() -> Result<Vec<Project>, ChoreError> {
+    let mut projects = Vec::new();
+    let mut folders = vec![root().join("modules")];
+    while let Some(folder) = folders.pop() {
+        if folder.join("grid.toml").is_file() {
+            projects.push(Project::open(&folder).map_err(|error| ChoreError::Other(error.to_string()))?);
+            continue;
+        }
+        let entries = fs::read_dir(&folder).map_err(|error| disk(&folder, &error))?;
+        let inside = entries.flatten().map(|entry| entry.path());
+        let hidden = |path: &PathBuf| path.ends_with("target") || path.ends_with("node_modules");
+        folders.extend(inside.filter(|path| path.is_dir() && !hidden(path)));
     }
+    projects.sort_by(|a, b| a.folder.cmp(&b.folder));
+    Ok(projects)
+}
+
+fn build_one(project: &Project) -> Result<Module, ChoreError> {
+    let output = folder().join(format!("{}.wasm", project.name));
+    let recipe = recipe_for(project, &output)?;
+    let mark = folder().join(format!("{}.fingerprint", project.name));
+    let now = fingerprint(project, &recipe);
+    let mut took = None;
+    if !output.is_file() || fs::read_to_string(&mark).is_ok_and(|then| then == now).eq(&false) {
+        let built = build(&recipe, &output)
+            .map_err(|error| ChoreError::Other(format!("{} was not built: {error}", project.name)))?;
+        fs::write(&mark, now).map_err(|error| disk(&mark, &error))?;
+        took = Some(built.took);
+    }
+    let bytes = fs::metadata(&output).map_err(|error| disk(&output, &error))?.len();
+    Ok(Module {
+        name: project.name.clone(),
+        path: output,
+        bytes,
+        language: project.language,
+        toolchain: recipe.version,
+        took,
+    })
+}
+
+/// The recipe, once the toolchain is installed.
+fn recipe_for(project: &Project, output: &Path) -> Result<Recipe, ChoreError> {
+    if let Ok(recipe) = recipe(project, output, &toolbox()) {
+        return Ok(recipe);
+    }
+    install(project.language)?;
+    recipe(project, output, &toolbox()).map_err(|missing| ChoreError::Other(missing.to_string()))
+}
+
+fn disk(path: &Path, error: &std::io::Error) -> ChoreError {
+    ChoreError::Other(format!("{}: {error}", path.display()))
+}
+
+/// Prints what was built.
+pub(crate) fn print(built: &[Module]) {
+    print_line(&format!("{:<24} {:<15} {:>9} {:>11}  toolchain", "module", "language", "seconds", "bytes"));
+    for module in built {
+        let took = module.took.map_or("-".to_owned(), |took| format!("{:.1}", took.as_secs_f64()));
+        let (name, language) = (&module.name, module.language.name());
+        print_line(&format!(
+            "{name:<24} {language:<15} {took:>9} {:>11}  {}",
+            module.bytes, module.toolchain
+        ));
+    }
+    let rebuilt = built.iter().filter(|module| module.took.is_some()).count();
+    print_line(&format!("{} modules, {rebuilt} of them built just now", built.len()));
 }

@@ -1,5 +1,9 @@
 //! `grid module`.
 
+mod author;
+mod check;
+mod trial;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -7,16 +11,25 @@ use wasm_grid::{Bytes, Client, Digest, ModuleInfo, Publication, Reply, Request, 
 
 use crate::command::Common;
 use crate::command::fault::Fault;
+use crate::command::module::author::{Build, New};
+use crate::command::module::trial::Trial;
 use crate::command::output::{Output, Rows, bytes, time};
 
 /// Modules: what workers run.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Module {
-    /// Explain what the grid makes of a file, without talking to anybody.
+    /// Write a worker that builds and runs, in a language of your choice, into a new folder.
+    New(New),
+    /// Build a worker with the toolchain of its language.
+    Build(Build),
+    /// Explain what the grid makes of a file, and what it would refuse, without talking to anybody.
     Check {
-        /// The module.
+        /// The module, or the worker's folder once it is built.
+        #[arg(default_value = ".")]
         file: PathBuf,
     },
+    /// Try a module against a file of messages, in a sandbox of this process, with its log and its limits shown.
+    Test(Trial),
     /// Sign a module and bring it to the manager.
     Upload(Upload),
     /// List the modules.
@@ -61,7 +74,10 @@ pub(crate) struct Upload {
 impl Module {
     pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
         match self {
-            Self::Check { file } => check(output, file),
+            Self::New(new) => new.run(output),
+            Self::Build(build) => build.run(output),
+            Self::Check { file } => check::check(output, file),
+            Self::Test(trial) => trial.run(output).await,
             Self::Upload(upload) => upload.run(common, output).await,
             Self::Ls => print(output, list(&common.client()?).await?),
             Self::Show { module } => {
@@ -104,36 +120,6 @@ pub(crate) fn stem(file: &Path) -> String {
     stem.chars()
         .map(|letter| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' })
         .collect()
-}
-
-fn check(output: &Output, file: &Path) -> Result<(), Fault> {
-    let wasm = read(file)?;
-    let (publication, wasm) = describe(&stem(file), wasm, false)?;
-    let report = &publication.report;
-    let memory = match report.memory_max_bytes {
-        Some(max) => format!("{} to {}", bytes(report.memory_bytes), bytes(max)),
-        None => format!("{} and more", bytes(report.memory_bytes)),
-    };
-    let exports: Vec<_> = report.exports.iter().map(|(name, ty)| format!("{name}{ty}")).collect();
-    let digest = publication.manifest.digest;
-    let line = format!(
-        "digest  {digest}\ndoor    {}\nlength  {}\nmemory  {memory}\nimports {}\nexports {}",
-        report.door.label(),
-        bytes(wasm.len() as u64),
-        if report.imports.is_empty() { "nothing".to_owned() } else { report.imports.join(", ") },
-        exports.join(", "),
-    );
-    let value = json!({
-        "digest": digest.to_string(),
-        "door": report.door.label(),
-        "bytes": wasm.len(),
-        "functions": report.functions,
-        "memory_bytes": report.memory_bytes,
-        "memory_max_bytes": report.memory_max_bytes,
-        "imports": report.imports,
-        "exports": report.exports,
-    });
-    output.one(&line, &digest.to_string(), value)
 }
 
 impl Upload {

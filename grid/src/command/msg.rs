@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
-use wasm_grid::{Bytes, CborError, Client, Event, WorkerId, WorkerState, from_cbor, to_cbor};
+use wasm_grid::{Bytes, CborError, Client, End, Event, WorkerId, WorkerState, from_cbor, to_cbor};
 
 use crate::command::fault::Fault;
 use crate::command::output::Output;
@@ -63,6 +63,12 @@ impl Msg {
                 }
                 client.send(*worker, message).await?;
                 handled(&client, &[*worker]).await?;
+                if client.has_ended(*worker) {
+                    let fault = Fault::some_failed(format!("{worker} ended before it was through with it"));
+                    return Err(
+                        fault.help("`grid msg collect` and `grid worker ls --all` say what it died of")
+                    );
+                }
                 output.done("handled; `grid msg collect` prints the answer")
             }
             Self::Broadcast { content } => {
@@ -143,7 +149,12 @@ async fn collect(client: &Client, output: &Output, raw: bool, wait: f64) -> Resu
                 }
             }
             Event::Left { worker, end, unanswered } => {
-                let line = json!({ "worker": worker.to_string(), "left": end.to_string(), "unanswered": unanswered.len() });
+                let mut line = json!({ "worker": worker.to_string(), "left": end.to_string(), "unanswered": unanswered.len() });
+                if let (End::Failed(failure), Some(fields)) = (&end, line.as_object_mut())
+                    && !failure.backtrace.is_empty()
+                {
+                    fields.insert("backtrace".to_owned(), json!(failure.backtrace));
+                }
                 if raw {
                     output.say(&line.to_string())
                 } else {

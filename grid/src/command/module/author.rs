@@ -1,0 +1,94 @@
+//! `grid module new` and `grid module build`: a worker as its author has it.
+
+use std::path::{Path, PathBuf};
+
+use grid_toolchains::{Language, Project, Toolbox};
+use serde_json::json;
+
+use crate::command::fault::Fault;
+use crate::command::output::{Output, bytes};
+
+/// What a new worker is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct New {
+    /// Its name, and that of its folder: a-z, 0-9, -, _ and ., a letter first.
+    name: String,
+    /// What it is written in: rust, c, cpp, go, zig, assemblyscript, python or js.
+    #[arg(short, long, value_name = "LANG")]
+    lang: Language,
+    /// Where its folder goes [default: a folder of its name here].
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// What is built.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Build {
+    /// The worker's folder, the one with grid.toml.
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// Where the module goes [default: NAME.wasm in the folder].
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print the command lines of the toolchain, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl New {
+    pub(crate) fn run(&self, output: &Output) -> Result<(), Fault> {
+        let folder = self.dir.clone().unwrap_or_else(|| PathBuf::from(&self.name));
+        let project = Project::create(&folder, &self.name, self.lang)
+            .map_err(|error| Fault::failed("the worker was not made", error))?;
+        let folder = project.folder.display().to_string();
+        let source = project.folder.join(project.language.source()).display().to_string();
+        output.say(&format!(
+            "a worker in {} is in {source}; next:\n  grid module build {folder}\n  grid module test {folder}",
+            project.language
+        ));
+        let value = json!({ "name": project.name, "language": project.language.name(), "folder": folder });
+        output.one(&folder, &folder, value)
+    }
+}
+
+impl Build {
+    pub(crate) fn run(&self, output: &Output) -> Result<(), Fault> {
+        let project = open(&self.dir)?;
+        let target = self.output.clone().unwrap_or_else(|| project.output());
+        let recipe = grid_toolchains::recipe(&project, &target, &Toolbox::new())
+            .map_err(|missing| Fault::not_found(missing.to_string()))?;
+        if self.dry_run {
+            let steps: Vec<_> = recipe.steps.iter().map(ToString::to_string).collect();
+            return output.one(&steps.join("\n"), &steps.join("\n"), json!({ "steps": steps }));
+        }
+        output.say(&format!("building {} with {}", project.name, recipe.version));
+        let built = grid_toolchains::build(&recipe, &target)
+            .map_err(|error| Fault::failed(format!("{} was not built", project.name), error))?;
+        let path = built.path.display().to_string();
+        let line = format!("{path}, {}, in {:.1} s", bytes(built.bytes), built.took.as_secs_f64());
+        output.one(
+            &line,
+            &path,
+            json!({ "path": path, "bytes": built.bytes, "seconds": built.took.as_secs_f64() }),
+        )
+    }
+}
+
+fn open(folder: &Path) -> Result<Project, Fault> {
+    Project::open(folder).map_err(|error| Fault::usage(error.to_string()))
+}
+
+/// The module that is meant by a file, or by the folder that it is built in.
+pub(crate) fn module_file(path: &Path) -> Result<PathBuf, Fault> {
+    if !path.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    let project = open(path)?;
+    let file = project.output();
+    if !file.is_file() {
+        let folder = path.display();
+        return Err(Fault::not_found(format!("{} is not built", project.name))
+            .help(&format!("`grid module build {folder}` builds it")));
+    }
+    Ok(file)
+}

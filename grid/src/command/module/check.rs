@@ -1,0 +1,133 @@
+//! `grid module check`: what the grid makes of a file.
+
+use std::path::Path;
+
+use grid_inspect::{Door, LoopKind, Refusal, ScanLimits};
+use serde_json::json;
+
+use crate::command::fault::Fault;
+use crate::command::module::{author, read};
+use crate::command::output::{Output, bytes};
+
+/// Memory that a host gives a worker unless its operator says otherwise.
+const USUAL_MEMORY_BYTES: u64 = 256 << 20;
+
+/// Explains a file.
+///
+/// # Errors
+///
+/// Exit code 6, with the reason, if the grid would refuse it.
+pub(crate) fn check(output: &Output, file: &Path) -> Result<(), Fault> {
+    let file = author::module_file(file)?;
+    let wasm = read(&file)?;
+    let report = match grid_inspect::inspect(&wasm, &ScanLimits::default()) {
+        Ok(report) => report,
+        Err(refusal) => return Err(refused(&file, &refusal)),
+    };
+    let digest = wasm_grid::Digest::of(&wasm);
+    let memory = match report.memory_max_bytes {
+        Some(max) => format!("{} to {}", bytes(report.memory_bytes), bytes(max)),
+        None => format!("{} and more", bytes(report.memory_bytes)),
+    };
+    let exports: Vec<_> = report.exports.iter().map(|(name, ty)| format!("{name}{}", typed(ty))).collect();
+    let mut lines = vec![
+        format!("digest  {digest}"),
+        format!("door    {}: {}", report.door.label(), door(report.door)),
+        format!("length  {}", bytes(wasm.len() as u64)),
+        format!("memory  {memory}"),
+        format!("imports {}", list(&report.imports)),
+        format!("exports {}", list(&exports)),
+    ];
+    let notes = notes(&report);
+    lines.extend(notes.iter().map(|note| format!("note    {note}")));
+    let value = json!({
+        "digest": digest.to_string(),
+        "door": report.door.label(),
+        "bytes": wasm.len(),
+        "functions": report.functions,
+        "memory_bytes": report.memory_bytes,
+        "memory_max_bytes": report.memory_max_bytes,
+        "imports": report.imports,
+        "exports": report.exports,
+        "notes": notes,
+    });
+    output.one(&lines.join("\n"), &digest.to_string(), value)
+}
+
+/// What the grid will do with it.
+fn door(door: Door) -> &'static str {
+    match door {
+        Door::Core(door) => match door.turn {
+            LoopKind::Absent => "it lives on between messages; a message is done when `handle_msg` returns",
+            LoopKind::Answering => {
+                "it lives on between messages; a message is done when `loop` returns 0 after it"
+            }
+            LoopKind::Polled => {
+                "it lives on between messages; `loop` runs every 100 ms, and a message is done at the first send after it"
+            }
+        },
+        Door::Component(door) if door.turns => {
+            "it lives on between messages; a message is done when `loop` answers idle after it"
+        }
+        Door::Component(_) => "it lives on between messages; a message is done when `handle-msg` returns",
+        Door::Command => {
+            "it is run afresh for each message: the message is its standard input, its standard output the answer"
+        }
+        _ => "one that this version does not know",
+    }
+}
+
+/// What an author might not expect.
+fn notes(report: &grid_inspect::Report) -> Vec<String> {
+    let mut notes = Vec::new();
+    if report.memory_bytes > USUAL_MEMORY_BYTES {
+        notes.push(format!(
+            "it starts with {}, and a host gives {} unless `grid-host --worker-memory` says more",
+            bytes(report.memory_bytes),
+            bytes(USUAL_MEMORY_BYTES)
+        ));
+    }
+    let takes_arguments = match report.door {
+        Door::Core(door) => door.init,
+        Door::Component(door) => door.start,
+        _ => true,
+    };
+    if !takes_arguments {
+        notes.push("it takes no spawn arguments: it exports no `init`, or `start` in a component".to_owned());
+    }
+    if matches!(report.door, Door::Core(door) if !door.initialize)
+        && report.imports.iter().any(|import| import.starts_with("wasi_snapshot_preview1."))
+    {
+        notes.push(
+            "it imports WASI and exports no `_initialize`: if its language has constructors, link it as a reactor"
+                .to_owned(),
+        );
+    }
+    notes
+}
+
+fn refused(file: &Path, refusal: &Refusal) -> Fault {
+    let fault = Fault::rejected(format!("the grid does not run {}", file.display()), refusal);
+    fault.help(match refusal {
+        Refusal::NoDoor { .. } | Refusal::NoComponentDoor { .. } | Refusal::WrongSignature { .. } => {
+            "docs/guest-abi.md has the three shapes that a worker may have; `grid module new` writes one of them"
+        }
+        Refusal::NoMemory => "linkers export it as `memory` by default; in text form: (memory (export \"memory\") 1)",
+        Refusal::UnknownImport { .. } | Refusal::UnknownInterface { .. } => {
+            "a worker reaches the grid's own calls and WASI, and nothing else; docs/guest-abi.md lists them"
+        }
+        Refusal::Invalid { .. } => {
+            "the grid runs WebAssembly 1.0 with SIMD, bulk memory, reference types and multi-value; tell your compiler to use no more"
+        }
+        _ => "",
+    })
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
+
+/// A type after a name: functions of core modules begin with a bracket, everything else with a word.
+fn typed(ty: &str) -> String {
+    if ty.starts_with('(') { ty.to_owned() } else { format!(": {ty}") }
+}

@@ -1,0 +1,267 @@
+//! `grid module test`: a module in a sandbox of this process, against a file of messages.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+use serde_json::{Value, json};
+use wasm_grid::{Bytes, Client, End, Event, LimitsAsked, LogLine, Manager, Reply, Request, Role, WorkerId};
+
+use crate::command::fault::Fault;
+use crate::command::module::{author, describe, read, stem};
+use crate::command::msg::{message, value};
+use crate::command::output::{Output, bytes};
+
+/// What is tried, and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Trial {
+    /// The module, or the worker's folder once it is built.
+    #[arg(default_value = ".")]
+    module: PathBuf,
+    /// Messages, one JSON value a line [default: messages.jsonl beside the module if there is one, else standard input].
+    #[arg(short, long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// Each line is a message as it is, not JSON.
+    #[arg(long)]
+    lines: bool,
+    /// Spawn arguments, as text.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    arg: String,
+    /// Most memory.
+    #[arg(long, default_value = "256MiB", value_name = "SIZE")]
+    memory: ByteSize,
+    /// Most time on a processor for one message, in seconds.
+    #[arg(long, default_value_t = 10.0, value_name = "SECONDS")]
+    call_seconds: f64,
+}
+
+/// Where a worker's folder has messages to try it with.
+const MESSAGES: &str = "messages.jsonl";
+
+/// A line of the messages, in bytes.
+const LINE_BYTES_MAX: u64 = 64 << 20;
+
+/// Where the sandbox is reached.
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Time that a worker has for its last call.
+const STOP_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Time for a module to be compiled and started.
+const START_TIME_MAX: Duration = Duration::from_secs(300);
+
+/// The worker under trial, and what came of it so far.
+struct Bench {
+    client: Client,
+    worker: WorkerId,
+    output: Output,
+    lines_shown: usize,
+    answers: Vec<Value>,
+    failed: usize,
+    /// The worker is gone.
+    left: bool,
+    // Last, so that they outlive the client.
+    _grid: Manager,
+    _home: tempfile::TempDir,
+}
+
+impl Trial {
+    pub(crate) async fn run(&self, output: &Output) -> Result<(), Fault> {
+        let file = author::module_file(&self.module)?;
+        let wasm = read(&file)?;
+        let name = stem(&file);
+        let (_, wasm) = describe(&name, wasm, false)?;
+        let call = Duration::try_from_secs_f64(self.call_seconds)
+            .map_err(|error| Fault::usage(format!("--call-seconds: {error}")))?;
+        let beside = file.with_file_name(MESSAGES);
+        let input = self.input.clone().or_else(|| beside.is_file().then_some(beside));
+        let mut reader = open(input.as_deref())?;
+        let mut bench = self.start(&name, wasm, call, output).await?;
+        let mut number = 0;
+        while let Some(line) = next_line(&mut *reader)? {
+            number += 1;
+            let message = self.message(&line, number)?;
+            output.say(&format!("> {line}"));
+            if !bench.try_message(message).await? {
+                break;
+            }
+        }
+        bench.finish(number).await
+    }
+
+    async fn start(&self, name: &str, wasm: Bytes, call: Duration, output: &Output) -> Result<Bench, Fault> {
+        let began = Instant::now();
+        let sandbox = |error: &dyn std::fmt::Display| Fault::failed("no sandbox could be set up", error);
+        let home = tempfile::tempdir().map_err(|error| sandbox(&error))?;
+        let grid = Manager::builder().local_slots(1).listen(LOOPBACK).start();
+        let grid = grid.map_err(|error| sandbox(&error))?;
+        // A client of its own, since only one that is elsewhere hears when a message is done.
+        let client = Client::builder().home(home.path()).connect(&grid.ticket(Role::Client).await?)?;
+        let module = grid.upload(name, wasm).await?;
+        let limits = LimitsAsked {
+            memory_bytes: Some(self.memory.as_u64()),
+            call_ms: Some(u64::try_from(call.as_millis()).unwrap_or(u64::MAX)),
+        };
+        let spawned =
+            client.spawn(module.digest).arguments(self.arg.as_bytes()).limits(limits).anywhere(1).await?;
+        let Some(worker) = spawned.first().copied() else {
+            return Err(Fault::failed("no worker was started", "the sandbox has no room"));
+        };
+        let mut bench = Bench {
+            client,
+            worker,
+            output: *output,
+            lines_shown: 0,
+            answers: Vec::new(),
+            failed: 0,
+            left: false,
+            _grid: grid,
+            _home: home,
+        };
+        let started = tokio::time::timeout(START_TIME_MAX, bench.started()).await;
+        started
+            .map_err(|_| Fault::timed_out(format!("{name} did not start within {START_TIME_MAX:?}")))??;
+        output.say(&format!(
+            "{name} runs after {:.2} s; limits: {} of memory, {call:?} a message on a processor, messages of 64 MiB",
+            began.elapsed().as_secs_f64(),
+            bytes(self.memory.as_u64()),
+        ));
+        Ok(bench)
+    }
+
+    fn message(&self, line: &str, number: usize) -> Result<Bytes, Fault> {
+        if self.lines {
+            return Ok(line.as_bytes().to_vec().into());
+        }
+        let wrong = |why: String| Fault::usage(format!("message {number}: {why}"));
+        let value: Value = serde_json::from_str(line)
+            .map_err(|error| wrong(format!("no JSON: {error}")).help("with --lines it is sent as it is"))?;
+        message(&value).map_err(|error| wrong(error.to_string()))
+    }
+}
+
+impl Bench {
+    /// Waits until the worker takes messages.
+    async fn started(&mut self) -> Result<(), Fault> {
+        loop {
+            match self.client.next_event().await {
+                Event::Joined { .. } => return Ok(()),
+                Event::Left { end, .. } => {
+                    self.show_log().await?;
+                    return Err(Fault::failed("the worker did not start", end));
+                }
+                event => self.note(event),
+            }
+        }
+    }
+
+    /// Sends a message and shows what comes of it; false if the worker is gone.
+    async fn try_message(&mut self, message: Bytes) -> Result<bool, Fault> {
+        let began = Instant::now();
+        self.client.send(self.worker, message).await?;
+        while self.client.unanswered(self.worker).is_some_and(|left| left > 0) {
+            tokio::select! {
+                event = self.client.next_event() => self.note(event),
+                () = self.client.settled() => {}
+            }
+        }
+        let took = began.elapsed();
+        // What it sent has come before the word that it is through.
+        while let Ok(event) = tokio::time::timeout(Duration::ZERO, self.client.next_event()).await {
+            self.note(event);
+        }
+        self.show_log().await?;
+        if !self.left {
+            self.output.say(&format!("  done in {:.3} ms", took.as_secs_f64() * 1e3));
+        }
+        Ok(!self.left)
+    }
+
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Message { payload, .. } => {
+                let value = value(&payload);
+                self.output.say(&format!("< {value}"));
+                self.answers.push(json!({ "message": value }));
+            }
+            Event::Failed { reason, .. } => {
+                self.failed += 1;
+                self.output.say(&format!("! failed: {reason}"));
+                self.answers.push(json!({ "failed": reason }));
+            }
+            Event::Left { end, .. } => {
+                self.left = true;
+                if end != End::Stopped {
+                    self.failed += 1;
+                    self.output.say(&format!("! the worker ended: {end}"));
+                    let frames = if let End::Failed(failure) = &end { &failure.backtrace[..] } else { &[] };
+                    frames.iter().for_each(|frame| self.output.say(&format!("    at {frame}")));
+                    self.answers.push(json!({ "ended": end.to_string(), "backtrace": frames }));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Shows what was logged since the last time.
+    async fn show_log(&mut self) -> Result<(), Fault> {
+        let Reply::Logs { lines, .. } =
+            self.client.request(Request::WorkerLogs { worker: self.worker }).await?
+        else {
+            return Ok(());
+        };
+        let new: Vec<LogLine> = lines.into_iter().skip(self.lines_shown).collect();
+        self.lines_shown += new.len();
+        for line in new {
+            self.output.say(&format!("  {} {}", line.level.label(), line.text));
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self, messages: usize) -> Result<(), Fault> {
+        if !self.left {
+            self.client.stop_workers(&[self.worker], STOP_TIME_MAX).await?;
+            let stopped = tokio::time::timeout(2 * STOP_TIME_MAX, async {
+                while !self.left {
+                    let event = self.client.next_event().await;
+                    self.note(event);
+                }
+            });
+            stopped.await.map_err(|_| Fault::timed_out("the worker did not stop".to_owned()))?;
+        }
+        self.show_log().await?;
+        let (answers, failed) = (self.answers.len() - self.failed, self.failed);
+        let line = format!("{messages} messages, {answers} answers, {failed} failed");
+        let value = json!({ "messages": messages, "answers": self.answers, "failed": failed });
+        self.output.one(&line, &answers.to_string(), value)?;
+        if failed > 0 {
+            let fault = Fault::some_failed(format!("{failed} of {messages} messages failed"));
+            return Err(Fault { told: true, ..fault });
+        }
+        Ok(())
+    }
+}
+
+fn open(input: Option<&std::path::Path>) -> Result<Box<dyn BufRead>, Fault> {
+    let Some(path) = input else {
+        return Ok(Box::new(BufReader::new(std::io::stdin())));
+    };
+    let file = std::fs::File::open(path)
+        .map_err(|error| Fault::not_found(format!("{} cannot be read: {error}", path.display())))?;
+    Ok(Box::new(BufReader::new(file)))
+}
+
+/// The next line that is not empty; `None` at the end.
+fn next_line(reader: &mut dyn BufRead) -> Result<Option<String>, Fault> {
+    loop {
+        let mut line = String::new();
+        let read = reader.take(LINE_BYTES_MAX).read_line(&mut line);
+        match read.map_err(|error| Fault::failed("the messages cannot be read", error))? {
+            0 => return Ok(None),
+            _ if line.trim().is_empty() => {}
+            _ => return Ok(Some(line.trim_end_matches(['\n', '\r']).to_owned())),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+module grid.example/guest
+
+go 1.24

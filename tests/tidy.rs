@@ -151,12 +151,14 @@ fn no_file_is_called_by_a_name_that_says_nothing() {
 
 #[test]
 fn every_example_worker_is_named_in_an_end_to_end_test() {
-    let tests: String =
-        sources(&root().join("tests/e2e")).iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let tests = ["tests/e2e", "tests/conformance"].map(|folder| sources(&root().join(folder))).concat();
+    let tests: String = tests.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
     let members = manifest("modules");
     for module in members["workspace"]["members"].as_array().unwrap() {
-        let module = module.as_str().unwrap();
-        assert!(tests.contains(&format!("\"{module}\"")), "no end-to-end test names the worker {module}");
+        // A worker that there is in several languages has a folder for each.
+        let kind = module.as_str().unwrap().split('/').next().unwrap();
+        let named = ["\"", "-"].iter().any(|end| tests.contains(&format!("\"{kind}{end}")));
+        assert!(named, "no end-to-end test names the worker {kind}");
     }
 }
 

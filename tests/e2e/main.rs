@@ -6,6 +6,7 @@ mod hostile;
 mod jobs;
 mod joining;
 mod local;
+mod modules;
 mod resilience;
 mod run;
 mod trust;

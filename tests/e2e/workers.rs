@@ -68,8 +68,9 @@ async fn a_mandelbrot_tile_has_the_set_in_its_middle() {
             width: u32,
             height: u32,
             limit: u32,
+            raw: bool,
         }
-        let tile = Tile { left: -2.0, top: -2.0, step: 0.25, width: 16, height: 16, limit: 50 };
+        let tile = Tile { left: -2.0, top: -2.0, step: 0.25, width: 16, height: 16, limit: 50, raw: true };
         let pixels = payload(ask("mandelbrot", to_cbor(&tile).unwrap().to_vec()).await);
         assert_eq!(pixels.len(), 256);
         assert_eq!(pixels[8 * 16 + 8], 0);

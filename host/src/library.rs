@@ -104,6 +104,11 @@ const FETCHES_MAX: u32 = 3;
 /// Time between them, where the connection stands.
 const FETCH_PAUSE: Duration = Duration::from_secs(1);
 
+/// True if the same module may come back with a newer signature that is good.
+fn is_renewable(refusal: &ManifestRefusal) -> bool {
+    matches!(refusal, ManifestRefusal::SerialTooOld { .. } | ManifestRefusal::Expired { .. })
+}
+
 impl Library {
     pub(crate) fn new(cache: Cache, compiler: Compiler, trust: Arc<HostTrust>, sandbox: Sandbox) -> Self {
         Self { cache, compiler, trust, sandbox, shelves: Mutex::default() }
@@ -127,8 +132,13 @@ impl Library {
         let mut shelf = shelf.lock().await;
         if let Some(shelved) = &*shelf {
             // Its publisher may have been revoked since.
-            self.trust.admit_manifest(&shelved.signed)?;
-            return Ok((shelved.program.clone(), shelved.limits, None));
+            match self.trust.admit_manifest(&shelved.signed) {
+                Err(refusal) if is_renewable(&refusal) => *shelf = None,
+                admitted => {
+                    admitted?;
+                    return Ok((shelved.program.clone(), shelved.limits, None));
+                }
+            }
         }
         let (signed, manifest, wasm, fetched_bytes) = self.obtain(module, conns).await?;
         let report = inspect(&wasm, &ScanLimits::default())?;
@@ -155,6 +165,9 @@ impl Library {
                 Ok(manifest) => return Ok((signed, manifest, wasm, 0)),
                 Err(ManifestRefusal::WrongDigest { .. } | ManifestRefusal::WrongLength { .. }) => {
                     tracing::warn!(%module, "a module on disk is damaged; it is fetched anew");
+                }
+                Err(refusal) if is_renewable(&refusal) => {
+                    tracing::info!(%module, %refusal, "the manager may have a newer signature");
                 }
                 Err(refusal) => return Err(refusal.into()),
             }

@@ -91,6 +91,27 @@ fn lines_are_counted_by_primes_without_an_escape_byte_and_the_second_run_sends_n
 }
 
 #[test]
+fn a_module_that_was_built_anew_and_then_restored_runs_again() {
+    let (grid, _host) = grid();
+    let file = grid.folder("changing.wasm");
+    for source in ["wordcount", "primes", "wordcount", "primes"] {
+        std::fs::copy(module(source), &file).unwrap();
+        let said = grid.grid_given(&["run", "--lines", file.to_str().unwrap()], "0\n");
+        assert_eq!(said.code, 0, "{source}: {said:?}");
+    }
+}
+
+#[test]
+fn a_task_of_a_mebibyte_is_a_task() {
+    let (grid, _host) = grid();
+    std::fs::write(grid.folder("long.txt"), "a word ".repeat(150_000)).unwrap();
+    let said = grid
+        .grid_given(&["run", "--files", &path(&grid, "long.txt"), module("wordcount").to_str().unwrap()], "");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(said.lines()[0]["result"]["text"], "1 300000 1050000\n", "{said:?}");
+}
+
+#[test]
 fn a_run_needs_no_manager_and_says_so_unless_it_was_told() {
     let home = tempfile::tempdir().unwrap();
     let said = Said::of(

@@ -26,7 +26,15 @@ pub(crate) fn toolbox() -> Toolbox {
 /// Installs what a language is built with.
 pub(crate) fn install(language: Language) -> Result<(), ChoreError> {
     match language {
-        Language::Rust => debian(&["rustc-web", "rust-web-src", "wasi-libc"]),
+        // SQLite is C.
+        Language::Rust => debian(&[
+            "rustc-web",
+            "rust-web-src",
+            "wasi-libc",
+            "clang-19",
+            "lld-19",
+            "libclang-rt-19-dev-wasm32",
+        ]),
         Language::C => debian(&["clang-19", "lld-19", "wasi-libc", "libclang-rt-19-dev-wasm32"]),
         Language::Cpp => debian(&[
             "clang-19",

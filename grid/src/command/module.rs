@@ -137,8 +137,11 @@ impl Upload {
         let client = common.client()?;
         let publisher = self.signing_key(common)?;
         // A module that is here already under the same name needs no new signature.
-        let known = list(&client).await?.into_iter().find(|module| {
-            module.digest == manifest.digest
+        let modules = list(&client).await?;
+        let current = is_current(&modules, manifest.digest);
+        let known = modules.into_iter().find(|module| {
+            current
+                && module.digest == manifest.digest
                 && module.name == manifest.name
                 && module.publisher == publisher.public()
         });
@@ -157,6 +160,16 @@ impl Upload {
         grid_disk::load_key(&path)
             .map_err(|error| Fault::failed("the key to sign with cannot be used", error))
     }
+}
+
+/// True if the manager has the module, and no newer one was published under its name: hosts that have seen a newer
+/// serial refuse an older one, so that an old module must be signed anew.
+pub(crate) fn is_current(modules: &[ModuleInfo], digest: Digest) -> bool {
+    let newer = |this: &ModuleInfo, other: &ModuleInfo| {
+        other.name == this.name && other.publisher == this.publisher && other.serial > this.serial
+    };
+    let known = modules.iter().find(|module| module.digest == digest);
+    known.is_some_and(|known| !modules.iter().any(|other| newer(known, other)))
 }
 
 /// The modules of the grid.

@@ -169,7 +169,7 @@ impl Run {
         output: &Output,
     ) -> Result<(), Fault> {
         let known = super::module::list(client).await?;
-        if !known.iter().any(|known| known.digest == module) {
+        if !super::module::is_current(&known, module) {
             let length = wasm.len() as u64;
             match self.with_files() {
                 true => client.upload_with_files(name, wasm).await?,

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::vec;
 
-use grid_protocol::limits::PAYLOAD_BYTES_MAX;
+use grid_protocol::limits::MESSAGE_BYTES_MAX;
 use serde_json::Value;
 use wasm_grid::Bytes;
 
@@ -59,7 +59,7 @@ impl Source {
                     return Ok(None);
                 }
                 let mut bytes = Vec::new();
-                from.take(PAYLOAD_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unread)?;
+                from.take(MESSAGE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unread)?;
                 checked(bytes.into(), || "the input".to_owned()).map(Some)
             }
             Self::Stream { from, mode, line } => next_line(from, *mode, line),
@@ -90,7 +90,7 @@ fn next_line(
         bytes.clear();
         *line += 1;
         // JSON is longer than its CBOR, but not by that much.
-        let most = 8 * PAYLOAD_BYTES_MAX as u64;
+        let most = 2 * MESSAGE_BYTES_MAX as u64;
         if from.by_ref().take(most).read_until(b'\n', &mut bytes).map_err(unread)? == 0 {
             return Ok(None);
         }
@@ -117,14 +117,14 @@ fn read_file(path: &Path) -> Result<Bytes, Fault> {
     let unread = |error| Fault::not_found(format!("{} cannot be read: {error}", path.display()));
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unread)?;
-    file.take(PAYLOAD_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unread)?;
+    file.take(MESSAGE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unread)?;
     checked(bytes.into(), || path.display().to_string())
 }
 
 /// Refuses what the manager would refuse, by its name.
 fn checked(task: Bytes, name: impl FnOnce() -> String) -> Result<Bytes, Fault> {
-    if task.len() > PAYLOAD_BYTES_MAX {
-        return Err(Fault::usage(format!("{} is longer than {PAYLOAD_BYTES_MAX} bytes", name()))
+    if task.len() > MESSAGE_BYTES_MAX {
+        return Err(Fault::usage(format!("{} is longer than {MESSAGE_BYTES_MAX} bytes", name()))
             .help("a task may be no longer; hand out parts of it"));
     }
     Ok(task)
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_task_over_the_limit_is_named_before_it_is_sent() {
-        let long: &'static str = Box::leak(format!("x\n{}\n", "y".repeat(PAYLOAD_BYTES_MAX + 1)).into());
+        let long: &'static str = Box::leak(format!("x\n{}\n", "y".repeat(MESSAGE_BYTES_MAX + 1)).into());
         assert!(tasks(long, Mode::Lines).unwrap_err().what.starts_with("line 2"));
     }
 }

@@ -1,6 +1,7 @@
 //! The grid end to end: real processes, real QUIC, real modules.
 
 mod ancestor;
+mod authoring;
 mod commands;
 mod hostile;
 mod jobs;
@@ -9,5 +10,6 @@ mod local;
 mod modules;
 mod resilience;
 mod run;
+mod third_party;
 mod trust;
 mod workers;

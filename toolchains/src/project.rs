@@ -34,6 +34,9 @@ const SETTINGS: &str = "grid.toml";
 
 const SDK: &str = "sdk";
 
+/// What `grid module test` tries a worker with: a new one adds them up.
+const MESSAGES: &str = "messages.jsonl";
+
 fn default_sdk() -> PathBuf {
     SDK.into()
 }
@@ -123,6 +126,7 @@ impl Project {
         }
         let settings = format!("name = \"{name}\"\nlanguage = \"{language}\"\n");
         write(&folder.join(SETTINGS), settings.as_bytes())?;
+        write(&folder.join(MESSAGES), b"1\n2\n39\n")?;
         for (path, contents) in sdk::template(language) {
             write(&folder.join(path), &named(&contents, name))?;
         }

@@ -6,17 +6,19 @@ use std::time::Instant;
 use grid_toolchains::Language;
 
 use crate::chore::{ChoreError, output, root, run as run_command, say};
-use crate::{demo, modules, sim};
+use crate::{demo, fetch, modules, sim};
 
 /// Checks everything; the first thing that does not hold ends it.
 pub(crate) fn run() -> Result<(), ChoreError> {
     let started = Instant::now();
     step("format", cargo(&["fmt", "--all", "--check"]))?;
     step("modules", modules::build_all(&Language::ALL).map(|built| modules::print(&built)))?;
+    step("other people's programs", fetch::fetch_all())?;
     step("lints", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("programs", cargo(&["build", "--workspace", "--bins", "--examples"]))?;
     install_nextest()?;
     step("tests", cargo(&["nextest", "run", "--workspace"]))?;
+    step("conformance", cargo(&["test", "--quiet", "-p", "grid-tests", "--test", "conformance"]))?;
     step("simulation", sim::check())?;
     step("documentation tests", cargo(&["test", "--doc", "--workspace", "--quiet"]))?;
     let mut docs = tool(&["doc", "--workspace", "--no-deps", "--quiet"]);

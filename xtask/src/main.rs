@@ -5,6 +5,7 @@
 mod bench;
 mod chore;
 mod demo;
+mod fetch;
 mod fuzz;
 mod gate;
 mod install;
@@ -78,7 +79,8 @@ fn main() -> ExitCode {
         Chore::Modules { all, lang } => {
             let one = [lang.unwrap_or(Language::Rust)];
             let languages: &[Language] = if all { &Language::ALL } else { &one };
-            modules::build_all(languages).map(|built| modules::print(&built))
+            let built = modules::build_all(languages).map(|built| modules::print(&built));
+            built.and_then(|()| if all { fetch::fetch_all() } else { Ok(()) })
         }
         Chore::Demo { again } => demo::run(again),
         Chore::Bench { json } => bench::run(json.as_deref()),

@@ -32,7 +32,7 @@ pub(crate) fn build_all(languages: &[Language]) -> Result<Vec<Module>, ChoreErro
             built.push(build_one(&project)?);
         }
     }
-    built.sort_by(|a, b| (family(&a.name), a.language).cmp(&(family(&b.name), b.language)));
+    built.sort_by_key(|module: &Module| (family(&module.name), module.language));
     Ok(built)
 }
 

@@ -133,21 +133,45 @@ fn classify(error: &wasmtime::Error) -> (FailureKind, String) {
 
 fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
     let name = |frame: &wasmtime::FrameInfo| {
-        let name = frame.symbols().iter().find_map(|symbol| symbol.name().map(str::to_owned));
-        let name = name.or_else(|| frame.func_name().map(|name| format!("{:#}", rustc_demangle(name))));
+        let name = frame.symbols().iter().find_map(|symbol| symbol.name());
+        let name = name.or_else(|| frame.func_name()).map(demangle);
         let offset = frame.module_offset().unwrap_or_default();
         format!("{} @ {offset:#x}", name.unwrap_or_else(|| format!("function {}", frame.func_index())))
     };
     backtrace.frames().iter().map(name).map(cut).collect()
 }
 
-/// A name as its author wrote it.
-fn rustc_demangle(name: &str) -> String {
-    // Names of the Rust compiler end in a hash that says nothing to a person.
-    name.split_once("::h").filter(|(_, hash)| hash.len() == 16).map_or(name, |(path, _)| path).to_owned()
+/// A name as its author wrote it, for Rust and C++; others do not change theirs.
+fn demangle(name: &str) -> String {
+    if let Ok(rust) = rustc_demangle::try_demangle(name) {
+        return format!("{rust:#}");
+    }
+    cpp_demangle::Symbol::new(name)
+        .ok()
+        .and_then(|symbol| symbol.demangle().ok())
+        .unwrap_or_else(|| name.to_owned())
 }
 
 fn cut(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(REASON_BYTES_MAX));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_shown_as_they_were_written() {
+        assert_eq!(
+            demangle("_RNvCsjqMdAx8lMPT_16conformance_rust15deliberate_trap"),
+            "conformance_rust::deliberate_trap"
+        );
+        assert_eq!(
+            demangle("_ZN4core9panicking9panic_fmt17h0123456789abcdefE"),
+            "core::panicking::panic_fmt"
+        );
+        assert_eq!(demangle("_ZN4grid5panicEPKc"), "grid::panic(char const*)");
+        assert_eq!(demangle("main.deliberateTrap"), "main.deliberateTrap");
+    }
 }

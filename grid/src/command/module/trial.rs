@@ -12,7 +12,7 @@ use wasm_grid::{Bytes, Client, End, Event, LimitsAsked, LogLine, Manager, Reply,
 use crate::command::fault::Fault;
 use crate::command::module::{author, describe, read, stem};
 use crate::command::output::{Output, bytes};
-use crate::command::value::{message, value};
+use crate::command::value::{message, value, written};
 
 /// What is tried, and how.
 #[derive(Debug, clap::Args)]
@@ -57,6 +57,7 @@ struct Bench {
     client: Client,
     worker: WorkerId,
     output: Output,
+    lines: bool,
     lines_shown: usize,
     answers: Vec<Value>,
     failed: usize,
@@ -113,6 +114,7 @@ impl Trial {
             client,
             worker,
             output: *output,
+            lines: self.lines,
             lines_shown: 0,
             answers: Vec::new(),
             failed: 0,
@@ -182,7 +184,8 @@ impl Bench {
     fn note(&mut self, event: Event) {
         match event {
             Event::Message { payload, .. } => {
-                let value = value(&payload);
+                // What answers text is likely to be text, though it may be a value by chance.
+                let value = if self.lines { written(&payload) } else { value(&payload) };
                 self.output.say(&format!("< {value}"));
                 self.answers.push(json!({ "message": value }));
             }
@@ -207,6 +210,13 @@ impl Bench {
 
     /// Shows what was logged since the last time.
     async fn show_log(&mut self) -> Result<(), Fault> {
+        // A log takes its time: what was written before the answer to one ping is here before that to another. A
+        // worker that has ended has said everything.
+        for _ in 0..2 {
+            if self.client.ping(self.worker).await.is_err() {
+                break;
+            }
+        }
         let Reply::Logs { lines, .. } =
             self.client.request(Request::WorkerLogs { worker: self.worker }).await?
         else {

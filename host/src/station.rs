@@ -62,6 +62,9 @@ pub(crate) struct Seat {
 /// Reports that may wait for the manager before lines of log are held back.
 const REPORTS_BEFORE_LOGS: usize = 256;
 
+/// Workers that have ended and whose mail waits to be taken, beyond as many as there are slots: each may hold 4 MiB.
+const ENDED_SPARE: usize = 16;
+
 /// How long workers may finish when the host drains.
 pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(30);
 
@@ -343,7 +346,7 @@ impl Station {
         };
         let (draining, crowded) = {
             let inner = self.lock();
-            (inner.draining, inner.workers.len() > self.slots)
+            (inner.draining, inner.is_crowded(self.slots))
         };
         if draining || crowded {
             self.ended(&seat, full(self.slots));
@@ -428,6 +431,17 @@ impl Station {
 }
 
 impl Inner {
+    /// True if there are more workers than slots, the one that is about to start among them. One that has ended and
+    /// whose client has not taken its mail yet needs no slot; it takes memory, though, so that there is an end to those, too.
+    fn is_crowded(&self, slots: usize) -> bool {
+        let all = self.workers.len();
+        if all <= slots {
+            return false;
+        }
+        let alive = self.workers.values().filter(|seat| !seat.mailbox.has_ended()).count();
+        alive > slots || all > 2 * slots + ENDED_SPARE
+    }
+
     /// Workers that started are reported together, and before anything else about them.
     fn report_started(&mut self) {
         if !self.started.is_empty() {

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use grid_inspect::{Door, ScanLimits, inspect};
+use grid_inspect::{Door, Report, ScanLimits, inspect};
 use grid_net::{Conn, Priority, StreamError};
 use grid_protocol::digest::Digest;
-use grid_protocol::host::{ModuleOffered, Report, Transfer};
+use grid_protocol::host::{ModuleOffered, Report as HostReport, Transfer};
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MODULE_BYTES_MAX};
 use grid_protocol::manifest::{Manifest, ManifestRefusal, SignedManifest};
 use grid_protocol::wire::Wire;
@@ -47,8 +47,8 @@ pub(crate) struct Effort {
 
 impl Effort {
     /// What the manager is told of it.
-    pub(crate) fn report(self, module: Digest) -> Report {
-        Report::ModuleReady { module, fetched_bytes: self.fetched_bytes, compile_us: self.compile_us }
+    pub(crate) fn report(self, module: Digest) -> HostReport {
+        HostReport::ModuleReady { module, fetched_bytes: self.fetched_bytes, compile_us: self.compile_us }
     }
 }
 
@@ -109,6 +109,21 @@ fn is_renewable(refusal: &ManifestRefusal) -> bool {
     matches!(refusal, ManifestRefusal::SerialTooOld { .. } | ManifestRefusal::Expired { .. })
 }
 
+/// A module that is no longer is inspected where it is: within some 5 ms.
+const INSPECTED_HERE_BYTES_MAX: usize = 256 << 10;
+
+/// Inspects a module, a long one on another thread: one of Python takes a quarter of a second, in which this thread would
+/// answer nobody.
+async fn inspect_aside(wasm: &Bytes) -> Result<Report, ModuleError> {
+    if wasm.len() <= INSPECTED_HERE_BYTES_MAX {
+        return Ok(inspect(wasm, &ScanLimits::default())?);
+    }
+    let wasm = wasm.clone();
+    let inspected = tokio::task::spawn_blocking(move || inspect(&wasm, &ScanLimits::default())).await;
+    // Only a panic of the inspection gets here.
+    Ok(inspected.map_err(|error| CompileError::Limit(error.to_string()))??)
+}
+
 impl Library {
     pub(crate) fn new(cache: Cache, compiler: Compiler, trust: Arc<HostTrust>, sandbox: Sandbox) -> Self {
         Self { cache, compiler, trust, sandbox, shelves: Mutex::default() }
@@ -141,7 +156,7 @@ impl Library {
             }
         }
         let (signed, manifest, wasm, fetched_bytes) = self.obtain(module, conns).await?;
-        let report = inspect(&wasm, &ScanLimits::default())?;
+        let report = inspect_aside(&wasm).await?;
         let limit = self.sandbox.policy().limits.memory_bytes as u64;
         if report.memory_bytes > limit {
             return Err(ModuleError::Memory { start: report.memory_bytes, limit });
@@ -195,7 +210,7 @@ impl Library {
         let checked = self.check(module, &signed, &wasm)?;
         self.trust.note(signed.publisher(), &checked)?;
         // Nothing that would be refused is ever kept.
-        inspect(&wasm, &ScanLimits::default())?;
+        inspect_aside(&wasm).await?;
         self.cache.keep_module(&module, &manifest, &wasm)?;
         let length = wasm.len() as u64;
         Ok((signed, checked, wasm, length))

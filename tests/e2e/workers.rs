@@ -182,3 +182,25 @@ fn a_module_of_the_wrong_shape_is_refused_with_exit_code_6() {
         assert!(refused.stderr.contains("did you mean"), "{refused:?}");
     }
 }
+
+#[tokio::test]
+async fn a_host_that_runs_no_components_refuses_one_with_the_flag_that_says_so_and_runs_the_rest() {
+    let grid = Grid::closed();
+    let _host = grid.host("plain", &["--slots", "2", "--no-components"]);
+    let client = grid.client();
+    let component = wat::parse_str(include_str!("../../modules/hostile/component-reach.wat")).unwrap();
+    let component = client.upload("component", component).await.unwrap();
+    let refused = client.spawn(component.digest).anywhere(1).await.unwrap()[0];
+    let end = loop {
+        if let Event::Left { worker, end, .. } = client.next_event().await {
+            assert_eq!(worker, refused);
+            break end;
+        }
+    };
+    assert_eq!(end.label(), "module-refused");
+    assert!(end.to_string().contains("--no-components"), "{end}");
+    let echo = client.upload("echo", echo()).await.unwrap();
+    let worker = client.spawn(echo.digest).anywhere(1).await.unwrap()[0];
+    client.send(worker, "hello").await.unwrap();
+    while !matches!(client.next_event().await, Event::Message { payload, .. } if payload == "hello") {}
+}

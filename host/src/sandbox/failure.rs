@@ -48,8 +48,10 @@ const LAST_WORDS_BYTES_MAX: usize = 2 << 10;
 impl Remains {
     /// A new message has come.
     pub(crate) fn forget(&self) {
-        if self.any.swap(false, Ordering::Relaxed) {
+        // One task alone writes and forgets, so that a glance is enough.
+        if self.any.load(Ordering::Relaxed) {
             *self.lock() = Left::default();
+            self.any.store(false, Ordering::Relaxed);
         }
     }
 

@@ -204,3 +204,19 @@ async fn a_host_that_runs_no_components_refuses_one_with_the_flag_that_says_so_a
     client.send(worker, "hello").await.unwrap();
     while !matches!(client.next_event().await, Event::Message { payload, .. } if payload == "hello") {}
 }
+
+#[test]
+fn a_message_that_kills_its_worker_is_no_message_to_wait_for_and_its_last_words_are_kept() {
+    let grid = Grid::closed();
+    let _host = grid.host("only", &["--slots", "1"]);
+    grid.must(&["module", "upload", module("conformance-rust").to_str().unwrap(), "--name", "fragile"]);
+    let worker = grid.must(&["worker", "spawn", "fragile", "-q"]).stdout.trim().to_owned();
+    let said = grid.grid(&["msg", "send", "--raw", &worker, "tit was on purpose"]);
+    assert_eq!(said.code, 8, "{said:?}");
+    for part in ["ended before it was through", "it was on purpose", "at conformance_rust::deliberate_trap"] {
+        assert!(said.stderr.contains(part), "{part}: {said:?}");
+    }
+    // The first line of its log is also its last.
+    let log = grid.must(&["worker", "logs", &worker, "--json"]).json();
+    assert!(log["lines"][0]["text"].as_str().unwrap().contains("it was on purpose"), "{log}");
+}

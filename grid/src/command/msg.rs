@@ -64,10 +64,7 @@ impl Msg {
                 client.send(*worker, message).await?;
                 handled(&client, &[*worker]).await?;
                 if client.has_ended(*worker) {
-                    let fault = Fault::some_failed(format!("{worker} ended before it was through with it"));
-                    return Err(
-                        fault.help("`grid msg collect` and `grid worker ls --all` say what it died of")
-                    );
+                    return Err(ended(&client, *worker).await?);
                 }
                 output.done("handled; `grid msg collect` prints the answer")
             }
@@ -112,6 +109,22 @@ impl Content {
         })?;
         message(&value).map_err(|error| Fault::usage(error.to_string()))
     }
+}
+
+/// What a worker died of, while a message was with it.
+async fn ended(client: &Client, worker: WorkerId) -> Result<Fault, Fault> {
+    let workers = worker::list(client, true, false).await?;
+    let state = workers.into_iter().find(|info| info.id == worker).map(|info| info.state);
+    let mut cause = "the manager has forgotten why".to_owned();
+    if let Some(WorkerState::Ended(end)) = state {
+        cause = end.to_string();
+        if let End::Failed(failure) = end {
+            failure.backtrace.iter().for_each(|frame| cause.push_str(&format!("\n    at {frame}")));
+        }
+    }
+    let what = format!("{worker} ended before it was through with the message");
+    let fault = Fault { cause: Some(cause), ..Fault::some_failed(what) };
+    Ok(fault.help(&format!("`grid worker logs {worker}` prints what it wrote")))
 }
 
 /// Waits until nothing that this client sent to `workers` is left to handle.

@@ -198,7 +198,12 @@ impl Station {
             Some(Order::JobsOver { jobs }) => self.bench.jobs_over(&jobs),
             Some(Order::Ping { worker, nonce }) => {
                 let pulse = self.pulse(worker);
-                self.report(&Report::Pong { nonce, pulse });
+                let mut inner = self.lock();
+                // Who asks for the log after an answer finds what was written before it.
+                self.report_log(&mut inner, worker);
+                inner.control.send(&Report::Pong { nonce, pulse });
+                drop(inner);
+                self.outbox.control_ready.notify_one();
             }
             Some(_) | None => {}
         }
@@ -374,6 +379,13 @@ impl Station {
         }
     }
 
+    /// Reports what a worker has written and nobody was told yet.
+    fn report_log(&self, inner: &mut Inner, worker: WorkerId) {
+        if let Some(log) = self.outbox.take_log_of(worker) {
+            inner.control.send(&Report::Log { worker, lines: log.lines, dropped: log.dropped });
+        }
+    }
+
     fn ended(&self, seat: &Seat, end: End) {
         let worker = seat.mailbox.worker();
         let (sent, settled) = seat.mailbox.end();
@@ -382,9 +394,7 @@ impl Station {
         if inner.workers.contains_key(&worker) {
             inner.report_started();
             // Its last words come before its end: a manager takes none from a worker that it does not know.
-            if let Some(log) = self.outbox.take_log_of(worker) {
-                inner.control.send(&Report::Log { worker, lines: log.lines, dropped: log.dropped });
-            }
+            self.report_log(&mut inner, worker);
             inner.control.send(&Report::Ended { worker, end, sent, settled });
         }
         drop(inner);

@@ -184,26 +184,27 @@ impl Bench {
         self.ask(worker, request, body).await
     }
 
-    /// The worker's log, once it has `count` lines.
-    pub(crate) async fn log(&self, worker: WorkerId, count: usize) -> Result<Vec<LogLine>, String> {
-        loop {
-            let logs = self.client.request(Request::WorkerLogs { worker }).await;
-            match logs.map_err(|denial| denial.to_string())? {
-                Reply::Logs { lines, .. } if lines.len() >= count => return Ok(lines),
-                _ => tokio::time::sleep(Duration::from_millis(5)).await,
-            }
+    /// What the worker has logged. What it wrote before a ping comes before the answer.
+    pub(crate) async fn log(&self, worker: WorkerId) -> Result<Vec<LogLine>, String> {
+        self.client.ping(worker).await.map_err(|denial| denial.to_string())?;
+        self.written(worker).await
+    }
+
+    async fn written(&self, worker: WorkerId) -> Result<Vec<LogLine>, String> {
+        let logs = self.client.request(Request::WorkerLogs { worker }).await;
+        match logs.map_err(|denial| denial.to_string())? {
+            Reply::Logs { lines, .. } => Ok(lines),
+            other => Err(format!("no log: {other:?}")),
         }
     }
 
-    /// Asks a worker to stop, and gives its log and its end.
+    /// Asks a worker to stop, and gives its log and its end. Its last words come before its end.
     pub(crate) async fn stop(&self, worker: WorkerId) -> Result<(Vec<LogLine>, End), String> {
         let stopped = self.client.stop_workers(&[worker], Duration::from_secs(5)).await;
         stopped.map_err(|denial| denial.to_string())?;
-        // A log is kept until the end was collected.
-        let log = self.log(worker, 1).await?;
         loop {
             if let Event::Left { end, .. } = self.client.next_event().await {
-                return Ok((log, end));
+                return Ok((self.written(worker).await?, end));
             }
         }
     }

@@ -165,7 +165,7 @@ async fn logs_at_each_level(bench: Bench) -> Result<(), String> {
     let worker = bench.worker().await?;
     let outcome = bench.ask(worker, b'g', "a line").await?;
     expect(outcome.one()? == b"logged", || format!("{outcome:?}"))?;
-    let lines = bench.log(worker, 5).await?;
+    let lines = bench.log(worker).await?;
     let levels = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
     let right =
         lines.iter().map(|line| line.level).eq(levels) && lines.iter().all(|line| line.text == "a line");
@@ -176,7 +176,7 @@ async fn writes_stdout_and_stderr(bench: Bench) -> Result<(), String> {
     let worker = bench.worker().await?;
     let outcome = bench.ask(worker, b'o', "to a stream").await?;
     expect(outcome.one()? == b"written", || format!("{outcome:?}"))?;
-    let lines = bench.log(worker, 2).await?;
+    let lines = bench.log(worker).await?;
     let at = |level| lines.iter().any(|line| line.level == level && line.text == "to a stream");
     // What JavaScript has for standard error logs errors.
     expect(at(LogLevel::Info) && (at(LogLevel::Warn) || at(LogLevel::Error)), || format!("{lines:?}"))

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use tempfile::NamedTempFile;
+
 /// The disk did not do as it was told: the operator must act.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing} {}: {error}", path.display())]
@@ -44,6 +46,21 @@ pub fn use_folder(path: &Path) -> Result<(), DiskError> {
 ///
 /// [`DiskError`]: nothing was changed, and the operator must act.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
+    let file = write_beside(path, bytes)?;
+    file.persist(path).map_err(|error| DiskError::at("rename to", path)(error.error))?;
+    sync_folder_of(path)
+}
+
+/// As [`replace`], unless there is a file already: then it stays, and the answer is false.
+pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<bool, DiskError> {
+    match write_beside(path, bytes)?.persist_noclobber(path) {
+        Ok(_) => sync_folder_of(path).map(|()| true),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(DiskError::at("rename to", path)(error.error)),
+    }
+}
+
+fn write_beside(path: &Path, bytes: &[u8]) -> Result<NamedTempFile, DiskError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".new-")
@@ -51,7 +68,11 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
         .map_err(DiskError::at("write beside", path))?;
     file.write_all(bytes).map_err(DiskError::at("write", path))?;
     file.as_file().sync_all().map_err(DiskError::at("sync", path))?;
-    file.persist(path).map_err(|error| DiskError::at("rename to", path)(error.error))?;
+    Ok(file)
+}
+
+fn sync_folder_of(path: &Path) -> Result<(), DiskError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(DiskError::at("sync the folder of", path))
 }
 

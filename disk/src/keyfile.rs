@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use grid_protocol::key::SecretKey;
 use zeroize::Zeroizing;
 
-use crate::durable::{DiskError, replace, use_folder};
+use crate::durable::{DiskError, create, use_folder};
 
 /// A key file that is no use: the operator must act.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +69,8 @@ pub fn load_or_make_secret(path: &Path) -> Result<Zeroizing<[u8; SEED_BYTES]>, K
                 use_folder(folder)?;
             }
             let seed = Zeroizing::new(random()?);
-            replace(path, seed.as_slice())?;
-            Ok(seed)
+            // Of two programs that make it at once, one does, and both have that one.
+            if create(path, seed.as_slice())? { Ok(seed) } else { load_secret(path) }
         }
         other => other,
     }
@@ -106,6 +106,20 @@ fn load_secret(path: &Path) -> Result<Zeroizing<[u8; SEED_BYTES]>, KeyFileError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::durable::replace;
+
+    #[test]
+    fn two_that_make_a_key_at_once_have_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..50 {
+            let path = folder.path().join(number.to_string());
+            let made = std::thread::scope(|scope| {
+                let both = [(); 2].map(|()| scope.spawn(|| load_or_make_key(&path).unwrap().public()));
+                both.map(|made| made.join().unwrap())
+            });
+            assert_eq!(made[0], made[1]);
+        }
+    }
 
     #[test]
     fn a_key_is_made_once_and_stays_the_same() {

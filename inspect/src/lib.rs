@@ -9,6 +9,7 @@
 mod component;
 mod door;
 mod limits;
+mod recent;
 mod scan;
 
 pub use component::is_component;

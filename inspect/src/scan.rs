@@ -10,6 +10,7 @@ use wasmparser::{
 use crate::component;
 use crate::door::{self, Door};
 use crate::limits::{Count, Refusal, ScanLimits, within};
+use crate::recent;
 
 /// What a module is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,9 +59,16 @@ pub fn component_features() -> WasmFeatures {
 /// [`Refusal`], whatever the bytes are; the work is bounded by their number.
 pub fn inspect(wasm: &[u8], limits: &ScanLimits) -> Result<Report, Refusal> {
     within(Count::ModuleBytes, wasm.len() as u64, limits.module_bytes as u64)?;
-    if component::is_component(wasm) {
-        return component::inspect(wasm, limits);
-    }
+    recent::remembered(wasm, limits, || {
+        if component::is_component(wasm) {
+            component::inspect(wasm, limits)
+        } else {
+            inspect_core(wasm, limits)
+        }
+    })
+}
+
+fn inspect_core(wasm: &[u8], limits: &ScanLimits) -> Result<Report, Refusal> {
     let mut scan = Scan { limits, ..Scan::new(limits) };
     scan.read(wasm)?;
     Validator::new_with_features(features()).validate_all(wasm).map_err(invalid)?;

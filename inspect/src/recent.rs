@@ -1,0 +1,84 @@
+//! What was inspected lately, so that a module that goes from a client to a manager to a host, all in one process, is read
+//! once: one of Python takes a quarter of a second each time.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+use crate::limits::{Refusal, ScanLimits};
+use crate::scan::Report;
+
+/// Reads a file, unless the same bytes passed the same limits lately. Only what passed is remembered.
+pub(crate) fn remembered(
+    wasm: &[u8],
+    limits: &ScanLimits,
+    read: impl FnOnce() -> Result<Report, Refusal>,
+) -> Result<Report, Refusal> {
+    if wasm.len() < BYTES_MIN {
+        return read();
+    }
+    let digest: [u8; 32] = Sha256::digest(wasm).into();
+    let lock = || PASSED.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = lock().iter().find(|known| known.digest == digest && known.limits == *limits).cloned();
+    if let Some(known) = known {
+        return Ok(known.report);
+    }
+    let report = read()?;
+    let mut passed = lock();
+    if passed.len() >= PASSED_MAX {
+        passed.pop_front();
+    }
+    passed.push_back(Passed { digest, limits: *limits, report: report.clone() });
+    Ok(report)
+}
+
+#[derive(Clone)]
+struct Passed {
+    digest: [u8; 32],
+    limits: ScanLimits,
+    report: Report,
+}
+
+static PASSED: Mutex<VecDeque<Passed>> = Mutex::new(VecDeque::new());
+
+/// Reports that are remembered: a report has a few KiB, and some 1 MiB at the worst (names of imports and exports).
+const PASSED_MAX: usize = 8;
+
+/// A shorter file is read in less time than would be won: some 5 ms.
+const BYTES_MIN: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect;
+
+    /// An echo of more than 256 KiB.
+    fn long(padding: u8) -> Vec<u8> {
+        let text = format!(
+            r#"(module (memory (export "memory") 8) (func (export "handle_msg") (param i32)) (data (i32.const 0) "{}"))"#,
+            format!("\\{padding:02x}").repeat(BYTES_MIN)
+        );
+        wat::parse_str(text).unwrap()
+    }
+
+    #[test]
+    fn the_same_bytes_under_the_same_limits_are_read_once() {
+        let (wasm, limits) = (long(1), ScanLimits::default());
+        let report = inspect(&wasm, &limits).unwrap();
+        let known = remembered(&wasm, &limits, || panic!("it is read again")).unwrap();
+        assert_eq!(known, report);
+    }
+
+    #[test]
+    fn other_limits_or_other_bytes_are_not_what_passed() {
+        let (wasm, limits) = (long(2), ScanLimits::default());
+        inspect(&wasm, &limits).unwrap();
+        let strict = ScanLimits { functions: 0, ..limits };
+        assert!(inspect(&wasm, &strict).is_err());
+        let mut broken = wasm;
+        *broken.last_mut().unwrap() ^= 1;
+        broken.truncate(broken.len() - 1);
+        assert!(inspect(&broken, &limits).is_err());
+    }
+}

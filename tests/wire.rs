@@ -163,6 +163,7 @@ fn job_info(state: JobState) -> JobInfo {
         created: 7,
         recorded: 3,
         hosts: 2,
+        executing: 1,
     }
 }
 

@@ -230,8 +230,9 @@ impl Foreman {
     /// A job as its client sees it.
     pub(crate) fn info(&self, id: JobId) -> Option<JobInfo> {
         let (record, job) = (self.records.get(&id)?, self.jobs.jobs().get(&id)?);
-        let hosts: BTreeSet<_> =
-            job.attempts().filter_map(|attempt| self.jobs.lease(attempt)).map(|lease| lease.host).collect();
+        let leases = || job.attempts().filter_map(|attempt| self.jobs.lease(attempt));
+        let hosts: BTreeSet<_> = leases().map(|lease| lease.host).collect();
+        let executing = leases().filter(|lease| lease.executing.is_some()).count();
         Some(JobInfo {
             id,
             owner: record.owner,
@@ -241,6 +242,7 @@ impl Foreman {
             created: record.created,
             recorded: job.recorded,
             hosts: u32::try_from(hosts.len()).unwrap_or(u32::MAX),
+            executing: u32::try_from(executing).unwrap_or(u32::MAX),
         })
     }
 

@@ -239,6 +239,8 @@ pub struct JobInfo {
     pub recorded: u64,
     /// Hosts that work on it now.
     pub hosts: u32,
+    /// Attempts that those hosts said they have begun; the others wait there, for a slot or for the module.
+    pub executing: u32,
 }
 
 /// What a host needs to know of a job before its first attempt.

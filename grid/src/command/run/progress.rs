@@ -47,15 +47,7 @@ impl Progress {
             return;
         }
         (self.said, self.tenth) = (Instant::now(), tenth);
-        let rate = over as f64 / self.began.elapsed().as_secs_f64().max(1e-3);
-        let left = counts.submitted.saturating_sub(over) as f64 / rate.max(1e-3);
-        let line = format!(
-            "{over}/{} done, {}, {rate:.1}/s, {left:.0} s left, {} failed, {} tried again",
-            counts.submitted,
-            counted(info.hosts.into(), "host"),
-            counts.dead,
-            counts.retried
-        );
+        let line = line(info, self.began.elapsed());
         if self.terminal {
             self.drawn = true;
             self.output.draw(&line);
@@ -110,6 +102,29 @@ impl Progress {
     }
 }
 
+/// How far a job is.
+fn line(info: &JobInfo, elapsed: Duration) -> String {
+    let (counts, hosts) = (info.counts, counted(info.hosts.into(), "host"));
+    let over = counts.done + counts.dead;
+    if over == 0 {
+        // Nothing is known yet of how long a task takes.
+        let what = match (info.hosts, info.executing) {
+            (0, _) => "no host has taken one yet".to_owned(),
+            (_, 0) => {
+                format!("{hosts} fetching or compiling the module, {:.0} s so far", elapsed.as_secs_f64())
+            }
+            (_, begun) => format!("{hosts}, {begun} begun, {:.0} s so far", elapsed.as_secs_f64()),
+        };
+        return format!("0/{} done, {what}", counts.submitted);
+    }
+    let rate = over as f64 / elapsed.as_secs_f64().max(1e-3);
+    let left = counts.submitted.saturating_sub(over) as f64 / rate.max(1e-3);
+    format!(
+        "{over}/{} done, {hosts}, {rate:.1}/s, {left:.0} s left, {} failed, {} tried again",
+        counts.submitted, counts.dead, counts.retried
+    )
+}
+
 /// What is wrong with how a job ended, if anything is; failed tasks are exit code 8. A job that is `kept` by its manager
 /// can be asked about.
 pub(crate) fn shortcoming(info: &JobInfo, kept: bool) -> Option<Fault> {
@@ -134,4 +149,46 @@ pub(crate) fn shortcoming(info: &JobInfo, kept: bool) -> Option<Fault> {
 /// A number of things, in words.
 pub(crate) fn counted(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_grid::{Digest, GiveUp, JobCounts, JobId, JobSpec, SecretKey};
+
+    fn info(done: u64, hosts: u32, executing: u32) -> JobInfo {
+        let spec = JobSpec {
+            name: "sums".to_owned(),
+            module: Digest::of(b""),
+            arguments: Vec::new(),
+            labels: Vec::new(),
+            memory_bytes: 0,
+            priority: 0,
+            timeout_ms: 0,
+            attempts_max: 1,
+            give_up: GiveUp::Never,
+        };
+        let counts = JobCounts { submitted: 150, waiting: 150 - done, leased: 0, done, dead: 0, retried: 1 };
+        let (id, owner) = (JobId([1; 16]), SecretKey::from_seed(&[1; 32]).public());
+        JobInfo {
+            id,
+            owner,
+            spec,
+            state: JobState::Open,
+            counts,
+            created: 0,
+            recorded: done,
+            hosts,
+            executing,
+        }
+    }
+
+    #[test]
+    fn no_time_is_foretold_before_anything_is_done() {
+        let said = |done, hosts, executing| line(&info(done, hosts, executing), Duration::from_secs(10));
+        assert_eq!(said(0, 0, 0), "0/150 done, no host has taken one yet");
+        assert_eq!(said(0, 2, 0), "0/150 done, 2 hosts fetching or compiling the module, 10 s so far");
+        assert_eq!(said(0, 1, 3), "0/150 done, 1 host, 3 begun, 10 s so far");
+        assert_eq!(said(50, 2, 2), "50/150 done, 2 hosts, 5.0/s, 20 s left, 0 failed, 1 tried again");
+    }
 }

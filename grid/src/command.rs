@@ -1,5 +1,6 @@
 //! The command line: what was typed, and how its outcome is told.
 
+mod compiled;
 mod fault;
 mod host;
 mod job;
@@ -108,19 +109,14 @@ enum Command {
     Man,
 }
 
-/// The one argument of the compiler's child process.
-pub(crate) const COMPILE: &str = "compile-module";
-
 /// Parses what was typed, does it, tells how it went.
 pub(crate) fn run() -> ExitCode {
     // Before anything else: the child shall not even read its environment.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == COMPILE) {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == grid_host::command::COMPILE) {
         return grid_host::compile::run_child().into();
     }
     let typed = Typed::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("GRID_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    grid_host::log::to_stderr();
     let output = Output::new(typed.common.json, typed.common.quiet);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -37,6 +37,7 @@ struct LocalHost {
 /// How a manager shall be.
 #[must_use = "nothing is started before `start`"]
 pub struct ManagerBuilder {
+    home: PathBuf,
     state: Option<PathBuf>,
     listen: Option<SocketAddr>,
     advertise: Vec<String>,
@@ -75,6 +76,7 @@ impl Manager {
     /// local workers.
     pub fn builder() -> ManagerBuilder {
         ManagerBuilder {
+            home: grid_disk::home(),
             state: None,
             listen: None,
             advertise: Vec::new(),
@@ -154,6 +156,14 @@ impl Drop for Manager {
 }
 
 impl ManagerBuilder {
+    /// The folder of what the programs of this user share: modules that local workers ran are kept compiled in
+    /// `folder/compiled` (2 GiB, the least recently used go first). By default it is that of the command line: `GRID_HOME`,
+    /// else a folder in the user's home.
+    pub fn home(mut self, folder: impl AsRef<Path>) -> Self {
+        self.home = folder.as_ref().to_path_buf();
+        self
+    }
+
     /// Keeps key, store and modules in `folder`, so that a restart has them; without, they are gone at the end.
     pub fn state(mut self, folder: impl AsRef<Path>) -> Self {
         self.state = Some(folder.as_ref().to_path_buf());
@@ -263,8 +273,20 @@ impl ManagerBuilder {
         server.grant(key.public(), Role::Admin)?;
         let (mut hosts, mut joined) = (Vec::new(), None);
         if self.local_slots > 0 {
-            let (host, has_joined) =
-                local_host(&server, &folder, self.local_slots, self.policy, self.compiler, self.timing)?;
+            let (host, has_joined) = local_host(
+                &server,
+                grid_host::Settings {
+                    name: "local".to_owned(),
+                    shared_compiled: Some(self.home.join(COMPILED_FOLDER)),
+                    slots: self.local_slots,
+                    memory_bytes: u64::from(self.local_slots)
+                        .saturating_mul(self.policy.limits.memory_bytes as u64),
+                    policy: self.policy,
+                    compiler: self.compiler,
+                    timing: self.timing,
+                    ..grid_host::Settings::new(folder.join("local-host"))
+                },
+            )?;
             hosts.push(host);
             joined = Some(has_joined);
         }
@@ -280,23 +302,14 @@ fn host_did_not_join() -> ManagerError {
 /// The channel of the program that the manager is part of.
 const EMBEDDED_CHANNEL: Channel = Channel(1);
 
+/// Where a user's compiled modules are, in their home folder.
+pub const COMPILED_FOLDER: &str = "compiled";
+
 fn local_host(
     server: &grid_manager::Manager,
-    folder: &Path,
-    slots: u32,
-    policy: Policy,
-    compiler: Compiler,
-    timing: Timing,
+    settings: grid_host::Settings,
 ) -> Result<(LocalHost, Receiver<()>), ManagerError> {
-    let host = Host::new(grid_host::Settings {
-        name: "local".to_owned(),
-        slots,
-        memory_bytes: u64::from(slots).saturating_mul(policy.limits.memory_bytes as u64),
-        policy,
-        compiler,
-        timing,
-        ..grid_host::Settings::new(folder.join("local-host"))
-    })?;
+    let host = Host::new(settings)?;
     let conn = server.connect_local(host.key(), Alpn::Host);
     let drain = host.drain();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

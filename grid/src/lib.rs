@@ -55,7 +55,7 @@ pub use answer::CommandAnswer;
 pub use bytes::Bytes;
 pub use client::{Client, DEFAULT_TTL, SpawnBuilder};
 pub use connect::{ClientBuilder, ClientError};
-pub use embedded::{Manager, ManagerBuilder, ManagerError, TICKET_TTL_S};
+pub use embedded::{COMPILED_FOLDER, Manager, ManagerBuilder, ManagerError, TICKET_TTL_S};
 pub use grid_host::sandbox::{Limits, Policy};
 pub use grid_host::{AcquaintanceError, ReachError};
 pub use grid_manager::{Event, RegistryError, SendError, StartError};

@@ -129,6 +129,17 @@ async fn compile_in_child(program: &PathBuf, argument: &str, wasm: &[u8]) -> Res
     }
 }
 
+/// Names everything that compiled code depends on, as [`CompiledCache::open`](crate::compiled::CompiledCache::open) wants
+/// it.
+///
+/// # Errors
+///
+/// [`CompileError::Unavailable`], on a machine that the compiler does not know.
+pub fn compatibility() -> Result<u64, CompileError> {
+    let engine = engine::compiler().map_err(|error| CompileError::Unavailable(format!("{error:#}")))?;
+    Ok(engine::compatibility(&engine))
+}
+
 fn compile_here(wasm: &[u8]) -> Result<Bytes, CompileError> {
     let engine = engine::compiler().map_err(|error| CompileError::Unavailable(format!("{error:#}")))?;
     let compiled = if grid_inspect::is_component(wasm) {

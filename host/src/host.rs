@@ -11,8 +11,9 @@ use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::ticket::ManagerAddress;
 
 use crate::acquaintance::{AcquaintanceError, Acquaintances};
-use crate::cache::{CACHE_BYTES_MAX, Cache, CacheError};
+use crate::cache::{CACHE_BYTES_MAX, CacheError, ModuleCache};
 use crate::compile::Compiler;
+use crate::compiled::{CompiledCache, SHARED_BYTES_MAX};
 use crate::driver::{self, Dial, HostEnded, Progress, Route};
 use crate::library::Library;
 use crate::sandbox::{Guests, Policy, Sandbox, SandboxError};
@@ -26,6 +27,9 @@ pub struct Settings {
     pub name: String,
     /// Where it keeps its key, its modules and what it has seen.
     pub state_folder: PathBuf,
+    /// Where compiled modules are that the programs of this user share, 2 GiB of them at most; `None` keeps them with
+    /// the modules. A folder that cannot be used is the same as none.
+    pub shared_compiled: Option<PathBuf>,
     /// Workers that it runs at once.
     pub slots: u32,
     /// Memory that it sets aside for them, in bytes.
@@ -54,6 +58,7 @@ impl Settings {
         Self {
             name: "host".to_owned(),
             state_folder,
+            shared_compiled: None,
             slots: 1,
             memory_bytes: 256 << 20,
             labels: Vec::new(),
@@ -129,11 +134,12 @@ impl Host {
             Some(guests) => Sandbox::made_up(guests.clone(), settings.policy),
             None => Sandbox::new(settings.policy)?,
         };
-        let cache =
-            Cache::open(&settings.state_folder.join("modules"), sandbox.compatibility(), CACHE_BYTES_MAX)?;
+        let modules = ModuleCache::open(&settings.state_folder.join("modules"), CACHE_BYTES_MAX)?;
+        let compiled = open_compiled(&settings, sandbox.compatibility())?;
         let trust =
             Arc::new(HostTrust::open(&settings.state_folder, &settings.pins, settings.machine.clone())?);
-        let library = Library::new(cache, settings.compiler.clone(), trust.clone(), sandbox.clone());
+        let library =
+            Library::new(modules, compiled, settings.compiler.clone(), trust.clone(), sandbox.clone());
         let station = Arc::new(Station::new(
             sandbox,
             library,
@@ -198,4 +204,15 @@ impl Host {
             software: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
+}
+
+/// The compiled modules that are shared, or the host's own.
+fn open_compiled(settings: &Settings, compatibility: u64) -> Result<CompiledCache, CacheError> {
+    if let Some(shared) = &settings.shared_compiled {
+        match CompiledCache::open(shared, compatibility, SHARED_BYTES_MAX) {
+            Ok(cache) => return Ok(cache),
+            Err(error) => tracing::warn!(%error, "compiled modules are not shared with other programs"),
+        }
+    }
+    CompiledCache::open(&settings.state_folder.join("modules"), compatibility, CACHE_BYTES_MAX)
 }

@@ -6,12 +6,15 @@
 
 mod acquaintance;
 pub mod cache;
+pub mod command;
 pub mod compile;
+pub mod compiled;
 mod driver;
 mod freight;
 mod host;
 mod library;
 mod lockdown;
+pub mod log;
 pub mod mailbox;
 pub mod outbox;
 pub mod sandbox;

@@ -15,15 +15,17 @@ use grid_protocol::wire::Wire;
 use grid_protocol::worker::{Failure, FailureKind, LimitsAsked};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
-use crate::cache::{Cache, CacheError};
+use crate::cache::{CacheError, ModuleCache};
 use crate::compile::{CompileError, Compiler};
+use crate::compiled::CompiledCache;
 use crate::sandbox::{Program, Sandbox, SandboxError};
 use crate::trust::HostTrust;
 
 /// The modules of a host.
 #[derive(Debug)]
 pub(crate) struct Library {
-    cache: Cache,
+    modules: ModuleCache,
+    compiled: CompiledCache,
     compiler: Compiler,
     trust: Arc<HostTrust>,
     sandbox: Sandbox,
@@ -125,8 +127,14 @@ async fn inspect_aside(wasm: &Bytes) -> Result<Report, ModuleError> {
 }
 
 impl Library {
-    pub(crate) fn new(cache: Cache, compiler: Compiler, trust: Arc<HostTrust>, sandbox: Sandbox) -> Self {
-        Self { cache, compiler, trust, sandbox, shelves: Mutex::default() }
+    pub(crate) fn new(
+        modules: ModuleCache,
+        compiled: CompiledCache,
+        compiler: Compiler,
+        trust: Arc<HostTrust>,
+        sandbox: Sandbox,
+    ) -> Self {
+        Self { modules, compiled, compiler, trust, sandbox, shelves: Mutex::default() }
     }
 
     /// A program that is ready to run, with the limits that its manifest asks for. However many workers ask at
@@ -174,7 +182,7 @@ impl Library {
         module: Digest,
         conns: &mut watch::Receiver<Option<Conn>>,
     ) -> Result<(SignedManifest, Manifest, Bytes, u64), ModuleError> {
-        if let Some((manifest, wasm)) = self.cache.module(&module) {
+        if let Some((manifest, wasm)) = self.modules.module(&module) {
             let signed = SignedManifest::from_bytes(&manifest)?;
             match self.check(module, &signed, &wasm) {
                 Ok(manifest) => return Ok((signed, manifest, wasm, 0)),
@@ -211,7 +219,7 @@ impl Library {
         self.trust.note(signed.publisher(), &checked)?;
         // Nothing that would be refused is ever kept.
         inspect_aside(&wasm).await?;
-        self.cache.keep_module(&module, &manifest, &wasm)?;
+        self.modules.keep(&module, &manifest, &wasm)?;
         let length = wasm.len() as u64;
         Ok((signed, checked, wasm, length))
     }
@@ -258,19 +266,32 @@ impl Library {
         if let Some(program) = self.sandbox.program(module) {
             return Ok((program, None));
         }
-        if let Some(compiled) = self.cache.compiled(&module) {
-            match self.sandbox.load(&compiled, door) {
-                Ok(program) => return Ok((program, None)),
-                Err(error) => {
-                    tracing::warn!(%module, %error, "compiled code does not load; it is compiled anew")
-                }
-            }
+        if let Some(program) = self.load_compiled(module, door) {
+            return Ok((program, None));
+        }
+        let claim = self.compiled.claim(&module).await;
+        if claim.as_ref().is_some_and(|claim| claim.waited)
+            && let Some(program) = self.load_compiled(module, door)
+        {
+            return Ok((program, None));
         }
         let started = Instant::now();
         let compiled = self.compiler.compile(wasm).await?;
         let compile_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let program = self.sandbox.load(&compiled, door)?;
-        self.cache.keep_compiled(&module, &compiled)?;
+        if let Err(error) = self.compiled.keep(&module, &compiled) {
+            tracing::warn!(%module, %error, "compiled code is not kept; the next start compiles anew");
+        }
         Ok((program, Some(compile_us)))
+    }
+
+    /// The program, if its compiled form is on disk.
+    fn load_compiled(&self, module: Digest, door: Door) -> Option<Program> {
+        let loaded = self.sandbox.load(&self.compiled.get(&module)?, door);
+        loaded
+            .inspect_err(|error| {
+                tracing::warn!(%module, %error, "compiled code does not load; it is compiled anew");
+            })
+            .ok()
     }
 }

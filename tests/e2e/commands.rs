@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
-use grid_tests::{Grid, Said, program, within};
+use grid_tests::{Grid, Said, local, program, within};
 use serde_json::json;
-use wasm_grid::{CommandAnswer, Event, Manager, to_cbor};
+use wasm_grid::{CommandAnswer, Event, to_cbor};
 
 /// A command that writes its arguments, each ended by a comma, and then its input.
 const ARGUMENTS: &str = r#"(module
@@ -195,7 +195,7 @@ fn a_grid_of_processes_runs_a_module_with_files_beside_the_same_without() {
 #[tokio::test]
 async fn a_programs_own_command_answers_with_its_output_and_its_files() {
     within(async {
-        let grid = Manager::builder().local_slots(1).start_here().await.unwrap();
+        let grid = local().local_slots(1).start_here().await.unwrap();
         let copy = grid.upload_with_files("copy", wat::parse_str(COPY).unwrap()).await.unwrap();
         let mut outcomes = grid.job("copy", copy.digest).map(vec!["one", "two"]).await.unwrap().in_order();
         for expected in ["one", "two"] {

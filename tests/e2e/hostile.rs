@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use grid_tests::{Grid, Process, echo};
-use wasm_grid::{Client, Event, Manager, Policy, WorkerId};
+use grid_tests::{Grid, Process, echo, local};
+use wasm_grid::{Client, Event, Policy, WorkerId};
 
 /// An attack, as its file describes it.
 struct Attack {
@@ -187,7 +187,7 @@ async fn every_attack_ends_for_the_right_reason_and_a_bystander_answers_within_5
 #[tokio::test]
 async fn guests_that_only_make_short_calls_give_way_to_others_on_every_thread() {
     let policy = Policy { compute_threads: 2, ..Policy::default() };
-    let grid = Manager::builder().local_slots(8).local_policy(policy).start().unwrap();
+    let grid = local().local_slots(8).local_policy(policy).start().unwrap();
     let again = r#"(module (memory (export "memory") 1) (func (export "handle_msg") (param i32))
         (func (export "loop") (result i32) (i32.const 1)))"#;
     let again = grid.upload("again", wat::parse_str(again).unwrap()).await.unwrap();

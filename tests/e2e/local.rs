@@ -1,17 +1,17 @@
 //! Local workers: the whole path without a socket.
 
-use grid_tests::{echo, within};
-use wasm_grid::{Client, Event, Manager};
+use grid_tests::{echo, local, within};
+use wasm_grid::{Client, Event};
 
 #[tokio::test]
 async fn an_echo_worker_in_the_same_process_answers() {
-    within(echo_twice(&Manager::builder().local_slots(2).start().unwrap())).await;
+    within(echo_twice(&local().local_slots(2).start().unwrap())).await;
 }
 
 #[tokio::test]
 async fn a_manager_on_the_programs_own_runtime_serves_it_and_ends_with_it() {
     within(async {
-        let grid = Manager::builder().local_slots(2).start_here().await.unwrap();
+        let grid = local().local_slots(2).start_here().await.unwrap();
         echo_twice(&grid).await;
         drop(grid);
     })

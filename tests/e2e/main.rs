@@ -3,6 +3,7 @@
 mod ancestor;
 mod authoring;
 mod commands;
+mod compiled;
 mod hostile;
 mod jobs;
 mod joining;

@@ -6,9 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use grid_tests::{Grid, Process, Said, echo, module, program, within};
+use grid_tests::{Grid, Process, Said, echo, local, module, program, within};
 use serde_json::{Value, json};
-use wasm_grid::Manager;
 
 /// A grid with one host, and its folder for files.
 fn grid() -> (Grid, Process) {
@@ -357,7 +356,7 @@ fn a_slow_producer_holds_up_neither_its_first_outcome_nor_an_interrupt() {
 #[tokio::test]
 async fn a_programs_own_values_are_tasks_and_come_back_in_order() {
     within(async {
-        let grid = Manager::builder().local_slots(2).start_here().await.unwrap();
+        let grid = local().local_slots(2).start_here().await.unwrap();
         let echo = grid.upload("echo", echo()).await.unwrap().digest;
         // More than may be under way at once.
         let tasks = (0..120_000u32).map(|number| (number, format!("number {number}")));

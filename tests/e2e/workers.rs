@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
-use grid_tests::{Grid, echo, module, within};
+use grid_tests::{Grid, echo, local, module, within};
 use wasm_grid::{Event, LimitsAsked, to_cbor};
 
 /// Sends one message to a new worker of an example and gives the answer.
 async fn ask(name: &str, message: Vec<u8>) -> Event {
-    let grid = wasm_grid::Manager::builder().local_slots(1).start().unwrap();
+    let grid = local().local_slots(1).start().unwrap();
     let uploaded = grid.upload(name, std::fs::read(module(name)).unwrap()).await.unwrap();
     let workers = grid.spawn(uploaded.digest).anywhere(1).await.unwrap();
     grid.send(workers[0], message).await.unwrap();
@@ -132,7 +132,7 @@ async fn a_large_message_crosses_both_ways_whole() {
 #[tokio::test]
 async fn a_worker_that_spins_is_stopped_at_its_limit_and_its_backtrace_names_the_function() {
     within(async {
-        let grid = wasm_grid::Manager::builder().local_slots(2).start().unwrap();
+        let grid = local().local_slots(2).start().unwrap();
         let spin = r#"(module (memory (export "memory") 1)
             (func $spins_for_ever (loop br 0))
             (func (export "handle_msg") (param i32) call $spins_for_ever))"#;

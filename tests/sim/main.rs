@@ -20,6 +20,9 @@ use std::time::Instant;
 
 use grid_manager::Sabotage;
 use run::{Report, Scenario};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -39,9 +42,10 @@ fn main() -> ExitCode {
         eprintln!("usage: sim FROM TO [--sabotage never-fence|acknowledge-early]");
         return ExitCode::from(2);
     };
-    if std::env::var_os("GRID_LOG").is_some() {
-        let filter = tracing_subscriber::EnvFilter::from_env("GRID_LOG");
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    if let Ok(filter) = std::env::var("GRID_LOG") {
+        let filter: Targets = filter.parse().unwrap();
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).without_time();
+        tracing_subscriber::registry().with(filter).with(lines).init();
     }
     let began = Instant::now();
     let all = Mutex::new(All { next: seeds.start, sum: Report::default(), broken: None });

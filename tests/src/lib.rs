@@ -11,6 +11,8 @@ mod relay;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use wasm_grid::{Manager, ManagerBuilder};
+
 pub use dice::Dice;
 pub use grid::{Grid, Said, program};
 pub use process::{Frozen, Process};
@@ -65,6 +67,16 @@ pub fn sleeper() -> Vec<u8> {
 /// If it is no module.
 pub fn busy() -> Vec<u8> {
     wat::parse_str(include_str!("../../modules/busy.wat")).expect("the module is good")
+}
+
+/// Begins to describe a grid in this process, whose compiled modules lie in the project's target folder.
+///
+/// # Panics
+///
+/// If the project has no folder.
+pub fn local() -> ManagerBuilder {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf();
+    Manager::builder().home(root.join("target/test-home"))
 }
 
 /// Where an example worker is, built by `cargo xtask modules`.

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use wasm_grid::{Bytes, Client, Digest, ModuleInfo, Publication, Reply, Request, SecretKey};
 
-use crate::command::Common;
 use crate::command::fault::Fault;
 use crate::command::module::author::{Build, New};
 use crate::command::module::trial::Trial;
 use crate::command::output::{Output, Rows, bytes, time};
+use crate::command::{Common, compiled};
 
 /// Modules: what workers run.
 #[derive(Debug, clap::Subcommand)]
@@ -30,6 +30,12 @@ pub(crate) enum Module {
     },
     /// Try a module against a file of messages, in a sandbox of this process, with its log and its limits shown.
     Test(Trial),
+    /// Compile a module for its first start here; `build` does so by itself, beside what you do next.
+    #[command(hide = true)]
+    Precompile {
+        /// The module.
+        file: PathBuf,
+    },
     /// Sign a module and bring it to the manager.
     Upload(Upload),
     /// List the modules.
@@ -75,9 +81,13 @@ impl Module {
     pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
         match self {
             Self::New(new) => new.run(output),
-            Self::Build(build) => build.run(output),
+            Self::Build(build) => build.run(common, output),
             Self::Check { file } => check::check(output, file),
-            Self::Test(trial) => trial.run(output).await,
+            Self::Test(trial) => trial.run(common, output).await,
+            Self::Precompile { file } => {
+                let (_, wasm) = describe(&stem(file), read(file)?, false)?;
+                compiled::precompile(&common.home, wasm).await
+            }
             Self::Upload(upload) => upload.run(common, output).await,
             Self::Ls => print(output, list(&common.client()?).await?),
             Self::Show { module } => {

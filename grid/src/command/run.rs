@@ -23,10 +23,10 @@ use wasm_grid::{
     Bytes, Client, DenialCode, Digest, GiveUp, Job, JobBuilder, JobId, JobInfo, JobState, to_cbor,
 };
 
-use crate::command::Common;
 use crate::command::fault::Fault;
 use crate::command::module::{describe, read, stem};
 use crate::command::output::Output;
+use crate::command::{Common, compiled};
 
 use drive::{Drive, Left};
 use feed::{Feed, Skip};
@@ -145,11 +145,14 @@ impl Run {
             return output.one(&line, &module.to_string(), value);
         }
         let place = match self.local {
-            Some(slots) => Place::here(slots)?,
+            Some(slots) => Place::here(common, slots)?,
             None if self.detach => Place::there(common.client()?),
             None => Place::find(common, output)?,
         };
         let client: &Client = &place;
+        if matches!(place, Place::Here(_)) {
+            compiled::announce(&common.home, &name, &wasm, output);
+        }
         self.upload(client, &name, wasm, module, output).await?;
         let kept = matches!(place, Place::There(_));
         let work = Work { client, name, module, by_command, kept, output: *output };

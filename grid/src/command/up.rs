@@ -8,9 +8,9 @@ use grid_host::terminated;
 use serde_json::json;
 use wasm_grid::{Manager, Role};
 
+use crate::command::Common;
 use crate::command::fault::Fault;
 use crate::command::output::Output;
-use crate::command::{COMPILE, Common};
 
 /// Start a manager on this machine and print the line that joins a host.
 #[derive(Debug, clap::Args)]
@@ -40,9 +40,10 @@ impl Up {
         let state = self.state.clone().unwrap_or_else(|| common.home.join("manager"));
         let user = grid_disk::load_or_make_key(&common.home.join("user.key"))
             .map_err(|error| Fault::failed("your key cannot be used", error))?;
-        let compiler = grid_host::compile::Compiler::child(COMPILE)
+        let compiler = grid_host::compile::Compiler::child(grid_host::command::COMPILE)
             .map_err(|error| Fault::failed("the manager cannot start", error))?;
         let mut builder = Manager::builder()
+            .home(&common.home)
             .state(&state)
             .listen(self.listen)
             .local_slots(self.local)

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::command::fault::Fault;
 use crate::command::output::{Output, bytes};
+use crate::command::{Common, compiled};
 
 /// What a new worker is.
 #[derive(Debug, clap::Args)]
@@ -52,7 +53,7 @@ impl New {
 }
 
 impl Build {
-    pub(crate) fn run(&self, output: &Output) -> Result<(), Fault> {
+    pub(crate) fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
         let project = open(&self.dir)?;
         let target = self.output.clone().unwrap_or_else(|| project.output());
         let recipe = grid_toolchains::recipe(&project, &target, &Toolbox::new())
@@ -64,6 +65,7 @@ impl Build {
         output.say(&format!("building {} with {}", project.name, recipe.version));
         let built = grid_toolchains::build(&recipe, &target)
             .map_err(|error| Fault::failed(format!("{} was not built", project.name), error))?;
+        compiled::begin(&common.home, &built.path);
         let path = built.path.display().to_string();
         let line = format!("{path}, {}, in {:.1} s", bytes(built.bytes), built.took.as_secs_f64());
         output.one(

@@ -13,6 +13,7 @@ use crate::command::fault::Fault;
 use crate::command::module::{author, describe, read, stem};
 use crate::command::output::{Output, bytes};
 use crate::command::value::{message, value, written};
+use crate::command::{Common, compiled};
 
 /// What is tried, and how.
 #[derive(Debug, clap::Args)]
@@ -69,7 +70,7 @@ struct Bench {
 }
 
 impl Trial {
-    pub(crate) async fn run(&self, output: &Output) -> Result<(), Fault> {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
         let file = author::module_file(&self.module)?;
         let wasm = read(&file)?;
         let name = stem(&file);
@@ -79,7 +80,8 @@ impl Trial {
         let beside = file.with_file_name(MESSAGES);
         let input = self.input.clone().or_else(|| beside.is_file().then_some(beside));
         let mut reader = open(input.as_deref())?;
-        let mut bench = self.start(&name, wasm, call, output).await?;
+        compiled::announce(&common.home, &name, &wasm, output);
+        let mut bench = self.start(common, &name, wasm, call, output).await?;
         let mut number = 0;
         while let Some(line) = next_line(&mut *reader)? {
             number += 1;
@@ -92,11 +94,18 @@ impl Trial {
         bench.finish(number).await
     }
 
-    async fn start(&self, name: &str, wasm: Bytes, call: Duration, output: &Output) -> Result<Bench, Fault> {
+    async fn start(
+        &self,
+        common: &Common,
+        name: &str,
+        wasm: Bytes,
+        call: Duration,
+        output: &Output,
+    ) -> Result<Bench, Fault> {
         let began = Instant::now();
         let sandbox = |error: &dyn std::fmt::Display| Fault::failed("no sandbox could be set up", error);
         let home = tempfile::tempdir().map_err(|error| sandbox(&error))?;
-        let grid = Manager::builder().local_slots(1).listen(LOOPBACK).start();
+        let grid = Manager::builder().home(&common.home).local_slots(1).listen(LOOPBACK).start();
         let grid = grid.map_err(|error| sandbox(&error))?;
         // A client of its own, since only one that is elsewhere hears when a message is done.
         let client = Client::builder().home(home.path()).connect(&grid.ticket(Role::Client).await?)?;

@@ -18,8 +18,8 @@ pub(crate) enum Place {
 
 impl Place {
     /// A grid in this process that does so many tasks at once.
-    pub(crate) fn here(slots: u32) -> Result<Self, Fault> {
-        let manager = Manager::builder().local_slots(slots).start();
+    pub(crate) fn here(common: &Common, slots: u32) -> Result<Self, Fault> {
+        let manager = Manager::builder().home(&common.home).local_slots(slots).start();
         manager
             .map(|manager| Self::Here(Box::new(manager)))
             .map_err(|error| Fault::failed("no local grid can be started", error))
@@ -43,7 +43,7 @@ impl Place {
             Address::None => "no manager is known here",
         };
         output.say(&format!("{why}: the tasks are done in this process, {cores} at once (--local {cores})"));
-        Self::here(u32::try_from(cores).unwrap_or(1))
+        Self::here(common, u32::try_from(cores).unwrap_or(1))
     }
 }
 

@@ -1,0 +1,64 @@
+//! The user's compiled modules: what starts at once, and what has to be compiled first.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use grid_host::command::COMPILE;
+use grid_host::compile::{Compiler, compatibility};
+use grid_host::compiled::{CompiledCache, SHARED_BYTES_MAX};
+use wasm_grid::{Bytes, COMPILED_FOLDER, Digest};
+
+use crate::command::fault::Fault;
+use crate::command::output::{Output, bytes};
+
+/// Says that a module will be compiled, if it will be; people wonder what takes so long.
+pub(crate) fn announce(home: &Path, name: &str, wasm: &Bytes, output: &Output) {
+    let known = open(home).is_ok_and(|cache| cache.has(&Digest::of(wasm)));
+    if !known && wasm.len() >= ANNOUNCED_BYTES_MIN {
+        output.say(&format!(
+            "compiling {name}, {}; the next start will find it compiled",
+            bytes(wasm.len() as u64)
+        ));
+    }
+}
+
+/// What is shorter is compiled before anybody wonders.
+const ANNOUNCED_BYTES_MIN: usize = 256 << 10;
+
+/// Compiles a module ahead of its first start, in a process that goes on when this one ends.
+///
+/// Nothing depends on it: if it cannot be started, the first start compiles.
+pub(crate) fn begin(home: &Path, module: &Path) {
+    let Ok(program) = std::env::current_exe() else {
+        return;
+    };
+    let mut ahead = Command::new(program);
+    ahead.args(["module", "precompile"]).arg(module).arg("--home").arg(home);
+    ahead.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Ctrl-C in the terminal is not meant for it.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut ahead, 0);
+    if let Err(error) = ahead.spawn() {
+        tracing::debug!(%error, "the module is not compiled ahead");
+    }
+}
+
+/// Compiles a module for later, unless it is compiled already.
+pub(crate) async fn precompile(home: &Path, wasm: Bytes) -> Result<(), Fault> {
+    let failed = |error: &dyn std::fmt::Display| Fault::failed("the module is not compiled ahead", error);
+    let (cache, digest) = (open(home)?, Digest::of(&wasm));
+    let _claim = cache.claim(&digest).await;
+    if cache.has(&digest) {
+        return Ok(());
+    }
+    let compiler = Compiler::child(COMPILE).map_err(|error| failed(&error))?;
+    let compiled = compiler.compile(wasm).await.map_err(|error| failed(&error))?;
+    cache.keep(&digest, &compiled).map_err(|error| failed(&error))
+}
+
+fn open(home: &Path) -> Result<CompiledCache, Fault> {
+    let failed = |error: &dyn std::fmt::Display| Fault::failed("compiled modules cannot be kept", error);
+    let compatibility = compatibility().map_err(|error| failed(&error))?;
+    CompiledCache::open(&home.join(COMPILED_FOLDER), compatibility, SHARED_BYTES_MAX)
+        .map_err(|error| failed(&error))
+}

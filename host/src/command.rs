@@ -1,0 +1,261 @@
+//! The command `grid-host`: joins this machine to a grid.
+//!
+//! A library, so that the program `grid`, which has a host in it anyway, is `grid-host` too where it goes by that name.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Parser;
+use grid_protocol::host::Label;
+use grid_protocol::key::PublicKey;
+use grid_protocol::ticket::ManagerAddress;
+
+use crate::compile::{Compiler, run_child};
+use crate::sandbox::{Limits, Policy};
+use crate::{AcquaintanceError, Host, HostEnded, HostError, Progress, Settings, log, terminated};
+
+/// Joins this machine to a grid: takes signed WebAssembly workers from a manager and runs them in a sandbox.
+#[derive(Debug, Parser)]
+#[command(name = "grid-host", version, max_term_width = 100)]
+struct Arguments {
+    /// The manager: a ticket (`grid ticket new` prints one), KEY@HOST:PORT, or HOST:PORT.
+    ///
+    /// With a ticket the host is in at once. With KEY@HOST:PORT or HOST:PORT it waits until somebody types
+    /// `grid host approve`; a bare HOST:PORT is trusted on first use, as ssh does it.
+    #[arg(long, env = "GRID_MANAGER", value_name = "TICKET|ADDR", hide_env_values = true)]
+    manager: ManagerAddress,
+
+    /// What people call this host.
+    #[arg(long, env = "GRID_HOST_NAME", default_value_t = machine_name())]
+    name: String,
+
+    /// Workers to run at once [default: one for each processor].
+    #[arg(long, env = "GRID_SLOTS")]
+    slots: Option<u32>,
+
+    /// Memory to set aside for workers, such as 4GiB [default: 256MiB for each slot].
+    #[arg(long, env = "GRID_MEMORY", value_name = "SIZE")]
+    memory: Option<ByteSize>,
+
+    /// A label that placements may ask for; may be given again.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    labels: Vec<Label>,
+
+    /// Run modules of this publisher and of no other, whatever the manager says; may be given again.
+    #[arg(long = "trust-publisher", value_name = "KEY")]
+    pins: Vec<PublicKey>,
+
+    /// Where this host keeps its key and its modules.
+    #[arg(long, env = "GRID_HOST_STATE", default_value_os_t = state_folder(), value_name = "DIR")]
+    state: PathBuf,
+
+    /// Most memory of one worker.
+    #[arg(long, env = "GRID_WORKER_MEMORY", default_value = "256MiB", value_name = "SIZE")]
+    worker_memory: ByteSize,
+
+    /// Most time on a processor for one call into a worker, in seconds.
+    #[arg(long, env = "GRID_CALL_SECONDS", default_value_t = 3600.0, value_name = "SECONDS")]
+    call_seconds: f64,
+    /// Run no components, only core modules and WASI commands. Workers in Python and JavaScript are components.
+    #[arg(long)]
+    no_components: bool,
+
+    /// Most time on a processor for everything that a worker does before its first message, in seconds.
+    #[arg(long, env = "GRID_START_SECONDS", default_value_t = 10.0, value_name = "SECONDS")]
+    start_seconds: f64,
+}
+
+/// The one argument of the compiler's child process, for both programs.
+pub const COMPILE: &str = "compile-module";
+
+/// Exit codes, as `grid` has them.
+mod exit {
+    pub(super) const FAILED: u8 = 1;
+    pub(super) const USAGE: u8 = 2;
+    pub(super) const NOT_ALLOWED: u8 = 4;
+}
+
+/// The program `grid-host`: reads its arguments, joins, serves until it is drained or refused.
+///
+/// The exit code is one of those that `grid --help` lists.
+pub fn main() -> ExitCode {
+    // Before anything else: the child shall not even read its environment.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == COMPILE) {
+        return run_child().into();
+    }
+    let arguments = Arguments::parse();
+    log::to_stderr();
+    let manager = arguments.manager.clone();
+    let host = match settings(arguments).and_then(|settings| Host::new(settings).map_err(Problem::Host)) {
+        Ok(host) => host,
+        Err(problem) => return problem.tell(),
+    };
+    // The network has a thread of its own; guests have others.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Problem::System(error.to_string()).tell(),
+    };
+    match runtime.block_on(serve(&host, manager)) {
+        Ok(ended) => tell_end(&ended),
+        Err(error) => Problem::Host(error).tell(),
+    }
+}
+
+async fn serve(host: &Host, manager: ManagerAddress) -> Result<HostEnded, HostError> {
+    let name = host.key().fingerprint();
+    say(&format!("host {name} offers {} slots", host.slots()));
+    let drain = host.drain();
+    let stop = async {
+        terminated().await;
+        say("draining: no new workers; those that run may finish (again to stop at once)");
+        drain.begin();
+        terminated().await;
+    };
+    tokio::select! {
+        ended = host.serve(manager, tell_progress) => ended,
+        () = stop => Ok(HostEnded::Drained),
+    }
+}
+
+fn tell_progress(progress: Progress) {
+    match progress {
+        Progress::FirstUse { key, address } => say(&format!(
+            "the manager at {address} is new here; its key is {} and is remembered",
+            key.fingerprint()
+        )),
+        Progress::Waiting { reason } => say(&format!("waiting for the manager: {reason}")),
+        Progress::Pending => {
+            say("waiting for approval; on the manager, type: grid host ls, then grid host approve NAME")
+        }
+        Progress::Joined { resumed: false } => say("joined"),
+        Progress::Joined { resumed: true } => say("joined again; workers went on"),
+        Progress::Lost { reason } => say(&format!("connection lost, workers go on: {reason}")),
+    }
+}
+
+fn tell_end(ended: &HostEnded) -> ExitCode {
+    let help = match ended {
+        HostEnded::Drained => {
+            say("done");
+            return ExitCode::SUCCESS;
+        }
+        HostEnded::Refused(_) => "ask for a new ticket: `grid ticket new` on the manager",
+        HostEnded::Revoked => "a revoked key stays out; with another --state this machine has another key",
+        HostEnded::Replaced => "give each host on one machine a --state of its own",
+        HostEnded::WrongKey(error) => return wrong_key(error),
+        HostEnded::Stranger(error) => return stranger(error),
+        HostEnded::ManagerGone(_) => "",
+    };
+    fail(&ended.to_string(), None, help);
+    exit::NOT_ALLOWED.into()
+}
+
+fn wrong_key(error: &dyn std::error::Error) -> ExitCode {
+    fail(&error.to_string(), None, "use a ticket of this manager, or check the address");
+    exit::NOT_ALLOWED.into()
+}
+
+fn stranger(error: &AcquaintanceError) -> ExitCode {
+    let help = match error {
+        AcquaintanceError::Changed { address, file, .. } => format!(
+            "if the manager was set up anew, remove the line of {address} from {}; if not, somebody stands in its place",
+            file.display()
+        ),
+        _ => String::new(),
+    };
+    fail(&error.to_string(), None, &help);
+    exit::NOT_ALLOWED.into()
+}
+
+/// What keeps a host from beginning.
+enum Problem {
+    Usage(String),
+    Host(HostError),
+    System(String),
+}
+
+impl Problem {
+    fn tell(self) -> ExitCode {
+        match self {
+            Self::Usage(what) => {
+                fail(&what, None, "`grid-host --help` explains the flags");
+                exit::USAGE.into()
+            }
+            Self::Host(error) => {
+                fail("this host cannot begin", Some(&error.to_string()), "");
+                exit::FAILED.into()
+            }
+            Self::System(error) => {
+                fail("this host cannot begin", Some(&error), "");
+                exit::FAILED.into()
+            }
+        }
+    }
+}
+
+fn settings(arguments: Arguments) -> Result<Settings, Problem> {
+    let cores =
+        std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+    let slots = arguments.slots.unwrap_or(cores);
+    if slots == 0 {
+        return Err(Problem::Usage(
+            "a host without slots runs nothing: --slots must be at least 1".to_owned(),
+        ));
+    }
+    let call = seconds("--call-seconds", arguments.call_seconds)?;
+    let start = seconds("--start-seconds", arguments.start_seconds)?;
+    let memory = usize::try_from(arguments.worker_memory.as_u64()).unwrap_or(usize::MAX);
+    if memory > WORKER_MEMORY_MAX {
+        return Err(Problem::Usage("--worker-memory: a module addresses 4GiB at most".to_owned()));
+    }
+    let limits = Limits { memory_bytes: memory, call, start, ..Limits::default() };
+    let compiler = Compiler::child(COMPILE).map_err(|error| Problem::System(error.to_string()))?;
+    Ok(Settings {
+        name: arguments.name,
+        slots,
+        memory_bytes: arguments.memory.map_or(u64::from(slots) * (256 << 20), |memory| memory.as_u64()),
+        labels: arguments.labels,
+        pins: arguments.pins,
+        policy: Policy { limits, components: !arguments.no_components, ..Policy::default() },
+        compiler,
+        ..Settings::new(arguments.state)
+    })
+}
+
+fn seconds(flag: &str, seconds: f64) -> Result<Duration, Problem> {
+    Duration::try_from_secs_f64(seconds).map_err(|error| Problem::Usage(format!("{flag}: {error}")))
+}
+
+const WORKER_MEMORY_MAX: usize = 4 << 30;
+
+fn label(text: &str) -> Result<Label, String> {
+    let (name, value) = text.split_once('=').ok_or("a label looks like NAME=VALUE")?;
+    Ok(Label { name: name.to_owned(), value: value.to_owned() })
+}
+
+fn machine_name() -> String {
+    let system = rustix::system::uname();
+    system.nodename().to_string_lossy().into_owned()
+}
+
+fn state_folder() -> PathBuf {
+    grid_disk::home().join("host")
+}
+
+#[expect(clippy::print_stderr, reason = "the command talks to the person who runs it")]
+fn say(what: &str) {
+    eprintln!("grid-host: {what}");
+}
+
+#[expect(clippy::print_stderr, reason = "the command talks to the person who runs it")]
+fn fail(what: &str, cause: Option<&str>, help: &str) {
+    eprintln!("error: {what}");
+    if let Some(cause) = cause {
+        eprintln!("cause: {cause}");
+    }
+    if !help.is_empty() {
+        eprintln!("help: {help}");
+    }
+}

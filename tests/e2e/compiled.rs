@@ -1,0 +1,103 @@
+//! Modules that were compiled stay compiled, for all programs of one user.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use grid_tests::{Grid, Process, Said, program};
+use tempfile::TempDir;
+
+/// The echo worker with so much data that its compilation is announced, in a home of its own.
+fn home() -> (TempDir, PathBuf) {
+    let home = tempfile::tempdir().unwrap();
+    let echo = include_str!("../../modules/echo.wat").trim_end();
+    let data = format!("(data (i32.const 70000) \"{}\"))", "x".repeat(300 << 10));
+    let text = echo
+        .strip_suffix(')')
+        .unwrap()
+        .replace("(memory (export \"memory\") 1)", "(memory (export \"memory\") 8)")
+        + &data;
+    let file = home.path().join("echo.wasm");
+    fs::write(&file, wat::parse_str(text).unwrap()).unwrap();
+    (home, file)
+}
+
+fn grid(home: &Path, arguments: &[&str], input: &str) -> Said {
+    let mut command = Command::new(program("grid"));
+    command.args(arguments).env("GRID_HOME", home).env_remove("GRID_MANAGER");
+    Said::of(&mut command, input.as_bytes())
+}
+
+/// Runs one task without a manager.
+fn run(home: &Path, module: &Path) -> Said {
+    let said = grid(home, &["run", "--local", "1", module.to_str().unwrap()], "1\n");
+    assert_eq!((said.code, said.stdout.as_str()), (0, "{\"result\":1,\"task\":0}\n"), "{said:?}");
+    said
+}
+
+fn compiled(home: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(home.join("compiled")).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|kind| kind == "compiled")).collect()
+}
+
+#[test]
+fn a_module_is_compiled_once_and_its_first_start_says_so() {
+    let (home, module) = home();
+    let path = module.to_str().unwrap();
+    let first = grid(home.path(), &["module", "test", path], "1\n");
+    assert!(first.code == 0 && first.stderr.contains("compiling echo, 30"), "{first:?}");
+    for _ in 0..2 {
+        let said = grid(home.path(), &["module", "test", path], "1\n");
+        assert!(said.code == 0 && !said.stderr.contains("compiling"), "{said:?}");
+    }
+    assert!(!run(home.path(), &module).stderr.contains("compiling"));
+    assert_eq!(compiled(home.path()).len(), 1);
+}
+
+#[test]
+fn a_module_that_was_compiled_ahead_is_found_compiled() {
+    let (home, module) = home();
+    let ahead = grid(home.path(), &["module", "precompile", module.to_str().unwrap()], "");
+    assert_eq!((ahead.code, compiled(home.path()).len()), (0, 1), "{ahead:?}");
+    assert!(!run(home.path(), &module).stderr.contains("compiling"));
+}
+
+#[test]
+fn compiled_code_that_somebody_changed_is_compiled_anew() {
+    let (home, module) = home();
+    run(home.path(), &module);
+    let file = compiled(home.path()).pop().unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    let honest = bytes.clone();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let said = run(home.path(), &module);
+    assert!(said.stderr.contains("compiled code was not written by this host"), "{said:?}");
+    assert_eq!(fs::read(&file).unwrap().len(), honest.len());
+    assert!(!run(home.path(), &module).stderr.contains("not written by this host"));
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_keeps_no_module_from_running() {
+    let (home, module) = home();
+    fs::write(home.path().join("compiled"), b"a file in its place").unwrap();
+    let said = run(home.path(), &module);
+    assert!(said.stderr.contains("compiled modules are not shared"), "{said:?}");
+}
+
+#[test]
+fn grid_under_the_name_of_grid_host_is_a_host() {
+    let grid = Grid::closed();
+    let linked = grid.folder("grid-host");
+    symlink(program("grid"), &linked).unwrap();
+    let mut host = Command::new(&linked);
+    host.args(["--manager", &grid.ticket("host"), "--name", "linked", "--state"]).arg(grid.folder("linked"));
+    let mut host = Process::start("linked", &mut host);
+    host.wait_for("joined");
+    fs::write(grid.folder("echo.wasm"), grid_tests::echo()).unwrap();
+    let said = grid.grid_given(&["run", grid.folder("echo.wasm").to_str().unwrap()], "1\n");
+    // Its compiler is a child of the same program.
+    assert_eq!((said.code, said.stdout.as_str()), (0, "{\"result\":1,\"task\":0}\n"), "{said:?}");
+}

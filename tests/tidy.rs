@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Each crate's folder and name, and the crates of ours that it may depend on. A dependency that is not here is a
 /// violation.
@@ -58,6 +59,35 @@ const SOLE_OWNERS: &[(&str, &str)] = &[
     ("wasmparser", "grid-inspect"),
     ("comfy-table", "wasm-grid"),
     ("rust-embed", "grid-toolchains"),
+];
+
+/// Dependencies that are built twice, in two versions or with two sets of features, because others want them so. None of
+/// them takes long: what does is worth a look at ADR 0011.
+const BUILT_TWICE: &[&str] = &[
+    "anyhow",
+    "block-buffer",
+    "cpufeatures",
+    "crypto-common",
+    "digest",
+    "getrandom",
+    "gimli",
+    "hashbrown",
+    "io-lifetimes",
+    "object",
+    "postcard",
+    "pulley-interpreter",
+    "rand",
+    "rand_core",
+    "rust-embed-utils",
+    "sha2",
+    "smallvec",
+    "syn",
+    "thiserror",
+    "thiserror-impl",
+    "wasm-encoder",
+    "wasmtime-environ",
+    "wasmtime-internal-core",
+    "wast",
 ];
 
 fn root() -> PathBuf {
@@ -126,6 +156,18 @@ fn the_table_names_every_member_of_the_workspace() {
     let members: BTreeSet<_> = members.iter().map(|member| member.as_str().unwrap().to_owned()).collect();
     let named: BTreeSet<_> = MAY_DEPEND_ON.iter().map(|(folder, ..)| (*folder).to_owned()).collect();
     assert_eq!(members, named);
+}
+
+#[test]
+fn no_other_dependency_is_built_twice() {
+    let mut tree = Command::new(env!("CARGO"));
+    tree.current_dir(root()).args(["tree", "--workspace", "--duplicates", "--depth=0", "--locked"]);
+    let said = tree.output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let listed = String::from_utf8(said.stdout).unwrap();
+    let twice: BTreeSet<_> = listed.lines().filter_map(|line| Some(line.split_once(" v")?.0)).collect();
+    let known: BTreeSet<_> = BUILT_TWICE.iter().copied().collect();
+    assert_eq!(twice, known, "left: what is built twice; right: what is known to be");
 }
 
 #[test]

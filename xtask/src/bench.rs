@@ -6,18 +6,16 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::chore::{ChoreError, output, print, root, run as run_command, say};
+use crate::chore::{ChoreError, output, print, say};
+use crate::programs::{self, Profile};
 
 /// Pairs of figure and reference.
 const PAIRS: usize = 5;
 
 /// Runs the benchmark; writes its rows as JSON, if a file is named.
 pub(crate) fn run(file: Option<&Path>) -> Result<(), ChoreError> {
-    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.current_dir(root()).args(["build", "--release", "--quiet", "-p", "grid-host", "-p", "grid-tests"]);
-    say("bench: building for release");
-    run_command(build.args(["--bins", "--example", "bench", "--example", "bare_pool"]))?;
-    let bench = Bench { programs: root().join("target/release") };
+    let targets = ["--bins", "--example", "bench", "--example", "bare_pool"];
+    let bench = Bench { programs: programs::build(Profile::Release, &targets)? };
     let rows = vec![bench.rounds()?, bench.mux()?, bench.spawn()?, bench.idle()?];
     print(&format!("{:<44} {:>12} {:>12} {:>7} {:>7}  met", "row", "figure", "reference", "ratio", "goal"));
     for row in &rows {

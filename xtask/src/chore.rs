@@ -25,6 +25,13 @@ pub(crate) fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_path_buf()
 }
 
+/// The cargo that runs this chore, in the root of the project.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root()).args(arguments);
+    cargo
+}
+
 /// Runs a program and waits for it.
 pub(crate) fn run(command: &mut Command) -> Result<(), ChoreError> {
     let line = write(command);

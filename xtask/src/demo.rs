@@ -1,14 +1,14 @@
 //! The demonstration: a manager and two hosts, real processes, counting primes.
 
-use grid_toolchains::Language;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::chore::{ChoreError, output, print, root, run as run_command, say};
+use crate::chore::{ChoreError, output, print, run as run_command, say};
 use crate::modules;
+use crate::programs::{self, Profile};
 
 /// The processes of the demonstration; whatever happens, none is left behind.
 struct Grid {
@@ -25,33 +25,14 @@ const JOIN_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Counts the primes below 150 000 on two hosts.
 pub(crate) fn run(again: bool) -> Result<(), ChoreError> {
-    let built = modules::build_all(&[Language::Rust])?;
-    let primes = built.iter().find(|module| module.name == "primes");
-    let primes =
-        primes.ok_or_else(|| ChoreError::Other("there is no module `primes`".to_owned()))?.path.clone();
-    say("building the manager and the hosts");
-    let cargo = || Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    run_command(cargo().current_dir(root()).args([
-        "build",
-        "--quiet",
-        "--bins",
-        "-p",
-        "wasm-grid",
-        "-p",
-        "grid-host",
-    ]))?;
-    run_command(cargo().current_dir(root()).args([
-        "build",
-        "--quiet",
-        "--example",
-        "primes",
-        "-p",
-        "wasm-grid",
-    ]))?;
-    let programs = output(cargo().current_dir(root()).args(["metadata", "--format-version=1", "--no-deps"]))?;
-    let programs: Value = parse(&programs)?;
-    let programs =
-        Path::new(programs.get("target_directory").and_then(Value::as_str).unwrap_or("target")).join("debug");
+    // The worker's compiler waits for the other's slow packages, and fills the cores that they leave idle.
+    let (primes, programs) = std::thread::scope(|scope| {
+        let primes = scope.spawn(|| modules::build_named("primes"));
+        let programs = programs::build(Profile::Dev, &TARGETS);
+        let lost = |_| Err(ChoreError::Other("the build of the worker panicked".to_owned()));
+        (primes.join().unwrap_or_else(lost), programs)
+    });
+    let (primes, programs) = (primes?.path, programs?);
     let home = programs.with_file_name("demo");
     if !again && home.exists() {
         std::fs::remove_dir_all(&home).map_err(|error| ChoreError::Other(error.to_string()))?;
@@ -60,6 +41,8 @@ pub(crate) fn run(again: bool) -> Result<(), ChoreError> {
     grid.count(&primes)?;
     grid.end()
 }
+
+const TARGETS: [&str; 6] = ["--bin", "grid", "--bin", "grid-host", "--example", "primes"];
 
 impl Grid {
     fn count(&mut self, primes: &Path) -> Result<(), ChoreError> {

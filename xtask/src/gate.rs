@@ -1,52 +1,133 @@
 //! The gate: everything that must hold, in the order in which it fails soonest.
 
-use std::process::Command;
-use std::time::Instant;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use grid_toolchains::Language;
 
-use crate::chore::{ChoreError, output, root, run as run_command, say};
+use crate::chore::{ChoreError, cargo, output, print, run as run_command, say};
+use crate::programs::{self, Profile};
 use crate::{demo, fetch, modules, sim};
 
 /// Checks everything; the first thing that does not hold ends it.
+///
+/// Two things go on at a time: what waits for a compiler stands beside another compiler, and what waits for clocks beside
+/// the simulation, which gives way to it.
 pub(crate) fn run() -> Result<(), ChoreError> {
-    let started = Instant::now();
-    step("format", cargo(&["fmt", "--all", "--check"]))?;
-    step("modules", modules::build_all(&Language::ALL).map(|built| modules::print(&built)))?;
-    step("other people's programs", fetch::fetch_all())?;
-    step("lints", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    step("programs", cargo(&["build", "--workspace", "--bins", "--examples"]))?;
-    install_nextest()?;
-    step("tests", cargo(&["nextest", "run", "--workspace"]))?;
-    step("conformance", cargo(&["test", "--quiet", "-p", "grid-tests", "--test", "conformance"]))?;
-    step("simulation", sim::check())?;
-    step("documentation tests", cargo(&["test", "--doc", "--workspace", "--quiet"]))?;
-    let mut docs = tool(&["doc", "--workspace", "--no-deps", "--quiet"]);
-    step("documentation", run_command(docs.env("RUSTDOCFLAGS", "-D warnings")))?;
-    step("demonstration", demo::run(false))?;
-    say(&format!("all of it holds, after {} s", started.elapsed().as_secs()));
+    let gate = Gate { began: Instant::now(), steps: Mutex::default() };
+    let done = gate.run();
+    gate.print();
+    done?;
+    say(&format!("all of it holds, after {} s", gate.began.elapsed().as_secs()));
     Ok(())
 }
 
-fn step(name: &str, done: Result<(), ChoreError>) -> Result<(), ChoreError> {
-    say(&format!("gate: {name}: {}", if done.is_ok() { "holds" } else { "does not hold" }));
-    done
+struct Gate {
+    began: Instant,
+    steps: Mutex<Vec<Step>>,
 }
 
-fn tool(arguments: &[&str]) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root()).args(arguments);
-    cargo
+/// A step that is over.
+struct Step {
+    name: &'static str,
+    began: Duration,
+    took: Duration,
+    holds: bool,
 }
 
-fn cargo(arguments: &[&str]) -> Result<(), ChoreError> {
-    run_command(&mut tool(arguments))
+impl Gate {
+    fn run(&self) -> Result<(), ChoreError> {
+        self.step("format", || cargo_run(&["fmt", "--all", "--check"]))?;
+        self.beside(
+            || {
+                self.step("modules", || {
+                    modules::build_all(&Language::ALL).map(|built| modules::print(&built))
+                })?;
+                self.step("other people's programs", fetch::fetch_all)
+            },
+            || {
+                let lints = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+                self.step("lints", || cargo_run(&lints))?;
+                self.step("programs and tests", || {
+                    programs::build(Profile::Dev, &["--all-targets"]).map(drop)
+                })?;
+                self.step("cargo-nextest", install_nextest)
+            },
+        )?;
+        self.beside(
+            || {
+                let programs = programs::target_folder()?.join("debug");
+                self.step("simulation", || sim::check(&programs))?;
+                self.step("documentation", || {
+                    let mut docs = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
+                    run_command(docs.env("RUSTDOCFLAGS", "-D warnings"))
+                })
+            },
+            || {
+                self.step("tests", || cargo_run(&["nextest", "run", "--workspace"]))?;
+                self.step("conformance", || {
+                    cargo_run(&["test", "--quiet", "--workspace", "--test", "conformance"])
+                })?;
+                self.step("documentation tests", || cargo_run(&["test", "--doc", "--workspace", "--quiet"]))
+            },
+        )?;
+        self.step("demonstration", || demo::run(false))
+    }
+
+    fn step(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() -> Result<(), ChoreError>,
+    ) -> Result<(), ChoreError> {
+        let began = self.began.elapsed();
+        let done = work();
+        let step =
+            Step { name, began, took: self.began.elapsed().saturating_sub(began), holds: done.is_ok() };
+        say(&format!("gate: {name}: {}, {:.0} s", step.verdict(), step.took.as_secs_f64()));
+        if let Ok(mut steps) = self.steps.lock() {
+            steps.push(step);
+        }
+        done
+    }
+
+    /// Does one thing beside another; what went wrong with the second is told first.
+    fn beside(
+        &self,
+        one: impl FnOnce() -> Result<(), ChoreError> + Send,
+        other: impl FnOnce() -> Result<(), ChoreError>,
+    ) -> Result<(), ChoreError> {
+        std::thread::scope(|scope| {
+            let one = scope.spawn(one);
+            let other = other();
+            let one = one.join().unwrap_or_else(|_| Err(ChoreError::Other("a step panicked".to_owned())));
+            other.and(one)
+        })
+    }
+
+    fn print(&self) {
+        let Ok(steps) = self.steps.lock() else { return };
+        print(&format!("{:<28} {:>9} {:>9}", "step", "from, s", "took, s"));
+        for step in steps.iter() {
+            let (from, took) = (step.began.as_secs_f64(), step.took.as_secs_f64());
+            print(&format!("{:<28} {from:>9.1} {took:>9.1}  {}", step.name, step.verdict()));
+        }
+    }
+}
+
+impl Step {
+    fn verdict(&self) -> &'static str {
+        if self.holds { "holds" } else { "does not hold" }
+    }
+}
+
+fn cargo_run(arguments: &[&str]) -> Result<(), ChoreError> {
+    run_command(&mut cargo(arguments))
 }
 
 fn install_nextest() -> Result<(), ChoreError> {
-    if output(&mut tool(&["nextest", "--version"])).is_ok() {
+    if output(&mut cargo(&["nextest", "--version"])).is_ok() {
         return Ok(());
     }
     say("gate: cargo-nextest is missing; installing it");
-    cargo(&["install", "--locked", "--quiet", "cargo-nextest"])
+    cargo_run(&["install", "--locked", "--quiet", "cargo-nextest"])
 }

@@ -26,16 +26,8 @@ pub(crate) fn toolbox() -> Toolbox {
 /// Installs what a language is built with.
 pub(crate) fn install(language: Language) -> Result<(), ChoreError> {
     match language {
-        // SQLite is C.
-        Language::Rust => debian(&[
-            "rustc-web",
-            "rust-web-src",
-            "wasi-libc",
-            "clang-19",
-            "lld-19",
-            "libclang-rt-19-dev-wasm32",
-        ]),
-        Language::C => debian(&["clang-19", "lld-19", "wasi-libc", "libclang-rt-19-dev-wasm32"]),
+        Language::Rust => debian(&["rustc-web", "rust-web-src", "wasi-libc"]),
+        Language::C => debian(&C_PACKAGES),
         Language::Cpp => debian(&[
             "clang-19",
             "lld-19",
@@ -48,6 +40,13 @@ pub(crate) fn install(language: Language) -> Result<(), ChoreError> {
         Language::AssemblyScript | Language::Js => node(),
     }
 }
+
+/// Installs what C is compiled to WebAssembly with, for a worker in another language that has some in it.
+pub(crate) fn install_c_if_missing() -> Result<(), ChoreError> {
+    if Path::new("/usr/bin/clang-19").exists() { Ok(()) } else { debian(&C_PACKAGES) }
+}
+
+const C_PACKAGES: [&str; 4] = ["clang-19", "lld-19", "wasi-libc", "libclang-rt-19-dev-wasm32"];
 
 fn debian(packages: &[&str]) -> Result<(), ChoreError> {
     let apt = Path::new("/usr/bin/apt-get");

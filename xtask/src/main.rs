@@ -11,6 +11,7 @@ mod gate;
 mod install;
 mod modules;
 mod ordeal;
+mod programs;
 mod sim;
 
 use std::process::ExitCode;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use grid_toolchains::{Language, Project, Recipe, build, fingerprint, recipe};
 
 use crate::chore::{ChoreError, print as print_line, root};
-use crate::install::{install, toolbox};
+use crate::install::{install, install_c_if_missing, toolbox};
 
 /// A worker that was built, now or before.
 #[derive(Debug, Clone)]
@@ -34,6 +34,12 @@ pub(crate) fn build_all(languages: &[Language]) -> Result<Vec<Module>, ChoreErro
     }
     built.sort_by_key(|module: &Module| (family(&module.name), module.language));
     Ok(built)
+}
+
+/// Builds one worker in Rust, and what that needs.
+pub(crate) fn build_named(name: &str) -> Result<Module, ChoreError> {
+    let project = projects()?.into_iter().find(|project| project.name == name);
+    build_one(&project.ok_or_else(|| ChoreError::Other(format!("there is no module `{name}`")))?)
 }
 
 /// The workers that one kind has in several languages stand together.
@@ -67,6 +73,9 @@ fn projects() -> Result<Vec<Project>, ChoreError> {
 fn build_one(project: &Project) -> Result<Module, ChoreError> {
     let output = folder().join(format!("{}.wasm", project.name));
     let recipe = recipe_for(project, &output)?;
+    if is_partly_c(project) {
+        install_c_if_missing()?;
+    }
     let mark = folder().join(format!("{}.fingerprint", project.name));
     let now = fingerprint(project, &recipe);
     let mut took = None;
@@ -85,6 +94,11 @@ fn build_one(project: &Project) -> Result<Module, ChoreError> {
         toolchain: recipe.version,
         took,
     })
+}
+
+/// Workers in Rust with C in them: SQLite is C.
+fn is_partly_c(project: &Project) -> bool {
+    project.name == "sql"
 }
 
 /// The recipe, once the toolchain is installed.

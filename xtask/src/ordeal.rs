@@ -3,15 +3,12 @@
 use std::process::Command;
 
 use crate::chore::{ChoreError, root, run as run_command, say};
+use crate::programs::{self, Profile};
 
 /// Builds for release, and runs one ordeal.
 pub(crate) fn run(words: &[String]) -> Result<(), ChoreError> {
-    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.current_dir(root()).args(["build", "--release", "--quiet"]);
-    build.args(["-p", "grid-host", "-p", "wasm-grid", "-p", "grid-tests", "--bins", "--example", "ordeal"]);
-    say("ordeal: building for release");
-    run_command(&mut build)?;
-    run_command(Command::new(root().join("target/release/examples/ordeal")).args(words))
+    let programs = programs::build(Profile::Release, &["--bins", "--example", "ordeal"])?;
+    run_command(Command::new(programs.join("examples/ordeal")).args(words))
 }
 
 /// Counts the no-op tasks a second of Ray, Dask and a pool of processes, in an environment of their own.

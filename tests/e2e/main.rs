@@ -14,3 +14,6 @@ mod run;
 mod third_party;
 mod trust;
 mod workers;
+
+#[path = "../mishaps/mod.rs"]
+mod mishaps;

@@ -1,0 +1,74 @@
+//! Mishaps: what goes wrong on people's machines. The real programs, a sentence for each, and never a panic.
+//!
+//! A case is a row: its name, what is done, the exit code, and the words that must be there.
+//!
+//! ```text
+//! mishaps! {
+//!     a_port_in_use_is_said_plainly: |desk| desk.grid(&["up", "--listen", "127.0.0.1:1"]) => 1, ["in use", "help:"];
+//! }
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use grid_tests::{Said, program};
+use tempfile::TempDir;
+
+/// Exit codes that `grid --help` lists.
+const CODES: &[i32] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 124, 130];
+
+/// A machine on which something goes wrong: a home folder, and nothing else yet.
+pub(crate) struct Desk {
+    folder: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// A file or a folder of the case's own.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `grid`, to be run in the case's folder, which is its home, too.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        self.program(&program("grid"), arguments)
+    }
+
+    /// Any program, likewise.
+    pub(crate) fn program(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(self.folder.path()).env("GRID_HOME", self.folder.path());
+        command.env_remove("GRID_MANAGER");
+        command
+    }
+
+    /// Runs `grid` to its end.
+    pub(crate) fn grid(&self, arguments: &[&str]) -> Said {
+        Said::of(&mut self.command(arguments), b"")
+    }
+}
+
+/// Does what a row says, and checks what must hold of each.
+pub(crate) fn check(case: impl FnOnce(&Desk) -> Said, code: i32, words: &[&str]) {
+    let said = case(&Desk::new());
+    assert!(!said.stderr.contains("panicked") && !said.stderr.contains("RUST_BACKTRACE"), "{said:?}");
+    assert!(CODES.contains(&said.code), "the exit code is in no table: {said:?}");
+    assert_eq!(said.code, code, "{said:?}");
+    for word in words {
+        assert!(said.stderr.contains(word) || said.stdout.contains(word), "`{word}` is not said: {said:?}");
+    }
+}
+
+/// Rows of mishaps, each a test.
+macro_rules! mishaps {
+    ($($name:ident: $case:expr => $code:expr, [$($word:expr),* $(,)?];)*) => {
+        $(#[test]
+        fn $name() {
+            crate::mishaps::check($case, $code, &[$($word),*]);
+        })*
+    };
+}
+pub(crate) use mishaps;

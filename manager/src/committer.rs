@@ -131,6 +131,7 @@ impl State {
                 let _ = client.send(());
             }
             Ready::Effect(Effect::Recorded(job)) => self.foreman.announce(job),
+            Ready::Effect(Effect::Committed(standings)) => self.foreman.committed(standings),
             Ready::Effect(Effect::Assign { .. }) => {}
         }
     }

@@ -19,11 +19,13 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::ledger::{Dead, Journal, Recovered};
 use crate::store::Change;
+use crate::told::{Standing, Told};
 
 /// Jobs while the manager lives.
 pub(crate) struct Foreman {
     pub(crate) jobs: Jobs,
     records: BTreeMap<JobId, JobRecord>,
+    told: Told,
     journal: Journal,
     effects: Vec<Effect>,
     /// Jobs that each host was told of in its present session.
@@ -49,6 +51,8 @@ pub(crate) enum Effect {
     Acknowledge(oneshot::Sender<()>),
     /// There are new outcomes, or the job has turned.
     Recorded(JobId),
+    /// So these jobs stand now; those without are forgotten.
+    Committed(Vec<(JobId, Option<Standing>)>),
 }
 
 /// A job that was not added.
@@ -75,9 +79,12 @@ impl Foreman {
         let Recovered { jobs, records, stale, leaving } = recovered;
         let mut journal = Journal::default();
         stale.into_iter().for_each(|attempt| journal.end_lease(attempt));
+        let mut told = Told::default();
+        jobs.jobs().iter().for_each(|(id, job)| told.commit(*id, Some(Standing::of(job))));
         Self {
             jobs,
             records,
+            told,
             journal,
             effects: Vec::new(),
             briefed: BTreeMap::new(),
@@ -227,9 +234,10 @@ impl Foreman {
         self.journal.bytes()
     }
 
-    /// A job as its client sees it.
+    /// A job as its client sees it: as it stands on disk. `None` before it is there.
     pub(crate) fn info(&self, id: JobId) -> Option<JobInfo> {
         let (record, job) = (self.records.get(&id)?, self.jobs.jobs().get(&id)?);
+        let standing = self.told.get(id)?;
         let leases = || job.attempts().filter_map(|attempt| self.jobs.lease(attempt));
         let hosts: BTreeSet<_> = leases().map(|lease| lease.host).collect();
         let executing = leases().filter(|lease| lease.executing.is_some()).count();
@@ -237,10 +245,10 @@ impl Foreman {
             id,
             owner: record.owner,
             spec: record.spec.clone(),
-            state: job.state.clone(),
-            counts: job.counts(),
+            state: standing.state.clone(),
+            counts: standing.counts(job.counts().leased),
             created: record.created,
-            recorded: job.recorded,
+            recorded: standing.recorded,
             hosts: u32::try_from(hosts.len()).unwrap_or(u32::MAX),
             executing: u32::try_from(executing).unwrap_or(u32::MAX),
         })
@@ -452,7 +460,19 @@ impl Foreman {
 
     /// What is to be written now, and what follows from it.
     pub(crate) fn take_batch(&mut self) -> (Vec<Change>, Vec<Effect>) {
-        (self.journal.take(), std::mem::take(&mut self.effects))
+        let (changes, touched) = self.journal.take();
+        let mut effects = std::mem::take(&mut self.effects);
+        if !touched.is_empty() {
+            let standing = |id| (id, self.jobs.jobs().get(&id).map(Standing::of));
+            // Whoever is woken by another effect finds it.
+            effects.insert(0, Effect::Committed(touched.into_iter().map(standing).collect()));
+        }
+        (changes, effects)
+    }
+
+    /// So these jobs stand on disk now.
+    pub(crate) fn committed(&mut self, standings: Vec<(JobId, Option<Standing>)>) {
+        standings.into_iter().for_each(|(id, standing)| self.told.commit(id, standing));
     }
 
     /// New outcomes are on disk: wakes those who wait for them.

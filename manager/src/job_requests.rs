@@ -51,8 +51,6 @@ pub(crate) async fn answer(hub: &Arc<Hub>, asker: PublicKey, request: Request) -
         Request::JobResults { job, after, wait_ms } => results(hub, asker, job, after, wait_ms).await,
         Request::JobShow { job } => {
             check_owner(hub, asker, job)?;
-            // A client that is told that a job is finished may rely on it.
-            on_disk(hub).await?;
             show(hub, job)
         }
         Request::JobList { everyones } => {
@@ -310,8 +308,7 @@ async fn results(
             hub.ledger(move |ledger| ledger.outcomes(job, after, BATCH_BYTES_MAX)).await.map_err(fault)?;
         let info = info_of(hub, job)?;
         if outcomes.is_empty() && info.state.is_over() {
-            // What was decided before the job was over is on disk in a moment; then nothing more comes.
-            on_disk(hub).await?;
+            // It may have come to its end since the look at the disk; everything is there then, and nothing more comes.
             let outcomes = hub
                 .ledger(move |ledger| ledger.outcomes(job, after, BATCH_BYTES_MAX))
                 .await

@@ -39,6 +39,8 @@ fn number(key: &[u8]) -> u64 {
 pub(crate) struct Journal {
     changes: Vec<Change>,
     bytes: usize,
+    /// Jobs whose record, tasks or outcomes are among the changes.
+    touched: BTreeSet<JobId>,
 }
 
 impl Journal {
@@ -52,13 +54,14 @@ impl Journal {
         self.bytes
     }
 
-    /// The changes, for one commit.
-    pub(crate) fn take(&mut self) -> Vec<Change> {
+    /// The changes, for one commit, and the jobs that stand otherwise after it.
+    pub(crate) fn take(&mut self) -> (Vec<Change>, BTreeSet<JobId>) {
         self.bytes = 0;
-        std::mem::take(&mut self.changes)
+        (std::mem::take(&mut self.changes), std::mem::take(&mut self.touched))
     }
 
     pub(crate) fn job(&mut self, id: JobId, record: &JobRecord) {
+        self.touched.insert(id);
         self.push(Change::put(Table::Job, id.0, record.to_body()));
     }
 
@@ -77,12 +80,14 @@ impl Journal {
 
     /// Attempt number `count` of those at a task that failed.
     pub(crate) fn failure(&mut self, job: JobId, task: u64, count: u32, failure: &AttemptFailure) {
+        self.touched.insert(job);
         let key = [&key(job, task)[..], &u64::from(count).to_be_bytes()].concat();
         self.push(Change::put(Table::Failure, key, failure.to_body()));
     }
 
     /// The outcome of a task; its results, or that it failed and why.
     pub(crate) fn outcome(&mut self, job: JobId, seq: u64, record: &OutcomeRecord) {
+        self.touched.insert(job);
         let dead = matches!(record.outcome, Outcome::Dead { .. });
         let over = OverRecord { seq, dead, ran_us: record.ran_us };
         self.push(Change::put(Table::Outcome, key(job, seq), record.to_body()));
@@ -100,6 +105,7 @@ impl Journal {
 
     /// Takes back that there is a job. What is kept of it is removed afterwards.
     pub(crate) fn end_job(&mut self, job: JobId) {
+        self.touched.insert(job);
         self.push(Change::remove(Table::Job, job.0));
     }
 }

@@ -31,6 +31,7 @@ mod resumption;
 mod server;
 mod state;
 mod store;
+mod told;
 mod transfers;
 
 #[cfg(feature = "rehearsal")]

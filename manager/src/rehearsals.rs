@@ -216,6 +216,7 @@ impl Life {
                     // As a host does: it shows that it lives.
                     self.report(Report::Window { attempts: 16 });
                 }
+                Effect::Committed(standings) => self.foreman.committed(standings),
                 _ => {}
             }
         }
@@ -310,4 +311,27 @@ fn a_host_that_gives_back_what_it_does_not_know_is_told_of_the_job_again() {
     let attempts = promises.held.keys().copied().collect();
     life.report(Report::Returned { attempts });
     assert!(life.foreman.brief(host(), JOB).is_some(), "it gave them back, and is not told of the job again");
+}
+
+/// A job was told to be finished before its last outcome was on disk, and then there were 99 of 100.
+#[test]
+fn what_is_told_of_a_job_is_on_disk() {
+    let mut life = start(&RehearsalDisk::new(1), 1).unwrap().unwrap();
+    let (mut promises, mut dice) = (Promises::default(), Dice(1));
+    life.foreman.add(JOB, host(), spec(), 0).unwrap();
+    assert!(life.foreman.info(JOB).is_none(), "it is not on disk yet");
+    life.host_joins(&mut promises);
+    let mut ahead = 0;
+    for _ in 0..300 {
+        life.step(&mut promises, &mut dice);
+        let in_memory = life.foreman.jobs.jobs()[&JOB].counts();
+        if let Some(told) = life.foreman.info(JOB).map(|info| info.counts) {
+            let there = life.ledger.outcomes(JOB, 0, usize::MAX).unwrap().len() as u64;
+            assert_eq!(told.done + told.dead, there);
+            assert_eq!(told.waiting + told.leased + told.done + told.dead, told.submitted);
+            ahead += u64::from(in_memory.done > told.done);
+        }
+        life.commit(&mut promises).unwrap();
+    }
+    assert!(ahead > 10, "memory was ahead of the disk {ahead} times, too few to show anything");
 }

@@ -2,12 +2,13 @@
 //!
 //! (I1) each acknowledged task has exactly one outcome; (I2) there is none for what was never brought; (I3) results
 //! are those of a run in which nothing goes wrong; (I4) never are two attempts at a task both accepted; (I5) no lease
-//! is older than its time and a second; (I6) what waits, is leased, done and dead is what was brought.
+//! is older than its time and a second; (I6) what waits, is leased, done and dead is what was brought; (I7) nothing that a
+//! client was told of a job is taken back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-use grid_protocol::job::{JobId, JobInfo};
+use grid_protocol::job::{JobCounts, JobId, JobInfo};
 
 use crate::guests::Task;
 
@@ -23,6 +24,8 @@ struct Book {
     violation: Option<String>,
     jobs: BTreeMap<JobId, Vec<Task>>,
     acknowledged: BTreeMap<JobId, u64>,
+    /// What clients were told last of their jobs.
+    told: BTreeMap<JobId, JobInfo>,
     /// Jobs that each client has ended, and whether another is under way.
     clients: BTreeMap<u8, (u8, bool)>,
     through: BTreeSet<u8>,
@@ -90,6 +93,28 @@ impl Checker {
     /// Tasks up to `count` were acknowledged.
     pub fn acknowledged(&self, job: JobId, count: u64) {
         self.0.lock().unwrap().acknowledged.insert(job, count);
+    }
+
+    /// A client was told how its job stands.
+    pub fn told(&self, info: &JobInfo) {
+        let mut book = self.0.lock().unwrap();
+        let before = book.told.insert(info.id, info.clone());
+        let numbers = |info: &JobInfo| {
+            let JobCounts { submitted, done, dead, .. } = info.counts;
+            [submitted, done, dead, info.recorded]
+        };
+        let Some(before) = before else { return };
+        let less = numbers(&before).iter().zip(numbers(info)).any(|(before, now)| *before > now);
+        if less || (before.state.is_over() && before.state != info.state) {
+            let what = format!("I7: {} was told as {before:?}, and then as {info:?}", info.id);
+            book.violation.get_or_insert(what);
+        }
+    }
+
+    /// Outcomes of which a client was told.
+    pub fn told_of(&self, id: JobId) -> u64 {
+        let book = self.0.lock().unwrap();
+        book.told.get(&id).map_or(0, |info| info.counts.done + info.counts.dead)
     }
 
     /// Tasks brought, outcomes recorded, and those among them that failed.

@@ -106,6 +106,7 @@ impl ClientNode {
                 if !seen.insert(outcome.task) {
                     self.checker.violate(format!("I1: {id} task {} came twice", outcome.task));
                 }
+                results.progress().into_iter().for_each(|info| self.checker.told(info));
             }
         } else {
             let job = job.start().await?;
@@ -114,9 +115,10 @@ impl ClientNode {
                 let inputs = tasks.iter().map(|task| task.to_bytes().into()).collect();
                 brought = job.submit(brought, inputs).await?;
                 self.checker.acknowledged(id, brought);
+                self.checker.told(&job.show().await?);
             }
             job.close().await?;
-            job.wait().await?;
+            self.checker.told(&job.wait().await?);
         }
         self.audit(client, id).await
     }
@@ -125,9 +127,16 @@ impl ClientNode {
     async fn audit(&self, client: &Client, id: JobId) -> Result<(), Denial> {
         let job = client.find_job(id);
         let (mut after, mut outcomes) = (0, Vec::new());
+        let told = self.checker.told_of(id);
         loop {
             let (more, info) = job.outcomes(after, Duration::ZERO).await?;
+            self.checker.told(&info);
             if more.is_empty() {
+                if told > outcomes.len() as u64 {
+                    let there = outcomes.len();
+                    self.checker
+                        .violate(format!("I7: {told} outcomes of {id} were told of, and {there} are there"));
+                }
                 if !info.state.is_over() {
                     self.checker.violate(format!("I1: {id} is not over, and its client was told so"));
                 }

@@ -12,7 +12,7 @@ use crate::{demo, fetch, modules, sim};
 /// Checks everything; the first thing that does not hold ends it.
 ///
 /// Two things go on at a time: what waits for a compiler stands beside another compiler, and what waits for clocks beside
-/// the simulation, which gives way to it.
+/// the simulation, which gives way to it. What measures time runs alone (`.config/nextest.toml` says which tests do).
 pub(crate) fn run() -> Result<(), ChoreError> {
     let gate = Gate { began: Instant::now(), steps: Mutex::default() };
     let done = gate.run();
@@ -64,13 +64,15 @@ impl Gate {
                 })
             },
             || {
-                self.step("tests", || cargo_run(&["nextest", "run", "--workspace"]))?;
+                self.step("tests", || cargo_run(&["nextest", "run", "--workspace", "--profile", "beside"]))?;
                 self.step("conformance", || {
                     cargo_run(&["test", "--quiet", "--workspace", "--test", "conformance"])
                 })?;
                 self.step("documentation tests", || cargo_run(&["test", "--doc", "--workspace", "--quiet"]))
             },
         )?;
+        let alone = ["nextest", "run", "--workspace", "--profile", "alone"];
+        self.step("tests that measure time", || cargo_run(&alone))?;
         self.step("demonstration", || demo::run(false))
     }
 

@@ -128,7 +128,7 @@ pub(crate) fn host(state: &State, now: Moment, key: PublicKey) -> Vec<String> {
     let mut lines = vec![match host.quarantine {
         _ if !host.present => format!("host {called} is not connected"),
         Some(until) => format!(
-            "host {called} failed what other hosts did, several tasks in a row, and gets nothing for {} s more; look at its log",
+            "host {called} failed what other hosts did for several clients, and gets nothing for {} s more; look at its log",
             until.since(now).as_secs()
         ),
         None if host.window == 0 => {
@@ -136,6 +136,12 @@ pub(crate) fn host(state: &State, now: Moment, key: PublicKey) -> Vec<String> {
         }
         None => format!("host {called} holds {} attempts and would hold {}", host.held, host.window),
     }];
+    let barred = state.foreman.jobs.jobs().values().filter_map(|job| Some((job, job.barred.get(&key)?)));
+    lines.extend(barred.take(NAMED_MAX).map(|(job, until)| {
+        let left = until.since(now).as_secs();
+        let name = &job.spec.name;
+        format!("host {called} failed what other hosts did of job {name}, and gets nothing of it for {left} s more; look at its log")
+    }));
     let unfit = state.foreman.jobs.jobs().values().filter_map(|job| Some((job, job.unfit.get(&key)?)));
     lines.extend(
         unfit.take(NAMED_MAX).map(|(job, why)| format!("it cannot run job {}: {why}", job.spec.name)),

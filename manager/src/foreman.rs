@@ -435,6 +435,9 @@ impl Foreman {
                     self.effects.push(Effect::Tell { host, order: Order::Abandon { attempts } });
                 }
                 JobDecision::Turned { job, state } => self.turned(job, &state),
+                JobDecision::Barred { host, job, pause } => {
+                    tracing::warn!(host = %host.fingerprint(), %job, ?pause, "a host fails what others do of a job, and gets nothing of it for a while");
+                }
                 JobDecision::Quarantined { host, pause } => {
                     tracing::warn!(host = %host.fingerprint(), ?pause, "a host fails what others do, and gets nothing for a while");
                 }

@@ -171,7 +171,10 @@ impl Jobs {
         }
         let until = now + LEASE_TERM;
         // Whether it ran is not known; a host that was lost with the manager is blamed on nobody.
-        self.leases.grant(attempt, Lease { job, task, host, until, executing: None, extra: false, bytes });
+        self.leases.grant(
+            attempt,
+            Lease { job, task, host, granted: now, until, executing: None, extra: false, bytes },
+        );
     }
 
     /// Tasks came: the job has them up to `submitted`, exclusive, and so many bytes more of input.

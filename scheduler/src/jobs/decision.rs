@@ -52,6 +52,15 @@ pub enum JobDecision {
         /// Which state.
         state: JobState,
     },
+    /// A host gets nothing of one job for a while.
+    Barred {
+        /// Which host.
+        host: PublicKey,
+        /// Which job.
+        job: JobId,
+        /// For how long.
+        pause: Duration,
+    },
     /// A host gets nothing for a while.
     Quarantined {
         /// Which.

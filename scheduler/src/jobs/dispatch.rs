@@ -32,6 +32,13 @@ const EXTRAS_PAUSE: Duration = Duration::from_millis(500);
 const LATE_FACTOR: u32 = 3;
 const LATE_AT_LEAST: Duration = Duration::from_secs(2);
 
+/// An attempt that waits at its host for so long is recalled for a host that is idle and has done tasks of the job.
+const RECALL_AFTER: Duration = Duration::from_secs(2);
+
+/// An attempt that runs for so much longer than its task may is taken from its host, whatever the host says: time enough
+/// for a result of 64 MiB over a line of 1 Mbit/s.
+const OVERDUE_AFTER: Duration = Duration::from_secs(10 * 60);
+
 /// Second attempts may take a tenth of the slots.
 const EXTRA_SHARE: u32 = 10;
 
@@ -46,6 +53,8 @@ pub enum Obstacle {
     Unfit(String),
     /// It is quarantined for so long.
     Quarantined(Duration),
+    /// It failed what other hosts did of the job, and gets none of it for so long.
+    Barred(Duration),
     /// It takes no tasks now: it drains, or workers have all of its slots.
     Closed,
     /// It runs a task that must have it to itself.
@@ -62,6 +71,13 @@ impl fmt::Display for Obstacle {
             Self::Unfit(why) => write!(f, "cannot run the module: {why}"),
             Self::Quarantined(pause) => {
                 write!(f, "failed too many tasks and is left alone for {} s more", pause.as_secs())
+            }
+            Self::Barred(pause) => {
+                write!(
+                    f,
+                    "failed what other hosts did of the job, and gets nothing of it for {} s more",
+                    pause.as_secs()
+                )
             }
             Self::Closed => f.write_str("takes no tasks: it drains, or workers have all of its slots"),
             Self::Alone => f.write_str("runs a task that must have it to itself"),
@@ -80,6 +96,8 @@ impl Jobs {
         if now >= self.extras_due {
             self.extras_due = now + EXTRAS_PAUSE;
             self.second_attempts(now);
+            self.recall(now);
+            self.end_overdue(now);
         }
     }
 
@@ -138,7 +156,7 @@ impl Jobs {
                 host.is_hopeful(&job.spec)
                     && host.alone.is_none()
                     && host.reserved.is_none()
-                    && !job.unfit.contains_key(key)
+                    && !job.is_closed_to(key)
             })
             .min_by_key(|(key, host)| (tried(*key), host.joined))
             .map(|(key, _)| *key)
@@ -152,6 +170,7 @@ impl Jobs {
             None if !host.suits(&job.spec) => Some(Obstacle::Unsuited),
             None => match job.unfit.get(key) {
                 Some(why) => Some(Obstacle::Unfit(why.clone())),
+                None if let Some(until) = job.barred.get(key) => Some(Obstacle::Barred(until.since(now))),
                 None if host.alone.is_some() => Some(Obstacle::Alone),
                 None if host.window == 0 => Some(Obstacle::Closed),
                 None if host.room() == 0 => Some(Obstacle::Full),
@@ -205,7 +224,7 @@ impl Jobs {
         let (Some(job), Some(host)) = (self.jobs.get(&id), self.hosts.get(&key)) else {
             return Vec::new();
         };
-        if !host.suits(&job.spec) || job.unfit.contains_key(&key) || self.others_will_do(key, host, job) {
+        if !host.suits(&job.spec) || job.is_closed_to(&key) || self.others_will_do(key, host, job) {
             return Vec::new();
         }
         let most = usize::try_from(most.min(host.room_for(job.usual_bytes()))).unwrap_or(usize::MAX);
@@ -235,17 +254,17 @@ impl Jobs {
             **other != key
                 && host.modules.contains(&job.spec.module)
                 && host.suits(&job.spec)
-                && !job.unfit.contains_key(other)
+                && !job.is_closed_to(other)
         });
         let room: u64 = others.map(|(_, host)| u64::from(host.idle())).sum();
         room >= job.waiting()
     }
 
     /// True if a host that is not among `tried` could take a task of `job`, now or before long.
-    fn is_hope_elsewhere(&self, job: &Job, tried: &[PublicKey]) -> bool {
-        self.hosts.iter().any(|(key, host)| {
-            host.is_hopeful(&job.spec) && !tried.contains(key) && !job.unfit.contains_key(key)
-        })
+    pub(super) fn is_hope_elsewhere(&self, job: &Job, tried: &[PublicKey]) -> bool {
+        self.hosts
+            .iter()
+            .any(|(key, host)| host.is_hopeful(&job.spec) && !tried.contains(key) && !job.is_closed_to(key))
     }
 
     /// Takes `tasks` off the waiting ones and grants `key` their leases.
@@ -266,7 +285,8 @@ impl Jobs {
             }
             job.live.entry(*task).or_default().push(attempt);
             let until = now + LEASE_TERM;
-            let lease = Lease { job: id, task: *task, host: key, until, executing: None, extra, bytes };
+            let lease =
+                Lease { job: id, task: *task, host: key, granted: now, until, executing: None, extra, bytes };
             self.leases.grant(attempt, lease);
             attempts.push((attempt, *task));
         }
@@ -304,14 +324,59 @@ impl Jobs {
                 continue;
             };
             let idle = self.hosts.iter().find(|(key, host)| {
-                **key != lease.host
-                    && host.idle() > 0
-                    && host.suits(&job.spec)
-                    && !job.unfit.contains_key(key)
+                **key != lease.host && host.idle() > 0 && host.suits(&job.spec) && !job.is_closed_to(key)
             });
             if let Some((key, _)) = idle {
                 self.grant(now, *key, lease.job, &[lease.task], true);
                 left -= 1;
+            }
+        }
+    }
+
+    /// Takes attempts that wait behind others at their hosts, or at a host that begins nothing, to hosts that are idle.
+    fn recall(&mut self, now: Moment) {
+        let waits = |lease: &Lease| lease.executing.is_none() && now.since(lease.granted) >= RECALL_AFTER;
+        let waiting: Vec<_> = self.leases.iter().filter(|(_, lease)| waits(lease)).map(copied).collect();
+        for (attempt, lease) in waiting {
+            if self.hosts.values().all(|host| host.idle() == 0) {
+                return;
+            }
+            let Some(job) = self.jobs.get(&lease.job).filter(|job| job.attempts_at(lease.task).len() == 1)
+            else {
+                continue;
+            };
+            let suspect = job.trials.get(&lease.task).is_some_and(super::Trial::is_suspect);
+            let idle = self.hosts.iter().find(|(key, host)| {
+                **key != lease.host
+                    && host.idle() > 0
+                    && job.done_by.contains(key)
+                    && host.suits(&job.spec)
+                    && !job.is_closed_to(key)
+            });
+            if let Some((key, _)) = idle.filter(|_| !suspect) {
+                let key = *key;
+                self.abandon(&[attempt]);
+                self.settle_back(now, lease);
+                self.grant(now, key, lease.job, &[lease.task], false);
+            }
+        }
+    }
+
+    /// Takes attempts from hosts that say for far too long that they run them.
+    fn end_overdue(&mut self, now: Moment) {
+        let overdue = |lease: &Lease| {
+            let (Some(since), Some(job)) = (lease.executing, self.jobs.get(&lease.job)) else {
+                return false;
+            };
+            now.since(since) > Duration::from_millis(job.spec.timeout_ms).saturating_add(OVERDUE_AFTER)
+        };
+        let overdue: Vec<_> = self.leases.iter().filter(|(_, lease)| overdue(lease)).map(copied).collect();
+        for (attempt, lease) in overdue {
+            if self.leases.remove(attempt).is_some() {
+                self.lose(now, attempt, lease, false);
+                let attempts = alloc::vec![attempt];
+                self.decisions.push_back(JobDecision::Abandon { host: lease.host, attempts });
+                self.blame_host(now, lease);
             }
         }
     }
@@ -325,4 +390,8 @@ impl Jobs {
         let usual = job.usual_time().filter(|_| alone && !suspect);
         usual.is_some_and(|usual| now.since(since) > usual * LATE_FACTOR + LATE_AT_LEAST)
     }
+}
+
+fn copied((attempt, lease): (AttemptId, &Lease)) -> (AttemptId, Lease) {
+    (attempt, *lease)
 }

@@ -44,8 +44,8 @@ pub struct WorkHost {
 /// How a host fares lately.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    /// What speaks against it, by job, since it last did a task of the job.
-    counts: BTreeMap<JobId, u32>,
+    /// How it fares with the jobs of which it failed something.
+    tallies: BTreeMap<JobId, Tally>,
     /// When something last did.
     counted: Option<Moment>,
     /// Times that it was quarantined.
@@ -54,8 +54,27 @@ pub(super) struct Health {
     good: u32,
 }
 
-/// So much must speak against a host before it is quarantined.
-const COUNT_MAX: u32 = 5;
+/// How a host fares with one job.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Tasks that failed here by the host's fault, or were done elsewhere after they had failed here.
+    bad: u32,
+    /// Tasks done here since the first of those.
+    good: u32,
+    /// Times that it was barred from the job.
+    bars: u32,
+}
+
+/// So many bad tasks of a job, and as many as good ones at least, bar a host from the job: a module that traps by
+/// chance makes every host look bad to its own client, and to nobody else.
+const BAD_MAX: u32 = 5;
+
+/// Older tasks count half, so that a host that turns bad is noticed.
+const TALLY_MAX: u32 = 64;
+
+/// The first bar; each doubles the one before, up to a quarter of an hour.
+const BAR: Duration = Duration::from_secs(30);
+const BAR_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Faults of a host within so long are one: a module that cannot be fetched fails every task that waits for it.
 const INCIDENT: Duration = Duration::from_secs(1);
@@ -63,8 +82,8 @@ const INCIDENT: Duration = Duration::from_secs(1);
 /// Modules of one host that are remembered; more are only not preferred.
 const MODULES_MAX: usize = 10_000;
 
-/// Bytes of input that a host holds at the most, about.
-const HELD_BYTES_MAX: u64 = 8 << 20;
+/// Bytes of input that a host holds beyond what its slots work on, at the most, about.
+const AHEAD_BYTES_MAX: u64 = 8 << 20;
 
 /// The first quarantine; each doubles the one before, up to an hour.
 const QUARANTINE: Duration = Duration::from_secs(30);
@@ -76,10 +95,21 @@ impl WorkHost {
     /// How many more attempts it may be given.
     pub fn room(&self) -> u32 {
         let closed = !self.present || self.silent || self.quarantine.is_some();
-        if closed || self.alone.is_some() || self.reserved.is_some() || self.held_bytes >= HELD_BYTES_MAX {
+        if closed || self.alone.is_some() || self.reserved.is_some() {
             return 0;
         }
-        self.window.saturating_sub(self.held)
+        let room = self.window.saturating_sub(self.held);
+        if self.ahead_bytes() < AHEAD_BYTES_MAX {
+            room
+        } else {
+            room.min(self.slots.saturating_sub(self.held))
+        }
+    }
+
+    /// Bytes of the inputs that wait here for a slot, about.
+    fn ahead_bytes(&self) -> u64 {
+        let ahead = self.held.saturating_sub(self.slots);
+        self.held_bytes / u64::from(self.held.max(1)) * u64::from(ahead)
     }
 
     /// How many more attempts it would begin at once.
@@ -87,10 +117,11 @@ impl WorkHost {
         self.slots.saturating_sub(self.held).min(self.room())
     }
 
-    /// How many inputs of so many bytes it may be given: one at least.
+    /// How many inputs of so many bytes it may be given: one for each free slot at least.
     pub(super) fn room_for(&self, bytes: u64) -> u32 {
-        let room = HELD_BYTES_MAX.saturating_sub(self.held_bytes) / bytes.max(1);
-        u32::try_from(room).unwrap_or(u32::MAX).max(1)
+        let ahead = AHEAD_BYTES_MAX.saturating_sub(self.ahead_bytes()) / bytes.max(1);
+        let free = self.slots.saturating_sub(self.held);
+        u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(free).max(1)
     }
 
     /// It has the module, or will have it soon.
@@ -118,14 +149,19 @@ impl WorkHost {
 
 impl Health {
     pub(super) fn succeeded(&mut self, job: JobId) {
-        self.counts.remove(&job);
+        if let Some(tally) = self.tallies.get_mut(&job) {
+            tally.good += 1;
+            if tally.good + tally.bad > TALLY_MAX {
+                (tally.good, tally.bad) = (tally.good / 2, tally.bad / 2);
+            }
+        }
         self.good += 1;
         if self.good >= GOOD_MAX {
             self.quarantines = 0;
         }
     }
 
-    /// A task failed here by the host's own fault; for how long it should get nothing, if it should.
+    /// Counts a failure by the host's own fault; returns the bar from the job to impose, if any.
     pub(super) fn failed(&mut self, now: Moment, job: JobId) -> Option<Duration> {
         if self.counted.is_some_and(|counted| now.since(counted) < INCIDENT) {
             return None;
@@ -133,9 +169,7 @@ impl Health {
         self.count(now, job)
     }
 
-    /// A task that failed here was done elsewhere: by how long it should get nothing, if it should.
-    ///
-    /// A failure by the task's own fault says nothing of the host before.
+    /// Counts a contradiction: a task that failed here was done elsewhere. Returns the bar from the job to impose, if any.
     pub(super) fn contradicted(&mut self, now: Moment, job: JobId) -> Option<Duration> {
         self.count(now, job)
     }
@@ -143,23 +177,30 @@ impl Health {
     fn count(&mut self, now: Moment, job: JobId) -> Option<Duration> {
         self.counted = Some(now);
         self.good = 0;
-        let count = self.counts.entry(job).or_default();
-        *count += 1;
-        if *count < COUNT_MAX {
+        let tally = self.tallies.entry(job).or_default();
+        tally.bad += 1;
+        if tally.bad < BAD_MAX || tally.bad < tally.good {
             return None;
         }
-        // One more after the pause, and it gets another.
-        *count = COUNT_MAX - 1;
+        // One more after the bar, and it gets another.
+        (tally.bad, tally.good) = (BAD_MAX - 1, 0);
+        let bar = BAR.saturating_mul(1 << tally.bars.min(7)).min(BAR_MAX);
+        tally.bars += 1;
+        Some(bar)
+    }
+
+    /// The next quarantine of the whole host.
+    pub(super) fn quarantine(&mut self) -> Duration {
         let pause = QUARANTINE.saturating_mul(1 << self.quarantines.min(7)).min(Duration::from_secs(3600));
         self.quarantines += 1;
-        Some(pause)
+        pause
     }
 
     pub(super) fn is_clean(&self) -> bool {
-        self.counts.is_empty() && self.quarantines == 0
+        self.tallies.is_empty() && self.quarantines == 0
     }
 
     pub(super) fn forget(&mut self, job: JobId) {
-        self.counts.remove(&job);
+        self.tallies.remove(&job);
     }
 }

@@ -30,6 +30,10 @@ pub struct Job {
     pub recorded: u64,
     /// Hosts that cannot run the module, and why.
     pub unfit: BTreeMap<PublicKey, String>,
+    /// Hosts that failed too much of what others did of it, and until when they get nothing of it.
+    pub barred: BTreeMap<PublicKey, Moment>,
+    /// Hosts that have done a task of it.
+    pub(super) done_by: BTreeSet<PublicKey>,
     /// Tells jobs of the same priority apart: the older goes first.
     pub(super) order: u64,
     /// Tasks from here on were never given to a host.
@@ -69,6 +73,8 @@ pub struct Trial {
     pub tried: Vec<PublicKey>,
     /// Hosts that it failed on by its own fault, as it seemed.
     pub failed: Vec<PublicKey>,
+    /// The host that said that it would fail on any host; it takes another's word to believe that.
+    pub(super) permanent: Option<PublicKey>,
 }
 
 /// Hosts that a trial remembers; a task that failed on more of them is soon dead anyway.
@@ -126,6 +132,8 @@ impl Job {
             retried: 0,
             recorded: 0,
             unfit: BTreeMap::new(),
+            barred: BTreeMap::new(),
+            done_by: BTreeSet::new(),
             order: 0,
             fresh: 0,
             submitted: 0,
@@ -278,16 +286,20 @@ impl Job {
         }
     }
 
-    /// Tasks whose pause is over may go again; when the next pause ends.
+    /// Tasks whose pause is over may go again, and hosts whose bar is over get some; when the next pause or bar ends.
     pub(super) fn end_pauses(&mut self, now: Moment) -> Option<Moment> {
-        while let Some((due, task)) = self.paused.first().copied() {
-            if due > now {
-                return Some(due);
-            }
-            self.paused.pop_first();
+        self.barred.retain(|_, until| *until > now);
+        while let Some((due, task)) = self.paused.first().copied().filter(|(due, _)| *due <= now) {
+            self.paused.remove(&(due, task));
             self.make_ready(task);
         }
-        None
+        let paused = self.paused.first().map(|(due, _)| *due);
+        self.barred.values().copied().chain(paused).min()
+    }
+
+    /// True if a host gets nothing of the job, for now or for good.
+    pub(super) fn is_closed_to(&self, host: &PublicKey) -> bool {
+        self.unfit.contains_key(host) || self.barred.contains_key(host)
     }
 
     /// True if the task waits for a host, or an attempt at it is under way.

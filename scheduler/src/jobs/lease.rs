@@ -23,6 +23,8 @@ pub struct Lease {
     pub task: u64,
     /// Who has it.
     pub host: PublicKey,
+    /// When it was granted.
+    pub granted: Moment,
     /// When it ends, unless it is renewed.
     pub until: Moment,
     /// Since when the attempt runs, as the host says; `None` while it waits there.

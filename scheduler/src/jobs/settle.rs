@@ -19,6 +19,10 @@ const HOST_FAULTS_MAX: u32 = 5;
 /// Hosts that may be lost before they say that they run a task; from the fifth on it is given out alone.
 const UNSEEN_MAX: u32 = 20;
 
+/// Clients of whose jobs a host must fail what others do before it is left alone altogether: one alone could have any
+/// host quarantined, with a module that fails by chance.
+const CLIENTS_MIN: usize = 2;
+
 /// A pause before a task whose host was at fault goes again: 200 ms, doubled each time.
 const HOST_FAULT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -35,20 +39,22 @@ impl Jobs {
         // What a host says of its own speed is an allegation.
         let most = job.spec.timeout_ms.saturating_mul(1000);
         job.ran_us = job.ran_us.saturating_add(ran_us.min(most));
+        job.done_by.insert(lease.host);
         let trial = job.trials.remove(&lease.task).unwrap_or_default();
         let seq = job.recorded;
         let others = job.live.get(&lease.task).cloned().unwrap_or_default();
         self.abandon(&others);
         for host in trial.failed.iter().filter(|host| **host != lease.host) {
             let count = self.hosts.get_mut(host).filter(|host| host.quarantine.is_none());
-            let pause = count.and_then(|host| host.health.contradicted(now, lease.job));
-            self.quarantine(now, *host, pause);
+            let bar = count.and_then(|host| host.health.contradicted(now, lease.job));
+            self.bar(now, *host, lease.job, bar);
         }
         Verdict::Done { job: lease.job, task: lease.task, seq }
     }
 
     pub(super) fn settle_failed(&mut self, now: Moment, lease: Lease, kind: FailureKind) -> Verdict {
         let by_host = kind.blame() == Blame::Host;
+        let others = self.jobs.get(&lease.job).is_some_and(|job| self.is_hope_elsewhere(job, &[lease.host]));
         let Some(job) = self.jobs.get_mut(&lease.job) else {
             return Verdict::Fenced;
         };
@@ -62,7 +68,12 @@ impl Jobs {
             trial.fail_on(lease.host);
             (trial.guest, job.spec.attempts_max)
         };
-        let why = if kind.is_permanent() {
+        // One host's word is not enough to give a task up where another can be asked.
+        let agreed = !others || trial.permanent.is_some_and(|other| other != lease.host);
+        if kind.is_permanent() {
+            trial.permanent.get_or_insert(lease.host);
+        }
+        let why = if kind.is_permanent() && agreed {
             Some("it would fail again on any host".into())
         } else if count >= most {
             Some(alloc::format!("it failed {count} times"))
@@ -72,9 +83,7 @@ impl Jobs {
         let due = if by_host { now + HOST_FAULT_PAUSE * (1 << count.min(6)) } else { now };
         let verdict = self.settle_trial(now, lease, why, due);
         if by_host {
-            let count = self.hosts.get_mut(&lease.host).filter(|host| host.quarantine.is_none());
-            let pause = count.and_then(|host| host.health.failed(now, lease.job));
-            self.quarantine(now, lease.host, pause);
+            self.blame_host(now, lease);
         }
         verdict
     }
@@ -214,7 +223,7 @@ impl Jobs {
     }
 
     /// Attempts that came too late or are not wanted any more; their tasks are over.
-    fn abandon(&mut self, attempts: &[AttemptId]) {
+    pub(super) fn abandon(&mut self, attempts: &[AttemptId]) {
         for attempt in attempts {
             if let Some(lease) = self.release(*attempt) {
                 let attempts = alloc::vec![*attempt];
@@ -255,13 +264,48 @@ impl Jobs {
         }
     }
 
-    /// Gives a host nothing for a while, if it should; but never the only one that is left.
-    fn quarantine(&mut self, now: Moment, key: PublicKey, pause: Option<Duration>) {
-        let left = |(other, host): (&PublicKey, &super::WorkHost)| *other != key && host.is_open();
-        let Some(pause) = pause.filter(|_| self.hosts.iter().any(left)) else {
+    /// An attempt failed by its host's own fault.
+    pub(super) fn blame_host(&mut self, now: Moment, lease: Lease) {
+        let count = self.hosts.get_mut(&lease.host).filter(|host| host.quarantine.is_none());
+        let bar = count.and_then(|host| host.health.failed(now, lease.job));
+        self.bar(now, lease.host, lease.job, bar);
+    }
+
+    /// Gives a host nothing of one job for a while, if `bar` says so; never more than half of the hosts that could do it.
+    fn bar(&mut self, now: Moment, key: PublicKey, id: JobId, bar: Option<Duration>) {
+        let (Some(bar), Some(job)) = (bar, self.jobs.get_mut(&id)) else {
             return;
         };
+        let able = self
+            .hosts
+            .iter()
+            .filter(|(key, host)| host.present && host.suits(&job.spec) && !job.unfit.contains_key(key));
+        let (able, barred) = able.fold((0, 1), |(able, barred), (other, _)| {
+            (able + 1, barred + usize::from(*other != key && job.barred.contains_key(other)))
+        });
+        if barred * 2 > able {
+            return;
+        }
+        job.barred.insert(key, now + bar);
+        self.note_pause(now + bar);
+        self.decisions.push_back(JobDecision::Barred { host: key, job: id, pause: bar });
+        let clients: BTreeSet<_> =
+            self.jobs.values().filter(|job| job.barred.contains_key(&key)).map(|job| job.owner).collect();
+        if clients.len() >= CLIENTS_MIN {
+            self.quarantine(now, key);
+        }
+    }
+
+    /// Gives a host nothing at all for a while; never more than half of those that are there.
+    fn quarantine(&mut self, now: Moment, key: PublicKey) {
+        let present = self.hosts.values().filter(|host| host.present).count();
+        let quarantined =
+            self.hosts.values().filter(|host| host.present && host.quarantine.is_some()).count();
+        if (quarantined + 1) * 2 > present {
+            return;
+        }
         if let Some(host) = self.hosts.get_mut(&key) {
+            let pause = host.health.quarantine();
             host.quarantine = Some(now + pause);
             self.note_pause(now + pause);
             self.decisions.push_back(JobDecision::Quarantined { host: key, pause });

@@ -144,6 +144,10 @@ impl World {
         &self.jobs.jobs()[&id].state
     }
 
+    fn is_barred(&self, host: PublicKey, id: JobId) -> bool {
+        self.jobs.jobs()[&id].barred.contains_key(&host)
+    }
+
     fn is_quarantined(&self, host: PublicKey) -> bool {
         self.jobs.hosts()[&host].quarantine.is_some()
     }
@@ -173,12 +177,16 @@ fn a_task_that_fails_three_times_is_dead_and_a_single_host_gets_all_three() {
 }
 
 #[test]
-fn a_failure_that_no_host_can_mend_is_final_at_once() {
+fn a_failure_that_no_host_can_mend_is_final_once_another_host_says_so_where_there_is_one() {
+    let permanent = AttemptFate::Failed(FailureKind::MessageTooLarge);
+    let mut world = World::new(&[key(1)], 8, 8);
+    world.add(job(1), key(9), 1, spec());
+    assert!(matches!(world.end(key(1), permanent), Verdict::Dead { .. }));
     let mut world = World::new(&[key(1), key(2)], 8, 8);
     world.add(job(1), key(9), 1, spec());
-    let host = if world.hand(key(1)).is_empty() { key(2) } else { key(1) };
-    let verdict = world.end(host, AttemptFate::Failed(FailureKind::MessageTooLarge));
-    assert!(matches!(verdict, Verdict::Dead { .. }));
+    let (first, second) = if world.hand(key(1)).is_empty() { (key(2), key(1)) } else { (key(1), key(2)) };
+    assert!(matches!(world.end(first, permanent), Verdict::Again { .. }));
+    assert!(matches!(world.end(second, permanent), Verdict::Dead { .. }));
 }
 
 #[test]
@@ -300,7 +308,7 @@ fn the_higher_priority_of_a_client_goes_first_and_the_older_job_among_equals() {
 }
 
 #[test]
-fn a_host_that_fails_what_others_do_is_quarantined_and_the_job_is_done() {
+fn a_host_that_fails_what_others_do_is_barred_from_the_job_and_the_job_is_done() {
     let (good, bad) = (key(1), key(2));
     let mut world = World::new(&[good, bad], 4, 4);
     world.add(job(1), key(9), 100, spec());
@@ -312,8 +320,105 @@ fn a_host_that_fails_what_others_do_is_quarantined_and_the_job_is_done() {
             world.end(good, DONE);
         }
     }
-    assert!(world.is_quarantined(bad) && !world.is_quarantined(good));
+    assert!(world.is_barred(bad, job(1)) && !world.is_barred(good, job(1)));
+    assert!(!world.is_quarantined(bad), "one client alone has a host quarantined");
     assert_eq!(world.jobs.jobs()[&job(1)].done, 100);
+}
+
+#[test]
+fn a_host_that_fails_the_jobs_of_two_clients_is_quarantined() {
+    let hosts = [key(1), key(2), key(3), key(4)];
+    let bad = key(2);
+    let mut world = World::new(&hosts, 4, 4);
+    world.add(job(1), key(8), 100, spec());
+    world.add(job(2), key(9), 100, spec());
+    for _ in 0..1000 {
+        for host in hosts {
+            if !world.hand(host).is_empty() {
+                world.end(host, if host == bad { TRAP } else { DONE });
+            }
+        }
+    }
+    assert!(world.is_quarantined(bad));
+    assert!(hosts.iter().filter(|host| world.is_quarantined(**host)).count() == 1);
+    assert_eq!([1, 2].map(|number| world.jobs.jobs()[&job(number)].done), [100, 100]);
+}
+
+#[test]
+fn a_module_that_traps_by_chance_costs_its_own_client_hosts_and_no_other() {
+    let hosts = [key(1), key(2), key(3)];
+    let mut world = World::new(&hosts, 4, 4);
+    let mut dice = Dice(7);
+    world.add(job(1), key(8), 400, JobSpec { attempts_max: 20, ..spec() });
+    world.add(job(2), key(9), 400, spec());
+    for _ in 0..3000 {
+        for host in hosts {
+            if let Some((_, of, _)) = world.hand(host).first().copied() {
+                let traps = of == job(1) && dice.roll(10) < 6;
+                world.end(host, if traps { TRAP } else { DONE });
+            }
+            assert!(!world.is_quarantined(host));
+        }
+        let barred = hosts.iter().filter(|host| world.is_barred(**host, job(1))).count();
+        assert!(barred <= 1, "{barred} of three hosts are barred");
+    }
+    assert_eq!((world.jobs.jobs()[&job(1)].done, world.jobs.jobs()[&job(2)].done), (400, 400));
+}
+
+#[test]
+fn one_hosts_word_that_a_task_fails_everywhere_kills_no_task() {
+    let permanent = AttemptFate::Failed(FailureKind::MessageTooLarge);
+    let (liar, good) = (key(1), key(2));
+    let mut world = World::new(&[liar, good], 4, 4);
+    world.add(job(1), key(9), 100, spec());
+    for _ in 0..1000 {
+        if !world.hand(liar).is_empty() {
+            world.end(liar, permanent);
+        }
+        if !world.hand(good).is_empty() {
+            world.end(good, DONE);
+        }
+    }
+    let counts = world.jobs.jobs()[&job(1)].counts();
+    assert_eq!((counts.done, counts.dead), (100, 0));
+    assert!(world.is_barred(liar, job(1)));
+}
+
+#[test]
+fn a_host_that_begins_nothing_loses_what_it_holds_to_an_idle_one() {
+    let (lazy, good) = (key(1), key(2));
+    let mut world = World::new(&[lazy, good], 4, 16);
+    world.add(job(1), key(9), 32, spec());
+    assert_eq!(world.hand(lazy).len(), 16);
+    for second in 0..20 {
+        while !world.hand(good).is_empty() {
+            world.end(good, DONE);
+        }
+        world.live(1);
+        assert!(second < 1 || !world.hand(good).is_empty() || world.hand(lazy).is_empty());
+    }
+    assert_eq!(world.state(job(1)), &JobState::Finished);
+}
+
+#[test]
+fn an_attempt_that_runs_for_ever_is_taken_from_its_host_whatever_it_renews() {
+    let mut world = World::new(&[key(1), key(2)], 1, 1);
+    world.add(job(1), key(9), 1, JobSpec { timeout_ms: 5000, ..spec() });
+    let (liar, good) = if world.hand(key(1)).is_empty() { (key(2), key(1)) } else { (key(1), key(2)) };
+    world.begin(liar);
+    world.live(600);
+    assert_eq!((world.tasks(liar), world.tasks(good)), (vec![0], vec![]));
+    world.live(10);
+    assert_eq!((world.tasks(liar), world.tasks(good)), (vec![], vec![0]));
+}
+
+#[test]
+fn long_inputs_fill_all_slots_of_a_host() {
+    let mut world = World::new(&[key(1)], 4, 100);
+    world.jobs.add_job(job(1), Job::new(Arc::new(spec()), key(9)));
+    world.jobs.handle_submitted(job(1), 10, 10 * (16 << 20));
+    world.settle();
+    assert_eq!(world.hand(key(1)).len(), 5, "four run, and one waits");
 }
 
 #[test]
@@ -339,25 +444,25 @@ fn a_module_that_a_host_cannot_fetch_once_is_one_fault_and_five_are_too_many() {
     for _ in 0..16 {
         world.end(key(1), FAULT);
     }
-    assert!(!world.is_quarantined(key(1)));
+    assert!(!world.is_barred(key(1), job(1)));
     for _ in 0..10 {
         world.live(2);
         if !world.hand(key(1)).is_empty() {
             world.end(key(1), FAULT);
         }
     }
-    assert!(world.is_quarantined(key(1)));
+    assert!(world.is_barred(key(1), job(1)));
 }
 
 #[test]
-fn the_last_host_is_never_quarantined() {
+fn the_last_host_is_never_barred() {
     let mut world = World::new(&[key(1)], 1, 1);
     world.add(job(1), key(9), 100, spec());
     for _ in 0..20 {
         world.live(60);
         world.end(key(1), FAULT);
     }
-    assert!(!world.is_quarantined(key(1)));
+    assert!(!world.is_barred(key(1), job(1)) && !world.is_quarantined(key(1)));
 }
 
 #[test]
@@ -470,11 +575,11 @@ fn a_stopped_job_hands_out_nothing_and_takes_no_result() {
 
 #[test]
 fn large_inputs_fill_a_host_before_its_window_does() {
-    let mut world = World::new(&[key(1)], 4000, 4000);
+    let mut world = World::new(&[key(1)], 1, 4000);
     world.jobs.add_job(job(1), Job::new(Arc::new(spec()), key(9)));
     world.jobs.handle_submitted(job(1), 1000, 1000 << 18);
     world.settle();
-    assert_eq!(world.hand(key(1)).len(), 32, "32 inputs of 256 KiB are 8 MiB");
+    assert_eq!(world.hand(key(1)).len(), 33, "one runs, and 32 inputs of 256 KiB that wait are 8 MiB");
 }
 
 /// Numbers that are the same in every run.

@@ -155,10 +155,10 @@ impl Foreman {
         for input in new {
             self.journal.input(id, record.submitted, input);
             record.submitted += 1;
-            bytes += input.length();
+            bytes = input.length().saturating_add(bytes);
         }
         if !new.is_empty() {
-            record.input_bytes += bytes;
+            record.input_bytes = record.input_bytes.saturating_add(bytes);
             self.journal.job(id, record);
             self.jobs.handle_submitted(id, record.submitted, bytes);
         }

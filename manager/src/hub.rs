@@ -174,6 +174,7 @@ impl Hub {
         work: impl FnOnce(&Payloads) -> Result<T, PayloadError> + Send + 'static,
     ) -> Result<T, RegistryError> {
         let payloads = self.payloads.clone();
+        let _room = self.payloads.room.acquire().await;
         let done = self.off_thread(move || work(&payloads)).await?;
         done.map_err(|error| RegistryError::Payload { reason: error.to_string() })
     }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::explain;
 use crate::foreman::{Effect, NotAdded, UNWRITTEN_BYTES_MAX};
 use crate::hub::Hub;
-use crate::payloads::Payloads;
+use crate::payloads::{Payloads, bounded};
 use crate::requests::{deny, fault, found, roles};
 
 /// A client waits so long for room, or for the disk, and then asks again.
@@ -145,8 +145,11 @@ async fn submit(
         return Err(deny(DenialCode::BadRequest, "tasks", why, "send less at once"));
     }
     let stored: Vec<_> = inputs.iter().filter_map(stored).collect();
+    if let Some(Err(error)) = stored.iter().map(bounded).find(Result::is_err) {
+        return Err(deny(DenialCode::BadRequest, "payload", error, "send less at once"));
+    }
     if !stored.is_empty() && !has_all(hub, job, stored).await? {
-        let why = "a payload was not brought, or its job was forgotten";
+        let why = "a payload was not brought, has another length, or its job was forgotten";
         return Err(deny(DenialCode::NotFound, "payload", why, "bring it first"));
     }
     if !room(hub, asker).await? {

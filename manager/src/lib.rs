@@ -32,6 +32,7 @@ mod server;
 mod state;
 mod store;
 mod told;
+mod transfer_slots;
 mod transfers;
 
 #[cfg(feature = "rehearsal")]

@@ -13,6 +13,7 @@ use grid_protocol::limits::MESSAGE_BYTES_MAX;
 use tokio::sync::Semaphore;
 
 use crate::store::{Change, Store, StoreError, Table};
+use crate::transfer_slots::TransferSlots;
 
 /// The payloads of a manager.
 pub(crate) struct Payloads {
@@ -20,8 +21,10 @@ pub(crate) struct Payloads {
     store: Arc<dyn Store>,
     /// Bytes on disk. Whoever adds or removes files holds it.
     used: Mutex<u64>,
-    /// Transfers at once: each holds a payload in memory.
+    /// Payloads that are read or written at once.
     pub(crate) room: Semaphore,
+    /// Payloads of each peer under way.
+    pub(crate) slots: TransferSlots,
 }
 
 /// A payload that was not taken in, or is not there.
@@ -44,8 +47,8 @@ pub(crate) enum PayloadError {
 /// Bytes of all payloads together: a disk that is full holds everything else up, too.
 const PAYLOADS_BYTES_MAX: u64 = 256 << 30;
 
-/// Transfers at once: half a gibibyte of memory at the most.
-const TRANSFERS_MAX: usize = 8;
+/// Payloads that are read or written at once: the disk is no faster with more, and peers that stall have none of it.
+const DISK_MAX: usize = 8;
 
 fn of_job(job: JobId, digest: &Digest) -> Vec<u8> {
     [&job.0[..], digest.as_bytes()].concat()
@@ -65,7 +68,13 @@ impl Payloads {
     pub(crate) fn open(state_folder: &Path, store: Arc<dyn Store>) -> Result<Self, PayloadError> {
         let folder = state_folder.join("payloads");
         use_folder(&folder)?;
-        let payloads = Self { folder, store, used: Mutex::default(), room: Semaphore::new(TRANSFERS_MAX) };
+        let payloads = Self {
+            folder,
+            store,
+            used: Mutex::default(),
+            room: Semaphore::new(DISK_MAX),
+            slots: TransferSlots::default(),
+        };
         let read = |error| PayloadError::Read { path: payloads.folder.clone(), error };
         let mut used = 0;
         for entry in std::fs::read_dir(&payloads.folder).map_err(read)? {
@@ -102,9 +111,11 @@ impl Payloads {
         Ok(())
     }
 
-    /// True if a job has that payload.
+    /// True if a job has that payload, of that length.
     pub(crate) fn has(&self, job: JobId, payload: &Stored) -> Result<bool, StoreError> {
-        Ok(self.store.get(Table::Payload, &of_job(job, &payload.digest))?.is_some())
+        let known = self.store.get(Table::Payload, &of_job(job, &payload.digest))?.is_some();
+        let length = || std::fs::metadata(self.path(&payload.digest)).map(|about| about.len()).ok();
+        Ok(known && length() == Some(payload.length))
     }
 
     /// The bytes of a payload of a job; `None` if it has none such.
@@ -183,6 +194,10 @@ mod tests {
         payloads.keep(two, stored, &bytes).unwrap();
         let wrong = Stored { length: 999, ..stored };
         assert!(matches!(payloads.keep(one, wrong, &bytes), Err(PayloadError::WrongDigest)));
+        assert!(payloads.has(one, &stored).unwrap());
+        for length in [0, 999, 1001, u64::MAX] {
+            assert!(!payloads.has(one, &Stored { length, ..stored }).unwrap(), "{length}");
+        }
         payloads.sweep(one).unwrap();
         assert_eq!(payloads.fetch(one, &stored).unwrap(), None);
         // Written, and then the power went before anything referred to it.

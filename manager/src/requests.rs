@@ -19,6 +19,7 @@ use grid_protocol::role::{Role, Roles};
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::End;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::greeting::DoorError;
 use crate::hub::Hub;
@@ -26,6 +27,7 @@ use crate::job_requests;
 use crate::payloads;
 use crate::registry::{RegistryError, UploadError};
 use crate::state;
+use crate::transfer_slots::time_for;
 
 /// Reads one request from a stream of its own and answers it.
 pub(crate) async fn serve(
@@ -76,8 +78,12 @@ async fn receive_payload(
         Err(error) => return Ok(Reply::Denied(deny(DenialCode::BadRequest, "payload", error, "send less"))),
     };
     // Held until the bytes are on disk.
-    let _room = hub.payloads.room.acquire().await;
-    let bytes = recv.read_body(length).await?;
+    let _slot = hub.payloads.slots.take(asker).await;
+    let Ok(bytes) = timeout(time_for(length), recv.read_body(length)).await else {
+        let why = format!("its bytes did not come within {:?}", time_for(length));
+        return Ok(Reply::Denied(deny(DenialCode::BadRequest, "payload", why, "bring it again")));
+    };
+    let bytes = bytes?;
     Ok(job_requests::keep(hub, asker, job, payload, bytes).await.unwrap_or_else(Reply::Denied))
 }
 
@@ -88,12 +94,18 @@ async fn send_payload(
     payload: Stored,
     mut send: SendStream,
 ) -> Result<(), DoorError> {
-    let _room = hub.payloads.room.acquire().await;
+    let _slot = hub.payloads.slots.take(asker).await;
     match job_requests::fetch(hub, asker, job, payload).await {
         Ok(bytes) => {
             let reply = Reply::Payload { length: bytes.len() as u64 };
-            send.write_frame(&reply.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
-            send.write_chunk(bytes).await?;
+            let length = bytes.len();
+            let write = async {
+                send.write_frame(&reply.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+                send.write_chunk(bytes).await
+            };
+            // A client that reads nothing has its stream reset when this ends.
+            let Ok(written) = timeout(time_for(length), write).await else { return Ok(()) };
+            written?;
         }
         Err(denial) => {
             send.write_frame(&Reply::Denied(denial).to_body(), CONTROL_FRAME_BYTES_MAX).await?;

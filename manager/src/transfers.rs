@@ -11,11 +11,13 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::limits::CONTROL_FRAME_BYTES_MAX;
 use grid_protocol::wire::Wire;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::greeting::DoorError;
 use crate::hub::Hub;
 use crate::payloads;
 use crate::registry::RegistryError;
+use crate::transfer_slots::time_for;
 
 /// Serves what a host asks for or brings, until its connection ends.
 pub(crate) async fn serve(hub: &Arc<Hub>, conn: &Conn) -> CarryError {
@@ -64,7 +66,7 @@ async fn send_payload(
     payload: Stored,
     mut send: SendStream,
 ) -> Result<(), DoorError> {
-    let _room = hub.payloads.room.acquire().await;
+    let _slot = hub.payloads.slots.take(host).await;
     let found = if hub.state().foreman.works_on(job, host) {
         hub.payloads(move |payloads| payloads.fetch(job, &payload)).await?
     } else {
@@ -74,12 +76,22 @@ async fn send_payload(
         Some(_) => Transferred::Follows,
         None => Transferred::Refused { why: "the job has no such payload".to_owned() },
     };
-    send.write_frame(&answer.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
-    if let Some(bytes) = found {
-        send.write_chunk(bytes).await?;
-    }
-    send.finish().await;
-    Ok(())
+    let length = found.as_ref().map_or(0, Bytes::len);
+    let write = async {
+        send.write_frame(&answer.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+        if let Some(bytes) = found {
+            send.write_chunk(bytes).await?;
+        }
+        send.finish().await;
+        Ok(())
+    };
+    timeout(time_for(length), write).await.unwrap_or_else(|_| Err(too_slow(length)))
+}
+
+/// A host that stalls with a payload.
+fn too_slow(length: usize) -> DoorError {
+    let why = format!("a payload of {length} bytes took longer than {:?}", time_for(length));
+    DoorError::Refused(Refusal::Malformed { why })
 }
 
 /// Takes a long result of a task from the host that has it.
@@ -98,8 +110,9 @@ async fn receive_payload(
     });
     let answer = match allowed {
         Ok(length) => {
-            let _room = hub.payloads.room.acquire().await;
-            let bytes = recv.read_body(length).await?;
+            let _slot = hub.payloads.slots.take(host).await;
+            let bytes = timeout(time_for(length), recv.read_body(length)).await;
+            let bytes = bytes.map_err(|_| too_slow(length))??;
             let kept = hub.payloads(move |payloads| payloads.keep(job, payload, &bytes)).await;
             kept.map_or_else(|error| Transferred::Refused { why: error.to_string() }, |()| Transferred::Kept)
         }

@@ -17,7 +17,7 @@ use crate::host::Label;
 use crate::key::PublicKey;
 use crate::limits::{
     BACKTRACE_FRAME_BYTES_MAX, BACKTRACE_FRAMES_MAX, FAILURE_MESSAGE_BYTES_MAX, LAST_WORDS_BYTES_MAX,
-    LAST_WORDS_MAX, PAYLOAD_BYTES_MAX, RESULTS_MAX,
+    LAST_WORDS_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, RESULTS_MAX,
 };
 use crate::worker::{Failure, FailureKind, LogLine};
 
@@ -286,7 +286,8 @@ impl AttemptEnd {
         match &mut self.result {
             AttemptResult::Done(results) => {
                 let bytes: usize = results.iter().map(Payload::frame_bytes).sum();
-                if bytes > PAYLOAD_BYTES_MAX + 8 * RESULTS_MAX || results.len() > RESULTS_MAX {
+                let too_long = results.iter().any(|result| result.length() > MESSAGE_BYTES_MAX as u64);
+                if bytes > PAYLOAD_BYTES_MAX + 8 * RESULTS_MAX || results.len() > RESULTS_MAX || too_long {
                     let message = "the host reported more results than a task may have".into();
                     let failure = Failure { kind: FailureKind::HostFault, message, backtrace: Vec::new() };
                     self.result = AttemptResult::Failed { failure, log: Vec::new() };

@@ -181,7 +181,7 @@ impl Jobs {
     pub fn handle_submitted(&mut self, id: JobId, submitted: u64, bytes: u64) {
         if let Some(job) = self.jobs.get_mut(&id).filter(|job| submitted > job.submitted) {
             job.submitted = submitted;
-            job.input_bytes += bytes;
+            job.input_bytes = job.input_bytes.saturating_add(bytes);
             self.note_hunger(id);
         }
     }

@@ -51,6 +51,11 @@ struct Arguments {
     #[arg(long, env = "GRID_HOST_STATE", default_value_os_t = state_folder(), value_name = "DIR")]
     state: PathBuf,
 
+    /// Keep compiled modules here, for all hosts and programs of this user that name the folder [default: with the
+    /// modules, for this host alone].
+    #[arg(long, env = "GRID_COMPILED", value_name = "DIR")]
+    compiled: Option<PathBuf>,
+
     /// Most memory of one worker.
     #[arg(long, env = "GRID_WORKER_MEMORY", default_value = "256MiB", value_name = "SIZE")]
     worker_memory: ByteSize,
@@ -218,6 +223,7 @@ fn settings(arguments: Arguments) -> Result<Settings, Problem> {
         memory_bytes: arguments.memory.map_or(u64::from(slots) * (256 << 20), |memory| memory.as_u64()),
         labels: arguments.labels,
         pins: arguments.pins,
+        shared_compiled: arguments.compiled,
         policy: Policy { limits, components: !arguments.no_components, ..Policy::default() },
         compiler,
         ..Settings::new(arguments.state)

@@ -28,8 +28,10 @@ fn must(home: &Path, arguments: &[&str]) -> Said {
 /// From an empty folder to a result.
 fn from_nothing_to_a_result(language: &str) {
     let grid = Grid::closed();
-    let _host = grid.host("only", &["--slots", "1"]);
     let home = grid.folder("");
+    // What `module test` has compiled, the host need not compile again.
+    let compiled = home.join("compiled");
+    let _host = grid.host("only", &["--slots", "1", "--compiled", compiled.to_str().unwrap()]);
     let folder = grid.folder("adder");
     let folder = folder.to_str().unwrap();
     must(&home, &["module", "new", "adder", "--lang", language, "--dir", folder]);
@@ -170,8 +172,11 @@ fn the_ancestors_worker_from_its_readme_runs_with_two_lines_changed_on_hosts_wit
     let readme = std::fs::read_to_string(&readme).expect("`cargo xtask test` fetches it");
     let grid = Grid::closed();
     let nothing = [("PATH", "/nowhere")];
+    // One of them compiles, and the other waits for it.
+    let compiled = grid.folder("compiled");
     let hosts = ["one", "two"].map(|name| {
-        let mut host = grid.host_with(&grid.ticket("host"), name, &["--slots", "1"], &nothing);
+        let arguments = ["--slots", "1", "--compiled", compiled.to_str().unwrap()];
+        let mut host = grid.host_with(&grid.ticket("host"), name, &arguments, &nothing);
         host.wait_for("joined");
         host
     });

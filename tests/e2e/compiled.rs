@@ -101,3 +101,17 @@ fn grid_under_the_name_of_grid_host_is_a_host() {
     // Its compiler is a child of the same program.
     assert_eq!((said.code, said.stdout.as_str()), (0, "{\"result\":1,\"task\":0}\n"), "{said:?}");
 }
+
+#[test]
+fn hosts_that_share_a_folder_compile_a_module_once() {
+    let grid = Grid::closed();
+    let shared = grid.folder("shared");
+    let arguments = ["--slots", "1", "--compiled", shared.to_str().unwrap()];
+    let _hosts = ["one", "two"].map(|name| grid.host(name, &arguments));
+    let (_home, module) = home();
+    grid.must(&["module", "upload", module.to_str().unwrap()]);
+    grid.must(&["worker", "spawn", "echo", "-n", "2"]);
+    let hosts = grid.must(&["host", "ls", "--json"]).json();
+    let count = |host: &serde_json::Value| host["compilations"].as_u64().unwrap();
+    assert_eq!(hosts["hosts"].as_array().unwrap().iter().map(count).sum::<u64>(), 1, "{hosts}");
+}

@@ -62,7 +62,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, conn: Conn) {
 type Entered = (SendStream, FrameReader, Option<(Owner, ClientAttached)>);
 
 async fn enter(hub: &Arc<Hub>, conn: &Conn) -> Result<Entered, DoorError> {
-    let (mut send, reader, hello) = greeting::first_frame::<ClientHello>(conn).await?;
+    let (mut send, reader, hello) = greeting::first_frame::<ClientHello>(hub, conn).await?;
     let (roles, attached) = match admit(hub, conn, hello).await {
         Err(DoorError::Refused(refusal)) => {
             let refused = ClientGreeting::Refused(refusal.clone());

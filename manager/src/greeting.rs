@@ -31,16 +31,24 @@ pub(crate) enum DoorError {
     Registry(#[from] RegistryError),
 }
 
+/// The first frame of a peer that the manager does not know: a name, some labels, a proof. What a known peer remembers of
+/// its workers takes more.
+const STRANGERS_HELLO_BYTES_MAX: usize = 64 << 10;
+
 /// The control stream that a peer has opened, and its first frame.
 pub(crate) async fn first_frame<Hello: Wire>(
+    hub: &Arc<Hub>,
     conn: &Conn,
 ) -> Result<(SendStream, FrameReader, Result<Hello, Refusal>), DoorError> {
+    let peer = conn.peer();
     let first = async {
-        let (send, recv) = conn.accept_bi().await?;
+        let roles = hub.registry(move |registry| Ok::<_, RegistryError>(registry.roles(&peer))).await?;
+        let known = conn.is_local() || roles != Roles::NONE;
+        let max = if known { CONTROL_FRAME_BYTES_MAX } else { STRANGERS_HELLO_BYTES_MAX };
+        let (send, mut recv) = conn.accept_bi().await?;
         send.set_priority(grid_net::Priority::Control);
-        let mut reader = FrameReader::new(recv, CONTROL_FRAME_BYTES_MAX);
-        let frame: Option<Bytes> = reader.next().await?;
-        let body = frame.ok_or(grid_net::StreamError::Truncated)?;
+        let body: Bytes = recv.read_frame(max).await?;
+        let reader = FrameReader::new(recv, CONTROL_FRAME_BYTES_MAX);
         let hello = Hello::from_body(&body).map_err(|error| Refusal::Malformed { why: error.to_string() });
         Ok((send, reader, hello))
     };

@@ -55,7 +55,7 @@ struct Entered {
 }
 
 async fn enter(hub: &Arc<Hub>, conn: &Conn) -> Result<Entered, DoorError> {
-    let (mut send, reader, hello) = greeting::first_frame::<Hello>(conn).await?;
+    let (mut send, reader, hello) = greeting::first_frame::<Hello>(hub, conn).await?;
     let hello = match admit(hub, conn, &mut send, hello).await {
         Err(DoorError::Refused(refusal)) => {
             let refused = Greeting::Refused(refusal.clone());
@@ -105,6 +105,8 @@ async fn admit(
         greeting::grant(hub, conn, Role::Host).await?;
         return Ok(hello);
     }
+    // What it remembers of another life of the grid is nothing to wait with.
+    let hello = Hello { resume: None, ..hello };
     let decided = Arc::new(Notify::new());
     let waiting = PendingHost {
         offer: hello.offer.clone(),
@@ -119,7 +121,10 @@ async fn admit(
                 what: "host that waits for approval".to_owned(),
             }));
         }
-        state.pending.insert(peer, waiting);
+        // One connection of a key waits, the newest: the older may be dead, or one of hundreds.
+        if let Some(older) = state.pending.insert(peer, waiting) {
+            older.conn.close(code::REPLACED, "a newer connection of this host waits");
+        }
     }
     tracing::info!(host = %peer.fingerprint(), key = %peer, from = conn.remote(), "a host waits for approval");
     let waited = async {

@@ -18,3 +18,6 @@ mod workers;
 #[path = "../mishaps/mod.rs"]
 #[allow(dead_code, unused_macros, unused_imports, reason = "the first rows are on their way")]
 mod mishaps;
+
+#[path = "../hostile_peer/mod.rs"]
+mod hostile_peer;

@@ -92,7 +92,7 @@ async fn admit(
     let hello = hello.map_err(DoorError::Refused)?;
     greeting::check_version(hello.version).map_err(DoorError::Refused)?;
     let key = conn.peer();
-    let roles = greeting::roles(hub, conn, hello.proof).await?;
+    let roles = greeting::roles(hub, conn, hello.proof, Role::Client).await?;
     if !roles.has(Role::Client) {
         return Err(DoorError::Refused(Refusal::NotAllowed { key, role: Role::Client }));
     }

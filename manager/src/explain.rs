@@ -144,7 +144,9 @@ pub(crate) fn host(state: &State, now: Moment, key: PublicKey) -> Vec<String> {
     }));
     let unfit = state.foreman.jobs.jobs().values().filter_map(|job| Some((job, job.unfit.get(&key)?)));
     lines.extend(
-        unfit.take(NAMED_MAX).map(|(job, why)| format!("it cannot run job {}: {why}", job.spec.name)),
+        unfit
+            .take(NAMED_MAX)
+            .map(|(job, unfit)| format!("it cannot run job {}: {}", job.spec.name, unfit.why)),
     );
     lines
 }

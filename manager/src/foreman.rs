@@ -20,6 +20,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::ledger::{Dead, Journal, Recovered};
 use crate::store::Change;
 use crate::told::{Standing, Told};
+use crate::trust::Banned;
 
 /// Jobs while the manager lives.
 pub(crate) struct Foreman {
@@ -189,6 +190,16 @@ impl Foreman {
         self.leaving.remove(&id);
     }
 
+    /// Gives up the jobs of whoever may not run them any more.
+    pub(crate) fn withdraw(&mut self, now: Moment, banned: &Banned) {
+        let open = self.records.iter().filter(|(_, record)| !record.state.is_over());
+        let out = open.filter_map(|(id, record)| Some((*id, banned.on(&record.owner, &record.spec.module)?)));
+        let out: Vec<_> = out.collect();
+        for (id, ban) in out {
+            self.jobs.end(now, id, JobState::GivenUp { why: ban.to_string() });
+        }
+    }
+
     /// Tries dead tasks again.
     pub(crate) fn retry(&mut self, now: Moment, id: JobId, dead: &[Dead]) {
         for task in dead {
@@ -269,6 +280,7 @@ impl Foreman {
     /// A host begins a session: it knows of no job.
     pub(crate) fn session_begins(&mut self, host: PublicKey) {
         self.briefed.remove(&host);
+        self.jobs.forget_refusals(Some(host));
     }
 
     /// What a host needs to be told before it gets attempts of a job; nothing if it was.
@@ -356,6 +368,8 @@ impl Foreman {
                     self.jobs.handle_end(now, host.key, attempt, AttemptFate::Done, ran_us)
                 }
                 AttemptResult::Failed { failure, .. } if failure.kind.is_unfit() => {
+                    let job = self.jobs.lease(attempt).map(|lease| lease.job);
+                    job.into_iter().for_each(|job| self.forget_at(host.key, job));
                     self.jobs.handle_unfit(now, host.key, attempt, &failure.message)
                 }
                 AttemptResult::Failed { failure, .. } => {
@@ -367,6 +381,13 @@ impl Foreman {
         }
         // Once they are on disk, or were found to have no right to be, the host need not keep them.
         self.effects.push(Effect::Tell { host: host.key, order: Order::Settled { attempts } });
+    }
+
+    /// A host that refused a job forgets it, so that it looks anew when it is asked again.
+    fn forget_at(&mut self, host: PublicKey, job: JobId) {
+        if self.briefed.get_mut(&host).is_some_and(|jobs| jobs.remove(&job)) {
+            self.effects.push(Effect::Tell { host, order: Order::JobsOver { jobs: vec![job] } });
+        }
     }
 
     /// Writes down what becomes of a task.

@@ -56,7 +56,15 @@ pub(crate) async fn first_frame<Hello: Wire>(
 }
 
 /// What a key may do here, after the ticket that it may have brought.
-pub(crate) async fn roles(hub: &Arc<Hub>, conn: &Conn, proof: Option<Proof>) -> Result<Roles, DoorError> {
+///
+/// A key that has the role that this door asks for is let in by its key: the ticket that it brings once more may be past, or
+/// forgotten, and only gives what it still can.
+pub(crate) async fn roles(
+    hub: &Arc<Hub>,
+    conn: &Conn,
+    proof: Option<Proof>,
+    asked: Role,
+) -> Result<Roles, DoorError> {
     let (peer, exporter, now) = (conn.peer(), conn.exporter(), hub.unix_now());
     let checked = hub
         .registry(move |registry| {
@@ -65,6 +73,7 @@ pub(crate) async fn roles(hub: &Arc<Hub>, conn: &Conn, proof: Option<Proof>) -> 
             }
             if let Some(proof) = proof
                 && let Err(refusal) = registry.redeem(&proof, peer, &exporter, now)?
+                && !registry.roles(&peer).has(asked)
             {
                 return Ok(Err(refusal));
             }

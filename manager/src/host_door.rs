@@ -98,7 +98,7 @@ async fn admit(
     greeting::check_version(hello.version).map_err(DoorError::Refused)?;
     greeting::check_offer(&hello.offer).map_err(DoorError::Refused)?;
     let peer = conn.peer();
-    if greeting::roles(hub, conn, hello.proof).await?.has(Role::Host) {
+    if greeting::roles(hub, conn, hello.proof, Role::Host).await?.has(Role::Host) {
         return Ok(hello);
     }
     if hub.settings.open_join || conn.is_local() {
@@ -131,7 +131,7 @@ async fn admit(
         send.write_frame(&Greeting::Pending.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
         tokio::select! {
             biased;
-            () = decided.notified() => greeting::roles(hub, conn, None).await,
+            () = decided.notified() => greeting::roles(hub, conn, None, Role::Host).await,
             reason = conn.closed() => Err(DoorError::Stream(grid_net::StreamError::Broken { reason: reason.to_string() })),
         }
     };
@@ -155,6 +155,10 @@ impl State {
     /// Gives a host its seat, the old one if both ends remember it.
     fn seat(&mut self, conn: &Conn, hello: &Hello, fresh: SessionId, now: Moment) -> Result<Seated, Refusal> {
         let key = conn.peer();
+        if self.banned.has(&key) {
+            // Between its greeting and now.
+            return Err(Refusal::Revoked { key });
+        }
         let known = self.seats.get(&key).map(|seat| seat.session);
         let resume = hello
             .resume

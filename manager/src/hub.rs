@@ -18,6 +18,7 @@ use crate::payloads::{PayloadError, Payloads};
 use crate::registry::{Registry, RegistryError};
 use crate::state::State;
 use crate::store::{Store, StoreError};
+use crate::trust;
 
 /// How a manager shall be.
 #[derive(Debug, Clone)]
@@ -148,7 +149,20 @@ impl Hub {
         E: From<RegistryError> + Send + 'static,
     {
         let hub = self.clone();
-        self.off_thread(move || work(&mut hub.registry_now())).await?
+        self.off_thread(move || hub.with_registry(work)).await?
+    }
+
+    /// As [`Self::registry`], for a caller that may wait for the disk itself. A change of trust that `work` makes is in
+    /// force everywhere when this returns.
+    pub(crate) fn with_registry<T>(&self, work: impl FnOnce(&mut Registry) -> T) -> T {
+        // The registry's lock comes before the state's, here and everywhere.
+        let mut registry = self.registry_now();
+        let before = registry.trust_changes();
+        let done = work(&mut registry);
+        if registry.trust_changes() != before {
+            trust::apply(self, &registry);
+        }
+        done
     }
 
     /// Reads or changes what is kept of jobs, on a thread that may wait for the disk.

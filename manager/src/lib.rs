@@ -34,6 +34,7 @@ mod store;
 mod told;
 mod transfer_slots;
 mod transfers;
+mod trust;
 
 #[cfg(feature = "rehearsal")]
 pub use audit::Sabotage;

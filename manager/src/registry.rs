@@ -34,7 +34,11 @@ pub(crate) struct Registry {
     hosts: BTreeMap<PublicKey, Offer>,
     modules: BTreeMap<Digest, Module>,
     orders: BTreeMap<OrderId, OrderInfo>,
+    /// The highest id that a standing order ever had.
+    last_order: u64,
     trust: Trust,
+    /// Changes of whom hosts may believe, since the manager started.
+    trust_changes: u64,
 }
 
 /// A module on disk.
@@ -109,6 +113,11 @@ const MODULES_MAX: usize = 10_000;
 /// Standing orders.
 const ORDERS_MAX: usize = 1_000;
 
+/// How often a manager was started on this store.
+const INCARNATION: &[u8; 11] = b"incarnation";
+/// The highest id that a standing order ever had.
+const LAST_ORDER: &[u8; 10] = b"last order";
+
 impl Registry {
     /// Opens the state folder, or makes it; counts the incarnation up.
     pub(crate) fn open(folder: &Path, store: Option<Arc<dyn Store>>) -> Result<Self, RegistryError> {
@@ -129,7 +138,9 @@ impl Registry {
             hosts: BTreeMap::new(),
             modules: BTreeMap::new(),
             orders: BTreeMap::new(),
+            last_order: 0,
             trust: Trust::default(),
+            trust_changes: 0,
         };
         registry.load()?;
         Ok(registry)
@@ -163,15 +174,20 @@ impl Registry {
             self.trust.note_serial(publisher, name, u64::from_le_bytes(serial));
         }
         self.believe();
-        let name = b"incarnation".to_vec();
-        let counters = self.store.read(Table::Counter)?;
-        let last = counters
-            .into_iter()
-            .find(|(key, _)| *key == name)
-            .map_or(Ok([0; 4]), |(_, value)| <[u8; 4]>::try_from(value).map_err(|_| bad(Table::Counter)))?;
-        self.incarnation = u32::from_le_bytes(last) + 1;
-        let value = Some(self.incarnation.to_le_bytes().to_vec());
-        Ok(self.store.commit(&[Change { table: Table::Counter, key: name, value }])?)
+        let last = self.counter(LAST_ORDER)?.map_or(0, u64::from_le_bytes);
+        // Before there was a counter, the last order had the highest.
+        self.last_order = self.orders.last_key_value().map_or(last, |(id, _)| id.0.max(last));
+        self.incarnation = self.counter(INCARNATION)?.map_or(0, u32::from_le_bytes) + 1;
+        let value = self.incarnation.to_le_bytes();
+        Ok(self.store.commit(&[Change::put(Table::Counter, *INCARNATION, value)])?)
+    }
+
+    fn counter<const N: usize>(&self, name: &[u8]) -> Result<Option<[u8; N]>, RegistryError> {
+        let value = self.store.get(Table::Counter, name)?;
+        value
+            .map(<[u8; N]>::try_from)
+            .transpose()
+            .map_err(|_| RegistryError::Record { table: Table::Counter })
     }
 
     fn records<T: Wire>(&self, table: Table) -> Result<impl Iterator<Item = T> + use<T>, RegistryError> {
@@ -221,20 +237,44 @@ impl Registry {
         if self.keys.get(&key) == Some(&info) {
             return Ok(());
         }
-        self.put_key(info)
+        self.put_key(info, Vec::new())
     }
 
-    /// Takes everything away from a key, for good.
+    /// Takes everything away from a key, for good: its roles, what it offered as a host, and the standing orders that are its
+    /// own or run its modules.
     pub(crate) fn revoke(&mut self, key: PublicKey) -> Result<(), RegistryError> {
-        self.put_key(KeyInfo { key, roles: Roles::NONE, revoked: true })
+        let of_key = |order: &OrderInfo| {
+            let module = self.modules.get(&order.request.module);
+            order.owner == key || module.is_some_and(|module| module.publisher == key)
+        };
+        let orders: Vec<_> =
+            self.orders.values().filter(|order| of_key(order)).map(|order| order.id).collect();
+        let mut changes = vec![Change::remove(Table::Host, *key.as_bytes())];
+        changes.extend(orders.iter().map(|id| Change::remove(Table::Order, id.0.to_be_bytes())));
+        self.put_key(KeyInfo { key, roles: Roles::NONE, revoked: true }, changes)?;
+        self.hosts.remove(&key);
+        orders.iter().for_each(|id| drop(self.orders.remove(id)));
+        Ok(())
     }
 
-    fn put_key(&mut self, info: KeyInfo) -> Result<(), RegistryError> {
+    /// Writes down what a key may do, and other `changes` with it.
+    fn put_key(&mut self, info: KeyInfo, mut changes: Vec<Change>) -> Result<(), RegistryError> {
         full("keys", self.keys.len(), KEYS_MAX, self.keys.contains_key(&info.key))?;
-        self.put(Table::Key, info.key.as_bytes(), info.to_body())?;
-        self.keys.insert(info.key, info);
-        self.believe();
+        changes.push(Change::put(Table::Key, *info.key.as_bytes(), info.to_body()));
+        self.store.commit(&changes)?;
+        let of_hosts = |info: &KeyInfo| (info.revoked, info.roles.has(Role::Publisher));
+        let told = of_hosts(&info);
+        let before = self.keys.insert(info.key, info);
+        if before.as_ref().map_or((false, false), of_hosts) != told {
+            self.believe();
+            self.trust_changes += 1;
+        }
         Ok(())
+    }
+
+    /// How often it has changed whom hosts may believe.
+    pub(crate) fn trust_changes(&self) -> u64 {
+        self.trust_changes
     }
 
     fn believe(&mut self) {
@@ -264,12 +304,7 @@ impl Registry {
         now: u64,
         ttl_s: u64,
     ) -> Result<Ticket, RegistryError> {
-        let expired: Vec<_> =
-            self.tickets.values().filter(|ticket| ticket.expires <= now).map(|ticket| ticket.id).collect();
-        for id in expired {
-            self.remove_ticket(&id)?;
-        }
-        full("tickets", self.tickets.len(), TICKETS_MAX, false)?;
+        self.make_room_for_a_ticket(now)?;
         let expires = now.saturating_add(ttl_s);
         let ticket = Ticket::new(addresses, self.key.public(), role, expires, random()?, random()?);
         let record = ticket.record();
@@ -278,15 +313,28 @@ impl Registry {
         Ok(ticket)
     }
 
-    /// The tickets.
-    pub(crate) fn tickets(&self) -> Vec<TicketInfo> {
+    /// Forgets tickets that are past, the oldest first, but only where there is no room: a clock that is wrong once must not
+    /// end what others were promised.
+    fn make_room_for_a_ticket(&mut self, now: u64) -> Result<(), RegistryError> {
+        while self.tickets.len() >= TICKETS_MAX {
+            let past = self.tickets.values().filter(|ticket| ticket.expires <= now);
+            let Some(id) = past.min_by_key(|ticket| ticket.expires).map(|ticket| ticket.id) else {
+                break;
+            };
+            self.remove_ticket(&id)?;
+        }
+        full("tickets", self.tickets.len(), TICKETS_MAX, false)
+    }
+
+    /// The tickets that are not past.
+    pub(crate) fn tickets(&self, now: u64) -> Vec<TicketInfo> {
         let info = |record: &TicketRecord| TicketInfo {
             id: record.id,
             role: record.role,
             expires: record.expires,
             used_by: record.used_by,
         };
-        self.tickets.values().map(info).collect()
+        self.tickets.values().filter(|ticket| ticket.expires > now).map(info).collect()
     }
 
     /// Forgets a ticket; false if there is none of that name.
@@ -299,7 +347,7 @@ impl Registry {
         Ok(true)
     }
 
-    /// Lets the bearer of a ticket in: gives its key the ticket's role, once.
+    /// Gives the bearer's key the ticket's role, once. A key that has the role needs no ticket: the caller asks first.
     pub(crate) fn redeem(
         &mut self,
         proof: &Proof,
@@ -336,13 +384,6 @@ impl Registry {
     /// Every host that was ever let in.
     pub(crate) fn hosts(&self) -> &BTreeMap<PublicKey, Offer> {
         &self.hosts
-    }
-
-    /// Forgets what a host offered.
-    pub(crate) fn forget_host(&mut self, key: PublicKey) -> Result<(), RegistryError> {
-        self.remove(Table::Host, key.as_bytes())?;
-        self.hosts.remove(&key);
-        Ok(())
     }
 
     /// Takes in a module, checked in full; if it is refused no file is left behind.
@@ -418,10 +459,14 @@ impl Registry {
     /// Keeps a standing order under a new id.
     pub(crate) fn add_order(&mut self, mut order: OrderInfo) -> Result<OrderId, RegistryError> {
         full("standing orders", self.orders.len(), ORDERS_MAX, false)?;
-        // Ids of removed orders may come back after a restart; nothing refers to them then.
-        let id = OrderId(self.orders.last_key_value().map_or(1, |(last, _)| last.0 + 1));
+        // Whoever holds the id of an order that was removed must not come upon another's.
+        let id = OrderId(self.last_order + 1);
         order.id = id;
-        self.put(Table::Order, &id.0.to_be_bytes(), order.to_body())?;
+        self.store.commit(&[
+            Change::put(Table::Order, id.0.to_be_bytes(), order.to_body()),
+            Change::put(Table::Counter, *LAST_ORDER, id.0.to_le_bytes()),
+        ])?;
+        self.last_order = id.0;
         self.orders.insert(id, order);
         Ok(id)
     }

@@ -168,7 +168,7 @@ async fn answer(
     match request {
         Request::Status => Ok(Reply::Status(status(hub))),
         Request::TicketNew { role, ttl_s } => new_ticket(hub, role, ttl_s).await,
-        Request::TicketList => Ok(Reply::Tickets(hub.registry_now().tickets())),
+        Request::TicketList => Ok(Reply::Tickets(hub.registry_now().tickets(hub.unix_now()))),
         Request::TicketRemove { id } => {
             let removed = hub.registry(move |registry| registry.remove_ticket(&id)).await.map_err(fault)?;
             found(removed, "ticket", "`grid ticket ls` lists them")
@@ -194,7 +194,10 @@ async fn answer(
         Request::WorkerPing { worker } => ping(hub, asker, worker).await,
         Request::OrderList => {
             let workers = hub.state().workers(false);
+            // Arguments may be secrets: an order is its owner's, and of whoever runs the grid.
+            let all = roles(hub, asker).has(Role::Admin);
             let mut orders: Vec<_> = hub.registry_now().orders().values().cloned().collect();
+            orders.retain(|order| all || order.owner == asker);
             for order in &mut orders {
                 let count = workers.iter().filter(|worker| worker.order == Some(order.id)).count();
                 order.workers = u32::try_from(count).unwrap_or(u32::MAX);
@@ -334,50 +337,21 @@ async fn revoke(hub: &Arc<Hub>, key: PublicKey) -> Result<Reply, Denial> {
         .registry(move |registry| {
             let known = registry.keys().any(|info| info.key == key) || registry.hosts().contains_key(&key);
             registry.revoke(key)?;
-            registry.forget_host(key)?;
             Ok::<_, RegistryError>(known)
         })
         .await
         .map_err(fault)?;
-    publish(hub);
-    hub.change(|state, now| {
-        if let Some(waiting) = state.pending.remove(&key) {
-            waiting.conn.close(code::REVOKED, "the key was revoked");
-        }
-        if let Some(conn) = state.seats.get_mut(&key).and_then(|seat| seat.conn.take()) {
-            conn.close(code::REVOKED, "the key was revoked");
-        }
-        for conn in state.clients.iter().filter(|conn| conn.peer() == key) {
-            conn.close(code::REVOKED, "the key was revoked");
-        }
-        state.scheduler.handle_host_gone(now, key, &End::HostRemoved);
-        state.foreman.jobs.handle_host_gone(now, key);
-        state.carry_out(now);
-        state.seats.remove(&key);
-    });
     if known { Ok(Reply::Done) } else { found(false, "key", "it is revoked all the same, and stays out") }
 }
 
 async fn trust(hub: &Arc<Hub>, key: PublicKey, role: Role) -> Result<Reply, Denial> {
     hub.registry(move |registry| registry.grant(key, role)).await.map_err(fault)?;
-    publish(hub);
     hub.change(|state, _| {
         if let Some(waiting) = state.pending.get(&key).filter(|_| role == Role::Host) {
             waiting.decided.notify_one();
         }
     });
     Ok(Reply::Done)
-}
-
-/// Tells every host whom the manager vouches for.
-pub(crate) fn publish(hub: &Hub) {
-    let (trusted, revoked) = hub.registry_now().publishers();
-    hub.change(|state, _| {
-        let hosts: Vec<_> = state.seats.keys().copied().collect();
-        for host in hosts {
-            state.order(host, &Order::Publishers { trusted: trusted.clone(), revoked: revoked.clone() });
-        }
-    });
 }
 
 async fn upload(hub: &Arc<Hub>, manifest: Vec<u8>, wasm: Bytes) -> Result<Reply, Denial> {

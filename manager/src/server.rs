@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::hub::{Hub, Settings};
 use crate::ledger::Ledger;
 use crate::payloads::Payloads;
 use crate::registry::{Registry, RegistryError};
-use crate::{client_door, committer, host_door, job_requests, requests};
+use crate::{client_door, committer, host_door, job_requests, trust};
 
 /// A manager that runs until it is stopped or dropped.
 pub struct Manager {
@@ -28,7 +29,9 @@ pub struct Manager {
     listening: Option<SocketAddr>,
     local: mpsc::UnboundedSender<Conn>,
     stopping: watch::Sender<bool>,
-    thread: Option<thread::JoinHandle<()>>,
+    /// Closed when nothing serves any more.
+    serving: watch::Receiver<()>,
+    thread: Option<thread::JoinHandle<Result<(), StartError>>>,
 }
 
 /// The manager could not be started: the operator must act.
@@ -53,16 +56,21 @@ impl Manager {
     ///
     /// [`StartError`]: the operator must act.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
-        let runtime =
-            runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
-        let (mut manager, work) = {
-            let _context = runtime.enter();
-            Self::bind(settings)?
-        };
-        let work = move || runtime.block_on(work);
-        let thread = thread::Builder::new().name("grid-manager".to_owned()).spawn(work);
-        manager.thread = Some(thread.map_err(StartError::Thread)?);
-        Ok(manager)
+        let (begun, has_begun) = sync_channel(1);
+        let thread = thread::Builder::new()
+            .name("grid-manager".to_owned())
+            .spawn(move || run(settings, &begun))
+            .map_err(StartError::Thread)?;
+        match has_begun.recv() {
+            Ok(mut manager) => {
+                manager.thread = Some(thread);
+                Ok(manager)
+            }
+            Err(_) => Err(match thread.join() {
+                Ok(Err(error)) => error,
+                _ => StartError::Thread(std::io::Error::other("the manager's thread panicked as it started")),
+            }),
+        }
     }
 
     /// Starts a manager on the runtime that this is called on, which must not be blocked from then on.
@@ -98,10 +106,18 @@ impl Manager {
         #[cfg(feature = "rehearsal")]
         let foreman = foreman.sabotaged(settings.sabotage);
         let hub = Arc::new(Hub::new(settings, addresses, registry, foreman, payloads));
+        // A crash may have come between a revocation and what follows from it.
+        trust::apply(&hub, &hub.registry_now());
         let (local, local_conns) = mpsc::unbounded_channel();
         let (stopping, stopped) = watch::channel(false);
         let work = serve(hub.clone(), endpoint, local_conns, stopped);
-        Ok((Self { hub, key, listening, local, stopping, thread: None }, work))
+        let (serves, serving) = watch::channel(());
+        let work = async move {
+            // Dropped when the work is over, and when it panics.
+            let _serves = serves;
+            work.await;
+        };
+        Ok((Self { hub, key, listening, local, stopping, serving, thread: None }, work))
     }
 
     #[cfg(feature = "rehearsal")]
@@ -147,9 +163,15 @@ impl Manager {
     ///
     /// [`RegistryError`]: the disk.
     pub fn grant(&self, key: PublicKey, role: grid_protocol::role::Role) -> Result<(), RegistryError> {
-        self.hub.registry_now().grant(key, role)?;
-        requests::publish(&self.hub);
-        Ok(())
+        self.hub.with_registry(|registry| registry.grant(key, role))
+    }
+
+    /// Waits until the manager serves nobody any more: it was stopped, or its thread panicked. A program that is a manager must
+    /// end then, so that a supervisor starts it again.
+    pub async fn ended(&self) {
+        let mut serving = self.serving.clone();
+        // Nothing is ever sent: the end of the sender is the news.
+        while serving.changed().await.is_ok() {}
     }
 
     /// Stops: tells every peer, and waits until its thread has ended, if it has one.
@@ -169,6 +191,20 @@ impl Drop for Manager {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Runs a manager on this thread, once it is handed out. The runtime is made, used and dropped here: whoever starts a manager
+/// may be on another one, where none may be dropped.
+fn run(settings: Settings, begun: &SyncSender<Manager>) -> Result<(), StartError> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let (manager, work) = {
+        let _context = runtime.enter();
+        Manager::bind(settings)?
+    };
+    // Whoever starts it waits for it.
+    let _ = begun.send(manager);
+    runtime.block_on(work);
+    Ok(())
 }
 
 async fn serve(

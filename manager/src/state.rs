@@ -22,6 +22,7 @@ use crate::hub::Settings;
 use crate::line::LineId;
 use crate::mailroom::Mailroom;
 use crate::registry::Registry;
+use crate::trust::Banned;
 
 /// What is true while the manager lives.
 pub(crate) struct State {
@@ -32,6 +33,8 @@ pub(crate) struct State {
     pub(crate) pending: HashMap<PublicKey, PendingHost>,
     /// Connections of clients, so that a revocation can close them.
     pub(crate) clients: Vec<Conn>,
+    /// Whom the manager has sent away.
+    pub(crate) banned: Banned,
     nonce: u64,
     /// Workers that have ended, newest last.
     ended: VecDeque<WorkerInfo>,
@@ -97,6 +100,7 @@ impl State {
             seats: HashMap::new(),
             pending: HashMap::new(),
             clients: Vec::new(),
+            banned: Banned::default(),
             nonce: 0,
             ended: VecDeque::new(),
             logs: HashMap::new(),

@@ -28,7 +28,7 @@ use grid_protocol::time::Moment;
 pub use decision::{AttemptFate, JobDecision, Verdict};
 pub use dispatch::Obstacle;
 pub use host::WorkHost;
-pub use job::{Job, Trial};
+pub use job::{Job, Trial, Unfit};
 use lease::LeaseTable;
 pub use lease::{LEASE_TERM, Lease};
 
@@ -238,6 +238,14 @@ impl Jobs {
         }
         self.note_hunger(id);
         self.check_finished(id);
+    }
+
+    /// What hosts refused to run says nothing any more: of all of them, because other publishers are trusted now, or of one
+    /// that has begun anew.
+    pub fn forget_refusals(&mut self, of: Option<PublicKey>) {
+        for job in self.jobs.values_mut() {
+            job.unfit.retain(|host, _| of.is_some_and(|of| of != *host));
+        }
     }
 
     /// Forgets a job that is over.

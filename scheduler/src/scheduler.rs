@@ -333,6 +333,19 @@ impl Scheduler {
         self.stop(&ids, grace_ms);
     }
 
+    /// What may not run any more, as `is_out` says, is stopped and never started again: workers, those that wait to be
+    /// restarted, and standing orders.
+    pub fn withdraw(&mut self, is_out: impl Fn(&Spec) -> bool) {
+        self.orders.retain(|_, order| !is_out(&order.spec));
+        let Self { orders, holds, .. } = self;
+        holds.retain(|(order, _), _| orders.contains_key(order));
+        self.waiting.retain(|waiting| !is_out(&waiting.worker.spec));
+        let out = self.workers.iter().filter(|(_, worker)| is_out(&worker.spec));
+        let mut ids: Vec<_> = out.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        self.stop(&ids, 0);
+    }
+
     /// The hosts, connected or expected back.
     pub fn hosts(&self) -> &BTreeMap<PublicKey, Host> {
         &self.hosts

@@ -10,6 +10,7 @@ mod joining;
 mod local;
 mod modules;
 mod resilience;
+mod rights;
 mod run;
 mod third_party;
 mod trust;

@@ -8,6 +8,8 @@
 //! }
 //! ```
 
+mod start;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -168,8 +168,8 @@ impl Jobs {
             _ if !host.present => Some(Obstacle::Away),
             Some(until) => Some(Obstacle::Quarantined(until.since(now))),
             None if !host.suits(&job.spec) => Some(Obstacle::Unsuited),
-            None => match job.unfit.get(key) {
-                Some(why) => Some(Obstacle::Unfit(why.clone())),
+            None => match job.unfit.get(key).filter(|unfit| unfit.until.is_some()) {
+                Some(unfit) => Some(Obstacle::Unfit(unfit.why.clone())),
                 None if let Some(until) = job.barred.get(key) => Some(Obstacle::Barred(until.since(now))),
                 None if host.alone.is_some() => Some(Obstacle::Alone),
                 None if host.window == 0 => Some(Obstacle::Closed),

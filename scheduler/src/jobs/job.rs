@@ -28,8 +28,8 @@ pub struct Job {
     pub retried: u64,
     /// Outcomes recorded: the number of the newest.
     pub recorded: u64,
-    /// Hosts that cannot run the module, and why.
-    pub unfit: BTreeMap<PublicKey, String>,
+    /// Hosts that could not run the module when they were last asked.
+    pub unfit: BTreeMap<PublicKey, Unfit>,
     /// Hosts that failed too much of what others did of it, and until when they get nothing of it.
     pub barred: BTreeMap<PublicKey, Moment>,
     /// Hosts that have done a task of it.
@@ -57,6 +57,21 @@ pub struct Job {
     /// Time that tasks took that are done, in microseconds.
     pub(super) ran_us: u64,
 }
+
+/// A host that could not run a job's module when it was last asked. It is asked again after a pause, because what kept it
+/// may have passed: a publisher that it had not heard of, a lack of memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    /// Why, in the host's words.
+    pub why: String,
+    /// Until when it is not asked; `None` once it may be.
+    pub(super) until: Option<Moment>,
+    /// How often it has refused.
+    pub(super) refusals: u32,
+}
+
+/// The first pause of a host that refuses a job; each doubles the one before, up to 64 times as much.
+const UNFIT_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a task has been through.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -262,6 +277,15 @@ impl Job {
         }
     }
 
+    /// A host refuses the module; when it may be asked again.
+    pub(super) fn note_unfit(&mut self, host: PublicKey, now: Moment, why: &str) -> Moment {
+        let refusals = self.unfit.get(&host).map_or(0, |unfit| unfit.refusals);
+        let until = now + UNFIT_PAUSE * (1 << refusals.min(6));
+        let unfit = Unfit { why: why.into(), until: Some(until), refusals: refusals.saturating_add(1) };
+        self.unfit.insert(host, unfit);
+        until
+    }
+
     /// A task goes back to those that wait, at once or from `due` on.
     pub(super) fn put_back(&mut self, task: u64, now: Moment, due: Moment) {
         if due > now {
@@ -286,20 +310,25 @@ impl Job {
         }
     }
 
-    /// Tasks whose pause is over may go again, and hosts whose bar is over get some; when the next pause or bar ends.
+    /// Tasks whose pause is over may go again, and hosts that refused or were barred may be asked again; when the next
+    /// pause or bar ends.
     pub(super) fn end_pauses(&mut self, now: Moment) -> Option<Moment> {
+        for unfit in self.unfit.values_mut() {
+            unfit.until = unfit.until.filter(|until| *until > now);
+        }
         self.barred.retain(|_, until| *until > now);
         while let Some((due, task)) = self.paused.first().copied().filter(|(due, _)| *due <= now) {
             self.paused.remove(&(due, task));
             self.make_ready(task);
         }
         let paused = self.paused.first().map(|(due, _)| *due);
-        self.barred.values().copied().chain(paused).min()
+        let refusals = self.unfit.values().filter_map(|unfit| unfit.until);
+        self.barred.values().copied().chain(refusals).chain(paused).min()
     }
 
-    /// True if a host gets nothing of the job, for now or for good.
+    /// True if a host gets nothing of the job for now: it refused it, or failed too much of it.
     pub(super) fn is_closed_to(&self, host: &PublicKey) -> bool {
-        self.unfit.contains_key(host) || self.barred.contains_key(host)
+        self.unfit.get(host).is_some_and(|unfit| unfit.until.is_some()) || self.barred.contains_key(host)
     }
 
     /// True if the task waits for a host, or an attempt at it is under way.

@@ -36,6 +36,7 @@ impl Jobs {
         };
         job.done += 1;
         job.recorded += 1;
+        job.unfit.remove(&lease.host);
         // What a host says of its own speed is an allegation.
         let most = job.spec.timeout_ms.saturating_mul(1000);
         job.ran_us = job.ran_us.saturating_add(ran_us.min(most));
@@ -88,7 +89,7 @@ impl Jobs {
         verdict
     }
 
-    /// A module that a host refuses is no fault of the task: the host gets no more of the job.
+    /// A module that a host refuses is no fault of the task: the host gets no more of the job for a while.
     pub fn handle_unfit(&mut self, now: Moment, key: PublicKey, attempt: AttemptId, why: &str) -> Verdict {
         if self.leases.valid(now, key, attempt).is_none() {
             return Verdict::Fenced;
@@ -100,7 +101,8 @@ impl Jobs {
         let Some(job) = self.jobs.get_mut(&lease.job) else {
             return verdict;
         };
-        job.unfit.insert(key, why.into());
+        let asked_again = job.note_unfit(key, now, why);
+        self.note_pause(asked_again);
         if !self.is_hope(lease.job)
             && let Some(job) = self.jobs.get_mut(&lease.job)
         {
@@ -126,9 +128,15 @@ impl Jobs {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
+        let begun = |attempt| self.leases.get(attempt).is_some_and(|lease| lease.executing.is_some());
+        if !hope && job.attempts().any(begun) {
+            // A host that was asked again may be able to, after all: what it says next decides.
+            self.note_pause(now + HOPE_PATIENCE);
+            return;
+        }
         job.hopeless_since = None;
         if !hope {
-            let why = job.unfit.values().next_back().cloned().unwrap_or_default();
+            let why = job.unfit.values().next_back().map(|unfit| unfit.why.clone()).unwrap_or_default();
             let why = alloc::format!("no host can run the module: {why}");
             self.end(now, id, JobState::GivenUp { why });
         }

@@ -9,12 +9,16 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::manifest::{Manifest, ManifestRefusal, SignedManifest, Trust};
 
 /// The host's own trust. With pins it believes the pinned publishers and nobody else, whatever its manager
-/// says; without, it believes those that its manager vouches for. Revocations it takes from anybody.
+/// says; without, it believes those that its manager vouches for. What the manager has revoked it believes in neither case,
+/// until the manager takes it back.
 #[derive(Debug)]
 pub(crate) struct HostTrust {
     trust: Mutex<Trust>,
-    pinned: bool,
+    /// The publishers that this host's operator named; none to believe the manager.
+    pins: Vec<PublicKey>,
     file: PathBuf,
+    /// Where the revocations are kept, so that a restart does not forget them.
+    revoked_file: PathBuf,
     machine: Machine,
 }
 
@@ -51,14 +55,26 @@ impl HostTrust {
             let publisher = publisher.parse().map_err(|_| wrong())?;
             trust.note_serial(publisher, name, serial.parse().map_err(|_| wrong())?);
         }
-        Ok(Self { trust: Mutex::new(trust), pinned: !pins.is_empty(), file, machine })
+        let revoked_file = folder.join("revoked");
+        let text = std::fs::read_to_string(&revoked_file).unwrap_or_default();
+        // A line that is no key revokes nothing; the manager says all of it again when the host joins.
+        text.lines().filter_map(|line| line.parse().ok()).for_each(|key| trust.revoke(key));
+        Ok(Self { trust: Mutex::new(trust), pins: pins.to_vec(), file, revoked_file, machine })
     }
 
     /// Takes the manager's word for whom to believe, where the operator of this host has not said.
     pub(crate) fn hear(&self, trusted: Vec<PublicKey>, revoked: Vec<PublicKey>) {
         let mut trust = self.lock();
-        let trusted = if self.pinned { trust.trusted().collect() } else { trusted };
+        let before: Vec<_> = trust.revoked().collect();
+        let trusted = if !self.pins.is_empty() { self.pins.clone() } else { trusted };
         trust.replace(trusted, revoked);
+        let now: Vec<_> = trust.revoked().collect();
+        if now != before {
+            let lines: String = now.iter().map(|key| format!("{key}\n")).collect();
+            if let Err(error) = replace(&self.revoked_file, lines.as_bytes()) {
+                tracing::warn!(%error, "a restart will not know what is revoked before the manager says so again");
+            }
+        }
     }
 
     /// Checks a manifest, before its module is here.
@@ -102,5 +118,26 @@ impl HostTrust {
 
     fn lock(&self) -> MutexGuard<'_, Trust> {
         self.trust.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grid_protocol::key::SecretKey;
+
+    #[test]
+    fn a_revocation_outlives_a_restart_and_ends_when_it_is_taken_back_even_of_a_pin() {
+        let folder = tempfile::tempdir().unwrap();
+        let publisher = SecretKey::from_seed(&[1; 32]).public();
+        let open = || HostTrust::open(folder.path(), &[publisher], Machine::default()).unwrap();
+        let trusted = |trust: &HostTrust| trust.lock().trusted().count();
+        let trust = open();
+        trust.hear(vec![], vec![publisher]);
+        assert_eq!(trusted(&trust), 0);
+        let trust = open();
+        assert_eq!(trusted(&trust), 0, "before the manager has said anything");
+        trust.hear(vec![], vec![]);
+        assert_eq!((trusted(&trust), trusted(&open())), (1, 1));
     }
 }

@@ -176,19 +176,20 @@ impl Trust {
         self.trusted.insert(publisher);
     }
 
-    /// Never believes in `publisher` again.
+    /// Does not believe in `publisher`, whoever trusts it.
     pub fn revoke(&mut self, publisher: PublicKey) {
         self.revoked.insert(publisher);
     }
 
-    /// Takes somebody else's word for whom to believe; revocations only ever grow.
+    /// Takes somebody else's word for whom to believe and whom not, in place of what was said before: a revocation that is
+    /// taken back is gone.
     pub fn replace(
         &mut self,
         trusted: impl IntoIterator<Item = PublicKey>,
         revoked: impl IntoIterator<Item = PublicKey>,
     ) {
         self.trusted = trusted.into_iter().collect();
-        self.revoked.extend(revoked);
+        self.revoked = revoked.into_iter().collect();
     }
 
     /// The keys believed in, revoked ones left out.
@@ -486,10 +487,11 @@ mod tests {
     }
 
     #[test]
-    fn a_revoked_publisher_stays_revoked_whoever_vouches_for_it() {
-        let mut trust = trust();
-        trust.revoke(key(1).public());
-        trust.replace(vec![key(1).public()], vec![]);
+    fn a_revoked_publisher_is_believed_again_only_once_the_revocation_is_taken_back() {
+        let (mut trust, publisher) = (trust(), key(1).public());
+        trust.replace(vec![publisher], vec![publisher]);
         assert_eq!(trust.trusted().count(), 0);
+        trust.replace(vec![publisher], vec![]);
+        assert_eq!(trust.trusted().collect::<Vec<_>>(), [publisher]);
     }
 }

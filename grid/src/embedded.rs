@@ -16,6 +16,7 @@ use grid_net::{Alpn, Timing};
 use grid_protocol::client::{Channel, Denial, Reply, Request};
 use grid_protocol::key::PublicKey;
 use grid_protocol::role::Role;
+use tokio::sync::{mpsc, watch};
 
 use crate::client::{Client, unexpected};
 
@@ -32,6 +33,8 @@ pub struct Manager {
 struct LocalHost {
     drain: Drain,
     thread: Option<thread::JoinHandle<()>>,
+    /// Closed when the thread has ended.
+    serving: watch::Receiver<()>,
 }
 
 /// How a manager shall be.
@@ -69,6 +72,19 @@ pub enum ManagerError {
     /// The system gives no folder or no thread.
     #[error("the system gives no folder or no thread: {0}")]
     System(#[from] std::io::Error),
+}
+
+impl ManagerError {
+    /// What the operator can do about it, to be read on the command line.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Start(error) => error.help(),
+            Self::Registry(error) => error.help(),
+            _ => {
+                "choose another folder with --state, if it is the disk; `ulimit -a` shows the limits of a process"
+            }
+        }
+    }
 }
 
 impl Manager {
@@ -120,6 +136,25 @@ impl Manager {
     /// [`RegistryError`].
     pub fn grant(&self, key: PublicKey, role: Role) -> Result<(), RegistryError> {
         self.server.grant(key, role)
+    }
+
+    /// Waits until the manager, or one of its local hosts, serves no more, though nobody stopped it: a thread of it panicked. A
+    /// program that is a manager must end then.
+    pub async fn ended(&self) {
+        let hosts = self.hosts.iter().map(|host| host.serving.clone());
+        let (ended, mut has_ended) = mpsc::channel::<()>(1);
+        for mut serving in hosts {
+            let ended = ended.clone();
+            tokio::spawn(async move {
+                while serving.changed().await.is_ok() {}
+                // Whoever asked may have gone.
+                let _ = ended.send(()).await;
+            });
+        }
+        tokio::select! {
+            () = self.server.ended() => {}
+            _ = has_ended.recv() => {}
+        }
     }
 
     /// Stops workers in good order, `grace` at most, then the manager.
@@ -312,9 +347,16 @@ fn local_host(
     let host = Host::new(settings)?;
     let conn = server.connect_local(host.key(), Alpn::Host);
     let drain = host.drain();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (joined, has_joined) = std::sync::mpsc::sync_channel(1);
+    let (serves, serving) = watch::channel(());
     let work = move || {
+        // Dropped when the thread ends, however it does.
+        let _serves = serves;
+        // Made and dropped here: whoever starts a host may be on a runtime, where no other may be dropped.
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return tracing::error!(%error, "the system gives the local host no runtime"),
+        };
         let progress = |progress| {
             if matches!(progress, Progress::Joined { .. }) {
                 // Only the first is waited for.
@@ -326,5 +368,5 @@ fn local_host(
     };
     let thread = thread::Builder::new().name("grid-local-host".to_owned()).spawn(work)?;
     // Whoever starts a manager with slots may use them at once.
-    Ok((LocalHost { drain, thread: Some(thread) }, has_joined))
+    Ok((LocalHost { drain, thread: Some(thread), serving }, has_joined))
 }

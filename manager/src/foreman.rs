@@ -20,7 +20,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::ledger::{Dead, Journal, Recovered};
 use crate::store::Change;
 use crate::told::{Standing, Told};
-use crate::trust::Banned;
+use crate::trust::{Ban, Banned};
 
 /// Jobs while the manager lives.
 pub(crate) struct Foreman {
@@ -63,6 +63,8 @@ pub(crate) enum NotAdded {
     Taken,
     /// Its client has as many jobs as it may.
     Full,
+    /// Its client or its publisher was revoked.
+    Banned(Ban),
 }
 
 /// What waits to be written fills so much memory at the most: clients and hosts are held back, and nothing is handed

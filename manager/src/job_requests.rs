@@ -19,7 +19,7 @@ use crate::explain;
 use crate::foreman::{Effect, NotAdded, UNWRITTEN_BYTES_MAX};
 use crate::hub::Hub;
 use crate::payloads::{Payloads, bounded};
-use crate::requests::{deny, fault, found, roles};
+use crate::requests::{banned, deny, fault, found, roles};
 
 /// A client waits so long for room, or for the disk, and then asks again.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -78,8 +78,13 @@ async fn make(hub: &Arc<Hub>, asker: PublicKey, job: JobId, spec: JobSpec) -> Re
         let why = format!("the manager has no module {}", spec.module);
         return Err(deny(DenialCode::NotFound, "module", why, "upload it first: `grid module upload FILE`"));
     }
-    match hub.change(|state, _| state.foreman.add(job, asker, spec, hub.unix_now())) {
+    let created = hub.unix_now();
+    match hub.change(|state, _| match state.banned.on(&asker, &spec.module) {
+        Some(ban) => Err(NotAdded::Banned(ban)),
+        None => state.foreman.add(job, asker, spec, created),
+    }) {
         Ok(()) => {}
+        Err(NotAdded::Banned(ban)) => return Err(banned(ban)),
         Err(NotAdded::Taken) => {
             let why = "there is another job of that id";
             return Err(deny(DenialCode::Conflict, "job", why, "draw another id"));
@@ -266,7 +271,16 @@ async fn retry(hub: &Arc<Hub>, asker: PublicKey, job: JobId) -> Result<Reply, De
         return Err(deny(DenialCode::NotFound, "module", why, "upload it again: `grid module upload FILE`"));
     }
     let dead = hub.ledger(move |ledger| ledger.dead(job)).await.map_err(fault)?;
-    change(hub, asker, job, |hub| hub.change(|state, now| state.foreman.retry(now, job, &dead))).await
+    let retried = hub.change(|state, now| {
+        let record = state.foreman.record(job);
+        if let Some(ban) = record.and_then(|record| state.banned.on(&record.owner, &record.spec.module)) {
+            return Err(ban);
+        }
+        state.foreman.retry(now, job, &dead);
+        Ok(())
+    });
+    retried.map_err(banned)?;
+    change(hub, asker, job, |_| ()).await
 }
 
 async fn forget(hub: &Arc<Hub>, asker: PublicKey, job: JobId) -> Result<Reply, Denial> {

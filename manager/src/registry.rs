@@ -71,6 +71,17 @@ pub enum RegistryError {
         /// In which table.
         table: Table,
     },
+    /// A part of the state folder is not there, or empty, though others are: a new one in its place would be a new grid, which
+    /// no host and no client of the old one knows.
+    #[error("{} is {how}, though {} is there", path.display(), beside.display())]
+    Incomplete {
+        /// What is missed.
+        path: PathBuf,
+        /// Missing, or empty.
+        how: &'static str,
+        /// What is there.
+        beside: PathBuf,
+    },
     /// A payload.
     #[error("a payload: {reason}")]
     Payload {
@@ -93,6 +104,23 @@ pub enum RegistryError {
     },
 }
 
+impl RegistryError {
+    /// What the operator can do about it, to be read on the command line.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Disk(_) => "choose a folder that this user can write, with --state",
+            Self::Key(_) => {
+                "put the key back from a backup, or begin a new grid in another folder with --state"
+            }
+            Self::Store(error) => error.help(),
+            Self::Incomplete { .. } => {
+                "put it back from a backup; or begin a new grid, which hosts and clients must join anew, in another folder with --state"
+            }
+            _ => "look at the manager's disk, or choose another folder with --state",
+        }
+    }
+}
+
 /// Why an upload was refused; nothing was kept.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UploadError {
@@ -100,6 +128,8 @@ pub(crate) enum UploadError {
     Manifest(#[from] ManifestRefusal),
     #[error(transparent)]
     Module(#[from] grid_inspect::Refusal),
+    #[error("{publisher} published the same module as `{name}`, with other limits or files")]
+    Published { publisher: PublicKey, name: String },
     #[error(transparent)]
     Registry(#[from] RegistryError),
 }
@@ -121,13 +151,17 @@ const LAST_ORDER: &[u8; 10] = b"last order";
 impl Registry {
     /// Opens the state folder, or makes it; counts the incarnation up.
     pub(crate) fn open(folder: &Path, store: Option<Arc<dyn Store>>) -> Result<Self, RegistryError> {
+        if store.is_none() {
+            check_whole(folder)?;
+        }
         let modules_folder = folder.join("modules");
         use_folder(&modules_folder)?;
-        let key = grid_disk::load_or_make_key(&folder.join("manager.key"))?;
         let store = match store {
             Some(store) => store,
+            // Before the key, so that a key without a store is one whose store was lost.
             None => Arc::new(FileStore::open(&folder.join("manager.redb"))?),
         };
+        let key = grid_disk::load_or_make_key(&folder.join("manager.key"))?;
         let mut registry = Self {
             store,
             modules_folder,
@@ -387,11 +421,15 @@ impl Registry {
     }
 
     /// Takes in a module, checked in full; if it is refused no file is left behind.
+    ///
+    /// The manifest that another publisher signed for the same bytes stays, while that publisher and the manifest are good,
+    /// unless the caller `replaces` it: it is then used by both.
     pub(crate) fn add_module(
         &mut self,
         signed: &[u8],
         wasm: &[u8],
         now: u64,
+        replaces: bool,
     ) -> Result<ModuleInfo, UploadError> {
         let manifest = SignedManifest::from_bytes(signed)?;
         let publisher = manifest.publisher();
@@ -400,6 +438,15 @@ impl Registry {
         let digest = manifest.digest;
         if let Some(known) = self.modules.get(&digest).filter(|known| known.signed == signed) {
             return Ok(known.info(true));
+        }
+        if let Some(known) = self.modules.get(&digest).filter(|known| known.publisher != publisher) {
+            let good = self.roles(&known.publisher).has(Role::Publisher)
+                && (known.manifest.expires == 0 || known.manifest.expires > now);
+            if good && !replaces {
+                return known.stands_for(&manifest).map(|()| known.info(true));
+            }
+            // What hung on the other publisher does not any more.
+            self.trust_changes += 1;
         }
         full("modules", self.modules.len(), MODULES_MAX, self.modules.contains_key(&digest))?;
         let door = report.door.label().to_owned();
@@ -493,6 +540,15 @@ impl Registry {
 }
 
 impl Module {
+    /// Whether whoever published the same bytes with `other` may use what is here in its place.
+    fn stands_for(&self, other: &Manifest) -> Result<(), UploadError> {
+        let Manifest { limits, files, .. } = &self.manifest;
+        if *limits == other.limits && *files == other.files {
+            return Ok(());
+        }
+        Err(UploadError::Published { publisher: self.publisher, name: self.manifest.name.clone() })
+    }
+
     fn from_record(record: ModuleRecord) -> Result<Self, ManifestRefusal> {
         let signed = SignedManifest::from_bytes(&record.manifest)?;
         let manifest = signed.verify()?;
@@ -518,6 +574,30 @@ impl Module {
     }
 }
 
+/// Fails where a part of the state folder was lost. A folder with nothing in it is a new grid's; so is one whose store was
+/// made and whose first start went no further.
+fn check_whole(folder: &Path) -> Result<(), RegistryError> {
+    let (key, store, modules) =
+        (folder.join("manager.key"), folder.join("manager.redb"), folder.join("modules"));
+    let module = fs::read_dir(&modules).ok().and_then(|mut entries| entries.next()?.ok());
+    let kept = [key.exists().then(|| key.clone()), module.map(|module| module.path())];
+    let bytes = fs::metadata(&store).map(|store| store.len()).ok();
+    let lost = |path: &Path, how, beside: PathBuf| {
+        Err(RegistryError::Incomplete { path: path.to_path_buf(), how, beside })
+    };
+    match (bytes, kept) {
+        (None, [Some(beside), _] | [None, Some(beside)]) => lost(&store, "missing", beside),
+        (Some(0), [Some(beside), _] | [None, Some(beside)]) => lost(&store, "empty", beside),
+        (Some(1..), [None, _]) if FileStore::open(&store)?.get(Table::Counter, INCARNATION)?.is_some() => {
+            lost(&key, "missing", store)
+        }
+        _ => Ok(()),
+    }
+}
+
 fn full(what: &'static str, count: usize, max: usize, replaces: bool) -> Result<(), RegistryError> {
     if count >= max && !replaces { Err(RegistryError::Full { what, max }) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests;

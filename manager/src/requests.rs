@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use grid_net::{RecvStream, SendStream, code};
+use grid_net::{RecvStream, SendStream};
 use grid_protocol::client::{
     Denial, DenialCode, HostInfo, HostState, OrderInfo, Place, Reply, Request, SpawnRequest, Status,
 };
@@ -17,7 +17,6 @@ use grid_protocol::limits::{
 };
 use grid_protocol::role::{Role, Roles};
 use grid_protocol::wire::Wire;
-use grid_protocol::worker::End;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -28,6 +27,7 @@ use crate::payloads;
 use crate::registry::{RegistryError, UploadError};
 use crate::state;
 use crate::transfer_slots::time_for;
+use crate::trust::Ban;
 
 /// Reads one request from a stream of its own and answers it.
 pub(crate) async fn serve(
@@ -177,12 +177,14 @@ async fn answer(
         Request::HostApprove { host } => approve(hub, host).await,
         Request::HostDrain { host } => drain(hub, host),
         Request::HostRemove { host } | Request::KeyRevoke { key: host } => revoke(hub, host).await,
-        Request::ModuleUpload { manifest, .. } => upload(hub, manifest, module.unwrap_or_default()).await,
+        Request::ModuleUpload { manifest, .. } => {
+            upload(hub, asker, manifest, module.unwrap_or_default()).await
+        }
         Request::ModuleList => {
             let registry = hub.registry_now();
             Ok(Reply::Modules(registry.modules().map(|module| module.info(true)).collect()))
         }
-        Request::ModuleRemove { module } => remove_module(hub, module).await,
+        Request::ModuleRemove { module } => remove_module(hub, asker, module).await,
         Request::Spawn(request) => spawn(hub, asker, request).await,
         Request::WorkerList { everyones, ended } => {
             let mut workers = hub.state().workers(ended);
@@ -354,9 +356,10 @@ async fn trust(hub: &Arc<Hub>, key: PublicKey, role: Role) -> Result<Reply, Deni
     Ok(Reply::Done)
 }
 
-async fn upload(hub: &Arc<Hub>, manifest: Vec<u8>, wasm: Bytes) -> Result<Reply, Denial> {
+async fn upload(hub: &Arc<Hub>, asker: PublicKey, manifest: Vec<u8>, wasm: Bytes) -> Result<Reply, Denial> {
     let now = hub.unix_now();
-    let added = hub.registry(move |registry| registry.add_module(&manifest, &wasm, now)).await;
+    let replaces = roles(hub, asker).has(Role::Admin);
+    let added = hub.registry(move |registry| registry.add_module(&manifest, &wasm, now, replaces)).await;
     added.map(Reply::Module).map_err(|error| match error {
         UploadError::Registry(error) => fault(error),
         UploadError::Manifest(refusal) => {
@@ -372,6 +375,12 @@ async fn upload(hub: &Arc<Hub>, manifest: Vec<u8>, wasm: Bytes) -> Result<Reply,
             };
             deny(DenialCode::ModuleRejected, "module", refusal, &help)
         }
+        UploadError::Published { .. } => deny(
+            DenialCode::Conflict,
+            "module",
+            error,
+            "use it as it is there, or ask its publisher or an admin to remove it: `grid module rm NAME`",
+        ),
         UploadError::Module(refusal) => deny(
             DenialCode::ModuleRejected,
             "module",
@@ -381,7 +390,19 @@ async fn upload(hub: &Arc<Hub>, manifest: Vec<u8>, wasm: Bytes) -> Result<Reply,
     })
 }
 
-async fn remove_module(hub: &Arc<Hub>, module: grid_protocol::digest::Digest) -> Result<Reply, Denial> {
+async fn remove_module(
+    hub: &Arc<Hub>,
+    asker: PublicKey,
+    module: grid_protocol::digest::Digest,
+) -> Result<Reply, Denial> {
+    let publisher = hub.registry_now().module(&module).map(|module| module.publisher);
+    if let Some(publisher) = publisher.filter(|publisher| *publisher != asker)
+        && !roles(hub, asker).has(Role::Admin)
+    {
+        let why = format!("{publisher} published it");
+        let help = "its publisher can remove it, or an admin: `grid module rm NAME`";
+        return Err(deny(DenialCode::NotAllowed, "remove a module of another publisher", why, help));
+    }
     let in_use = {
         let state = hub.state();
         state.scheduler.workers().values().any(|worker| worker.spec.module == module)
@@ -394,7 +415,7 @@ async fn remove_module(hub: &Arc<Hub>, module: grid_protocol::digest::Digest) ->
             DenialCode::Conflict,
             "module",
             why,
-            "stop them first: `grid worker stop --module NAME`",
+            "stop them first: `grid worker stop --module NAME`; an admin stops everybody's with `--everyone`",
         ));
     }
     let removed = hub.registry(move |registry| registry.remove_module(&module)).await.map_err(fault)?;
@@ -407,6 +428,9 @@ async fn spawn(hub: &Arc<Hub>, asker: PublicKey, request: SpawnRequest) -> Resul
         let why = format!("the manager has no module {}", request.module);
         return Err(deny(DenialCode::NotFound, "module", why, "upload it first: `grid module upload FILE`"));
     }
+    if let Some(ban) = hub.state().banned.on(&asker, &request.module) {
+        return Err(banned(ban));
+    }
     let spec = state::spec(asker, &request);
     let session = SessionId(hub.settings.machine.random().map_err(|error| fault(error.into()))?);
     let owner = spec.owner;
@@ -415,16 +439,30 @@ async fn spawn(hub: &Arc<Hub>, asker: PublicKey, request: SpawnRequest) -> Resul
         let kept = info.clone();
         let id = hub.registry(move |registry| registry.add_order(kept)).await.map_err(fault)?;
         let order = state::standing(&OrderInfo { id, ..info });
-        let workers = hub.change(|state, now| {
+        let placed = hub.change(|state, now| {
+            // Its publisher may have been revoked since.
+            if let Some(ban) = state.banned.on(&owner.key, &order.spec.module) {
+                return Err(ban);
+            }
             state.mailroom.open_desk_elsewhere(owner, session, now);
-            state.scheduler.add_order(order)
+            Ok(state.scheduler.add_order(order))
         });
-        return Ok(Reply::Spawned { workers, order: Some(id) });
+        return match placed {
+            Ok(workers) => Ok(Reply::Spawned { workers, order: Some(id) }),
+            Err(ban) => {
+                hub.registry(move |registry| registry.remove_order(id)).await.map_err(fault)?;
+                Err(banned(ban))
+            }
+        };
     }
     let placed = hub.change(|state, now| {
+        if let Some(ban) = state.banned.on(&owner.key, &spec.module) {
+            return Err(ban);
+        }
         state.mailroom.open_desk_elsewhere(owner, session, now);
-        state.scheduler.spawn(spec, &request.place)
+        Ok(state.scheduler.spawn(spec, &request.place))
     });
+    let placed = placed.map_err(banned)?;
     placed.map(|workers| Reply::Spawned { workers, order: None }).map_err(|no_room| {
         let help = "`grid host ls` shows slots, memory and labels; join another machine with the line of `grid ticket new`";
         deny(DenialCode::NoCapacity, "workers", no_room, help)
@@ -493,7 +531,7 @@ async fn remove_order(hub: &Arc<Hub>, asker: PublicKey, order: OrderId) -> Resul
     let owner = hub.registry_now().orders().get(&order).map(|order| order.owner);
     match owner {
         None => {
-            return found(false, "standing order", "`grid worker ls --orders` lists them");
+            return found(false, "standing order", "`grid worker ls` shows the order of each worker");
         }
         Some(owner) if owner != asker && !roles(hub, asker).has(Role::Admin) => {
             return Err(not_allowed("end somebody else's standing order", asker, Role::Admin));
@@ -523,6 +561,12 @@ pub(crate) fn found(found: bool, what: &str, help: &str) -> Result<Reply, Denial
     } else {
         Err(deny(DenialCode::NotFound, what, "there is none of that name", help))
     }
+}
+
+/// What somebody asks for is no longer to run.
+pub(crate) fn banned(ban: Ban) -> Denial {
+    let help = format!("an admin can type `grid key trust {} --role publisher`", ban.key());
+    deny(DenialCode::ModuleRejected, "module", ban, &help)
 }
 
 pub(crate) fn not_allowed(what: &str, key: PublicKey, role: Role) -> Denial {

@@ -49,6 +49,17 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
+impl StartError {
+    /// What the operator can do about it, to be read on the command line.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Registry(error) => error.help(),
+            Self::Bind(_) => "choose another address with --listen; with port 0 the system chooses the port",
+            Self::Thread(_) => "the machine is short of something: `ulimit -a` and `free` show of what",
+        }
+    }
+}
+
 impl Manager {
     /// Starts a manager on a thread of its own; when this returns it listens, and has everything that an earlier life kept.
     ///
@@ -333,3 +344,6 @@ fn advertised(settings: &Settings, listening: Option<SocketAddr>) -> Vec<String>
     addresses.push(SocketAddr::new([127, 0, 0, 1].into(), listening.port()).to_string());
     addresses
 }
+
+#[cfg(test)]
+mod tests;

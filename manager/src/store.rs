@@ -3,6 +3,7 @@
 //! A change is durable when [`Store::commit`] returns, and all changes of one commit happen together or not at all.
 //! Reads see what was committed and nothing else.
 
+mod damage;
 #[cfg(any(test, feature = "rehearsal"))]
 pub(crate) mod rehearsal;
 
@@ -178,6 +179,17 @@ pub struct StoreError {
     pub reason: String,
 }
 
+impl StoreError {
+    /// What the operator can do about it.
+    pub(crate) fn help(&self) -> &'static str {
+        if self.reason == IN_USE {
+            "stop the other `grid up`, or give this one a folder of its own with --state"
+        } else {
+            "put a backup of the whole state folder in its place, or begin a new grid in another folder with --state"
+        }
+    }
+}
+
 /// The store in one file beside the manager.
 #[derive(Debug)]
 pub struct FileStore {
@@ -201,7 +213,7 @@ impl FileStore {
     ///
     /// [`StoreError`], if the file cannot be made, is no store, or is open in another process.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = Self::builder().create(path);
+        let database = damage::guard(path, || Ok(Self::builder().create(path)))?;
         Self::begin(path, database, true)
     }
 
@@ -265,20 +277,25 @@ impl FileStore {
 /// The version of what is in the records.
 const SCHEMA: u8 = 1;
 
+const IN_USE: &str = "another process has it open";
+
 fn explain(error: &DatabaseError) -> String {
     match error {
-        DatabaseError::DatabaseAlreadyOpen => "another process has it open".to_owned(),
+        DatabaseError::DatabaseAlreadyOpen => IN_USE.to_owned(),
+        DatabaseError::Storage(redb::StorageError::Corrupted(reason)) => format!("it is damaged: {reason}"),
         other => other.to_string(),
     }
 }
 
 impl Store for FileStore {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(table) = self.table(table)? else {
-            return Ok(None);
-        };
-        let value = table.get(key).map_err(|error| self.fail(error))?;
-        Ok(value.map(|value| value.value().to_vec()))
+        damage::guard(&self.path, || {
+            let Some(table) = self.table(table)? else {
+                return Ok(None);
+            };
+            let value = table.get(key).map_err(|error| self.fail(error))?;
+            Ok(value.map(|value| value.value().to_vec()))
+        })
     }
 
     fn scan(
@@ -287,24 +304,41 @@ impl Store for FileStore {
         range: Range<&[u8]>,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), StoreError> {
-        let Some(table) = self.table(table)? else {
-            return Ok(());
-        };
-        for record in table.range(range).map_err(|error| self.fail(error))? {
-            let (key, value) = record.map_err(|error| self.fail(error))?;
-            if !visit(key.value(), value.value()) {
-                break;
+        damage::guard(&self.path, || {
+            let Some(table) = self.table(table)? else {
+                return Ok(());
+            };
+            for record in table.range(range).map_err(|error| self.fail(error))? {
+                let (key, value) = record.map_err(|error| self.fail(error))?;
+                if !visit(key.value(), value.value()) {
+                    break;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let written = self.write(changes);
+        let written = damage::guard(&self.path, || self.write(changes));
         if written.is_err() {
-            self.open_again();
+            // What it says then is said again by whoever asks next.
+            let _ = damage::guard(&self.path, || {
+                self.open_again();
+                Ok(())
+            });
         }
         written
+    }
+}
+
+impl Drop for FileStore {
+    fn drop(&mut self) {
+        let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // A damaged one may panic once more as it is closed, which says nothing new.
+        let _ = damage::guard(&self.path, || {
+            drop(database);
+            Ok(())
+        });
     }
 }
 

@@ -92,7 +92,10 @@ fn emptied_store(desk: &Desk) -> Said {
 }
 
 fn modules_alone(desk: &Desk) -> Said {
-    fs::create_dir_all(desk.path("manager/modules")).unwrap();
+    was_up(desk);
+    for lost in ["manager.key", "manager.redb"] {
+        fs::remove_file(desk.path("manager").join(lost)).unwrap();
+    }
     fs::write(desk.path("manager/modules/00.wasm"), "").unwrap();
     desk.grid(&UP)
 }
@@ -108,7 +111,7 @@ fn older_manager_ends(desk: &Desk) -> Said {
 }
 
 mishaps! {
-    a_port_in_use_is_said_and_named: in_use => 1, ["in use", "127.0.0.1:", "help:", "--listen"];
+    a_port_in_use_is_said_and_named: in_use => 1, ["another program uses it", "127.0.0.1:", "help:", "--listen"];
     an_address_of_another_machine_is_said_to_be_none_of_this_one:
         |desk| desk.grid(&["up", "--listen", "192.0.2.1:4747"]) => 1, ["192.0.2.1:4747", "help:", "--listen"];
     a_state_folder_that_another_manager_has_is_said: state_in_use => 1, ["another process", "manager.redb", "help:", "--state"];

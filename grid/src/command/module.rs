@@ -159,7 +159,13 @@ impl Upload {
             Some(known) => known,
             None => client.upload_signed(publication.sign(&publisher), wasm).await?,
         };
-        let how = if module.known { "was there already" } else { "uploaded" };
+        let how = match module.known {
+            true if module.publisher != publisher.public() => {
+                format!("was there already, published by {}", module.publisher.fingerprint())
+            }
+            true => "was there already".to_owned(),
+            false => "uploaded".to_owned(),
+        };
         output.say(&format!("{} {how}, {}, serial {}", module.name, bytes(module.length), module.serial));
         let digest = module.digest.to_string();
         output.one(&digest, &digest, to_json(&module))

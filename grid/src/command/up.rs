@@ -37,6 +37,9 @@ const GRACE: Duration = Duration::from_secs(10);
 
 impl Up {
     pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+        // From now on, so that no moment is left in which a signal would kill it.
+        let terminated = tokio::spawn(terminated());
+        tokio::task::yield_now().await;
         let state = self.state.clone().unwrap_or_else(|| common.home.join("manager"));
         let user = grid_disk::load_or_make_key(&common.home.join("user.key"))
             .map_err(|error| Fault::failed("your key cannot be used", error))?;
@@ -55,9 +58,7 @@ impl Up {
             builder = builder.open_join(open);
         }
         let failed = |error: &dyn std::fmt::Display| Fault::failed("the manager cannot start", error);
-        let manager = builder.start().map_err(|error| {
-            failed(&error).help("another `grid up` may run; --listen and --state choose another place")
-        })?;
+        let manager = builder.start().map_err(|error| failed(&error).help(error.help()))?;
         manager.grant(user.public(), Role::Admin).map_err(|error| failed(&error))?;
         let ticket = manager.ticket(Role::Host).await?;
         let listening = manager.listening().unwrap_or(self.listen);
@@ -67,18 +68,34 @@ impl Up {
         } else {
             listening
         };
-        grid_disk::replace(&common.running_file(), format!("{key}@{reached}").as_bytes())
-            .map_err(|error| failed(&error))?;
+        let running = format!("{key}@{reached}");
+        grid_disk::replace(&common.running_file(), running.as_bytes()).map_err(|error| failed(&error))?;
         let line = format!("grid-host --manager {ticket}");
         output.say(&format!("manager {} listens on {listening}", key.fingerprint()));
         output.say("on another machine, within a day, type:");
         let value = json!({ "manager": key.to_string(), "listening": listening.to_string(), "ticket": ticket, "join": line });
         output.one(&line, &ticket, value)?;
-        terminated().await;
-        output.say("stopping");
-        manager.stop(GRACE).await;
+        let failed = tokio::select! {
+            biased;
+            _ = terminated => false,
+            () = manager.ended() => true,
+        };
+        if failed {
+            drop(manager);
+        } else {
+            output.say("stopping");
+            manager.stop(GRACE).await;
+        }
+        let file = common.running_file();
         // A file of another manager, started since, stays.
-        let _ = std::fs::remove_file(common.running_file());
+        if std::fs::read(&file).is_ok_and(|named| named == running.as_bytes()) {
+            let _ = std::fs::remove_file(file);
+        }
+        if failed {
+            let cause = "a thread of it ended by a fault of its own, which it wrote above";
+            return Err(Fault::failed("the manager serves no more", cause)
+                .help("start it again: what it acknowledged is kept; and report what it wrote"));
+        }
         Ok(())
     }
 }

@@ -32,9 +32,12 @@ pub(crate) enum Worker {
         /// Their ids, as `grid worker ls` prints them.
         #[arg(required_unless_present = "module")]
         workers: Vec<WorkerId>,
-        /// All of your workers of this module, and its standing orders.
+        /// All of your workers of this module, and your standing orders for it.
         #[arg(long)]
         module: Option<String>,
+        /// With --module: everybody's workers and standing orders, which takes the admin role.
+        #[arg(long, requires = "module")]
+        everyone: bool,
         /// Seconds that they may take to finish the message at hand.
         #[arg(long, default_value_t = 10.0, value_name = "SECONDS")]
         grace: f64,
@@ -96,8 +99,16 @@ impl Worker {
                 let client = common.client()?;
                 print(output, &client, list(&client, *all, *everyone).await?).await
             }
-            Self::Stop { workers, module, grace } => {
-                stop(common, output, workers, module.as_deref(), *grace).await
+            Self::Stop { workers, module, everyone, grace } => {
+                let grace = Duration::try_from_secs_f64(*grace)
+                    .map_err(|error| Fault::usage(format!("--grace: {error}")))?;
+                match module {
+                    Some(module) => stop_module(common, output, module, *everyone, workers, grace).await,
+                    None => {
+                        common.client()?.stop_workers(workers, grace).await?;
+                        output.done(&stopping(workers.len()))
+                    }
+                }
             }
             Self::Logs { worker } => logs(common, output, *worker).await,
         }
@@ -193,30 +204,49 @@ fn ended(worker: WorkerId, end: &End) -> Fault {
         .help(&format!("`grid worker logs {worker}` prints what it wrote"))
 }
 
-async fn stop(
+/// Stops what runs of a module, of the client alone or of everyone, and `more` workers.
+async fn stop_module(
     common: &Common,
     output: &Output,
-    workers: &[WorkerId],
-    module: Option<&str>,
-    grace: f64,
+    module: &str,
+    everyone: bool,
+    more: &[WorkerId],
+    grace: Duration,
 ) -> Result<(), Fault> {
-    let grace =
-        Duration::try_from_secs_f64(grace).map_err(|error| Fault::usage(format!("--grace: {error}")))?;
     let client = common.client()?;
-    let mut ids = workers.to_vec();
-    if let Some(name) = module {
-        let module = module::find(&module::list(&client).await?, name)?.digest;
-        if let Reply::Orders(orders) = client.request(Request::OrderList).await? {
-            for order in orders.into_iter().filter(|order| order.request.module == module) {
-                client.remove_order(order.id).await?;
-            }
-        }
-        let of_module =
-            list(&client, false, false).await?.into_iter().filter(|worker| worker.module == module);
-        ids.extend(of_module.map(|worker| worker.id));
+    let module = module::find(&module::list(&client).await?, module)?;
+    // Whoever may not list everybody's workers learns so before anything is stopped.
+    let workers = list(&client, false, everyone).await?;
+    let Reply::Orders(orders) = client.request(Request::OrderList).await? else {
+        return Err(Fault::failed("no standing orders", "the manager answered something else"));
+    };
+    let of_module = |order: &wasm_grid::OrderInfo| {
+        order.request.module == module.digest && (everyone || order.owner == client.key())
+    };
+    let orders: Vec<_> = orders.into_iter().filter(of_module).map(|order| order.id).collect();
+    for order in &orders {
+        client.remove_order(*order).await?;
     }
-    client.stop_workers(&ids, grace).await?;
-    output.done(&format!("{} workers are stopping", ids.len()))
+    let of_module = workers.into_iter().filter(|worker| worker.module == module.digest);
+    let ids: BTreeSet<_> = more.iter().copied().chain(of_module.map(|worker| worker.id)).collect();
+    if !ids.is_empty() {
+        client.stop_workers(&ids.iter().copied().collect::<Vec<_>>(), grace).await?;
+    }
+    let ended = match orders.len() {
+        0 => None,
+        1 => Some("1 standing order ended".to_owned()),
+        count => Some(format!("{count} standing orders ended")),
+    };
+    let stopping = (!ids.is_empty()).then(|| stopping(ids.len()));
+    let done: Vec<_> = ended.into_iter().chain(stopping).collect();
+    if done.is_empty() {
+        return output.done(&format!("nothing of yours runs {}; `--everyone` is for admins", module.name));
+    }
+    output.done(&done.join(", "))
+}
+
+fn stopping(count: usize) -> String {
+    if count == 1 { "1 worker is stopping".to_owned() } else { format!("{count} workers are stopping") }
 }
 
 async fn logs(common: &Common, output: &Output, worker: WorkerId) -> Result<(), Fault> {

@@ -203,25 +203,60 @@ fn tasks_of_a_host_that_cannot_run_the_module_go_to_one_that_can() {
     assert!(obstacles.contains(&(unfit, Obstacle::Unfit("it refuses".into()))));
 }
 
+/// A host refuses what it is given, second after second; how often it was asked.
+fn refuse(world: &mut World, host: PublicKey, seconds: u64) -> usize {
+    let mut asked = 0;
+    for _ in 0..seconds {
+        for (attempt, ..) in core::mem::take(world.hands.entry(host).or_default()) {
+            world.jobs.handle_unfit(world.now, host, attempt, "it refuses");
+            asked += 1;
+        }
+        world.wait(Duration::from_secs(1));
+    }
+    asked
+}
+
 #[test]
 fn a_job_that_no_host_can_run_is_given_up_only_after_half_a_minute_without_hope() {
     let mut world = World::new(&[key(1)], 8, 8);
     world.add(job(1), key(9), 1, spec());
-    let (attempt, ..) = world.hands.get_mut(&key(1)).unwrap().remove(0);
-    world.jobs.handle_unfit(world.now, key(1), attempt, "it refuses");
-    world.wait(Duration::from_secs(29));
+    assert_eq!(refuse(&mut world, key(1), 29), 3, "after 0, 5 and 15 s");
     assert_eq!(world.state(job(1)), &JobState::Closed);
-    world.wait(Duration::from_secs(2));
+    refuse(&mut world, key(1), 2);
     assert!(matches!(world.state(job(1)), JobState::GivenUp { .. }));
 
     let mut world = World::new(&[key(1)], 8, 8);
     world.add(job(1), key(9), 1, spec());
-    let (attempt, ..) = world.hands.get_mut(&key(1)).unwrap().remove(0);
-    world.jobs.handle_unfit(world.now, key(1), attempt, "it refuses");
-    world.wait(Duration::from_secs(29));
+    refuse(&mut world, key(1), 29);
     world.join(key(2), 8, 8);
     world.live(5);
     assert_eq!((world.state(job(1)), world.tasks(key(2))), (&JobState::Closed, vec![0]));
+}
+
+#[test]
+fn a_host_that_could_not_start_a_job_once_does_it_when_it_is_asked_again() {
+    let mut world = World::new(&[key(1)], 8, 8);
+    world.add(job(1), key(9), 1, spec());
+    refuse(&mut world, key(1), 5);
+    assert_eq!(world.tasks(key(1)), [0], "it is asked again after five seconds");
+    world.begin(key(1));
+    // It works for longer than a job without hope is kept.
+    world.live(40);
+    assert_eq!(world.state(job(1)), &JobState::Closed);
+    world.end(key(1), AttemptFate::Done);
+    assert_eq!(world.state(job(1)), &JobState::Finished);
+    assert!(world.jobs.jobs()[&job(1)].unfit.is_empty(), "nothing is held against it");
+}
+
+#[test]
+fn a_host_that_refused_is_asked_anew_as_soon_as_other_publishers_are_trusted() {
+    let mut world = World::new(&[key(1)], 8, 8);
+    world.add(job(1), key(9), 1, spec());
+    refuse(&mut world, key(1), 1);
+    assert!(world.tasks(key(1)).is_empty());
+    world.jobs.forget_refusals(None);
+    world.settle();
+    assert_eq!(world.tasks(key(1)), [0]);
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod limits;
 mod made_up;
 mod meter;
 mod pool;
+mod symbol;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -469,6 +470,7 @@ const MESSAGES_IN_A_ROW: u32 = 64;
 /// What a store of a guest needs before anything runs in it.
 fn prepare(store: &mut wasmtime::Store<Guest>) {
     store.limiter(|guest| guest);
+    store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
     store.epoch_deadline_callback(|context| {
         let guest = context.data();
         if guest.meter.is_over() {
@@ -478,6 +480,10 @@ fn prepare(store: &mut wasmtime::Store<Guest>) {
     });
     begin_slice(store);
 }
+
+/// Bytes of its memory that one call of WASI may be given, such as a path or a list of what to wait for; the answer to
+/// more is `ENOMEM`. Wasmtime's own limit is 128 MiB, which a host call would copy without giving way.
+const HOST_CALL_BYTES_MAX: usize = 1 << 20;
 
 /// A slice ends at the next tick or the one after it.
 const SLICE_TICKS: u64 = 1;

@@ -8,6 +8,8 @@ use grid_protocol::worker::{Failure, FailureKind};
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use crate::sandbox::symbol::{self, bounded};
+
 /// Why a host call, or the clock, ended a guest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Stop {
@@ -125,55 +127,28 @@ fn classify(error: &wasmtime::Error) -> (FailureKind, String) {
         };
         return (kind, trap.to_string());
     }
-    let text = format!("{:#}", error.root_cause());
+    // One of the causes is the backtrace, with the guest's names in it, which may be as long as the module.
+    let text = bounded(error.root_cause(), REASON_BYTES_MAX);
+    let mut causes = error.chain().map(|cause| bounded(cause, REASON_BYTES_MAX));
     let memory = ["memory minimum size", "exceeds memory limits", "exceeds the limit", "table minimum size"];
-    if memory.iter().any(|part| format!("{error:#}").contains(part)) {
+    if causes.any(|cause| memory.iter().any(|part| cause.contains(part))) {
         return (FailureKind::MemoryLimit, text);
     }
     (FailureKind::Trap, text)
 }
 
 fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
-    let name = |frame: &wasmtime::FrameInfo| {
-        let name = frame.symbols().iter().find_map(|symbol| symbol.name());
-        let name = name.or_else(|| frame.func_name()).map(demangle);
+    let mut names =
+        symbol::shown(backtrace.frames().iter().filter_map(wasmtime::FrameInfo::func_name)).into_iter();
+    let frame = |frame: &wasmtime::FrameInfo| {
+        let name = frame.func_name().and_then(|_| names.next());
         let offset = frame.module_offset().unwrap_or_default();
         format!("{} @ {offset:#x}", name.unwrap_or_else(|| format!("function {}", frame.func_index())))
     };
-    backtrace.frames().iter().map(name).map(cut).collect()
-}
-
-/// A name as its author wrote it, for Rust and C++; others do not change theirs.
-fn demangle(name: &str) -> String {
-    if let Ok(rust) = rustc_demangle::try_demangle(name) {
-        return format!("{rust:#}");
-    }
-    cpp_demangle::Symbol::new(name)
-        .ok()
-        .and_then(|symbol| symbol.demangle().ok())
-        .unwrap_or_else(|| name.to_owned())
+    backtrace.frames().iter().map(frame).collect()
 }
 
 fn cut(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(REASON_BYTES_MAX));
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_shown_as_they_were_written() {
-        assert_eq!(
-            demangle("_RNvCsjqMdAx8lMPT_16conformance_rust15deliberate_trap"),
-            "conformance_rust::deliberate_trap"
-        );
-        assert_eq!(
-            demangle("_ZN4core9panicking9panic_fmt17h0123456789abcdefE"),
-            "core::panicking::panic_fmt"
-        );
-        assert_eq!(demangle("_ZN4grid5panicEPKc"), "grid::panic(char const*)");
-        assert_eq!(demangle("main.deliberateTrap"), "main.deliberateTrap");
-    }
 }

@@ -219,3 +219,42 @@ async fn a_programs_own_command_answers_with_its_output_and_its_files() {
     })
     .await;
 }
+
+/// A command that writes as many zeros as its first argument says, to standard output.
+const ZEROS: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1100)
+    (func (export "_start")
+        (i32.store (i32.const 0) (i32.const 65536))
+        (i32.store (i32.const 4) (i32.const LENGTH))
+        (loop $more
+            (if (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)) (then unreachable))
+            (i32.store (i32.const 4) (i32.sub (i32.load (i32.const 4)) (i32.load (i32.const 8))))
+            (br_if $more (i32.load (i32.const 4))))))"#;
+
+#[test]
+fn an_answer_of_64_mib_arrives_and_one_byte_more_fails() {
+    let home = Home::new();
+    let run = |length: usize| {
+        fs::write(home.0.path().join("zeros.wat"), ZEROS.replace("LENGTH", &length.to_string())).unwrap();
+        home.run(&["--raw", "--retries", "0", "zeros.wat"], "go\n")
+    };
+    let said = run(64 << 20);
+    assert_eq!((said.code, said.stdout.trim_end_matches('\n').len()), (0, 64 << 20), "{}", said.stderr);
+    let said = run((64 << 20) + 1);
+    assert_eq!(said.code, 8, "{}", said.stderr);
+    assert!(said.stderr.contains("message-too-large"), "{}", said.stderr);
+}
+
+#[test]
+fn an_exit_code_above_125_is_told_as_it_is() {
+    let home = Home::new();
+    for code in [126, 200, 255] {
+        let exit = r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") 1) (func (export "_start") (call $exit (i32.const CODE))))"#;
+        fs::write(home.0.path().join("exit.wat"), exit.replace("CODE", &code.to_string())).unwrap();
+        let said = home.run(&["--lines", "--retries", "0", "exit.wat"], "go\n");
+        assert!(said.stderr.contains(&format!("exited with code {code}")), "{said:?}");
+        assert!(said.stderr.contains("exit: ") && !said.stderr.contains("trap"), "{said:?}");
+    }
+}

@@ -3,9 +3,9 @@
 mod arguments;
 mod calls;
 mod cbor;
-mod errno;
+pub(super) mod errno;
 mod layout;
-mod memory;
+pub(super) mod memory;
 mod process;
 mod tree;
 

@@ -4,12 +4,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
+use wasmtime::{Caller, Linker, Result};
+use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtxBuilder, WasiView, async_trait};
 
 use crate::mailbox::Mail;
+use crate::sandbox::command::errno::Errno;
+use crate::sandbox::command::memory::Memory;
 use crate::sandbox::engine::RESOURCES_MAX;
 use crate::sandbox::failure::Remains;
 use crate::sandbox::guest::{ConsoleBudget, Guest};
@@ -20,8 +24,8 @@ use crate::sandbox::limits::Limits;
 pub(crate) fn nothing_granted(mailbox: &Arc<dyn Mail>, limits: &Limits, remains: &Arc<Remains>) -> WasiP1Ctx {
     let mut builder = WasiCtxBuilder::new();
     builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).max_random_size(RANDOM_BYTES_MAX);
-    builder.stdout(Console::new(mailbox, limits, grid_abi::level::INFO));
-    builder.stderr(Console::new(mailbox, limits, grid_abi::level::WARN).remembered(remains));
+    builder.stdout(Console::stdout(mailbox, limits));
+    builder.stderr(Console::stderr(mailbox, limits, remains));
     let mut wasi = builder.build_p1();
     wasi.ctx().table.set_max_capacity(RESOURCES_MAX);
     wasi
@@ -29,6 +33,52 @@ pub(crate) fn nothing_granted(mailbox: &Arc<dyn Mail>, limits: &Limits, remains:
 
 /// Random bytes that one call may ask for: enough for any key, and too little to keep a thread busy.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
+
+/// Replaces what `linker` has for `fd_write` and `proc_exit`: wasmtime's own takes a buffer of any length in one call, and
+/// knows no exit code above 125.
+pub(super) fn link(linker: &mut Linker<Guest>) -> Result<()> {
+    linker.allow_shadowing(true);
+    linker.func_wrap(WASI, "fd_write", fd_write)?;
+    linker
+        .func_wrap(WASI, "proc_exit", |_: Caller<'_, Guest>, code: i32| Err::<(), _>(I32Exit(code).into()))?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+const WASI: &str = "wasi_snapshot_preview1";
+
+/// Bytes that one call may write to a console: 64 KiB, as long as a pipe. The call is then short. Each line costs some
+/// 200 ns, and a guest has 240 MiB of lines of one byte to write; no clock stops a host call.
+pub(super) const CONSOLE_BYTES_MAX: usize = 64 << 10;
+
+/// Writes to standard output or error, which is all that is open; the errno.
+fn fd_write(mut caller: Caller<'_, Guest>, fd: i32, buffers: i32, count: i32, out: i32) -> Result<i32> {
+    let exported = |caller: &mut Caller<'_, Guest>| caller.get_export(grid_abi::MEMORY)?.into_memory();
+    // A start function runs before the instance is there.
+    let memory = caller.data().memory.or_else(|| exported(&mut caller));
+    let Some(memory) = memory else {
+        return Ok(Errno::Badf.code());
+    };
+    let (bytes, guest) = memory.data_and_store_mut(&mut caller);
+    let Some(console) = guest.console(fd) else {
+        return Ok(Errno::Badf.code());
+    };
+    let mut memory = Memory(bytes);
+    let mut written = 0;
+    for index in 0..memory.buffers(buffers, count)? {
+        let (pointer, length) = memory.buffer(buffers, index)?;
+        let bytes = memory.slice(pointer, length)?;
+        let bytes = bytes.get(..CONSOLE_BYTES_MAX - written).unwrap_or(bytes);
+        console.take(bytes);
+        written += bytes.len();
+        if written == CONSOLE_BYTES_MAX {
+            break;
+        }
+    }
+    let written = u32::try_from(written).unwrap_or(u32::MAX);
+    memory.slice_mut(out, 4)?.copy_from_slice(&written.to_le_bytes());
+    Ok(0)
+}
 
 /// One of a guest's output streams; clones are the same stream.
 #[derive(Clone)]
@@ -58,6 +108,14 @@ impl Console {
             tail: Vec::new(),
             remains: None,
         })))
+    }
+
+    pub(crate) fn stdout(mailbox: &Arc<dyn Mail>, limits: &Limits) -> Self {
+        Self::new(mailbox, limits, grid_abi::level::INFO)
+    }
+
+    pub(crate) fn stderr(mailbox: &Arc<dyn Mail>, limits: &Limits, remains: &Arc<Remains>) -> Self {
+        Self::new(mailbox, limits, grid_abi::level::WARN).remembered(remains)
     }
 
     /// Takes what a guest writes.
@@ -145,6 +203,6 @@ impl OutputStream for Console {
 
     fn check_write(&mut self) -> StreamResult<usize> {
         // The stream is always ready; a guest that floods it pays with its own time, and its budget drops the rest.
-        Ok(64 << 10)
+        Ok(CONSOLE_BYTES_MAX)
     }
 }

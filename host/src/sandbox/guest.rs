@@ -12,7 +12,7 @@ use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use crate::mailbox::Mail;
 use crate::sandbox::command::Process;
-use crate::sandbox::console;
+use crate::sandbox::console::{self, Console};
 use crate::sandbox::failure::{Remains, Stop};
 use crate::sandbox::limits::Limits;
 use crate::sandbox::meter::Meter;
@@ -32,6 +32,8 @@ pub(crate) struct Guest {
     pub(crate) failed: bool,
     pub(crate) memory: Option<Memory>,
     pub(crate) wasi: Option<WasiP1Ctx>,
+    /// Standard output and error of a core module.
+    consoles: Option<[Console; 2]>,
     /// What a command has at hand, and no other guest.
     pub(crate) process: Option<Process>,
     /// What its failure will say besides the engine's own words.
@@ -53,6 +55,7 @@ impl Guest {
             failed: false,
             memory: None,
             wasi: None,
+            consoles: None,
             process: None,
             remains: Arc::default(),
             memory_bytes: 0,
@@ -64,6 +67,19 @@ impl Guest {
     pub(crate) fn wasi(&mut self) -> &mut WasiP1Ctx {
         let Self { wasi, mailbox, limits, remains, .. } = self;
         wasi.get_or_insert_with(|| console::nothing_granted(mailbox, limits, remains))
+    }
+
+    /// What a descriptor of a core module writes to, made at the first call.
+    pub(crate) fn console(&mut self, fd: i32) -> Option<&Console> {
+        let Self { consoles, mailbox, limits, remains, .. } = self;
+        let [stdout, stderr] = consoles.get_or_insert_with(|| {
+            [Console::stdout(mailbox, limits), Console::stderr(mailbox, limits, remains)]
+        });
+        match fd {
+            1 => Some(stdout),
+            2 => Some(stderr),
+            _ => None,
+        }
     }
 
     /// A message is taken up.
@@ -152,6 +168,7 @@ impl GuestSlice {
 /// Offers the grid calls, and WASI with nothing behind it.
 pub(crate) fn link(linker: &mut Linker<Guest>) -> Result<()> {
     wasmtime_wasi::p1::add_to_linker_async(linker, Guest::wasi)?;
+    console::link(linker)?;
     linker.func_wrap(grid_abi::IMPORT_MODULE, grid_abi::RECV, recv)?;
     linker.func_wrap_async(
         grid_abi::IMPORT_MODULE,

@@ -9,9 +9,10 @@ use wasmtime::{Caller, Linker, Result};
 
 use super::errno::Errno;
 use super::layout::{KIND_FILE, KIND_FOLDER, RIGHT_READ, RIGHT_WRITE, fdstat, filestat, kind, list};
-use super::memory::Memory;
+use super::memory::{Memory, TRANSFER_BYTES_MAX};
 use super::process::{Open, OpenFile, Process, Refused, Whence, now};
 use super::tree::{How, Tree};
+use crate::sandbox::console::CONSOLE_BYTES_MAX;
 use crate::sandbox::guest::Guest;
 
 /// Replaces the calls that `linker` has by these.
@@ -374,7 +375,8 @@ fn link_links(linker: &mut Linker<Guest>) -> Result<()> {
 
 type OnPath = fn(&mut Tree, super::tree::Id, &[u8], u64) -> Result<(), Errno>;
 
-/// Writes what is in buffers; how much of it was written. A write that fails after some of it is short.
+/// Writes what is in buffers; how much of it was written. A write that fails after some of it is short, and so is one of
+/// more than a call may move.
 fn write(
     process: &mut Process,
     memory: &Memory<'_>,
@@ -382,16 +384,20 @@ fn write(
     (buffers, count): (i32, i32),
     at: Option<u64>,
 ) -> Result<usize, Refused> {
-    process.descriptor(fd)?;
+    let max = match process.descriptor(fd)? {
+        Open::Log => CONSOLE_BYTES_MAX,
+        _ => TRANSFER_BYTES_MAX,
+    };
     let mut total = 0;
     for index in 0..memory.buffers(buffers, count)? {
         let (pointer, length) = memory.buffer(buffers, index)?;
         let bytes = memory.slice(pointer, length)?;
+        let bytes = bytes.get(..max - total).unwrap_or(bytes);
         let at = at.map(|at| at.saturating_add(total as u64));
         match process.write(fd, at, bytes) {
             Ok(written) => {
                 total += written;
-                if written < bytes.len() {
+                if written < bytes.len() || total == max {
                     break;
                 }
             }

@@ -7,7 +7,7 @@
 /// WASI preview 1, `errno`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
-pub(super) enum Errno {
+pub(in crate::sandbox) enum Errno {
     Badf = 8,
     Busy = 10,
     Exist = 20,
@@ -29,7 +29,7 @@ pub(super) enum Errno {
 
 impl Errno {
     /// As the guest gets it.
-    pub(super) fn code(self) -> i32 {
+    pub(in crate::sandbox) fn code(self) -> i32 {
         i32::from(self as u16)
     }
 }

@@ -5,15 +5,15 @@ use crate::sandbox::failure::Stop;
 use crate::sandbox::guest::GuestSlice;
 
 /// What a guest says lies in its memory, and where it wants something.
-pub(super) struct Memory<'a>(pub(super) &'a mut [u8]);
+pub(in crate::sandbox) struct Memory<'a>(pub(in crate::sandbox) &'a mut [u8]);
 
 impl Memory<'_> {
-    pub(super) fn slice(&self, pointer: i32, length: i32) -> Result<&[u8], Stop> {
+    pub(in crate::sandbox) fn slice(&self, pointer: i32, length: i32) -> Result<&[u8], Stop> {
         let place = GuestSlice::new(pointer, length).check(self.0.len())?;
         Ok(self.0.get(place).unwrap_or_default())
     }
 
-    pub(super) fn slice_mut(&mut self, pointer: i32, length: i32) -> Result<&mut [u8], Stop> {
+    pub(in crate::sandbox) fn slice_mut(&mut self, pointer: i32, length: i32) -> Result<&mut [u8], Stop> {
         let place = GuestSlice::new(pointer, length).check(self.0.len())?;
         Ok(self.0.get_mut(place).unwrap_or_default())
     }
@@ -30,7 +30,7 @@ impl Memory<'_> {
     }
 
     /// One of the buffers of a list that has been checked.
-    pub(super) fn buffer(&self, buffers: i32, index: u32) -> Result<(i32, i32), Stop> {
+    pub(in crate::sandbox) fn buffer(&self, buffers: i32, index: u32) -> Result<(i32, i32), Stop> {
         let place = buffers.wrapping_add((index * 8).cast_signed());
         let (pointer, length) = self.slice(place, 8)?.split_at_checked(4).unwrap_or_default();
         let number = |bytes: &[u8]| i32::from_le_bytes(bytes.try_into().unwrap_or_default());
@@ -38,15 +38,16 @@ impl Memory<'_> {
     }
 
     /// How many buffers of a list are looked at; all of the list lies in memory.
-    pub(super) fn buffers(&self, buffers: i32, count: i32) -> Result<u32, Stop> {
+    pub(in crate::sandbox) fn buffers(&self, buffers: i32, count: i32) -> Result<u32, Stop> {
         let count = count.cast_unsigned();
         let length = count.checked_mul(8).map_or(-1, u32::cast_signed);
         self.slice(buffers, length)?;
         Ok(count.min(BUFFERS_MAX))
     }
 
-    /// Copies bytes into buffers, as many as fit; how many that were.
+    /// Copies bytes into buffers, as many as fit and one call may move; how many that were.
     pub(super) fn scatter(&mut self, buffers: i32, count: i32, bytes: &[u8]) -> Result<usize, Stop> {
+        let bytes = bytes.get(..TRANSFER_BYTES_MAX).unwrap_or(bytes);
         let mut left = bytes;
         for index in 0..self.buffers(buffers, count)? {
             let (pointer, length) = self.buffer(buffers, index)?;
@@ -60,6 +61,10 @@ impl Memory<'_> {
         Ok(bytes.len() - left.len())
     }
 }
+
+/// Bytes that one call moves between a guest and its files: 1 MiB, some 100 µs; the call is then short. A guest may name
+/// the same 240 MiB in each of 1 024 buffers, and no clock stops a host call: a thread would be away for minutes.
+pub(super) const TRANSFER_BYTES_MAX: usize = 1 << 20;
 
 /// Buffers of one read or write that are looked at, as many as most systems take; the call is then short. A guest may
 /// name 30 million of them, all empty.

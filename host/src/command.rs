@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Parser;
+use grid_disk::LockError;
 use grid_protocol::host::Label;
 use grid_protocol::key::PublicKey;
 use grid_protocol::ticket::ManagerAddress;
@@ -189,7 +190,13 @@ impl Problem {
                 exit::USAGE.into()
             }
             Self::Host(error) => {
-                fail("this host cannot begin", Some(&error.to_string()), "");
+                let help = match &error {
+                    HostError::Lock(LockError::InUse { .. }) => {
+                        "end that process, or give this host a folder of its own: grid-host --state DIR"
+                    }
+                    _ => "",
+                };
+                fail("this host cannot begin", Some(&error.to_string()), help);
                 exit::FAILED.into()
             }
             Self::System(error) => {
@@ -250,18 +257,16 @@ fn state_folder() -> PathBuf {
     grid_disk::home().join("host")
 }
 
-#[expect(clippy::print_stderr, reason = "the command talks to the person who runs it")]
 fn say(what: &str) {
-    eprintln!("grid-host: {what}");
+    log::say(&format!("grid-host: {what}"));
 }
 
-#[expect(clippy::print_stderr, reason = "the command talks to the person who runs it")]
 fn fail(what: &str, cause: Option<&str>, help: &str) {
-    eprintln!("error: {what}");
+    log::say(&format!("error: {what}"));
     if let Some(cause) = cause {
-        eprintln!("cause: {cause}");
+        log::say(&format!("cause: {cause}"));
     }
     if !help.is_empty() {
-        eprintln!("help: {help}");
+        log::say(&format!("help: {help}"));
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use grid_disk::{DiskError, KeyFileError, Machine, load_or_make_key, use_folder};
+use grid_disk::{DiskError, FolderLock, KeyFileError, LockError, Machine, load_or_make_key, use_folder};
 use grid_net::{BindError, Conn, Endpoint, Network, Timing};
 use grid_protocol::host::{Label, Offer};
 use grid_protocol::key::{PublicKey, SecretKey};
@@ -80,6 +80,9 @@ pub enum HostError {
     /// Its state folder.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// Its state folder is another program's.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// Its key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
@@ -106,6 +109,8 @@ pub struct Host {
     settings: Settings,
     key: SecretKey,
     station: Arc<Station>,
+    /// Two hosts on one folder would have one key, and take the manager from each other for ever.
+    _folder: FolderLock,
 }
 
 /// Asks a host to drain. Clones ask the same host.
@@ -127,6 +132,7 @@ impl Host {
     /// [`HostError`].
     pub fn new(mut settings: Settings) -> Result<Self, HostError> {
         use_folder(&settings.state_folder)?;
+        let folder = FolderLock::take(&settings.state_folder)?;
         let key = load_or_make_key(&settings.state_folder.join("host.key"))?;
         let slots = usize::try_from(settings.slots).unwrap_or(usize::MAX).min(settings.policy.workers_max);
         settings.slots = u32::try_from(slots).unwrap_or(u32::MAX);
@@ -148,7 +154,7 @@ impl Host {
             settings.memory_bytes,
             settings.machine.clone(),
         ));
-        Ok(Self { settings, key, station })
+        Ok(Self { settings, key, station, _folder: folder })
     }
 
     /// The host's key.

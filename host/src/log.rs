@@ -1,4 +1,8 @@
-//! The log of both programs.
+//! What both programs say on standard error: their log, and lines to whoever started them.
+//!
+//! Nothing here panics where nobody can be told: on a full disk, or when the reader has gone, the program goes on.
+
+use std::io::{IsTerminal, Write};
 
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
@@ -12,5 +16,19 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub fn to_stderr() {
     let asked = std::env::var("GRID_LOG").ok().and_then(|filter| filter.parse().ok());
     let filter = asked.unwrap_or_else(|| Targets::new().with_default(Level::WARN));
-    tracing_subscriber::registry().with(filter).with(fmt::layer().with_writer(std::io::stderr)).init();
+    // The layer would tell of a line that cannot be written by `eprintln!`, which panics for the same reason.
+    let lines = fmt::layer().with_writer(std::io::stderr).log_internal_errors(false).with_ansi(is_for_eyes());
+    tracing_subscriber::registry().with(filter).with(lines).init();
+}
+
+/// Colours are for a terminal, unless its owner wants none.
+fn is_for_eyes() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !unwanted
+}
+
+/// Says a line on standard error; where nobody can read it, it is lost.
+pub fn say(line: &str) {
+    // In one piece, so that lines of several threads do not mix.
+    let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }

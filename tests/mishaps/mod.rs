@@ -8,6 +8,7 @@
 //! }
 //! ```
 
+mod host;
 mod start;
 
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 

@@ -23,7 +23,16 @@ impl Process {
     ///
     /// If there is none: `cargo build --workspace --bins` builds them.
     pub fn start(name: &str, command: &mut Command) -> Self {
-        let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Self::start_with_stderr(name, command, Stdio::piped())
+    }
+
+    /// As [`Self::start`], with a standard error of the test's own, which is not listened to.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such program.
+    pub fn start_with_stderr(name: &str, command: &mut Command, stderr: Stdio) -> Self {
+        let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn();
         let mut child = started.unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let (sender, lines) = channel();
         let outputs: [Option<Box<dyn Read + Send>>; 2] = [

@@ -12,6 +12,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::lockdown;
+use crate::sandbox::engine::Reservation;
 use crate::sandbox::{Compiled, engine};
 
 /// Where modules are compiled.
@@ -21,7 +22,7 @@ pub enum Compiler {
     Child {
         /// Which program; normally this one.
         program: PathBuf,
-        /// Its one argument.
+        /// Its first argument.
         argument: String,
     },
     /// In this process: for a program that runs nobody's modules but its own.
@@ -76,14 +77,23 @@ impl Compiler {
     ///
     /// [`CompileError`].
     pub async fn compile(&self, wasm: Bytes) -> Result<Compiled, CompileError> {
+        self.compile_for(wasm, Reservation::WHOLE).await
+    }
+
+    /// As [`Self::compile`], for a sandbox with these reservations.
+    pub(crate) async fn compile_for(
+        &self,
+        wasm: Bytes,
+        reservation: Reservation,
+    ) -> Result<Compiled, CompileError> {
         let compiled = match self {
             Self::Child { program, argument } => {
-                let child = compile_in_child(program, argument, &wasm);
+                let child = compile_in_child(program, argument, reservation, &wasm);
                 let limit = |_| CompileError::Limit(format!("no answer for {COMPILE_WALL_TIME_MAX:?}"));
                 timeout(COMPILE_WALL_TIME_MAX, child).await.map_err(limit)??
             }
             Self::InProcess => {
-                let compiled = tokio::task::spawn_blocking(move || compile_here(&wasm)).await;
+                let compiled = tokio::task::spawn_blocking(move || compile_here(&wasm, reservation)).await;
                 compiled.map_err(|error| CompileError::Limit(error.to_string()))??
             }
         };
@@ -92,10 +102,16 @@ impl Compiler {
     }
 }
 
-async fn compile_in_child(program: &PathBuf, argument: &str, wasm: &[u8]) -> Result<Bytes, CompileError> {
+async fn compile_in_child(
+    program: &PathBuf,
+    argument: &str,
+    reservation: Reservation,
+    wasm: &[u8],
+) -> Result<Bytes, CompileError> {
     let unavailable = |error: std::io::Error| CompileError::Unavailable(error.to_string());
     let mut child = Command::new(program)
         .arg(argument)
+        .arg(reservation.to_argument())
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::piped())
@@ -136,12 +152,16 @@ async fn compile_in_child(program: &PathBuf, argument: &str, wasm: &[u8]) -> Res
 ///
 /// [`CompileError::Unavailable`], on a machine that the compiler does not know.
 pub fn compatibility() -> Result<u64, CompileError> {
-    let engine = engine::compiler().map_err(|error| CompileError::Unavailable(format!("{error:#}")))?;
+    let engine = compiler(Reservation::WHOLE)?;
     Ok(engine::compatibility(&engine))
 }
 
-fn compile_here(wasm: &[u8]) -> Result<Bytes, CompileError> {
-    let engine = engine::compiler().map_err(|error| CompileError::Unavailable(format!("{error:#}")))?;
+fn compiler(reservation: Reservation) -> Result<wasmtime::Engine, CompileError> {
+    engine::compiler(reservation).map_err(|error| CompileError::Unavailable(format!("{error:#}")))
+}
+
+fn compile_here(wasm: &[u8], reservation: Reservation) -> Result<Bytes, CompileError> {
+    let engine = compiler(reservation)?;
     let compiled = if grid_inspect::is_component(wasm) {
         engine.precompile_component(wasm)
     } else {
@@ -163,13 +183,16 @@ pub fn run_child() -> u8 {
         said(&format!("the compiler cannot limit itself: {error}"));
         return 1;
     }
+    // Read after the limits were set, though our own host wrote it.
+    let told = std::env::args_os().nth(2).and_then(|told| Reservation::from_argument(told.to_str()?));
+    let reservation = told.unwrap_or(Reservation::WHOLE);
     let mut wasm = Vec::new();
     let read = std::io::stdin().lock().take(MODULE_BYTES_MAX as u64 + 1).read_to_end(&mut wasm);
     if let Err(error) = read {
         said(&format!("no module: {error}"));
         return 1;
     }
-    match compile_here(&wasm) {
+    match compile_here(&wasm, reservation) {
         Ok(compiled) => match std::io::stdout().write_all(&compiled) {
             Ok(()) => 0,
             Err(error) => {

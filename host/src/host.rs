@@ -16,6 +16,7 @@ use crate::compile::Compiler;
 use crate::compiled::{CompiledCache, SHARED_BYTES_MAX};
 use crate::driver::{self, Dial, HostEnded, Progress, Route};
 use crate::library::Library;
+use crate::sandbox::engine::Reservation;
 use crate::sandbox::{Guests, Policy, Sandbox, SandboxError};
 use crate::station::Station;
 use crate::trust::{HostTrust, SerialsError};
@@ -134,12 +135,14 @@ impl Host {
         use_folder(&settings.state_folder)?;
         let folder = FolderLock::take(&settings.state_folder)?;
         let key = load_or_make_key(&settings.state_folder.join("host.key"))?;
-        let slots = usize::try_from(settings.slots).unwrap_or(usize::MAX).min(settings.policy.workers_max);
-        settings.slots = u32::try_from(slots).unwrap_or(u32::MAX);
+        let wanted = usize::try_from(settings.slots).unwrap_or(usize::MAX).min(settings.policy.workers_max);
         let sandbox = match &settings.guests {
             Some(guests) => Sandbox::made_up(guests.clone(), settings.policy),
-            None => Sandbox::new(settings.policy)?,
+            None => Sandbox::new(settings.policy, wanted)?,
         };
+        let slots = wanted.min(sandbox.policy().workers_max);
+        tell_room(wanted, slots, &sandbox);
+        settings.slots = u32::try_from(slots).unwrap_or(u32::MAX);
         let modules = ModuleCache::open(&settings.state_folder.join("modules"), CACHE_BYTES_MAX)?;
         let compiled = open_compiled(&settings, sandbox.compatibility())?;
         let trust =
@@ -209,6 +212,19 @@ impl Host {
             platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
             software: env!("CARGO_PKG_VERSION").to_owned(),
         }
+    }
+}
+
+/// Says what little address space means for those who run workers here.
+fn tell_room(wanted: usize, slots: usize, sandbox: &Sandbox) {
+    if slots < wanted {
+        tracing::warn!("address space is limited: this host offers {slots} of the {wanted} slots asked for");
+    }
+    if sandbox.reservation() != Reservation::WHOLE {
+        tracing::warn!(
+            "address space is limited: workers run with bounds checks, which takes longer; `ulimit -v unlimited`, or \
+             `vm.overcommit_memory` below 2, lifts the limit"
+        );
     }
 }
 

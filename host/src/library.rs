@@ -276,7 +276,7 @@ impl Library {
             return Ok((program, None));
         }
         let started = Instant::now();
-        let compiled = self.compiler.compile(wasm).await?;
+        let compiled = self.compiler.compile_for(wasm, self.sandbox.reservation()).await?;
         let compile_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let program = self.sandbox.load(&compiled, door)?;
         if let Err(error) = self.compiled.keep(&module, &compiled) {

@@ -25,11 +25,15 @@ impl LockdownError {
 /// [`LockdownError`].
 #[cfg(unix)]
 pub(crate) fn limit_resources(processor: Duration, address_space: u64) -> Result<(), LockdownError> {
-    use rustix::process::{Resource, Rlimit, nice, setrlimit};
-    let both = |value| Rlimit { current: Some(value), maximum: Some(value) };
-    setrlimit(Resource::Cpu, both(processor.as_secs())).map_err(LockdownError::at("processor time"))?;
-    setrlimit(Resource::As, both(address_space)).map_err(LockdownError::at("address space"))?;
-    setrlimit(Resource::Core, both(0)).map_err(LockdownError::at("core files"))?;
+    use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
+    // A limit that is there already, of whoever started the host, can only be lowered.
+    let lower = |resource, value: u64| {
+        let value = getrlimit(resource).maximum.map_or(value, |maximum| maximum.min(value));
+        setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
+    };
+    lower(Resource::Cpu, processor.as_secs()).map_err(LockdownError::at("processor time"))?;
+    lower(Resource::As, address_space).map_err(LockdownError::at("address space"))?;
+    lower(Resource::Core, 0).map_err(LockdownError::at("core files"))?;
     // Guests that run go before modules that shall.
     nice(LOW_PRIORITY).map_err(LockdownError::at("priority"))?;
     Ok(())

@@ -92,6 +92,7 @@ struct Shared {
     commands: Linker<Guest>,
     component_linker: wasmtime::component::Linker<Guest>,
     policy: Policy,
+    reservation: engine::Reservation,
     running: AtomicUsize,
     ticking: Arc<AtomicBool>,
     pool: Pool,
@@ -171,6 +172,11 @@ pub enum SandboxError {
     /// The system gives it no memory or no threads: the operator must act.
     #[error("the sandbox cannot be set up: {0}")]
     Setup(String),
+    /// The system gives it too little address space: the operator must act.
+    #[error(
+        "there is no address space for even one worker: {0}; `ulimit -v unlimited` lifts the limit of a shell"
+    )]
+    AddressSpace(String),
     /// The module cannot be loaded: its author must act.
     #[error("the module cannot be loaded: {0}")]
     Load(String),
@@ -186,14 +192,17 @@ pub enum SandboxError {
 }
 
 impl Sandbox {
-    /// Sets up the engine, the threads and the address space.
+    /// Sets up the engine, the threads and the address space, for `slots` workers at once or as many as there is room for,
+    /// which [`Self::policy`] tells.
     ///
     /// # Errors
     ///
-    /// [`SandboxError::Setup`].
-    pub fn new(policy: Policy) -> Result<Self, SandboxError> {
+    /// [`SandboxError::Setup`] and [`SandboxError::AddressSpace`].
+    pub fn new(policy: Policy, slots: usize) -> Result<Self, SandboxError> {
         let setup = |error: &dyn fmt::Display| SandboxError::Setup(format!("{error:#}"));
-        let engine = engine::runtime(&policy).map_err(|error| setup(&error))?;
+        let fitting = engine::fitting(&policy, slots);
+        let (engine, policy, reservation) =
+            fitting.map_err(|error| SandboxError::AddressSpace(format!("{error:#}")))?;
         let mut linker = Linker::new(&engine);
         guest::link(&mut linker).map_err(|error| setup(&error))?;
         let mut commands = linker.clone();
@@ -225,6 +234,7 @@ impl Sandbox {
             commands,
             component_linker,
             policy,
+            reservation,
             running,
             ticking,
             pool,
@@ -246,6 +256,14 @@ impl Sandbox {
         match &self.0 {
             Kind::Real(shared) => &shared.policy,
             Kind::MadeUp(_, policy) => policy,
+        }
+    }
+
+    /// What modules must be compiled for.
+    pub(crate) fn reservation(&self) -> engine::Reservation {
+        match &self.0 {
+            Kind::Real(shared) => shared.reservation,
+            Kind::MadeUp(..) => engine::Reservation::WHOLE,
         }
     }
 

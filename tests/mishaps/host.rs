@@ -1,6 +1,7 @@
 //! What goes wrong around `grid-host`.
 
 use std::fs::File;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use grid_tests::{Grid, Process, Said, echo, program};
@@ -36,7 +37,33 @@ fn second_host(desk: &Desk) -> Said {
     said
 }
 
+/// A program with so many KiB of address space.
+fn limited(kib: u32, program: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -v {kib}; exec \"$0\" \"$@\"")]).arg(program);
+    command
+}
+
+/// `grid run --local` with 4 GiB of address space.
+fn limited_run(desk: &Desk) -> Said {
+    std::fs::write(desk.path("echo.wasm"), echo()).unwrap();
+    let mut command = limited(4 << 20, &program("grid"));
+    command.args(["run", "--local", "2", "--lines", "echo.wasm"]).current_dir(desk.path(""));
+    Said::of(command.env("GRID_HOME", desk.path("")).env_remove("GRID_MANAGER"), b"one\ntwo\n")
+}
+
+/// `grid-host` with too little address space for a worker.
+fn starved_host(desk: &Desk) -> Said {
+    let mut command = limited(300_000, &program("grid-host"));
+    command.args(["--manager", "127.0.0.1:1", "--state"]).arg(desk.path("host"));
+    Said::of(&mut command, b"")
+}
+
 mishaps! {
+    a_run_with_4_gib_of_address_space_is_done_with_smaller_reservations:
+        limited_run => 0, ["bounds checks", "2 tasks done"];
+    a_host_without_address_space_for_one_worker_says_so_and_what_to_type:
+        starved_host => 1, ["no address space for even one worker", "ulimit -v unlimited"];
     the_second_host_on_a_state_folder_is_refused_with_the_first_named:
         second_host => 1, ["in use by process FIRST", "--state DIR"];
 }
@@ -62,6 +89,32 @@ fn a_host_whose_reader_has_gone_serves_and_drains() {
     let mut host = joined_host(&grid, writer.into());
     host.signal("TERM");
     assert_eq!(host.exit_code(), 0);
+}
+
+#[test]
+fn a_host_with_4_gib_of_address_space_offers_fewer_slots_and_its_guests_reach_no_further() {
+    let grid = Grid::closed();
+    let mut command = limited(4 << 20, &program("grid-host"));
+    command
+        .args(["--manager", &grid.ticket("host"), "--slots", "100", "--state"])
+        .arg(grid.folder("limited"));
+    let mut host = Process::start("limited", &mut command);
+    host.wait_for("of the 100 slots asked for");
+    host.wait_for("joined");
+    let run = |name: &str, wasm: Vec<u8>| {
+        std::fs::write(grid.folder(name), wasm).unwrap();
+        grid.grid_given(
+            &["run", "--lines", "--retries", "0", grid.folder(name).to_str().unwrap()],
+            "one\ntwo\n",
+        )
+    };
+    let said = run("echo.wasm", echo());
+    assert_eq!((said.code, said.stdout.lines().count()), (0, 2), "{said:?}");
+    let reach = r#"(module (memory (export "memory") 1)
+        (func (export "handle_msg") (param i32) (drop (i32.load offset=4294967280 (i32.const -1)))))"#;
+    let said = run("reach.wasm", wat::parse_str(reach).unwrap());
+    assert!(said.code == 8 && said.stderr.contains("out-of-bounds"), "{said:?}");
+    assert!(!host.has_said("panicked") && !host.has_said("joined again"));
 }
 
 #[test]

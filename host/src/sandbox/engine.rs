@@ -17,10 +17,35 @@ const WASM_STACK_BYTES: usize = 512 << 10;
 /// Stack on which a guest's call runs, host calls included.
 const CALL_STACK_BYTES: usize = 1 << 20;
 
-/// Address space set aside for each memory: all that a 32-bit index reaches, so that compiled code needs no
-/// bounds checks. 15 000 of them take 60 TiB of the 128 TiB that a process has; none of it is used before
-/// it is touched.
-const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
+/// Address space set aside for each memory, on which compiled code depends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reservation {
+    bytes: u64,
+}
+
+impl Reservation {
+    /// All that a 32-bit index reaches, so that compiled code needs no bounds checks. 15 000 of them take 60 TiB of the
+    /// 128 TiB that a process has; none of it is used before it is touched.
+    pub(crate) const WHOLE: Self = Self { bytes: 4 << 30 };
+
+    /// What a worker may have and no more, for a process whose address space is limited: compiled code checks each index.
+    pub(crate) fn small(memory_bytes: usize) -> Self {
+        let bytes = (memory_bytes as u64).max(1).next_multiple_of(WASM_PAGE_BYTES);
+        Self { bytes: bytes.min(Self::WHOLE.bytes) }
+    }
+
+    /// As the compiler's child process is told it.
+    pub(crate) fn to_argument(self) -> String {
+        self.bytes.to_string()
+    }
+
+    /// Reads what [`Self::to_argument`] wrote.
+    pub(crate) fn from_argument(argument: &str) -> Option<Self> {
+        argument.parse().ok().map(|bytes| Self { bytes })
+    }
+}
+
+const WASM_PAGE_BYTES: u64 = 64 << 10;
 
 /// Unmapped space behind each memory, for offsets that are part of an instruction.
 const MEMORY_GUARD_BYTES: u64 = 32 << 20;
@@ -29,8 +54,8 @@ const MEMORY_GUARD_BYTES: u64 = 32 << 20;
 const BACKTRACE_FRAMES_MAX: usize = 16;
 
 /// The engine that runs guests, with room for `policy.workers_max` of them.
-pub(crate) fn runtime(policy: &Policy) -> Result<Engine> {
-    let mut config = common();
+pub(crate) fn runtime(policy: &Policy, reservation: Reservation) -> Result<Engine> {
+    let mut config = common(reservation);
     let count = u32::try_from(policy.workers_max).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(count.saturating_mul(CORE_INSTANCES_A_WORKER))
@@ -55,6 +80,45 @@ pub(crate) fn runtime(policy: &Policy) -> Result<Engine> {
     Engine::new(&config)
 }
 
+/// The engine with the most room, up to `policy.workers_max` guests, that the address space of this process allows; the
+/// policy as it is then, and what is set aside for each memory.
+///
+/// Where whole reservations leave no room for `slots` workers and as many that are ending, smaller ones are made.
+///
+/// # Errors
+///
+/// What kept it from the smallest engine, for one guest.
+pub(crate) fn fitting(policy: &Policy, slots: usize) -> Result<(Engine, Policy, Reservation)> {
+    let enough = slots.saturating_mul(2).clamp(1, policy.workers_max.max(1));
+    let whole = halvings(policy.workers_max, enough).map(|workers| (Reservation::WHOLE, workers));
+    let small = Reservation::small(policy.limits.memory_bytes);
+    let small = halvings(enough, 1).map(|workers| (small, workers));
+    let mut last = None;
+    for (reservation, workers_max) in whole.chain(small) {
+        let policy = Policy { workers_max, ..*policy };
+        match runtime(&policy, reservation) {
+            Ok(engine) if leaves_room() => return Ok((engine, policy, reservation)),
+            Ok(_) => {}
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| wasmtime::Error::msg("it would leave no memory for the host itself")))
+}
+
+/// A number and its halves, down to the last that is not below `least`.
+fn halvings(most: usize, least: usize) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(most), |count| Some(count / 2)).take_while(move |count| *count >= least)
+}
+
+/// True if the host itself can still map what it needs.
+fn leaves_room() -> bool {
+    // Nothing of it is touched.
+    Vec::<u8>::new().try_reserve_exact(HOST_BYTES).is_ok()
+}
+
+/// Address space that the host needs besides its guests: stacks of threads, compiled modules, messages.
+const HOST_BYTES: usize = 256 << 20;
+
 const TABLES_A_MODULE: u32 = 2;
 
 /// Core instances of one component: Python has some thirty, for its libraries and what glues them together.
@@ -73,9 +137,9 @@ const TABLES_A_COMPONENT: u32 = 8;
 /// is a million.
 pub(crate) const RESOURCES_MAX: usize = 4096;
 
-/// An engine that compiles and runs nothing; what it makes, [`runtime`]'s engine takes.
-pub(crate) fn compiler() -> Result<Engine> {
-    let mut config = common();
+/// An engine that compiles and runs nothing; what it makes, [`runtime`]'s engine with the same reservation takes.
+pub(crate) fn compiler(reservation: Reservation) -> Result<Engine> {
+    let mut config = common(reservation);
     config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
     Engine::new(&config)
 }
@@ -87,7 +151,7 @@ pub(crate) fn compatibility(engine: &Engine) -> u64 {
     hasher.finish()
 }
 
-fn common() -> Config {
+fn common(reservation: Reservation) -> Config {
     let mut config = Config::new();
     config.wasm_features(WasmFeatures::all(), false);
     config.wasm_features(grid_inspect::component_features(), true);
@@ -103,11 +167,32 @@ fn common() -> Config {
         .async_stack_size(CALL_STACK_BYTES)
         .memory_init_cow(true)
         .memory_may_move(false)
-        .memory_reservation(MEMORY_RESERVATION_BYTES)
+        .memory_reservation(reservation.bytes)
         .memory_reservation_for_growth(0)
         .memory_guard_size(MEMORY_GUARD_BYTES)
         .guard_before_linear_memory(true)
         .generate_address_map(true)
         .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX));
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_reservation_holds_a_workers_memory_and_no_index_reaches_beyond_a_whole_one() {
+        assert_eq!(Reservation::small(1).bytes, WASM_PAGE_BYTES);
+        assert_eq!(Reservation::small(256 << 20).bytes, 256 << 20);
+        assert_eq!(Reservation::small((256 << 20) + 1).bytes, (256 << 20) + WASM_PAGE_BYTES);
+        assert_eq!(Reservation::small(8 << 30), Reservation::WHOLE);
+        let small = Reservation::small(256 << 20);
+        assert_eq!(Reservation::from_argument(&small.to_argument()), Some(small));
+    }
+
+    #[test]
+    fn code_that_checks_bounds_is_no_code_that_does_not() {
+        let hash = |reservation| compatibility(&compiler(reservation).unwrap());
+        assert_ne!(hash(Reservation::WHOLE), hash(Reservation::small(256 << 20)));
+    }
 }

@@ -12,9 +12,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// Writes the log to standard error: what `GRID_LOG` asks for, such as `info` or `warn,grid_host=debug`; else warnings.
 ///
+/// Colours go to a terminal alone. A standard error that cannot be written loses the line and ends nothing.
+///
 /// Call it once, from `main`.
 pub fn to_stderr() {
-    let asked = std::env::var("GRID_LOG").ok().and_then(|filter| filter.parse().ok());
+    let asked = std::env::var("GRID_LOG").ok().filter(|filter| !filter.is_empty());
+    let asked = asked.and_then(|filter| filter.parse().ok());
     let filter = asked.unwrap_or_else(|| Targets::new().with_default(Level::WARN));
     // The layer would tell of a line that cannot be written by `eprintln!`, which panics for the same reason.
     let lines = fmt::layer().with_writer(std::io::stderr).log_internal_errors(false).with_ansi(is_for_eyes());

@@ -77,7 +77,7 @@ impl Jobs {
         let why = if kind.is_permanent() && agreed {
             Some("it would fail again on any host".into())
         } else if count >= most {
-            Some(alloc::format!("it failed {count} times"))
+            Some(if count == 1 { "it failed once".into() } else { alloc::format!("it failed {count} times") })
         } else {
             None
         };

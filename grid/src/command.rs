@@ -9,6 +9,8 @@ mod module;
 mod msg;
 mod output;
 mod run;
+mod shown;
+mod signals;
 mod status;
 mod ticket;
 mod up;

@@ -9,10 +9,14 @@
 //! ```
 
 mod host;
+mod shown;
 mod start;
+mod streams;
+mod terminal;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use grid_tests::{Said, program};
 use tempfile::TempDir;
@@ -52,6 +56,23 @@ impl Desk {
     pub(crate) fn grid(&self, arguments: &[&str]) -> Said {
         Said::of(&mut self.command(arguments), b"")
     }
+}
+
+/// A worker, in text form, whose tasks take so long and answer 1.
+pub(crate) fn sleeper(sleeps: Duration) -> String {
+    let nanoseconds = sleeps.as_nanos();
+    format!(
+        r#"(module
+    (import "grid" "send" (func $send (param i32 i32)))
+    (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\01")
+    (data (i32.const 80) "\01")
+    (func (export "handle_msg") (param $len i32)
+        (i64.store (i32.const 88) (i64.const {nanoseconds}))
+        (drop (call $poll (i32.const 64) (i32.const 128) (i32.const 1) (i32.const 192)))
+        (call $send (i32.const 0) (i32.const 1))))"#
+    )
 }
 
 /// Does what a row says, and checks what must hold of each.

@@ -38,6 +38,15 @@ impl Fault {
         Self { cause: Some(cause.to_string()), ..Self::new(FAILED, what) }
     }
 
+    /// What standard output or a file of results does not take. A reader that has had enough, as `head` has, is no
+    /// fault: the command ends, and says nothing.
+    pub(crate) fn unwritten(what: impl Display, error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Self { told: true, ..Self::new(0, "the reader has gone") },
+            _ => Self::failed(what, error).help("make room there, or write elsewhere"),
+        }
+    }
+
     pub(crate) fn usage(what: String) -> Self {
         Self::new(USAGE, what).help("`grid --help` explains the commands")
     }

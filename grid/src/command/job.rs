@@ -9,7 +9,8 @@ use wasm_grid::{
 };
 
 use crate::command::fault::Fault;
-use crate::command::output::{Output, Rows, time};
+use crate::command::output::{Output, Rows, counted, time};
+use crate::command::shown::{self, Lines};
 use crate::command::{Common, host, module, run};
 
 /// Jobs: lists of tasks.
@@ -86,9 +87,9 @@ impl Job {
             Self::Ls { everyone } => print(output, list(&client, *everyone).await?),
             Self::Show { job: text } => show(output, &client.find_job(job(text).await?).show().await?),
             Self::Results { job: text, after, follow } => {
-                results(&client, job(text).await?, *after, *follow, false).await
+                results(&client, job(text).await?, *after, *follow).await
             }
-            Self::Logs { job: text } => results(&client, job(text).await?, 0, false, true).await,
+            Self::Logs { job: text } => logs(&client, output, job(text).await?).await,
             Self::Wait { job: text } => show(output, &client.find_job(job(text).await?).wait().await?),
             Self::Stop { job: text } => show(output, &client.find_job(job(text).await?).stop().await?),
             Self::Retry { job: text } => show(output, &client.find_job(job(text).await?).retry().await?),
@@ -118,9 +119,7 @@ impl Explain {
             (Err(fault), _) => return Err(fault),
         };
         match client.request(Request::Explain(subject)).await? {
-            Reply::Explanation { lines } => {
-                output.one(&lines.join("\n"), &lines.join("\n"), json!({ "lines": lines }))
-            }
+            Reply::Explanation { lines } => output.one(&lines[..], &lines[..], json!({ "lines": lines })),
             _ => Err(Fault::failed("the manager's answer makes no sense", "upgrade the older program")),
         }
     }
@@ -162,22 +161,20 @@ async fn forget(client: &Client, output: &Output, jobs: &[String], over: bool) -
     for id in &ids {
         client.find_job(*id).forget().await?;
     }
-    output.done(&match ids.len() {
-        1 => "1 job is forgotten".to_owned(),
-        many => format!("{many} jobs are forgotten"),
-    })
+    let are = if ids.len() == 1 { "is" } else { "are" };
+    output.done(&format!("{} {are} forgotten", counted(ids.len() as u64, "job")))
 }
 
 /// How the door of a command is called.
 const COMMAND: &str = "command";
 
-async fn results(client: &Client, id: JobId, after: u64, follow: bool, failures: bool) -> Result<(), Fault> {
+async fn results(client: &Client, id: JobId, after: u64, follow: bool) -> Result<(), Fault> {
     let job = client.find_job(id);
     let runs = job.show().await?.spec.module;
     let modules = module::list(client).await?;
     let by_command = modules.iter().any(|module| module.digest == runs && module.door.starts_with(COMMAND));
     let (mut after, mut stdout) = (after, std::io::stdout().lock());
-    let broken = |error: std::io::Error| Fault::failed("the output cannot be written", error);
+    let broken = |error| Fault::unwritten("the output cannot be written", error);
     loop {
         let wait = if follow { WAIT } else { Duration::ZERO };
         let (outcomes, info) = job.outcomes(after, wait).await?;
@@ -185,14 +182,7 @@ async fn results(client: &Client, id: JobId, after: u64, follow: bool, failures:
         for recorded in outcomes {
             after = recorded.seq;
             let outcome = TaskOutcome::from(recorded);
-            match &outcome.results {
-                Err(failed) if failures => {
-                    use std::io::Write;
-                    writeln!(stdout, "{}", failure_text(outcome.task, None, failed)).map_err(broken)?;
-                }
-                _ if failures => {}
-                _ => run::print_line(&mut stdout, &outcome, by_command, None, None).map_err(broken)?,
-            }
+            run::print_line(&mut stdout, &outcome, by_command, None, None).map_err(broken)?;
         }
         if none && (!follow || info.state.is_over()) {
             return Ok(());
@@ -200,33 +190,48 @@ async fn results(client: &Client, id: JobId, after: u64, follow: bool, failures:
     }
 }
 
-/// Why a task failed, attempt by attempt, for people; with the name of its file, if it was one.
-pub(crate) fn failure_text(task: u64, file: Option<&Path>, failed: &TaskFailed) -> String {
-    let file = file.map_or_else(String::new, |file| format!(" ({})", file.display()));
-    let mut text = format!("task {task}{file} failed: {}", failed.why);
-    for attempt in &failed.attempts {
-        let ran = Duration::from_micros(attempt.ran_us);
-        match &attempt.failure {
-            None => text.push_str(&format!("\n  on {}: the host was lost", attempt.host_name)),
-            Some(failure) => {
-                let kind = failure.kind.label();
-                text.push_str(&format!(
-                    "\n  on {} after {ran:.1?}: {kind}: {}",
-                    attempt.host_name, failure.message
-                ));
-                for frame in &failure.backtrace {
-                    text.push_str(&format!("\n    at {frame}"));
-                }
+/// Why tasks failed: for people as it comes, for scripts in one document.
+async fn logs(client: &Client, output: &Output, id: JobId) -> Result<(), Fault> {
+    let (job, mut after, mut failures) = (client.find_job(id), 0, Vec::new());
+    loop {
+        let (outcomes, _) = job.outcomes(after, Duration::ZERO).await?;
+        if outcomes.is_empty() {
+            break;
+        }
+        for recorded in outcomes {
+            after = recorded.seq;
+            let outcome = TaskOutcome::from(recorded);
+            let Err(failed) = &outcome.results else { continue };
+            if output.is_json() {
+                failures.push(json!({ "task": outcome.task, "error": failure_json(failed) }));
+            } else {
+                output.raw(failure_lines(outcome.task, None, failed).as_str().as_bytes())?;
             }
         }
-        for line in &attempt.log {
-            text.push_str(&format!("\n    it wrote: {}", line.text));
+    }
+    if output.is_json() { output.document(json!({ "failures": failures })) } else { Ok(()) }
+}
+
+/// Why a task failed, attempt by attempt, for people; with the name of its file, if it was one.
+pub(crate) fn failure_lines(task: u64, file: Option<&Path>, failed: &TaskFailed) -> Lines {
+    let file = file.map_or_else(String::new, |file| format!(" ({})", shown::line(&file.to_string_lossy())));
+    let mut lines = Lines::from(&format!("task {task}{file} failed: {}", failed.why));
+    for attempt in &failed.attempts {
+        let (ran, host) = (Duration::from_micros(attempt.ran_us), shown::line(&attempt.host_name));
+        match &attempt.failure {
+            None => lines.push(2, &format!("on {host}: the host was lost")),
+            Some(failure) => {
+                let kind = failure.kind.label();
+                lines.push(2, &format!("on {host} after {ran:.1?}: {kind}: {}", failure.message));
+                failure.backtrace.iter().for_each(|frame| lines.push(4, &format!("at {frame}")));
+            }
         }
+        attempt.log.iter().for_each(|line| lines.push(4, &format!("it wrote: {}", line.text)));
     }
     if let Some(hint) = failed.attempts.last().and_then(hint) {
-        text.push_str(&format!("\n  help: {hint}"));
+        lines.push(2, &format!("help: {hint}"));
     }
-    text
+    lines
 }
 
 /// The flag that might help a task that failed so.
@@ -282,19 +287,17 @@ fn to_json(job: &JobInfo) -> Value {
 
 fn show(output: &Output, job: &JobInfo) -> Result<(), Fault> {
     let counts = job.counts;
-    let line = format!(
-        "job     {}\nname    {}\nstate   {}\ntasks   {}\ndone    {}\nfailed  {}\nhosts   {} with {} tasks\nwaiting {}",
-        job.id,
-        job.spec.name,
-        job.state.label(),
-        counts.submitted,
-        counts.done,
-        counts.dead,
-        job.hosts,
-        counts.leased,
-        counts.waiting,
-    );
-    output.one(&line, &job.id.to_string(), to_json(job))
+    let lines = [
+        format!("job     {}", job.id),
+        format!("name    {}", job.spec.name),
+        format!("state   {}", job.state.label()),
+        format!("tasks   {}", counts.submitted),
+        format!("done    {}", counts.done),
+        format!("failed  {}", counts.dead),
+        format!("hosts   {} with {}", job.hosts, counted(counts.leased, "task")),
+        format!("waiting {}", counts.waiting),
+    ];
+    output.one(&lines[..], &job.id.to_string(), to_json(job))
 }
 
 fn print(output: &Output, jobs: Vec<JobInfo>) -> Result<(), Fault> {

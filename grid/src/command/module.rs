@@ -223,17 +223,17 @@ fn to_json(module: &ModuleInfo) -> serde_json::Value {
 
 fn show(output: &Output, module: &ModuleInfo) -> Result<(), Fault> {
     let expires = if module.expires == 0 { "never".to_owned() } else { time(module.expires) };
-    let line = format!(
-        "name      {}\nversion   {}\nserial    {}\ndigest    {}\ndoor      {}\nlength    {}\npublisher {}\nexpires   {expires}",
-        module.name,
-        module.version,
-        module.serial,
-        module.digest,
-        module.door,
-        bytes(module.length),
-        module.publisher.fingerprint(),
-    );
-    output.one(&line, &module.digest.to_string(), to_json(module))
+    let lines = [
+        format!("name      {}", module.name),
+        format!("version   {}", module.version),
+        format!("serial    {}", module.serial),
+        format!("digest    {}", module.digest),
+        format!("door      {}", module.door),
+        format!("length    {}", bytes(module.length)),
+        format!("publisher {}", module.publisher.fingerprint()),
+        format!("expires   {expires}"),
+    ];
+    output.one(&lines[..], &module.digest.to_string(), to_json(module))
 }
 
 fn print(output: &Output, modules: Vec<ModuleInfo>) -> Result<(), Fault> {

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use wasm_grid::{Bytes, Client, End, Event, WorkerId, WorkerState};
 
 use crate::command::fault::Fault;
-use crate::command::output::Output;
+use crate::command::output::{Output, counted};
+use crate::command::shown;
 use crate::command::value::{message, value};
 use crate::command::{Common, worker};
 
@@ -83,7 +84,8 @@ impl Msg {
                     client.send(*worker, message.clone()).await?;
                 }
                 handled(&client, &ids).await?;
-                output.done(&format!("{} workers have handled it", ids.len()))
+                let have = if ids.len() == 1 { "has" } else { "have" };
+                output.done(&format!("{} {have} handled it", counted(ids.len() as u64, "worker")))
             }
             Self::Collect { raw, wait } => collect(&common.client_with_mail()?, output, *raw, *wait).await,
         }
@@ -143,14 +145,14 @@ async fn collect(client: &Client, output: &Output, raw: bool, wait: f64) -> Resu
     let mut wait =
         Duration::try_from_secs_f64(wait).map_err(|error| Fault::usage(format!("--wait: {error}")))?;
     let (mut failed, mut stdout) = (0, std::io::stdout().lock());
-    let broken = |error: std::io::Error| Fault::failed("the output cannot be written", error);
+    let broken = |error| Fault::unwritten("the output cannot be written", error);
     while let Ok(event) = tokio::time::timeout(wait, client.next_event()).await {
         wait = QUIET;
         match event {
             Event::Message { payload, .. } if raw => stdout.write_all(&payload).map_err(broken)?,
             Event::Message { worker, payload } => {
                 let line = json!({ "worker": worker.to_string(), "message": value(&payload) });
-                writeln!(stdout, "{line}").map_err(broken)?;
+                stdout.write_all(shown::json(&line, false).as_bytes()).map_err(broken)?;
             }
             Event::Failed { worker, reason, .. } => {
                 failed += 1;
@@ -158,7 +160,7 @@ async fn collect(client: &Client, output: &Output, raw: bool, wait: f64) -> Resu
                 if raw {
                     output.say(&line.to_string())
                 } else {
-                    writeln!(stdout, "{line}").map_err(broken)?
+                    stdout.write_all(shown::json(&line, false).as_bytes()).map_err(broken)?
                 }
             }
             Event::Left { worker, end, unanswered } => {
@@ -171,14 +173,14 @@ async fn collect(client: &Client, output: &Output, raw: bool, wait: f64) -> Resu
                 if raw {
                     output.say(&line.to_string())
                 } else {
-                    writeln!(stdout, "{line}").map_err(broken)?
+                    stdout.write_all(shown::json(&line, false).as_bytes()).map_err(broken)?
                 }
             }
             _ => {}
         }
     }
     if failed > 0 {
-        return Err(Fault::some_failed(format!("{failed} messages failed")));
+        return Err(Fault::some_failed(format!("{} failed", counted(failed, "message"))));
     }
     Ok(())
 }

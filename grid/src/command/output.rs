@@ -1,4 +1,7 @@
 //! Output: data to stdout as a table, as JSON or as bare ids; talk to stderr.
+//!
+//! Everything for people passes [`Lines`] or [`shown`], so that no command has to know which texts are a stranger's. A
+//! standard error that cannot be written ends nothing.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -7,6 +10,7 @@ use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
 use crate::command::fault::Fault;
+use crate::command::shown::{self, Lines};
 
 /// How the outcome is told.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +47,7 @@ impl Output {
         }
         if self.quiet {
             let ids = rows.rows.iter().filter_map(|(cells, _)| cells.first());
-            return self.raw(ids.map(|id| format!("{id}\n")).collect::<String>().as_bytes());
+            return self.raw(ids.map(|id| format!("{}\n", shown::line(id))).collect::<String>().as_bytes());
         }
         if rows.rows.is_empty() {
             self.say(rows.empty);
@@ -54,18 +58,33 @@ impl Output {
             .load_style(presets::NOTHING)
             .set_header(rows.headings.iter().map(|heading| heading.to_uppercase()));
         for (cells, _) in rows.rows {
-            table.add_row(cells);
+            table.add_row(cells.iter().map(|cell| shown::line(cell)));
         }
         let text: String = table.lines().map(|line| format!("{}\n", line.trim())).collect();
         self.raw(text.as_bytes())
     }
 
-    /// Prints one thing: `line` for people, `id` for scripts, `value` as JSON.
-    pub(crate) fn one(self, line: &str, id: &str, value: Value) -> Result<(), Fault> {
+    /// Prints one thing: `lines` for people, `id` for scripts, `value` as JSON.
+    pub(crate) fn one(
+        self,
+        lines: impl Into<Lines>,
+        id: impl Into<Lines>,
+        value: Value,
+    ) -> Result<(), Fault> {
         if self.json {
             return self.document(value);
         }
-        self.raw(format!("{}\n", if self.quiet { id } else { line }).as_bytes())
+        self.raw(if self.quiet { id.into() } else { lines.into() }.as_str().as_bytes())
+    }
+
+    /// Prints one document of many, on a line of its own.
+    pub(crate) fn line(self, value: &Value) -> Result<(), Fault> {
+        self.raw(shown::json(value, false).as_bytes())
+    }
+
+    /// True if everything is printed as JSON.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
     }
 
     /// Says that something was done, where there is nothing to print.
@@ -81,23 +100,24 @@ impl Output {
     pub(crate) fn raw(self, bytes: &[u8]) -> Result<(), Fault> {
         let mut stdout = std::io::stdout().lock();
         let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-        written.map_err(|error| Fault::failed("the output cannot be written", error))
+        written.map_err(|error| Fault::unwritten("the output cannot be written", error))
     }
 
     /// Talks to a person.
-    #[expect(clippy::print_stderr, reason = "the command talks to the person who runs it")]
     pub(crate) fn say(self, what: &str) {
-        if !self.quiet && !self.json {
-            eprintln!("{what}");
+        self.say_lines(&what.into());
+    }
+
+    /// Talks to a person, in several lines.
+    pub(crate) fn say_lines(self, lines: &Lines) {
+        if self.talks() {
+            talk(lines);
         }
     }
 
-    /// Draws a line over the last one on a terminal; nothing draws an empty line.
-    #[expect(clippy::print_stderr, reason = "the command talks to the person who runs it")]
-    pub(crate) fn draw(self, line: &str) {
-        if !self.quiet && !self.json {
-            eprint!("\r\x1b[2K{line}");
-        }
+    /// True if people are talked to.
+    pub(crate) fn talks(self) -> bool {
+        !self.quiet && !self.json
     }
 
     /// Tells how something went that was printed as it came: in JSON as one last line, which tells what is wrong
@@ -108,13 +128,12 @@ impl Output {
             if let (Some(fields), Some(fault)) = (last.as_object_mut(), &fault) {
                 fields.insert("error".to_owned(), fault.to_json());
             }
-            self.raw(format!("{last}\n").as_bytes())?;
+            self.line(&last)?;
         }
         fault.map_or(Ok(()), |fault| Err(Fault { told: self.json, ..fault }))
     }
 
     /// Tells what went wrong; the exit code.
-    #[expect(clippy::print_stderr, reason = "the command talks to the person who runs it")]
     pub(crate) fn fail(self, fault: &Fault) -> ExitCode {
         if fault.told {
             return fault.code.into();
@@ -123,22 +142,34 @@ impl Output {
             // A reader that has gone away is told by the exit code.
             let _ = self.document(json!({ "error": fault.to_json() }));
         } else {
-            eprintln!("error: {}", fault.what);
+            let mut lines = Lines::from(&format!("error: {}", fault.what));
             for (label, text) in [("cause", &fault.cause), ("help", &fault.help)] {
                 if let Some(text) = text {
-                    eprintln!("{label}: {text}");
+                    lines.push(0, &format!("{label}: {text}"));
                 }
             }
+            talk(&lines);
         }
         fault.code.into()
     }
 
-    fn document(self, mut value: Value) -> Result<(), Fault> {
+    /// Prints a document.
+    pub(crate) fn document(self, mut value: Value) -> Result<(), Fault> {
         if let Some(fields) = value.as_object_mut() {
             fields.insert("schema".to_owned(), SCHEMA.into());
         }
-        self.raw(format!("{value:#}\n").as_bytes())
+        self.raw(shown::json(&value, true).as_bytes())
     }
+}
+
+/// Writes to standard error. Nobody may be there to read it any more, which is no reason to end: `eprintln` would panic.
+fn talk(lines: &Lines) {
+    let _ = std::io::stderr().lock().write_all(lines.as_str().as_bytes());
+}
+
+/// A number of things, in words.
+pub(crate) fn counted(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 /// Time since 1970 as people write it.

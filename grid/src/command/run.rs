@@ -25,7 +25,8 @@ use wasm_grid::{
 
 use crate::command::fault::Fault;
 use crate::command::module::{describe, read, stem};
-use crate::command::output::Output;
+use crate::command::output::{Output, counted};
+use crate::command::signals::Signals;
 use crate::command::{Common, compiled};
 
 use drive::{Drive, Left};
@@ -34,7 +35,7 @@ use folder::Folder;
 use journal::Journal;
 use place::Place;
 use print::Sink;
-use progress::{Progress, counted, shortcoming};
+use progress::{Progress, shortcoming};
 use source::{Mode, Source, matching};
 
 pub(crate) use print::print_line;
@@ -278,18 +279,12 @@ impl Run {
             journal: journal.clone(),
             files,
             in_order: self.in_order,
+            unkept: 0,
         };
         let (left, wrong, skipped) = match &journal {
             None => {
-                let mut feed = Feed::start(source, Skip::default(), None)?;
-                let results = self.describe_job(work)?.map_from(&mut feed).await?;
-                let id = results.job().id();
-                let left = drive.all(results, &spans::Gaps::default()).await;
-                if left.is_err() {
-                    // Nobody would take its outcomes.
-                    let _ = timeout(END_TIME_MAX, work.client.find_job(id).stop()).await;
-                }
-                (left?, feed.wrong, None)
+                let (left, wrong) = self.begin(work, source, &mut drive).await?;
+                (left, wrong, None)
             }
             Some(journal) => {
                 let before = journal.state().written.count();
@@ -300,12 +295,40 @@ impl Run {
         let fault = match (left.interrupted, wrong) {
             (true, _) => Some(Fault::interrupted()),
             (false, Some(wrong)) => Some(wrong),
-            (false, None) => shortcoming(&left.info, work.kept),
+            (false, None) => shortcoming(&left.info, work.kept).or_else(|| unkept(drive.unkept)),
         };
         if fault.is_none() && journal.is_none() && work.kept {
             forget(work.client, left.info.id).await;
         }
-        drive.progress.conclude(&left.info, skipped, fault)
+        drive.end_line();
+        drive.progress.conclude(&left.info, skipped, drive.unkept, fault)
+    }
+
+    /// Makes a job for all tasks. It does not outlive this process: nobody would take its outcomes.
+    async fn begin(
+        &self,
+        work: &Work<'_>,
+        source: Source,
+        drive: &mut Drive,
+    ) -> Result<(Left, Option<Fault>), Fault> {
+        let id = draw_id()?;
+        let mut signals = listen()?;
+        let mut feed = Feed::start(source, Skip::default(), None)?;
+        let job = self.describe_job(work)?.id(id);
+        let left = async {
+            let results = tokio::select! {
+                biased;
+                _ = signals.next() => return Err(Fault::interrupted()),
+                results = job.map_from(&mut feed) => results?,
+            };
+            drive.all(results, &spans::Gaps::default(), &mut signals).await
+        };
+        let left = left.await;
+        if left.is_err() {
+            drive.progress.end();
+            let _ = timeout(END_TIME_MAX, work.client.find_job(id).stop()).await;
+        }
+        Ok((left?, feed.wrong))
     }
 
     /// Goes on with the job of the journal, or with a new one for what is not written out.
@@ -333,12 +356,12 @@ impl Run {
                 let places = done.gaps();
                 let mut feed = Feed::start(source, Skip { done, had }, Some(journal.clone()))?;
                 feed.checked().await?;
-                let left = drive.all(job.go_on(had, &mut feed, state.after), &places).await?;
+                let left = drive.all(job.go_on(had, &mut feed, state.after), &places, &mut listen()?).await?;
                 return Ok((left, feed.wrong));
             }
             // It was ended early: what it has is awaited, and the other tasks need another.
             let none = std::iter::empty::<Bytes>();
-            let left = drive.all(job.go_on(had, none, state.after), &done.gaps()).await?;
+            let left = drive.all(job.go_on(had, none, state.after), &done.gaps(), &mut listen()?).await?;
             if left.interrupted {
                 return Ok((left, None));
             }
@@ -347,12 +370,26 @@ impl Run {
         let places = done.gaps();
         let mut feed = Feed::start(source, Skip { done, had: 0 }, Some(journal.clone()))?;
         feed.checked().await?;
-        let drawn = grid_disk::random().map_err(|error| Fault::failed("no id can be drawn", error))?;
-        journal.job(JobId(drawn))?;
-        let job = self.describe_job(work)?.id(JobId(drawn)).start().await?;
-        let left = drive.all(job.go_on(0, &mut feed, 0), &places).await?;
+        let id = draw_id()?;
+        journal.job(id)?;
+        let job = self.describe_job(work)?.id(id).start().await?;
+        let left = drive.all(job.go_on(0, &mut feed, 0), &places, &mut listen()?).await?;
         Ok((left, feed.wrong))
     }
+}
+
+fn draw_id() -> Result<JobId, Fault> {
+    grid_disk::random().map(JobId).map_err(|error| Fault::failed("no id can be drawn", error))
+}
+
+fn listen() -> Result<Signals, Fault> {
+    Signals::listen().map_err(|error| Fault::failed("signals cannot be listened to", error))
+}
+
+/// What is wrong if tasks were done whose files could not be written.
+fn unkept(tasks: u64) -> Option<Fault> {
+    let what = format!("the files of {} could not be written", counted(tasks, "task"));
+    (tasks > 0).then(|| Fault::some_failed(what).help("what they are called, and why, is said above"))
 }
 
 /// Spawn arguments: text, or the arguments of a command as an array of texts in CBOR.

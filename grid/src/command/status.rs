@@ -5,27 +5,22 @@ use wasm_grid::{Reply, Request};
 
 use crate::command::Common;
 use crate::command::fault::Fault;
-use crate::command::output::Output;
+use crate::command::output::{Output, counted};
 
 pub(crate) async fn run(common: &Common, output: &Output) -> Result<(), Fault> {
     let Reply::Status(status) = common.client()?.request(Request::Status).await? else {
         return Err(Fault::failed("no status", "the manager answered something else"));
     };
     let seconds = status.uptime_ms / 1000;
-    let line = format!(
-        "manager {} (grid {}), up {}:{:02}:{:02}\nhosts   {} ({} waiting for approval), {} slots\nworkers {}\nmodules {}\norders  {}",
-        status.manager.fingerprint(),
-        status.software,
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60,
-        status.hosts,
-        status.pending_hosts,
-        status.slots,
-        status.workers,
-        status.modules,
-        status.orders,
-    );
+    let (manager, slots) = (status.manager.fingerprint(), counted(status.slots.into(), "slot"));
+    let up = format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let lines = [
+        format!("manager {manager} (grid {}), up {up}", status.software),
+        format!("hosts   {} ({} waiting for approval), {slots}", status.hosts, status.pending_hosts),
+        format!("workers {}", status.workers),
+        format!("modules {}", status.modules),
+        format!("orders  {}", status.orders),
+    ];
     let value = json!({
         "manager": status.manager.to_string(),
         "software": status.software,
@@ -37,5 +32,5 @@ pub(crate) async fn run(common: &Common, output: &Output) -> Result<(), Fault> {
         "modules": status.modules,
         "orders": status.orders,
     });
-    output.one(&line, &status.manager.to_string(), value)
+    output.one(&lines[..], &status.manager.to_string(), value)
 }

@@ -56,7 +56,10 @@ async fn new(common: &Common, output: &Output, role: Role, hours: f64) -> Result
         Role::Host => format!("grid-host --manager {text}"),
         _ => format!("grid --manager {text} status"),
     };
-    output.say(&format!("lets one {role} in, for {hours} hours; type there:"));
+    output.say(&format!(
+        "lets one {role} in, for {hours} {}; type there:",
+        if hours == 1.0 { "hour" } else { "hours" }
+    ));
     output.one(&line, &text, json!({ "ticket": text, "role": role.name(), "ttl_s": ttl_s, "join": line }))
 }
 
@@ -86,8 +89,11 @@ async fn remove(common: &Common, output: &Output, id: &str) -> Result<(), Fault>
     };
     let found: Vec<_> = tickets.iter().filter(|ticket| hex(&ticket.id).starts_with(id)).collect();
     let [ticket] = found.as_slice() else {
-        return Err(Fault::not_found(format!("{} tickets begin with `{id}`", found.len()))
-            .help("`grid ticket ls` lists them"));
+        return Err(Fault::not_found(match found.len() {
+            0 => format!("no ticket begins with `{id}`"),
+            several => format!("{several} tickets begin with `{id}`"),
+        })
+        .help("`grid ticket ls` lists them"));
     };
     client.request(Request::TicketRemove { id: ticket.id }).await?;
     output.done("the ticket is useless now")
@@ -99,13 +105,13 @@ fn show(output: &Output, ticket: &str) -> Result<(), Fault> {
         return Err(Fault::usage("this is an address, not a ticket".to_owned()));
     };
     let id = hex(&ticket.id);
-    let line = format!(
-        "id        {id}\nlets in   one {}\nexpires   {}\nmanager   {}\naddresses {}",
-        ticket.role,
-        time(ticket.expires),
-        ticket.manager.fingerprint(),
-        ticket.addresses.join(", "),
-    );
+    let lines = [
+        format!("id        {id}"),
+        format!("lets in   one {}", ticket.role),
+        format!("expires   {}", time(ticket.expires)),
+        format!("manager   {}", ticket.manager.fingerprint()),
+        format!("addresses {}", ticket.addresses.join(", ")),
+    ];
     let value = json!({
         "id": id,
         "role": ticket.role.name(),
@@ -113,7 +119,7 @@ fn show(output: &Output, ticket: &str) -> Result<(), Fault> {
         "manager": ticket.manager.to_string(),
         "addresses": ticket.addresses,
     });
-    output.one(&line, &id, value)
+    output.one(&lines[..], &id, value)
 }
 
 fn hex(id: &[u8]) -> String {

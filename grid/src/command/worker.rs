@@ -10,7 +10,7 @@ use wasm_grid::{
 };
 
 use crate::command::fault::Fault;
-use crate::command::output::{Output, Rows};
+use crate::command::output::{Output, Rows, counted};
 use crate::command::{Common, host, module, run};
 
 /// Workers: running instances of modules.
@@ -255,7 +255,8 @@ async fn logs(common: &Common, output: &Output, worker: WorkerId) -> Result<(), 
         return Err(Fault::failed("no log", "the manager answered something else"));
     };
     if dropped > 0 {
-        output.say(&format!("{dropped} lines were dropped"));
+        let were = if dropped == 1 { "was" } else { "were" };
+        output.say(&format!("{} {were} dropped", counted(dropped, "line")));
     }
     let row = |line: wasm_grid::LogLine| {
         let at = jiff::Timestamp::from_millisecond(i64::try_from(line.unix_ms).unwrap_or_default());

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::command::fault::Fault;
 use crate::command::output::{Output, bytes};
+use crate::command::shown::Lines;
 use crate::command::{Common, compiled};
 
 /// What a new worker is.
@@ -43,10 +44,11 @@ impl New {
             .map_err(|error| Fault::failed("the worker was not made", error))?;
         let folder = project.folder.display().to_string();
         let source = project.folder.join(project.language.source()).display().to_string();
-        output.say(&format!(
-            "a worker in {} is in {source}; next:\n  grid module build {folder}\n  grid module test {folder}",
-            project.language
-        ));
+        let mut lines = Lines::from(&format!("a worker in {} is in {source}; next:", project.language));
+        for verb in ["build", "test"] {
+            lines.push(2, &format!("grid module {verb} {folder}"));
+        }
+        output.say_lines(&lines);
         let value = json!({ "name": project.name, "language": project.language.name(), "folder": folder });
         output.one(&folder, &folder, value)
     }
@@ -60,7 +62,7 @@ impl Build {
             .map_err(|missing| Fault::not_found(missing.to_string()))?;
         if self.dry_run {
             let steps: Vec<_> = recipe.steps.iter().map(ToString::to_string).collect();
-            return output.one(&steps.join("\n"), &steps.join("\n"), json!({ "steps": steps }));
+            return output.one(&steps[..], &steps[..], json!({ "steps": steps }));
         }
         output.say(&format!("building {} with {}", project.name, recipe.version));
         let built = grid_toolchains::build(&recipe, &target)

@@ -51,7 +51,7 @@ pub(crate) fn check(output: &Output, file: &Path) -> Result<(), Fault> {
         "exports": report.exports,
         "notes": notes,
     });
-    output.one(&lines.join("\n"), &digest.to_string(), value)
+    output.one(&lines[..], &digest.to_string(), value)
 }
 
 /// What the grid will do with it.

@@ -11,7 +11,7 @@ use wasm_grid::{Bytes, Client, End, Event, LimitsAsked, LogLine, Manager, Reply,
 
 use crate::command::fault::Fault;
 use crate::command::module::{author, describe, read, stem};
-use crate::command::output::{Output, bytes};
+use crate::command::output::{Output, bytes, counted};
 use crate::command::value::{message, value, written};
 use crate::command::{Common, compiled};
 
@@ -247,7 +247,11 @@ impl Bench {
         }
         self.show_log().await?;
         let (answers, failed) = (self.answers.len() - self.failed, self.failed);
-        let line = format!("{messages} messages, {answers} answers, {failed} failed");
+        let line = format!(
+            "{}, {}, {failed} failed",
+            counted(messages as u64, "message"),
+            counted(answers as u64, "answer")
+        );
         let value = json!({ "messages": messages, "answers": self.answers, "failed": failed });
         self.output.one(&line, &answers.to_string(), value)?;
         if failed > 0 {

@@ -1,21 +1,22 @@
 //! The work of a run: takes outcomes as they come, writes them out, notes them.
 
-use std::path::PathBuf;
-use std::pin::pin;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::ctrl_c;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use wasm_grid::{Inputs, JobInfo, Map, TaskOutcome};
+use wasm_grid::{Inputs, JobInfo, Map, TaskFailed, TaskOutcome};
 
 use crate::command::fault::Fault;
 use crate::command::job;
-use crate::command::run::folder::Folder;
+use crate::command::output::counted;
+use crate::command::run::folder::{Folder, Unkept};
 use crate::command::run::journal::Journal;
 use crate::command::run::print::Sink;
-use crate::command::run::progress::{Progress, counted};
+use crate::command::run::progress::Progress;
 use crate::command::run::spans::Gaps;
+use crate::command::shown::Lines;
+use crate::command::signals::{Asked, Signals};
 
 /// What a run writes to and keeps account in.
 pub(crate) struct Drive {
@@ -31,36 +32,38 @@ pub(crate) struct Drive {
     pub(crate) files: Vec<PathBuf>,
     /// Outcomes come in the order of the tasks: the last one's number does not say which came before.
     pub(crate) in_order: bool,
+    /// Tasks that were done, but whose files could not be written.
+    pub(crate) unkept: u64,
 }
 
 /// How a job was left.
 pub(crate) struct Left {
     /// How it stands.
     pub(crate) info: JobInfo,
-    /// Whether Ctrl-C ended it.
+    /// Whether a signal ended it.
     pub(crate) interrupted: bool,
 }
 
 /// How often progress is looked at while no outcome comes.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a job that is stopped by Ctrl-C may take to know it.
+/// How long a job that is stopped by a signal may take to know it.
 const STOP_TIME_MAX: Duration = Duration::from_secs(5);
 
 impl Drive {
     /// Takes all outcomes of a job, whose tasks are those of the input at `places`.
     ///
-    /// Ctrl-C once ends the bringing of tasks, twice the job.
+    /// Ctrl-C once ends the bringing of tasks, twice the job; SIGTERM and SIGHUP end the job.
     pub(crate) async fn all<I: Inputs>(
         &mut self,
         mut results: Map<'_, I>,
         places: &Gaps,
+        signals: &mut Signals,
     ) -> Result<Left, Fault> {
         if self.in_order {
             results = results.in_order();
         }
-        let mut interrupt = pin!(ctrl_c());
-        let mut interrupts = 0;
+        let mut interrupted = false;
         let mut look = interval(LOOK_PAUSE);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -70,15 +73,14 @@ impl Drive {
                     results.progress().into_iter().for_each(|info| self.progress.update(info));
                     continue;
                 }
-                Ok(()) = &mut interrupt => {
-                    interrupt.set(ctrl_c());
-                    interrupts += 1;
-                    if interrupts == 2 {
+                asked = signals.next() => {
+                    if interrupted || asked == Asked::End {
                         return self.stop(&results).await;
                     }
+                    interrupted = true;
                     results.bring_no_more();
                     let said = "no more tasks are handed out; those under way are awaited; once more stops them";
-                    self.progress.say(said);
+                    self.say(&said.into());
                     continue;
                 }
             };
@@ -91,7 +93,7 @@ impl Drive {
             Some(info) => info.clone(),
             None => results.job().show().await?,
         };
-        Ok(Left { info, interrupted: interrupts > 0 })
+        Ok(Left { info, interrupted })
     }
 
     async fn stop<I: Inputs>(&mut self, results: &Map<'_, I>) -> Result<Left, Fault> {
@@ -107,26 +109,10 @@ impl Drive {
         let done_before = self.journal.as_ref().is_some_and(|journal| journal.has(outcome.task));
         if !done_before {
             let place = usize::try_from(outcome.task).unwrap_or(usize::MAX);
-            let file = self.files.get(place).map(PathBuf::as_path);
-            let answer = outcome.command_answer().ok();
-            let places = match (&self.folder, &answer) {
-                (Some(folder), Some(answer)) => Some(folder.write(outcome.task, &answer.files)?),
-                _ => None,
-            };
-            match &answer {
-                Some(answer) if self.raw => {
-                    self.sink.write_raw(std::slice::from_ref(&answer.stdout))?;
-                    if places.is_none() && !answer.files.is_empty() {
-                        let count = counted(answer.files.len() as u64, "file");
-                        let task = outcome.task;
-                        self.progress.say(&format!("task {task} wrote {count}; --out-dir DIR keeps them"));
-                    }
-                }
-                _ if self.raw => self.sink.write_raw(outcome.results.as_deref().unwrap_or_default())?,
-                _ => self.sink.write(&outcome, self.by_command, file, places.as_ref())?,
-            }
+            let file = self.files.get(place).cloned();
+            self.write(&mut outcome, file.as_deref())?;
             if let Err(failed) = &outcome.results {
-                self.progress.say(&job::failure_text(outcome.task, file, failed));
+                self.say(&job::failure_lines(outcome.task, file.as_deref(), failed));
             }
             if let Some(journal) = &self.journal {
                 journal.handed(outcome.task);
@@ -136,7 +122,7 @@ impl Drive {
         if more && (self.journal.is_none() || !self.sink.is_final()) {
             return Ok(());
         }
-        let length = self.sink.flush()?;
+        let length = beside(&self.progress, &mut self.sink, Sink::flush)?;
         if let Some(journal) = &self.journal {
             self.sink.sync()?;
             journal.written(if self.in_order { 0 } else { outcome.seq }, length)?;
@@ -146,4 +132,53 @@ impl Drive {
         }
         Ok(())
     }
+
+    /// Writes an outcome out. Where a task's files cannot be written, it has failed.
+    fn write(&mut self, outcome: &mut TaskOutcome, file: Option<&Path>) -> Result<(), Fault> {
+        let answer = outcome.command_answer().ok();
+        let kept = match (&self.folder, &answer) {
+            (Some(folder), Some(answer)) => folder.write(outcome.task, &answer.files).map(Some),
+            _ => Ok(None),
+        };
+        let places = match kept {
+            Ok(places) => places,
+            Err(Unkept::Run(fault)) => return Err(fault),
+            Err(Unkept::Task(why)) => {
+                self.unkept += 1;
+                outcome.results = Err(TaskFailed { why, attempts: Vec::new() });
+                None
+            }
+        };
+        let (raw, by_command) = (self.raw, self.by_command);
+        beside(&self.progress, &mut self.sink, |sink| match (&outcome.results, &answer) {
+            (Ok(_), Some(answer)) if raw => sink.write_raw(std::slice::from_ref(&answer.stdout)),
+            (Ok(results), None) if raw => sink.write_raw(results),
+            (Err(_), _) if raw => Ok(()),
+            _ => sink.write(outcome, by_command, file, places.as_ref()),
+        })?;
+        let files = answer.as_ref().map_or(0, |answer| answer.files.len());
+        if raw && self.folder.is_none() && files > 0 {
+            let (task, files) = (outcome.task, counted(files as u64, "file"));
+            self.say(&(&format!("task {task} wrote {files}; --out-dir DIR keeps them")).into());
+        }
+        Ok(())
+    }
+
+    /// Says something on a line of its own.
+    fn say(&mut self, lines: &Lines) {
+        self.end_line();
+        self.progress.say(lines);
+    }
+
+    /// Ends the line that a result left open on the terminal.
+    pub(crate) fn end_line(&mut self) {
+        if self.sink.take_open_line() {
+            self.progress.say(&"".into());
+        }
+    }
+}
+
+/// Writes outcomes; on a terminal while the progress line is out of the way.
+fn beside<T>(progress: &Progress, sink: &mut Sink, write: impl FnOnce(&mut Sink) -> T) -> T {
+    if sink.is_terminal() { progress.aside(|| write(sink)) } else { write(sink) }
 }

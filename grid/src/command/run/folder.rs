@@ -2,11 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Error, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
 use wasm_grid::Bytes;
 
 use crate::command::fault::Fault;
+
+/// The files of a task are not written.
+pub(crate) enum Unkept {
+    /// They cannot be, whatever folder it is: their names are the guest's, and the task has failed.
+    Task(String),
+    /// Those of the next task cannot be, either.
+    Run(Fault),
+}
 
 /// The folder of `--out-dir`.
 #[derive(Debug)]
@@ -22,25 +31,51 @@ impl Folder {
     /// Writes a task's files into a folder of its own; where each of them is.
     ///
     /// The paths are a guest's words, passed on by a host: one that would lead elsewhere is refused before anything is
-    /// written.
+    /// written, and a link on the way is not followed.
     pub(crate) fn write<'a>(
         &self,
         task: u64,
         files: &'a BTreeMap<String, Bytes>,
-    ) -> Result<BTreeMap<&'a str, PathBuf>, Fault> {
+    ) -> Result<BTreeMap<&'a str, PathBuf>, Unkept> {
         let own = self.0.join(task.to_string());
+        let elsewhere =
+            |path: &str| Unkept::Task(format!("its file {path:?} is no path inside of --out-dir"));
         let places: BTreeMap<_, _> = files
             .keys()
-            .map(|path| Ok((path.as_str(), own.join(inside(path).ok_or_else(|| elsewhere(task, path))?))))
-            .collect::<Result<_, Fault>>()?;
+            .map(|path| Ok((path.as_str(), own.join(inside(path).ok_or_else(|| elsewhere(path))?))))
+            .collect::<Result<_, Unkept>>()?;
         for (path, content) in files {
             if let Some(place) = places.get(path.as_str()) {
-                let folder = place.parent().unwrap_or(&own);
-                fs::create_dir_all(folder).map_err(|error| unwritten(folder, error))?;
-                fs::write(place, content).map_err(|error| unwritten(place, error))?;
+                self.write_one(place, content)?;
             }
         }
         Ok(places)
+    }
+
+    fn write_one(&self, place: &Path, content: &[u8]) -> Result<(), Unkept> {
+        let is_link = |path: &Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+        let below = place.ancestors().take_while(|path| *path != self.0);
+        if let Some(link) = below.into_iter().find(|path| is_link(path)) {
+            return Err(Unkept::Task(format!("{} is a link, which is not followed", link.display())));
+        }
+        let folder = place.parent().unwrap_or(&self.0);
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::write(place, content))
+            .map_err(|error| unkept(place, error))
+    }
+}
+
+/// Whether the names are what the system does not take, or the folder is.
+fn unkept(place: &Path, error: Error) -> Unkept {
+    match error.kind() {
+        ErrorKind::InvalidFilename
+        | ErrorKind::InvalidInput
+        | ErrorKind::IsADirectory
+        | ErrorKind::NotADirectory
+        | ErrorKind::AlreadyExists => {
+            Unkept::Task(format!("its file {} cannot be written: {error}", place.display()))
+        }
+        _ => Unkept::Run(unwritten(place, error)),
     }
 }
 
@@ -52,11 +87,7 @@ fn inside(path: &str) -> Option<&Path> {
     stays.then_some(parsed)
 }
 
-fn elsewhere(task: u64, path: &str) -> Fault {
-    Fault::failed(format!("task {task} names a file {path:?}"), "that is no path inside of --out-dir")
-}
-
-fn unwritten(path: &Path, error: std::io::Error) -> Fault {
+fn unwritten(path: &Path, error: Error) -> Fault {
     Fault::failed(format!("{} cannot be written", path.display()), error)
 }
 
@@ -70,7 +101,7 @@ mod tests {
         let folder = Folder::open(&home.path().join("deep/out")).unwrap();
         let files = |path: &str| BTreeMap::from([(path.to_owned(), Bytes::from_static(b"x"))]);
         let good = files("a/b.txt");
-        let places = folder.write(7, &good).unwrap();
+        let places = folder.write(7, &good).unwrap_or_default();
         assert_eq!(places["a/b.txt"], home.path().join("deep/out/7/a/b.txt"));
         assert_eq!(fs::read(&places["a/b.txt"]).unwrap(), b"x");
         for wrong in ["", "..", "../a", "a/../../b", "/etc/passwd", "./a", "a\0b"] {

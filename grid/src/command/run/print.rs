@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Seek, SeekFrom, Stdout, Write};
+use std::io::{BufWriter, IsTerminal, Seek, SeekFrom, Stdout, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -10,13 +10,18 @@ use wasm_grid::{Bytes, TaskOutcome};
 
 use crate::command::fault::Fault;
 use crate::command::job;
+use crate::command::shown;
 use crate::command::value::{content, value, written};
 
 /// Where outcomes go.
-pub(crate) enum Sink {
-    /// Standard output.
+pub(crate) struct Sink {
+    out: Out,
+    /// What was written last on a terminal does not end its line.
+    open_line: bool,
+}
+
+enum Out {
     Stdout(BufWriter<Stdout>),
-    /// A file.
     File(BufWriter<File>),
 }
 
@@ -24,11 +29,13 @@ impl Sink {
     /// Opens the file, or standard output. A file is cut to `length`, and goes on from there.
     pub(crate) fn open(path: Option<&Path>, length: u64) -> Result<Self, Fault> {
         let Some(path) = path else {
-            return Ok(Self::Stdout(BufWriter::new(std::io::stdout())));
+            return Ok(Self::new(Out::Stdout(BufWriter::new(std::io::stdout()))));
         };
         let unwritten = |error| Fault::failed(format!("{} cannot be written", path.display()), error);
         if length == 0 {
-            return File::create(path).map(|file| Self::File(BufWriter::new(file))).map_err(unwritten);
+            return File::create(path)
+                .map(|file| Self::new(Out::File(BufWriter::new(file))))
+                .map_err(unwritten);
         }
         let opened = OpenOptions::new().write(true).open(path);
         let mut file = opened.map_err(unwritten)?;
@@ -39,7 +46,21 @@ impl Sink {
         }
         file.set_len(length).map_err(unwritten)?;
         file.seek(SeekFrom::End(0)).map_err(unwritten)?;
-        Ok(Self::File(BufWriter::new(file)))
+        Ok(Self::new(Out::File(BufWriter::new(file))))
+    }
+
+    fn new(out: Out) -> Self {
+        Self { out, open_line: false }
+    }
+
+    /// True if a person sees the outcomes where progress is shown, too.
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(&self.out, Out::Stdout(out) if out.get_ref().is_terminal())
+    }
+
+    /// True, once, if what a person sees does not end with a line break.
+    pub(crate) fn take_open_line(&mut self) -> bool {
+        std::mem::take(&mut self.open_line)
     }
 
     /// Writes an outcome as a line of JSON.
@@ -55,42 +76,45 @@ impl Sink {
 
     /// Writes what a task sent as it is.
     pub(crate) fn write_raw(&mut self, results: &[Bytes]) -> Result<(), Fault> {
+        if let Some(last) = results.iter().rev().find_map(|result| result.last()) {
+            self.open_line = *last != b'\n' && self.is_terminal();
+        }
         let out = self.out();
         results.iter().try_for_each(|result| out.write_all(result)).map_err(unwritten)
     }
 
     fn out(&mut self) -> &mut dyn Write {
-        match self {
-            Self::Stdout(out) => out,
-            Self::File(out) => out,
+        match &mut self.out {
+            Out::Stdout(out) => out,
+            Out::File(out) => out,
         }
     }
 
     /// Hands everything to the system; how long the file is.
     pub(crate) fn flush(&mut self) -> Result<u64, Fault> {
-        match self {
-            Self::Stdout(out) => out.flush().map(|()| 0),
-            Self::File(out) => out.flush().and_then(|()| out.get_mut().stream_position()),
+        match &mut self.out {
+            Out::Stdout(out) => out.flush().map(|()| 0),
+            Out::File(out) => out.flush().and_then(|()| out.get_mut().stream_position()),
         }
         .map_err(unwritten)
     }
 
     /// Waits until a file is on disk.
     pub(crate) fn sync(&mut self) -> Result<(), Fault> {
-        match self {
-            Self::Stdout(_) => Ok(()),
-            Self::File(out) => out.get_mut().sync_data().map_err(unwritten),
+        match &mut self.out {
+            Out::Stdout(_) => Ok(()),
+            Out::File(out) => out.get_mut().sync_data().map_err(unwritten),
         }
     }
 
     /// True if what was written cannot be taken back.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Self::Stdout(_))
+        matches!(self.out, Out::Stdout(_))
     }
 }
 
 fn unwritten(error: std::io::Error) -> Fault {
-    Fault::failed("the results cannot be written", error)
+    Fault::unwritten("the results cannot be written", error)
 }
 
 /// One outcome as one line of JSON; with the name of its file, if its task was one, and with the files that came back:
@@ -129,5 +153,5 @@ pub(crate) fn print_line(
             fields.insert("file".to_owned(), file.to_string_lossy().into());
         }
     }
-    writeln!(out, "{line}")
+    out.write_all(shown::json(&line, false).as_bytes())
 }

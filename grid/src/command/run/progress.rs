@@ -1,15 +1,16 @@
 //! What is said on standard error while tasks are under way, and at the end.
 
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use wasm_grid::{JobInfo, JobState};
 
 use crate::command::fault::Fault;
-use crate::command::output::Output;
+use crate::command::output::{Output, counted};
+use crate::command::shown::Lines;
 
-/// How often progress is said where standard error is no terminal, unless a tenth was done before.
+/// How often progress is said where there is no terminal to draw on, unless a tenth was done before.
 const SAY_PAUSE: Duration = Duration::from_secs(10);
 
 /// How often the progress line changes on a terminal.
@@ -18,18 +19,24 @@ const DRAW_PAUSE: Duration = Duration::from_millis(100);
 /// What is said on standard error while tasks are under way.
 pub(crate) struct Progress {
     output: Output,
-    terminal: bool,
+    /// Hidden where standard error is no terminal, or one that cannot draw.
+    bar: ProgressBar,
     began: Instant,
     said: Instant,
     tenth: u64,
-    drawn: bool,
 }
 
 impl Progress {
+    /// Progress that is drawn where that can be done, or else said now and then.
     pub(crate) fn new(output: Output) -> Self {
         let now = Instant::now();
-        let terminal = std::io::stderr().is_terminal();
-        Self { output, terminal, began: now, said: now, tenth: 0, drawn: false }
+        let target = if output.talks() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        // As wide as the terminal is, and no wider: what is wrapped would stay there.
+        if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
+            bar.set_style(style);
+        }
+        Self { output, bar, began: now, said: now, tenth: 0 }
     }
 
     /// Says how far the job is, if it is time to.
@@ -42,47 +49,52 @@ impl Progress {
         let over = counts.done + counts.dead;
         let tenth =
             if info.state == JobState::Open { self.tenth } else { over * 10 / counts.submitted.max(1) };
-        let pause = if self.terminal { DRAW_PAUSE } else { SAY_PAUSE };
-        if self.said.elapsed() < pause && (self.terminal || tenth == self.tenth) {
+        let draws = !self.bar.is_hidden();
+        let pause = if draws { DRAW_PAUSE } else { SAY_PAUSE };
+        if self.said.elapsed() < pause && (draws || tenth == self.tenth) {
             return;
         }
         (self.said, self.tenth) = (Instant::now(), tenth);
         let line = line(info, self.began.elapsed());
-        if self.terminal {
-            self.drawn = true;
-            self.output.draw(&line);
+        if draws {
+            self.bar.set_message(line);
         } else {
             self.output.say(&line);
         }
     }
 
     /// Says something else.
-    pub(crate) fn say(&mut self, what: &str) {
-        self.end();
-        self.output.say(what);
+    pub(crate) fn say(&self, lines: &Lines) {
+        self.aside(|| self.output.say_lines(lines));
     }
 
-    /// Takes the progress line away.
-    pub(crate) fn end(&mut self) {
-        if std::mem::take(&mut self.drawn) {
-            self.output.draw("");
-        }
+    /// Does what writes to the terminal while the progress line is out of the way.
+    pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.bar.suspend(write)
+    }
+
+    /// Takes the progress line away for good.
+    pub(crate) fn end(&self) {
+        self.bar.finish_and_clear();
     }
 
     /// Tells how the job ended: in a line for people, in a document for scripts. The outcomes of `skipped` tasks were
-    /// written before, by this job or by earlier ones.
+    /// written before, by this job or by earlier ones; `unkept` tasks were done, and their files could not be written.
     pub(crate) fn conclude(
-        &mut self,
+        &self,
         info: &JobInfo,
         skipped: Option<u64>,
+        unkept: u64,
         fault: Option<Fault>,
     ) -> Result<(), Fault> {
-        let (counts, seconds) = (info.counts, self.began.elapsed().as_secs_f64());
+        self.end();
+        let (mut counts, seconds) = (info.counts, self.began.elapsed().as_secs_f64());
+        (counts.done, counts.dead) = (counts.done.saturating_sub(unkept), counts.dead + unkept);
         let before = skipped.filter(|skipped| *skipped > 0).map_or_else(String::new, |skipped| {
             format!("; the outcomes of {} were written before", counted(skipped, "task"))
         });
-        self.say(&format!(
-            "{} done in {seconds:.1} s, {} failed, {} tried again{before}",
+        self.output.say(&format!(
+            "{} done in {seconds:.1} s, {} failed, {} retried{before}",
             counted(counts.done, "task"),
             counts.dead,
             counts.retried
@@ -120,7 +132,7 @@ fn line(info: &JobInfo, elapsed: Duration) -> String {
     let rate = over as f64 / elapsed.as_secs_f64().max(1e-3);
     let left = counts.submitted.saturating_sub(over) as f64 / rate.max(1e-3);
     format!(
-        "{over}/{} done, {hosts}, {rate:.1}/s, {left:.0} s left, {} failed, {} tried again",
+        "{over}/{} done, {hosts}, {rate:.1}/s, {left:.0} s left, {} failed, {} retried",
         counts.submitted, counts.dead, counts.retried
     )
 }
@@ -144,11 +156,6 @@ pub(crate) fn shortcoming(info: &JobInfo, kept: bool) -> Option<Fault> {
         _ => return None,
     };
     Some(Fault::some_failed(what).help(if kept { &help } else { "" }))
-}
-
-/// A number of things, in words.
-pub(crate) fn counted(number: u64, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 #[cfg(test)]
@@ -189,6 +196,6 @@ mod tests {
         assert_eq!(said(0, 0, 0), "0/150 done, no host has taken one yet");
         assert_eq!(said(0, 2, 0), "0/150 done, 2 hosts fetching or compiling the module, 10 s so far");
         assert_eq!(said(0, 1, 3), "0/150 done, 1 host, 3 begun, 10 s so far");
-        assert_eq!(said(50, 2, 2), "50/150 done, 2 hosts, 5.0/s, 20 s left, 0 failed, 1 tried again");
+        assert_eq!(said(50, 2, 2), "50/150 done, 2 hosts, 5.0/s, 20 s left, 0 failed, 1 retried");
     }
 }

@@ -4,6 +4,7 @@ mod compiled;
 mod fault;
 mod host;
 mod job;
+mod json;
 mod key;
 mod module;
 mod msg;

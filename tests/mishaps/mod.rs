@@ -8,6 +8,7 @@
 //! }
 //! ```
 
+mod files;
 mod host;
 mod shown;
 mod start;

@@ -53,7 +53,7 @@ impl Key {
                 output.one(
                     &text,
                     &text,
-                    json!({ "key": text, "fingerprint": key.fingerprint(), "file": path }),
+                    json!({ "key": text, "fingerprint": key.fingerprint(), "file": path.to_string_lossy() }),
                 )
             }
             Self::Ls => match common.client()?.request(Request::KeyList).await? {

@@ -3,13 +3,14 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use wasm_grid::{Bytes, Client, End, Event, WorkerId, WorkerState};
 
 use crate::command::fault::Fault;
+use crate::command::json::from_json;
 use crate::command::output::{Output, counted};
 use crate::command::shown;
-use crate::command::value::{message, value};
+use crate::command::value::value;
 use crate::command::{Common, worker};
 
 /// Messages to workers and from them.
@@ -106,10 +107,9 @@ impl Content {
         if self.raw {
             return Ok(text.into());
         }
-        let value: Value = serde_json::from_slice(&text).map_err(|error| {
-            Fault::usage(format!("the message is no JSON: {error}")).help("with --raw it is sent as it is")
-        })?;
-        message(&value).map_err(|error| Fault::usage(error.to_string()))
+        from_json(&text).map_err(|why| {
+            Fault::usage(format!("the message is no JSON: {why}")).help("with --raw it is sent as it is")
+        })
     }
 }
 

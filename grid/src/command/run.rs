@@ -4,19 +4,22 @@ mod drive;
 mod feed;
 mod folder;
 mod journal;
+mod pattern;
 mod place;
 mod print;
 mod progress;
 mod source;
 mod spans;
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use grid_inspect::Door;
 use grid_protocol::limits::{COMMAND_ARGUMENTS_BYTES_MAX, COMMAND_ARGUMENTS_MAX};
+use same_file::Handle;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use wasm_grid::{
@@ -33,10 +36,11 @@ use drive::{Drive, Left};
 use feed::{Feed, Skip};
 use folder::Folder;
 use journal::Journal;
+use pattern::matching;
 use place::Place;
 use print::Sink;
 use progress::{Progress, shortcoming};
-use source::{Mode, Source, matching};
+use source::{Mode, Source};
 
 pub(crate) use print::print_line;
 
@@ -57,10 +61,10 @@ pub(crate) struct Run {
     /// The whole input is one task, and results are printed as they are.
     #[arg(long)]
     raw: bool,
-    /// Each file that matches is a task: its bytes as they are. Quote the pattern; `**` goes through folders; may be
-    /// given again.
+    /// Each file that matches is a task: its bytes as they are. Quote the pattern; `**` goes through folders, but not
+    /// through links; a file of the very name goes first; may be given again.
     #[arg(long, value_name = "GLOB", conflicts_with_all = ["input", "lines"])]
-    files: Vec<String>,
+    files: Vec<OsString>,
     /// Keep a journal in this file, so that the same command goes on where it was killed: with the same job if the
     /// manager still has it, without the tasks whose results were written, after the end of what --output has.
     #[arg(long, value_name = "JOURNAL")]
@@ -142,7 +146,7 @@ impl Run {
                 many => format!("each of {}", counted(many as u64, "file")),
             };
             let line = format!("would run {name} ({module}) on {tasks}");
-            let value = json!({ "module": module.to_string(), "name": name, "files": files });
+            let value = json!({ "module": module.to_string(), "name": name, "files": files.iter().map(|file| text(file)).collect::<Vec<_>>() });
             return output.one(&line, &module.to_string(), value);
         }
         let place = match self.local {
@@ -220,6 +224,22 @@ impl Run {
         Ok(Source::Files(files.into_iter()))
     }
 
+    /// Refuses an output that is read, too: it would be empty by then.
+    fn check_output(&self, files: &[PathBuf]) -> Result<(), Fault> {
+        let is_regular = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.is_file());
+        let handle = |path: &Path| is_regular(path).then(|| Handle::from_path(path).ok()).flatten();
+        let Some(output) = self.output.as_deref() else { return Ok(()) };
+        // One that is not there yet is no other.
+        let Some(out) = handle(output) else { return Ok(()) };
+        let others = [Some(&self.module), self.input.as_ref(), self.resume.as_ref()].into_iter().flatten();
+        let mut read = others.chain(files).filter_map(|path| handle(path)).chain(Handle::stdin());
+        if read.any(|read| read == out) {
+            let what = format!("{} is read by this run, and cannot be its --output", output.display());
+            return Err(Fault::usage(what).help("name another file"));
+        }
+        Ok(())
+    }
+
     /// The flags that change what comes out, by their names.
     fn options(&self, name: &str) -> Value {
         json!({
@@ -227,10 +247,10 @@ impl Run {
             "lines": self.lines,
             "raw": self.raw,
             "files": !self.files.is_empty(),
-            "output": self.output,
+            "output": self.output.as_deref().map(text),
             "arg": self.arg,
             "arguments": self.arguments,
-            "out-dir": self.out_dir,
+            "out-dir": self.out_dir.as_deref().map(text),
             "timeout": self.timeout,
             "retries": self.retries,
             "max-failures": self.max_failures.map(|give_up| format!("{give_up:?}")),
@@ -267,6 +287,7 @@ impl Run {
             }
             None => None,
         };
+        self.check_output(&files)?;
         // Where there is no input, no output is touched.
         let source = self.source(files.clone())?;
         let length = journal.as_ref().map_or(0, |journal| journal.state().length);
@@ -376,6 +397,11 @@ impl Run {
         let left = drive.all(job.go_on(0, &mut feed, 0), &places, &mut listen()?).await?;
         Ok((left, feed.wrong))
     }
+}
+
+/// A path as text; one that is none looks like it.
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 fn draw_id() -> Result<JobId, Fault> {

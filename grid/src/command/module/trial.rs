@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use wasm_grid::{Bytes, Client, End, Event, LimitsAsked, LogLine, Manager, Reply, Request, Role, WorkerId};
 
 use crate::command::fault::Fault;
+use crate::command::json::from_json;
 use crate::command::module::{author, describe, read, stem};
 use crate::command::output::{Output, bytes, counted};
-use crate::command::value::{message, value, written};
+use crate::command::value::{value, written};
 use crate::command::{Common, compiled};
 
 /// What is tried, and how.
@@ -146,10 +147,9 @@ impl Trial {
         if self.lines {
             return Ok(line.as_bytes().to_vec().into());
         }
-        let wrong = |why: String| Fault::usage(format!("message {number}: {why}"));
-        let value: Value = serde_json::from_str(line)
-            .map_err(|error| wrong(format!("no JSON: {error}")).help("with --lines it is sent as it is"))?;
-        message(&value).map_err(|error| wrong(error.to_string()))
+        from_json(line.as_bytes()).map_err(|why| {
+            Fault::usage(format!("message {number}: no JSON: {why}")).help("with --lines it is sent as it is")
+        })
     }
 }
 

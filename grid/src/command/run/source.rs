@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::vec;
 
 use grid_protocol::limits::MESSAGE_BYTES_MAX;
-use serde_json::Value;
 use wasm_grid::Bytes;
 
 use crate::command::fault::Fault;
-use crate::command::value::message;
+use crate::command::json::from_json;
 
 /// How the input becomes tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +32,6 @@ pub(crate) enum Source {
 
 /// What is read from the input at once, at the most.
 const READ_BYTES: usize = 256 << 10;
-
-/// Files of one run: their names are kept until its end.
-const FILES_MAX: usize = 1_000_000;
 
 impl Source {
     /// Opens a file, or standard input.
@@ -104,11 +100,10 @@ fn next_line(
         if bytes.trim_ascii().is_empty() {
             continue;
         }
-        let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
-            Fault::usage(format!("line {line} of the tasks is no JSON: {error}"))
+        let task = from_json(&bytes).map_err(|why| {
+            Fault::usage(format!("line {line} of the tasks is no JSON: {why}"))
                 .help("with --lines each line is a task as it is")
         })?;
-        let task = message(&value).map_err(|error| Fault::usage(error.to_string()))?;
         return checked(task, name).map(Some);
     }
 }
@@ -128,34 +123,6 @@ fn checked(task: Bytes, name: impl FnOnce() -> String) -> Result<Bytes, Fault> {
             .help("a task may be no longer; hand out parts of it"));
     }
     Ok(task)
-}
-
-/// The files that match, each once, in the order of the patterns and of their names.
-pub(crate) fn matching(patterns: &[String]) -> Result<Vec<PathBuf>, Fault> {
-    let (mut files, mut seen) = (Vec::new(), std::collections::HashSet::new());
-    for pattern in patterns {
-        let found = glob::glob(pattern)
-            .map_err(|error| Fault::usage(format!("--files {pattern} is no pattern: {error}")))?;
-        let before = files.len();
-        for path in found {
-            let path = path.map_err(|error| Fault::failed("a folder cannot be read", error))?;
-            if path.is_file() && seen.insert(path.clone()) {
-                files.push(path);
-            }
-            if files.len() > FILES_MAX {
-                return Err(Fault::usage(format!("more than {FILES_MAX} files match --files")));
-            }
-        }
-        if files.len() == before && !seen.iter().any(|path| pattern_has(pattern, path)) {
-            return Err(Fault::not_found(format!("no file matches --files {pattern}"))
-                .help("quote the pattern, so that the shell leaves it alone; `**` goes through folders"));
-        }
-    }
-    Ok(files)
-}
-
-fn pattern_has(pattern: &str, path: &Path) -> bool {
-    glob::Pattern::new(pattern).is_ok_and(|pattern| pattern.matches_path(path))
 }
 
 #[cfg(test)]
@@ -178,7 +145,10 @@ mod tests {
     fn json_becomes_cbor_and_empty_lines_are_no_tasks() {
         let expected = [to_cbor(&1).unwrap(), to_cbor(&[2]).unwrap()];
         assert_eq!(tasks("1\n\n [2]\n", Mode::Json).unwrap(), expected);
-        assert!(tasks("1\n{\n", Mode::Json).unwrap_err().what.contains("line 2"));
+        assert_eq!(tasks("\u{feff}1\r\n[2]", Mode::Json).unwrap(), expected);
+        for wrong in ["1\n{\n".to_owned(), format!("1\n{}\n", "9".repeat(60))] {
+            assert!(tasks(wrong.leak(), Mode::Json).unwrap_err().what.contains("line 2"));
+        }
     }
 
     #[test]

@@ -1,0 +1,145 @@
+//! The files that `--files` means.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+
+use glob::Pattern;
+
+use crate::command::fault::Fault;
+
+/// Files of one run: their names are kept until its end.
+const FILES_MAX: usize = 1_000_000;
+
+/// The component of a pattern that stands for folders below folders, and for none.
+const ANY_FOLDERS: &str = "**";
+
+/// The files that match, each once, in the order of the patterns and of their names.
+pub(crate) fn matching(patterns: &[OsString]) -> Result<Vec<PathBuf>, Fault> {
+    let (mut files, mut seen) = (Vec::new(), HashSet::new());
+    for pattern in patterns {
+        let found = matching_one(Path::new(pattern))?;
+        if found.is_empty() {
+            let pattern = pattern.to_string_lossy();
+            return Err(Fault::not_found(format!("no file matches --files {pattern}"))
+                .help("quote the pattern, so that the shell leaves it alone; `**` goes through folders"));
+        }
+        // `./a` is `a`.
+        let is_new = |path: &PathBuf| {
+            seen.insert(path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>())
+        };
+        files.extend(found.into_iter().filter(is_new));
+        if files.len() > FILES_MAX {
+            return Err(Fault::usage(format!("more than {FILES_MAX} files match --files")));
+        }
+    }
+    Ok(files)
+}
+
+/// The file of this very name, as a shell passes it on, or those that match.
+fn matching_one(pattern: &Path) -> Result<Vec<PathBuf>, Fault> {
+    if pattern.is_file() {
+        return Ok(vec![pattern.to_path_buf()]);
+    }
+    let mut places = vec![PathBuf::new()];
+    for part in pattern.components() {
+        places = match part {
+            Component::Normal(name) if name == ANY_FOLDERS => every(&places, folders)?,
+            Component::Normal(name) => match wild(pattern, name)? {
+                Some(wild) => every(&places, |place| {
+                    let mut names = names(place)?;
+                    // A name that is no text matches by what it looks like.
+                    names.retain(|name| wild.matches(&name.to_string_lossy()));
+                    Ok(names.into_iter().map(|name| place.join(name)).collect())
+                })?,
+                None => places.iter().map(|place| place.join(name)).collect(),
+            },
+            other => places.iter().map(|place| place.join(other)).collect(),
+        };
+    }
+    if pattern.file_name().is_some_and(|name| name == ANY_FOLDERS) {
+        places =
+            every(&places, |place| Ok(names(place)?.into_iter().map(|name| place.join(name)).collect()))?;
+    }
+    places.retain(|place| place.is_file());
+    Ok(places)
+}
+
+/// What one name of a pattern stands for, unless it is itself.
+fn wild(pattern: &Path, name: &OsStr) -> Result<Option<Pattern>, Fault> {
+    let Some(text) = name.to_str().filter(|text| text.contains(['*', '?', '['])) else {
+        return Ok(None);
+    };
+    let wrong = |error| Fault::usage(format!("--files {} is no pattern: {error}", pattern.display()));
+    Pattern::new(text).map(Some).map_err(wrong)
+}
+
+/// What `find` finds in each place, one after another.
+fn every(
+    places: &[PathBuf],
+    find: impl Fn(&Path) -> Result<Vec<PathBuf>, Fault>,
+) -> Result<Vec<PathBuf>, Fault> {
+    let mut found = Vec::new();
+    for place in places {
+        found.extend(find(place)?);
+    }
+    Ok(found)
+}
+
+/// A folder and all below it. Links are not followed: one could lead back.
+fn folders(place: &Path) -> Result<Vec<PathBuf>, Fault> {
+    let (mut found, mut left) = (Vec::new(), vec![place.to_path_buf()]);
+    while let Some(folder) = left.pop() {
+        let below = names(&folder)?.into_iter().map(|name| folder.join(name));
+        let below = below.filter(|path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()));
+        // The last is taken first.
+        left.extend(below.rev());
+        found.push(folder);
+    }
+    Ok(found)
+}
+
+/// The names in a folder in their order; none, if it is no folder.
+fn names(folder: &Path) -> Result<Vec<OsString>, Fault> {
+    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let unread = |error| Fault::failed(format!("the folder {} cannot be read", here.display()), error);
+    let entries = match here.read_dir() {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(unread(error)),
+    };
+    let names: Result<Vec<_>, _> = entries.map(|entry| entry.map(|entry| entry.file_name())).collect();
+    let mut names = names.map_err(unread)?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(folder: &Path, patterns: &[&str]) -> Vec<String> {
+        let patterns: Vec<_> = patterns.iter().map(|pattern| folder.join(pattern).into()).collect();
+        let name = |path: PathBuf| path.strip_prefix(folder).unwrap().to_string_lossy().into_owned();
+        matching(&patterns).unwrap().into_iter().map(name).collect()
+    }
+
+    #[test]
+    fn files_match_in_the_order_of_their_names_and_each_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(path("b/deep")).unwrap();
+        for name in ["c.txt", "a.txt", "a.dat", "b/x.txt", "b/deep/y.txt", "br[1].txt", "br1.txt"] {
+            std::fs::write(path(name), "").unwrap();
+        }
+        assert_eq!(found(folder.path(), &["a.*", "[ac].txt"]), ["a.dat", "a.txt", "c.txt"]);
+        assert_eq!(found(folder.path(), &["b/**/*.txt"]), ["b/x.txt", "b/deep/y.txt"]);
+        assert_eq!(found(folder.path(), &["b/**"]), ["b/x.txt", "b/deep/y.txt"]);
+        assert_eq!(found(folder.path(), &["*/x.txt", "./b/x.txt"]), ["b/x.txt"]);
+        assert_eq!(found(folder.path(), &["br[1].txt"]), ["br[1].txt"]);
+        assert!(matching(&[path("none*").into()]).is_err() && matching(&[path("a**").into()]).is_err());
+    }
+}

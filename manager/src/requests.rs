@@ -517,7 +517,7 @@ async fn ping(hub: &Hub, asker: PublicKey, worker: WorkerId) -> Result<Reply, De
         }
         state.order(host, &Order::Ping { worker, nonce });
     });
-    match tokio::time::timeout(PING_TIME_MAX, answered).await {
+    match timeout(PING_TIME_MAX, answered).await {
         Ok(Ok(pulse)) => Ok(Reply::Pulse(pulse)),
         Ok(Err(_)) => Ok(Reply::Pulse(Pulse::Absent)),
         Err(_) => {

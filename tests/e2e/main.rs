@@ -17,7 +17,6 @@ mod trust;
 mod workers;
 
 #[path = "../mishaps/mod.rs"]
-#[allow(dead_code, unused_macros, unused_imports, reason = "the first rows are on their way")]
 mod mishaps;
 
 #[path = "../hostile_peer/mod.rs"]

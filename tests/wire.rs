@@ -286,6 +286,7 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("Explain(Host)", Request::Explain(Subject::Host(host))),
         ("PayloadKeep", Request::PayloadKeep { job: job(), payload: stored() }),
         ("PayloadFetch", Request::PayloadFetch { job: job(), payload: stored() }),
+        ("ModuleSerial", Request::ModuleSerial { publisher: host, name: "echo".into() }),
     ]
     .into_iter()
     .map(|(name, request)| (&*format!("Request::{name}").leak(), request.to_body()))
@@ -347,6 +348,7 @@ fn replies() -> Vec<(&'static str, Vec<u8>)> {
         ("Results", Reply::Results { outcomes: vec![recorded(dead())], job: job_info(JobState::Cancelled) }),
         ("Explanation", Reply::Explanation { lines: vec!["l".into()] }),
         ("Payload", Reply::Payload { length: 300_000 }),
+        ("Serial", Reply::Serial { seen: 300_000 }),
     ]
     .into_iter()
     .map(|(name, reply)| (&*format!("Reply::{name}").leak(), reply.to_body()))

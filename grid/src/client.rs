@@ -125,7 +125,8 @@ impl Client {
     /// [`PublishError`]: the module or its publisher is refused.
     pub async fn upload(&self, name: &str, wasm: impl Into<Bytes>) -> Result<ModuleInfo, PublishError> {
         let wasm = wasm.into();
-        let publication = Publication::new(name, &wasm)?;
+        let mut publication = Publication::new(name, &wasm)?;
+        self.raise_serial(&mut publication, self.key.public()).await?;
         self.upload_signed(publication.sign(&self.key), wasm).await
     }
 
@@ -139,8 +140,32 @@ impl Client {
         name: &str,
         wasm: impl Into<Bytes>,
     ) -> Result<ModuleInfo, PublishError> {
-        let (publication, wasm) = Publication::with_files(name, wasm.into())?;
+        let (mut publication, wasm) = Publication::with_files(name, wasm.into())?;
+        self.raise_serial(&mut publication, self.key.public()).await?;
         self.upload_signed(publication.sign(&self.key), wasm).await
+    }
+
+    /// Raises the serial of a publication above those that `publisher` gave to its name before. The time is enough, unless a
+    /// clock was ahead once.
+    ///
+    /// # Errors
+    ///
+    /// [`Denial`], but none from a manager that does not know the question: the serial then stays as it is.
+    pub async fn raise_serial(
+        &self,
+        publication: &mut Publication,
+        publisher: PublicKey,
+    ) -> Result<(), Denial> {
+        let name = publication.manifest.name.clone();
+        match self.request(Request::ModuleSerial { publisher, name }).await {
+            Ok(Reply::Serial { seen }) if seen >= publication.manifest.serial => {
+                publication.manifest.serial = seen.saturating_add(1);
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(denial) if denial.code == DenialCode::BadRequest => Ok(()),
+            Err(denial) => Err(denial),
+        }
     }
 
     /// Uploads a module under a manifest that was signed elsewhere.

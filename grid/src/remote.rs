@@ -282,6 +282,7 @@ fn is_question(request: &Request) -> bool {
         | Request::TicketList
         | Request::HostList
         | Request::ModuleList
+        | Request::ModuleSerial { .. }
         | Request::ModuleUpload { .. }
         | Request::WorkerList { .. }
         | Request::WorkerLogs { .. }

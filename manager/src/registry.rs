@@ -325,6 +325,11 @@ impl Registry {
         }
     }
 
+    /// The highest serial that a publisher's modules of a name ever had.
+    pub(crate) fn serial(&self, publisher: PublicKey, name: &str) -> u64 {
+        self.trust.serial(publisher, name)
+    }
+
     /// The publishers that hosts may believe, and those that they may not.
     pub(crate) fn publishers(&self) -> (Vec<PublicKey>, Vec<PublicKey>) {
         (self.trust.trusted().collect(), self.trust.revoked().collect())

@@ -184,6 +184,9 @@ async fn answer(
             let registry = hub.registry_now();
             Ok(Reply::Modules(registry.modules().map(|module| module.info(true)).collect()))
         }
+        Request::ModuleSerial { publisher, name } => {
+            Ok(Reply::Serial { seen: hub.registry_now().serial(publisher, &name) })
+        }
         Request::ModuleRemove { module } => remove_module(hub, asker, module).await,
         Request::Spawn(request) => spawn(hub, asker, request).await,
         Request::WorkerList { everyones, ended } => {
@@ -369,7 +372,7 @@ async fn upload(hub: &Arc<Hub>, asker: PublicKey, manifest: Vec<u8>, wasm: Bytes
                     format!("an admin can type `grid key trust {publisher} --role publisher`")
                 }
                 Refusal::SerialTooOld { seen, .. } => {
-                    format!("sign it with a serial of at least {seen} (`--serial`)")
+                    format!("sign it with a serial of at least {seen}; `grid module upload` does so by itself, without `--serial`")
                 }
                 _ => "sign it again".to_owned(),
             };

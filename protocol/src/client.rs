@@ -286,6 +286,13 @@ pub enum Request {
         /// Which.
         payload: Stored,
     },
+    /// Asks for the highest serial that a publisher's modules of a name ever had: the next must not be lower.
+    ModuleSerial {
+        /// Whose.
+        publisher: PublicKey,
+        /// Of which name.
+        name: String,
+    },
 }
 
 impl Request {
@@ -426,6 +433,11 @@ pub enum Reply {
     Payload {
         /// How many.
         length: u64,
+    },
+    /// To [`Request::ModuleSerial`].
+    Serial {
+        /// The highest; 0 if there was none.
+        seen: u64,
     },
 }
 

@@ -207,6 +207,11 @@ impl Trust {
         self.serials.iter().map(|((publisher, name), serial)| (publisher, name.as_str(), *serial))
     }
 
+    /// The highest serial seen of one name; 0 if none was.
+    pub fn serial(&self, publisher: PublicKey, name: &str) -> u64 {
+        self.serials.get(&(publisher, String::from(name))).copied().unwrap_or_default()
+    }
+
     /// Notes that `serial` was seen. The caller keeps it on disk.
     pub fn note_serial(&mut self, publisher: PublicKey, name: &str, serial: u64) {
         let seen = self.serials.entry((publisher, String::from(name))).or_default();

@@ -242,3 +242,23 @@ fn a_publisher_can_neither_replace_nor_remove_what_another_published() {
     assert_eq!(modules["modules"][0]["publisher"], key.as_str());
     owner.must(&["module", "rm", "owner"]);
 }
+
+#[tokio::test]
+async fn a_name_that_was_published_by_a_clock_ten_years_ahead_can_be_published_again() {
+    within(async {
+        let grid = Grid::closed();
+        let _host = grid.host("host", &[]);
+        let file = echo_file(&grid);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let ahead = (now + 10 * 365 * 24 * 3600).to_string();
+        grid.must(&["module", "upload", file.to_str().unwrap(), "--name", "tool", "--serial", &ahead]);
+        // What is removed leaves no trace in the list, and its serial stands.
+        grid.must(&["module", "rm", "tool"]);
+        let client = grid.client();
+        client.upload("tool", sleeper()).await.unwrap();
+        grid.must(&["worker", "spawn", "tool"]);
+        grid.must(&["worker", "stop", "--module", "tool", "--grace", "0"]);
+        grid.must(&["module", "upload", file.to_str().unwrap(), "--name", "tool"]);
+    })
+    .await;
+}

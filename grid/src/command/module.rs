@@ -143,9 +143,13 @@ impl Upload {
             // The serial is the time, as yet.
             manifest.expires = manifest.serial.saturating_add(days.saturating_mul(24 * 3600));
         }
-        manifest.serial = self.serial.unwrap_or(manifest.serial);
         let client = common.client()?;
         let publisher = self.signing_key(common)?;
+        match self.serial {
+            Some(serial) => publication.manifest.serial = serial,
+            None => client.raise_serial(&mut publication, publisher.public()).await?,
+        }
+        let manifest = &publication.manifest;
         // A module that is here already under the same name needs no new signature.
         let modules = list(&client).await?;
         let current = is_current(&modules, manifest.digest);

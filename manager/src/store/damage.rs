@@ -51,9 +51,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store");
         let store = FileStore::open(&path).unwrap();
-        for number in 0..200u32 {
-            let key = number.to_be_bytes();
-            store.commit(&[Change::put(Table::Key, key, [number as u8; 100])]).unwrap();
+        for number in 0..200u8 {
+            store.commit(&[Change::put(Table::Key, [number], [number; 100])]).unwrap();
         }
         drop(store);
         let whole = std::fs::read(&path).unwrap();

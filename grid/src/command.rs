@@ -21,7 +21,7 @@ mod worker;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use wasm_grid::{Channel, Client, ManagerAddress};
 
 use fault::Fault;
@@ -118,7 +118,8 @@ pub(crate) fn run() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == grid_host::command::COMPILE) {
         return grid_host::compile::run_child().into();
     }
-    let typed = Typed::parse();
+    let matches = grid_host::command::without_empty(Typed::command()).get_matches();
+    let typed = Typed::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     grid_host::log::to_stderr();
     let output = Output::new(typed.common.json, typed.common.quiet);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

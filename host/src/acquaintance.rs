@@ -2,11 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use grid_disk::{DiskError, replace};
 use grid_net::{Alpn, Conn, DialError, Endpoint, Expect};
 use grid_protocol::key::PublicKey;
 use grid_protocol::ticket::ManagerAddress;
+use tokio::task::JoinSet;
+
+/// How long an address has for an answer before the next is dialled beside it: a name may stand for several, and the
+/// first of them for nobody. RFC 8305 calls it the connection attempt delay.
+const NEXT_DIAL_PAUSE: Duration = Duration::from_millis(250);
 
 /// Keys by address, kept in a text file as ssh does.
 #[derive(Debug)]
@@ -63,7 +69,7 @@ pub enum ReachError {
 }
 
 impl Acquaintances {
-    /// Dials a manager at each of its addresses in turn; the address too, if its key is new here and is
+    /// Dials a manager at its addresses side by side, each a moment after the one before; the address too, if its key is new here and is
     /// remembered from now on.
     ///
     /// # Errors
@@ -76,36 +82,47 @@ impl Acquaintances {
         alpn: Alpn,
     ) -> Result<(Conn, Option<String>), ReachError> {
         let mut last = "the manager has no address".to_owned();
+        let mut sockets = Vec::new();
         for address in manager.addresses() {
-            let known = manager.key().or_else(|| self.key(address));
-            let expect = known.map_or(Expect::Anybody, Expect::Key);
-            let resolved: Vec<_> = match tokio::net::lookup_host(address).await {
-                Ok(resolved) => resolved.collect(),
-                Err(error) => {
-                    last = format!("{address}: {error}");
-                    continue;
-                }
-            };
-            for socket in resolved {
-                match endpoint.dial(socket, alpn, expect).await {
-                    Ok(conn) if known.is_some() => return Ok((conn, None)),
-                    Ok(conn) => {
-                        self.remember(address, conn.peer())?;
-                        return Ok((conn, Some(address.clone())));
-                    }
-                    Err(DialError::WrongKey { expected, shown, .. }) if manager.key().is_none() => {
-                        let (address, file) = (address.clone(), self.file.clone());
-                        let changed = AcquaintanceError::Changed { address, known: expected, shown, file };
-                        return Err(changed.into());
-                    }
-                    Err(error @ DialError::WrongKey { .. }) => {
-                        return Err(ReachError::WrongKey(error));
-                    }
-                    Err(error) => last = error.to_string(),
-                }
+            match tokio::net::lookup_host(address).await {
+                Ok(resolved) => sockets.extend(resolved.map(|socket| (address, socket))),
+                Err(error) => last = format!("{address}: {error}"),
             }
         }
-        Err(ReachError::Silent(last))
+        let (mut sockets, mut dials) = (sockets.into_iter(), JoinSet::new());
+        loop {
+            if let Some((address, socket)) = sockets.next() {
+                let known = manager.key().or_else(|| self.key(address));
+                let expect = known.map_or(Expect::Anybody, Expect::Key);
+                let (endpoint, address) = (endpoint.clone(), address.clone());
+                dials.spawn(async move { (address, known, endpoint.dial(socket, alpn, expect).await) });
+            }
+            let dialled = tokio::select! {
+                biased;
+                dialled = dials.join_next() => dialled,
+                () = tokio::time::sleep(NEXT_DIAL_PAUSE), if sockets.len() > 0 => continue,
+            };
+            match dialled {
+                None => return Err(ReachError::Silent(last)),
+                Some(Ok((_, Some(_), Ok(conn)))) => return Ok((conn, None)),
+                Some(Ok((address, None, Ok(conn)))) => {
+                    self.remember(&address, conn.peer())?;
+                    return Ok((conn, Some(address)));
+                }
+                Some(Ok((address, _, Err(DialError::WrongKey { expected, shown, .. }))))
+                    if manager.key().is_none() =>
+                {
+                    let file = self.file.clone();
+                    let changed = AcquaintanceError::Changed { address, known: expected, shown, file };
+                    return Err(changed.into());
+                }
+                Some(Ok((_, _, Err(error @ DialError::WrongKey { .. })))) => {
+                    return Err(ReachError::WrongKey(error));
+                }
+                Some(Ok((_, _, Err(error)))) => last = error.to_string(),
+                Some(Err(error)) => last = error.to_string(),
+            }
+        }
     }
 
     /// Reads the file, if there is one.

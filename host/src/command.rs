@@ -7,10 +7,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use grid_disk::LockError;
-use grid_protocol::host::Label;
+use grid_protocol::host::{Label, Refusal};
 use grid_protocol::key::PublicKey;
+use grid_protocol::name::check_name;
 use grid_protocol::ticket::ManagerAddress;
 
 use crate::compile::{Compiler, run_child};
@@ -29,7 +30,7 @@ struct Arguments {
     manager: ManagerAddress,
 
     /// What people call this host.
-    #[arg(long, env = "GRID_HOST_NAME", default_value_t = machine_name())]
+    #[arg(long, env = "GRID_HOST_NAME", default_value_t = machine_name(), value_parser = name)]
     name: String,
 
     /// Workers to run at once [default: one for each processor].
@@ -91,7 +92,8 @@ pub fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == COMPILE) {
         return run_child().into();
     }
-    let arguments = Arguments::parse();
+    let matches = without_empty(Arguments::command()).get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     log::to_stderr();
     let manager = arguments.manager.clone();
     let host = match settings(arguments).and_then(|settings| Host::new(settings).map_err(Problem::Host)) {
@@ -147,6 +149,10 @@ fn tell_end(ended: &HostEnded) -> ExitCode {
             say("done");
             return ExitCode::SUCCESS;
         }
+        HostEnded::Refused(Refusal::Malformed { .. }) => {
+            "give what it complains of anew: --name, --label or --slots"
+        }
+        HostEnded::Refused(Refusal::Version { .. }) => "upgrade the older of the two programs",
         HostEnded::Refused(_) => "ask for a new ticket: `grid ticket new` on the manager",
         HostEnded::Revoked => "a revoked key stays out; with another --state this machine has another key",
         HostEnded::Replaced => "give each host on one machine a --state of its own",
@@ -245,12 +251,34 @@ const WORKER_MEMORY_MAX: usize = 4 << 30;
 
 fn label(text: &str) -> Result<Label, String> {
     let (name, value) = text.split_once('=').ok_or("a label looks like NAME=VALUE")?;
+    check_name(name).map_err(|error| error.to_string())?;
     Ok(Label { name: name.to_owned(), value: value.to_owned() })
+}
+
+/// A name that a person gives, for both programs.
+///
+/// # Errors
+///
+/// What is wrong with it, to be told with the flag that it was given to.
+pub fn name(text: &str) -> Result<String, String> {
+    check_name(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// A command that takes an empty variable of ours for one that is not set, as a shell script sets it; for both
+/// programs.
+pub fn without_empty(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|argument| match argument.get_env() {
+            Some(name) if is_empty(name) => argument.env(None::<&str>),
+            _ => argument,
+        })
+        .mut_subcommands(without_empty)
 }
 
 fn machine_name() -> String {
     let system = rustix::system::uname();
-    system.nodename().to_string_lossy().into_owned()
+    name(&system.nodename().to_string_lossy()).unwrap_or_else(|_| "host".to_owned())
 }
 
 fn state_folder() -> PathBuf {

@@ -24,6 +24,7 @@ pub mod limits;
 pub mod link;
 pub mod mail;
 pub mod manifest;
+pub mod name;
 pub mod post;
 pub mod record;
 pub mod role;

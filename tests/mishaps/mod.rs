@@ -10,6 +10,7 @@
 
 mod files;
 mod host;
+mod names;
 mod shown;
 mod start;
 mod streams;

@@ -4,7 +4,8 @@ use std::fmt::Display;
 
 use serde_json::{Value, json};
 use wasm_grid::{
-    AcquaintanceError, ClientError, ConnectError, Denial, DenialCode, PublishError, ReachError, SendError,
+    AcquaintanceError, ClientError, ConnectError, Denial, DenialCode, PublishError, ReachError, Refusal,
+    SendError,
 };
 
 /// Why a command did not do what it was asked.
@@ -134,6 +135,11 @@ impl From<ConnectError> for Fault {
                 ..Self::new(UNREACHABLE, "the manager cannot be reached")
             }
             .help("check the address, and that `grid up` runs there and its UDP port is open"),
+            ConnectError::Refused(refusal @ (Refusal::Malformed { .. } | Refusal::Version { .. })) => Self {
+                cause: Some(refusal.to_string()),
+                ..Self::new(NOT_ALLOWED, "the manager does not understand this program")
+            }
+            .help("upgrade the older of the two: `grid --version`, and `grid status` on the manager"),
             ConnectError::Refused(refusal) => Self {
                 cause: Some(refusal.to_string()),
                 ..Self::new(NOT_ALLOWED, "the manager does not let this key in")

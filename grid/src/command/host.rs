@@ -66,12 +66,19 @@ pub(crate) async fn list(client: &Client) -> Result<Vec<HostInfo>, Fault> {
     }
 }
 
+/// True if one host or several go by this name.
+pub(crate) fn is_known(hosts: &[HostInfo], name: &str) -> bool {
+    hosts.iter().any(|host| goes_by(host, name))
+}
+
+fn goes_by(host: &HostInfo, name: &str) -> bool {
+    let key = &host.key;
+    host.offer.name == name || key.to_string() == name || key.fingerprint().starts_with(name)
+}
+
 /// The one host that goes by this name.
 pub(crate) fn find<'a>(hosts: &'a [HostInfo], name: &str) -> Result<&'a HostInfo, Fault> {
-    let is = |host: &&HostInfo| {
-        host.offer.name == name || host.key.to_string() == name || host.key.fingerprint().starts_with(name)
-    };
-    let found: Vec<_> = hosts.iter().filter(is).collect();
+    let found: Vec<_> = hosts.iter().filter(|host| goes_by(host, name)).collect();
     match found.as_slice() {
         [host] => Ok(host),
         [] => Err(Fault::not_found(format!("no host is called `{name}`")).help("`grid host ls` lists them")),

@@ -101,27 +101,28 @@ impl Job {
 impl Explain {
     pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
         let client = common.client()?;
-        let (first, task) = match self.what.split_once('/') {
-            Some((job, task)) => {
-                let number =
-                    task.parse().map_err(|_| Fault::usage(format!("{task} is no number of a task")))?;
-                (job, Some(number))
-            }
-            None => (&self.what[..], None),
-        };
-        let hosts = host::list(&client).await?;
-        let subject = match (find(&client, first.to_owned()).await, task) {
-            (Ok(job), Some(task)) => Subject::Task(job, task),
-            (Ok(job), None) => Subject::Job(job),
-            (Err(_), None) if host::find(&hosts, first).is_ok() => {
-                Subject::Host(host::find(&hosts, first)?.key)
-            }
-            (Err(fault), _) => return Err(fault),
-        };
+        let subject = self.subject(&client).await?;
         match client.request(Request::Explain(subject)).await? {
             Reply::Explanation { lines } => output.one(&lines[..], &lines[..], json!({ "lines": lines })),
             _ => Err(Fault::failed("the manager's answer makes no sense", "upgrade the older program")),
         }
+    }
+}
+
+impl Explain {
+    /// A job, a host, or a task of a job: all of their names may have a `/`.
+    async fn subject(&self, client: &Client) -> Result<Subject, Fault> {
+        let no_job = match find(client, self.what.clone()).await {
+            Ok(job) => return Ok(Subject::Job(job)),
+            Err(fault) => fault,
+        };
+        let hosts = host::list(client).await?;
+        if host::is_known(&hosts, &self.what) {
+            return Ok(Subject::Host(host::find(&hosts, &self.what)?.key));
+        }
+        let Some((job, task)) = self.what.rsplit_once('/') else { return Err(no_job) };
+        let number = task.parse().map_err(|_| Fault::usage(format!("{task} is no number of a task")))?;
+        Ok(Subject::Task(find(client, job.to_owned()).await?, number))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod drive;
 mod feed;
+mod flags;
 mod folder;
 mod journal;
 mod pattern;
@@ -12,19 +13,15 @@ mod source;
 mod spans;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use grid_inspect::Door;
-use grid_protocol::limits::{COMMAND_ARGUMENTS_BYTES_MAX, COMMAND_ARGUMENTS_MAX};
-use same_file::Handle;
 use serde_json::{Value, json};
 use tokio::time::timeout;
-use wasm_grid::{
-    Bytes, Client, DenialCode, Digest, GiveUp, Job, JobBuilder, JobId, JobInfo, JobState, to_cbor,
-};
+use wasm_grid::{Bytes, Client, DenialCode, Digest, GiveUp, Job, JobBuilder, JobId, JobInfo, JobState};
 
 use crate::command::fault::Fault;
 use crate::command::module::{describe, read, stem};
@@ -34,14 +31,16 @@ use crate::command::{Common, compiled};
 
 use drive::{Drive, Left};
 use feed::{Feed, Skip};
+use flags::{give_up, text};
 use folder::Folder;
 use journal::Journal;
 use pattern::matching;
 use place::Place;
-use print::Sink;
-use progress::{Progress, shortcoming};
+use print::{Sink, check_output};
+use progress::{Progress, shortcoming, unkept};
 use source::{Mode, Source};
 
+pub(crate) use flags::spawn_arguments;
 pub(crate) use print::print_line;
 
 /// Run a list of tasks on a module and print the results.
@@ -74,7 +73,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N")]
     local: Option<u32>,
     /// What people call the job [default: the file's name].
-    #[arg(long)]
+    #[arg(long, value_parser = grid_host::command::name)]
     name: Option<String>,
     /// What each executor's `init` receives, as text.
     #[arg(long, default_value = "", value_name = "TEXT")]
@@ -224,22 +223,6 @@ impl Run {
         Ok(Source::Files(files.into_iter()))
     }
 
-    /// Refuses an output that is read, too: it would be empty by then.
-    fn check_output(&self, files: &[PathBuf]) -> Result<(), Fault> {
-        let is_regular = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.is_file());
-        let handle = |path: &Path| is_regular(path).then(|| Handle::from_path(path).ok()).flatten();
-        let Some(output) = self.output.as_deref() else { return Ok(()) };
-        // One that is not there yet is no other.
-        let Some(out) = handle(output) else { return Ok(()) };
-        let others = [Some(&self.module), self.input.as_ref(), self.resume.as_ref()].into_iter().flatten();
-        let mut read = others.chain(files).filter_map(|path| handle(path)).chain(Handle::stdin());
-        if read.any(|read| read == out) {
-            let what = format!("{} is read by this run, and cannot be its --output", output.display());
-            return Err(Fault::usage(what).help("name another file"));
-        }
-        Ok(())
-    }
-
     /// The flags that change what comes out, by their names.
     fn options(&self, name: &str) -> Value {
         json!({
@@ -287,7 +270,8 @@ impl Run {
             }
             None => None,
         };
-        self.check_output(&files)?;
+        let others = [Some(&self.module), self.input.as_ref(), self.resume.as_ref()].into_iter().flatten();
+        check_output(self.output.as_deref(), others.chain(&files))?;
         // Where there is no input, no output is touched.
         let source = self.source(files.clone())?;
         let length = journal.as_ref().map_or(0, |journal| journal.state().length);
@@ -399,37 +383,12 @@ impl Run {
     }
 }
 
-/// A path as text; one that is none looks like it.
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
-}
-
 fn draw_id() -> Result<JobId, Fault> {
     grid_disk::random().map(JobId).map_err(|error| Fault::failed("no id can be drawn", error))
 }
 
 fn listen() -> Result<Signals, Fault> {
     Signals::listen().map_err(|error| Fault::failed("signals cannot be listened to", error))
-}
-
-/// What is wrong if tasks were done whose files could not be written.
-fn unkept(tasks: u64) -> Option<Fault> {
-    let what = format!("the files of {} could not be written", counted(tasks, "task"));
-    (tasks > 0).then(|| Fault::some_failed(what).help("what they are called, and why, is said above"))
-}
-
-/// Spawn arguments: text, or the arguments of a command as an array of texts in CBOR.
-pub(crate) fn spawn_arguments(text: &str, arguments: &[String]) -> Result<Vec<u8>, Fault> {
-    if arguments.is_empty() {
-        return Ok(text.as_bytes().to_vec());
-    }
-    let bytes: usize = arguments.iter().map(|argument| argument.len() + 1).sum();
-    if arguments.len() > COMMAND_ARGUMENTS_MAX || bytes > COMMAND_ARGUMENTS_BYTES_MAX {
-        return Err(Fault::usage(format!(
-            "a command takes {COMMAND_ARGUMENTS_MAX} arguments of {COMMAND_ARGUMENTS_BYTES_MAX} bytes together at most"
-        )));
-    }
-    to_cbor(&arguments).map(Vec::from).map_err(|error| Fault::usage(error.to_string()))
 }
 
 /// A job and how it stands, if the manager has it.
@@ -448,12 +407,4 @@ async fn forget(client: &Client, id: JobId) {
     if let Ok(Err(denial)) = timeout(END_TIME_MAX, job.forget()).await {
         tracing::debug!(%denial, "the job is not forgotten");
     }
-}
-
-fn give_up(text: &str) -> Result<GiveUp, String> {
-    let parsed = match text.strip_suffix('%') {
-        Some(share) => share.parse().ok().filter(|share| *share <= 100).map(GiveUp::Percent),
-        None => text.parse().ok().map(GiveUp::Count),
-    };
-    parsed.ok_or_else(|| "a number of tasks, or a share such as 5%".to_owned())
 }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use grid_protocol::name::is_obeyed;
 use serde_json::Value;
 
 /// Lines for a person. Whoever adds text to them need not know where it comes from.
@@ -92,24 +93,6 @@ fn escape(shown: &mut String, text: &str) {
             shown.push(letter);
         }
     }
-}
-
-/// True for what a terminal does not show but obeys: control characters, marks of reading direction, separators of
-/// lines and paragraphs, and what is invisible altogether.
-fn is_obeyed(letter: char) -> bool {
-    letter.is_control()
-        || matches!(
-            letter,
-            '\u{61c}'
-                | '\u{200b}'
-                | '\u{200e}'
-                | '\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use grid_host::terminated;
 use serde_json::json;
-use wasm_grid::{Manager, Role};
+use wasm_grid::{Manager, ManagerAddress, Role};
 
 use crate::command::Common;
 use crate::command::fault::Fault;
@@ -19,7 +19,7 @@ pub(crate) struct Up {
     #[arg(long, env = "GRID_LISTEN", default_value = "0.0.0.0:4747", value_name = "ADDR:PORT")]
     listen: SocketAddr,
     /// The address that hosts shall dial, if it is not the one listened on; may be given again.
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     advertise: Vec<String>,
     /// Let hosts in that nobody approved [default: only when listening on loopback alone].
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
@@ -97,5 +97,14 @@ impl Up {
                 .help("start it again: what it acknowledged is kept; and report what it wrote"));
         }
         Ok(())
+    }
+}
+
+/// An address that can stand in a ticket.
+fn address(text: &str) -> Result<String, String> {
+    match text.parse() {
+        Ok(ManagerAddress::Bare { address }) => Ok(address),
+        Ok(_) => Err("write HOST:PORT alone, as in 192.0.2.7:4747".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, IsTerminal, Seek, SeekFrom, Stdout, Write};
 use std::path::{Path, PathBuf};
 
+use same_file::Handle;
 use serde_json::{Map, Value, json};
 use wasm_grid::{Bytes, TaskOutcome};
 
@@ -111,6 +112,24 @@ impl Sink {
     pub(crate) fn is_final(&self) -> bool {
         matches!(self.out, Out::Stdout(_))
     }
+}
+
+/// Refuses an output that the run reads, too: it would be empty by then.
+pub(crate) fn check_output<'a>(
+    output: Option<&Path>,
+    read: impl Iterator<Item = &'a PathBuf>,
+) -> Result<(), Fault> {
+    // One that is not there yet is no other; opening what is no file may wait.
+    let is_regular = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.is_file());
+    let handle = |path: &Path| is_regular(path).then(|| Handle::from_path(path).ok()).flatten();
+    let Some((output, out)) = output.and_then(|output| Some((output, handle(output)?))) else {
+        return Ok(());
+    };
+    if read.filter_map(|path| handle(path)).chain(Handle::stdin()).any(|read| read == out) {
+        let what = format!("{} is read by this run, and cannot be its --output", output.display());
+        return Err(Fault::usage(what).help("name another file"));
+    }
+    Ok(())
 }
 
 fn unwritten(error: std::io::Error) -> Fault {

@@ -158,6 +158,12 @@ pub(crate) fn shortcoming(info: &JobInfo, kept: bool) -> Option<Fault> {
     Some(Fault::some_failed(what).help(if kept { &help } else { "" }))
 }
 
+/// What is wrong if tasks were done whose files could not be written.
+pub(crate) fn unkept(tasks: u64) -> Option<Fault> {
+    let what = format!("the files of {} could not be written", counted(tasks, "task"));
+    (tasks > 0).then(|| Fault::some_failed(what).help("what they are called, and why, is said above"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

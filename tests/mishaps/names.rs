@@ -1,0 +1,94 @@
+//! Names that nobody could type, and addresses where nobody is.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use grid_tests::{Grid, Process, Said, echo, program};
+
+use crate::mishaps::{Desk, mishaps};
+
+/// `grid-host` on nobody's address, with these arguments.
+fn host(desk: &Desk, arguments: &[&str]) -> Said {
+    let mut host = desk.program(&program("grid-host"), &["--manager", "127.0.0.1:9"]);
+    Said::of(host.args(arguments), b"")
+}
+
+/// A run in this process under a name.
+fn run_called(desk: &Desk, name: &str) -> Said {
+    std::fs::write(desk.path("echo.wasm"), echo()).unwrap();
+    Said::of(&mut desk.command(&["run", "--local", "1", "--name", name, "echo.wasm"]), b"1\n")
+}
+
+/// Asks nobody's manager with every variable of ours set, and empty.
+fn empty_variables(desk: &Desk) -> Said {
+    let mut run = desk.command(&["ticket", "show", "127.0.0.1:9"]);
+    for name in ["GRID_MANAGER", "GRID_LOG", "GRID_LISTEN", "GRID_MANAGER_STATE"] {
+        run.env(name, "");
+    }
+    let said = Said::of(&mut run, b"");
+    assert!(said.stderr.contains("this is an address"), "{said:?}");
+    let mut run = desk.command(&["job", "ls"]);
+    Said::of(run.env("GRID_MANAGER", ""), b"")
+}
+
+fn empty_variables_of_a_host(desk: &Desk) -> Said {
+    let mut host = desk.program(&program("grid-host"), &[]);
+    for name in ["GRID_HOST_NAME", "GRID_SLOTS", "GRID_MEMORY", "GRID_WORKER_MEMORY", "GRID_CALL_SECONDS"] {
+        host.env(name, "");
+    }
+    Said::of(host.args(["--start-seconds", "none"]), b"")
+}
+
+mishaps! {
+    a_host_without_a_name_is_refused: |desk| host(desk, &["--name", ""]) => 2, ["--name", "at least one letter"];
+    a_host_whose_name_turns_the_text_around_is_refused: |desk| host(desk, &["--name", "a\u{202e}b"])
+        => 2, ["--name", "\\u{202e}"];
+    a_label_without_a_name_is_refused: |desk| host(desk, &["--label", "=x"]) => 2, ["--label", "at least one letter"];
+    a_job_without_a_name_is_refused: |desk| run_called(desk, " ") => 2, ["--name", "at least one letter"];
+    a_job_whose_name_turns_the_text_around_is_refused: |desk| run_called(desk, "a\u{202e}b") => 2, ["--name"];
+    an_empty_address_does_not_go_into_tickets: |desk| desk.grid(&["up", "--advertise", ""])
+        => 2, ["--advertise", "host:port"];
+    an_address_that_is_none_does_not_go_into_tickets: |desk| desk.grid(&["up", "--advertise", "a b:c"])
+        => 2, ["--advertise", "host:port"];
+    an_empty_variable_is_no_address: empty_variables => 2, ["no manager is known here"];
+    an_empty_variable_of_a_host_is_no_value: empty_variables_of_a_host => 2, ["--start-seconds"];
+}
+
+/// A host of this name, in a folder of its own.
+fn named(grid: &Grid, name: &str, folder: &str) -> Process {
+    let mut command = Command::new(program("grid-host"));
+    command.args(["--manager", &grid.ticket("host"), "--name", name, "--state"]).arg(grid.folder(folder));
+    let mut host = Process::start(folder, command.env_remove("GRID_MANAGER"));
+    host.wait_for("joined");
+    host
+}
+
+#[test]
+fn explain_names_hosts_that_share_a_name_and_those_with_a_slash() {
+    let grid = Grid::closed();
+    let _hosts = [named(&grid, "twin", "a"), named(&grid, "twin", "b"), named(&grid, "rack/7", "c")];
+    let said = grid.grid(&["explain", "twin"]);
+    assert_eq!(said.code, 5, "{said:?}");
+    assert!(said.stderr.contains("2 hosts are called `twin`"), "{said:?}");
+    assert!(said.stderr.contains("help: name it by its fingerprint"), "{said:?}");
+    let hosts = grid.must(&["host", "ls", "--json"]).json();
+    for host in hosts["hosts"].as_array().unwrap() {
+        grid.must(&["explain", host["fingerprint"].as_str().unwrap()]);
+    }
+    grid.must(&["explain", "rack/7"]);
+    let said = grid.grid(&["explain", "nothing/7"]);
+    assert!(said.code == 5 && said.stderr.contains("no job nothing"), "{said:?}");
+}
+
+#[test]
+fn an_address_where_nobody_is_costs_no_ten_seconds_when_another_answers() {
+    let mut grid = Grid::closed();
+    let here = grid.bare_address().to_owned();
+    grid.manager.kill();
+    grid.restart_manager(&["--advertise", "127.0.0.2:9", "--advertise", &here]);
+    let ticket = grid.ticket("client");
+    let began = Instant::now();
+    let said = grid.grid_as("elsewhere", &["--manager", &ticket, "status"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+}

@@ -60,6 +60,7 @@ fn starved_host(desk: &Desk) -> Said {
 }
 
 mishaps! {
+    a_word_that_is_no_command_is_exit_code_2: |desk: &Desk| desk.grid(&["hots", "ls"]) => 2, ["--help"];
     a_run_with_4_gib_of_address_space_is_done_with_smaller_reservations:
         limited_run => 0, ["bounds checks", "2 tasks done"];
     a_host_without_address_space_for_one_worker_says_so_and_what_to_type:

@@ -31,12 +31,13 @@ fn empty_variables(desk: &Desk) -> Said {
     Said::of(run.env("GRID_MANAGER", ""), b"")
 }
 
+/// Starts a host whose variables are empty; that it cannot keep its state says that it took no offence at them.
 fn empty_variables_of_a_host(desk: &Desk) -> Said {
     let mut host = desk.program(&program("grid-host"), &[]);
     for name in ["GRID_HOST_NAME", "GRID_SLOTS", "GRID_MEMORY", "GRID_WORKER_MEMORY", "GRID_CALL_SECONDS"] {
         host.env(name, "");
     }
-    Said::of(host.args(["--start-seconds", "none"]), b"")
+    Said::of(host.args(["--manager", "127.0.0.1:9", "--state", "/dev/null/state"]), b"")
 }
 
 mishaps! {
@@ -51,7 +52,8 @@ mishaps! {
     an_address_that_is_none_does_not_go_into_tickets: |desk| desk.grid(&["up", "--advertise", "a b:c"])
         => 2, ["--advertise", "host:port"];
     an_empty_variable_is_no_address: empty_variables => 2, ["no manager is known here"];
-    an_empty_variable_of_a_host_is_no_value: empty_variables_of_a_host => 2, ["--start-seconds"];
+    an_empty_variable_of_a_host_is_no_value: empty_variables_of_a_host
+        => 1, ["/dev/null/state"];
 }
 
 /// A host of this name, in a folder of its own.

@@ -30,8 +30,8 @@ pub(crate) fn from_json(text: &[u8]) -> Result<Bytes, String> {
         return Err("it is UTF-16; save it as UTF-8".to_owned());
     }
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    let long = text.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
-    if !long.into_iter().any(|run| run.len() > SHORT_DIGITS && run.iter().all(u8::is_ascii_digit)) {
+    let mut runs = text.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
+    if !runs.any(|run| run.len() > SHORT_DIGITS && run.iter().all(u8::is_ascii_digit)) {
         let value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         return message(&value).map_err(|error| error.to_string());
     }

@@ -54,8 +54,8 @@ impl Folder {
 
     fn write_one(&self, place: &Path, content: &[u8]) -> Result<(), Unkept> {
         let is_link = |path: &Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
-        let below = place.ancestors().take_while(|path| *path != self.0);
-        if let Some(link) = below.into_iter().find(|path| is_link(path)) {
+        let mut below = place.ancestors().take_while(|path| *path != self.0);
+        if let Some(link) = below.find(|path| is_link(path)) {
             return Err(Unkept::Task(format!("{} is a link, which is not followed", link.display())));
         }
         let folder = place.parent().unwrap_or(&self.0);

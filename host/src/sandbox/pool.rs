@@ -1,9 +1,9 @@
 //! The pool: threads that run guests, and nothing else does.
 //!
 //! A worker is one task. Ready tasks wait in one queue, first come, first served; a task that gives way goes to its
-//! end. A thread that hands messages to workers gathers the tasks that this wakes ([`gather`]), which go to the queue
-//! together. It runs none of them itself, however quick they were: a guest that was quick until now may send 64 MiB, fill
-//! its memory or trap with names that take long to read, and whoever shares the network would wait for it.
+//! end. A thread that hands messages to workers gathers the tasks that this wakes ([`Pool::gather`]): many go to the
+//! queue together, and a single quick one is run where it is, because waking another thread takes longer than most
+//! messages.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -33,8 +33,8 @@ struct Shared {
     tasks: Mutex<HashMap<u64, Arc<Task>>>,
     next: AtomicU64,
     closed: AtomicBool,
-    clock: Clock,
-    /// Since when each thread has been with one task, in nanoseconds since the clock's epoch; 0 while it is not.
+    courtesy: Courtesy,
+    /// Since when each thread has been with one task, in nanoseconds since the courtesy's epoch; 0 while it is not.
     busy_since: Vec<AtomicU64>,
     /// When a task was last taken from the queue, or came into an empty one.
     moved: AtomicU64,
@@ -53,10 +53,12 @@ pub(super) struct Task {
     state: AtomicU8,
     work: Mutex<Option<Work>>,
     meter: Arc<Meter>,
-    /// Since when it is polled, in nanoseconds since the clock's epoch; 0 while it is not.
+    /// Since when it is polled, in nanoseconds since the courtesy's epoch; 0 while it is not.
     polled_since: AtomicU64,
     /// Polls in a row that were quick.
     quick: AtomicU32,
+    /// Was slow where others waited: never again.
+    rude: AtomicBool,
     shared: Arc<Shared>,
 }
 
@@ -82,7 +84,7 @@ impl Pool {
             tasks: Mutex::default(),
             next: AtomicU64::new(0),
             closed: AtomicBool::new(false),
-            clock: Clock::new(),
+            courtesy: Courtesy::new(),
             busy_since: (0..threads).map(|_| AtomicU64::new(0)).collect(),
             moved: AtomicU64::new(0),
         });
@@ -102,11 +104,11 @@ impl Pool {
 
     /// True if every thread has been with one task for so long that it must hang, or none takes what waits.
     pub(super) fn is_wedged(&self) -> bool {
-        let clock = &self.shared.clock;
+        let courtesy = &self.shared.courtesy;
         let mut since = self.shared.busy_since.iter().map(|since| since.load(Ordering::Relaxed));
-        let hangs = since.all(|since| clock.is_long_ago(since));
+        let hangs = since.all(|since| courtesy.is_long_ago(since));
         hangs
-            || clock.is_long_ago(self.shared.moved.load(Ordering::Relaxed))
+            || courtesy.is_long_ago(self.shared.moved.load(Ordering::Relaxed))
                 && self.shared.queue.try_lock().is_ok_and(|queue| !queue.waiting.is_empty())
     }
 
@@ -124,6 +126,7 @@ impl Pool {
             meter,
             polled_since: AtomicU64::new(0),
             quick: AtomicU32::new(0),
+            rude: AtomicBool::new(false),
             shared: self.shared.clone(),
         });
         lock(&self.shared.tasks).insert(id, task.clone());
@@ -133,20 +136,25 @@ impl Pool {
     }
 }
 
-/// Does `work`, which may wake tasks, and then has those run.
+/// Does `work`, which may wake tasks, and then runs those or has them run.
 pub(crate) fn gather<T>(work: impl FnOnce() -> T) -> T {
     GATHERED.set(Some(Vec::new()));
     let result = work();
-    let tasks = GATHERED.take().unwrap_or_default();
-    if let Some(shared) = tasks.first().map(|task| task.shared.clone()) {
-        shared.push(tasks);
+    let mut tasks = GATHERED.take().unwrap_or_default();
+    match tasks.pop() {
+        Some(only) if tasks.is_empty() && only.may_run_here() => only.run_here(),
+        Some(last) => {
+            let shared = last.shared.clone();
+            shared.push(tasks.into_iter().chain([last]));
+        }
+        None => {}
     }
     result
 }
 
 impl Shared {
     fn note_busy(&self, thread: usize, busy: bool) {
-        let now = if busy { self.clock.now() } else { 0 };
+        let now = if busy { self.courtesy.now() } else { 0 };
         if busy {
             self.moved.store(now, Ordering::Relaxed);
         }
@@ -180,7 +188,7 @@ impl Shared {
     fn push(&self, tasks: impl IntoIterator<Item = Arc<Task>>) {
         let mut queue = lock(&self.queue);
         if queue.waiting.is_empty() {
-            self.moved.store(self.clock.now(), Ordering::Relaxed);
+            self.moved.store(self.courtesy.now(), Ordering::Relaxed);
         }
         queue.waiting.extend(tasks);
         let wanted = !queue.waiting.is_empty() && queue.sleeping > 0;
@@ -193,14 +201,14 @@ impl Shared {
 
 impl Task {
     /// Polls the task once; nobody else does meanwhile.
-    fn run(self: Arc<Self>) {
+    fn run(self: Arc<Self>) -> Duration {
         self.state.store(RUNNING, Ordering::Release);
         let waker = Waker::from(self.clone());
         let mut work = lock(&self.work);
         let Some(future) = &mut *work else {
-            return;
+            return Duration::ZERO;
         };
-        self.polled_since.store(self.shared.clock.now(), Ordering::Relaxed);
+        self.polled_since.store(self.shared.courtesy.now(), Ordering::Relaxed);
         let resumed = self.meter.resume();
         let polled =
             catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
@@ -217,6 +225,7 @@ impl Task {
                 self.end();
             }
         }
+        ran
     }
 
     /// Waits to be woken, or goes to the end of the queue if it was woken already.
@@ -239,12 +248,24 @@ impl Task {
 
     /// True if it has been polled for so long that its thread must hang: a guest gives way every 10 ms.
     pub(super) fn is_stuck(&self) -> bool {
-        self.shared.clock.is_long_ago(self.polled_since.load(Ordering::Relaxed))
+        self.shared.courtesy.is_long_ago(self.polled_since.load(Ordering::Relaxed))
     }
 
     /// True if its last polls were all quick.
     fn is_quick(&self) -> bool {
         self.quick.load(Ordering::Relaxed) >= QUICK_IN_A_ROW
+    }
+
+    fn may_run_here(&self) -> bool {
+        self.is_quick() && !self.rude.load(Ordering::Relaxed) && self.shared.courtesy.stands()
+    }
+
+    /// Runs the task on a thread that has better things to do.
+    fn run_here(self: Arc<Self>) {
+        if self.clone().run() > SLOW {
+            self.rude.store(true, Ordering::Relaxed);
+            self.shared.courtesy.withdraw();
+        }
     }
 }
 
@@ -297,20 +318,29 @@ impl fmt::Debug for Task {
 /// A poll that takes no longer is quick: less than what waking a thread costs at its worst.
 const QUICK: Duration = Duration::from_micros(100);
 
-/// Quick polls in a row after which a task is taken to be quick.
+/// Quick polls in a row after which a task may be run where it is woken.
 const QUICK_IN_A_ROW: u32 = 8;
+
+/// A task that takes longer where others wait has abused their courtesy.
+const SLOW: Duration = Duration::from_millis(1);
+
+/// For so long after that, nobody is run where it is woken. A guest that is quick until it is not can hold up the
+/// network by a slice once, for which it needs a new worker each time, and all of them together once a second.
+const WITHDRAWN: Duration = Duration::from_secs(1);
 
 /// A poll that takes longer hangs: five hundred slices.
 const STUCK: Duration = Duration::from_secs(5);
 
-/// Counts nanoseconds since the pool was started.
-struct Clock {
+/// Whether tasks may be run by the thread that wakes them.
+struct Courtesy {
     epoch: Instant,
+    /// Not before then, in nanoseconds since `epoch`.
+    until: AtomicU64,
 }
 
-impl Clock {
+impl Courtesy {
     fn new() -> Self {
-        Self { epoch: Instant::now() }
+        Self { epoch: Instant::now(), until: AtomicU64::new(0) }
     }
 
     fn now(&self) -> u64 {
@@ -320,6 +350,15 @@ impl Clock {
     /// True if `since` is a moment, and long past.
     fn is_long_ago(&self, since: u64) -> bool {
         since != 0 && self.now().saturating_sub(since) > nanos(STUCK)
+    }
+
+    fn stands(&self) -> bool {
+        let until = self.until.load(Ordering::Relaxed);
+        until == 0 || nanos(self.epoch.elapsed()) >= until
+    }
+
+    fn withdraw(&self) {
+        self.until.store(nanos(self.epoch.elapsed() + WITHDRAWN), Ordering::Relaxed);
     }
 }
 

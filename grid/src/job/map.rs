@@ -192,6 +192,11 @@ impl<'a, I: Inputs> Map<'a, I> {
 
     /// Takes note of how the job stands. One that is over gets no more tasks.
     fn learn(&mut self, info: JobInfo) {
+        // Answers come on streams of their own, and one may overtake another.
+        let stand = |info: &JobInfo| (info.recorded, info.counts.submitted, info.state.is_over());
+        if self.info.as_ref().is_some_and(|known| stand(known) > stand(&info)) {
+            return;
+        }
         if info.state.is_over() {
             (self.exhausted, self.closed, self.bringing) = (true, true, None);
             self.batch.clear();

@@ -93,7 +93,7 @@ pub enum Payload {
 pub struct Stored {
     /// The SHA-256 of its bytes.
     pub digest: Digest,
-    /// How many they are, at most [`MESSAGE_BYTES_MAX`](crate::limits::MESSAGE_BYTES_MAX).
+    /// How many they are, at most [`MESSAGE_BYTES_MAX`].
     pub length: u64,
 }
 

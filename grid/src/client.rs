@@ -126,6 +126,7 @@ impl Client {
     pub async fn upload(&self, name: &str, wasm: impl Into<Bytes>) -> Result<ModuleInfo, PublishError> {
         let wasm = wasm.into();
         let mut publication = Publication::new(name, &wasm)?;
+        publication.manifest.serial = self.machine.unix_now();
         self.raise_serial(&mut publication, self.key.public()).await?;
         self.upload_signed(publication.sign(&self.key), wasm).await
     }
@@ -141,6 +142,7 @@ impl Client {
         wasm: impl Into<Bytes>,
     ) -> Result<ModuleInfo, PublishError> {
         let (mut publication, wasm) = Publication::with_files(name, wasm.into())?;
+        publication.manifest.serial = self.machine.unix_now();
         self.raise_serial(&mut publication, self.key.public()).await?;
         self.upload_signed(publication.sign(&self.key), wasm).await
     }

@@ -8,11 +8,13 @@ use std::time::Duration;
 use grid_protocol::key::{PublicKey, SecretKey};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{EndpointConfig, TransportConfig, VarInt};
-use quinn_proto::HashedConnectionIdGenerator;
+use quinn_proto::{ConnectionIdGenerator as _, HashedConnectionIdGenerator};
+use ring::hkdf::{HKDF_SHA256, Salt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
 
 use crate::conn::{Allowance, CloseReason, Conn, explain};
+use crate::made_up::{self, SeededIds};
 use crate::network::{MadeUpSocket, Network};
 use crate::tls::{self, Alpn, Expect};
 
@@ -22,6 +24,7 @@ pub struct Endpoint {
     endpoint: quinn::Endpoint,
     key: SecretKey,
     timing: Timing,
+    made_up: bool,
 }
 
 /// How soon silence is noticed.
@@ -61,7 +64,7 @@ const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 impl Endpoint {
     /// Listens for hosts and clients.
     ///
-    /// Its stateless resets and connection ids come from `key`, so that peers notice at once when a manager
+    /// Its stateless resets, connection ids and tokens come from `key`, so that peers notice at once when a manager
     /// with the same key takes the place of a dead one.
     ///
     /// # Errors
@@ -82,9 +85,11 @@ impl Endpoint {
         key: &SecretKey,
         timing: Timing,
     ) -> Result<Self, BindError> {
-        let crypto = tls::server_config(key).map_err(BindError::tls(bind))?;
+        let crypto =
+            tls::server_config(key, tls::provider(network.is_made_up())).map_err(BindError::tls(bind))?;
         let crypto = QuicServerConfig::try_from(crypto).map_err(BindError::tls(bind))?;
-        let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        let tokens = Salt::new(HKDF_SHA256, &[]).extract(key.derive("quic tokens").as_slice());
+        let mut config = quinn::ServerConfig::new(Arc::new(crypto), Arc::new(tokens));
         config
             .transport_config(Arc::new(transport(Allowance::STRANGER, timing)))
             .migration(true)
@@ -136,13 +141,15 @@ impl Endpoint {
         let endpoint = match &network.0 {
             None => quinn::Endpoint::new(config, server, socket(bind).map_err(failed)?, runtime),
             Some(network) => {
-                config.rng_seed(Some(network.seed()));
+                let seed = network.seed();
+                made_up::begin(seed);
+                config.rng_seed(Some(seed)).cid_generator(|| Box::new(SeededIds));
                 let socket = MadeUpSocket(network.bind(bind).map_err(failed)?);
                 quinn::Endpoint::new_with_abstract_socket(config, server, Arc::new(socket), runtime)
             }
         }
         .map_err(failed)?;
-        Ok(Self { endpoint, key: key.clone(), timing })
+        Ok(Self { endpoint, key: key.clone(), timing, made_up: network.is_made_up() })
     }
 
     /// The next peer that knocks; `None` once the endpoint is closed. [`Knock::answer`] does the handshake.
@@ -166,10 +173,14 @@ impl Endpoint {
     /// [`DialError`].
     pub async fn dial(&self, address: SocketAddr, alpn: Alpn, expect: Expect) -> Result<Conn, DialError> {
         let failed = |reason: String| DialError::Failed { address, reason };
-        let crypto =
-            tls::client_config(&self.key, alpn, expect).map_err(|error| failed(error.to_string()))?;
+        let provider = tls::provider(self.made_up);
+        let crypto = tls::client_config(&self.key, alpn, expect, provider)
+            .map_err(|error| failed(error.to_string()))?;
         let crypto = QuicClientConfig::try_from(crypto).map_err(|error| failed(error.to_string()))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        if self.made_up {
+            config.initial_dst_cid_provider(Arc::new(|| SeededIds.generate_cid()));
+        }
         // The dialler knows whom it dials, and lets it send what a client's mail may need.
         config.transport_config(Arc::new(transport(Allowance::CLIENT, self.timing)));
         let connecting = self

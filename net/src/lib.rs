@@ -11,6 +11,7 @@ pub mod code;
 mod conn;
 mod endpoint;
 mod local;
+mod made_up;
 mod network;
 mod stream;
 mod tls;

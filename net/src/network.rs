@@ -23,7 +23,7 @@ pub trait MadeUpNetwork: Debug + Send + Sync {
     /// As a system's.
     fn bind(&self, address: SocketAddr) -> io::Result<Box<dyn Datagrams>>;
 
-    /// What an endpoint's random numbers come from.
+    /// What an endpoint's random numbers come from, its secrets too: nothing on such a network is secret.
     fn seed(&self) -> [u8; 32];
 }
 
@@ -47,6 +47,10 @@ impl Network {
     /// A network that is made up.
     pub fn made_up(network: Arc<dyn MadeUpNetwork>) -> Self {
         Self(Some(network))
+    }
+
+    pub(crate) fn is_made_up(&self) -> bool {
+        self.0.is_some()
     }
 }
 

@@ -17,6 +17,8 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, SignatureScheme,
 };
 
+use crate::made_up;
+
 /// Which door a peer comes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Alpn {
@@ -56,8 +58,11 @@ pub(crate) fn peer_key(chain: &[CertificateDer<'_>]) -> Result<PublicKey, BadKey
     }
 }
 
-pub(crate) fn server_config(key: &SecretKey) -> Result<rustls::ServerConfig, Error> {
-    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+pub(crate) fn server_config(
+    key: &SecretKey,
+    provider: Arc<CryptoProvider>,
+) -> Result<rustls::ServerConfig, Error> {
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(AnyKey))
         .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(own_key(key)?)));
@@ -72,8 +77,9 @@ pub(crate) fn client_config(
     key: &SecretKey,
     alpn: Alpn,
     expect: Expect,
+    provider: Arc<CryptoProvider>,
 ) -> Result<rustls::ClientConfig, Error> {
-    let mut config = rustls::ClientConfig::builder_with_provider(provider())
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(ManagerKey { expect }))
@@ -84,8 +90,9 @@ pub(crate) fn client_config(
     Ok(config)
 }
 
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+/// The algorithms, and where randomness comes from.
+pub(crate) fn provider(made_up: bool) -> Arc<CryptoProvider> {
+    Arc::new(if made_up { made_up::provider() } else { rustls::crypto::ring::default_provider() })
 }
 
 fn own_key(key: &SecretKey) -> Result<Arc<CertifiedKey>, Error> {

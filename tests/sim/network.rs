@@ -21,17 +21,18 @@ pub struct Weather {
 }
 
 impl Weather {
-    /// Datagrams sent so far, and a number that stands for when each was sent, from where, to where and how long it was.
+    /// Datagrams sent so far, and a number that stands for when each was sent, from where, to where and what was in it.
     pub fn trace(&self) -> (u64, u64) {
         *self.trace.lock().unwrap()
     }
 
-    fn note(&self, from: SocketAddr, to: SocketAddr, length: usize) {
+    fn note(&self, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
         let micros = turmoil::sim_elapsed().unwrap_or_default().as_micros() as u64;
         let mut trace = self.trace.lock().unwrap();
         trace.0 += 1;
-        let words = [micros, address(from), address(to), length as u64];
-        for word in words {
+        let sealed =
+            datagram.chunks(8).map(|bytes| bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+        for word in [micros, address(from), address(to), datagram.len() as u64].into_iter().chain(sealed) {
             // FNV-1a, a word at a time.
             trace.1 = (trace.1 ^ word).wrapping_mul(0x0100_0000_01b3);
         }
@@ -118,7 +119,7 @@ impl std::fmt::Debug for NodeSocket {
 
 impl Datagrams for NodeSocket {
     fn send(&self, datagram: &[u8], to: SocketAddr) {
-        self.weather.note(self.local, to, datagram.len());
+        self.weather.note(self.local, to, datagram);
         let roll = self.dice.lock().unwrap().roll(1000) as u64;
         if roll >= self.weather.loss.load(Ordering::Relaxed) {
             // A full queue loses datagrams, as it does everywhere.

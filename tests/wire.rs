@@ -286,6 +286,7 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("Explain(Host)", Request::Explain(Subject::Host(host))),
         ("PayloadKeep", Request::PayloadKeep { job: job(), payload: stored() }),
         ("PayloadFetch", Request::PayloadFetch { job: job(), payload: stored() }),
+        ("MessageSend", Request::MessageSend { worker: WorkerId::new(3, 4), length: 5 }),
         ("ModuleSerial", Request::ModuleSerial { publisher: host, name: "echo".into() }),
     ]
     .into_iter()

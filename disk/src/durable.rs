@@ -46,9 +46,36 @@ pub fn use_folder(path: &Path) -> Result<(), DiskError> {
 ///
 /// [`DiskError`]: nothing was changed, and the operator must act.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
-    let file = write_beside(path, bytes)?;
-    file.persist(path).map_err(|error| DiskError::at("rename to", path)(error.error))?;
-    sync_folder_of(path)
+    Staged::write(path, bytes)?.place()
+}
+
+/// A file that is written and synced beside its place. It is gone when it is dropped.
+#[derive(Debug)]
+pub struct Staged {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Staged {
+    /// Writes what is to be at `path`: the part of [`replace`] that takes long.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskError`]: nothing is left behind, and the operator must act.
+    pub fn write(path: &Path, bytes: &[u8]) -> Result<Self, DiskError> {
+        Ok(Self { file: write_beside(path, bytes)?, path: path.to_owned() })
+    }
+
+    /// Puts it in its place, for good when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskError`]: what was there stays, and the operator must act.
+    pub fn place(self) -> Result<(), DiskError> {
+        let Self { file, path } = self;
+        file.persist(&path).map_err(|error| DiskError::at("rename to", &path)(error.error))?;
+        sync_folder_of(&path)
+    }
 }
 
 /// As [`replace`], unless there is a file already: then it stays, and the answer is false.

@@ -9,7 +9,7 @@ mod keyfile;
 mod lock;
 mod machine;
 
-pub use durable::{DiskError, replace, use_folder};
+pub use durable::{DiskError, Staged, replace, use_folder};
 pub use home::home;
 pub use keyfile::{KeyFileError, load_key, load_or_make_key, load_or_make_secret, random};
 pub use lock::{FolderLock, LockError};

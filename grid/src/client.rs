@@ -215,6 +215,22 @@ impl Client {
         }
     }
 
+    /// Sends a message by a request, as a client without mail must: returns once the manager has the message. Its answers
+    /// go to the channel that the worker belongs to.
+    ///
+    /// # Errors
+    ///
+    /// [`Denial`]: `NotFound` if no such worker of this key runs, `NoCapacity` if its window had no room for ten seconds;
+    /// after `ManagerFault` the message may have been sent.
+    pub async fn post(&self, worker: WorkerId, message: impl Into<Bytes>) -> Result<(), Denial> {
+        let message = message.into();
+        let request = Request::MessageSend { worker, length: message.len() as u64 };
+        match self.request_with(request, Some(message)).await? {
+            Reply::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Sends a message if the worker's window has room.
     ///
     /// # Errors
@@ -391,14 +407,6 @@ impl Client {
         let _ = tokio::time::timeout(grace + Duration::from_secs(1), all_left).await;
     }
 
-    /// Messages to `worker` that it has not settled, where this client can tell.
-    pub fn unanswered(&self, worker: WorkerId) -> Option<usize> {
-        match &self.path {
-            Path::Here(_) => None,
-            Path::Remote(remote) => Some(remote.unanswered(worker)),
-        }
-    }
-
     /// True if `worker` is through with everything that it was sent, and everything that it sent is here, or if it has
     /// ended. Only a client of a manager elsewhere can tell; another says that it is.
     pub fn is_quiet(&self, worker: WorkerId) -> bool {
@@ -408,12 +416,12 @@ impl Client {
         }
     }
 
-    /// True if `worker` has ended, and its mail says so: [`Event::Left`] has come or is about to. Only a client of a
-    /// manager elsewhere can tell.
-    pub fn has_ended(&self, worker: WorkerId) -> bool {
+    /// Why the manager has sent this client away, if it has: its key was revoked, or another program has the mail of its
+    /// channel. No event comes any more.
+    pub fn sent_away(&self) -> Option<&Denial> {
         match &self.path {
-            Path::Here(_) => false,
-            Path::Remote(remote) => remote.is_over(worker),
+            Path::Here(_) => None,
+            Path::Remote(remote) => remote.sent_away(),
         }
     }
 

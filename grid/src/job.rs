@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use grid_protocol::client::{Denial, DenialCode, Reply, Request};
+use grid_protocol::client::{Denial, DenialCode, Reply, Request, Subject};
 use grid_protocol::job::{AttemptFailure, JobId, JobInfo, Outcome, Payload, Recorded, Stored};
 use grid_protocol::limits::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX};
 use serde::de::DeserializeOwned;
@@ -195,6 +195,18 @@ impl Job<'_> {
     /// [`Denial`].
     pub async fn show(&self) -> Result<JobInfo, Denial> {
         self.info_from(Request::JobShow { job: self.id }).await
+    }
+
+    /// Why it is not further, in words, a line each: what `grid explain` prints.
+    ///
+    /// # Errors
+    ///
+    /// [`Denial`].
+    pub async fn explain(&self) -> Result<Vec<String>, Denial> {
+        match self.client.request(Request::Explain(Subject::Job(self.id))).await? {
+            Reply::Explanation { lines } => Ok(lines),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Stops it: what waits gets no outcome, what runs is ended.

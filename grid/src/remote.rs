@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ use grid_protocol::role::Roles;
 use grid_protocol::ticket::ManagerAddress;
 use grid_protocol::wire::Wire;
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::postbox::{Ending, Postbox, Waiting, Worker};
 
@@ -70,6 +71,8 @@ struct Shared {
     arrived: Notify,
     room: Notify,
     conn: watch::Sender<Option<Conn>>,
+    /// Why the manager sent this client away for good, if it did.
+    sent_away: OnceLock<Denial>,
     roles: Mutex<Roles>,
 }
 
@@ -140,7 +143,8 @@ impl Remote {
         let asked = async {
             loop {
                 let mut conns = self.shared.conn.subscribe();
-                let Ok(conn) = conns.wait_for(Option::is_some).await.map(|conn| conn.clone()) else {
+                let decided = |conn: &Option<Conn>| conn.is_some() || self.sent_away().is_some();
+                let Ok(conn) = conns.wait_for(decided).await.map(|conn| conn.clone()) else {
                     break;
                 };
                 let Some(conn) = conn else { break };
@@ -163,6 +167,9 @@ impl Remote {
         let answered = tokio::time::timeout(most, asked).await;
         let answered = answered.unwrap_or_else(|_| Err(format!("no answer for {most:?}")));
         answered.unwrap_or_else(|why| {
+            if let Some(denial) = self.sent_away() {
+                return (Reply::Denied(denial.clone()), Bytes::new());
+            }
             let help = "check that the manager runs, and ask again".to_owned();
             let denied = Reply::Denied(Denial {
                 code: DenialCode::ManagerFault,
@@ -172,6 +179,11 @@ impl Remote {
             });
             (denied, Bytes::new())
         })
+    }
+
+    /// Why the manager sent this client away, if it did: nothing comes or goes any more.
+    pub(crate) fn sent_away(&self) -> Option<&Denial> {
+        self.shared.sent_away.get()
     }
 
     pub(crate) fn try_send(&self, worker: WorkerId, payload: Bytes) -> Result<u64, SendError> {
@@ -225,13 +237,6 @@ impl Remote {
         }
     }
 
-    /// Messages to `worker` that are not settled, and still may be.
-    pub(crate) fn unanswered(&self, worker: WorkerId) -> usize {
-        let shared = self.shared.lock();
-        let known = shared.links.get(&worker).filter(|known| !known.is_over());
-        known.map_or(0, |known| known.link.unsettled().len())
-    }
-
     /// True if the worker has settled everything, and all that it sent before is here.
     pub(crate) fn is_quiet(&self, worker: WorkerId) -> bool {
         let shared = self.shared.lock();
@@ -239,11 +244,6 @@ impl Remote {
             let link = &known.link;
             known.is_over() || link.unsettled().len() == 0 && link.has_arrived(link.last_accepted())
         })
-    }
-
-    /// True if the worker has ended.
-    pub(crate) fn is_over(&self, worker: WorkerId) -> bool {
-        self.shared.lock().links.get(&worker).is_some_and(|known| known.is_over())
     }
 
     /// Waits until something was settled.
@@ -301,6 +301,7 @@ fn transfer_time(request: &Request) -> Duration {
     let length = match request {
         Request::ModuleUpload { length, .. } => *length,
         Request::PayloadKeep { payload, .. } | Request::PayloadFetch { payload, .. } => payload.length,
+        Request::MessageSend { length, .. } => *length,
         _ => 0,
     };
     Duration::from_secs(length / SLOW_BYTES_A_SECOND)
@@ -361,7 +362,7 @@ async fn run(shared: Arc<Shared>, mut dialer: Dialer, mut stopped: watch::Receiv
         loop {
             match enter(&shared, &mut dialer, &endpoint).await {
                 Ok(entered) => {
-                    backoff.reset();
+                    let since = Instant::now();
                     if let Some(ready) = ready.take() {
                         ready(Ok(()));
                     }
@@ -369,13 +370,13 @@ async fn run(shared: Arc<Shared>, mut dialer: Dialer, mut stopped: watch::Receiv
                     let error = serve(&shared, entered).await;
                     shared.disconnected();
                     tracing::debug!(%error, "the connection to the manager ended");
-                    if matches!(
-                        conn.close_reason(),
-                        Some(CloseReason::Peer { code: code::REVOKED | code::REPLACED, .. })
-                    ) {
+                    if let Some(denial) = conn.close_reason().and_then(final_word) {
+                        shared.sent_away(denial);
                         return;
                     }
                     conn.close(code::PROTOCOL, &error.to_string());
+                    let pause = backoff.after(since.elapsed(), dialer.machine.dice());
+                    tokio::time::sleep(pause).await;
                 }
                 Err(error) => {
                     if let Some(ready) = ready.take() {
@@ -397,6 +398,20 @@ async fn run(shared: Arc<Shared>, mut dialer: Dialer, mut stopped: watch::Receiv
     }
     endpoint.close(code::DONE, "the client is done");
     endpoint.wait_idle(Duration::from_secs(1)).await;
+}
+
+/// What a client that the manager has sent away for good answers to whoever asks it for anything.
+fn final_word(reason: CloseReason) -> Option<Denial> {
+    let CloseReason::Peer { code, reason } = reason else {
+        return None;
+    };
+    let (code, help) = match code {
+        code::REVOKED => (DenialCode::NotAllowed, "ask whoever runs the manager for a new ticket"),
+        code::REPLACED => (DenialCode::Conflict, "use another channel for each program that runs at once"),
+        _ => return None,
+    };
+    let what = "the manager has sent this client away".to_owned();
+    Some(Denial { code, what, why: reason, help: help.to_owned() })
 }
 
 type Entered = (Conn, SendStream, FrameReader);
@@ -475,6 +490,7 @@ impl Shared {
             arrived: Notify::new(),
             room: Notify::new(),
             conn: watch::Sender::new(None),
+            sent_away: OnceLock::new(),
             roles: Mutex::default(),
         }
     }
@@ -519,6 +535,12 @@ impl Shared {
         self.mail_ready.notify_one();
         self.control_ready.notify_one();
         Ok(())
+    }
+
+    fn sent_away(&self, denial: Denial) {
+        let _ = self.sent_away.set(denial);
+        // Whoever waits for a connection looks again.
+        self.conn.send_replace(None);
     }
 
     fn disconnected(&self) {

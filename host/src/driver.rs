@@ -133,7 +133,7 @@ async fn keep_connected(
                 continue;
             }
         };
-        backoff.reset();
+        let since = tokio::time::Instant::now();
         let (conn, error) = serve(station, joined).await;
         station.disconnected();
         if station.is_drained() {
@@ -153,6 +153,10 @@ async fn keep_connected(
         }
         conn.close(code::PROTOCOL, &error.to_string());
         progress(Progress::Lost { reason: error.to_string() });
+        let pause = backoff.after(since.elapsed(), station.machine.dice());
+        if !pause.is_zero() && wait_or_drained(station, pause).await {
+            return HostEnded::Drained;
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub enum Incoming {
 
 /// What a guest gets its messages from and gives its answers to: a worker's [`Mailbox`], or the task executor's hand.
 pub trait Mail: Send + Sync + std::fmt::Debug {
-    /// What comes next.
+    /// What comes next, once there is room to say that it failed.
     fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Incoming>;
 
     /// Takes a message from the guest. It leaves at [`Self::flush`]; the caller asks [`Self::poll_room`] first.
@@ -90,6 +90,7 @@ impl Mailbox {
         let mut inner = self.lock();
         inner.stopping = true;
         wake(&mut inner.on_incoming);
+        wake(&mut inner.on_room);
     }
 
     /// Takes in a frame from the manager.
@@ -185,6 +186,11 @@ impl Mail for Mailbox {
         if inner.stopping {
             return Poll::Ready(Incoming::Stop);
         }
+        // A message may fail, and the failure takes room in the window like any other.
+        if !inner.link.has_room() {
+            register(&mut inner.on_room, cx);
+            return Poll::Pending;
+        }
         if let Some(letter) = inner.link.take_arrival() {
             return Poll::Ready(Incoming::Message(letter));
         }
@@ -250,5 +256,42 @@ fn register(place: &mut Option<Waker>, cx: &Context<'_>) {
 fn wake(place: &mut Option<Waker>) {
     if let Some(waker) = place.take() {
         waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grid_protocol::link::WINDOW_MESSAGES_MAX;
+    use grid_protocol::worker::FailureKind;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_whose_failures_nobody_collects_is_handed_nothing_more_until_there_is_room() {
+        let mailbox = Mailbox::new(WorkerId::new(1, 1), Arc::default());
+        let mut cx = Context::from_waker(Waker::noop());
+        let bring = |seq| {
+            let frame = MailFrame::Inline {
+                worker: mailbox.worker(),
+                seq,
+                settled: 0,
+                kind: Kind::Message,
+                payload: b"",
+            };
+            mailbox.handle_frame(frame, &Bytes::new()).unwrap();
+        };
+        let failure =
+            Failure { kind: FailureKind::Reported, message: "no".to_owned(), backtrace: Vec::new() };
+        for seq in 1..=WINDOW_MESSAGES_MAX as u64 {
+            bring(seq);
+            assert!(matches!(mailbox.poll_incoming(&mut cx), Poll::Ready(Incoming::Message(_))), "{seq}");
+            mailbox.fail(seq, failure.clone());
+            mailbox.done(seq);
+        }
+        bring(WINDOW_MESSAGES_MAX as u64 + 1);
+        assert!(mailbox.poll_incoming(&mut cx).is_pending());
+        let settled = MailFrame::Settled { worker: mailbox.worker(), settled: 1 };
+        mailbox.handle_frame(settled, &Bytes::new()).unwrap();
+        assert!(mailbox.poll_incoming(&mut cx).is_ready());
     }
 }

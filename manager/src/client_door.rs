@@ -38,7 +38,9 @@ pub(crate) async fn serve(hub: Arc<Hub>, conn: Conn) {
                         error = serve_mail(&hub, &conn, owner, attached, send, reader) => error,
                         error = requests => error,
                     };
-                    hub.change(|state, now| state.mailroom.client_detached(owner, generation, now));
+                    if !hub.change(|state, now| state.mailroom.client_detached(owner, generation, now)) {
+                        conn.close(code::REPLACED, "a newer client has the mail of this channel");
+                    }
                     error
                 }
                 // The stream stays open, as a sign that the client is in.

@@ -362,9 +362,7 @@ impl Foreman {
 
     fn handle_ends(&mut self, now: Moment, host: &Teller<'_>, ends: Vec<AttemptEnd>) {
         let attempts = ends.iter().map(|end| end.attempt).collect();
-        for mut end in ends {
-            end.clamp();
-            let AttemptEnd { attempt, ran_us, result } = end;
+        for AttemptEnd { attempt, ran_us, result } in ends {
             let verdict = match &result {
                 AttemptResult::Done(_) => {
                     self.jobs.handle_end(now, host.key, attempt, AttemptFate::Done, ran_us)

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use grid_net::{Conn, FrameReader, SendStream};
 use grid_protocol::host::{Offer, PROTOCOL_VERSION, Refusal};
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, HOST_WORKERS_MAX, LABELS_MAX, NAME_BYTES_MAX};
+use grid_protocol::name::{check_name, is_obeyed};
 use grid_protocol::role::{Role, Roles};
 use grid_protocol::ticket::Proof;
 use grid_protocol::wire::Wire;
@@ -99,17 +100,21 @@ pub(crate) fn check_version(peer: u16) -> Result<(), Refusal> {
 
 /// A host's offer is an allegation: within its bounds it is believed, for it only binds the host.
 pub(crate) fn check_offer(offer: &Offer) -> Result<(), Refusal> {
-    let short = |text: &str| text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control);
-    let why = if ![&offer.name, &offer.platform, &offer.software].into_iter().all(|text| short(text)) {
-        "a name is too long or has control characters"
+    let plain = |text: &str| text.len() <= NAME_BYTES_MAX && !text.chars().any(is_obeyed);
+    let why = if let Err(error) = check_name(&offer.name) {
+        format!("its name: {error}")
+    } else if !plain(&offer.platform) || !plain(&offer.software) {
+        "what it says of its platform is too long or cannot be shown".to_owned()
     } else if offer.labels.len() > LABELS_MAX {
-        "too many labels"
-    } else if !offer.labels.iter().all(|label| short(&label.name) && short(&label.value)) {
-        "a label is too long or has control characters"
+        "too many labels".to_owned()
+    } else if let Some(error) = offer.labels.iter().find_map(|label| check_name(&label.name).err()) {
+        format!("a label's name: {error}")
+    } else if !offer.labels.iter().all(|label| plain(&label.value)) {
+        "a label's value is too long or cannot be shown".to_owned()
     } else if usize::try_from(offer.slots).is_ok_and(|slots| slots > HOST_WORKERS_MAX) {
-        "too many slots"
+        "too many slots".to_owned()
     } else {
         return Ok(());
     };
-    Err(Refusal::Malformed { why: why.to_owned() })
+    Err(Refusal::Malformed { why })
 }

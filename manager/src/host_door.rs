@@ -159,7 +159,7 @@ impl State {
             // Between its greeting and now.
             return Err(Refusal::Revoked { key });
         }
-        let known = self.seats.get(&key).map(|seat| seat.session);
+        let known = self.seats.get(&key).filter(|seat| !seat.forsaken).map(|seat| seat.session);
         let resume = hello
             .resume
             .as_ref()
@@ -187,6 +187,7 @@ impl State {
             Some(resume) => seat.control.resume(resume.control).map_err(|error| wrong(error.to_string()))?,
             None => {
                 seat.session = fresh;
+                seat.forsaken = false;
                 seat.control = Default::default();
                 self.foreman.session_begins(key);
             }
@@ -210,6 +211,7 @@ impl Seat {
         Self {
             line,
             session,
+            forsaken: false,
             control: Default::default(),
             control_wake: Arc::default(),
             conn: None,

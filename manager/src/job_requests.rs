@@ -11,6 +11,7 @@ use grid_protocol::limits::{
     ARGUMENTS_BYTES_MAX, ATTEMPTS_MAX, BATCH_BYTES_MAX, BATCH_TASKS_MAX, CONTROL_FRAME_BYTES_MAX, JOBS_MAX,
     LABELS_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, WAITING_TASKS_MAX,
 };
+use grid_protocol::name::check_name;
 use grid_protocol::role::Role;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -116,13 +117,16 @@ fn bytes_of(job: &JobInfo) -> usize {
 }
 
 fn check_spec(spec: &JobSpec) -> Result<(), Denial> {
-    let why = if spec.name.len() > NAME_BYTES_MAX || spec.name.chars().any(char::is_control) {
-        "its name is too long or has control characters".to_owned()
+    let name = if spec.name.is_empty() { Ok(()) } else { check_name(&spec.name) };
+    let why = if let Err(error) = name {
+        error.to_string()
     } else if spec.arguments.len() > ARGUMENTS_BYTES_MAX {
         format!("the arguments have {} bytes; {ARGUMENTS_BYTES_MAX} is the limit", spec.arguments.len())
     } else if spec.labels.len() > LABELS_MAX {
         format!("{} labels were asked for; {LABELS_MAX} is the limit", spec.labels.len())
-    } else if spec.labels.iter().any(|label| label.name.len().max(label.value.len()) > NAME_BYTES_MAX) {
+    } else if let Some(error) = spec.labels.iter().find_map(|label| check_name(&label.name).err()) {
+        format!("a label: {error}")
+    } else if spec.labels.iter().any(|label| label.value.len() > NAME_BYTES_MAX) {
         format!("a label is longer than {NAME_BYTES_MAX} bytes")
     } else if spec.attempts_max == 0 || spec.attempts_max > ATTEMPTS_MAX {
         format!("{} attempts were asked for; 1 to {ATTEMPTS_MAX} can be", spec.attempts_max)

@@ -22,6 +22,7 @@ mod ledger;
 mod line;
 mod mail;
 mod mailroom;
+mod message_requests;
 mod payloads;
 mod registry;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use grid_protocol::client;
 use grid_protocol::id::WorkerId;
+use grid_protocol::key::PublicKey;
 use grid_protocol::link::{Content, Kind, Link, LinkError};
 use grid_protocol::mail::MailFrame;
 use grid_protocol::time::Moment;
@@ -30,6 +31,8 @@ pub(crate) struct Mailroom {
     pub(crate) mails: HashMap<WorkerId, Mail>,
     /// Wakes the one that sends late acknowledgements.
     pub(crate) late: Arc<Notify>,
+    /// Wakes requests that wait for room in a window.
+    pub(crate) room: Arc<Notify>,
 }
 
 /// Why a message could not be sent.
@@ -110,6 +113,19 @@ impl Mailroom {
         self.deliver(worker);
     }
 
+    /// The host on `line` is gone for good: what a worker of it that has ended had sent, and is not here, never comes.
+    pub(crate) fn host_gone(&mut self, line: LineId) {
+        let ended = |(worker, mail): (&WorkerId, &mut Mail)| {
+            let ending = mail.ending.as_mut().filter(|_| mail.host == line)?;
+            ending.sent = ending.sent.min(mail.outward.position());
+            Some(*worker)
+        };
+        let ended: Vec<_> = self.mails.iter_mut().filter_map(ended).collect();
+        for worker in ended {
+            self.deliver(worker);
+        }
+    }
+
     /// Sends a message of a client in this process; its number.
     pub(crate) fn send(&mut self, owner: Owner, worker: WorkerId, payload: Bytes) -> Result<u64, SendError> {
         let max = grid_protocol::limits::MESSAGE_BYTES_MAX;
@@ -122,6 +138,26 @@ impl Mailroom {
             return Err(SendError::Full(worker));
         }
         Ok(mail.forward(worker, &mut self.lines, Kind::Message, payload, 0))
+    }
+
+    /// Sends a message for a client that has no link of its own to the worker.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Gone`] and [`SendError::Full`].
+    pub(crate) fn send_for(
+        &mut self,
+        key: PublicKey,
+        worker: WorkerId,
+        payload: Bytes,
+    ) -> Result<(), SendError> {
+        let mail = self.mails.get_mut(&worker).filter(|mail| mail.owner.key == key && mail.ending.is_none());
+        let mail = mail.ok_or(SendError::Gone(worker))?;
+        if !mail.outward.has_room() {
+            return Err(SendError::Full(worker));
+        }
+        mail.forward(worker, &mut self.lines, Kind::Message, payload, 0);
+        Ok(())
     }
 
     /// Takes in one frame from the host on `line`.
@@ -387,6 +423,7 @@ impl Mailroom {
 
     /// The window towards a worker has opened.
     fn room_freed(&mut self, worker: WorkerId) {
+        self.room.notify_waiters();
         let Some(mail) = self.mails.get_mut(&worker) else {
             return;
         };
@@ -401,5 +438,34 @@ impl Mailroom {
             }
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grid_protocol::client::Channel;
+    use grid_protocol::key::SecretKey;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_that_ended_is_told_of_though_its_host_died_with_the_last_of_its_mail() {
+        let owner = Owner { key: SecretKey::from_seed(&[1; 32]).public(), channel: Channel(1) };
+        let (worker, now) = (WorkerId::new(1, 1), Moment::ZERO);
+        let mut mailroom = Mailroom::default();
+        mailroom.open_desk_here(owner);
+        let line = mailroom.lines.add();
+        mailroom.open(worker, owner, line, Duration::ZERO, now);
+        mailroom.ended_at(worker, 3, 0);
+        mailroom.left(worker, End::Stopped);
+        let told = |mailroom: &mut Mailroom| {
+            let mut events = Vec::new();
+            mailroom.collect(owner, 10, &mut events);
+            events
+        };
+        assert_eq!(told(&mut mailroom).len(), 0, "three messages may still come");
+        mailroom.host_gone(line);
+        let events = told(&mut mailroom);
+        assert!(matches!(events[..], [Event::Left { end: End::Stopped, .. }]), "{events:?}");
     }
 }

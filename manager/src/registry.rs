@@ -8,8 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use grid_disk::{DiskError, KeyFileError, random, replace, use_folder};
-use grid_inspect::{ScanLimits, inspect};
+use grid_disk::{DiskError, KeyFileError, random, use_folder};
 use grid_protocol::client::{KeyInfo, ModuleInfo, OrderInfo, TicketInfo};
 use grid_protocol::digest::Digest;
 use grid_protocol::host::{Offer, Refusal};
@@ -22,6 +21,10 @@ use grid_protocol::ticket::{Proof, Ticket, TicketId, TicketRecord};
 use grid_protocol::wire::Wire;
 
 use crate::store::{Change, FileStore, Store, StoreError, Table};
+
+mod upload;
+
+pub(crate) use upload::{Brought, UploadError};
 
 /// What the manager knows for good.
 pub(crate) struct Registry {
@@ -121,25 +124,10 @@ impl RegistryError {
     }
 }
 
-/// Why an upload was refused; nothing was kept.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum UploadError {
-    #[error(transparent)]
-    Manifest(#[from] ManifestRefusal),
-    #[error(transparent)]
-    Module(#[from] grid_inspect::Refusal),
-    #[error("{publisher} published the same module as `{name}`, with other limits or files")]
-    Published { publisher: PublicKey, name: String },
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-}
-
 /// Keys that a manager knows: each is a few hundred bytes.
 const KEYS_MAX: usize = 100_000;
 /// Tickets outstanding.
 const TICKETS_MAX: usize = 10_000;
-/// Modules kept; each may be 64 MiB on disk.
-const MODULES_MAX: usize = 10_000;
 /// Standing orders.
 const ORDERS_MAX: usize = 1_000;
 
@@ -425,62 +413,6 @@ impl Registry {
         &self.hosts
     }
 
-    /// Takes in a module, checked in full; if it is refused no file is left behind.
-    ///
-    /// The manifest that another publisher signed for the same bytes stays, while that publisher and the manifest are good,
-    /// unless the caller `replaces` it: it is then used by both.
-    pub(crate) fn add_module(
-        &mut self,
-        signed: &[u8],
-        wasm: &[u8],
-        now: u64,
-        replaces: bool,
-    ) -> Result<ModuleInfo, UploadError> {
-        let manifest = SignedManifest::from_bytes(signed)?;
-        let publisher = manifest.publisher();
-        let manifest = self.trust.admit(&manifest, wasm, now)?;
-        let report = inspect(wasm, &ScanLimits::default())?;
-        let digest = manifest.digest;
-        if let Some(known) = self.modules.get(&digest).filter(|known| known.signed == signed) {
-            return Ok(known.info(true));
-        }
-        if let Some(known) = self.modules.get(&digest).filter(|known| known.publisher != publisher) {
-            let good = self.roles(&known.publisher).has(Role::Publisher)
-                && (known.manifest.expires == 0 || known.manifest.expires > now);
-            if good && !replaces {
-                return known.stands_for(&manifest).map(|()| known.info(true));
-            }
-            // What hung on the other publisher does not any more.
-            self.trust_changes += 1;
-        }
-        full("modules", self.modules.len(), MODULES_MAX, self.modules.contains_key(&digest))?;
-        let door = report.door.label().to_owned();
-        let path = self.module_path(&digest);
-        let known = self.modules.contains_key(&digest);
-        if !known {
-            replace(&path, wasm).map_err(RegistryError::from)?;
-        }
-        let record = ModuleRecord { manifest: signed.to_vec(), door: door.clone() };
-        let mut name = publisher.as_bytes().to_vec();
-        name.extend_from_slice(manifest.name.as_bytes());
-        let committed = self.store.commit(&[
-            Change { table: Table::Module, key: digest.as_bytes().to_vec(), value: Some(record.to_body()) },
-            Change { table: Table::Serial, key: name, value: Some(manifest.serial.to_le_bytes().to_vec()) },
-        ]);
-        if let Err(error) = committed {
-            if !known {
-                // The file would be found by nobody; what matters is the store's own failure.
-                let _ = fs::remove_file(&path);
-            }
-            return Err(RegistryError::from(error).into());
-        }
-        self.trust.note_serial(publisher, &manifest.name, manifest.serial);
-        let module = Module { signed: signed.to_vec(), manifest, publisher, door };
-        let info = module.info(false);
-        self.modules.insert(digest, module);
-        Ok(info)
-    }
-
     /// The modules.
     pub(crate) fn modules(&self) -> impl ExactSizeIterator<Item = &Module> {
         self.modules.values()
@@ -545,15 +477,6 @@ impl Registry {
 }
 
 impl Module {
-    /// Whether whoever published the same bytes with `other` may use what is here in its place.
-    fn stands_for(&self, other: &Manifest) -> Result<(), UploadError> {
-        let Manifest { limits, files, .. } = &self.manifest;
-        if *limits == other.limits && *files == other.files {
-            return Ok(());
-        }
-        Err(UploadError::Published { publisher: self.publisher, name: self.manifest.name.clone() })
-    }
-
     fn from_record(record: ModuleRecord) -> Result<Self, ManifestRefusal> {
         let signed = SignedManifest::from_bytes(&record.manifest)?;
         let manifest = signed.verify()?;

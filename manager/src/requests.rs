@@ -23,8 +23,9 @@ use tokio::time::timeout;
 use crate::greeting::DoorError;
 use crate::hub::Hub;
 use crate::job_requests;
+use crate::message_requests;
 use crate::payloads;
-use crate::registry::{RegistryError, UploadError};
+use crate::registry::{Brought, RegistryError, UploadError};
 use crate::state;
 use crate::transfer_slots::time_for;
 use crate::trust::Ban;
@@ -43,6 +44,9 @@ pub(crate) async fn serve(
         }
         Ok(Request::PayloadKeep { job, payload }) => {
             receive_payload(&hub, asker, job, payload, &mut recv).await?
+        }
+        Ok(Request::MessageSend { worker, length }) => {
+            message_requests::receive(&hub, asker, worker, length, &mut recv).await?
         }
         Ok(Request::PayloadFetch { job, payload }) => {
             return send_payload(&hub, asker, job, payload, send).await;
@@ -137,7 +141,13 @@ async fn receive_module(
             "make it smaller; strip debug information",
         )));
     };
-    let wasm = recv.read_body(bounded).await?;
+    // Held until the module is on disk.
+    let _slot = hub.payloads.slots.take(asker).await;
+    let Ok(wasm) = timeout(time_for(bounded), recv.read_body(bounded)).await else {
+        let why = format!("its bytes did not come within {:?}", time_for(bounded));
+        return Ok(Reply::Denied(deny(DenialCode::BadRequest, "module", why, "upload it again")));
+    };
+    let wasm = wasm?;
     Ok(handle(hub, asker, Request::ModuleUpload { manifest, length }, Some(wasm)).await)
 }
 
@@ -214,6 +224,9 @@ async fn answer(
         Request::KeyTrust { key, role } => trust(hub, key, role).await,
         Request::PayloadKeep { job, payload } => {
             job_requests::keep(hub, asker, job, payload, module.unwrap_or_default()).await
+        }
+        Request::MessageSend { worker, .. } => {
+            message_requests::send(hub, asker, worker, module.unwrap_or_default()).await
         }
         other if other.is_about_jobs() => job_requests::answer(hub, asker, other).await,
         other => Err(deny(
@@ -362,7 +375,10 @@ async fn trust(hub: &Arc<Hub>, key: PublicKey, role: Role) -> Result<Reply, Deni
 async fn upload(hub: &Arc<Hub>, asker: PublicKey, manifest: Vec<u8>, wasm: Bytes) -> Result<Reply, Denial> {
     let now = hub.unix_now();
     let replaces = roles(hub, asker).has(Role::Admin);
-    let added = hub.registry(move |registry| registry.add_module(&manifest, &wasm, now, replaces)).await;
+    let added = match read_module(hub, manifest, wasm, now).await {
+        Ok(brought) => hub.registry(move |registry| registry.add_module(brought, now, replaces)).await,
+        Err(error) => Err(error),
+    };
     added.map(Reply::Module).map_err(|error| match error {
         UploadError::Registry(error) => fault(error),
         UploadError::Manifest(refusal) => {
@@ -391,6 +407,17 @@ async fn upload(hub: &Arc<Hub>, asker: PublicKey, manifest: Vec<u8>, wasm: Bytes
             "`grid module check FILE` explains what the grid runs",
         ),
     })
+}
+
+/// Reads a module, and holds the registry for no longer than it takes to look into it.
+async fn read_module(
+    hub: &Arc<Hub>,
+    manifest: Vec<u8>,
+    wasm: Bytes,
+    now: u64,
+) -> Result<Brought, UploadError> {
+    let expected = hub.registry_now().expect_module(manifest, now)?;
+    hub.off_thread(move || expected.read(&wasm)).await?
 }
 
 async fn remove_module(
@@ -549,7 +576,7 @@ async fn remove_order(hub: &Arc<Hub>, asker: PublicKey, order: OrderId) -> Resul
 /// How long the workers of a removed order may finish.
 const STOP_GRACE_MS: u32 = 10_000;
 
-fn check_owner(hub: &Hub, asker: PublicKey, worker: WorkerId) -> Result<(), Denial> {
+pub(crate) fn check_owner(hub: &Hub, asker: PublicKey, worker: WorkerId) -> Result<(), Denial> {
     let info = hub.state().find_worker(worker);
     match info {
         Some(info) if info.owner == asker || roles(hub, asker).has(Role::Admin) => Ok(()),

@@ -155,7 +155,8 @@ impl Mailroom {
         }
         desk.gone_since = None;
         desk.generation += 1;
-        desk.wake = Arc::default();
+        // An older connection finds that it is not the newest any more.
+        std::mem::take(&mut desk.wake).notify_one();
         let attached = ClientAttached {
             resumed: theirs.is_some(),
             state: desk.state(positions),
@@ -171,16 +172,19 @@ impl Mailroom {
         Ok(Some(attached))
     }
 
-    /// The connection of a client elsewhere is lost, unless a newer one stands.
-    pub(crate) fn client_detached(&mut self, owner: Owner, generation: u64, now: Moment) {
-        if let Some(Desk::Remote(desk)) = self.desks.get_mut(&owner)
-            && desk.generation == generation
-        {
-            desk.gone_since = Some(now);
-            if let Some(line) = self.lines.get(desk.line) {
-                line.disconnect();
-            }
+    /// The connection of a client elsewhere is over. True if it was the channel's; another has come, if it was not.
+    pub(crate) fn client_detached(&mut self, owner: Owner, generation: u64, now: Moment) -> bool {
+        let Some(Desk::Remote(desk)) = self.desks.get_mut(&owner) else {
+            return true;
+        };
+        if desk.generation != generation {
+            return false;
         }
+        desk.gone_since = Some(now);
+        if let Some(line) = self.lines.get(desk.line) {
+            line.disconnect();
+        }
+        true
     }
 
     /// Clients that have been gone for longer than `grace`; their desks are cleared.

@@ -45,6 +45,8 @@ pub(crate) struct State {
 pub(crate) struct Seat {
     pub(crate) line: LineId,
     pub(crate) session: SessionId,
+    /// It took too few of its orders, and the rest were dropped: it has to begin anew.
+    pub(crate) forsaken: bool,
     pub(crate) control: ManagerEnd,
     pub(crate) control_wake: Arc<Notify>,
     pub(crate) conn: Option<Conn>,
@@ -77,6 +79,10 @@ const ENDED_KEPT_MAX: usize = 1000;
 
 /// Hosts that may wait for approval at once: strangers can make any number of keys.
 pub(crate) const PENDING_HOSTS_MAX: usize = 256;
+
+/// Orders that wait for a host that is away, or does not read them; and their bytes.
+const ORDERS_WAITING_MAX: usize = 65_536;
+const ORDERS_BYTES_MAX: usize = 32 << 20;
 
 /// Workers that one order to a host names: a frame of 1 MiB holds ten times as many.
 const WORKERS_A_FRAME: usize = 8192;
@@ -118,6 +124,11 @@ impl State {
                     }
                 }
                 Decision::Left { worker, worker_was, end } => self.left(worker, &worker_was, end),
+                Decision::HostGone { host } => {
+                    if let Some(line) = self.seats.get(&host).map(|seat| seat.line) {
+                        self.mailroom.host_gone(line);
+                    }
+                }
             }
         }
         let Self { foreman, scheduler, .. } = self;
@@ -156,14 +167,25 @@ impl State {
 
     /// Sends an order to a host, now or when it comes back.
     pub(crate) fn order(&mut self, host: PublicKey, order: &host::Order) {
-        if let Some(seat) = self.seats.get_mut(&host) {
+        let Some(seat) = self.seats.get_mut(&host).filter(|seat| !seat.forsaken) else {
+            return;
+        };
+        if seat.control.backlog() < ORDERS_WAITING_MAX && seat.control.backlog_bytes() < ORDERS_BYTES_MAX {
             seat.control.send(order);
             seat.control_wake.notify_one();
+            return;
+        }
+        tracing::warn!(host = %host.fingerprint(), "a host takes no orders, and must begin anew");
+        seat.forsaken = true;
+        seat.control = ManagerEnd::default();
+        if let Some(conn) = &seat.conn {
+            conn.close(code::PROTOCOL, "this host takes no orders");
         }
     }
 
     /// Handles what a host reports; false if it makes no sense.
-    pub(crate) fn handle_report(&mut self, host: PublicKey, report: host::Report, now: Moment) {
+    pub(crate) fn handle_report(&mut self, host: PublicKey, mut report: host::Report, now: Moment) {
+        report.clamp();
         let Self { foreman, scheduler, .. } = self;
         let name = scheduler.hosts().get(&host).map_or("", |host| &host.offer.name);
         let Some(report) = foreman.handle_report(now, &Teller { key: host, name }, report) else {
@@ -171,8 +193,14 @@ impl State {
         };
         match report {
             host::Report::Started { workers } => {
-                for worker in workers {
+                let (known, unknown): (Vec<_>, Vec<_>) =
+                    workers.into_iter().partition(|worker| self.sits_on(*worker, host));
+                for worker in known {
                     self.handle_started(host, worker, now);
+                }
+                if !unknown.is_empty() {
+                    // They were given up while the host could not be told.
+                    self.order(host, &host::Order::Stop { workers: unknown, grace_ms: 0 });
                 }
             }
             host::Report::Ended { worker, end, sent, settled } if self.sits_on(worker, host) => {
@@ -203,11 +231,6 @@ impl State {
     }
 
     fn handle_started(&mut self, host: PublicKey, id: WorkerId, now: Moment) {
-        if !self.sits_on(id, host) {
-            // It was given up while the host could not be told.
-            self.order(host, &host::Order::Stop { workers: vec![id], grace_ms: 0 });
-            return;
-        }
         self.scheduler.handle_worker_started(now, id);
         if let Some(worker) = self.scheduler.workers().get(&id) {
             let event = client::Event::Joined {

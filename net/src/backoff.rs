@@ -16,6 +16,9 @@ impl Backoff {
     /// The longest wait: hosts are back soon after a manager that was away for an hour.
     pub const LAST: Duration = Duration::from_secs(2);
 
+    /// A connection that is cut sooner than this is cut for a reason, which would cut the next one, too.
+    pub const STEADY: Duration = Duration::from_secs(2);
+
     /// The wait before the next try; `dice` is any number, evenly drawn.
     pub fn next(&mut self, dice: u64) -> Duration {
         let ceiling = (self.last * 3).min(Self::LAST);
@@ -24,9 +27,13 @@ impl Backoff {
         self.last
     }
 
-    /// A connection stood: the next wait is a short one.
-    pub fn reset(&mut self) {
+    /// The wait after a connection that stood for `stood`: none if that was long enough for a peer that works.
+    pub fn after(&mut self, stood: Duration, dice: u64) -> Duration {
+        if stood < Self::STEADY {
+            return self.next(dice);
+        }
         *self = Self::default();
+        Duration::ZERO
     }
 }
 
@@ -50,7 +57,16 @@ mod tests {
             longest = longest.max(wait);
         }
         assert!(longest > Backoff::LAST / 2);
-        backoff.reset();
+        assert_eq!(backoff.after(Backoff::STEADY, 0), Duration::ZERO);
         assert!(backoff.next(u64::MAX) <= Backoff::FIRST * 3);
+    }
+
+    #[test]
+    fn a_connection_that_is_cut_within_a_second_is_not_made_anew_at_once() {
+        let (mut backoff, mut waited) = (Backoff::default(), Duration::ZERO);
+        for dice in (0..100u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) {
+            waited += backoff.after(Duration::from_secs(1), dice);
+        }
+        assert!(waited > Duration::from_secs(30), "{waited:?} for a hundred connections");
     }
 }

@@ -293,6 +293,15 @@ pub enum Request {
         /// Of which name.
         name: String,
     },
+    /// Sends a message to a worker of the asker's key, whichever channel it belongs to; exactly its bytes follow on the
+    /// stream. Answered once the manager has it, which may wait for room in the worker's window. What the worker says to it
+    /// comes with the mail of the worker's own channel.
+    MessageSend {
+        /// To which worker.
+        worker: WorkerId,
+        /// How many bytes the message has.
+        length: u64,
+    },
 }
 
 impl Request {

@@ -63,6 +63,11 @@ impl<Out: Encode, In: for<'de> BorrowDecode<'de, ()>> Control<Out, In> {
         self.link.unsettled().len()
     }
 
+    /// The bytes of those notes.
+    pub fn backlog_bytes(&self) -> usize {
+        self.link.unsettled_bytes()
+    }
+
     /// Takes in one frame; the note in it, unless it came before or there is none.
     ///
     /// # Errors

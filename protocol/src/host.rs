@@ -14,6 +14,7 @@ use crate::digest::Digest;
 use crate::id::{SessionId, WorkerId};
 use crate::job::{Assignment, AttemptEnd, AttemptId, JobBrief, JobId, Stored};
 use crate::key::PublicKey;
+use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_KEPT_MAX};
 use crate::ticket::Proof;
 use crate::worker::{End, LimitsAsked, LogLine};
 
@@ -240,6 +241,23 @@ pub enum Report {
         /// Which.
         attempts: Vec<AttemptId>,
     },
+}
+
+impl Report {
+    /// Holds a host to what it may report: long texts are cut, and of many lines the last are kept.
+    pub fn clamp(&mut self) {
+        match self {
+            Self::Ended { end: End::Failed(failure), .. } => failure.clamp(),
+            Self::Log { lines, dropped, .. } => {
+                let more = lines.len().saturating_sub(LOG_LINES_KEPT_MAX);
+                lines.drain(..more);
+                *dropped = dropped.saturating_add(more as u64);
+                lines.iter_mut().for_each(|line| line.clamp(LOG_LINE_BYTES_MAX));
+            }
+            Self::Outcomes { ends } => ends.iter_mut().for_each(AttemptEnd::clamp),
+            _ => {}
+        }
+    }
 }
 
 /// What a worker does, as its host sees it.

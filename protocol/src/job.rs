@@ -16,8 +16,7 @@ use crate::digest::Digest;
 use crate::host::Label;
 use crate::key::PublicKey;
 use crate::limits::{
-    BACKTRACE_FRAME_BYTES_MAX, BACKTRACE_FRAMES_MAX, FAILURE_MESSAGE_BYTES_MAX, LAST_WORDS_BYTES_MAX,
-    LAST_WORDS_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, RESULTS_MAX,
+    LAST_WORDS_BYTES_MAX, LAST_WORDS_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, RESULTS_MAX,
 };
 use crate::worker::{Failure, FailureKind, LogLine};
 
@@ -294,18 +293,12 @@ impl AttemptEnd {
                 }
             }
             AttemptResult::Failed { failure, log } => {
-                cut(&mut failure.message, FAILURE_MESSAGE_BYTES_MAX);
-                failure.backtrace.truncate(BACKTRACE_FRAMES_MAX);
-                failure.backtrace.iter_mut().for_each(|frame| cut(frame, BACKTRACE_FRAME_BYTES_MAX));
+                failure.clamp();
                 log.truncate(LAST_WORDS_MAX);
-                log.iter_mut().for_each(|line| cut(&mut line.text, LAST_WORDS_BYTES_MAX));
+                log.iter_mut().for_each(|line| line.clamp(LAST_WORDS_BYTES_MAX));
             }
         }
     }
-}
-
-fn cut(text: &mut String, most: usize) {
-    text.truncate(text.floor_char_boundary(most));
 }
 
 /// What came of an attempt.

@@ -113,6 +113,11 @@ impl<T> Link<T> {
         self.unsettled.push_back_mut(Sent { seq, kind, payload, tag })
     }
 
+    /// Bytes of messages that are not settled.
+    pub fn unsettled_bytes(&self) -> usize {
+        self.unsettled_bytes
+    }
+
     /// The number of the last message pushed; 0 before the first.
     pub fn last_pushed(&self) -> u64 {
         self.next - 1

@@ -232,14 +232,7 @@ impl Trust {
         now: u64,
     ) -> Result<Manifest, ManifestRefusal> {
         let manifest = self.admit_manifest(signed, now)?;
-        let length = module.len() as u64;
-        if manifest.length != length {
-            return Err(ManifestRefusal::WrongLength { manifest: manifest.length, module: length });
-        }
-        let digest = Digest::of(module);
-        if manifest.digest != digest {
-            return Err(ManifestRefusal::WrongDigest { manifest: manifest.digest, module: digest });
-        }
+        manifest.check_module(module)?;
         Ok(manifest)
     }
 
@@ -272,6 +265,25 @@ impl Trust {
             }
             _ => Ok(manifest),
         }
+    }
+}
+
+impl Manifest {
+    /// Checks that `module` is what this describes.
+    ///
+    /// # Errors
+    ///
+    /// [`ManifestRefusal::WrongLength`] and [`ManifestRefusal::WrongDigest`].
+    pub fn check_module(&self, module: &[u8]) -> Result<(), ManifestRefusal> {
+        let length = module.len() as u64;
+        if self.length != length {
+            return Err(ManifestRefusal::WrongLength { manifest: self.length, module: length });
+        }
+        let digest = Digest::of(module);
+        if self.digest != digest {
+            return Err(ManifestRefusal::WrongDigest { manifest: self.digest, module: digest });
+        }
+        Ok(())
     }
 }
 

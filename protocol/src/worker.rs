@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::codec::{Decode, Encode};
+use crate::limits::{BACKTRACE_FRAME_BYTES_MAX, BACKTRACE_FRAMES_MAX, FAILURE_MESSAGE_BYTES_MAX};
 
 /// Limits that somebody asks for a worker; a host takes the smaller of these, the manifest's and its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
@@ -135,6 +136,23 @@ pub struct Failure {
     pub backtrace: Vec<String>,
 }
 
+impl Failure {
+    /// Holds a host to what it may say of a failure: long texts are cut.
+    pub fn clamp(&mut self) {
+        cut(&mut self.message, FAILURE_MESSAGE_BYTES_MAX);
+        self.backtrace.truncate(BACKTRACE_FRAMES_MAX);
+        self.backtrace.iter_mut().for_each(|frame| cut(frame, BACKTRACE_FRAME_BYTES_MAX));
+    }
+}
+
+/// Cuts a text between two letters, and gives back the memory of what is cut.
+fn cut(text: &mut String, most: usize) {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        text.shrink_to_fit();
+    }
+}
+
 /// How a worker ended. Numbers on the wire are the places of the variants: append only.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
@@ -236,4 +254,11 @@ pub struct LogLine {
     pub level: LogLevel,
     /// The line, without its end.
     pub text: String,
+}
+
+impl LogLine {
+    /// Holds a host to so many bytes of text.
+    pub fn clamp(&mut self, most: usize) {
+        cut(&mut self.text, most);
+    }
 }

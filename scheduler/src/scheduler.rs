@@ -84,6 +84,11 @@ pub enum Decision {
         /// How.
         end: End,
     },
+    /// Give up what has not come from `host`: it is gone for good, after what was said of its workers.
+    HostGone {
+        /// Which.
+        host: PublicKey,
+    },
 }
 
 /// Decides where workers run.
@@ -421,6 +426,7 @@ impl Scheduler {
         }
         self.hosts.remove(&key);
         self.holds.retain(|(_, host), _| *host != key);
+        self.decisions.push_back(Decision::HostGone { host: key });
     }
 
     fn end_worker(&mut self, now: Moment, id: WorkerId, end: End) {

@@ -8,6 +8,7 @@ mod hostile;
 mod jobs;
 mod joining;
 mod local;
+mod mail;
 mod modules;
 mod resilience;
 mod rights;

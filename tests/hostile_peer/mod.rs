@@ -57,6 +57,13 @@ impl Bystander {
         Self { client, worker, module }
     }
 
+    /// A task whose input goes through the disk.
+    async fn long_task(&self) {
+        let mut results = self.client.job("long", self.module).map(vec![vec![7; 3 << 20]]).await.unwrap();
+        let outcome = results.next().await.unwrap().unwrap();
+        assert_eq!(outcome.results.unwrap()[0].len(), 3 << 20);
+    }
+
     async fn serve(&self) -> Service {
         let mut times = Vec::new();
         for _ in 0..ROUNDS {
@@ -105,6 +112,8 @@ pub(crate) fn beside(attack: impl AsyncFnOnce(&Grid) -> Held) {
         let grid = Grid::closed();
         let _host = grid.host("honest", &["--slots", "2"]);
         let bystander = Bystander::new(&grid).await;
+        // What the manager's allocator keeps of work like a client's is there before.
+        bystander.long_task().await;
         bystander.serve().await;
         let (before, service) = (Footprint::of(&grid.manager), bystander.serve().await);
         let held = attack(&grid).await;

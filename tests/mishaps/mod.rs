@@ -10,6 +10,7 @@
 
 mod files;
 mod host;
+mod idle;
 mod names;
 mod shown;
 mod start;

@@ -6,10 +6,10 @@ use crate::language::Language;
 
 #[derive(RustEmbed)]
 #[folder = "../guest-sdk"]
-#[exclude = "*/node_modules/*"]
-#[exclude = "*/__pycache__/*"]
-#[exclude = "*/target/*"]
 struct Sdk;
+
+/// What tools leave beside the sources that they work on.
+const LEFT_BEHIND: [&str; 3] = ["node_modules", "__pycache__", "target"];
 
 /// The files of a new worker, without `grid.toml`; their paths are within its folder.
 pub(crate) fn template(language: Language) -> Vec<(String, Vec<u8>)> {
@@ -39,6 +39,7 @@ fn below(prefix: &str) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     for path in Sdk::iter() {
         if let Some(rest) = path.strip_prefix(prefix)
+            && !rest.split('/').any(|part| LEFT_BEHIND.contains(&part))
             && let Some(file) = Sdk::get(&path)
         {
             files.push((rest.to_owned(), file.data.into_owned()));

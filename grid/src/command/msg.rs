@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use serde_json::json;
-use wasm_grid::{Bytes, Client, End, Event, WorkerId, WorkerState};
+use wasm_grid::{Bytes, Client, DenialCode, End, Event, WorkerId, WorkerState};
 
 use crate::command::fault::Fault;
 use crate::command::json::from_json;
@@ -51,6 +51,10 @@ pub(crate) struct Content {
 /// How long a message may take to be handled before `msg send` gives up waiting; it is not taken back.
 const HANDLED_TIME_MAX: Duration = Duration::from_secs(3600);
 
+/// The manager is asked again so soon, at first and later on, whether a message was handled.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_millis(250);
+
 /// After the first event, others that come within this are printed with it.
 const QUIET: Duration = Duration::from_millis(100);
 
@@ -58,20 +62,15 @@ impl Msg {
     pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
         match self {
             Self::Send { worker, content } => {
-                let (message, client) = (content.read()?, common.client_with_mail()?);
-                let known = worker::list(&client, false, false).await?.iter().any(|info| info.id == *worker);
-                if !known {
-                    return Err(wasm_grid::SendError::Gone(*worker).into());
-                }
-                client.send(*worker, message).await?;
-                handled(&client, &[*worker]).await?;
-                if client.has_ended(*worker) {
-                    return Err(ended(&client, *worker).await?);
+                let (message, client) = (content.read()?, common.client()?);
+                post(&client, *worker, message).await?;
+                if let Some(end) = handled(&client, &[*worker]).await? {
+                    return Err(ended(*worker, &end));
                 }
                 output.done("handled; `grid msg collect` prints the answer")
             }
             Self::Broadcast { content } => {
-                let (message, client) = (content.read()?, common.client_with_mail()?);
+                let (message, client) = (content.read()?, common.client()?);
                 let workers = worker::list(&client, false, false).await?;
                 let mine = workers.iter().filter(|info| {
                     info.channel == client.channel()
@@ -82,7 +81,7 @@ impl Msg {
                 });
                 let ids: Vec<_> = mine.map(|info| info.id).collect();
                 for worker in &ids {
-                    client.send(*worker, message.clone()).await?;
+                    post(&client, *worker, message.clone()).await?;
                 }
                 handled(&client, &ids).await?;
                 let have = if ids.len() == 1 { "has" } else { "have" };
@@ -113,32 +112,54 @@ impl Content {
     }
 }
 
-/// What a worker died of, while a message was with it.
-async fn ended(client: &Client, worker: WorkerId) -> Result<Fault, Fault> {
-    let workers = worker::list(client, true, false).await?;
-    let state = workers.into_iter().find(|info| info.id == worker).map(|info| info.state);
-    let mut cause = "the manager has forgotten why".to_owned();
-    if let Some(WorkerState::Ended(end)) = state {
-        cause = end.to_string();
-        if let End::Failed(failure) = end {
-            failure.backtrace.iter().for_each(|frame| cause.push_str(&format!("\n    at {frame}")));
+/// Sends a message, as soon as the worker's window has room for it.
+async fn post(client: &Client, worker: WorkerId, message: Bytes) -> Result<(), Fault> {
+    loop {
+        match client.post(worker, message.clone()).await {
+            Err(denial) if denial.code == DenialCode::NoCapacity => {}
+            Err(denial) if denial.code == DenialCode::NotFound => {
+                return Err(wasm_grid::SendError::Gone(worker).into());
+            }
+            other => return Ok(other?),
         }
+    }
+}
+
+/// What a worker died of, while a message was with it.
+fn ended(worker: WorkerId, end: &End) -> Fault {
+    let mut cause = end.to_string();
+    if let End::Failed(failure) = end {
+        failure.backtrace.iter().for_each(|frame| cause.push_str(&format!("\n    at {frame}")));
     }
     let what = format!("{worker} ended before it was through with the message");
     let fault = Fault { cause: Some(cause), ..Fault::some_failed(what) };
-    Ok(fault.help(&format!("`grid worker logs {worker}` prints what it wrote")))
+    fault.help(&format!("`grid worker logs {worker}` prints what it wrote"))
 }
 
-/// Waits until nothing that this client sent to `workers` is left to handle.
-async fn handled(client: &Client, workers: &[WorkerId]) -> Result<(), Fault> {
+/// Waits until nothing that `workers` were sent is left to handle; how one of them has ended, if one has.
+async fn handled(client: &Client, workers: &[WorkerId]) -> Result<Option<End>, Fault> {
     let all = async {
-        while workers.iter().any(|worker| client.unanswered(*worker).is_some_and(|left| left > 0)) {
-            client.settled().await;
+        let (mut ends, mut pause) = (None, FIRST_PAUSE);
+        loop {
+            let known = worker::list(client, true, false).await?;
+            let asked = known.into_iter().filter(|info| workers.contains(&info.id));
+            let mut busy = false;
+            for info in asked {
+                match info.state {
+                    WorkerState::Ended(end) => ends = Some(end),
+                    _ => busy |= info.unanswered > 0,
+                }
+            }
+            if !busy {
+                return Ok(ends);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(LAST_PAUSE);
         }
     };
     tokio::time::timeout(HANDLED_TIME_MAX, all)
         .await
-        .map_err(|_| Fault::timed_out(format!("not handled after {HANDLED_TIME_MAX:?}")))
+        .unwrap_or_else(|_| Err(Fault::timed_out(format!("not handled after {HANDLED_TIME_MAX:?}"))))
 }
 
 async fn collect(client: &Client, output: &Output, raw: bool, wait: f64) -> Result<(), Fault> {

@@ -29,7 +29,7 @@ use crate::command::output::{Output, counted};
 use crate::command::signals::Signals;
 use crate::command::{Common, compiled};
 
-use drive::{Drive, Left};
+use drive::{Drive, Idle, Left};
 use feed::{Feed, Skip};
 use flags::{give_up, text};
 use folder::Folder;
@@ -285,6 +285,7 @@ impl Run {
             files,
             in_order: self.in_order,
             unkept: 0,
+            idle: Idle::default(),
         };
         let (left, wrong, skipped) = match &journal {
             None => {

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde_json::json;
-use wasm_grid::{
-    Client, End, Event, LimitsAsked, Reply, Request, Restart, WorkerId, WorkerInfo, WorkerState,
-};
+use wasm_grid::{Client, End, LimitsAsked, Reply, Request, Restart, WorkerId, WorkerInfo, WorkerState};
 
 use crate::command::fault::Fault;
 use crate::command::output::{Output, Rows, counted};
@@ -91,6 +89,10 @@ pub(crate) struct Spawn {
 /// How long a spawn waits until its workers run: a large module is compiled in less.
 const START_TIME_MAX: Duration = Duration::from_secs(120);
 
+/// The manager is asked again so soon, at first and later on, whether workers run.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_millis(250);
+
 impl Worker {
     pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
         match self {
@@ -125,7 +127,7 @@ pub(crate) async fn list(client: &Client, ended: bool, everyones: bool) -> Resul
 
 impl Spawn {
     async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
-        let client = common.client_with_mail()?;
+        let client = common.client()?;
         let module = module::find(&module::list(&client).await?, &self.module)?;
         let call = self.call_limit.map(Duration::try_from_secs_f64).transpose();
         let call = call.map_err(|error| Fault::usage(format!("--call-limit: {error}")))?;
@@ -171,22 +173,27 @@ impl Spawn {
     }
 }
 
-/// Waits until workers run; the first that does not is the fault.
+/// Waits until workers run; the first that does not is the fault. The manager is asked, and no mail is taken: it may hold
+/// answers of other workers, which nobody has read yet.
 async fn wait(client: &Client, workers: &[WorkerId]) -> Result<(), Fault> {
-    let mut starting: BTreeSet<_> = workers.iter().copied().collect();
     let started = async {
-        while !starting.is_empty() {
-            match client.next_event().await {
-                Event::Joined { worker, .. } => {
-                    starting.remove(&worker);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let known = list(client, true, false).await?;
+            let mut starting = 0;
+            for info in known.iter().filter(|info| workers.contains(&info.id)) {
+                match &info.state {
+                    WorkerState::Starting => starting += 1,
+                    WorkerState::Ended(end) if end.is_accident() => return Err(ended(info.id, end)),
+                    _ => {}
                 }
-                Event::Left { worker, end, .. } if starting.contains(&worker) => {
-                    return Err(ended(worker, &end));
-                }
-                _ => {}
             }
+            if starting == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(LAST_PAUSE);
         }
-        Ok(())
     };
     tokio::time::timeout(START_TIME_MAX, started).await.unwrap_or_else(|_| {
         Err(Fault::timed_out(format!("not all workers run after {START_TIME_MAX:?}"))

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use wasm_grid::{Inputs, JobInfo, Map, TaskFailed, TaskOutcome};
+use wasm_grid::{Inputs, Job, JobInfo, Map, TaskFailed, TaskOutcome};
 
 use crate::command::fault::Fault;
 use crate::command::job;
@@ -34,6 +34,16 @@ pub(crate) struct Drive {
     pub(crate) in_order: bool,
     /// Tasks that were done, but whose files could not be written.
     pub(crate) unkept: u64,
+    /// Since when nothing has come, and no host has been seen at work.
+    pub(crate) idle: Idle,
+}
+
+/// A run that gets nowhere.
+#[derive(Default)]
+pub(crate) struct Idle {
+    since: Option<Instant>,
+    /// People have been told why.
+    told: bool,
 }
 
 /// How a job was left.
@@ -46,6 +56,9 @@ pub(crate) struct Left {
 
 /// How often progress is looked at while no outcome comes.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// A run that no host takes up for so long says why.
+const IDLE_MAX: Duration = Duration::from_secs(3);
 
 /// How long a job that is stopped by a signal may take to know it.
 const STOP_TIME_MAX: Duration = Duration::from_secs(5);
@@ -71,6 +84,7 @@ impl Drive {
                 outcome = results.next() => outcome?,
                 _ = look.tick() => {
                     results.progress().into_iter().for_each(|info| self.progress.update(info));
+                    self.say_why_idle(results.job()).await;
                     continue;
                 }
                 asked = signals.next() => {
@@ -85,6 +99,7 @@ impl Drive {
                 }
             };
             let Some(outcome) = outcome else { break };
+            self.idle = Idle::default();
             self.take(outcome, places, results.has_next())?;
             results.progress().into_iter().for_each(|info| self.progress.update(info));
         }
@@ -94,6 +109,25 @@ impl Drive {
             None => results.job().show().await?,
         };
         Ok(Left { info, interrupted })
+    }
+
+    /// Says once why no host takes up the job, if none has for some seconds: what `grid explain` says.
+    async fn say_why_idle(&mut self, job: &Job<'_>) {
+        let idle = self.idle.since.get_or_insert_with(Instant::now).elapsed();
+        if idle < IDLE_MAX || self.idle.told {
+            return;
+        }
+        // A manager that does not answer now is asked again in a second.
+        let Ok(info) = job.show().await else { return };
+        if info.counts.leased > 0 || info.counts.waiting == 0 {
+            self.idle = Idle::default();
+            return;
+        }
+        let Ok(lines) = job.explain().await else { return };
+        self.idle.told = true;
+        for line in lines.iter().skip(1) {
+            self.say(&(&format!("no task runs: {line}")).into());
+        }
     }
 
     async fn stop<I: Inputs>(&mut self, results: &Map<'_, I>) -> Result<Left, Fault> {

@@ -168,6 +168,8 @@ async fn submit(
     }
     let next = hub.change(|state, _| state.foreman.submit(job, first, &inputs));
     let Some(next) = next else {
+        // What this tells of the job must be on disk, too: the client looks next how it stands.
+        on_disk(hub).await?;
         let why = format!("it expects another task than number {first}, or takes no more");
         return Err(deny(DenialCode::Conflict, "tasks", why, "`grid job show JOB` says how the job stands"));
     };

@@ -82,7 +82,10 @@ pub(crate) const PENDING_HOSTS_MAX: usize = 256;
 
 /// Orders that wait for a host that is away, or does not read them; and their bytes.
 const ORDERS_WAITING_MAX: usize = 65_536;
-const ORDERS_BYTES_MAX: usize = 32 << 20;
+const ORDERS_BYTES_MAX: usize = 16 << 20;
+
+/// Orders may wait so long, in bytes, for a host that reports workers which it was not given.
+const UNKNOWN_BYTES_MAX: usize = 1 << 20;
 
 /// Workers that one order to a host names: a frame of 1 MiB holds ten times as many.
 const WORKERS_A_FRAME: usize = 8192;
@@ -167,10 +170,15 @@ impl State {
 
     /// Sends an order to a host, now or when it comes back.
     pub(crate) fn order(&mut self, host: PublicKey, order: &host::Order) {
+        self.order_within(host, order, ORDERS_BYTES_MAX);
+    }
+
+    /// As [`Self::order`], unless so many bytes of orders wait: then the host must begin anew.
+    fn order_within(&mut self, host: PublicKey, order: &host::Order, bytes_max: usize) {
         let Some(seat) = self.seats.get_mut(&host).filter(|seat| !seat.forsaken) else {
             return;
         };
-        if seat.control.backlog() < ORDERS_WAITING_MAX && seat.control.backlog_bytes() < ORDERS_BYTES_MAX {
+        if seat.control.backlog() < ORDERS_WAITING_MAX && seat.control.backlog_bytes() < bytes_max {
             seat.control.send(order);
             seat.control_wake.notify_one();
             return;
@@ -200,7 +208,8 @@ impl State {
                 }
                 if !unknown.is_empty() {
                     // They were given up while the host could not be told.
-                    self.order(host, &host::Order::Stop { workers: unknown, grace_ms: 0 });
+                    let stop = host::Order::Stop { workers: unknown, grace_ms: 0 };
+                    self.order_within(host, &stop, UNKNOWN_BYTES_MAX);
                 }
             }
             host::Report::Ended { worker, end, sent, settled } if self.sits_on(worker, host) => {

@@ -15,6 +15,7 @@ mod rights;
 mod run;
 mod third_party;
 mod trust;
+mod verbs;
 mod workers;
 
 #[path = "../mishaps/mod.rs"]

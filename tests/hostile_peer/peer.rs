@@ -1,12 +1,15 @@
 //! A peer that says what it likes.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use grid_net::{Alpn, Conn, Endpoint, Expect, RecvStream, SendStream, Timing};
+use grid_net::{Alpn, CloseReason, Conn, Endpoint, Expect, RecvStream, SendStream, Timing};
 use grid_protocol::client::{ClientGreeting, ClientHello, Reply, Request};
-use grid_protocol::host::{Hello, Offer, PROTOCOL_VERSION};
-use grid_protocol::key::SecretKey;
+use grid_protocol::control::HostEnd;
+use grid_protocol::host::{Greeting, Hello, Offer, PROTOCOL_VERSION, Report, Welcome};
+use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::limits::CONTROL_FRAME_BYTES_MAX;
+use grid_protocol::ticket::ManagerAddress;
 use grid_protocol::wire::Wire;
 use grid_tests::Grid;
 
@@ -29,6 +32,11 @@ impl Peer {
         Self::with_key(grid, &SecretKey::from_seed(&key.try_into().unwrap()))
     }
 
+    /// Its key.
+    pub(crate) fn key(&self) -> PublicKey {
+        self.endpoint.key()
+    }
+
     fn with_key(grid: &Grid, key: &SecretKey) -> Self {
         let endpoint = Endpoint::dialer(([127, 0, 0, 1], 0).into(), key, Timing::default()).unwrap();
         Self { endpoint, manager: grid.bare_address().parse().unwrap() }
@@ -47,17 +55,77 @@ impl Peer {
         (conn, send, recv)
     }
 
-    /// Is let in as a client that only makes requests.
-    pub(crate) async fn enter(&self) -> (Conn, SendStream, RecvStream) {
+    /// Knocks as a client, and says this; what the manager answers.
+    pub(crate) async fn greet(&self, hello: &ClientHello) -> (Conn, SendStream, RecvStream, ClientGreeting) {
         let conn = self.dial(Alpn::Client).await;
         let (mut send, mut recv) = conn.open_bi().await.unwrap();
-        let hello = ClientHello { version: PROTOCOL_VERSION, proof: None, attach: None };
         send.write_frame(&hello.to_body(), CONTROL_FRAME_BYTES_MAX).await.unwrap();
         let greeting = recv.read_frame(CONTROL_FRAME_BYTES_MAX).await.unwrap();
-        let greeting = ClientGreeting::from_body(&greeting).unwrap();
+        (conn, send, recv, ClientGreeting::from_body(&greeting).unwrap())
+    }
+
+    /// Is let in as a client that only makes requests.
+    pub(crate) async fn enter(&self) -> (Conn, SendStream, RecvStream) {
+        let hello = ClientHello { version: PROTOCOL_VERSION, proof: None, attach: None };
+        let (conn, send, recv, greeting) = self.greet(&hello).await;
         assert!(matches!(greeting, ClientGreeting::Welcome { .. }), "{greeting:?}");
         (conn, send, recv)
     }
+}
+
+/// A host that is let in by a ticket, and reports what it likes.
+pub(crate) struct HostPeer {
+    pub(crate) conn: Conn,
+    pub(crate) send: SendStream,
+    pub(crate) control: HostEnd,
+    recv: RecvStream,
+    pub(crate) welcome: Welcome,
+}
+
+impl HostPeer {
+    /// Joins by a ticket.
+    pub(crate) async fn join(grid: &Grid, peer: &Peer) -> Self {
+        let ManagerAddress::Ticket(ticket) = grid.ticket("host").parse().unwrap() else {
+            panic!("it is no ticket");
+        };
+        let conn = peer.dial(Alpn::Host).await;
+        let proof = Some(ticket.prove(&peer.key(), &conn.exporter()));
+        Self::enter(conn, &Hello { proof, ..hello("liar") }).await
+    }
+
+    /// Comes in with this hello.
+    pub(crate) async fn enter(conn: Conn, hello: &Hello) -> Self {
+        let (mut send, mut recv) = conn.open_bi().await.unwrap();
+        send.write_frame(&hello.to_body(), CONTROL_FRAME_BYTES_MAX).await.unwrap();
+        let greeting = Greeting::from_body(&recv.read_frame(CONTROL_FRAME_BYTES_MAX).await.unwrap());
+        let Ok(Greeting::Welcome(welcome)) = greeting else { panic!("{greeting:?}") };
+        Self { conn, send, control: HostEnd::default(), recv, welcome }
+    }
+
+    /// Reports something; false if the manager has cut the connection.
+    pub(crate) async fn report(&mut self, report: &Report) -> bool {
+        self.control.send(report);
+        while let Some(frame) = self.control.poll_transmit() {
+            if self.send.write_frame(&frame, CONTROL_FRAME_BYTES_MAX).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes orders until the manager has taken every report.
+    pub(crate) async fn settle(&mut self) {
+        while self.control.backlog() > 0 {
+            let frame = self.recv.read_frame(CONTROL_FRAME_BYTES_MAX).await.unwrap();
+            self.control.handle_frame(&frame).unwrap();
+        }
+    }
+}
+
+/// Waits until the manager has ended a connection; how it did.
+pub(crate) async fn gone(conn: &Conn) -> CloseReason {
+    let closed = tokio::time::timeout(Duration::from_secs(20), conn.closed()).await;
+    closed.expect("the manager keeps the connection")
 }
 
 /// Begins a request, on a stream of its own.

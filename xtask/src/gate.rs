@@ -57,18 +57,18 @@ impl Gate {
         self.beside(
             || {
                 let programs = programs::target_folder()?.join("debug");
-                self.step("simulation", || sim::check(&programs))?;
-                self.step("documentation", || {
-                    let mut docs = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
-                    run_command(docs.env("RUSTDOCFLAGS", "-D warnings"))
-                })
+                self.step("simulation", || sim::check(&programs))
             },
             || {
                 self.step("tests", || cargo_run(&["nextest", "run", "--workspace", "--profile", "beside"]))?;
                 self.step("conformance", || {
                     cargo_run(&["test", "--quiet", "--workspace", "--test", "conformance"])
                 })?;
-                self.step("documentation tests", || cargo_run(&["test", "--doc", "--workspace", "--quiet"]))
+                self.step("documentation tests", || cargo_run(&["test", "--doc", "--workspace", "--quiet"]))?;
+                self.step("documentation", || {
+                    let mut docs = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
+                    run_command(docs.env("RUSTDOCFLAGS", "-D warnings"))
+                })
             },
         )?;
         let alone = ["nextest", "run", "--workspace", "--profile", "alone"];

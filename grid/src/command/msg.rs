@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use serde_json::json;
-use wasm_grid::{Bytes, Client, DenialCode, End, Event, WorkerId, WorkerState};
+use wasm_grid::{Bytes, Client, DenialCode, End, Event, WorkerId, WorkerInfo, WorkerState};
 
 use crate::command::fault::Fault;
 use crate::command::json::from_json;
@@ -50,10 +50,6 @@ pub(crate) struct Content {
 
 /// How long a message may take to be handled before `msg send` gives up waiting; it is not taken back.
 const HANDLED_TIME_MAX: Duration = Duration::from_secs(3600);
-
-/// The manager is asked again so soon, at first and later on, whether a message was handled.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LAST_PAUSE: Duration = Duration::from_millis(250);
 
 /// After the first event, others that come within this are printed with it.
 const QUIET: Duration = Duration::from_millis(100);
@@ -138,28 +134,16 @@ fn ended(worker: WorkerId, end: &End) -> Fault {
 
 /// Waits until nothing that `workers` were sent is left to handle; how one of them has ended, if one has.
 async fn handled(client: &Client, workers: &[WorkerId]) -> Result<Option<End>, Fault> {
-    let all = async {
-        let (mut ends, mut pause) = (None, FIRST_PAUSE);
-        loop {
-            let known = worker::list(client, true, false).await?;
-            let asked = known.into_iter().filter(|info| workers.contains(&info.id));
-            let mut busy = false;
-            for info in asked {
-                match info.state {
-                    WorkerState::Ended(end) => ends = Some(end),
-                    _ => busy |= info.unanswered > 0,
-                }
-            }
-            if !busy {
-                return Ok(ends);
-            }
-            tokio::time::sleep(pause).await;
-            pause = (2 * pause).min(LAST_PAUSE);
-        }
+    let busy = |known: &[WorkerInfo]| {
+        known.iter().any(|info| info.unanswered > 0 && !matches!(info.state, WorkerState::Ended(_)))
     };
-    tokio::time::timeout(HANDLED_TIME_MAX, all)
-        .await
-        .unwrap_or_else(|_| Err(Fault::timed_out(format!("not handled after {HANDLED_TIME_MAX:?}"))))
+    let settled = tokio::time::timeout(HANDLED_TIME_MAX, worker::settled(client, workers, busy)).await;
+    let settled = settled
+        .unwrap_or_else(|_| Err(Fault::timed_out(format!("not handled after {HANDLED_TIME_MAX:?}"))))?;
+    Ok(settled.into_iter().find_map(|info| match info.state {
+        WorkerState::Ended(end) => Some(end),
+        _ => None,
+    }))
 }
 
 async fn collect(client: &Client, output: &Output, raw: bool, wait: f64) -> Result<(), Fault> {

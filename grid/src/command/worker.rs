@@ -89,7 +89,7 @@ pub(crate) struct Spawn {
 /// How long a spawn waits until its workers run: a large module is compiled in less.
 const START_TIME_MAX: Duration = Duration::from_secs(120);
 
-/// The manager is asked again so soon, at first and later on, whether workers run.
+/// The manager is asked again so soon, at first and later on, how workers stand.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -173,32 +173,40 @@ impl Spawn {
     }
 }
 
-/// Waits until workers run; the first that does not is the fault. The manager is asked, and no mail is taken: it may hold
-/// answers of other workers, which nobody has read yet.
-async fn wait(client: &Client, workers: &[WorkerId]) -> Result<(), Fault> {
-    let started = async {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let known = list(client, true, false).await?;
-            let mut starting = 0;
-            for info in known.iter().filter(|info| workers.contains(&info.id)) {
-                match &info.state {
-                    WorkerState::Starting => starting += 1,
-                    WorkerState::Ended(end) if end.is_accident() => return Err(ended(info.id, end)),
-                    _ => {}
-                }
-            }
-            if starting == 0 {
-                return Ok(());
-            }
-            tokio::time::sleep(pause).await;
-            pause = (2 * pause).min(LAST_PAUSE);
+/// Asks the manager until `workers` are no longer `pending`; how they stand then. No mail is taken: it may hold answers of
+/// other workers, which nobody has read yet.
+pub(crate) async fn settled(
+    client: &Client,
+    workers: &[WorkerId],
+    pending: impl Fn(&[WorkerInfo]) -> bool,
+) -> Result<Vec<WorkerInfo>, Fault> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let mut known = list(client, true, false).await?;
+        known.retain(|info| workers.contains(&info.id));
+        if !pending(&known) {
+            return Ok(known);
         }
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(LAST_PAUSE);
+    }
+}
+
+/// Waits until workers run; the first that does not is the fault.
+async fn wait(client: &Client, workers: &[WorkerId]) -> Result<(), Fault> {
+    let failed = |info: &WorkerInfo| matches!(&info.state, WorkerState::Ended(end) if end.is_accident());
+    let starting = |known: &[WorkerInfo]| {
+        known.iter().any(|info| info.state == WorkerState::Starting) && !known.iter().any(failed)
     };
-    tokio::time::timeout(START_TIME_MAX, started).await.unwrap_or_else(|_| {
+    let started = tokio::time::timeout(START_TIME_MAX, settled(client, workers, starting)).await;
+    let started = started.unwrap_or_else(|_| {
         Err(Fault::timed_out(format!("not all workers run after {START_TIME_MAX:?}"))
             .help("`grid worker ls` shows them"))
-    })
+    })?;
+    match started.iter().find(|info| failed(info)) {
+        Some(WorkerInfo { id, state: WorkerState::Ended(end), .. }) => Err(ended(*id, end)),
+        _ => Ok(()),
+    }
 }
 
 fn ended(worker: WorkerId, end: &End) -> Fault {

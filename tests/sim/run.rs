@@ -39,7 +39,7 @@ const STORM: Duration = Duration::from_secs(70);
 const BEGIN_UNTIL: Duration = Duration::from_secs(60);
 
 /// The world stands still for no shorter time.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(10);
 
 /// Which run.
 pub struct Scenario {

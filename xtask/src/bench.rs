@@ -14,8 +14,7 @@ const PAIRS: usize = 5;
 
 /// Runs the benchmark; writes its rows as JSON, if a file is named.
 pub(crate) fn run(file: Option<&Path>) -> Result<(), ChoreError> {
-    let targets = ["--bins", "--example", "bench", "--example", "bare_pool"];
-    let bench = Bench { programs: programs::build(Profile::Release, &targets)? };
+    let bench = Bench { programs: programs::build(Profile::Release, &["--bins"])? };
     let rows = vec![bench.rounds()?, bench.mux()?, bench.spawn()?, bench.idle()?];
     print(&format!("{:<44} {:>12} {:>12} {:>7} {:>7}  met", "row", "figure", "reference", "ratio", "goal"));
     for row in &rows {
@@ -85,7 +84,7 @@ impl Bench {
     }
 
     fn spawn(&self) -> Result<Row, ChoreError> {
-        let bare = || figure(&output(&mut Command::new(self.programs.join("examples/bare_pool")))?);
+        let bare = || figure(&output(&mut Command::new(self.programs.join("bare_pool")))?);
         let (figure, reference) = pairs(|| self.grid("spawn", 1001, false), bare)?;
         let name = "start of one of 1000 workers, µs";
         Ok(Row { name, figure, reference, goal: 5.0, more_is_better: false })
@@ -110,13 +109,13 @@ impl Bench {
     }
 
     fn raw(&self, what: &str, one_core: bool) -> Result<f64, ChoreError> {
-        let mut server = End::start(self.program("examples/bench", one_core).arg("raw-serve"))?;
+        let mut server = End::start(self.program("bench", one_core).arg("raw-serve"))?;
         let address = server.line()?;
-        figure(&output(self.program("examples/bench", one_core).args([what, &address]))?)
+        figure(&output(self.program("bench", one_core).args([what, &address]))?)
     }
 
     fn start_grid(&self, what: &str, one_core: bool) -> Result<End, ChoreError> {
-        End::start(self.program("examples/bench", one_core).args(["grid", what]))
+        End::start(self.program("bench", one_core).args(["grid", what]))
     }
 
     fn start_host(&self, address: &str, slots: u32, one_core: bool) -> Result<Process, ChoreError> {

@@ -7,8 +7,8 @@ use crate::programs::{self, Profile};
 
 /// Builds for release, and runs one ordeal.
 pub(crate) fn run(words: &[String]) -> Result<(), ChoreError> {
-    let programs = programs::build(Profile::Release, &["--bins", "--example", "ordeal"])?;
-    run_command(Command::new(programs.join("examples/ordeal")).args(words))
+    let programs = programs::build(Profile::Release, &["--bins"])?;
+    run_command(Command::new(programs.join("ordeal")).args(words))
 }
 
 /// Counts the no-op tasks a second of Ray, Dask and a pool of processes, in an environment of their own.

@@ -321,6 +321,7 @@ fn replies() -> Vec<(&'static str, Vec<u8>)> {
         workers: 5,
         modules: 6,
         orders: 7,
+        store_trouble: Some("full".into()),
     };
     let ticket = TicketInfo { id: [1; 16], role: Role::Host, expires: 9, used_by: None };
     let line = LogLine { unix_ms: 1, level: LogLevel::Warn, text: "t".into() };

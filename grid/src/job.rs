@@ -144,6 +144,11 @@ impl Job<'_> {
         self.id
     }
 
+    /// Whose job it is.
+    pub fn client(&self) -> &Client {
+        self.client
+    }
+
     /// Brings tasks, of which the first has the number `first` in the job; when this returns they are on the manager's
     /// disk. A full queue holds this up.
     ///

@@ -425,7 +425,7 @@ async fn enter(shared: &Shared, dialer: &mut Dialer, endpoint: &Endpoint) -> Res
     };
     let attach = shared.channel.map(|channel| Attach { channel, resume: shared.resume_offer() });
     let (mut send, recv) = conn.open_bi().await.map_err(lost)?;
-    send.set_priority(grid_net::Priority::Control);
+    send.go_first();
     let hello = ClientHello { version: PROTOCOL_VERSION, proof, attach };
     send.write_frame(&hello.to_body(), CONTROL_FRAME_BYTES_MAX).await.map_err(lost)?;
     let mut reader = FrameReader::new(recv, CONTROL_FRAME_BYTES_MAX);

@@ -211,7 +211,7 @@ async fn join(
     };
     let proof = ticket.map(|(ticket, key): (&Ticket, _)| ticket.prove(&key, &conn.exporter()));
     let (mut send, recv) = conn.open_bi().await?;
-    send.set_priority(grid_net::Priority::Control);
+    send.go_first();
     let hello =
         Hello { version: PROTOCOL_VERSION, offer: offer.clone(), proof, resume: station.resume_offer() };
     send.write_frame(&hello.to_body(), CONTROL_FRAME_BYTES_MAX).await?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use grid_net::{Conn, Priority, StreamError};
+use grid_net::{Conn, StreamError};
 use grid_protocol::host::{Transfer, Transferred};
 use grid_protocol::job::{Assignment, AttemptEnd, AttemptResult, JobId, Payload, Stored};
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX};
@@ -119,7 +119,6 @@ async fn fetch(conn: Conn, job: JobId, payload: Stored) -> Result<Bytes, Stuck> 
     let bounded = usize::try_from(payload.length).ok().filter(|length| *length <= MESSAGE_BYTES_MAX);
     let length = bounded.ok_or_else(|| Stuck::Refused("the input is too long".to_owned()))?;
     let (mut send, mut recv) = conn.open_bi().await?;
-    send.set_priority(Priority::Bulk);
     send.write_frame(&Transfer::Fetch { job, payload }.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
     send.finish().await;
     let answer = recv.read_frame(CONTROL_FRAME_BYTES_MAX).await?;
@@ -136,7 +135,6 @@ async fn fetch(conn: Conn, job: JobId, payload: Stored) -> Result<Bytes, Stuck> 
 
 async fn keep(conn: Conn, job: JobId, payload: Stored, bytes: Bytes) -> Result<(), Stuck> {
     let (mut send, mut recv) = conn.open_bi().await?;
-    send.set_priority(Priority::Bulk);
     let bringing = async {
         send.write_frame(&Transfer::Keep { job, payload }.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
         send.write_chunk(bytes).await?;

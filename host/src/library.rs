@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use grid_inspect::{Door, Report, ScanLimits, inspect};
-use grid_net::{Conn, Priority, StreamError};
+use grid_net::{Conn, StreamError};
 use grid_protocol::digest::Digest;
 use grid_protocol::host::{ModuleOffered, Report as HostReport, Transfer};
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MODULE_BYTES_MAX};
@@ -240,7 +240,6 @@ impl Library {
 
     async fn fetch(&self, module: Digest, conn: &Conn) -> Result<(Vec<u8>, Bytes), ModuleError> {
         let (mut send, mut recv) = conn.open_bi().await?;
-        send.set_priority(Priority::Bulk);
         send.write_frame(&Transfer::Module { module }.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
         send.finish().await;
         let offered = recv.read_frame(CONTROL_FRAME_BYTES_MAX).await?;

@@ -7,7 +7,7 @@ use grid_protocol::host::Order;
 use grid_protocol::job::{Assignment, AttemptId, JobId};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::BATCH_BYTES_MAX;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::foreman::Effect;
 use crate::hub::Hub;
@@ -28,9 +28,12 @@ const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) async fn run(hub: &Arc<Hub>) {
     let wake = hub.state().foreman.wake.clone();
     loop {
-        wake.notified().await;
+        let in_trouble = hub.state().foreman.trouble().is_some();
+        let pause = if in_trouble { TROUBLE_PAUSE } else { Duration::MAX };
+        // Whether the trouble is over is looked after, though there be nothing to write.
+        let woken = timeout(pause, wake.notified()).await.is_ok();
         let (changes, effects) = hub.state().foreman.take_batch();
-        if changes.is_empty() && effects.is_empty() {
+        if woken && changes.is_empty() && effects.is_empty() {
             continue;
         }
         write(hub, changes, effects).await;
@@ -47,7 +50,8 @@ pub(crate) async fn finish(hub: &Arc<Hub>) {
     }
 }
 
-/// Nothing takes effect before it is written, so that a disk that is full holds everything up until it is not.
+/// Nothing takes effect before it is written. A disk that is full takes nothing but what fits into the reserve, and nothing is
+/// handed out before it has room again.
 async fn write(hub: &Arc<Hub>, changes: Vec<Change>, mut effects: Vec<Effect>) {
     #[cfg(feature = "rehearsal")]
     if hub.settings.sabotage == Some(crate::audit::Sabotage::AcknowledgeEarly) {
@@ -57,7 +61,7 @@ async fn write(hub: &Arc<Hub>, changes: Vec<Change>, mut effects: Vec<Effect>) {
         sleep(Duration::from_millis(100)).await;
     }
     let changes = Arc::new(changes);
-    let ready = loop {
+    let (ready, shortage) = loop {
         let (ledger, changes) = (hub.ledger.clone(), changes.clone());
         // The thread keeps the turn, even if nobody waits for it any more.
         let turn = hub.committing.clone().lock_owned().await;
@@ -65,7 +69,8 @@ async fn write(hub: &Arc<Hub>, changes: Vec<Change>, mut effects: Vec<Effect>) {
             let _turn = turn;
             match ledger.commit(&changes) {
                 Ok(()) => {
-                    Ok(effects.into_iter().map(|effect| Ready::new(&ledger, effect)).collect::<Vec<_>>())
+                    let ready = effects.into_iter().map(|effect| Ready::new(&ledger, effect));
+                    Ok((ready.collect::<Vec<_>>(), ledger.shortage()))
                 }
                 Err(error) => Err((error, effects)),
             }
@@ -73,8 +78,7 @@ async fn write(hub: &Arc<Hub>, changes: Vec<Change>, mut effects: Vec<Effect>) {
         match written.await {
             Ok(Ok(ready)) => break ready,
             Ok(Err((error, held))) => {
-                tracing::error!(%error, "the store takes no changes; jobs stand still until it does");
-                hub.state().foreman.trouble = Some(error.to_string());
+                hub.state().foreman.turn_trouble(Some(error.to_string()));
                 effects = held;
                 sleep(TROUBLE_PAUSE).await;
             }
@@ -83,7 +87,7 @@ async fn write(hub: &Arc<Hub>, changes: Vec<Change>, mut effects: Vec<Effect>) {
         }
     };
     hub.change(|state, _| {
-        state.foreman.trouble = None;
+        state.foreman.turn_trouble(shortage);
         state.foreman.written.notify_waiters();
         for ready in ready {
             state.take_effect(ready);

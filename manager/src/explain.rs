@@ -31,6 +31,7 @@ pub(crate) fn job(state: &State, now: Moment, id: JobId) -> Vec<String> {
     if info.state.is_over() {
         return lines;
     }
+    lines.extend(trouble(state));
     if counts.waiting > 0 {
         lines.extend(waits(state, now, id));
     } else if counts.leased == 0 && counts.submitted == counts.done + counts.dead {
@@ -39,11 +40,23 @@ pub(crate) fn job(state: &State, now: Moment, id: JobId) -> Vec<String> {
     lines
 }
 
+/// Why no task at all is handed out.
+fn trouble(state: &State) -> Option<String> {
+    let why = state.foreman.trouble()?;
+    Some(format!(
+        "the manager's store takes nothing, so that no task is taken in and none is handed out: {why}"
+    ))
+}
+
 fn waits(state: &State, now: Moment, id: JobId) -> Vec<String> {
     let jobs = &state.foreman.jobs;
     let Some(job) = jobs.jobs().get(&id) else {
         return Vec::new();
     };
+    if state.foreman.trouble().is_some() {
+        // Nothing else matters before that is over.
+        return Vec::new();
+    }
     if !jobs.hosts().values().any(|host| host.present) {
         return vec!["no host is connected; `grid ticket new` prints the line that joins one".to_owned()];
     }
@@ -80,6 +93,7 @@ pub(crate) fn task(
     }
     if lines.is_empty() {
         lines.push(format!("task {task} waits for a host"));
+        lines.extend(trouble(state));
         lines.extend(waits(state, now, id));
     }
     lines.extend(failures(failed));
@@ -136,6 +150,7 @@ pub(crate) fn host(state: &State, now: Moment, key: PublicKey) -> Vec<String> {
         }
         None => format!("host {called} holds {} attempts and would hold {}", host.held, host.window),
     }];
+    lines.extend(trouble(state));
     let barred = state.foreman.jobs.jobs().values().filter_map(|job| Some((job, job.barred.get(&key)?)));
     lines.extend(barred.take(NAMED_MAX).map(|(job, until)| {
         let left = until.since(now).as_secs();

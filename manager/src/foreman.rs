@@ -38,8 +38,8 @@ pub(crate) struct Foreman {
     pub(crate) wake: Arc<Notify>,
     /// Announces that the journal was written, and there is room in it.
     pub(crate) written: Arc<Notify>,
-    /// Why the store takes nothing, while it does not.
-    pub(crate) trouble: Option<String>,
+    /// Why the store takes nothing, or should not, while that is so.
+    trouble: Option<String>,
 }
 
 /// What follows from the journal.
@@ -240,6 +240,23 @@ impl Foreman {
             .filter(|job| job.owner == owner && !job.state.is_over())
             .map(Job::waiting)
             .sum()
+    }
+
+    /// Why the store takes nothing, or should not. While there is a reason no task is taken in, and none handed out.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// The store has got into trouble, or out of it.
+    pub(crate) fn turn_trouble(&mut self, trouble: Option<String>) {
+        match (&self.trouble, &trouble) {
+            (None, Some(why)) => {
+                tracing::error!(%why, "the store takes nothing; jobs stand still until it does")
+            }
+            (Some(_), None) => tracing::info!("the store takes everything again; jobs go on"),
+            _ => {}
+        }
+        self.trouble = trouble;
     }
 
     /// What waits to be written, in bytes.

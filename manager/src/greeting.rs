@@ -47,7 +47,7 @@ pub(crate) async fn first_frame<Hello: Wire>(
         let known = conn.is_local() || roles != Roles::NONE;
         let max = if known { CONTROL_FRAME_BYTES_MAX } else { STRANGERS_HELLO_BYTES_MAX };
         let (send, mut recv) = conn.accept_bi().await?;
-        send.set_priority(grid_net::Priority::Control);
+        send.go_first();
         let body: Bytes = recv.read_frame(max).await?;
         let reader = FrameReader::new(recv, CONTROL_FRAME_BYTES_MAX);
         let hello = Hello::from_body(&body).map_err(|error| Refusal::Malformed { why: error.to_string() });

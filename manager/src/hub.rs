@@ -190,7 +190,24 @@ impl Hub {
         let payloads = self.payloads.clone();
         let _room = self.payloads.room.acquire().await;
         let done = self.off_thread(move || work(&payloads)).await?;
-        done.map_err(|error| RegistryError::Payload { reason: error.to_string() })
+        done.map_err(|error| match error {
+            PayloadError::Disk(error) => error.into(),
+            PayloadError::Store(error) => error.into(),
+            error => RegistryError::Payload { reason: error.to_string() },
+        })
+    }
+
+    /// Waits until the store takes what is brought.
+    pub(crate) async fn out_of_trouble(&self) {
+        loop {
+            let mut written = std::pin::pin!(self.state().foreman.written.clone().notified_owned());
+            // Listening comes before looking.
+            written.as_mut().enable();
+            if self.state().foreman.trouble().is_none() {
+                return;
+            }
+            written.await;
+        }
     }
 
     /// Does something that may wait for the disk where it holds up nobody.

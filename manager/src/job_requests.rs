@@ -200,6 +200,9 @@ pub(crate) async fn keep(
     bytes: Bytes,
 ) -> Result<Reply, Denial> {
     check_owner(hub, asker, job)?;
+    if let Some(trouble) = hub.state().foreman.trouble() {
+        return Err(store_trouble(trouble));
+    }
     hub.payloads(move |payloads| payloads.keep(job, payload, &bytes)).await.map_err(fault)?;
     Ok(Reply::Done)
 }
@@ -222,7 +225,7 @@ async fn room(hub: &Arc<Hub>, asker: PublicKey) -> Result<bool, Denial> {
     loop {
         let written = {
             let state = hub.state();
-            if let Some(trouble) = &state.foreman.trouble {
+            if let Some(trouble) = state.foreman.trouble() {
                 return Err(store_trouble(trouble));
             }
             let crowded = state.foreman.unwritten() > UNWRITTEN_BYTES_MAX;
@@ -244,8 +247,8 @@ async fn on_disk(hub: &Arc<Hub>) -> Result<(), Denial> {
     match timeout(PATIENCE, is_written).await {
         Ok(Ok(())) => Ok(()),
         _ => {
-            let trouble = hub.state().foreman.trouble.clone();
-            Err(store_trouble(trouble.as_deref().unwrap_or("it takes too long")))
+            let state = hub.state();
+            Err(store_trouble(state.foreman.trouble().unwrap_or("it takes too long")))
         }
     }
 }

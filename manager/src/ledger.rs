@@ -154,6 +154,11 @@ impl Ledger {
         self.store.commit(changes)
     }
 
+    /// Why the disk should be left alone by what can wait.
+    pub(crate) fn shortage(&self) -> Option<String> {
+        self.store.shortage()
+    }
+
     /// The input of a task.
     pub(crate) fn input(&self, job: JobId, task: u64) -> Result<Option<Payload>, StoreError> {
         let body = self.store.get(Table::Task, &key(job, task))?;

@@ -275,6 +275,7 @@ fn status(hub: &Hub) -> Status {
     let (slots, workers) =
         (hosts.values().map(|host| host.offer.slots).sum(), state.scheduler.workers().len());
     let (hosts, pending) = (count(here), count(state.pending.len()));
+    let store_trouble = state.foreman.trouble().map(str::to_owned);
     drop(state);
     let registry = hub.registry_now();
     Status {
@@ -288,6 +289,7 @@ fn status(hub: &Hub) -> Status {
         workers: count(workers),
         modules: count(registry.modules().len()),
         orders: count(registry.orders().len()),
+        store_trouble,
     }
 }
 

@@ -11,9 +11,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
+use grid_disk::Reserve;
 use redb::{
     Builder, Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, StorageBackend,
-    TableDefinition, TableError, TableHandle,
+    StorageError, TableDefinition, TableError, TableHandle,
 };
 
 /// What a record is about.
@@ -151,6 +152,12 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// [`StoreError`]: nothing was changed, and the operator must act.
     fn commit(&self, changes: &[Change]) -> Result<(), StoreError>;
 
+    /// Why nothing should be added that can wait, though what is committed is kept; `None` if it can be. May wait for the
+    /// disk.
+    fn shortage(&self) -> Option<String> {
+        None
+    }
+
     /// All records of a table, ordered by key.
     ///
     /// # Errors
@@ -196,9 +203,12 @@ pub struct FileStore {
     path: PathBuf,
     /// `None` while it cannot be opened again after a failure.
     database: RwLock<Option<Database>>,
-    /// False on a disk that is made up: it cannot be opened by its path.
-    on_file: bool,
+    /// What is given up when the disk is full. `None` on a disk that is made up, which cannot be opened by its path either.
+    reserve: Option<Reserve>,
 }
+
+/// Room for all that can wait to be written when the disk is full, and for what removes jobs.
+const RESERVE_BYTES: u64 = 16 << 20;
 
 /// A table as it was committed.
 type Rows = ReadOnlyTable<&'static [u8], &'static [u8]>;
@@ -213,8 +223,18 @@ impl FileStore {
     ///
     /// [`StoreError`], if the file cannot be made, is no store, or is open in another process.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = damage::guard(path, || Ok(Self::builder().create(path)))?;
-        Self::begin(path, database, true)
+        let reserve = Reserve::new(path.with_extension("reserve"), RESERVE_BYTES);
+        let create = || damage::guard(path, || Ok(Self::builder().create(path)));
+        let mut database = create()?;
+        // To open it takes room, too.
+        if matches!(&database, Err(DatabaseError::Storage(StorageError::Io(_)))) && reserve.give_up() {
+            database = create()?;
+        }
+        let store = Self::begin(path, database, Some(reserve))?;
+        if let Some(shortage) = store.shortage() {
+            tracing::warn!("{shortage}");
+        }
+        Ok(store)
     }
 
     /// Opens the store on any disk, real or made up.
@@ -224,7 +244,7 @@ impl FileStore {
     /// As [`Self::open`].
     pub fn open_on(disk: impl StorageBackend) -> Result<Self, StoreError> {
         let database = Self::builder().create_with_backend(disk);
-        Self::begin(Path::new("(a disk that is made up)"), database, false)
+        Self::begin(Path::new("(a disk that is made up)"), database, None)
     }
 
     fn builder() -> Builder {
@@ -236,12 +256,12 @@ impl FileStore {
     fn begin(
         path: &Path,
         database: Result<Database, DatabaseError>,
-        on_file: bool,
+        reserve: Option<Reserve>,
     ) -> Result<Self, StoreError> {
         let path = path.to_path_buf();
         let database =
             database.map_err(|error| StoreError { path: path.clone(), reason: explain(&error) })?;
-        let store = Self { path, database: RwLock::new(Some(database)), on_file };
+        let store = Self { path, database: RwLock::new(Some(database)), reserve };
         store.check_schema()?;
         Ok(store)
     }
@@ -282,7 +302,7 @@ const IN_USE: &str = "another process has it open";
 fn explain(error: &DatabaseError) -> String {
     match error {
         DatabaseError::DatabaseAlreadyOpen => IN_USE.to_owned(),
-        DatabaseError::Storage(redb::StorageError::Corrupted(reason)) => format!("it is damaged: {reason}"),
+        DatabaseError::Storage(StorageError::Corrupted(reason)) => format!("it is damaged: {reason}"),
         other => other.to_string(),
     }
 }
@@ -319,15 +339,17 @@ impl Store for FileStore {
     }
 
     fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let written = damage::guard(&self.path, || self.write(changes));
-        if written.is_err() {
-            // What it says then is said again by whoever asks next.
-            let _ = damage::guard(&self.path, || {
-                self.open_again();
-                Ok(())
-            });
+        let mut written = self.write_or_open_again(changes);
+        if written.is_err() && self.reserve.as_ref().is_some_and(Reserve::give_up) {
+            // It may have been opened again in vain, for want of room.
+            self.open_again();
+            written = self.write_or_open_again(changes);
         }
         written
+    }
+
+    fn shortage(&self) -> Option<String> {
+        self.reserve.as_ref().and_then(Reserve::shortage)
     }
 }
 
@@ -348,11 +370,23 @@ impl FileStore {
     /// After a failure of the disk the database takes nothing more until it is opened anew.
     fn open_again(&self) {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        if self.on_file {
-            // The file is locked for as long as the old one is there.
-            *database = None;
-            *database = Self::builder().create(&self.path).ok();
+        if self.reserve.is_some() {
+            // What it says then is said again by whoever asks next.
+            let _ = damage::guard(&self.path, || {
+                // The file is locked for as long as the old one is there.
+                *database = None;
+                *database = Self::builder().create(&self.path).ok();
+                Ok(())
+            });
         }
+    }
+
+    fn write_or_open_again(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let written = damage::guard(&self.path, || self.write(changes));
+        if written.is_err() {
+            self.open_again();
+        }
+        written
     }
 
     fn write(&self, changes: &[Change]) -> Result<(), StoreError> {

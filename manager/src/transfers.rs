@@ -46,7 +46,6 @@ async fn transfer(
     send: SendStream,
     mut recv: RecvStream,
 ) -> Result<(), DoorError> {
-    send.set_priority(grid_net::Priority::Bulk);
     let asked = recv.read_frame(CONTROL_FRAME_BYTES_MAX).await?;
     let asked = Transfer::from_body(&asked)
         .map_err(|error| DoorError::Refused(Refusal::Malformed { why: error.to_string() }))?;
@@ -113,14 +112,30 @@ async fn receive_payload(
             let _slot = hub.payloads.slots.take(host).await;
             let bytes = timeout(time_for(length), recv.read_body(length)).await;
             let bytes = bytes.map_err(|_| too_slow(length))??;
-            let kept = hub.payloads(move |payloads| payloads.keep(job, payload, &bytes)).await;
-            kept.map_or_else(|error| Transferred::Refused { why: error.to_string() }, |()| Transferred::Kept)
+            keep(hub, job, payload, bytes).await
         }
         Err(why) => Transferred::Refused { why },
     };
     send.write_frame(&answer.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
     send.finish().await;
     Ok(())
+}
+
+/// Keeps a result. On a disk that is full it waits, and the host has it meanwhile.
+async fn keep(hub: &Arc<Hub>, job: JobId, payload: Stored, bytes: Bytes) -> Transferred {
+    loop {
+        hub.out_of_trouble().await;
+        let bytes = bytes.clone();
+        match hub.payloads(move |payloads| payloads.keep(job, payload, &bytes)).await {
+            Ok(()) => return Transferred::Kept,
+            Err(error @ (RegistryError::Disk(_) | RegistryError::Store(_))) => {
+                let mut state = hub.state();
+                state.foreman.turn_trouble(Some(error.to_string()));
+                state.foreman.wake.notify_one();
+            }
+            Err(error) => return Transferred::Refused { why: error.to_string() },
+        }
+    }
 }
 
 async fn send_module(

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::conn::Conn;
-use crate::stream::{FrameReader, Priority, RecvStream, StreamError};
+use crate::stream::{FrameReader, RecvStream, StreamError};
 
 /// Keeps the mail that a carrier moves.
 pub trait MailKeeper: Send + Sync + 'static {
@@ -84,7 +84,6 @@ async fn write_lanes(
     let mut streams = Vec::new();
     for lane in 0..MAIL_STREAMS {
         let mut stream = conn.open_uni().await?;
-        stream.set_priority(Priority::Mail);
         stream.write_all(&[u8::try_from(lane).unwrap_or(u8::MAX)]).await?;
         streams.push(stream);
     }
@@ -120,7 +119,6 @@ async fn write_lanes(
 async fn send_bulk(conn: Conn, head: BulkHead, payload: Bytes) {
     let sent = async {
         let mut stream = conn.open_uni().await?;
-        stream.set_priority(Priority::Bulk);
         let body = head.encode();
         let length = frame::head(&body, BulkHead::BYTES_MAX)?;
         stream.write_all(&[&[BULK_STREAM], &length[..], &body].concat()).await?;

@@ -21,5 +21,5 @@ pub use carrier::{CarryError, MailKeeper, carry};
 pub use conn::{Allowance, CloseReason, Conn};
 pub use endpoint::{BindError, DialError, Endpoint, Knock, KnockError, Timing};
 pub use network::{Datagrams, MadeUpNetwork, Network};
-pub use stream::{FrameReader, Priority, RecvStream, SendStream, StreamError};
+pub use stream::{FrameReader, RecvStream, SendStream, StreamError};
 pub use tls::{Alpn, Expect};

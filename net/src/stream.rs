@@ -26,17 +26,6 @@ pub(crate) enum Receiver {
     Local(ReadHalf<DuplexStream>),
 }
 
-/// Which stream goes first when there is more to send than the path takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Priority {
-    /// Modules and large messages.
-    Bulk,
-    /// Messages.
-    Mail,
-    /// Heartbeats, orders, reports.
-    Control,
-}
-
 /// The stream broke: its connection is lost, or the peer gave it up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -63,11 +52,14 @@ fn broken(error: impl std::fmt::Display) -> StreamError {
 const CHUNK_BYTES_MAX: usize = 256 << 10;
 
 impl SendStream {
-    /// Says how urgent the stream is.
-    pub fn set_priority(&self, priority: Priority) {
+    /// Lets this stream go first when there is more to send than the path takes: for heartbeats, orders and reports.
+    ///
+    /// All others take turns, a packet each. None of them may go before another: on a path that loses, messages alone fill
+    /// what it takes, and whatever came after them would never be sent.
+    pub fn go_first(&self) {
         if let Sender::Quic(stream) = &self.0 {
-            // A stream that is closed already needs no priority.
-            let _ = stream.set_priority(priority as i32);
+            // A stream that is closed already has nothing to send.
+            let _ = stream.set_priority(1);
         }
     }
 

@@ -505,6 +505,8 @@ pub struct Status {
     pub modules: u32,
     /// Standing orders.
     pub orders: u32,
+    /// Why the manager's store takes nothing, or should not, while that is so.
+    pub store_trouble: Option<String>,
 }
 
 /// A ticket, without its secret.

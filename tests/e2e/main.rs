@@ -10,12 +10,14 @@ mod joining;
 mod local;
 mod mail;
 mod modules;
+mod random;
 mod resilience;
 mod rights;
 mod run;
 mod third_party;
 mod trust;
 mod verbs;
+mod weather;
 mod workers;
 
 #[path = "../mishaps/mod.rs"]

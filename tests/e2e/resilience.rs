@@ -58,7 +58,7 @@ async fn a_host_that_is_silent_for_five_seconds_under_load_loses_nothing_and_dou
     within(async {
         let grid = Grid::closed();
         let host = grid.host("sleepy", &["--slots", "4"]);
-        under_load(&grid.client(), async {
+        under_load(&grid.client(), MESSAGES, async {
             host.signal("STOP");
             sleep(Duration::from_secs(5)).await;
             host.signal("CONT");
@@ -72,7 +72,7 @@ async fn a_host_that_is_silent_for_five_seconds_under_load_loses_nothing_and_dou
 async fn a_connection_cut_for_five_seconds_under_load_loses_nothing_and_doubles_nothing() {
     within(async {
         let (grid, relay, _host) = beyond_a_relay().await;
-        under_load(&grid.client(), async {
+        under_load(&grid.client(), MESSAGES, async {
             relay.cut();
             sleep(Duration::from_secs(5)).await;
             assert!(relay.mend() > 0, "the cut was felt");
@@ -86,7 +86,7 @@ async fn a_connection_cut_for_five_seconds_under_load_loses_nothing_and_doubles_
 async fn a_connection_that_is_given_up_under_load_is_taken_up_again_with_nothing_lost_or_doubled() {
     within(async {
         let (grid, relay, host) = beyond_a_relay().await;
-        under_load(&grid.client(), async {
+        under_load(&grid.client(), MESSAGES, async {
             relay.cut();
             // Both ends give up after ten seconds of silence.
             let host = host.hear("connection lost").await;
@@ -102,7 +102,7 @@ async fn a_connection_that_is_given_up_under_load_is_taken_up_again_with_nothing
 async fn a_host_whose_port_changes_under_load_loses_nothing_and_doubles_nothing() {
     within(async {
         let (grid, relay, mut host) = beyond_a_relay().await;
-        under_load(&grid.client(), async {
+        under_load(&grid.client(), MESSAGES, async {
             for _ in 0..3 {
                 relay.change_port();
                 sleep(Duration::from_millis(500)).await;
@@ -122,10 +122,11 @@ async fn beyond_a_relay() -> (Grid, Relay, Process) {
     (grid, relay, host)
 }
 
-/// Sends numbers to four echo workers for as long as `trouble` lasts, and then until 20 000 are sent: each must come
+const MESSAGES: u32 = 20_000;
+
+/// Sends numbers to four echo workers for as long as `trouble` lasts, and then until so many are sent: each must come
 /// back once, in order, from the worker that it went to.
-async fn under_load<T>(client: &Client, trouble: impl Future<Output = T>) -> T {
-    const MESSAGES: u32 = 20_000;
+pub(crate) async fn under_load<T>(client: &Client, messages: u32, trouble: impl Future<Output = T>) -> T {
     let uploaded = client.upload("echo", echo()).await.unwrap();
     let workers = client.spawn(uploaded.digest).anywhere(4).await.unwrap();
     let mut next = vec![0u32; workers.len()];
@@ -135,7 +136,7 @@ async fn under_load<T>(client: &Client, trouble: impl Future<Output = T>) -> T {
         if let Some(over) = over.take_if(|_| next.iter().sum::<u32>() == sent) {
             break over;
         }
-        while over.is_none() || sent < MESSAGES {
+        while over.is_none() || sent < messages {
             let worker = workers[sent as usize % 4];
             if client.try_send(worker, (sent / 4).to_le_bytes().to_vec()).is_err() {
                 break;
@@ -145,7 +146,7 @@ async fn under_load<T>(client: &Client, trouble: impl Future<Output = T>) -> T {
         let mut events = Vec::new();
         tokio::select! {
             () = client.next_events(&mut events) => {}
-            ended = &mut trouble, if over.is_none() && next.iter().sum::<u32>() > MESSAGES / 4 => over = Some(ended),
+            ended = &mut trouble, if over.is_none() && next.iter().sum::<u32>() > messages / 4 => over = Some(ended),
         }
         for event in events {
             match event {
@@ -160,6 +161,6 @@ async fn under_load<T>(client: &Client, trouble: impl Future<Output = T>) -> T {
             }
         }
     };
-    assert!(sent >= MESSAGES);
+    assert!(sent >= messages);
     over
 }

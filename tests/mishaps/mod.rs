@@ -8,6 +8,7 @@
 //! }
 //! ```
 
+mod disk;
 mod files;
 mod host;
 mod idle;

@@ -4,16 +4,21 @@
 //! manager twenty times a minute. Both end with an error at the first outcome that is lost, doubled or wrong.
 //! `ordeal queue TASKS` fills a manager without hosts, restarts it, and lets two hosts join; `ordeal noop TASKS` counts
 //! tasks a second that do nothing, each on disk before it is acknowledged; `ordeal long SECONDS` is one task in one call;
-//! `ordeal fair SLOTS` lets two clients with unequal queues share a host.
+//! `ordeal fair SLOTS` lets two clients with unequal queues share a host; `ordeal flood DATAGRAMS` is
+//! strangers that send what is no message; `ordeal lives STEPS SEED` restarts and revokes
+//! what there is, with clocks that are wrong; `ordeal modules FROM TO` runs modules that are made up from these seeds.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person")]
+
+mod flood;
+mod lives;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use grid_tests::{Dice, Grid, Process, sleeper};
+use grid_tests::{Dice, Grid, Process, RandomModules, sleeper};
 use wasm_grid::{Client, JobInfo};
 
 const HOSTS: usize = 4;
@@ -36,12 +41,27 @@ async fn main() {
         ["noop", tasks] => noop(tasks.parse().unwrap()).await,
         ["long", seconds] => long(seconds.parse().unwrap()).await,
         ["fair", slots] => fair(slots).await,
+        ["flood", datagrams] => flood::flood(datagrams.parse().unwrap()).await,
+        ["lives", steps, seed] => lives::lives(steps.parse().unwrap(), seed.parse().unwrap()),
+        ["modules", from, to] => modules(from.parse().unwrap()..to.parse().unwrap()).await,
         _ => {
             eprintln!(
-                "usage: ordeal hosts TASKS KILLS | manager KILLS | queue TASKS | noop TASKS | long SECONDS | fair SLOTS"
+                "usage: ordeal hosts TASKS KILLS | manager KILLS | queue TASKS | noop TASKS | long SECONDS | fair SLOTS | flood DATAGRAMS | lives STEPS SEED | modules FROM TO"
             );
             std::process::exit(2);
         }
+    }
+}
+
+async fn modules(seeds: std::ops::Range<u64>) {
+    let mut modules = RandomModules::start();
+    for from in seeds.clone().step_by(1000) {
+        modules.run(from..seeds.end.min(from + 1000)).await;
+        modules.check_host();
+        eprintln!("{} of {}", from + 1000 - seeds.start, seeds.end - seeds.start);
+    }
+    for (how, times) in &modules.ends {
+        println!("{times:>8} {how}");
     }
 }
 

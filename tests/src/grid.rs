@@ -85,14 +85,46 @@ impl Grid {
     /// If it does not start.
     pub fn start(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (manager, join, address) = up(folder.path(), "127.0.0.1:0", arguments);
+        let (manager, join, address) = up(&mut grid(), folder.path(), "127.0.0.1:0", arguments);
         Self { manager, folder, address, join }
+    }
+
+    /// As [`Self::closed`], with the manager's state on a disk of so many MiB, in memory, that nobody else sees.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn on_disk_of(mebibytes: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = folder.path().join("manager");
+        std::fs::create_dir(&disk).unwrap();
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", ON_SMALL_DISK, "sh"]);
+        command.arg(mebibytes.to_string()).arg(disk).arg(program("grid"));
+        let arguments = ["--open-join", "false"];
+        let (manager, join, address) = up(&mut command, folder.path(), "127.0.0.1:0", &arguments);
+        Self { manager, folder, address, join }
+    }
+
+    /// A file in the state folder of a manager that has a disk of its own.
+    pub fn on_disk(&self, name: &str) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.manager.id()));
+        let folder = self.folder.path().canonicalize().unwrap_or_default();
+        root.join(folder.strip_prefix("/").unwrap_or(&folder)).join("manager").join(name)
     }
 
     /// Starts the manager again, where it was, after it was killed.
     pub fn restart_manager(&mut self, arguments: &[&str]) {
+        self.restart_manager_with(arguments, &[]);
+    }
+
+    /// As [`Self::restart_manager`], with variables in its environment.
+    pub fn restart_manager_with(&mut self, arguments: &[&str], variables: &[(&str, &str)]) {
         let port = self.address.rsplit(':').next().unwrap_or_default();
-        let (manager, join, address) = up(self.folder.path(), &format!("127.0.0.1:{port}"), arguments);
+        let mut command = grid();
+        command.envs(variables.iter().copied());
+        let (manager, join, address) =
+            up(&mut command, self.folder.path(), &format!("127.0.0.1:{port}"), arguments);
         (self.manager, self.join, self.address) = (manager, join, address);
     }
 
@@ -228,8 +260,15 @@ impl Grid {
     }
 }
 
-fn up(home: &Path, listen: &str, arguments: &[&str]) -> (Process, String, String) {
-    let mut command = Command::new(program("grid"));
+/// Mounts a disk of `$1` MiB on the folder `$2`, in a namespace of its own, and becomes the program that follows.
+const ON_SMALL_DISK: &str = r#"mount -t tmpfs -o "size=$1m" small "$2" && shift 2 && exec "$@""#;
+
+fn grid() -> Command {
+    Command::new(program("grid"))
+}
+
+/// Starts a manager with a command that ends in the program.
+fn up(command: &mut Command, home: &Path, listen: &str, arguments: &[&str]) -> (Process, String, String) {
     command.args(["up", "--listen", listen]).args(arguments);
     let mut manager = Process::start("manager", command.env("GRID_HOME", home).env_remove("GRID_MANAGER"));
     let join = manager.wait_for("grid-host --manager grid1");

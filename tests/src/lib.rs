@@ -6,6 +6,7 @@
 mod dice;
 mod grid;
 mod process;
+mod random;
 mod relay;
 
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ use wasm_grid::{Manager, ManagerBuilder};
 pub use dice::Dice;
 pub use grid::{Grid, Said, program};
 pub use process::{Frozen, Process};
-pub use relay::Relay;
+pub use random::{RandomModules, random_module};
+pub use relay::{Relay, Weather};
 
 /// Runs a test that must end: a minute is a hundred times what the slowest needs.
 ///

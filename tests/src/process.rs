@@ -110,6 +110,15 @@ impl Process {
         self.wait().code().unwrap_or_else(|| panic!("{} was killed", self.name))
     }
 
+    /// Waits for its end, however it comes.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    pub fn ended(&mut self) {
+        self.wait();
+    }
+
     /// Everything that it said, once it has ended.
     ///
     /// # Panics
@@ -130,6 +139,17 @@ impl Process {
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.wait();
+    }
+
+    /// The most memory that it has held, in KiB.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    pub fn memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
     /// Its number in the system.

@@ -46,6 +46,11 @@ pub(crate) fn install_c_if_missing() -> Result<(), ChoreError> {
     if Path::new("/usr/bin/clang-19").exists() { Ok(()) } else { debian(&C_PACKAGES) }
 }
 
+/// Installs what makes a program's clock wrong.
+pub(crate) fn faketime_if_missing() -> Result<(), ChoreError> {
+    if Path::new("/usr/bin/faketime").exists() { Ok(()) } else { debian(&["faketime"]) }
+}
+
 const C_PACKAGES: [&str; 4] = ["clang-19", "lld-19", "wasi-libc", "libclang-rt-19-dev-wasm32"];
 
 fn debian(packages: &[&str]) -> Result<(), ChoreError> {

@@ -51,7 +51,7 @@ enum Chore {
         seconds: u32,
     },
     /// Real processes under hard conditions: `hosts TASKS KILLS`, `manager KILLS`, `queue TASKS`, `noop TASKS`, `long SECONDS`,
-    /// `fair SLOTS`.
+    /// `fair SLOTS`, `flood DATAGRAMS`, `lives STEPS SEED`, `modules FROM TO`.
     Ordeal {
         /// Which, and how much of it.
         #[arg(required = true)]

@@ -3,10 +3,14 @@
 use std::process::Command;
 
 use crate::chore::{ChoreError, root, run as run_command, say};
+use crate::install;
 use crate::programs::{self, Profile};
 
 /// Builds for release, and runs one ordeal.
 pub(crate) fn run(words: &[String]) -> Result<(), ChoreError> {
+    if words.first().is_some_and(|word| word == "lives") {
+        install::faketime_if_missing()?;
+    }
     let programs = programs::build(Profile::Release, &["--bins"])?;
     run_command(Command::new(programs.join("ordeal")).args(words))
 }

@@ -14,13 +14,16 @@ pub(crate) async fn run(common: &Common, output: &Output) -> Result<(), Fault> {
     let seconds = status.uptime_ms / 1000;
     let (manager, slots) = (status.manager.fingerprint(), counted(status.slots.into(), "slot"));
     let up = format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let lines = [
+    let mut lines = vec![
         format!("manager {manager} (grid {}), up {up}", status.software),
         format!("hosts   {} ({} waiting for approval), {slots}", status.hosts, status.pending_hosts),
         format!("workers {}", status.workers),
         format!("modules {}", status.modules),
         format!("orders  {}", status.orders),
     ];
+    if let Some(why) = &status.store_trouble {
+        lines.push(format!("store   takes nothing: {why}"));
+    }
     let value = json!({
         "manager": status.manager.to_string(),
         "software": status.software,
@@ -31,6 +34,7 @@ pub(crate) async fn run(common: &Common, output: &Output) -> Result<(), Fault> {
         "workers": status.workers,
         "modules": status.modules,
         "orders": status.orders,
+        "store_trouble": status.store_trouble,
     });
     output.one(&lines[..], &status.manager.to_string(), value)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use wasm_grid::{Inputs, Job, JobInfo, Map, TaskFailed, TaskOutcome};
+use wasm_grid::{Inputs, Job, JobInfo, Map, Reply, Request, TaskFailed, TaskOutcome};
 
 use crate::command::fault::Fault;
 use crate::command::job;
@@ -118,8 +118,14 @@ impl Drive {
             return;
         }
         // A manager that does not answer now is asked again in a second.
-        let Ok(info) = job.show().await else { return };
-        if info.counts.leased > 0 || info.counts.waiting == 0 {
+        let (Ok(info), Ok(Reply::Status(status))) =
+            (job.show().await, job.client().request(Request::Status).await)
+        else {
+            return;
+        };
+        // What hosts are at work on comes to nothing either while the manager's store takes nothing.
+        let waits = info.counts.leased == 0 && info.counts.waiting > 0;
+        if !waits && status.store_trouble.is_none() {
             self.idle = Idle::default();
             return;
         }

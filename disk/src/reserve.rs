@@ -1,7 +1,7 @@
 //! Room on a disk that is kept for the time when there is no other.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -80,13 +80,7 @@ fn allocate(file: &mut File, bytes: u64) -> io::Result<()> {
             done => return done.map_err(io::Error::from),
         }
     }
-    let zeros = [0; 1 << 16];
-    let mut left = bytes;
-    while left > 0 {
-        let some = left.min(zeros.len() as u64);
-        file.write_all(zeros.get(..some as usize).unwrap_or(&zeros))?;
-        left -= some;
-    }
+    io::copy(&mut io::repeat(0).take(bytes), file)?;
     file.sync_all()
 }
 

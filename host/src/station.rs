@@ -55,8 +55,20 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) struct Seat {
     pub(crate) mailbox: Arc<Mailbox>,
-    kill: Mutex<Option<Kill>>,
+    fate: Mutex<Fate>,
     running: std::sync::atomic::AtomicBool,
+}
+
+/// How a worker can be ended.
+#[derive(Debug, Default)]
+enum Fate {
+    /// Not yet: its module is fetched or compiled.
+    #[default]
+    Unborn,
+    /// As soon as it has started.
+    Doomed,
+    /// At once.
+    Born(Kill),
 }
 
 /// Reports that may wait for the manager before lines of log are held back.
@@ -361,7 +373,7 @@ impl Station {
         let on_start = move || for_start.0.started(&for_start.1);
         let on_end = move |end| for_end.0.ended(&for_end.1, end);
         match self.sandbox.start(program, arguments.clone(), limits, seat.mailbox.clone(), on_start, on_end) {
-            Ok(kill) => *seat.kill.lock().unwrap_or_else(PoisonError::into_inner) = Some(kill),
+            Ok(kill) => seat.is_born(kill),
             Err(error) => {
                 tracing::debug!(%error, "a worker was not started");
                 self.ended(&seat, full(self.sandbox.policy().workers_max));
@@ -465,7 +477,7 @@ impl Seat {
     fn new(worker: WorkerId, outbox: Arc<Outbox>) -> Self {
         Self {
             mailbox: Arc::new(Mailbox::new(worker, outbox)),
-            kill: Mutex::default(),
+            fate: Mutex::default(),
             running: false.into(),
         }
     }
@@ -473,8 +485,18 @@ impl Seat {
     /// Ends the worker, whatever it does; one that has not started ends as soon as it does.
     fn end_now(&self) {
         self.mailbox.stop();
-        if let Some(kill) = &*self.kill.lock().unwrap_or_else(PoisonError::into_inner) {
+        let mut fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*fate {
+            Fate::Born(kill) => kill.now(),
+            Fate::Unborn | Fate::Doomed => *fate = Fate::Doomed,
+        }
+    }
+
+    fn is_born(&self, kill: Kill) {
+        let mut fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*fate, Fate::Doomed) {
             kill.now();
         }
+        *fate = Fate::Born(kill);
     }
 }

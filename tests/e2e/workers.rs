@@ -1,9 +1,10 @@
 //! Workers: every example, from the command line and from a program.
 
 use std::io::Write;
+use std::time::Duration;
 
 use grid_tests::{Grid, echo, local, module, within};
-use wasm_grid::{Event, LimitsAsked, to_cbor};
+use wasm_grid::{Event, LimitsAsked, Pulse, to_cbor};
 
 /// Sends one message to a new worker of an example and gives the answer.
 async fn ask(name: &str, message: Vec<u8>) -> Event {
@@ -24,6 +25,39 @@ fn payload(event: Event) -> Vec<u8> {
         Event::Message { payload, .. } => payload.to_vec(),
         other => panic!("{other:?}"),
     }
+}
+
+/// A worker that takes long to compile, and then sleeps for ever as it starts.
+fn slow_and_sleepy() -> Vec<u8> {
+    let sums = "local.get 0 i32.const 3 i32.mul local.set 0 ".repeat(400);
+    let functions = format!("(func (param i32) {sums})").repeat(300);
+    let text = format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1) {functions}
+            (func (export "init") (param i32)
+                (i32.store (i32.const 16) (i32.const 1))
+                (i64.store (i32.const 24) (i64.const 1000000000000000))
+                (drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128))))
+            (func (export "handle_msg") (param i32)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+#[tokio::test]
+async fn a_worker_that_is_stopped_before_it_has_started_ends_though_it_sleeps_as_it_starts() {
+    within(async {
+        let grid = Grid::closed();
+        let _host = grid.host("host", &[]);
+        let client = grid.client();
+        let module = client.upload("sleepy", slow_and_sleepy()).await.unwrap().digest;
+        let workers = client.spawn(module).anywhere(1).await.unwrap();
+        client.send(workers[0], &b"go"[..]).await.unwrap();
+        assert!(matches!(client.ping(workers[0]).await, Ok(Pulse::Starting)), "it is compiled too fast");
+        client.stop_workers(&workers, Duration::ZERO).await.unwrap();
+        while !matches!(client.next_event().await, Event::Left { .. }) {}
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ struct Member {
 
 impl Member {
     fn new(grid: &Grid, number: usize) -> Self {
-        let is_host = number % 2 == 0;
+        let is_host = number.is_multiple_of(2);
         let (role, name) =
             if is_host { ("host", format!("host-{number}")) } else { ("client", format!("client-{number}")) };
         let ticket = short_ticket(grid, role);

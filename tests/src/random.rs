@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use wasm_grid::{Client, End, Event, FailureKind, PublishError, Reply, Request, WorkerId};
+use futures::future::join_all;
+use wasm_grid::{Client, End, Event, FailureKind, LimitsAsked, PublishError, Reply, Request, WorkerId};
 use wasm_smith::Config;
 
 use crate::{Dice, Grid, Process};
@@ -86,6 +87,9 @@ pub struct RandomModules {
 /// Modules at a time.
 const BATCH: u64 = 16;
 
+/// A call into a worker may take so many milliseconds of a processor.
+const CALL_MS: u64 = 100;
+
 /// How long a worker may go on with its message after it was asked to stop.
 const GRACE: Duration = Duration::from_millis(50);
 
@@ -133,15 +137,18 @@ impl RandomModules {
         let mut modules = Vec::new();
         for seed in seeds {
             match self.client.upload("random", random_module(seed)).await {
-                Ok(module) => {
-                    modules.push(module.digest);
-                    let spawned = self.client.spawn(module.digest).anywhere(1).await.unwrap();
-                    workers.insert(spawned[0], seed);
-                }
+                Ok(module) => modules.push((seed, module.digest)),
                 Err(PublishError::Module(refusal)) => self.count("refused: ", &refusal.to_string()),
                 Err(error) => panic!("seed {seed}: {error}"),
             }
         }
+        // Some spin as they start.
+        let limits = LimitsAsked { memory_bytes: None, call_ms: Some(CALL_MS) };
+        let spawned = modules.iter().map(async |(seed, module)| {
+            let workers = self.client.spawn(*module).limits(limits).anywhere(1).await;
+            (workers.unwrap()[0], *seed)
+        });
+        workers.extend(join_all(spawned).await);
         for worker in workers.keys() {
             // It may have ended already.
             let _ = self.client.try_send(*worker, vec![7; 64]);
@@ -154,7 +161,7 @@ impl RandomModules {
                 self.count_end(worker, seed, &end);
             }
         }
-        for module in modules {
+        for (_, module) in modules {
             let removed = self.client.request(Request::ModuleRemove { module }).await;
             assert!(matches!(removed, Ok(Reply::Done)), "{removed:?}");
         }

@@ -276,15 +276,13 @@ fn up(command: &mut Command, home: &Path, listen: &str, arguments: &[&str]) -> (
     (manager, join, address)
 }
 
-/// A program of this project, beside the tests.
+/// A program of this project: beside this one, or above the tests.
 ///
 /// # Panics
 ///
 /// If it was not built.
 pub fn program(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let programs = tests.parent().and_then(Path::parent).unwrap();
-    let path = programs.join(name);
-    assert!(path.exists(), "{} is missing; `cargo build --workspace --bins` builds it", path.display());
-    path
+    let this = std::env::current_exe().unwrap();
+    let found = this.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{name} is missing; `cargo build --workspace --bins` builds it"))
 }

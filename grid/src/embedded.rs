@@ -312,6 +312,7 @@ impl ManagerBuilder {
                 &server,
                 grid_host::Settings {
                     name: "local".to_owned(),
+                    keeps_modules: false,
                     shared_compiled: Some(self.home.join(COMPILED_FOLDER)),
                     slots: self.local_slots,
                     memory_bytes: u64::from(self.local_slots)

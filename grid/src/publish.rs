@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use grid_inspect::{Door, Report, ScanLimits, inspect};
+use grid_inspect::{Door, Report, ScanLimits, inspect_known};
 use grid_protocol::client::Denial;
 use grid_protocol::digest::Digest;
 use grid_protocol::key::SecretKey;
@@ -45,13 +45,14 @@ impl Publication {
     ///
     /// [`PublishError::Module`].
     pub fn new(name: &str, wasm: &[u8]) -> Result<Self, PublishError> {
-        let report = inspect(wasm, &ScanLimits::default())?;
+        let digest = Digest::of(wasm);
+        let report = inspect_known(wasm, digest.as_bytes(), &ScanLimits::default())?;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let manifest = Manifest {
             name: name.to_owned(),
             serial: now,
             version: String::new(),
-            digest: Digest::of(wasm),
+            digest,
             length: wasm.len() as u64,
             abi: ABI_VERSION,
             limits: LimitsAsked::default(),

@@ -28,6 +28,9 @@ pub struct Settings {
     pub name: String,
     /// Where it keeps its key, its modules and what it has seen.
     pub state_folder: PathBuf,
+    /// Whether it keeps modules on its disk, so that it fetches each once. A host in its manager's process has no need of a
+    /// second copy.
+    pub keeps_modules: bool,
     /// Where compiled modules are that the programs of this user share, 2 GiB of them at most; `None` keeps them with
     /// the modules. A folder that cannot be used is the same as none.
     pub shared_compiled: Option<PathBuf>,
@@ -59,6 +62,7 @@ impl Settings {
         Self {
             name: "host".to_owned(),
             state_folder,
+            keeps_modules: true,
             shared_compiled: None,
             slots: 1,
             memory_bytes: 256 << 20,
@@ -143,7 +147,8 @@ impl Host {
         let slots = wanted.min(sandbox.policy().workers_max);
         tell_room(wanted, slots, &sandbox);
         settings.slots = u32::try_from(slots).unwrap_or(u32::MAX);
-        let modules = ModuleCache::open(&settings.state_folder.join("modules"), CACHE_BYTES_MAX)?;
+        let open = || ModuleCache::open(&settings.state_folder.join("modules"), CACHE_BYTES_MAX);
+        let modules = settings.keeps_modules.then(open).transpose()?;
         let compiled = open_compiled(&settings, sandbox.compatibility())?;
         let trust =
             Arc::new(HostTrust::open(&settings.state_folder, &settings.pins, settings.machine.clone())?);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use grid_inspect::{Door, Report, ScanLimits, inspect};
+use grid_inspect::{Door, Report, ScanLimits, inspect_known};
 use grid_net::{Conn, StreamError};
 use grid_protocol::digest::Digest;
 use grid_protocol::host::{ModuleOffered, Report as HostReport, Transfer};
@@ -24,7 +24,8 @@ use crate::trust::HostTrust;
 /// The modules of a host.
 #[derive(Debug)]
 pub(crate) struct Library {
-    modules: ModuleCache,
+    /// `None` where each is fetched anew.
+    modules: Option<ModuleCache>,
     compiled: CompiledCache,
     compiler: Compiler,
     trust: Arc<HostTrust>,
@@ -114,21 +115,22 @@ fn is_renewable(refusal: &ManifestRefusal) -> bool {
 /// A module that is no longer is inspected where it is: within some 5 ms.
 const INSPECTED_HERE_BYTES_MAX: usize = 256 << 10;
 
-/// Inspects a module, a long one on another thread: one of Python takes a quarter of a second, in which this thread would
+/// Inspects a module whose digest was checked, a long one on another thread: one of Python takes a quarter of a second, in which this thread would
 /// answer nobody.
-async fn inspect_aside(wasm: &Bytes) -> Result<Report, ModuleError> {
+async fn inspect_aside(module: Digest, wasm: &Bytes) -> Result<Report, ModuleError> {
+    let inspect = move |wasm: &Bytes| inspect_known(wasm, module.as_bytes(), &ScanLimits::default());
     if wasm.len() <= INSPECTED_HERE_BYTES_MAX {
-        return Ok(inspect(wasm, &ScanLimits::default())?);
+        return Ok(inspect(wasm)?);
     }
     let wasm = wasm.clone();
-    let inspected = tokio::task::spawn_blocking(move || inspect(&wasm, &ScanLimits::default())).await;
+    let inspected = tokio::task::spawn_blocking(move || inspect(&wasm)).await;
     // Only a panic of the inspection gets here.
     Ok(inspected.map_err(|error| CompileError::Limit(error.to_string()))??)
 }
 
 impl Library {
     pub(crate) fn new(
-        modules: ModuleCache,
+        modules: Option<ModuleCache>,
         compiled: CompiledCache,
         compiler: Compiler,
         trust: Arc<HostTrust>,
@@ -164,7 +166,7 @@ impl Library {
             }
         }
         let (signed, manifest, wasm, fetched_bytes) = self.obtain(module, conns).await?;
-        let report = inspect_aside(&wasm).await?;
+        let report = inspect_aside(module, &wasm).await?;
         let limit = self.sandbox.policy().limits.memory_bytes as u64;
         if report.memory_bytes > limit {
             return Err(ModuleError::Memory { start: report.memory_bytes, limit });
@@ -182,7 +184,7 @@ impl Library {
         module: Digest,
         conns: &mut watch::Receiver<Option<Conn>>,
     ) -> Result<(SignedManifest, Manifest, Bytes, u64), ModuleError> {
-        if let Some((manifest, wasm)) = self.modules.module(&module) {
+        if let Some((manifest, wasm)) = self.modules.as_ref().and_then(|modules| modules.module(&module)) {
             let signed = SignedManifest::from_bytes(&manifest)?;
             match self.check(module, &signed, &wasm) {
                 Ok(manifest) => return Ok((signed, manifest, wasm, 0)),
@@ -218,8 +220,10 @@ impl Library {
         let checked = self.check(module, &signed, &wasm)?;
         self.trust.note(signed.publisher(), &checked)?;
         // Nothing that would be refused is ever kept.
-        inspect_aside(&wasm).await?;
-        self.modules.keep(&module, &manifest, &wasm)?;
+        inspect_aside(module, &wasm).await?;
+        if let Some(modules) = &self.modules {
+            modules.keep(&module, &manifest, &wasm)?;
+        }
         let length = wasm.len() as u64;
         Ok((signed, checked, wasm, length))
     }

@@ -15,4 +15,4 @@ mod scan;
 pub use component::is_component;
 pub use door::{ComponentDoor, CoreDoor, Door, LoopKind};
 pub use limits::{Count, Refusal, ScanLimits};
-pub use scan::{Report, component_features, features, inspect};
+pub use scan::{Report, component_features, features, inspect, inspect_known};

@@ -4,23 +4,21 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use sha2::{Digest, Sha256};
-
 use crate::limits::{Refusal, ScanLimits};
 use crate::scan::Report;
 
-/// Reads a file, unless the same bytes passed the same limits lately. Only what passed is remembered.
+/// Reads a file with this digest, unless the same bytes passed the same limits lately. Only what passed is remembered.
 pub(crate) fn remembered(
     wasm: &[u8],
+    digest: &[u8; 32],
     limits: &ScanLimits,
     read: impl FnOnce() -> Result<Report, Refusal>,
 ) -> Result<Report, Refusal> {
     if wasm.len() < BYTES_MIN {
         return read();
     }
-    let digest: [u8; 32] = Sha256::digest(wasm).into();
     let lock = || PASSED.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = lock().iter().find(|known| known.digest == digest && known.limits == *limits).cloned();
+    let known = lock().iter().find(|known| known.digest == *digest && known.limits == *limits).cloned();
     if let Some(known) = known {
         return Ok(known.report);
     }
@@ -29,7 +27,7 @@ pub(crate) fn remembered(
     if passed.len() >= PASSED_MAX {
         passed.pop_front();
     }
-    passed.push_back(Passed { digest, limits: *limits, report: report.clone() });
+    passed.push_back(Passed { digest: *digest, limits: *limits, report: report.clone() });
     Ok(report)
 }
 
@@ -50,6 +48,8 @@ const BYTES_MIN: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest, Sha256};
+
     use super::*;
     use crate::inspect;
 
@@ -66,7 +66,8 @@ mod tests {
     fn the_same_bytes_under_the_same_limits_are_read_once() {
         let (wasm, limits) = (long(1), ScanLimits::default());
         let report = inspect(&wasm, &limits).unwrap();
-        let known = remembered(&wasm, &limits, || panic!("it is read again")).unwrap();
+        let digest = Sha256::digest(&wasm).into();
+        let known = remembered(&wasm, &digest, &limits, || panic!("it is read again")).unwrap();
         assert_eq!(known, report);
     }
 

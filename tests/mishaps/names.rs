@@ -94,3 +94,26 @@ fn an_address_where_nobody_is_costs_no_ten_seconds_when_another_answers() {
     assert_eq!(said.code, 0, "{said:?}");
     assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
 }
+
+/// Becomes the program that follows, with `$1` for the system's table of names, in a namespace of its own.
+const WITH_HOSTS: &str = r#"mount --bind "$1" /etc/hosts && shift && exec "$@""#;
+
+#[test]
+fn a_name_whose_first_address_is_nobodys_costs_no_ten_seconds() {
+    let grid = Grid::closed();
+    let hosts = grid.folder("hosts");
+    // The first is this machine's, and the manager listens on the second alone; nobody answers at the third.
+    std::fs::write(&hosts, "::1 manager.test\n127.0.0.1 manager.test\n127.0.0.2 manager.test\n").unwrap();
+    let (key, port) = (grid.address().split_once('@').unwrap().0, grid.address().rsplit(':').next().unwrap());
+    let mut status = Command::new("unshare");
+    status.args(["--user", "--map-root-user", "--mount", "sh", "-c", WITH_HOSTS, "sh"]);
+    status.arg(hosts).arg(program("grid")).args([
+        "status",
+        "--manager",
+        &format!("{key}@manager.test:{port}"),
+    ]);
+    let began = Instant::now();
+    let said = Said::of(status.env("GRID_HOME", grid.folder("")).env_remove("GRID_MANAGER"), b"");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(began.elapsed() < Duration::from_secs(2), "it took {:?}", began.elapsed());
+}

@@ -12,8 +12,8 @@ use crate::command::fault::Fault;
 use crate::command::output::{Output, bytes};
 
 /// Says that a module will be compiled, if it will be; people wonder what takes so long.
-pub(crate) fn announce(home: &Path, name: &str, wasm: &Bytes, output: &Output) {
-    let known = open(home).is_ok_and(|cache| cache.has(&Digest::of(wasm)));
+pub(crate) fn announce(home: &Path, name: &str, wasm: &Bytes, module: &Digest, output: &Output) {
+    let known = open(home).is_ok_and(|cache| cache.has(module));
     if !known && wasm.len() >= ANNOUNCED_BYTES_MIN {
         output.say(&format!(
             "compiling {name}, {}; the next start will find it compiled",

@@ -155,7 +155,7 @@ impl Run {
         };
         let client: &Client = &place;
         if matches!(place, Place::Here(_)) {
-            compiled::announce(&common.home, &name, &wasm, output);
+            compiled::announce(&common.home, &name, &wasm, &module, output);
         }
         self.upload(client, &name, wasm, module, output).await?;
         let kept = matches!(place, Place::There(_));

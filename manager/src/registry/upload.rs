@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use grid_disk::Staged;
-use grid_inspect::{ScanLimits, inspect};
+use grid_inspect::{ScanLimits, inspect_known};
 use grid_protocol::client::ModuleInfo;
 use grid_protocol::key::PublicKey;
 use grid_protocol::manifest::{Manifest, ManifestRefusal, SignedManifest};
@@ -59,7 +59,7 @@ impl Expected {
     /// [`UploadError`]: nothing is kept.
     pub(crate) fn read(self, wasm: &[u8]) -> Result<Brought, UploadError> {
         self.manifest.check_module(wasm)?;
-        let report = inspect(wasm, &ScanLimits::default())?;
+        let report = inspect_known(wasm, self.manifest.digest.as_bytes(), &ScanLimits::default())?;
         let staged = self.path.map(|path| Staged::write(&path, wasm)).transpose();
         let staged = staged.map_err(RegistryError::from)?;
         let door = report.door.label().to_owned();

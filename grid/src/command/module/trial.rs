@@ -75,13 +75,13 @@ impl Trial {
         let file = author::module_file(&self.module)?;
         let wasm = read(&file)?;
         let name = stem(&file);
-        let (_, wasm) = describe(&name, wasm, false)?;
+        let (publication, wasm) = describe(&name, wasm, false)?;
         let call = Duration::try_from_secs_f64(self.call_seconds)
             .map_err(|error| Fault::usage(format!("--call-seconds: {error}")))?;
         let beside = file.with_file_name(MESSAGES);
         let input = self.input.clone().or_else(|| beside.is_file().then_some(beside));
         let mut reader = open(input.as_deref())?;
-        compiled::announce(&common.home, &name, &wasm, output);
+        compiled::announce(&common.home, &name, &wasm, &publication.manifest.digest, output);
         let mut bench = self.start(common, &name, wasm, call, output).await?;
         let mut number = 0;
         while let Some(line) = next_line(&mut *reader)? {

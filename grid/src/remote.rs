@@ -586,7 +586,7 @@ impl Shared {
 struct ClientMail(Arc<Shared>);
 
 impl MailKeeper for ClientMail {
-    fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut Vec<(BulkHead, Bytes)>) {
+    fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
         let mut inner = self.0.lock();
         inner.post.take_lanes(lanes);
         bulk.extend(std::iter::from_fn(|| inner.post.take_bulk()));
@@ -603,13 +603,13 @@ impl MailKeeper for ClientMail {
         Ok(())
     }
 
-    fn handle_bulk(&self, head: BulkHead, payload: Bytes) {
+    fn handle_bulk(&self, head: BulkHead, payload: Bytes) -> Result<(), String> {
         let mut inner = self.0.lock();
-        if let Some(known) = inner.links.get_mut(&head.worker) {
-            known.link.fulfil(head.seq, payload);
-        }
+        let known = inner.links.entry(head.worker).or_default();
+        known.link.fulfil(head.seq, payload).map_err(|error| error.to_string())?;
         inner.arrivals(head.worker);
         drop(inner);
         self.0.arrived.notify_one();
+        Ok(())
     }
 }

@@ -303,7 +303,7 @@ async fn wait_or_drained(station: &Station, wait: Duration) -> bool {
 struct HostMail(Arc<Station>);
 
 impl MailKeeper for HostMail {
-    fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut Vec<(BulkHead, Bytes)>) {
+    fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
         self.0.outbox.take(lanes, bulk);
     }
 
@@ -311,10 +311,12 @@ impl MailKeeper for HostMail {
         gather(|| self.hand_out(frames))
     }
 
-    fn handle_bulk(&self, head: BulkHead, payload: Bytes) {
-        if let Some(seat) = self.0.seat(head.worker) {
-            seat.mailbox.fulfil(head.seq, payload);
-        }
+    fn handle_bulk(&self, head: BulkHead, payload: Bytes) -> Result<(), String> {
+        // Mail for a worker that has ended may still be on its way.
+        let Some(seat) = self.0.seat(head.worker) else {
+            return Ok(());
+        };
+        seat.mailbox.fulfil(head.seq, payload).map_err(|error| error.to_string())
     }
 }
 

@@ -122,14 +122,18 @@ impl Mailbox {
         Ok(())
     }
 
-    /// A large message has arrived whole; false if nobody waits for it.
-    pub fn fulfil(&self, seq: u64, payload: Bytes) -> bool {
+    /// A large message has arrived whole.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`]: the manager broke the rules.
+    pub fn fulfil(&self, seq: u64, payload: Bytes) -> Result<(), LinkError> {
         let mut inner = self.lock();
-        let here = inner.link.fulfil(seq, payload);
+        inner.link.fulfil(seq, payload)?;
         if inner.link.has_ready_arrival() {
             wake(&mut inner.on_incoming);
         }
-        here
+        Ok(())
     }
 
     /// Up to where the manager's messages have arrived whole, after a connection was lost.

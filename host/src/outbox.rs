@@ -1,6 +1,6 @@
 //! The outbox: what a host's workers have to say, on its way to the connection's writers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -68,7 +68,7 @@ impl Outbox {
     }
 
     /// Takes the mail that waits; the empty buffers in `lanes` are used for what comes next.
-    pub fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut Vec<(BulkHead, Bytes)>) {
+    pub fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
         let mut mail = lock(&self.mail);
         mail.post.take_lanes(lanes);
         bulk.extend(std::iter::from_fn(|| mail.post.take_bulk()));

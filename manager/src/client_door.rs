@@ -207,7 +207,7 @@ struct ClientMail {
 }
 
 impl MailKeeper for ClientMail {
-    fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut Vec<(BulkHead, Bytes)>) {
+    fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
         let mut state = self.hub.state();
         if let Some(line) = state.mailroom.lines.up(self.line) {
             line.post.take_lanes(lanes);
@@ -225,7 +225,9 @@ impl MailKeeper for ClientMail {
         Ok(())
     }
 
-    fn handle_bulk(&self, head: BulkHead, payload: Bytes) {
-        self.hub.state().mailroom.fulfil_from_client(self.owner, head.worker, head.seq, payload);
+    fn handle_bulk(&self, head: BulkHead, payload: Bytes) -> Result<(), String> {
+        let fulfilled =
+            self.hub.state().mailroom.fulfil_from_client(self.owner, head.worker, head.seq, payload);
+        fulfilled.map_err(|error| error.to_string())
     }
 }

@@ -332,7 +332,7 @@ struct HostMail {
 }
 
 impl MailKeeper for HostMail {
-    fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut Vec<(BulkHead, Bytes)>) {
+    fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
         let mut state = self.hub.state();
         if let Some(line) = state.mailroom.lines.up(self.line) {
             line.post.take_lanes(lanes);
@@ -351,7 +351,8 @@ impl MailKeeper for HostMail {
         Ok(())
     }
 
-    fn handle_bulk(&self, head: BulkHead, payload: Bytes) {
-        self.hub.state().mailroom.fulfil_from_host(self.line, head.worker, head.seq, payload);
+    fn handle_bulk(&self, head: BulkHead, payload: Bytes) -> Result<(), String> {
+        let fulfilled = self.hub.state().mailroom.fulfil_from_host(self.line, head.worker, head.seq, payload);
+        fulfilled.map_err(|error| error.to_string())
     }
 }

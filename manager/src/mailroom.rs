@@ -241,32 +241,42 @@ impl Mailroom {
     }
 
     /// A large message from a host has arrived whole on its own stream.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`]: the host broke the rules and must be cut off.
     pub(crate) fn fulfil_from_host(
         &mut self,
         line: LineId,
         worker: WorkerId,
         seq: u64,
         payload: Bytes,
-    ) -> bool {
-        let mail = self.mails.get_mut(&worker).filter(|mail| mail.host == line);
-        let here = mail.is_some_and(|mail| mail.outward.fulfil(seq, payload));
+    ) -> Result<(), LinkError> {
+        if let Some(mail) = self.mails.get_mut(&worker).filter(|mail| mail.host == line) {
+            mail.outward.fulfil(seq, payload)?;
+        }
         self.deliver(worker);
-        here
+        Ok(())
     }
 
     /// A large message from a client has arrived whole on its own stream.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`]: the client broke the rules and must be cut off.
     pub(crate) fn fulfil_from_client(
         &mut self,
         owner: Owner,
         worker: WorkerId,
         seq: u64,
         payload: Bytes,
-    ) -> bool {
+    ) -> Result<(), LinkError> {
         let mail = self.mails.get_mut(&worker).filter(|mail| mail.owner == owner);
-        let homeward = mail.and_then(|mail| mail.homeward.as_mut());
-        let here = homeward.is_some_and(|homeward| homeward.fulfil(seq, payload));
+        if let Some(homeward) = mail.and_then(|mail| mail.homeward.as_mut()) {
+            homeward.fulfil(seq, payload)?;
+        }
         self.forward(worker);
-        here
+        Ok(())
     }
 
     /// Takes what waits on the desk of a client in this process, `most` events at the most.

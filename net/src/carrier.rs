@@ -20,7 +20,7 @@ use crate::stream::{FrameReader, RecvStream, StreamError};
 /// Keeps the mail that a carrier moves.
 pub trait MailKeeper: Send + Sync + 'static {
     /// Swaps the waiting frames of each lane for the empty buffers in `lanes`, and takes the large messages.
-    fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut Vec<(BulkHead, Bytes)>);
+    fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>);
 
     /// Handles frames that came on one lane, in order.
     ///
@@ -29,8 +29,12 @@ pub trait MailKeeper: Send + Sync + 'static {
     /// What the peer did wrong: the connection ends.
     fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String>;
 
-    /// Handles a large message that is here whole.
-    fn handle_bulk(&self, head: BulkHead, payload: Bytes);
+    /// Handles a large message that is here whole; the frame that announces it may still be on its way.
+    ///
+    /// # Errors
+    ///
+    /// What the peer did wrong: the connection ends.
+    fn handle_bulk(&self, head: BulkHead, payload: Bytes) -> Result<(), String>;
 }
 
 /// Why a carrier stopped.
@@ -88,19 +92,21 @@ async fn write_lanes(
         streams.push(stream);
     }
     let mut lanes: [Vec<u8>; MAIL_STREAMS] = Default::default();
-    let mut waiting = Vec::new();
+    let mut waiting = VecDeque::new();
     let mut bulk = JoinSet::new();
     loop {
-        wake.notified().await;
+        tokio::select! {
+            () = wake.notified() => {}
+            Some(_) = bulk.join_next() => {}
+        }
         loop {
             keeper.take(&mut lanes, &mut waiting);
-            for (head, payload) in waiting.drain(..) {
-                while bulk.len() >= BULK_STREAMS_MAX {
-                    bulk.join_next().await;
-                }
+            while bulk.try_join_next().is_some() {}
+            // Frames wait for no large message, so that one worker's do not hold up another's mail.
+            let room = BULK_STREAMS_MAX - bulk.len();
+            for (head, payload) in waiting.drain(..room.min(waiting.len())) {
                 bulk.spawn(send_bulk(conn.clone(), head, payload));
             }
-            while bulk.try_join_next().is_some() {}
             let mut idle = true;
             for (lane, stream) in lanes.iter_mut().zip(&mut streams) {
                 if !lane.is_empty() {
@@ -194,8 +200,7 @@ async fn read_bulk(
         return Ok(());
     };
     let payload = stream.read_body(length).await.map_err(blame)?;
-    keeper.handle_bulk(head, payload);
-    Ok(())
+    keeper.handle_bulk(head, payload).map_err(CarryError::Protocol)
 }
 
 fn blame(error: StreamError) -> CarryError {

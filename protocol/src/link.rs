@@ -6,11 +6,12 @@
 //! On the way to a worker a message is settled when the worker is idle again after it; on the way
 //! back, when the client took it. Nothing here touches a socket.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
 use crate::codec::{Decode, Encode};
+use crate::limits::MESSAGE_BYTES_MAX;
 
 /// Unsettled bytes at which a sender must wait: 4 MiB. A message larger than that may still go
 /// when nothing else is unsettled, so the most that an end holds for one worker is this plus one
@@ -27,6 +28,10 @@ pub struct Link<T = ()> {
     unsettled: VecDeque<Sent<T>>,
     unsettled_bytes: usize,
     arrivals: VecDeque<Arrival>,
+    /// Bytes that came on a stream of their own before the frame that says what they are.
+    early: BTreeMap<u64, Bytes>,
+    /// Bytes of `arrivals` and `early`.
+    held_bytes: usize,
     accepted: u64,
     finished: u64,
     told: u64,
@@ -84,6 +89,15 @@ struct Arrival {
     content: Content,
 }
 
+impl Arrival {
+    fn held_bytes(&self) -> usize {
+        match &self.content {
+            Content::Here(payload) => payload.len(),
+            Content::Elsewhere => 0,
+        }
+    }
+}
+
 impl<T> Default for Link<T> {
     fn default() -> Self {
         Self {
@@ -91,6 +105,8 @@ impl<T> Default for Link<T> {
             unsettled: VecDeque::new(),
             unsettled_bytes: 0,
             arrivals: VecDeque::new(),
+            early: BTreeMap::new(),
+            held_bytes: 0,
             accepted: 0,
             finished: 0,
             told: 0,
@@ -181,29 +197,61 @@ impl<T> Link<T> {
         if seq != self.accepted + 1 {
             return Err(LinkError::Gap { expected: self.accepted + 1, seq });
         }
-        if seq - self.finished > OUTSTANDING_MAX {
-            return Err(LinkError::Overrun { seq });
-        }
+        let content = match content {
+            Content::Here(payload) => {
+                self.hold(seq, payload.len())?;
+                Content::Here(payload)
+            }
+            Content::Elsewhere => {
+                self.hold(seq, 0)?;
+                self.early.remove(&seq).map_or(Content::Elsewhere, Content::Here)
+            }
+        };
         self.accepted = seq;
         self.arrivals.push_back(Arrival { seq, kind, content });
         Ok(true)
     }
 
-    /// Puts the bytes of a message that came [`Content::Elsewhere`] in its place; false if nobody waits for it.
-    pub fn fulfil(&mut self, seq: u64, payload: Bytes) -> bool {
-        match self.arrivals.iter_mut().find(|arrival| arrival.seq == seq) {
-            Some(arrival) if arrival.content == Content::Elsewhere => {
-                arrival.content = Content::Here(payload);
-                true
-            }
-            _ => false,
+    /// Takes in the bytes of message `seq`, which come [`Content::Elsewhere`]: before its frame or after it, as the path
+    /// has it. False if nobody waits for them (they are dropped).
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Overrun`]: the peer broke the rules, and must be cut off.
+    pub fn fulfil(&mut self, seq: u64, payload: Bytes) -> Result<bool, LinkError> {
+        let arrival = self.arrivals.iter_mut().find(|arrival| arrival.seq == seq);
+        let awaited = match &arrival {
+            Some(arrival) => arrival.content == Content::Elsewhere,
+            None => seq > self.accepted && !self.early.contains_key(&seq),
+        };
+        if !awaited {
+            return Ok(false);
         }
+        self.hold(seq, payload.len())?;
+        match self.arrivals.iter_mut().find(|arrival| arrival.seq == seq) {
+            Some(arrival) => arrival.content = Content::Here(payload),
+            None => drop(self.early.insert(seq, payload)),
+        }
+        Ok(true)
+    }
+
+    /// Counts bytes of message `seq` that are kept until the message is taken.
+    fn hold(&mut self, seq: u64, bytes: usize) -> Result<(), LinkError> {
+        let held_bytes = self.held_bytes + bytes;
+        if seq - self.finished > OUTSTANDING_MAX || held_bytes > HELD_BYTES_MAX {
+            return Err(LinkError::Overrun { seq });
+        }
+        self.held_bytes = held_bytes;
+        Ok(())
     }
 
     /// The next message in order, once its bytes are here.
     pub fn take_arrival(&mut self) -> Option<Letter> {
         match self.arrivals.pop_front()? {
-            Arrival { seq, kind, content: Content::Here(payload) } => Some(Letter { seq, kind, payload }),
+            Arrival { seq, kind, content: Content::Here(payload) } => {
+                self.held_bytes -= payload.len();
+                Some(Letter { seq, kind, payload })
+            }
             waiting @ Arrival { content: Content::Elsewhere, .. } => {
                 self.arrivals.push_front(waiting);
                 None
@@ -259,10 +307,10 @@ impl<T> Link<T> {
     pub fn position(&mut self) -> u64 {
         let hole = self.arrivals.iter().position(|arrival| arrival.content == Content::Elsewhere);
         if let Some(hole) = hole {
-            let lost = self.arrivals.len() - hole;
-            self.arrivals.truncate(hole);
-            self.accepted -= lost as u64;
+            self.accepted -= self.arrivals.drain(hole..).count() as u64;
         }
+        self.early.clear();
+        self.held_bytes = self.arrivals.iter().map(Arrival::held_bytes).sum();
         // What the last frames acknowledged may never have arrived.
         self.told = 0;
         self.accepted
@@ -297,6 +345,9 @@ impl<T> Link<T> {
 /// Numbers that may be accepted and unfinished: what a correct sender can have unsettled, with one window
 /// to spare for acknowledgements that crossed.
 const OUTSTANDING_MAX: u64 = 2 * WINDOW_MESSAGES_MAX as u64;
+
+/// Bytes that have come and are not taken: a correct sender stops at a window, and the last message went past it.
+const HELD_BYTES_MAX: usize = WINDOW_BYTES_MAX + MESSAGE_BYTES_MAX;
 
 /// What [`Link::settle`] forgot, oldest first; dropping it forgets the rest.
 #[derive(Debug)]
@@ -335,7 +386,7 @@ pub enum LinkError {
         /// The number that came.
         seq: u64,
     },
-    /// More messages at once than the window allows.
+    /// More messages or bytes at once than the window allows.
     #[error("message {seq} goes past the window")]
     Overrun {
         /// The number that came.
@@ -389,9 +440,36 @@ mod tests {
         link.accept(1, Kind::Message, Content::Elsewhere).unwrap();
         link.accept(2, Kind::Message, here("after")).unwrap();
         assert_eq!(link.take_arrival(), None);
-        assert!(link.fulfil(1, Bytes::from_static(b"large")));
+        assert_eq!(link.fulfil(1, Bytes::from_static(b"large")), Ok(true));
         assert_eq!(link.take_arrival().unwrap().seq, 1);
         assert_eq!(link.take_arrival().unwrap().seq, 2);
+    }
+
+    #[test]
+    fn the_bytes_of_a_large_message_may_come_before_its_frame() {
+        let large = || Bytes::from_static(b"large");
+        let mut link: Link = Link::default();
+        assert_eq!(link.fulfil(2, large()), Ok(true));
+        assert_eq!(link.fulfil(2, large()), Ok(false), "they are here");
+        link.accept(1, Kind::Message, here("small")).unwrap();
+        link.accept(2, Kind::Message, Content::Elsewhere).unwrap();
+        assert!(link.has_arrived(2));
+        assert_eq!(link.fulfil(2, large()), Ok(false));
+        assert_eq!(link.take_arrival().unwrap().seq, 1);
+        assert_eq!(link.take_arrival().unwrap().payload, large());
+        assert_eq!(link.fulfil(2, large()), Ok(false), "they were taken");
+        assert_eq!(link.held_bytes, 0);
+    }
+
+    #[test]
+    fn bytes_that_came_early_on_a_lost_connection_come_again_on_the_next() {
+        let mut link: Link = Link::default();
+        link.fulfil(1, Bytes::from_static(b"large")).unwrap();
+        assert_eq!(link.position(), 0);
+        link.accept(1, Kind::Message, Content::Elsewhere).unwrap();
+        assert!(!link.has_ready_arrival());
+        assert_eq!(link.fulfil(1, Bytes::from_static(b"large")), Ok(true));
+        assert!(link.has_ready_arrival());
     }
 
     #[test]
@@ -434,5 +512,21 @@ mod tests {
         let mut link: Link = Link::default();
         let overrun = (1..).find_map(|seq| link.accept(seq, Kind::Message, here("")).err());
         assert_eq!(overrun, Some(LinkError::Overrun { seq: OUTSTANDING_MAX + 1 }));
+    }
+
+    #[test]
+    fn a_peer_that_sends_more_bytes_than_two_of_the_largest_messages_is_found_out() {
+        let large = Bytes::from(alloc::vec![0; MESSAGE_BYTES_MAX]);
+        let mut link: Link = Link::default();
+        assert_eq!(link.fulfil(1, large.clone()), Ok(true));
+        assert_eq!(link.fulfil(2, large.clone()), Err(LinkError::Overrun { seq: 2 }));
+        link.accept(1, Kind::Message, Content::Elsewhere).unwrap();
+        link.accept(2, Kind::Message, Content::Elsewhere).unwrap();
+        link.take_arrival().unwrap();
+        assert_eq!(link.fulfil(2, large), Ok(true), "the first was taken");
+        assert_eq!(
+            link.fulfil(2 + OUTSTANDING_MAX, Bytes::new()),
+            Err(LinkError::Overrun { seq: 2 + OUTSTANDING_MAX })
+        );
     }
 }

@@ -164,6 +164,36 @@ async fn a_large_message_crosses_both_ways_whole() {
 }
 
 #[tokio::test]
+async fn a_large_message_that_overtakes_the_frame_that_announces_it_arrives_in_its_place() {
+    within(async {
+        let grid = Grid::closed();
+        let _host = grid.host("host", &[]);
+        let client = grid.client();
+        let uploaded = client.upload("echo", echo()).await.unwrap();
+        let worker = client.spawn(uploaded.digest).anywhere(1).await.unwrap()[0];
+        // Frames fill the lane, so that the stream of the large message is through before its own frame's turn.
+        let lengths = || (0..400_usize).map(|number| if number % 20 == 19 { 65 << 10 } else { 64 << 10 });
+        let sent = async {
+            for length in lengths() {
+                client.send(worker, vec![7; length]).await.unwrap();
+            }
+        };
+        let received = async {
+            for length in lengths() {
+                loop {
+                    if let Event::Message { payload, .. } = client.next_event().await {
+                        assert_eq!(payload.len(), length);
+                        break;
+                    }
+                }
+            }
+        };
+        tokio::join!(sent, received);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_worker_that_spins_is_stopped_at_its_limit_and_its_backtrace_names_the_function() {
     within(async {
         let grid = local().local_slots(2).start().unwrap();

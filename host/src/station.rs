@@ -400,8 +400,9 @@ impl Station {
 
     fn ended(&self, seat: &Seat, end: End) {
         let worker = seat.mailbox.worker();
-        let (sent, settled) = seat.mailbox.end();
         let mut inner = self.lock();
+        // Under the lock: whoever finds that it has ended may forget it, and its end would not be reported.
+        let (sent, settled) = seat.mailbox.end();
         // A manager that forgot the worker does not want to hear of it.
         if inner.workers.contains_key(&worker) {
             inner.report_started();

@@ -194,6 +194,29 @@ async fn a_large_message_that_overtakes_the_frame_that_announces_it_arrives_in_i
 }
 
 #[tokio::test]
+async fn the_end_of_a_worker_whose_mail_is_taken_at_the_same_moment_is_reported() {
+    within(async {
+        let grid = Grid::closed();
+        let _host = grid.host("host", &["--slots", "256"]);
+        let client = grid.client();
+        let uploaded = client.upload("echo", echo()).await.unwrap();
+        for _ in 0..20 {
+            let workers = client.spawn(uploaded.digest).anywhere(256).await.unwrap();
+            for worker in &workers {
+                client.try_send(*worker, "now").unwrap();
+            }
+            // Each ends while its answer, or the last word that the answer was taken, is on its way.
+            client.stop_workers(&workers, Duration::from_millis(1)).await.unwrap();
+            let mut left = 0;
+            while left < workers.len() {
+                left += usize::from(matches!(client.next_event().await, Event::Left { .. }));
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_worker_that_spins_is_stopped_at_its_limit_and_its_backtrace_names_the_function() {
     within(async {
         let grid = local().local_slots(2).start().unwrap();

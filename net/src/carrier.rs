@@ -127,8 +127,8 @@ async fn send_bulk(conn: Conn, head: BulkHead, payload: Bytes) {
         let mut stream = conn.open_uni().await?;
         let body = head.encode();
         let length = frame::head(&body, BulkHead::BYTES_MAX)?;
-        stream.write_all(&[&[BULK_STREAM], &length[..], &body].concat()).await?;
-        stream.write_chunk(payload).await?;
+        let head = [&[BULK_STREAM], &length[..], &body].concat();
+        stream.write_chunks(&mut [head.into(), payload]).await?;
         stream.finish().await;
         Ok::<(), StreamError>(())
     };

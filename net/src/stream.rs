@@ -87,6 +87,23 @@ impl SendStream {
         }
     }
 
+    /// Writes all of `chunks`, as [`Self::write_chunk`] does one.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Broken`].
+    pub async fn write_chunks(&mut self, chunks: &mut [Bytes]) -> Result<(), StreamError> {
+        match &mut self.0 {
+            Sender::Quic(stream) => stream.write_all_chunks(chunks).await.map_err(broken),
+            Sender::Local(stream) => {
+                for chunk in chunks {
+                    stream.write_all(chunk).await.map_err(broken)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// Writes one frame. Not cancel-safe.
     ///
     /// # Errors
@@ -149,7 +166,7 @@ impl RecvStream {
     ///
     /// [`StreamError`].
     pub async fn read_body(&mut self, length: usize) -> Result<Bytes, StreamError> {
-        let mut body = Vec::new();
+        let mut body = Vec::with_capacity(length.min(CHUNK_BYTES_MAX));
         while body.len() < length {
             let chunk = self.read_chunk().await?.ok_or(StreamError::Truncated)?;
             let wanted = chunk.len().min(length - body.len());

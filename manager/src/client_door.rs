@@ -19,15 +19,16 @@ use tokio::task::JoinSet;
 use crate::desk::Desk;
 use crate::greeting::{self, DoorError};
 use crate::hub::Hub;
+use crate::newcomers::Newcomer;
 use crate::registry::RegistryError;
 use crate::requests;
 use crate::resumption::ClientAttached;
 
 /// Serves a client until its connection ends.
-pub(crate) async fn serve(hub: Arc<Hub>, conn: Conn) {
+pub(crate) async fn serve(hub: Arc<Hub>, conn: Conn, newcomer: Option<Newcomer>) {
     let peer = conn.peer();
     hub.state().clients.push(conn.clone());
-    match enter(&hub, &conn).await {
+    match enter(&hub, &conn, newcomer).await {
         Ok((send, reader, attached)) => {
             let requests = serve_requests(&hub, &conn);
             let error = match attached {
@@ -63,8 +64,8 @@ pub(crate) async fn serve(hub: Arc<Hub>, conn: Conn) {
 
 type Entered = (SendStream, FrameReader, Option<(Owner, ClientAttached)>);
 
-async fn enter(hub: &Arc<Hub>, conn: &Conn) -> Result<Entered, DoorError> {
-    let (mut send, reader, hello) = greeting::first_frame::<ClientHello>(hub, conn).await?;
+async fn enter(hub: &Arc<Hub>, conn: &Conn, newcomer: Option<Newcomer>) -> Result<Entered, DoorError> {
+    let (mut send, reader, hello) = greeting::first_frame::<ClientHello>(hub, conn, newcomer).await?;
     let (roles, attached) = match admit(hub, conn, hello).await {
         Err(DoorError::Refused(refusal)) => {
             let refused = ClientGreeting::Refused(refusal.clone());

@@ -14,6 +14,7 @@ use grid_protocol::wire::Wire;
 use tokio::time::timeout;
 
 use crate::hub::Hub;
+use crate::newcomers::Newcomer;
 use crate::registry::RegistryError;
 
 /// A peer that says nothing for so long after the handshake is sent away.
@@ -36,10 +37,11 @@ pub(crate) enum DoorError {
 /// its workers takes more.
 const STRANGERS_HELLO_BYTES_MAX: usize = 64 << 10;
 
-/// The control stream that a peer has opened, and its first frame.
+/// The control stream that a peer has opened, and its first frame, with which it is no newcomer any more.
 pub(crate) async fn first_frame<Hello: Wire>(
     hub: &Arc<Hub>,
     conn: &Conn,
+    newcomer: Option<Newcomer>,
 ) -> Result<(SendStream, FrameReader, Result<Hello, Refusal>), DoorError> {
     let peer = conn.peer();
     let first = async {
@@ -53,7 +55,9 @@ pub(crate) async fn first_frame<Hello: Wire>(
         let hello = Hello::from_body(&body).map_err(|error| Refusal::Malformed { why: error.to_string() });
         Ok((send, reader, hello))
     };
-    timeout(HELLO_TIME_MAX, first).await.map_err(|_| DoorError::Mute)?
+    let frame = timeout(HELLO_TIME_MAX, first).await.map_err(|_| DoorError::Mute)?;
+    drop(newcomer);
+    frame
 }
 
 /// What a key may do here, after the ticket that it may have brought.

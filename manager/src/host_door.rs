@@ -21,14 +21,15 @@ use tokio::sync::Notify;
 use crate::greeting::{self, DoorError};
 use crate::hub::Hub;
 use crate::line::LineId;
+use crate::newcomers::{Newcomer, Source};
 use crate::registry::RegistryError;
-use crate::state::{PENDING_HOSTS_MAX, PendingHost, Seat, State};
+use crate::state::{PendingHost, Seat, State};
 use crate::transfers;
 
 /// Serves a host until its connection ends.
-pub(crate) async fn serve(hub: Arc<Hub>, conn: Conn) {
+pub(crate) async fn serve(hub: Arc<Hub>, conn: Conn, newcomer: Option<Newcomer>) {
     let peer = conn.peer();
-    match enter(&hub, &conn).await {
+    match enter(&hub, &conn, newcomer).await {
         Ok(entered) => {
             tracing::info!(host = %peer.fingerprint(), from = conn.remote(), resumed = entered.resumed, "a host is in");
             let generation = entered.conn_id;
@@ -54,8 +55,8 @@ struct Entered {
     conn_id: u64,
 }
 
-async fn enter(hub: &Arc<Hub>, conn: &Conn) -> Result<Entered, DoorError> {
-    let (mut send, reader, hello) = greeting::first_frame::<Hello>(hub, conn).await?;
+async fn enter(hub: &Arc<Hub>, conn: &Conn, newcomer: Option<Newcomer>) -> Result<Entered, DoorError> {
+    let (mut send, reader, hello) = greeting::first_frame::<Hello>(hub, conn, newcomer).await?;
     let hello = match admit(hub, conn, &mut send, hello).await {
         Err(DoorError::Refused(refusal)) => {
             let refused = Greeting::Refused(refusal.clone());
@@ -111,15 +112,14 @@ async fn admit(
     let waiting = PendingHost {
         offer: hello.offer.clone(),
         address: conn.remote(),
+        source: conn.remote_address().map(Source::of),
         decided: decided.clone(),
         conn: conn.clone(),
     };
     {
         let mut state = hub.state();
-        if state.pending.len() >= PENDING_HOSTS_MAX && !state.pending.contains_key(&peer) {
-            return Err(DoorError::Refused(Refusal::Full {
-                what: "host that waits for approval".to_owned(),
-            }));
+        if let Some(what) = state.no_room_to_wait(&peer, &waiting) {
+            return Err(DoorError::Refused(Refusal::Full { what: what.to_owned() }));
         }
         // One connection of a key waits, the newest: the older may be dead, or one of hundreds.
         if let Some(older) = state.pending.insert(peer, waiting) {

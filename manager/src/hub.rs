@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::foreman::{Foreman, UNWRITTEN_BYTES_MAX};
 use crate::ledger::Ledger;
+use crate::newcomers::Newcomers;
 use crate::payloads::{PayloadError, Payloads};
 use crate::registry::{Registry, RegistryError};
 use crate::state::State;
@@ -78,6 +79,8 @@ pub(crate) struct Hub {
     pub(crate) payloads: Arc<Payloads>,
     /// When [`Self::now`] was zero.
     pub(crate) started: Instant,
+    /// Who has knocked and said nothing yet.
+    pub(crate) newcomers: Newcomers,
     state: Mutex<State>,
     registry: Mutex<Registry>,
     /// Held by whoever writes the journal, so that what was decided first is on disk first.
@@ -106,6 +109,7 @@ impl Hub {
             ledger,
             payloads: Arc::new(payloads),
             started: Instant::now(),
+            newcomers: Newcomers::default(),
             state: Mutex::new(state),
             registry: Mutex::new(registry),
             committing: Arc::default(),

@@ -23,6 +23,7 @@ mod line;
 mod mail;
 mod mailroom;
 mod message_requests;
+mod newcomers;
 mod payloads;
 mod registry;
 #[cfg(test)]

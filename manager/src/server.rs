@@ -276,9 +276,17 @@ async fn knock(endpoint: Option<&Endpoint>) -> Option<grid_net::Knock> {
 }
 
 async fn welcome(hub: Arc<Hub>, conn: Conn) {
+    let newcomer = match conn.remote_address().map(|address| hub.newcomers.come(address)) {
+        Some(None) => {
+            tracing::debug!(from = conn.remote(), "too many peers of one source knock");
+            conn.close(code::REFUSED, "too many peers knock from your address; try again");
+            return;
+        }
+        newcomer => newcomer.flatten(),
+    };
     match conn.alpn() {
-        Alpn::Host => host_door::serve(hub, conn).await,
-        Alpn::Client => client_door::serve(hub, conn).await,
+        Alpn::Host => host_door::serve(hub, conn, newcomer).await,
+        Alpn::Client => client_door::serve(hub, conn, newcomer).await,
     }
 }
 

@@ -21,6 +21,7 @@ use crate::foreman::{Foreman, Teller};
 use crate::hub::Settings;
 use crate::line::LineId;
 use crate::mailroom::Mailroom;
+use crate::newcomers::Source;
 use crate::registry::Registry;
 use crate::trust::Banned;
 
@@ -63,6 +64,7 @@ pub(crate) struct Seat {
 pub(crate) struct PendingHost {
     pub(crate) offer: Offer,
     pub(crate) address: String,
+    pub(crate) source: Option<Source>,
     pub(crate) decided: Arc<Notify>,
     pub(crate) conn: Conn,
 }
@@ -78,7 +80,10 @@ pub(crate) struct WorkerLog {
 const ENDED_KEPT_MAX: usize = 1000;
 
 /// Hosts that may wait for approval at once: strangers can make any number of keys.
-pub(crate) const PENDING_HOSTS_MAX: usize = 256;
+const PENDING_HOSTS_MAX: usize = 256;
+
+/// Of one source, so that others still find room.
+const PENDING_HOSTS_OF_A_SOURCE_MAX: usize = 64;
 
 /// Orders that wait for a host that is away, or does not read them; and their bytes.
 const ORDERS_WAITING_MAX: usize = 65_536;
@@ -91,6 +96,21 @@ const UNKNOWN_BYTES_MAX: usize = 1 << 20;
 const WORKERS_A_FRAME: usize = 8192;
 
 impl State {
+    /// What there is no room for, if this host cannot wait for approval. One that waits already may come again.
+    pub(crate) fn no_room_to_wait(&self, peer: &PublicKey, waiting: &PendingHost) -> Option<&'static str> {
+        if self.pending.contains_key(peer) {
+            return None;
+        }
+        let neighbours = self.pending.values().filter(|other| other.source == waiting.source).count();
+        if neighbours >= PENDING_HOSTS_OF_A_SOURCE_MAX {
+            Some("host of your address that waits for approval")
+        } else if self.pending.len() >= PENDING_HOSTS_MAX {
+            Some("host that waits for approval")
+        } else {
+            None
+        }
+    }
+
     pub(crate) fn new(settings: &Settings, registry: &Registry, foreman: Foreman) -> Self {
         let mut scheduler = Scheduler::new(grid_scheduler::Settings {
             incarnation: registry.incarnation(),

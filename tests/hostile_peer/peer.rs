@@ -37,8 +37,19 @@ impl Peer {
         self.endpoint.key()
     }
 
+    /// As [`Self::stranger`], with a key of many, from an address of many.
+    pub(crate) fn stranger_from(grid: &Grid, machine: u8, seed: u16) -> Self {
+        let key = [seed.to_le_bytes(), *b"at"].concat().repeat(8);
+        let key = SecretKey::from_seed(&key.try_into().unwrap());
+        Self::from_address(grid, &key, [127, 0, 1, machine])
+    }
+
     fn with_key(grid: &Grid, key: &SecretKey) -> Self {
-        let endpoint = Endpoint::dialer(([127, 0, 0, 1], 0).into(), key, Timing::default()).unwrap();
+        Self::from_address(grid, key, [127, 0, 0, 1])
+    }
+
+    fn from_address(grid: &Grid, key: &SecretKey, address: [u8; 4]) -> Self {
+        let endpoint = Endpoint::dialer((address, 0).into(), key, Timing::default()).unwrap();
         Self { endpoint, manager: grid.bare_address().parse().unwrap() }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use grid_net::Alpn;
+use grid_net::{Alpn, CloseReason};
 use grid_protocol::client::{Attach, Channel, ClientGreeting, ClientHello, Request};
 use grid_protocol::host::{Greeting, Hello, PROTOCOL_VERSION, Position, Refusal, Resume};
 use grid_protocol::id::{SessionId, WorkerId};
@@ -79,6 +79,39 @@ fn ticket(grid: &Grid, role: &str) -> Ticket {
         ManagerAddress::Ticket(ticket) => ticket,
         other => panic!("{other:?}"),
     }
+}
+
+async fn many_keys_of_one_machine(grid: &Grid) -> Held {
+    let (mut held, mut refused) = (Vec::new(), 0);
+    for seed in 0..70 {
+        let stranger = Peer::stranger_from(grid, 1, seed);
+        let (conn, send, mut recv) = stranger.knock(&hello("many").to_body()).await;
+        let said = Greeting::from_body(&recv.read_frame(1 << 20).await.unwrap()).unwrap();
+        refused += usize::from(matches!(said, Greeting::Refused(Refusal::Full { .. })));
+        held.push((stranger, conn, send, recv));
+    }
+    assert_eq!(refused, 70 - 64, "of one machine 64 wait");
+    // Another machine finds room.
+    let other = Peer::stranger_from(grid, 2, 1000);
+    let said = answer(&other, &hello("other")).await;
+    assert!(matches!(said, Greeting::Pending), "{said:?}");
+    Box::new((held, other))
+}
+
+async fn many_mute_connections_of_one_machine(grid: &Grid) -> Held {
+    let stranger = Peer::stranger_from(grid, 1, 0);
+    let mut held = Vec::new();
+    for _ in 0..300 {
+        held.push(stranger.dial(Alpn::Host).await);
+    }
+    for conn in &held {
+        gone(conn).await;
+    }
+    let for_its_address = |conn: &&grid_net::Conn| matches!(conn.close_reason(), Some(CloseReason::Peer { reason, .. }) if reason.contains("your address"));
+    // The first may have been sent away for their silence by then, and have left their room to others.
+    let sent_away = held.iter().filter(for_its_address).count();
+    assert!((20..=300 - 256).contains(&sent_away), "{sent_away} were sent away at once");
+    Box::new((stranger, held))
 }
 
 async fn hellos_of_garbage(grid: &Grid) -> Held {
@@ -213,6 +246,8 @@ rows! {
     a_stranger_that_knocks_six_hundred_times_with_one_key_takes_one_place: six_hundred_knocks_of_one_key;
     what_a_stranger_claims_to_remember_is_not_taken_in: hellos_that_remember_much;
     connections_that_say_nothing_are_sent_away: connections_that_say_nothing;
+    a_machine_with_many_keys_leaves_room_for_others_to_wait: many_keys_of_one_machine;
+    a_machine_with_many_mute_connections_leaves_room_for_others_to_knock: many_mute_connections_of_one_machine;
     garbage_is_no_hello: hellos_of_garbage;
     a_hello_of_another_version_is_told_so: hellos_of_another_version;
     hellos_that_stop_in_the_middle_are_sent_away: hellos_that_stop_in_the_middle;

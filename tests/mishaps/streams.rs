@@ -52,6 +52,25 @@ fn a_run_whose_stderr_cannot_be_written_gives_all_results_and_leaves_no_job() {
 }
 
 #[test]
+fn a_manager_whose_stderr_cannot_be_written_serves_and_stops() {
+    let full = || File::options().write(true).open("/dev/full").unwrap().into();
+    for stderr in [full as fn() -> Stdio, deserted] {
+        let desk = Desk::new();
+        std::fs::write(desk.path("echo.wasm"), echo()).unwrap();
+        // It writes a line for each packet and more.
+        let mut up = desk.command(&["up", "--listen", "127.0.0.1:0", "--local", "1"]);
+        let mut manager = Process::start_with_stderr("manager", up.env("GRID_LOG", "debug"), stderr());
+        manager.wait_for("grid-host --manager");
+        for _ in 0..3 {
+            let (code, stdout) = given(&mut desk.command(&["run", "echo.wasm"]), "1\n2\n");
+            assert_eq!((code, stdout.lines().count()), (Some(0), 2), "{stdout}");
+        }
+        manager.signal("TERM");
+        assert_eq!(manager.exit_code(), 0);
+    }
+}
+
+#[test]
 fn an_error_that_cannot_be_told_keeps_its_exit_code() {
     let desk = tempfile::tempdir().unwrap();
     let mut show = Command::new(grid_tests::program("grid"));

@@ -27,7 +27,7 @@ use crate::command::fault::Fault;
 use crate::command::module::{describe, read, stem};
 use crate::command::output::{Output, counted};
 use crate::command::signals::Signals;
-use crate::command::{Common, compiled};
+use crate::command::{Address, Common, compiled};
 
 use drive::{Drive, Idle, Left};
 use feed::{Feed, Skip};
@@ -133,9 +133,11 @@ const END_TIME_MAX: Duration = Duration::from_secs(5);
 
 impl Run {
     pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
-        let wasm = read(&self.module)?;
         let name = self.name.clone().unwrap_or_else(|| stem(&self.module));
-        let (publication, wasm) = describe(&name, wasm, self.with_files())?;
+        let alone = !self.dry_run && !self.detach && matches!(common.known(), Ok(Address::None));
+        let slots = self.local.or_else(|| alone.then(place::cores)).filter(|_| !self.dry_run);
+        let described = || describe(&name, read(&self.module)?, self.with_files());
+        let ((publication, wasm), here) = Place::here_after(common, slots, described)?;
         let module = publication.manifest.digest;
         let by_command = publication.report.door == Door::Command;
         let files = matching(&self.files)?;
@@ -148,8 +150,13 @@ impl Run {
             let value = json!({ "module": module.to_string(), "name": name, "files": files.iter().map(|file| text(file)).collect::<Vec<_>>() });
             return output.one(&line, &module.to_string(), value);
         }
-        let place = match self.local {
-            Some(slots) => Place::here(common, slots)?,
+        let place = match here {
+            Some(here) => {
+                if self.local.is_none() {
+                    place::say_why(output, place::NO_MANAGER, place::cores());
+                }
+                here
+            }
             None if self.detach => Place::there(common.client()?),
             None => Place::find(common, output)?,
         };

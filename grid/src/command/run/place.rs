@@ -30,9 +30,25 @@ impl Place {
         Self::There(Box::new(client))
     }
 
+    /// Does `work`, and meanwhile starts a grid in this process, if it is to have slots.
+    pub(crate) fn here_after<T>(
+        common: &Common,
+        slots: Option<u32>,
+        work: impl FnOnce() -> Result<T, Fault>,
+    ) -> Result<(T, Option<Self>), Fault> {
+        let Some(slots) = slots else {
+            return Ok((work()?, None));
+        };
+        std::thread::scope(|scope| {
+            let starting = scope.spawn(|| Self::here(common, slots));
+            let done = work();
+            let place = starting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok((done?, Some(place?)))
+        })
+    }
+
     /// The manager that was named, or that runs on this machine; if there is none, all cores of this machine.
     pub(crate) fn find(common: &Common, output: &Output) -> Result<Self, Fault> {
-        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let why = match common.known()? {
             Address::Named(address) => return common.client_of(address).map(Self::there),
             Address::Running(address) => match common.client_of(address) {
@@ -40,11 +56,26 @@ impl Place {
                 Err(fault) if fault.is_unreachable() => "the manager of this machine does not answer",
                 found => return found.map(Self::there),
             },
-            Address::None => "no manager is known here",
+            Address::None => NO_MANAGER,
         };
-        output.say(&format!("{why}: the tasks are done in this process, {cores} at once (--local {cores})"));
-        Self::here(common, u32::try_from(cores).unwrap_or(1))
+        let cores = cores();
+        say_why(output, why, cores);
+        Self::here(common, cores)
     }
+}
+
+/// Why tasks are done here, most often.
+pub(crate) const NO_MANAGER: &str = "no manager is known here";
+
+/// Tasks that this machine does at once.
+pub(crate) fn cores() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(cores).unwrap_or(u32::MAX)
+}
+
+/// Says that tasks are done here, so many at once.
+pub(crate) fn say_why(output: &Output, why: &str, cores: u32) {
+    output.say(&format!("{why}: the tasks are done in this process, {cores} at once (--local {cores})"));
 }
 
 impl Deref for Place {

@@ -27,12 +27,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (seeds, sabotage) = match words[..] {
+    let (seeds, promise) = match words[..] {
         [from, to] => (seeds(from, to), None),
         [from, to, "--sabotage", what] => (seeds(from, to), Some(what)),
         _ => (None, None),
     };
-    let sabotage = match sabotage {
+    let sabotage = match promise {
         None => Ok(None),
         Some("never-fence") => Ok(Some(Sabotage::NeverFence)),
         Some("acknowledge-early") => Ok(Some(Sabotage::AcknowledgeEarly)),
@@ -60,7 +60,8 @@ fn main() -> ExitCode {
     }
     if let Some((seed, violation)) = &broken {
         println!("seed {seed}: {violation}");
-        println!("replay it with: cargo xtask sim --seed {seed}");
+        let broken = promise.map(|promise| format!(" --sabotage {promise}")).unwrap_or_default();
+        println!("replay it with: cargo xtask sim --seed {seed}{broken}");
     }
     println!(
         "{} seeds, {:.0} simulated seconds in {:.1} s: {} tasks, {} outcomes, {} dead, {} datagrams, {} crashes of hosts, {} of the manager, {} losses of power, {} partitions: {}",

@@ -219,20 +219,26 @@ impl<T> Link<T> {
     ///
     /// [`LinkError::Overrun`]: the peer broke the rules, and must be cut off.
     pub fn fulfil(&mut self, seq: u64, payload: Bytes) -> Result<bool, LinkError> {
-        let arrival = self.arrivals.iter_mut().find(|arrival| arrival.seq == seq);
-        let awaited = match &arrival {
-            Some(arrival) => arrival.content == Content::Elsewhere,
-            None => seq > self.accepted && !self.early.contains_key(&seq),
+        let announced = seq <= self.accepted;
+        let awaited = match announced {
+            true => self.arrival_mut(seq).is_some_and(|arrival| arrival.content == Content::Elsewhere),
+            false => !self.early.contains_key(&seq),
         };
         if !awaited {
             return Ok(false);
         }
         self.hold(seq, payload.len())?;
-        match self.arrivals.iter_mut().find(|arrival| arrival.seq == seq) {
+        match self.arrival_mut(seq) {
             Some(arrival) => arrival.content = Content::Here(payload),
             None => drop(self.early.insert(seq, payload)),
         }
         Ok(true)
+    }
+
+    /// The message numbered `seq`, if it has come and is not taken: numbers are contiguous.
+    fn arrival_mut(&mut self, seq: u64) -> Option<&mut Arrival> {
+        let first = self.arrivals.front()?.seq;
+        self.arrivals.get_mut(usize::try_from(seq.checked_sub(first)?).ok()?)
     }
 
     /// Counts bytes of message `seq` that are kept until the message is taken.
@@ -346,8 +352,9 @@ impl<T> Link<T> {
 /// to spare for acknowledgements that crossed.
 const OUTSTANDING_MAX: u64 = 2 * WINDOW_MESSAGES_MAX as u64;
 
-/// Bytes that have come and are not taken: a correct sender stops at a window, and the last message went past it.
-const HELD_BYTES_MAX: usize = WINDOW_BYTES_MAX + MESSAGE_BYTES_MAX;
+/// Bytes that may have come and not be taken: a correct sender stops at a window, which its last message went past, and a failure
+/// after that. With one window to spare.
+const HELD_BYTES_MAX: usize = 2 * WINDOW_BYTES_MAX + MESSAGE_BYTES_MAX;
 
 /// What [`Link::settle`] forgot, oldest first; dropping it forgets the rest.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use crate::limits::MESSAGE_BYTES_MAX;
 
 /// Unsettled bytes at which a sender must wait: 4 MiB. A message larger than that may still go
 /// when nothing else is unsettled, so the most that an end holds for one worker is this plus one
-/// message ([`MESSAGE_BYTES_MAX`](crate::limits::MESSAGE_BYTES_MAX)).
+/// message ([`MESSAGE_BYTES_MAX`]).
 pub const WINDOW_BYTES_MAX: usize = 4 << 20;
 
 /// Unsettled messages at which a sender must wait, so that empty messages are bounded too.

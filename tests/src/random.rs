@@ -88,7 +88,7 @@ pub struct RandomModules {
 const BATCH: u64 = 16;
 
 /// A call into a worker may take so many milliseconds of a processor.
-const CALL_MS: u64 = 100;
+const CALL_MS: u64 = 20;
 
 /// How long a worker may go on with its message after it was asked to stop.
 const GRACE: Duration = Duration::from_millis(50);

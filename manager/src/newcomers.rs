@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const NEWCOMERS_MAX: usize = 1024;
 
 /// Of one source: a hall of machines behind one address may start together, and the rest try again.
-pub(crate) const NEWCOMERS_OF_A_SOURCE_MAX: usize = 256;
+const NEWCOMERS_OF_A_SOURCE_MAX: usize = 256;
 
 /// Where peers come from: an IPv4 address, or 64 bits of an IPv6 address, of which one machine has all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -96,6 +96,7 @@ async fn write_lanes(
     let mut bulk = JoinSet::new();
     loop {
         tokio::select! {
+            biased;
             () = wake.notified() => {}
             Some(_) = bulk.join_next() => {}
         }

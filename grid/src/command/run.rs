@@ -134,8 +134,11 @@ const END_TIME_MAX: Duration = Duration::from_secs(5);
 impl Run {
     pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
         let name = self.name.clone().unwrap_or_else(|| stem(&self.module));
-        let alone = !self.dry_run && !self.detach && matches!(common.known(), Ok(Address::None));
-        let slots = self.local.or_else(|| alone.then(place::cores)).filter(|_| !self.dry_run);
+        let alone = || matches!(common.known(), Ok(Address::None));
+        let slots = match self.dry_run || self.detach {
+            true => None,
+            false => self.local.or_else(|| alone().then(place::cores)),
+        };
         let described = || describe(&name, read(&self.module)?, self.with_files());
         let ((publication, wasm), here) = Place::here_after(common, slots, described)?;
         let module = publication.manifest.digest;

@@ -11,11 +11,11 @@ use grid_protocol::client::*;
 use grid_protocol::control::{HostEnd, ManagerEnd};
 use grid_protocol::digest::Digest;
 use grid_protocol::host::*;
-use grid_protocol::id::{OrderId, SessionId, WorkerId};
+use grid_protocol::id::{DeploymentId, SessionId, WorkerId};
 use grid_protocol::job::*;
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::limits::CONTROL_DECODED_BYTES_MAX;
-use grid_protocol::link::Kind;
+use grid_protocol::link::MessageKind;
 use grid_protocol::mail::{BulkHead, MailFrame};
 use grid_protocol::manifest::{FilesAsked, Manifest, SignedManifest};
 use grid_protocol::record::{JobRecord, ModuleRecord, OutcomeRecord, OverRecord};
@@ -58,8 +58,8 @@ fn worker() -> WorkerId {
     WorkerId::new(1, 2)
 }
 
-fn offer() -> Offer {
-    Offer {
+fn capacity() -> HostCapacity {
+    HostCapacity {
         name: "lab".into(),
         slots: 4,
         memory_bytes: 1 << 30,
@@ -119,7 +119,7 @@ fn worker_info(state: WorkerState) -> WorkerInfo {
         channel: Channel(9),
         unanswered: 1,
         uncollected: 2,
-        order: Some(OrderId(4)),
+        deployment: Some(DeploymentId(4)),
     }
 }
 
@@ -135,8 +135,8 @@ fn payload() -> Payload {
     Payload::Here(vec![1, 2])
 }
 
-fn stored() -> Stored {
-    Stored { digest: Digest::from_bytes([9; 32]), length: 300_000 }
+fn stored() -> BlobRef {
+    BlobRef { digest: Digest::from_bytes([9; 32]), length: 300_000 }
 }
 
 fn job_spec(give_up: GiveUp) -> JobSpec {
@@ -198,26 +198,26 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
         ("OverRecord", OverRecord { seq: 1, dead: true, ran_us: 9 }.to_body()),
         ("AttemptFailure", attempt_failure().to_body()),
         ("Payload::Here", payload().to_body()),
-        ("Payload::Stored", Payload::Stored(stored()).to_body()),
+        ("Payload::Blob", Payload::Blob(stored()).to_body()),
     ]
 }
 
 /// Every greeting and every hello.
 fn hellos() -> Vec<(&'static str, Vec<u8>)> {
     let proof = Some(Proof { id: [1; 16], mac: [2; 32] });
-    let hello = Hello { version: 1, offer: offer(), proof, resume: Some(resume()) };
+    let hello = Hello { version: 1, capacity: capacity(), proof, resume: Some(resume()) };
     let attach = Some(Attach { channel: Channel(9), resume: None });
     let welcome = Welcome { state: resume(), resumed: true, publishers: vec![key(1)], revoked: vec![key(2)] };
     let refusals = [
-        ("Version", Refusal::Version { manager: 1, peer: 2 }),
-        ("TicketUnknown", Refusal::TicketUnknown),
-        ("TicketExpired", Refusal::TicketExpired { at: 5 }),
-        ("TicketUsed", Refusal::TicketUsed { by: key(1) }),
-        ("WrongProof", Refusal::WrongProof),
-        ("NotAllowed", Refusal::NotAllowed { key: key(1), role: Role::Host }),
-        ("Revoked", Refusal::Revoked { key: key(1) }),
-        ("Full", Refusal::Full { what: "x".into() }),
-        ("Malformed", Refusal::Malformed { why: "x".into() }),
+        ("Version", JoinRefusal::Version { manager: 1, peer: 2 }),
+        ("TicketUnknown", JoinRefusal::TicketUnknown),
+        ("TicketExpired", JoinRefusal::TicketExpired { at: 5 }),
+        ("TicketUsed", JoinRefusal::TicketUsed { by: key(1) }),
+        ("WrongProof", JoinRefusal::WrongProof),
+        ("NotAllowed", JoinRefusal::NotAllowed { key: key(1), role: Role::Host }),
+        ("Revoked", JoinRefusal::Revoked { key: key(1) }),
+        ("Full", JoinRefusal::Full { what: "x".into() }),
+        ("Malformed", JoinRefusal::Malformed { why: "x".into() }),
     ];
     let roles = Roles::NONE.with(Role::Client).with(Role::Publisher);
     let mut all = vec![
@@ -229,7 +229,7 @@ fn hellos() -> Vec<(&'static str, Vec<u8>)> {
             "ClientGreeting::Welcome",
             ClientGreeting::Welcome { state: Some(resume()), resumed: false, roles }.to_body(),
         ),
-        ("ClientGreeting::Refused", ClientGreeting::Refused(Refusal::WrongProof).to_body()),
+        ("ClientGreeting::Refused", ClientGreeting::Refused(JoinRefusal::WrongProof).to_body()),
         ("Transfer::Module", Transfer::Module { module: Digest::from_bytes([8; 32]) }.to_body()),
         ("Transfer::Fetch", Transfer::Fetch { job: job(), payload: stored() }.to_body()),
         ("Transfer::Keep", Transfer::Keep { job: job(), payload: stored() }.to_body()),
@@ -267,8 +267,8 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("WorkerStop", Request::WorkerStop { workers: vec![worker()], grace_ms: 500 }),
         ("WorkerLogs", Request::WorkerLogs { worker: worker() }),
         ("WorkerPing", Request::WorkerPing { worker: worker() }),
-        ("OrderList", Request::OrderList),
-        ("OrderRemove", Request::OrderRemove { order: OrderId(4) }),
+        ("DeploymentList", Request::DeploymentList),
+        ("DeploymentRemove", Request::DeploymentRemove { deployment: DeploymentId(4) }),
         ("KeyList", Request::KeyList),
         ("KeyTrust", Request::KeyTrust { key: host, role: Role::Publisher }),
         ("KeyRevoke", Request::KeyRevoke { key: host }),
@@ -304,7 +304,7 @@ fn replies() -> Vec<(&'static str, Vec<u8>)> {
     let host_info = HostInfo {
         key: key(1),
         state: HostState::Ready,
-        offer: offer(),
+        capacity: capacity(),
         address: "a:1".into(),
         workers: 1,
         module_bytes_sent: 2,
@@ -320,15 +320,19 @@ fn replies() -> Vec<(&'static str, Vec<u8>)> {
         slots: 4,
         workers: 5,
         modules: 6,
-        orders: 7,
+        deployments: 7,
         store_trouble: Some("full".into()),
     };
     let ticket = TicketInfo { id: [1; 16], role: Role::Host, expires: 9, used_by: None };
     let line = LogLine { unix_ms: 1, level: LogLevel::Warn, text: "t".into() };
-    let order =
-        OrderInfo { id: OrderId(4), request: spawn_request(Place::EverySlot), owner: key(1), workers: 2 };
+    let order = DeploymentInfo {
+        id: DeploymentId(4),
+        request: spawn_request(Place::EverySlot),
+        owner: key(1),
+        workers: 2,
+    };
     let ended = WorkerState::Ended(End::Failed(failure()));
-    let recorded = |outcome| Recorded { seq: 1, task: 5, host: "lab".into(), ran_us: 9, outcome };
+    let recorded = |outcome| OutcomeEntry { seq: 1, task: 5, host: "lab".into(), ran_us: 9, outcome };
     [
         ("Done", Reply::Done),
         ("Denied", Reply::Denied(denial)),
@@ -338,11 +342,11 @@ fn replies() -> Vec<(&'static str, Vec<u8>)> {
         ("Hosts", Reply::Hosts(vec![host_info])),
         ("Module", Reply::Module(module_info())),
         ("Modules", Reply::Modules(vec![module_info()])),
-        ("Spawned", Reply::Spawned { workers: vec![worker()], order: None }),
+        ("Spawned", Reply::Spawned { workers: vec![worker()], deployment: None }),
         ("Workers", Reply::Workers(vec![worker_info(WorkerState::Running), worker_info(ended)])),
         ("Logs", Reply::Logs { lines: vec![line], dropped: 1 }),
-        ("Pulse", Reply::Pulse(Pulse::Busy)),
-        ("Orders", Reply::Orders(vec![order])),
+        ("WorkerStatus", Reply::WorkerStatus(WorkerStatus::Busy)),
+        ("Deployments", Reply::Deployments(vec![order])),
         ("Keys", Reply::Keys(vec![KeyInfo { key: key(1), roles: Roles::NONE, revoked: true }])),
         ("Job", Reply::Job(job_info(JobState::Finished))),
         ("Jobs", Reply::Jobs(vec![job_info(JobState::GivenUp { why: "w".into() })])),
@@ -370,28 +374,28 @@ fn notes() -> Vec<(&'static str, Vec<u8>)> {
     let result = AttemptResult::Failed { failure: failure(), log: vec![line.clone()] };
     let failed = AttemptEnd { attempt: attempt(), ran_us: 9, result };
     let reports = [
-        ("Report::Started", Report::Started { workers: vec![worker()] }),
+        ("HostEvent::Started", HostEvent::Started { workers: vec![worker()] }),
         (
-            "Report::Ended",
-            Report::Ended { worker: worker(), end: End::Silent { ms: 5 }, sent: 6, settled: 7 },
+            "HostEvent::Ended",
+            HostEvent::Ended { worker: worker(), end: End::Silent { ms: 5 }, sent: 6, settled: 7 },
         ),
-        ("Report::Log", Report::Log { worker: worker(), lines: vec![line], dropped: 2 }),
+        ("HostEvent::Log", HostEvent::Log { worker: worker(), lines: vec![line], dropped: 2 }),
         (
-            "Report::ModuleReady",
-            Report::ModuleReady {
+            "HostEvent::ModuleReady",
+            HostEvent::ModuleReady {
                 module: Digest::from_bytes([8; 32]),
                 fetched_bytes: 3,
                 compile_us: Some(4),
             },
         ),
-        ("Report::Draining", Report::Draining),
-        ("Report::Pong", Report::Pong { nonce: 1, pulse: Pulse::Idle }),
-        ("Report::Window", Report::Window { attempts: 300 }),
-        ("Report::Holding", Report::Holding { attempts: vec![attempt()] }),
-        ("Report::Executing", Report::Executing { attempts: vec![attempt()] }),
-        ("Report::Alive", Report::Alive { attempts: vec![attempt()] }),
-        ("Report::Outcomes", Report::Outcomes { ends: vec![done, failed] }),
-        ("Report::Returned", Report::Returned { attempts: vec![attempt()] }),
+        ("HostEvent::Draining", HostEvent::Draining),
+        ("HostEvent::Pong", HostEvent::Pong { nonce: 1, worker_status: WorkerStatus::Idle }),
+        ("HostEvent::Window", HostEvent::Window { attempts: 300 }),
+        ("HostEvent::Holding", HostEvent::Holding { attempts: vec![attempt()] }),
+        ("HostEvent::Executing", HostEvent::Executing { attempts: vec![attempt()] }),
+        ("HostEvent::Alive", HostEvent::Alive { attempts: vec![attempt()] }),
+        ("HostEvent::Outcomes", HostEvent::Outcomes { ends: vec![done, failed] }),
+        ("HostEvent::Returned", HostEvent::Returned { attempts: vec![attempt()] }),
     ];
     let brief = JobBrief {
         job: job(),
@@ -401,26 +405,30 @@ fn notes() -> Vec<(&'static str, Vec<u8>)> {
         timeout_ms: 300,
     };
     let orders = [
-        ("Order::Spawn", Order::Spawn(spawn)),
-        ("Order::Stop", Order::Stop { workers: vec![worker()], grace_ms: 9 }),
-        ("Order::Publishers", Order::Publishers { trusted: vec![key(1)], revoked: vec![] }),
-        ("Order::Drain", Order::Drain),
-        ("Order::Ping", Order::Ping { worker: worker(), nonce: 1 }),
-        ("Order::Job", Order::Job(brief)),
+        ("HostCommand::Spawn", HostCommand::Spawn(spawn)),
+        ("HostCommand::Stop", HostCommand::Stop { workers: vec![worker()], grace_ms: 9 }),
+        ("HostCommand::Publishers", HostCommand::Publishers { trusted: vec![key(1)], revoked: vec![] }),
+        ("HostCommand::Drain", HostCommand::Drain),
+        ("HostCommand::Ping", HostCommand::Ping { worker: worker(), nonce: 1 }),
+        ("HostCommand::Job", HostCommand::Job(brief)),
         (
-            "Order::Assign",
-            Order::Assign {
+            "HostCommand::Assign",
+            HostCommand::Assign {
                 job: job(),
                 attempts: vec![Assignment { attempt: attempt(), task: 5, input: payload() }],
             },
         ),
-        ("Order::Abandon", Order::Abandon { attempts: vec![attempt()] }),
-        ("Order::Settled", Order::Settled { attempts: vec![attempt()] }),
-        ("Order::JobsOver", Order::JobsOver { jobs: vec![job()] }),
+        ("HostCommand::Abandon", HostCommand::Abandon { attempts: vec![attempt()] }),
+        ("HostCommand::Settled", HostCommand::Settled { attempts: vec![attempt()] }),
+        ("HostCommand::JobsOver", HostCommand::JobsOver { jobs: vec![job()] }),
     ];
-    let joined =
-        Event::Joined { worker: worker(), host: key(1), module: Digest::from_bytes([8; 32]), replaces: None };
-    let left = Event::Left { worker: worker(), end: End::Failed(failure()), sent: 1, settled: 2 };
+    let joined = ClientEvent::Joined {
+        worker: worker(),
+        host: key(1),
+        module: Digest::from_bytes([8; 32]),
+        replaces: None,
+    };
+    let left = ClientEvent::Left { worker: worker(), end: End::Failed(failure()), sent: 1, settled: 2 };
     let mut frames: Vec<_> = reports
         .into_iter()
         .map(|(name, report)| {
@@ -434,7 +442,7 @@ fn notes() -> Vec<(&'static str, Vec<u8>)> {
         manager.send(&order);
         frames.push((name, manager.poll_transmit().unwrap()));
     }
-    for (name, event) in [("Event::Joined", joined), ("Event::Left", left)] {
+    for (name, event) in [("ClientEvent::Joined", joined), ("Event::Left", left)] {
         let mut manager = ManagerClientEnd::default();
         manager.send(&event);
         frames.push((name, manager.poll_transmit().unwrap()));
@@ -447,11 +455,11 @@ fn notes() -> Vec<(&'static str, Vec<u8>)> {
 
 fn mail() -> Vec<(&'static str, Vec<u8>)> {
     let worker = worker();
-    let failure = Kind::Failure { about: 4 };
+    let failure = MessageKind::Failure { about: 4 };
     let frames = [
         (
             "MailFrame::Inline",
-            MailFrame::Inline { worker, seq: 5, settled: 3, kind: Kind::Message, payload: b"hi" },
+            MailFrame::Inline { worker, seq: 5, settled: 3, kind: MessageKind::Message, payload: b"hi" },
         ),
         (
             "MailFrame::Inline(Failure)",
@@ -459,7 +467,7 @@ fn mail() -> Vec<(&'static str, Vec<u8>)> {
         ),
         (
             "MailFrame::Bulk",
-            MailFrame::Bulk { worker, seq: 5, settled: 3, kind: Kind::Message, length: 70_000 },
+            MailFrame::Bulk { worker, seq: 5, settled: 3, kind: MessageKind::Message, length: 70_000 },
         ),
         ("MailFrame::Settled", MailFrame::Settled { worker, settled: 3 }),
     ];

@@ -14,5 +14,5 @@ pub use durable::{DiskError, Staged, replace, use_folder};
 pub use home::home;
 pub use keyfile::{KeyFileError, load_key, load_or_make_key, load_or_make_secret, random};
 pub use lock::{FolderLock, LockError};
-pub use machine::{Machine, MadeUp};
+pub use machine::{Machine, SimulatedMachine};
 pub use reserve::Reserve;

@@ -8,12 +8,12 @@ use crate::keyfile::KeyFileError;
 
 /// Where a program takes the time and randomness from. Clones are the same machine.
 #[derive(Debug, Clone, Default)]
-pub struct Machine(Option<Arc<dyn MadeUp>>);
+pub struct Machine(Option<Arc<dyn SimulatedMachine>>);
 
 /// A machine that is made up: the same seed gives the same time and the same numbers.
 ///
 /// It has one thread. Work that waits for the disk is done where it is asked for.
-pub trait MadeUp: Debug + Send + Sync {
+pub trait SimulatedMachine: Debug + Send + Sync {
     /// Random bytes.
     fn fill(&self, bytes: &mut [u8]);
 
@@ -26,7 +26,7 @@ pub trait MadeUp: Debug + Send + Sync {
 
 impl Machine {
     /// A machine that is made up.
-    pub fn made_up(machine: Arc<dyn MadeUp>) -> Self {
+    pub fn simulated(machine: Arc<dyn SimulatedMachine>) -> Self {
         Self(Some(machine))
     }
 

@@ -58,5 +58,5 @@ async fn count(grid: &Client, module: Vec<u8>) -> Result<(), Box<dyn Error>> {
     }
     println!("{primes} primes below {LIMIT}; the largest is {}", largest.unwrap_or_default());
     println!("counted in {:.2} s", started.elapsed().as_secs_f64());
-    Ok(grid.remove_order(order).await?)
+    Ok(grid.remove_deployment(order).await?)
 }

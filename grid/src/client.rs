@@ -11,9 +11,9 @@ use grid_protocol::client::{
     Channel, Denial, DenialCode, ModuleInfo, Place, Reply, Request, SpawnRequest, WorkerInfo, WorkerState,
 };
 use grid_protocol::digest::Digest;
-use grid_protocol::host::{Label, Pulse};
-use grid_protocol::id::{OrderId, WorkerId};
-use grid_protocol::job::{JobId, Stored};
+use grid_protocol::host::{Label, WorkerStatus};
+use grid_protocol::id::{DeploymentId, WorkerId};
+use grid_protocol::job::{BlobRef, JobId};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::worker::{LimitsAsked, Restart};
 
@@ -111,7 +111,7 @@ impl Client {
     }
 
     /// The bytes of a payload that the manager keeps for a job.
-    pub(crate) async fn fetch(&self, job: JobId, payload: Stored) -> Result<Bytes, Denial> {
+    pub(crate) async fn fetch(&self, job: JobId, payload: BlobRef) -> Result<Bytes, Denial> {
         match &self.path {
             Path::Here(desk) => desk.fetch(job, payload).await,
             Path::Remote(remote) => remote.fetch(job, payload).await,
@@ -341,9 +341,9 @@ impl Client {
     /// # Errors
     ///
     /// [`Denial`]: there is no such worker, or its host does not answer.
-    pub async fn ping(&self, worker: WorkerId) -> Result<Pulse, Denial> {
+    pub async fn ping(&self, worker: WorkerId) -> Result<WorkerStatus, Denial> {
         match self.request(Request::WorkerPing { worker }).await? {
-            Reply::Pulse(pulse) => Ok(pulse),
+            Reply::WorkerStatus(worker_status) => Ok(worker_status),
             other => Err(unexpected(&other)),
         }
     }
@@ -373,13 +373,13 @@ impl Client {
         self.request(Request::WorkerStop { workers: workers.to_vec(), grace_ms }).await.map(drop)
     }
 
-    /// Ends a standing order and its workers.
+    /// Ends a deployment and its workers.
     ///
     /// # Errors
     ///
     /// [`Denial`].
-    pub async fn remove_order(&self, order: OrderId) -> Result<(), Denial> {
-        self.request(Request::OrderRemove { order }).await.map(drop)
+    pub async fn remove_deployment(&self, deployment: DeploymentId) -> Result<(), Denial> {
+        self.request(Request::DeploymentRemove { deployment }).await.map(drop)
     }
 
     /// Stops all workers of this client and waits until they have ended, `grace` and a little more at most.
@@ -543,32 +543,32 @@ impl SpawnBuilder<'_> {
         self.ask().await.map(|(workers, _)| workers)
     }
 
-    /// Starts one in every slot of every host, now and whenever a host joins, until the order is removed. A
+    /// Starts one in every slot of every host, now and whenever a host joins, until the deployment is removed. A
     /// worker that dies is started again, unless a restart policy was given.
     ///
     /// # Errors
     ///
     /// [`Denial`].
-    pub async fn every_slot(mut self) -> Result<OrderId, Denial> {
+    pub async fn every_slot(mut self) -> Result<DeploymentId, Denial> {
         self.request.place = Place::EverySlot;
         if self.request.restart == Restart::Never {
             self.request.restart = Restart::Always;
         }
         match self.ask().await? {
-            (_, Some(order)) => Ok(order),
+            (_, Some(deployment)) => Ok(deployment),
             (_, None) => Err(unexpected(&Reply::Done)),
         }
     }
 
-    async fn ask(self) -> Result<(Vec<WorkerId>, Option<OrderId>), Denial> {
+    async fn ask(self) -> Result<(Vec<WorkerId>, Option<DeploymentId>), Denial> {
         match self.client.request(Request::Spawn(self.request)).await? {
-            Reply::Spawned { workers, order } => {
+            Reply::Spawned { workers, deployment } => {
                 let mut seen = self.client.lock();
                 for worker in &workers {
                     // It may have joined before the answer came.
                     seen.workers.entry(*worker).or_insert(Standing::Unconfirmed);
                 }
-                Ok((workers, order))
+                Ok((workers, deployment))
             }
             other => Err(unexpected(&other)),
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grid_protocol::client::{Denial, DenialCode, Reply, Request, Subject};
-use grid_protocol::job::{AttemptFailure, JobId, JobInfo, Outcome, Payload, Recorded, Stored};
+use grid_protocol::job::{AttemptFailure, BlobRef, JobId, JobInfo, Outcome, OutcomeEntry, Payload};
 use grid_protocol::limits::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX};
 use serde::de::DeserializeOwned;
 
@@ -100,9 +100,9 @@ impl TaskOutcome {
     }
 }
 
-impl From<Recorded> for TaskOutcome {
-    fn from(recorded: Recorded) -> Self {
-        let Recorded { seq, task, host, ran_us, outcome } = recorded;
+impl From<OutcomeEntry> for TaskOutcome {
+    fn from(recorded: OutcomeEntry) -> Self {
+        let OutcomeEntry { seq, task, host, ran_us, outcome } = recorded;
         let results = match outcome {
             Outcome::Done(results) => Ok(results.into_iter().map(here).collect()),
             Outcome::Dead { why, attempts } => Err(TaskFailed { why, attempts }),
@@ -250,7 +250,7 @@ impl Job<'_> {
     /// # Errors
     ///
     /// [`Denial`].
-    pub async fn outcomes(&self, after: u64, wait: Duration) -> Result<(Vec<Recorded>, JobInfo), Denial> {
+    pub async fn outcomes(&self, after: u64, wait: Duration) -> Result<(Vec<OutcomeEntry>, JobInfo), Denial> {
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         let request = Request::JobResults { job: self.id, after, wait_ms };
         match self.client.ask_again(request).await? {
@@ -283,7 +283,7 @@ impl Job<'_> {
             return Ok(());
         }
         let bytes = Bytes::from(std::mem::take(bytes));
-        let stored = Stored::of(&bytes);
+        let stored = BlobRef::of(&bytes);
         let request = Request::PayloadKeep { job: self.id, payload: stored };
         let mut tries = 0;
         loop {
@@ -296,17 +296,17 @@ impl Job<'_> {
                 Err(denial) => return Err(denial),
             }
         }
-        *input = Payload::Stored(stored);
+        *input = Payload::Blob(stored);
         Ok(())
     }
 
     /// Fetches the results that the manager keeps.
-    async fn fetch_results(&self, recorded: &mut Recorded) -> Result<(), Denial> {
+    async fn fetch_results(&self, recorded: &mut OutcomeEntry) -> Result<(), Denial> {
         let Outcome::Done(results) = &mut recorded.outcome else {
             return Ok(());
         };
         for result in results {
-            if let Payload::Stored(stored) = result {
+            if let Payload::Blob(stored) = result {
                 *result = Payload::Here(self.client.fetch(self.id, *stored).await?.into());
             }
         }
@@ -338,10 +338,10 @@ impl Job<'_> {
 const LONG_BYTES: usize = 64;
 
 /// Bytes of an outcome's results that the manager keeps apart.
-fn long_bytes(recorded: &Recorded) -> u64 {
+fn long_bytes(recorded: &OutcomeEntry) -> u64 {
     let Outcome::Done(results) = &recorded.outcome else {
         return 0;
     };
-    let long = |result: &Payload| if let Payload::Stored(stored) = result { stored.length } else { 0 };
+    let long = |result: &Payload| if let Payload::Blob(stored) = result { stored.length } else { 0 };
     results.iter().map(long).sum()
 }

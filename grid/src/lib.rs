@@ -61,14 +61,15 @@ pub use grid_host::{AcquaintanceError, ReachError};
 pub use grid_manager::{Event, RegistryError, SendError, StartError};
 pub use grid_net::{BindError, DialError, Timing};
 pub use grid_protocol::client::{
-    Channel, Denial, DenialCode, HostInfo, HostState, KeyInfo, ModuleInfo, OrderInfo, Place, Reply, Request,
-    SpawnRequest, Status, Subject, TicketInfo, WorkerInfo, WorkerState,
+    Channel, Denial, DenialCode, DeploymentInfo, HostInfo, HostState, KeyInfo, ModuleInfo, Place, Reply,
+    Request, SpawnRequest, Status, Subject, TicketInfo, WorkerInfo, WorkerState,
 };
 pub use grid_protocol::digest::Digest;
-pub use grid_protocol::host::{Label, Offer, Pulse, Refusal};
-pub use grid_protocol::id::{OrderId, WorkerId};
+pub use grid_protocol::host::{HostCapacity, JoinRefusal, Label, WorkerStatus};
+pub use grid_protocol::id::{DeploymentId, WorkerId};
 pub use grid_protocol::job::{
-    AttemptFailure, GiveUp, JobCounts, JobId, JobInfo, JobSpec, JobState, Outcome, ParseJobIdError, Recorded,
+    AttemptFailure, GiveUp, JobCounts, JobId, JobInfo, JobSpec, JobState, Outcome, OutcomeEntry,
+    ParseJobIdError,
 };
 pub use grid_protocol::key::{PublicKey, SecretKey};
 pub use grid_protocol::manifest::FilesAsked;

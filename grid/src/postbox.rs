@@ -6,9 +6,9 @@ use bytes::Bytes;
 use grid_manager::Event;
 use grid_protocol::client::ClientEnd;
 use grid_protocol::id::{SessionId, WorkerId};
-use grid_protocol::link::{Content, Kind, Link};
+use grid_protocol::link::{DeliveryContent, Link, MessageKind};
 use grid_protocol::mail::MailFrame;
-use grid_protocol::post::Post;
+use grid_protocol::send_queue::SendQueue;
 use grid_protocol::worker::End;
 
 /// What a client keeps of its session, whichever connection carries it.
@@ -17,7 +17,7 @@ pub(crate) struct Postbox {
     pub(crate) session: Option<SessionId>,
     pub(crate) control: ClientEnd,
     pub(crate) links: HashMap<WorkerId, Worker>,
-    pub(crate) post: Post,
+    pub(crate) post: SendQueue,
     pub(crate) up: bool,
     pub(crate) waiting: VecDeque<Waiting>,
     pub(crate) late: Vec<WorkerId>,
@@ -120,8 +120,8 @@ impl Postbox {
             };
             known.link.finish(letter.seq);
             out.push(match letter.kind {
-                Kind::Message => Event::Message { worker, payload: letter.payload },
-                Kind::Failure { about } => Event::Failed {
+                MessageKind::Message => Event::Message { worker, payload: letter.payload },
+                MessageKind::Failure { about } => Event::Failed {
                     worker,
                     message: about,
                     reason: String::from_utf8_lossy(&letter.payload).into_owned(),
@@ -149,11 +149,14 @@ impl Postbox {
         let wrong = |error: grid_protocol::link::LinkError| error.to_string();
         let settled = match frame {
             MailFrame::Inline { seq, settled, kind, payload, .. } => {
-                known.link.accept(seq, kind, Content::Here(body.slice_ref(payload))).map_err(wrong)?;
+                known
+                    .link
+                    .accept(seq, kind, DeliveryContent::Here(body.slice_ref(payload)))
+                    .map_err(wrong)?;
                 settled
             }
             MailFrame::Bulk { seq, settled, kind, .. } => {
-                known.link.accept(seq, kind, Content::Elsewhere).map_err(wrong)?;
+                known.link.accept(seq, kind, DeliveryContent::Elsewhere).map_err(wrong)?;
                 settled
             }
             MailFrame::Settled { settled, .. } => settled,

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use grid_inspect::{Door, Report, ScanLimits, inspect_known};
+use grid_inspect::{EntryPoint, ModuleReport, ScanLimits, inspect_known};
 use grid_protocol::client::Denial;
 use grid_protocol::digest::Digest;
 use grid_protocol::key::SecretKey;
@@ -16,7 +16,7 @@ pub struct Publication {
     /// What will be signed. The fields may be changed before.
     pub manifest: Manifest,
     /// What the module is.
-    pub report: Report,
+    pub report: ModuleReport,
 }
 
 /// A module that did not get to the manager.
@@ -25,7 +25,7 @@ pub struct Publication {
 pub enum PublishError {
     /// The grid does not run such a module: its author must act.
     #[error(transparent)]
-    Module(#[from] grid_inspect::Refusal),
+    Module(#[from] grid_inspect::ScanRefusal),
     /// It was to have files, and is no WASI command.
     #[error("only a WASI command can have files, and the module's door is `{door}`")]
     FilesWithoutCommand {
@@ -74,7 +74,7 @@ impl Publication {
     pub fn with_files(name: &str, wasm: Bytes) -> Result<(Self, Bytes), PublishError> {
         let marked = if wasm.ends_with(FILES_MARK) { wasm } else { [&wasm[..], FILES_MARK].concat().into() };
         let mut publication = Self::new(name, &marked)?;
-        if publication.report.door != Door::Command {
+        if publication.report.door != EntryPoint::Command {
             return Err(PublishError::FilesWithoutCommand { door: publication.report.door.label() });
         }
         publication.manifest.files = FilesAsked::Folder;

@@ -13,21 +13,21 @@ use grid_disk::Machine;
 use grid_host::{Acquaintances, ReachError};
 use grid_manager::{Event, SendError};
 use grid_net::{
-    Alpn, Backoff, BindError, CarryError, CloseReason, Conn, Endpoint, FrameReader, MailKeeper, Network,
+    Alpn, Backoff, BindError, CarryError, CloseReason, Conn, Endpoint, FrameReader, MailHandler, Network,
     SendStream, StreamError, Timing, carry, code,
 };
 use grid_protocol::client::{
     self, Attach, Channel, ClientGreeting, ClientHello, ClientNote, Denial, DenialCode, Reply, Request,
 };
-use grid_protocol::host::{PROTOCOL_VERSION, Position, Refusal, Resume};
+use grid_protocol::host::{JoinRefusal, PROTOCOL_VERSION, Position, Resume};
 use grid_protocol::id::WorkerId;
-use grid_protocol::job::{JobId, Stored};
+use grid_protocol::job::{BlobRef, JobId};
 use grid_protocol::key::SecretKey;
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MAIL_STREAMS, MESSAGE_BYTES_MAX};
-use grid_protocol::link::Kind;
+use grid_protocol::link::MessageKind;
 use grid_protocol::mail::BulkHead;
-use grid_protocol::post::Post;
 use grid_protocol::role::Roles;
+use grid_protocol::send_queue::SendQueue;
 use grid_protocol::ticket::ManagerAddress;
 use grid_protocol::wire::Wire;
 use tokio::sync::{Notify, oneshot, watch};
@@ -44,7 +44,7 @@ pub enum ConnectError {
     Unreachable(String),
     /// The manager does not let this key in.
     #[error("the manager refuses: {0}")]
-    Refused(Refusal),
+    Refused(JoinRefusal),
     /// It was not reached, or somebody else was.
     #[error(transparent)]
     Reach(#[from] ReachError),
@@ -130,7 +130,7 @@ impl Remote {
     }
 
     /// The bytes of a payload that the manager keeps for a job.
-    pub(crate) async fn fetch(&self, job: JobId, payload: Stored) -> Result<Bytes, Denial> {
+    pub(crate) async fn fetch(&self, job: JobId, payload: BlobRef) -> Result<Bytes, Denial> {
         match self.exchange(Request::PayloadFetch { job, payload }, None).await {
             (Reply::Payload { .. }, bytes) => Ok(bytes),
             (Reply::Denied(denial), _) => Err(denial),
@@ -200,7 +200,7 @@ impl Remote {
             return Err(SendError::Full(worker));
         }
         let settled = known.link.acknowledge();
-        let sent = known.link.push(Kind::Message, payload, ());
+        let sent = known.link.push(MessageKind::Message, payload, ());
         let seq = sent.seq;
         if *up {
             post.put(worker, sent, settled);
@@ -287,7 +287,7 @@ fn is_question(request: &Request) -> bool {
         | Request::WorkerList { .. }
         | Request::WorkerLogs { .. }
         | Request::WorkerPing { .. }
-        | Request::OrderList
+        | Request::DeploymentList
         | Request::KeyList
         | Request::PayloadKeep { .. }
         | Request::PayloadFetch { .. } => true,
@@ -512,7 +512,7 @@ impl Shared {
 
     fn connected(&self, conn: &Conn, state: Option<Resume>, resumed: bool) -> Result<(), String> {
         let mut inner = self.lock();
-        inner.post = Post::default();
+        inner.post = SendQueue::default();
         inner.up = true;
         if let Some(state) = state {
             let Postbox { control, links, post, .. } = &mut *inner;
@@ -547,7 +547,7 @@ impl Shared {
         self.conn.send_replace(None);
         let mut inner = self.lock();
         inner.up = false;
-        inner.post = Post::default();
+        inner.post = SendQueue::default();
     }
 
     /// Waits until the manager has taken every note, a moment at most.
@@ -564,11 +564,11 @@ impl Shared {
         let mut inner = self.lock();
         let event = inner.control.handle_frame(frame).map_err(|error| error.to_string())?;
         match event {
-            Some(client::Event::Joined { worker, host, module, replaces }) => {
+            Some(client::ClientEvent::Joined { worker, host, module, replaces }) => {
                 inner.links.entry(worker).or_default();
                 inner.waiting.push_back(Waiting::Joined(Event::Joined { worker, host, module, replaces }));
             }
-            Some(client::Event::Left { worker, end, sent, settled }) => {
+            Some(client::ClientEvent::Left { worker, end, sent, settled }) => {
                 let known = inner.links.entry(worker).or_default();
                 known.ending = Some(Ending { end: Some(end), sent, settled });
                 inner.check_end(worker);
@@ -585,7 +585,7 @@ impl Shared {
 
 struct ClientMail(Arc<Shared>);
 
-impl MailKeeper for ClientMail {
+impl MailHandler for ClientMail {
     fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
         let mut inner = self.0.lock();
         inner.post.take_lanes(lanes);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use grid_disk::LockError;
-use grid_protocol::host::{Label, Refusal};
+use grid_protocol::host::{JoinRefusal, Label};
 use grid_protocol::key::PublicKey;
 use grid_protocol::name::check_name;
 use grid_protocol::ticket::ManagerAddress;
@@ -149,10 +149,10 @@ fn tell_end(ended: &HostEnded) -> ExitCode {
             say("done");
             return ExitCode::SUCCESS;
         }
-        HostEnded::Refused(Refusal::Malformed { .. }) => {
+        HostEnded::Refused(JoinRefusal::Malformed { .. }) => {
             "give what it complains of anew: --name, --label or --slots"
         }
-        HostEnded::Refused(Refusal::Version { .. }) => "upgrade the older of the two programs",
+        HostEnded::Refused(JoinRefusal::Version { .. }) => "upgrade the older of the two programs",
         HostEnded::Refused(_) => "ask for a new ticket: `grid ticket new` on the manager",
         HostEnded::Revoked => "a revoked key stays out; with another --state this machine has another key",
         HostEnded::Replaced => "give each host on one machine a --state of its own",

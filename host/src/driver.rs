@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grid_net::{
-    Alpn, Backoff, CarryError, CloseReason, Conn, DialError, Endpoint, FrameReader, MailKeeper, SendStream,
+    Alpn, Backoff, CarryError, CloseReason, Conn, DialError, Endpoint, FrameReader, MailHandler, SendStream,
     StreamError, carry, code,
 };
-use grid_protocol::host::{Greeting, Hello, Offer, PROTOCOL_VERSION, Refusal, Welcome};
+use grid_protocol::host::{Greeting, Hello, HostCapacity, JoinRefusal, PROTOCOL_VERSION, Welcome};
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MAIL_STREAMS};
 use grid_protocol::mail::{BulkHead, MailFrame};
 use grid_protocol::ticket::{ManagerAddress, Ticket};
@@ -47,7 +47,7 @@ pub enum HostEnded {
     ManagerGone(CloseReason),
     /// The manager does not let it in.
     #[error("the manager refuses this host: {0}")]
-    Refused(Refusal),
+    Refused(JoinRefusal),
     /// The host's key was revoked.
     #[error("this host's key was revoked")]
     Revoked,
@@ -96,12 +96,12 @@ pub enum Progress {
 pub(crate) async fn run(
     station: &Arc<Station>,
     route: Route,
-    offer: &Offer,
+    capacity: &HostCapacity,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> HostEnded {
     tokio::select! {
         biased;
-        ended = keep_connected(station, route, offer, progress) => ended,
+        ended = keep_connected(station, route, capacity, progress) => ended,
         never = station.bench.run_clockwork() => match never {},
         never = carry_results(station) => match never {},
     }
@@ -117,12 +117,12 @@ async fn carry_results(station: &Arc<Station>) -> Infallible {
 async fn keep_connected(
     station: &Arc<Station>,
     mut route: Route,
-    offer: &Offer,
+    capacity: &HostCapacity,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> HostEnded {
     let mut backoff = Backoff::default();
     loop {
-        let joined = match join(station, &mut route, offer, progress).await {
+        let joined = match join(station, &mut route, capacity, progress).await {
             Ok(joined) => joined,
             Err(Setback::Final(ended)) => return ended,
             Err(Setback::Passing(reason)) => {
@@ -191,7 +191,7 @@ struct Joined {
 async fn join(
     station: &Arc<Station>,
     route: &mut Route,
-    offer: &Offer,
+    capacity: &HostCapacity,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Joined, Setback> {
     let (conn, ticket) = match route {
@@ -212,8 +212,12 @@ async fn join(
     let proof = ticket.map(|(ticket, key): (&Ticket, _)| ticket.prove(&key, &conn.exporter()));
     let (mut send, recv) = conn.open_bi().await?;
     send.go_first();
-    let hello =
-        Hello { version: PROTOCOL_VERSION, offer: offer.clone(), proof, resume: station.resume_offer() };
+    let hello = Hello {
+        version: PROTOCOL_VERSION,
+        capacity: capacity.clone(),
+        proof,
+        resume: station.resume_offer(),
+    };
     send.write_frame(&hello.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
     let mut reader = FrameReader::new(recv, CONTROL_FRAME_BYTES_MAX);
     let welcome = greeted(&mut reader, &conn, progress).await?;
@@ -302,7 +306,7 @@ async fn wait_or_drained(station: &Station, wait: Duration) -> bool {
 /// A host's mail.
 struct HostMail(Arc<Station>);
 
-impl MailKeeper for HostMail {
+impl MailHandler for HostMail {
     fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
         self.0.outbox.take(lanes, bulk);
     }

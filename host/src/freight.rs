@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use grid_net::{Conn, StreamError};
 use grid_protocol::host::{Transfer, Transferred};
-use grid_protocol::job::{Assignment, AttemptEnd, AttemptResult, JobId, Payload, Stored};
+use grid_protocol::job::{Assignment, AttemptEnd, AttemptResult, BlobRef, JobId, Payload};
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::{Failure, FailureKind};
@@ -34,7 +34,7 @@ impl From<StreamError> for Stuck {
 
 impl Station {
     /// Brings the input of an attempt to the workbench.
-    pub(crate) async fn fetch_input(self: Arc<Self>, job: JobId, task: Assignment, payload: Stored) {
+    pub(crate) async fn fetch_input(self: Arc<Self>, job: JobId, task: Assignment, payload: BlobRef) {
         let input = self.keep_trying(&task.attempt, |conn| fetch(conn, job, payload)).await;
         let Some(input) = input else {
             return;
@@ -68,12 +68,12 @@ impl Station {
             let Payload::Here(bytes) = result else { continue };
             here -= bytes.len();
             let bytes = Bytes::from(std::mem::take(bytes));
-            let stored = Stored::of(&bytes);
+            let stored = BlobRef::of(&bytes);
             let kept = self.keep_trying(&end.attempt, |conn| keep(conn, job, stored, bytes.clone())).await;
             match kept {
                 // Nobody wants it any more.
                 None => break,
-                Some(Ok(())) => *result = Payload::Stored(stored),
+                Some(Ok(())) => *result = Payload::Blob(stored),
                 Some(Err(why)) => {
                     let failure = failure(FailureKind::HostFault, why);
                     end.result = AttemptResult::Failed { failure, log: Vec::new() };
@@ -115,7 +115,7 @@ fn failure(kind: FailureKind, message: String) -> Failure {
     Failure { kind, message, backtrace: Vec::new() }
 }
 
-async fn fetch(conn: Conn, job: JobId, payload: Stored) -> Result<Bytes, Stuck> {
+async fn fetch(conn: Conn, job: JobId, payload: BlobRef) -> Result<Bytes, Stuck> {
     let bounded = usize::try_from(payload.length).ok().filter(|length| *length <= MESSAGE_BYTES_MAX);
     let length = bounded.ok_or_else(|| Stuck::Refused("the input is too long".to_owned()))?;
     let (mut send, mut recv) = conn.open_bi().await?;
@@ -125,7 +125,7 @@ async fn fetch(conn: Conn, job: JobId, payload: Stored) -> Result<Bytes, Stuck> 
     match Transferred::from_body(&answer) {
         Ok(Transferred::Follows) => {
             let bytes = recv.read_body(length).await?;
-            let right = Stored::of(&bytes) == payload;
+            let right = BlobRef::of(&bytes) == payload;
             if right { Ok(bytes) } else { Err(Stuck::Refused("the input is damaged".to_owned())) }
         }
         Ok(Transferred::Refused { why }) => Err(Stuck::Refused(why)),
@@ -133,7 +133,7 @@ async fn fetch(conn: Conn, job: JobId, payload: Stored) -> Result<Bytes, Stuck> 
     }
 }
 
-async fn keep(conn: Conn, job: JobId, payload: Stored, bytes: Bytes) -> Result<(), Stuck> {
+async fn keep(conn: Conn, job: JobId, payload: BlobRef, bytes: Bytes) -> Result<(), Stuck> {
     let (mut send, mut recv) = conn.open_bi().await?;
     let bringing = async {
         send.write_frame(&Transfer::Keep { job, payload }.to_body(), CONTROL_FRAME_BYTES_MAX).await?;

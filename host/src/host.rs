@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use grid_disk::{DiskError, FolderLock, KeyFileError, LockError, Machine, load_or_make_key, use_folder};
 use grid_net::{BindError, Conn, Endpoint, Network, Timing};
-use grid_protocol::host::{Label, Offer};
+use grid_protocol::host::{HostCapacity, Label};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::ticket::ManagerAddress;
 
@@ -141,7 +141,7 @@ impl Host {
         let key = load_or_make_key(&settings.state_folder.join("host.key"))?;
         let wanted = usize::try_from(settings.slots).unwrap_or(usize::MAX).min(settings.policy.workers_max);
         let sandbox = match &settings.guests {
-            Some(guests) => Sandbox::made_up(guests.clone(), settings.policy),
+            Some(guests) => Sandbox::simulated(guests.clone(), settings.policy),
             None => Sandbox::new(settings.policy, wanted)?,
         };
         let slots = wanted.min(sandbox.policy().workers_max);
@@ -193,12 +193,12 @@ impl Host {
         let acquaintances = Acquaintances::open(&self.settings.state_folder.join("known-managers"))?;
         let endpoint = self.endpoint()?;
         let route = Route::Dial(Box::new(Dial { endpoint, manager, acquaintances }));
-        Ok(driver::run(&self.station, route, &self.offer(), &progress).await)
+        Ok(driver::run(&self.station, route, &self.capacity(), &progress).await)
     }
 
     /// Serves a manager in this process.
     pub async fn serve_local(&self, conn: Conn, progress: impl Fn(Progress) + Send + Sync) -> HostEnded {
-        driver::run(&self.station, Route::Local(Some(conn)), &self.offer(), &progress).await
+        driver::run(&self.station, Route::Local(Some(conn)), &self.capacity(), &progress).await
     }
 
     fn endpoint(&self) -> Result<Endpoint, BindError> {
@@ -208,8 +208,8 @@ impl Host {
             .or_else(|_| Endpoint::dialer_on(network, any_v4, &self.key, *timing))
     }
 
-    fn offer(&self) -> Offer {
-        Offer {
+    fn capacity(&self) -> HostCapacity {
+        HostCapacity {
             name: self.settings.name.clone(),
             slots: self.settings.slots,
             memory_bytes: self.settings.memory_bytes,

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use grid_inspect::{Door, Report, ScanLimits, inspect_known};
+use grid_inspect::{EntryPoint, ModuleReport, ScanLimits, inspect_known};
 use grid_net::{Conn, StreamError};
 use grid_protocol::digest::Digest;
-use grid_protocol::host::{ModuleOffered, Report as HostReport, Transfer};
+use grid_protocol::host::{HostEvent, ModuleOffered, Transfer};
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MODULE_BYTES_MAX};
 use grid_protocol::manifest::{Manifest, ManifestRefusal, SignedManifest};
 use grid_protocol::wire::Wire;
@@ -50,8 +50,8 @@ pub(crate) struct Effort {
 
 impl Effort {
     /// What the manager is told of it.
-    pub(crate) fn report(self, module: Digest) -> HostReport {
-        HostReport::ModuleReady { module, fetched_bytes: self.fetched_bytes, compile_us: self.compile_us }
+    pub(crate) fn report(self, module: Digest) -> HostEvent {
+        HostEvent::ModuleReady { module, fetched_bytes: self.fetched_bytes, compile_us: self.compile_us }
     }
 }
 
@@ -61,7 +61,7 @@ pub(crate) enum ModuleError {
     #[error("{0}")]
     Refused(#[from] ManifestRefusal),
     #[error("{0}")]
-    Inspected(#[from] grid_inspect::Refusal),
+    Inspected(#[from] grid_inspect::ScanRefusal),
     #[error("{0}")]
     Compile(#[from] CompileError),
     #[error("{0}")]
@@ -117,7 +117,7 @@ const INSPECTED_HERE_BYTES_MAX: usize = 256 << 10;
 
 /// Inspects a module whose digest was checked, a long one on another thread: one of Python takes a quarter of a second, in which this thread would
 /// answer nobody.
-async fn inspect_aside(module: Digest, wasm: &Bytes) -> Result<Report, ModuleError> {
+async fn inspect_aside(module: Digest, wasm: &Bytes) -> Result<ModuleReport, ModuleError> {
     let inspect = move |wasm: &Bytes| inspect_known(wasm, module.as_bytes(), &ScanLimits::default());
     if wasm.len() <= INSPECTED_HERE_BYTES_MAX {
         return Ok(inspect(wasm)?);
@@ -263,7 +263,7 @@ impl Library {
         &self,
         module: Digest,
         wasm: Bytes,
-        door: Door,
+        door: EntryPoint,
     ) -> Result<(Program, Option<u64>), ModuleError> {
         self.sandbox.check_door(door)?;
         if let Some(program) = self.sandbox.program(module) {
@@ -289,7 +289,7 @@ impl Library {
     }
 
     /// The program, if its compiled form is on disk.
-    fn load_compiled(&self, module: Digest, door: Door) -> Option<Program> {
+    fn load_compiled(&self, module: Digest, door: EntryPoint) -> Option<Program> {
         let loaded = self.sandbox.load(&self.compiled.get(&module)?, door);
         loaded
             .inspect_err(|error| {

@@ -9,11 +9,11 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use grid_protocol::id::WorkerId;
-use grid_protocol::link::{Content, Kind, Link, LinkError};
+use grid_protocol::link::{DeliveryContent, Link, LinkError, MessageKind};
 use grid_protocol::mail::MailFrame;
 use grid_protocol::worker::{Failure, LogLevel};
 
-pub use grid_protocol::link::Letter;
+pub use grid_protocol::link::Delivery;
 
 use crate::outbox::Outbox;
 
@@ -21,7 +21,7 @@ use crate::outbox::Outbox;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
     /// A message.
-    Message(Letter),
+    Message(Delivery),
     /// Stop: finish nothing more, call `stop`, end.
     Stop,
 }
@@ -102,11 +102,11 @@ impl Mailbox {
         let mut inner = self.lock();
         let settled = match frame {
             MailFrame::Inline { seq, settled, kind, payload, .. } => {
-                inner.link.accept(seq, kind, Content::Here(body.slice_ref(payload)))?;
+                inner.link.accept(seq, kind, DeliveryContent::Here(body.slice_ref(payload)))?;
                 settled
             }
             MailFrame::Bulk { seq, settled, kind, .. } => {
-                inner.link.accept(seq, kind, Content::Elsewhere)?;
+                inner.link.accept(seq, kind, DeliveryContent::Elsewhere)?;
                 settled
             }
             MailFrame::Settled { settled, .. } => settled,
@@ -203,7 +203,7 @@ impl Mail for Mailbox {
     }
 
     fn send(&self, payload: Bytes) {
-        self.lock().link.push(Kind::Message, payload, ());
+        self.lock().link.push(MessageKind::Message, payload, ());
     }
 
     fn has_room(&self) -> bool {
@@ -220,7 +220,7 @@ impl Mail for Mailbox {
     }
 
     fn fail(&self, seq: u64, failure: Failure) {
-        self.lock().link.push(Kind::Failure { about: seq }, Bytes::from(failure.message), ());
+        self.lock().link.push(MessageKind::Failure { about: seq }, Bytes::from(failure.message), ());
     }
 
     fn done(&self, seq: u64) {
@@ -279,7 +279,7 @@ mod tests {
                 worker: mailbox.worker(),
                 seq,
                 settled: 0,
-                kind: Kind::Message,
+                kind: MessageKind::Message,
                 payload: b"",
             };
             mailbox.handle_frame(frame, &Bytes::new()).unwrap();

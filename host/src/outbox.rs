@@ -8,7 +8,7 @@ use bytes::Bytes;
 use grid_protocol::id::WorkerId;
 use grid_protocol::limits::{LOG_LINE_BYTES_MAX, MAIL_STREAMS};
 use grid_protocol::mail::BulkHead;
-use grid_protocol::post::Post;
+use grid_protocol::send_queue::SendQueue;
 use grid_protocol::worker::{LogLevel, LogLine};
 use tokio::sync::Notify;
 
@@ -28,7 +28,7 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct OutgoingMail {
-    post: Post,
+    post: SendQueue,
     connection: u64,
 }
 
@@ -43,7 +43,7 @@ pub struct WaitingLog {
 
 impl Outbox {
     /// Changes the outgoing mail of `connection`; does nothing if that one is gone.
-    pub fn with_post(&self, connection: u64, change: impl FnOnce(&mut Post)) {
+    pub fn with_post(&self, connection: u64, change: impl FnOnce(&mut SendQueue)) {
         let mut mail = lock(&self.mail);
         if mail.connection == connection && connection != 0 {
             change(&mut mail.post);
@@ -57,7 +57,7 @@ impl Outbox {
     pub fn connect(&self) -> u64 {
         let mut mail = lock(&self.mail);
         let connection = mail.connection + 1;
-        *mail = OutgoingMail { post: Post::default(), connection };
+        *mail = OutgoingMail { post: SendQueue::default(), connection };
         connection
     }
 

@@ -13,9 +13,9 @@ mod failure;
 mod guest;
 mod life;
 mod limits;
-mod made_up;
 mod meter;
 mod pool;
+mod simulated;
 mod symbol;
 
 use std::fmt;
@@ -25,7 +25,7 @@ use std::task::{Poll, Wake};
 use std::time::Duration;
 
 use bytes::Bytes;
-use grid_inspect::{ComponentDoor, CoreDoor, Door};
+use grid_inspect::{ComponentEntry, CoreEntry, EntryPoint};
 use grid_protocol::digest::Digest;
 use grid_protocol::manifest::Manifest;
 use grid_protocol::worker::{End, Failure, FailureKind};
@@ -35,7 +35,7 @@ use wasmtime::component::Component;
 use wasmtime::{Engine, InstancePre, Linker, Module};
 
 pub use limits::Limits;
-pub use made_up::{Guests, Leash};
+pub use simulated::{Guests, Leash};
 
 use crate::mailbox::Mail;
 use core::Core;
@@ -82,7 +82,7 @@ pub struct Sandbox(Kind);
 #[derive(Clone)]
 enum Kind {
     Real(Arc<Shared>),
-    MadeUp(Arc<dyn Guests>, Policy),
+    SimulatedMachine(Arc<dyn Guests>, Policy),
 }
 
 struct Shared {
@@ -104,10 +104,10 @@ pub struct Program(Ready, command::Terms);
 
 #[derive(Clone)]
 enum Ready {
-    Core(InstancePre<Guest>, CoreDoor),
+    Core(InstancePre<Guest>, CoreEntry),
     Command(InstancePre<Guest>),
-    Component(wasmtime::component::InstancePre<Guest>, ComponentDoor),
-    MadeUp(Digest),
+    Component(wasmtime::component::InstancePre<Guest>, ComponentEntry),
+    SimulatedMachine(Digest),
 }
 
 impl Program {
@@ -242,20 +242,21 @@ impl Sandbox {
     }
 
     /// A sandbox without a sandbox: what runs in it is made up, for a simulation.
-    pub(crate) fn made_up(guests: Arc<dyn Guests>, policy: Policy) -> Self {
-        Self(Kind::MadeUp(guests, policy))
+    pub(crate) fn simulated(guests: Arc<dyn Guests>, policy: Policy) -> Self {
+        Self(Kind::SimulatedMachine(guests, policy))
     }
 
     /// What stands for a module where guests are made up; `None` where they are real.
     pub(crate) fn program(&self, module: Digest) -> Option<Program> {
-        matches!(self.0, Kind::MadeUp(..)).then(|| Program(Ready::MadeUp(module), command::Terms::default()))
+        matches!(self.0, Kind::SimulatedMachine(..))
+            .then(|| Program(Ready::SimulatedMachine(module), command::Terms::default()))
     }
 
     /// The policy that it keeps.
     pub fn policy(&self) -> &Policy {
         match &self.0 {
             Kind::Real(shared) => &shared.policy,
-            Kind::MadeUp(_, policy) => policy,
+            Kind::SimulatedMachine(_, policy) => policy,
         }
     }
 
@@ -263,7 +264,7 @@ impl Sandbox {
     pub(crate) fn reservation(&self) -> engine::Reservation {
         match &self.0 {
             Kind::Real(shared) => shared.reservation,
-            Kind::MadeUp(..) => engine::Reservation::WHOLE,
+            Kind::SimulatedMachine(..) => engine::Reservation::WHOLE,
         }
     }
 
@@ -271,7 +272,7 @@ impl Sandbox {
     pub fn compatibility(&self) -> u64 {
         match &self.0 {
             Kind::Real(shared) => engine::compatibility(&shared.engine),
-            Kind::MadeUp(..) => 0,
+            Kind::SimulatedMachine(..) => 0,
         }
     }
 
@@ -280,13 +281,13 @@ impl Sandbox {
     /// # Errors
     ///
     /// [`SandboxError::Load`] and [`SandboxError::NoComponents`].
-    pub fn load(&self, compiled: &Compiled, door: Door) -> Result<Program, SandboxError> {
+    pub fn load(&self, compiled: &Compiled, door: EntryPoint) -> Result<Program, SandboxError> {
         self.check_door(door)?;
         let Kind::Real(shared) = &self.0 else {
             return Err(SandboxError::Load("nothing real runs here".to_owned()));
         };
         let load = |error: wasmtime::Error| SandboxError::Load(format!("{error:#}"));
-        if let Door::Component(door) = door {
+        if let EntryPoint::Component(door) = door {
             // SAFETY: as below.
             let component = unsafe { Component::deserialize(&shared.engine, &compiled.0) }.map_err(load)?;
             let instance = shared.component_linker.instantiate_pre(&component).map_err(load)?;
@@ -295,11 +296,11 @@ impl Sandbox {
         // SAFETY: `Compiled` is made in one place only, from bytes that our own compiler wrote, in this
         // process, in its child, or to a file whose MAC under this host's own key was checked.
         let module = unsafe { Module::deserialize(&shared.engine, &compiled.0) }.map_err(load)?;
-        let linker = if door == Door::Command { &shared.commands } else { &shared.linker };
+        let linker = if door == EntryPoint::Command { &shared.commands } else { &shared.linker };
         let instance = linker.instantiate_pre(&module).map_err(load)?;
         match door {
-            Door::Core(door) => Ok(Program(Ready::Core(instance, door), command::Terms::default())),
-            Door::Command => Ok(Program(Ready::Command(instance), command::Terms::default())),
+            EntryPoint::Core(door) => Ok(Program(Ready::Core(instance, door), command::Terms::default())),
+            EntryPoint::Command => Ok(Program(Ready::Command(instance), command::Terms::default())),
             _ => Err(SandboxError::Load("no door that this version knows".to_owned())),
         }
     }
@@ -309,8 +310,8 @@ impl Sandbox {
     /// # Errors
     ///
     /// [`SandboxError::NoComponents`].
-    pub fn check_door(&self, door: Door) -> Result<(), SandboxError> {
-        if matches!(door, Door::Component(_)) && !self.policy().components {
+    pub fn check_door(&self, door: EntryPoint) -> Result<(), SandboxError> {
+        if matches!(door, EntryPoint::Component(_)) && !self.policy().components {
             return Err(SandboxError::NoComponents);
         }
         Ok(())
@@ -320,7 +321,7 @@ impl Sandbox {
     pub(crate) fn is_wedged(&self) -> bool {
         match &self.0 {
             Kind::Real(shared) => shared.pool.is_wedged(),
-            Kind::MadeUp(guests, _) => guests.are_wedged(),
+            Kind::SimulatedMachine(guests, _) => guests.are_wedged(),
         }
     }
 
@@ -339,7 +340,7 @@ impl Sandbox {
         on_end: impl FnOnce(End) + Send + 'static,
     ) -> Result<Kill, SandboxError> {
         let shared = match (&self.0, &program.0) {
-            (Kind::MadeUp(guests, _), Ready::MadeUp(module)) => {
+            (Kind::SimulatedMachine(guests, _), Ready::SimulatedMachine(module)) => {
                 return Ok(Kill(guests.start(*module, mailbox, Box::new(on_start), Box::new(on_end))));
             }
             (Kind::Real(shared), Ready::Core(..) | Ready::Command(_) | Ready::Component(..)) => shared,
@@ -405,7 +406,7 @@ async fn live(
             Life::new(component).live().await.map_err(|error| explain(&error, false, &remains))
         }
         Ready::Command(instance) => command::run(&instance, &terms, guest, &arguments, on_start).await,
-        Ready::MadeUp(_) => Ok(()),
+        Ready::SimulatedMachine(_) => Ok(()),
     }
 }
 
@@ -471,7 +472,7 @@ impl fmt::Debug for Program {
                 f.debug_struct("Program").field("door", door).finish_non_exhaustive()
             }
             Ready::Command(_) => f.debug_struct("Program").field("door", &"command").finish_non_exhaustive(),
-            Ready::MadeUp(module) => f.debug_tuple("Program").field(module).finish(),
+            Ready::SimulatedMachine(module) => f.debug_tuple("Program").field(module).finish(),
         }
     }
 }

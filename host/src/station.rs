@@ -8,7 +8,7 @@ use bytes::Bytes;
 use grid_disk::Machine;
 use grid_net::Conn;
 use grid_protocol::control::HostEnd;
-use grid_protocol::host::{Order, Position, Pulse, Report, Resume, Spawn};
+use grid_protocol::host::{HostCommand, HostEvent, Position, Resume, Spawn, WorkerStatus};
 use grid_protocol::id::{SessionId, WorkerId};
 use grid_protocol::job::{Assignment, AttemptEnd, JobBrief, JobId};
 use grid_protocol::worker::{End, Failure, FailureKind};
@@ -150,7 +150,7 @@ impl Station {
             self.outbox.clear_logs();
             inner.session = Some(state.session);
             if inner.draining {
-                inner.control.send(&Report::Draining);
+                inner.control.send(&HostEvent::Draining);
             }
         }
         drop(inner);
@@ -181,39 +181,39 @@ impl Station {
         while inner.control.backlog() < REPORTS_BEFORE_LOGS
             && let Some((worker, log)) = self.outbox.take_log()
         {
-            inner.control.send(&Report::Log { worker, lines: log.lines, dropped: log.dropped });
+            inner.control.send(&HostEvent::Log { worker, lines: log.lines, dropped: log.dropped });
         }
         inner.control.poll_transmit()
     }
 
     /// Handles a frame of the control stream.
     pub(crate) fn handle_control(self: &Arc<Self>, frame: &[u8]) -> Result<(), String> {
-        let order = self.lock().control.handle_frame(frame).map_err(|error| error.to_string())?;
-        // The acknowledgement waits to be written, whatever the order was.
+        let command = self.lock().control.handle_frame(frame).map_err(|error| error.to_string())?;
+        // The acknowledgement waits to be written, whatever the command was.
         self.outbox.control_ready.notify_one();
-        match order {
-            Some(Order::Spawn(spawn)) => self.spawn(spawn),
-            Some(Order::Stop { workers, grace_ms }) => {
+        match command {
+            Some(HostCommand::Spawn(spawn)) => self.spawn(spawn),
+            Some(HostCommand::Stop { workers, grace_ms }) => {
                 self.stop(&workers, Duration::from_millis(grace_ms.into()));
             }
-            Some(Order::Publishers { trusted, revoked }) => {
+            Some(HostCommand::Publishers { trusted, revoked }) => {
                 self.trust.hear(trusted, revoked);
                 for brief in self.bench.doubt() {
                     self.load(brief);
                 }
             }
-            Some(Order::Drain) => self.drain(),
-            Some(Order::Job(brief)) => self.bench.brief(brief),
-            Some(Order::Assign { job, attempts }) => self.assign(job, attempts),
-            Some(Order::Abandon { attempts }) => self.bench.abandon(&attempts),
-            Some(Order::Settled { attempts }) => self.bench.settled(&attempts),
-            Some(Order::JobsOver { jobs }) => self.bench.jobs_over(&jobs),
-            Some(Order::Ping { worker, nonce }) => {
-                let pulse = self.pulse(worker);
+            Some(HostCommand::Drain) => self.drain(),
+            Some(HostCommand::Job(brief)) => self.bench.brief(brief),
+            Some(HostCommand::Assign { job, attempts }) => self.assign(job, attempts),
+            Some(HostCommand::Abandon { attempts }) => self.bench.abandon(&attempts),
+            Some(HostCommand::Settled { attempts }) => self.bench.settled(&attempts),
+            Some(HostCommand::JobsOver { jobs }) => self.bench.jobs_over(&jobs),
+            Some(HostCommand::Ping { worker, nonce }) => {
+                let worker_status = self.worker_status(worker);
                 let mut inner = self.lock();
                 // Who asks for the log after an answer finds what was written before it.
                 self.report_log(&mut inner, worker);
-                inner.control.send(&Report::Pong { nonce, pulse });
+                inner.control.send(&HostEvent::Pong { nonce, worker_status });
                 drop(inner);
                 self.outbox.control_ready.notify_one();
             }
@@ -286,7 +286,7 @@ impl Station {
         if std::mem::replace(&mut inner.draining, true) {
             return;
         }
-        inner.control.send(&Report::Draining);
+        inner.control.send(&HostEvent::Draining);
         let workers: Vec<_> = inner.workers.keys().copied().collect();
         drop(inner);
         self.bench.drain();
@@ -394,7 +394,7 @@ impl Station {
     /// Reports what a worker has written and nobody was told yet.
     fn report_log(&self, inner: &mut Inner, worker: WorkerId) {
         if let Some(log) = self.outbox.take_log_of(worker) {
-            inner.control.send(&Report::Log { worker, lines: log.lines, dropped: log.dropped });
+            inner.control.send(&HostEvent::Log { worker, lines: log.lines, dropped: log.dropped });
         }
     }
 
@@ -408,7 +408,7 @@ impl Station {
             inner.report_started();
             // Its last words come before its end: a manager takes none from a worker that it does not know.
             self.report_log(&mut inner, worker);
-            inner.control.send(&Report::Ended { worker, end, sent, settled });
+            inner.control.send(&HostEvent::Ended { worker, end, sent, settled });
         }
         drop(inner);
         self.outbox.control_ready.notify_one();
@@ -434,16 +434,16 @@ impl Station {
         }
     }
 
-    fn pulse(&self, worker: WorkerId) -> Pulse {
+    fn worker_status(&self, worker: WorkerId) -> WorkerStatus {
         match self.seat(worker) {
-            None => Pulse::Absent,
-            Some(seat) if !seat.running.load(std::sync::atomic::Ordering::Relaxed) => Pulse::Starting,
-            Some(seat) if seat.mailbox.is_busy() => Pulse::Busy,
-            Some(_) => Pulse::Idle,
+            None => WorkerStatus::Absent,
+            Some(seat) if !seat.running.load(std::sync::atomic::Ordering::Relaxed) => WorkerStatus::Starting,
+            Some(seat) if seat.mailbox.is_busy() => WorkerStatus::Busy,
+            Some(_) => WorkerStatus::Idle,
         }
     }
 
-    fn report(&self, report: &Report) {
+    fn report(&self, report: &HostEvent) {
         self.lock().control.send(report);
         self.outbox.control_ready.notify_one();
     }
@@ -469,7 +469,7 @@ impl Inner {
     fn report_started(&mut self) {
         if !self.started.is_empty() {
             let workers = std::mem::take(&mut self.started);
-            self.control.send(&Report::Started { workers });
+            self.control.send(&HostEvent::Started { workers });
         }
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use grid_disk::Machine;
 use grid_protocol::job::{
-    Assignment, AttemptEnd, AttemptId, AttemptResult, JobBrief, JobId, Payload, Stored,
+    Assignment, AttemptEnd, AttemptId, AttemptResult, BlobRef, JobBrief, JobId, Payload,
 };
 use grid_protocol::limits::PAYLOAD_BYTES_MAX;
 use grid_protocol::worker::{End, Failure, FailureKind, LimitsAsked};
@@ -131,7 +131,7 @@ impl Workbench {
             *arrivals += 1;
             held.insert(assignment.attempt, Held::Waiting);
             match assignment.input {
-                Payload::Stored(stored) => wants.inputs.push((assignment, stored)),
+                Payload::Blob(stored) => wants.inputs.push((assignment, stored)),
                 _ => known.queue.push_back((*arrivals, assignment)),
             }
         }
@@ -461,7 +461,7 @@ pub(crate) struct Wants {
     /// The job whose module is not ready.
     pub(crate) module: Option<JobBrief>,
     /// Attempts whose inputs the manager keeps.
-    pub(crate) inputs: Vec<(Assignment, Stored)>,
+    pub(crate) inputs: Vec<(Assignment, BlobRef)>,
 }
 
 /// True if the results do not fit into a report.

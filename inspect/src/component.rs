@@ -6,9 +6,9 @@ use wasmparser::component_types::{
 use wasmparser::types::Types;
 use wasmparser::{ComponentTypeRef, Encoding, Parser, Payload, PrimitiveValType, TypeBounds, Validator};
 
-use crate::door::{self, ComponentDoor, Door};
-use crate::limits::{Count, Refusal, ScanLimits, within};
-use crate::scan::{Report, Scan, component_features, invalid};
+use crate::entry_point::{self, ComponentEntry, EntryPoint};
+use crate::limits::{Count, ScanLimits, ScanRefusal, within};
+use crate::scan::{ModuleReport, Scan, component_features, invalid};
 
 /// True if the bytes begin as a component does, rather than as a module.
 pub fn is_component(wasm: &[u8]) -> bool {
@@ -16,15 +16,15 @@ pub fn is_component(wasm: &[u8]) -> bool {
 }
 
 /// Reads a component.
-pub(crate) fn inspect(wasm: &[u8], limits: &ScanLimits) -> Result<Report, Refusal> {
+pub(crate) fn inspect(wasm: &[u8], limits: &ScanLimits) -> Result<ModuleReport, ScanRefusal> {
     let counted = count(wasm, limits)?;
     let types = Validator::new_with_features(component_features()).validate_all(wasm).map_err(invalid)?;
     for import in &counted.imports {
         if !is_offered(import) {
-            return Err(Refusal::UnknownInterface { name: import.clone() });
+            return Err(ScanRefusal::UnknownInterface { name: import.clone() });
         }
     }
-    Ok(Report {
+    Ok(ModuleReport {
         door: find(&counted.exports, &types)?,
         bytes: wasm.len(),
         functions: counted.functions,
@@ -52,7 +52,7 @@ enum Level<'a> {
     Component,
 }
 
-fn count(wasm: &[u8], limits: &ScanLimits) -> Result<Counted, Refusal> {
+fn count(wasm: &[u8], limits: &ScanLimits) -> Result<Counted, ScanRefusal> {
     let mut parser = Parser::new(0);
     parser.set_features(component_features());
     let mut counted = Counted::default();
@@ -90,7 +90,12 @@ fn count(wasm: &[u8], limits: &ScanLimits) -> Result<Counted, Refusal> {
 
 impl Counted {
     /// Counts a section of a component; `outermost` if it is the component itself and not one inside of it.
-    fn note(&mut self, payload: &Payload<'_>, outermost: bool, limits: &ScanLimits) -> Result<(), Refusal> {
+    fn note(
+        &mut self,
+        payload: &Payload<'_>,
+        outermost: bool,
+        limits: &ScanLimits,
+    ) -> Result<(), ScanRefusal> {
         let items = match payload {
             Payload::InstanceSection(section) => section.count(),
             Payload::CoreTypeSection(section) => section.count(),
@@ -168,13 +173,13 @@ const WASI: &[&str] = &[
 ];
 
 /// Finds the door among the exports.
-fn find(exports: &[String], types: &Types) -> Result<Door, Refusal> {
+fn find(exports: &[String], types: &Types) -> Result<EntryPoint, ScanRefusal> {
     use grid_abi::component as abi;
     let has = |name: &str| exports.iter().any(|export| export == name);
     if !has(abi::HANDLE_MSG) {
-        return Err(Refusal::NoComponentDoor {
-            found: exports.iter().take(Refusal::NAMES_SHOWN).cloned().collect(),
-            did_you_mean: door::near_miss(exports.iter().map(String::as_str)),
+        return Err(ScanRefusal::NoComponentEntry {
+            found: exports.iter().take(ScanRefusal::NAMES_SHOWN).cloned().collect(),
+            did_you_mean: entry_point::near_miss(exports.iter().map(String::as_str)),
         });
     }
     let expect = |name: &'static str, expected: &str| {
@@ -185,10 +190,10 @@ fn find(exports: &[String], types: &Types) -> Result<Door, Refusal> {
         if found == expected {
             return Ok(true);
         }
-        Err(Refusal::WrongSignature { export: name, found, expected: expected.to_owned() })
+        Err(ScanRefusal::WrongSignature { export: name, found, expected: expected.to_owned() })
     };
     expect(abi::HANDLE_MSG, BYTES)?;
-    Ok(Door::Component(ComponentDoor {
+    Ok(EntryPoint::Component(ComponentEntry {
         start: expect(abi::START, BYTES)?,
         turns: expect(abi::LOOP, TURN)?,
         stop: expect(abi::STOP, "func()")?,
@@ -232,7 +237,8 @@ fn write_value(ty: ComponentValType, types: &Types) -> String {
         }) => "list<u8>".to_owned(),
         Some(ComponentDefinedType::List { .. }) => "list<…>".to_owned(),
         Some(ComponentDefinedType::Enum(names)) => {
-            let names: Vec<_> = names.iter().take(Refusal::NAMES_SHOWN).map(ToString::to_string).collect();
+            let names: Vec<_> =
+                names.iter().take(ScanRefusal::NAMES_SHOWN).map(ToString::to_string).collect();
             format!("enum {{ {} }}", names.join(", "))
         }
         Some(ComponentDefinedType::Option { .. }) => "option<…>".to_owned(),
@@ -247,7 +253,7 @@ mod tests {
     use super::*;
     use crate::inspect;
 
-    fn check(wat: &str) -> Result<Report, Refusal> {
+    fn check(wat: &str) -> Result<ModuleReport, ScanRefusal> {
         inspect(&wat::parse_str(wat).unwrap(), &ScanLimits::default())
     }
 
@@ -269,7 +275,7 @@ mod tests {
     #[test]
     fn the_door_of_a_component_is_found_and_its_memory_is_counted() {
         let report = check(&component(r#"(param "message" (list u8))"#, "(param i32 i32)", "")).unwrap();
-        assert_eq!(report.door, Door::Component(ComponentDoor::default()));
+        assert_eq!(report.door, EntryPoint::Component(ComponentEntry::default()));
         assert_eq!((report.memory_bytes, report.functions), (2 << 16, 2));
         assert_eq!(report.exports, [("handle-msg".to_owned(), "func(list<u8>)".to_owned())]);
     }
@@ -304,7 +310,7 @@ mod tests {
             "(func $f (return_call $f))",
         ] {
             let wat = format!("(component (core module {module}))");
-            assert!(matches!(check(&wat), Err(Refusal::Invalid { .. })), "{module}");
+            assert!(matches!(check(&wat), Err(ScanRefusal::Invalid { .. })), "{module}");
         }
         let locals = format!("(component (core module (func (local {}))))", "i32 ".repeat(5001));
         let said = check(&locals).unwrap_err().to_string();

@@ -7,12 +7,12 @@
 #![forbid(unsafe_code)]
 
 mod component;
-mod door;
+mod entry_point;
 mod limits;
 mod recent;
 mod scan;
 
 pub use component::is_component;
-pub use door::{ComponentDoor, CoreDoor, Door, LoopKind};
-pub use limits::{Count, Refusal, ScanLimits};
-pub use scan::{Report, component_features, features, inspect, inspect_known};
+pub use entry_point::{ComponentEntry, CoreEntry, EntryPoint, LoopKind};
+pub use limits::{Count, ScanLimits, ScanRefusal};
+pub use scan::{ModuleReport, component_features, features, inspect, inspect_known};

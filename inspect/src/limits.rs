@@ -137,7 +137,7 @@ impl fmt::Display for Count {
 /// Why the grid does not run a module: its author must act.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum ScanRefusal {
     /// It is no WebAssembly, or breaks its rules, or uses a feature that the grid does not run.
     #[error("not a module that the grid runs: {reason} (at byte {offset})")]
     Invalid {
@@ -158,7 +158,7 @@ pub enum Refusal {
     },
     /// It exports neither `handle_msg` nor `_start`.
     #[error("the module exports neither `handle_msg` nor `_start`{}{}", list(.found), hint(.did_you_mean))]
-    NoDoor {
+    NoEntryPoint {
         /// Functions that it exports, as far as they are shown.
         found: Vec<String>,
         /// The one that may have been meant.
@@ -186,7 +186,7 @@ pub enum Refusal {
     },
     /// It is a component, and does not export `handle-msg`.
     #[error("the component does not export `handle-msg`{}{}", list(.found), hint_component(.did_you_mean))]
-    NoComponentDoor {
+    NoComponentEntry {
         /// What it exports, as far as that is shown.
         found: Vec<String>,
         /// The one that may have been meant.
@@ -205,7 +205,7 @@ pub enum Refusal {
     NoMemory,
 }
 
-impl Refusal {
+impl ScanRefusal {
     pub(crate) const NAMES_SHOWN: usize = 8;
 }
 
@@ -218,8 +218,8 @@ fn list(found: &[String]) -> String {
 }
 
 /// Refuses more than a limit.
-pub(crate) fn within(what: Count, found: u64, max: u64) -> Result<(), Refusal> {
-    if found <= max { Ok(()) } else { Err(Refusal::TooMuch { what, found, max }) }
+pub(crate) fn within(what: Count, found: u64, max: u64) -> Result<(), ScanRefusal> {
+    if found <= max { Ok(()) } else { Err(ScanRefusal::TooMuch { what, found, max }) }
 }
 
 fn hint_component(near: &Option<String>) -> String {

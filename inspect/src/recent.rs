@@ -4,16 +4,16 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use crate::limits::{Refusal, ScanLimits};
-use crate::scan::Report;
+use crate::limits::{ScanLimits, ScanRefusal};
+use crate::scan::ModuleReport;
 
 /// Reads a file with this digest, unless the same bytes passed the same limits lately. Only what passed is remembered.
 pub(crate) fn remembered(
     wasm: &[u8],
     digest: &[u8; 32],
     limits: &ScanLimits,
-    read: impl FnOnce() -> Result<Report, Refusal>,
-) -> Result<Report, Refusal> {
+    read: impl FnOnce() -> Result<ModuleReport, ScanRefusal>,
+) -> Result<ModuleReport, ScanRefusal> {
     if wasm.len() < BYTES_MIN {
         return read();
     }
@@ -35,7 +35,7 @@ pub(crate) fn remembered(
 struct Passed {
     digest: [u8; 32],
     limits: ScanLimits,
-    report: Report,
+    report: ModuleReport,
 }
 
 static PASSED: Mutex<VecDeque<Passed>> = Mutex::new(VecDeque::new());

@@ -9,15 +9,15 @@ use wasmparser::{
 };
 
 use crate::component;
-use crate::door::{self, Door};
-use crate::limits::{Count, Refusal, ScanLimits, within};
+use crate::entry_point::{self, EntryPoint};
+use crate::limits::{Count, ScanLimits, ScanRefusal, within};
 use crate::recent;
 
 /// What a module is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct ModuleReport {
     /// The way in.
-    pub door: Door,
+    pub door: EntryPoint,
     /// Length of the file, in bytes.
     pub bytes: usize,
     /// Functions in it.
@@ -57,8 +57,8 @@ pub fn component_features() -> WasmFeatures {
 ///
 /// # Errors
 ///
-/// [`Refusal`], whatever the bytes are; the work is bounded by their number.
-pub fn inspect(wasm: &[u8], limits: &ScanLimits) -> Result<Report, Refusal> {
+/// [`ScanRefusal`], whatever the bytes are; the work is bounded by their number.
+pub fn inspect(wasm: &[u8], limits: &ScanLimits) -> Result<ModuleReport, ScanRefusal> {
     within(Count::ModuleBytes, wasm.len() as u64, limits.module_bytes as u64)?;
     inspect_known(wasm, &Sha256::digest(wasm).into(), limits)
 }
@@ -70,7 +70,11 @@ pub fn inspect(wasm: &[u8], limits: &ScanLimits) -> Result<Report, Refusal> {
 /// # Errors
 ///
 /// As [`inspect`].
-pub fn inspect_known(wasm: &[u8], digest: &[u8; 32], limits: &ScanLimits) -> Result<Report, Refusal> {
+pub fn inspect_known(
+    wasm: &[u8],
+    digest: &[u8; 32],
+    limits: &ScanLimits,
+) -> Result<ModuleReport, ScanRefusal> {
     within(Count::ModuleBytes, wasm.len() as u64, limits.module_bytes as u64)?;
     recent::remembered(wasm, digest, limits, || {
         if component::is_component(wasm) {
@@ -81,14 +85,14 @@ pub fn inspect_known(wasm: &[u8], digest: &[u8; 32], limits: &ScanLimits) -> Res
     })
 }
 
-fn inspect_core(wasm: &[u8], limits: &ScanLimits) -> Result<Report, Refusal> {
+fn inspect_core(wasm: &[u8], limits: &ScanLimits) -> Result<ModuleReport, ScanRefusal> {
     let mut scan = Scan { limits, ..Scan::new(limits) };
     scan.read(wasm)?;
     Validator::new_with_features(features()).validate_all(wasm).map_err(invalid)?;
     let exports = scan.exported_functions()?;
     scan.check_imports()?;
-    Ok(Report {
-        door: door::find(&exports, scan.memory_exported)?,
+    Ok(ModuleReport {
+        door: entry_point::find(&exports, scan.memory_exported)?,
         bytes: wasm.len(),
         functions: scan.functions,
         memory_bytes: scan.memory_bytes,
@@ -96,7 +100,7 @@ fn inspect_core(wasm: &[u8], limits: &ScanLimits) -> Result<Report, Refusal> {
         imports: scan.imports.iter().map(|(module, name, _)| format!("{module}.{name}")).collect(),
         exports: exports
             .iter()
-            .map(|(name, ty)| (name.clone(), door::write(ty.params(), ty.results())))
+            .map(|(name, ty)| (name.clone(), entry_point::write(ty.params(), ty.results())))
             .collect(),
     })
 }
@@ -130,7 +134,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn read(&mut self, wasm: &[u8]) -> Result<(), Refusal> {
+    fn read(&mut self, wasm: &[u8]) -> Result<(), ScanRefusal> {
         let mut parser = Parser::new(0);
         parser.set_features(features());
         let mut rest = wasm;
@@ -139,7 +143,7 @@ impl<'a> Scan<'a> {
                 Chunk::Parsed { payload, consumed } => (payload, consumed),
                 // All bytes are here, so that the parser never asks for more.
                 Chunk::NeedMoreData(_) => {
-                    return Err(Refusal::Invalid { reason: "cut short".into(), offset: wasm.len() });
+                    return Err(ScanRefusal::Invalid { reason: "cut short".into(), offset: wasm.len() });
                 }
             };
             rest = rest.get(used..).unwrap_or_default();
@@ -161,7 +165,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Counts what a piece of the module has.
-    pub(crate) fn count(&mut self, payload: Payload<'_>) -> Result<(), Refusal> {
+    pub(crate) fn count(&mut self, payload: Payload<'_>) -> Result<(), ScanRefusal> {
         let limits = self.limits;
         match payload {
             Payload::TypeSection(section) => {
@@ -218,7 +222,7 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn read_types(&mut self, section: wasmparser::TypeSectionReader<'_>) -> Result<(), Refusal> {
+    fn read_types(&mut self, section: wasmparser::TypeSectionReader<'_>) -> Result<(), ScanRefusal> {
         for group in section {
             for ty in group.map_err(invalid)?.into_types() {
                 let function = match &ty.composite_type.inner {
@@ -235,7 +239,7 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn read_imports(&mut self, section: wasmparser::ImportSectionReader<'_>) -> Result<(), Refusal> {
+    fn read_imports(&mut self, section: wasmparser::ImportSectionReader<'_>) -> Result<(), ScanRefusal> {
         for import in section.into_imports() {
             let import = import.map_err(invalid)?;
             let function = match import.ty {
@@ -254,7 +258,7 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn note_memory(&mut self, memory: wasmparser::MemoryType) -> Result<(), Refusal> {
+    fn note_memory(&mut self, memory: wasmparser::MemoryType) -> Result<(), ScanRefusal> {
         let bytes = |pages: u64| pages.saturating_mul(64 << 10);
         within(Count::MemoryBytes, bytes(memory.initial), self.limits.memory_bytes)?;
         self.memory_bytes = bytes(memory.initial);
@@ -262,7 +266,7 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn count_body(&self, body: &FunctionBody<'_>) -> Result<(), Refusal> {
+    fn count_body(&self, body: &FunctionBody<'_>) -> Result<(), ScanRefusal> {
         let limits = self.limits;
         let range = body.range();
         within(Count::BodyBytes, (range.end - range.start) as u64, limits.body_bytes as u64)?;
@@ -292,7 +296,7 @@ impl<'a> Scan<'a> {
         self.types.get(index as usize)?.as_ref()
     }
 
-    fn exported_functions(&self) -> Result<BTreeMap<String, FuncType>, Refusal> {
+    fn exported_functions(&self) -> Result<BTreeMap<String, FuncType>, ScanRefusal> {
         let imported = self.imported_functions.len();
         let mut exports = BTreeMap::new();
         for (name, index) in &self.exports {
@@ -309,15 +313,15 @@ impl<'a> Scan<'a> {
         Ok(exports)
     }
 
-    fn check_imports(&self) -> Result<(), Refusal> {
+    fn check_imports(&self) -> Result<(), ScanRefusal> {
         for (module, name, function) in &self.imports {
             let signature = function.and_then(|ty| self.function_type(ty));
             let offered = signature.is_some_and(|ty| is_offered(module, name, ty));
             if !offered {
-                return Err(Refusal::UnknownImport {
+                return Err(ScanRefusal::UnknownImport {
                     module: module.clone(),
                     name: name.clone(),
-                    signature: signature.map(|ty| door::write(ty.params(), ty.results())),
+                    signature: signature.map(|ty| entry_point::write(ty.params(), ty.results())),
                 });
             }
         }
@@ -392,16 +396,16 @@ const WASI: &[&str] = &[
     "sock_shutdown",
 ];
 
-pub(crate) fn invalid(error: wasmparser::BinaryReaderError) -> Refusal {
-    Refusal::Invalid { reason: error.message().to_owned(), offset: error.offset() }
+pub(crate) fn invalid(error: wasmparser::BinaryReaderError) -> ScanRefusal {
+    ScanRefusal::Invalid { reason: error.message().to_owned(), offset: error.offset() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::door::{CoreDoor, LoopKind};
+    use crate::entry_point::{CoreEntry, LoopKind};
 
-    fn check(wat: &str) -> Result<Report, Refusal> {
+    fn check(wat: &str) -> Result<ModuleReport, ScanRefusal> {
         inspect(&wat::parse_str(wat).unwrap(), &ScanLimits::default())
     }
 
@@ -414,10 +418,10 @@ mod tests {
         let core = check(
             r#"(module (memory (export "memory") 1) (func (export "handle_msg") (param i32)) (func (export "loop")))"#,
         );
-        let door = Door::Core(CoreDoor { turn: LoopKind::Polled, ..CoreDoor::default() });
+        let door = EntryPoint::Core(CoreEntry { turn: LoopKind::Polled, ..CoreEntry::default() });
         assert_eq!(core.unwrap().door, door);
         let command = check(r#"(module (memory (export "memory") 1) (func (export "_start")))"#);
-        assert_eq!(command.unwrap().door, Door::Command);
+        assert_eq!(command.unwrap().door, EntryPoint::Command);
     }
 
     #[test]
@@ -453,7 +457,7 @@ mod tests {
             "(module (func $f (return_call $f)))",
             "(module (func (drop (i32x4.relaxed_trunc_f32x4_s (v128.const i32x4 0 0 0 0)))))",
         ] {
-            assert!(matches!(check(wat), Err(Refusal::Invalid { .. })), "{wat}");
+            assert!(matches!(check(wat), Err(ScanRefusal::Invalid { .. })), "{wat}");
         }
     }
 

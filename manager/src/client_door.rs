@@ -5,9 +5,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use grid_net::{Allowance, CarryError, Conn, FrameReader, MailKeeper, SendStream, carry, code};
+use grid_net::{CarryError, Conn, ConnLimits, FrameReader, MailHandler, SendStream, carry, code};
 use grid_protocol::client::{ClientGreeting, ClientHello, ClientNote};
-use grid_protocol::host::Refusal;
+use grid_protocol::host::JoinRefusal;
 use grid_protocol::id::SessionId;
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MAIL_STREAMS};
 use grid_protocol::mail::{BulkHead, MailFrame};
@@ -77,7 +77,7 @@ async fn enter(hub: &Arc<Hub>, conn: &Conn, newcomer: Option<Newcomer>) -> Resul
         }
         other => other?,
     };
-    conn.allow(Allowance::CLIENT);
+    conn.allow(ConnLimits::CLIENT);
     let welcome = ClientGreeting::Welcome {
         state: attached.as_ref().map(|(_, attached)| attached.state.clone()),
         resumed: attached.as_ref().is_some_and(|(_, attached)| attached.resumed),
@@ -90,14 +90,14 @@ async fn enter(hub: &Arc<Hub>, conn: &Conn, newcomer: Option<Newcomer>) -> Resul
 async fn admit(
     hub: &Arc<Hub>,
     conn: &Conn,
-    hello: Result<ClientHello, Refusal>,
+    hello: Result<ClientHello, JoinRefusal>,
 ) -> Result<(Roles, Option<(Owner, ClientAttached)>), DoorError> {
     let hello = hello.map_err(DoorError::Refused)?;
     greeting::check_version(hello.version).map_err(DoorError::Refused)?;
     let key = conn.peer();
     let roles = greeting::roles(hub, conn, hello.proof, Role::Client).await?;
     if !roles.has(Role::Client) {
-        return Err(DoorError::Refused(Refusal::NotAllowed { key, role: Role::Client }));
+        return Err(DoorError::Refused(JoinRefusal::NotAllowed { key, role: Role::Client }));
     }
     let Some(attach) = hello.attach else {
         return Ok((roles, None));
@@ -106,7 +106,7 @@ async fn admit(
     let fresh = SessionId(hub.settings.machine.random().map_err(RegistryError::from)?);
     let attached =
         hub.change(|state, now| state.mailroom.client_attached(owner, fresh, attach.resume.as_ref(), now));
-    let malformed = |why: String| DoorError::Refused(Refusal::Malformed { why });
+    let malformed = |why: String| DoorError::Refused(JoinRefusal::Malformed { why });
     let attached = attached.map_err(|error| malformed(error.to_string()))?;
     let attached =
         attached.ok_or_else(|| malformed("the channel belongs to the manager itself".to_owned()))?;
@@ -207,7 +207,7 @@ struct ClientMail {
     line: crate::line::LineId,
 }
 
-impl MailKeeper for ClientMail {
+impl MailHandler for ClientMail {
     fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
         let mut state = self.hub.state();
         if let Some(line) = state.mailroom.lines.up(self.line) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use grid_protocol::host::Order;
+use grid_protocol::host::HostCommand;
 use grid_protocol::job::{Assignment, AttemptId, JobId};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::BATCH_BYTES_MAX;
@@ -129,12 +129,12 @@ impl State {
     fn take_effect(&mut self, ready: Ready) {
         match ready {
             Ready::Assign { host, job, assignments } => self.assign(host, job, assignments),
-            Ready::Effect(Effect::Tell { host, order }) => self.order(host, &order),
+            Ready::Effect(Effect::Tell { host, command }) => self.command(host, &command),
             Ready::Effect(Effect::Acknowledge(client)) => {
                 // The client may have gone; it asks again.
                 let _ = client.send(());
             }
-            Ready::Effect(Effect::Recorded(job)) => self.foreman.announce(job),
+            Ready::Effect(Effect::OutcomeRecorded(job)) => self.foreman.announce(job),
             Ready::Effect(Effect::Committed(standings)) => self.foreman.committed(standings),
             Ready::Effect(Effect::Assign { .. }) => {}
         }
@@ -152,20 +152,20 @@ impl State {
             return;
         }
         if let Some(brief) = self.foreman.brief(host, job) {
-            self.order(host, &Order::Job(brief));
+            self.command(host, &HostCommand::Job(brief));
         }
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for assignment in assignments {
             let more = assignment.input.frame_bytes() + 24;
             if bytes + more > BATCH_BYTES_MAX && !batch.is_empty() {
-                self.order(host, &Order::Assign { job, attempts: std::mem::take(&mut batch) });
+                self.command(host, &HostCommand::Assign { job, attempts: std::mem::take(&mut batch) });
                 bytes = 0;
             }
             bytes += more;
             batch.push(assignment);
         }
         if !batch.is_empty() {
-            self.order(host, &Order::Assign { job, attempts: batch });
+            self.command(host, &HostCommand::Assign { job, attempts: batch });
         }
     }
 }

@@ -107,7 +107,7 @@ const EVENTS_WAITING_MAX: usize = 4096;
 
 impl RemoteDesk {
     /// Tells the client, now or when it comes back.
-    pub(crate) fn tell(&mut self, event: &client::Event) {
+    pub(crate) fn tell(&mut self, event: &client::ClientEvent) {
         if self.control.backlog() < EVENTS_WAITING_MAX {
             self.control.send(event);
             self.wake.notify_one();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use grid_protocol::client::{Channel, Denial, Reply, Request};
 use grid_protocol::id::WorkerId;
-use grid_protocol::job::{JobId, Stored};
+use grid_protocol::job::{BlobRef, JobId};
 use grid_scheduler::Owner;
 use tokio::sync::Notify;
 
@@ -45,7 +45,7 @@ impl DeskHere {
     /// # Errors
     ///
     /// The [`Denial`].
-    pub async fn fetch(&self, job: JobId, payload: Stored) -> Result<Bytes, Denial> {
+    pub async fn fetch(&self, job: JobId, payload: BlobRef) -> Result<Bytes, Denial> {
         crate::job_requests::fetch(&self.hub, self.owner.key, job, payload).await
     }
 

@@ -97,7 +97,7 @@ pub(crate) fn task(
         lines.extend(waits(state, now, id));
     }
     lines.extend(failures(failed));
-    if job.trial(task).is_some_and(grid_scheduler::jobs::Trial::is_suspect) {
+    if job.trial(task).is_some_and(grid_scheduler::jobs::TaskHistory::is_suspect) {
         lines.push("hosts were lost while they ran it, so it gets a host to itself".to_owned());
     }
     lines
@@ -167,5 +167,5 @@ pub(crate) fn host(state: &State, now: Moment, key: PublicKey) -> Vec<String> {
 }
 
 fn name(state: &State, key: PublicKey) -> String {
-    state.scheduler.hosts().get(&key).map_or_else(|| key.fingerprint(), |host| host.offer.name.clone())
+    state.scheduler.hosts().get(&key).map_or_else(|| key.fingerprint(), |host| host.capacity.name.clone())
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use grid_protocol::host::{Order, Report};
+use grid_protocol::host::{HostCommand, HostEvent};
 use grid_protocol::job::{
     AttemptEnd, AttemptFailure, AttemptId, AttemptResult, JobBrief, JobId, JobInfo, JobSpec, JobState,
     Outcome, Payload,
@@ -47,11 +47,11 @@ pub(crate) enum Effect {
     /// A host gets attempts; their inputs are read first.
     Assign { host: PublicKey, job: JobId, attempts: Vec<(AttemptId, u64)> },
     /// A host is told something.
-    Tell { host: PublicKey, order: Order },
+    Tell { host: PublicKey, command: HostCommand },
     /// A client is told that the manager has what it brought.
     Acknowledge(oneshot::Sender<()>),
     /// There are new outcomes, or the job has turned.
-    Recorded(JobId),
+    OutcomeRecorded(JobId),
     /// So these jobs stand now; those without are forgotten.
     Committed(Vec<(JobId, Option<Standing>)>),
 }
@@ -337,21 +337,26 @@ impl Foreman {
     }
 
     /// Handles what a host reports of its attempts; anything else comes back.
-    pub(crate) fn handle_report(&mut self, now: Moment, host: &Teller<'_>, report: Report) -> Option<Report> {
+    pub(crate) fn handle_event(
+        &mut self,
+        now: Moment,
+        host: &Teller<'_>,
+        report: HostEvent,
+    ) -> Option<HostEvent> {
         match report {
-            Report::Window { attempts } => {
+            HostEvent::Window { attempts } => {
                 self.jobs.handle_window(host.key, attempts.min(HELD_ATTEMPTS_MAX));
             }
-            Report::Holding { attempts } => self.handle_holding(now, host.key, few(&attempts)),
-            Report::Executing { attempts } => self.jobs.handle_executing(now, host.key, few(&attempts)),
-            Report::Alive { attempts } => self.jobs.handle_renewal(now, host.key, few(&attempts)),
-            Report::Returned { attempts } => self.handle_returned(now, host.key, few(&attempts)),
-            Report::Outcomes { ends } => self.handle_ends(now, host, ends),
-            Report::Draining => {
+            HostEvent::Holding { attempts } => self.handle_holding(now, host.key, few(&attempts)),
+            HostEvent::Executing { attempts } => self.jobs.handle_executing(now, host.key, few(&attempts)),
+            HostEvent::Alive { attempts } => self.jobs.handle_renewal(now, host.key, few(&attempts)),
+            HostEvent::Returned { attempts } => self.handle_returned(now, host.key, few(&attempts)),
+            HostEvent::Outcomes { ends } => self.handle_ends(now, host, ends),
+            HostEvent::Draining => {
                 self.jobs.handle_window(host.key, 0);
                 return Some(report);
             }
-            Report::ModuleReady { module, .. } => {
+            HostEvent::ModuleReady { module, .. } => {
                 self.jobs.handle_module(host.key, module);
                 return Some(report);
             }
@@ -397,13 +402,13 @@ impl Foreman {
             self.apply(verdict, attempt, host, ran_us, Some(result));
         }
         // Once they are on disk, or were found to have no right to be, the host need not keep them.
-        self.effects.push(Effect::Tell { host: host.key, order: Order::Settled { attempts } });
+        self.effects.push(Effect::Tell { host: host.key, command: HostCommand::Settled { attempts } });
     }
 
     /// A host that refused a job forgets it, so that it looks anew when it is asked again.
     fn forget_at(&mut self, host: PublicKey, job: JobId) {
         if self.briefed.get_mut(&host).is_some_and(|jobs| jobs.remove(&job)) {
-            self.effects.push(Effect::Tell { host, order: Order::JobsOver { jobs: vec![job] } });
+            self.effects.push(Effect::Tell { host, command: HostCommand::JobsOver { jobs: vec![job] } });
         }
     }
 
@@ -430,14 +435,14 @@ impl Foreman {
                 };
                 let outcome = Outcome::Done(results);
                 self.journal.outcome(job, seq, &OutcomeRecord { task, host: name, ran_us, outcome });
-                self.effects.push(Effect::Recorded(job));
+                self.effects.push(Effect::OutcomeRecorded(job));
             }
             Verdict::Dead { job, task, seq, why, trial } => {
                 self.journal.failure(job, task, trial.failures(), &failed(host, ran_us, result));
                 // The attempts stand beside it, each with what it failed of.
                 let outcome = Outcome::Dead { why, attempts: Vec::new() };
                 self.journal.outcome(job, seq, &OutcomeRecord { task, host: name, ran_us, outcome });
-                self.effects.push(Effect::Recorded(job));
+                self.effects.push(Effect::OutcomeRecorded(job));
             }
             Verdict::Again { job, task, trial } => {
                 self.journal.failure(job, task, trial.failures(), &failed(host, ran_us, result));
@@ -467,10 +472,10 @@ impl Foreman {
                     for attempt in &attempts {
                         self.journal.end_lease(*attempt);
                     }
-                    self.effects.push(Effect::Tell { host, order: Order::Abandon { attempts } });
+                    self.effects.push(Effect::Tell { host, command: HostCommand::Abandon { attempts } });
                 }
                 JobDecision::Stray { host, attempts } => {
-                    self.effects.push(Effect::Tell { host, order: Order::Abandon { attempts } });
+                    self.effects.push(Effect::Tell { host, command: HostCommand::Abandon { attempts } });
                 }
                 JobDecision::Turned { job, state } => self.turned(job, &state),
                 JobDecision::Barred { host, job, pause } => {
@@ -490,13 +495,13 @@ impl Foreman {
         if state.is_over() {
             for (host, jobs) in &mut self.briefed {
                 if jobs.remove(&id) {
-                    let order = Order::JobsOver { jobs: vec![id] };
-                    self.effects.push(Effect::Tell { host: *host, order });
+                    let command = HostCommand::JobsOver { jobs: vec![id] };
+                    self.effects.push(Effect::Tell { host: *host, command });
                 }
             }
         }
         self.note_down(id);
-        self.effects.push(Effect::Recorded(id));
+        self.effects.push(Effect::OutcomeRecorded(id));
     }
 
     /// What is to be written now, and what follows from it.

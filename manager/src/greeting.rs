@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grid_net::{Conn, FrameReader, SendStream};
-use grid_protocol::host::{Offer, PROTOCOL_VERSION, Refusal};
+use grid_protocol::host::{HostCapacity, JoinRefusal, PROTOCOL_VERSION};
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, HOST_WORKERS_MAX, LABELS_MAX, NAME_BYTES_MAX};
 use grid_protocol::name::{check_name, is_obeyed};
 use grid_protocol::role::{Role, Roles};
@@ -24,7 +24,7 @@ const HELLO_TIME_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DoorError {
     #[error("{0}")]
-    Refused(Refusal),
+    Refused(JoinRefusal),
     #[error("it said no hello within {HELLO_TIME_MAX:?}")]
     Mute,
     #[error(transparent)]
@@ -42,7 +42,7 @@ pub(crate) async fn first_frame<Hello: Wire>(
     hub: &Arc<Hub>,
     conn: &Conn,
     newcomer: Option<Newcomer>,
-) -> Result<(SendStream, FrameReader, Result<Hello, Refusal>), DoorError> {
+) -> Result<(SendStream, FrameReader, Result<Hello, JoinRefusal>), DoorError> {
     let peer = conn.peer();
     let first = async {
         let roles = hub.registry(move |registry| Ok::<_, RegistryError>(registry.roles(&peer))).await?;
@@ -52,7 +52,8 @@ pub(crate) async fn first_frame<Hello: Wire>(
         send.go_first();
         let body: Bytes = recv.read_frame(max).await?;
         let reader = FrameReader::new(recv, CONTROL_FRAME_BYTES_MAX);
-        let hello = Hello::from_body(&body).map_err(|error| Refusal::Malformed { why: error.to_string() });
+        let hello =
+            Hello::from_body(&body).map_err(|error| JoinRefusal::Malformed { why: error.to_string() });
         Ok((send, reader, hello))
     };
     let frame = timeout(HELLO_TIME_MAX, first).await.map_err(|_| DoorError::Mute)?;
@@ -74,7 +75,7 @@ pub(crate) async fn roles(
     let checked = hub
         .registry(move |registry| {
             if registry.is_revoked(&peer) {
-                return Ok(Err(Refusal::Revoked { key: peer }));
+                return Ok(Err(JoinRefusal::Revoked { key: peer }));
             }
             if let Some(proof) = proof
                 && let Err(refusal) = registry.redeem(&proof, peer, &exporter, now)?
@@ -95,30 +96,30 @@ pub(crate) async fn grant(hub: &Arc<Hub>, conn: &Conn, role: Role) -> Result<(),
 }
 
 /// Both programs must speak the same version.
-pub(crate) fn check_version(peer: u16) -> Result<(), Refusal> {
+pub(crate) fn check_version(peer: u16) -> Result<(), JoinRefusal> {
     if peer == PROTOCOL_VERSION {
         return Ok(());
     }
-    Err(Refusal::Version { manager: PROTOCOL_VERSION, peer })
+    Err(JoinRefusal::Version { manager: PROTOCOL_VERSION, peer })
 }
 
-/// A host's offer is an allegation: within its bounds it is believed, for it only binds the host.
-pub(crate) fn check_offer(offer: &Offer) -> Result<(), Refusal> {
+/// A host's capacity is an allegation: within its bounds it is believed, for it only binds the host.
+pub(crate) fn check_capacity(capacity: &HostCapacity) -> Result<(), JoinRefusal> {
     let plain = |text: &str| text.len() <= NAME_BYTES_MAX && !text.chars().any(is_obeyed);
-    let why = if let Err(error) = check_name(&offer.name) {
+    let why = if let Err(error) = check_name(&capacity.name) {
         format!("its name: {error}")
-    } else if !plain(&offer.platform) || !plain(&offer.software) {
+    } else if !plain(&capacity.platform) || !plain(&capacity.software) {
         "what it says of its platform is too long or cannot be shown".to_owned()
-    } else if offer.labels.len() > LABELS_MAX {
+    } else if capacity.labels.len() > LABELS_MAX {
         "too many labels".to_owned()
-    } else if let Some(error) = offer.labels.iter().find_map(|label| check_name(&label.name).err()) {
+    } else if let Some(error) = capacity.labels.iter().find_map(|label| check_name(&label.name).err()) {
         format!("a label's name: {error}")
-    } else if !offer.labels.iter().all(|label| plain(&label.value)) {
+    } else if !capacity.labels.iter().all(|label| plain(&label.value)) {
         "a label's value is too long or cannot be shown".to_owned()
-    } else if usize::try_from(offer.slots).is_ok_and(|slots| slots > HOST_WORKERS_MAX) {
+    } else if usize::try_from(capacity.slots).is_ok_and(|slots| slots > HOST_WORKERS_MAX) {
         "too many slots".to_owned()
     } else {
         return Ok(());
     };
-    Err(Refusal::Malformed { why })
+    Err(JoinRefusal::Malformed { why })
 }

@@ -5,9 +5,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use grid_net::{Allowance, CarryError, Conn, FrameReader, MailKeeper, SendStream, carry, code};
+use grid_net::{CarryError, Conn, ConnLimits, FrameReader, MailHandler, SendStream, carry, code};
 use grid_protocol::digest::Digest;
-use grid_protocol::host::{Greeting, Hello, Refusal, Resume, Welcome};
+use grid_protocol::host::{Greeting, Hello, JoinRefusal, Resume, Welcome};
 use grid_protocol::id::SessionId;
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MAIL_STREAMS};
@@ -68,11 +68,11 @@ async fn enter(hub: &Arc<Hub>, conn: &Conn, newcomer: Option<Newcomer>) -> Resul
         }
         other => other?,
     };
-    conn.allow(Allowance::HOST);
-    let (offer, peer) = (hello.offer.clone(), conn.peer());
+    conn.allow(ConnLimits::HOST);
+    let (capacity, peer) = (hello.capacity.clone(), conn.peer());
     let (publishers, revoked) = hub
         .registry(move |registry| {
-            registry.note_host(peer, &offer)?;
+            registry.note_host(peer, &capacity)?;
             Ok::<_, RegistryError>(registry.publishers())
         })
         .await?;
@@ -93,11 +93,11 @@ async fn admit(
     hub: &Arc<Hub>,
     conn: &Conn,
     send: &mut SendStream,
-    hello: Result<Hello, Refusal>,
+    hello: Result<Hello, JoinRefusal>,
 ) -> Result<Hello, DoorError> {
     let hello = hello.map_err(DoorError::Refused)?;
     greeting::check_version(hello.version).map_err(DoorError::Refused)?;
-    greeting::check_offer(&hello.offer).map_err(DoorError::Refused)?;
+    greeting::check_capacity(&hello.capacity).map_err(DoorError::Refused)?;
     let peer = conn.peer();
     if greeting::roles(hub, conn, hello.proof, Role::Host).await?.has(Role::Host) {
         return Ok(hello);
@@ -110,7 +110,7 @@ async fn admit(
     let hello = Hello { resume: None, ..hello };
     let decided = Arc::new(Notify::new());
     let waiting = PendingHost {
-        offer: hello.offer.clone(),
+        capacity: hello.capacity.clone(),
         address: conn.remote(),
         source: conn.remote_address().map(Source::of),
         decided: decided.clone(),
@@ -119,7 +119,7 @@ async fn admit(
     {
         let mut state = hub.state();
         if let Some(what) = state.no_room_to_wait(&peer, &waiting) {
-            return Err(DoorError::Refused(Refusal::Full { what: what.to_owned() }));
+            return Err(DoorError::Refused(JoinRefusal::Full { what: what.to_owned() }));
         }
         // One connection of a key waits, the newest: the older may be dead, or one of hundreds.
         if let Some(older) = state.pending.insert(peer, waiting) {
@@ -145,7 +145,7 @@ async fn admit(
     if roles?.has(Role::Host) {
         Ok(hello)
     } else {
-        Err(DoorError::Refused(Refusal::NotAllowed { key: peer, role: Role::Host }))
+        Err(DoorError::Refused(JoinRefusal::NotAllowed { key: peer, role: Role::Host }))
     }
 }
 
@@ -153,11 +153,17 @@ type Seated = ((Resume, bool), LineId, Arc<Notify>, Arc<Notify>, u64);
 
 impl State {
     /// Gives a host its seat, the old one if both ends remember it.
-    fn seat(&mut self, conn: &Conn, hello: &Hello, fresh: SessionId, now: Moment) -> Result<Seated, Refusal> {
+    fn seat(
+        &mut self,
+        conn: &Conn,
+        hello: &Hello,
+        fresh: SessionId,
+        now: Moment,
+    ) -> Result<Seated, JoinRefusal> {
         let key = conn.peer();
         if self.banned.has(&key) {
             // Between its greeting and now.
-            return Err(Refusal::Revoked { key });
+            return Err(JoinRefusal::Revoked { key });
         }
         let known = self.seats.get(&key).filter(|seat| !seat.forsaken).map(|seat| seat.session);
         let resume = hello
@@ -179,7 +185,7 @@ impl State {
             None => self.mailroom.lines.add(),
         };
         let positions = resume.map(|resume| resume.workers.as_slice()).unwrap_or_default();
-        let wrong = |why: String| Refusal::Malformed { why };
+        let wrong = |why: String| JoinRefusal::Malformed { why };
         let connected = self.mailroom.host_connected(line, positions);
         let (mail_wake, workers) = connected.map_err(|error| wrong(error.to_string()))?;
         let seat = self.seats.entry(key).or_insert_with(|| Seat::new(line, fresh));
@@ -196,12 +202,12 @@ impl State {
         seat.conn = Some(conn.clone());
         seat.address = conn.remote();
         seat.control_wake = Arc::default();
-        // There may be orders from before, which nobody announces again.
+        // There may be commands from before, which nobody announces again.
         seat.control_wake.notify_one();
         let state = Resume { session: seat.session, control: seat.control.position(), workers };
         let seated = ((state, resume.is_some()), line, mail_wake, seat.control_wake.clone(), seat.conn_id);
-        self.scheduler.handle_host_joined(now, key, hello.offer.clone(), resume.is_some());
-        self.foreman.jobs.handle_host_joined(key, &hello.offer);
+        self.scheduler.handle_host_joined(now, key, hello.capacity.clone(), resume.is_some());
+        self.foreman.jobs.handle_host_joined(key, &hello.capacity);
         Ok(seated)
     }
 }
@@ -249,7 +255,7 @@ async fn write_control(
     loop {
         wake.notified().await;
         loop {
-            let Some(frame) = hub.state().next_order(host, conn_id) else {
+            let Some(frame) = hub.state().next_command(host, conn_id) else {
                 break;
             };
             send.write_frame(&frame, CONTROL_FRAME_BYTES_MAX).await.map_err(CarryError::Lost)?;
@@ -259,7 +265,7 @@ async fn write_control(
 
 impl State {
     /// The next frame for a host's control stream, if its connection is still the present one.
-    fn next_order(&mut self, host: PublicKey, conn_id: u64) -> Option<Vec<u8>> {
+    fn next_command(&mut self, host: PublicKey, conn_id: u64) -> Option<Vec<u8>> {
         self.seats.get_mut(&host).filter(|seat| seat.conn_id == conn_id)?.control.poll_transmit()
     }
 }
@@ -277,7 +283,7 @@ async fn read_control(
             };
             let report = seat.control.handle_frame(&frame)?;
             if let Some(report) = report {
-                state.handle_report(host, report, now);
+                state.handle_event(host, report, now);
             }
             Ok::<_, grid_protocol::control::ControlError>(())
         });
@@ -331,7 +337,7 @@ struct HostMail {
     line: LineId,
 }
 
-impl MailKeeper for HostMail {
+impl MailHandler for HostMail {
     fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
         let mut state = self.hub.state();
         if let Some(line) = state.mailroom.lines.up(self.line) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grid_protocol::client::{Denial, DenialCode, Reply, Request, Subject};
-use grid_protocol::job::{JobId, JobInfo, JobSpec, JobState, Outcome, Payload, Recorded, Stored};
+use grid_protocol::job::{BlobRef, JobId, JobInfo, JobSpec, JobState, Outcome, OutcomeEntry, Payload};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::{
     ARGUMENTS_BYTES_MAX, ATTEMPTS_MAX, BATCH_BYTES_MAX, BATCH_TASKS_MAX, CONTROL_FRAME_BYTES_MAX, JOBS_MAX,
@@ -177,14 +177,14 @@ async fn submit(
     Ok(Reply::Submitted { next })
 }
 
-fn stored(input: &Payload) -> Option<Stored> {
+fn stored(input: &Payload) -> Option<BlobRef> {
     match input {
-        Payload::Stored(stored) => Some(*stored),
+        Payload::Blob(stored) => Some(*stored),
         _ => None,
     }
 }
 
-async fn has_all(hub: &Arc<Hub>, job: JobId, stored: Vec<Stored>) -> Result<bool, Denial> {
+async fn has_all(hub: &Arc<Hub>, job: JobId, stored: Vec<BlobRef>) -> Result<bool, Denial> {
     let look = move |payloads: &Payloads| {
         stored.iter().try_fold(true, |all, payload| Ok(all && payloads.has(job, payload)?))
     };
@@ -196,7 +196,7 @@ pub(crate) async fn keep(
     hub: &Arc<Hub>,
     asker: PublicKey,
     job: JobId,
-    payload: Stored,
+    payload: BlobRef,
     bytes: Bytes,
 ) -> Result<Reply, Denial> {
     check_owner(hub, asker, job)?;
@@ -212,7 +212,7 @@ pub(crate) async fn fetch(
     hub: &Arc<Hub>,
     asker: PublicKey,
     job: JobId,
-    payload: Stored,
+    payload: BlobRef,
 ) -> Result<Bytes, Denial> {
     check_owner(hub, asker, job)?;
     let bytes = hub.payloads(move |payloads| payloads.fetch(job, &payload)).await.map_err(fault)?;
@@ -347,7 +347,7 @@ async fn results(
     }
 }
 
-fn results_of(hub: &Hub, job: JobId, outcomes: Vec<Recorded>) -> Result<Reply, Denial> {
+fn results_of(hub: &Hub, job: JobId, outcomes: Vec<OutcomeEntry>) -> Result<Reply, Denial> {
     let mut job = info_of(hub, job)?;
     shorten(&mut job);
     Ok(Reply::Results { outcomes, job })

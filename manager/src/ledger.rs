@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use grid_protocol::job::{AttemptFailure, AttemptId, JobId, Outcome, Payload, Recorded};
+use grid_protocol::job::{AttemptFailure, AttemptId, JobId, Outcome, OutcomeEntry, Payload};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::FAILURES_KEPT_MAX;
 use grid_protocol::record::{JobRecord, OutcomeRecord, OverRecord};
@@ -171,7 +171,7 @@ impl Ledger {
         job: JobId,
         after: u64,
         bytes_max: usize,
-    ) -> Result<Vec<Recorded>, StoreError> {
+    ) -> Result<Vec<OutcomeEntry>, StoreError> {
         let (mut found, mut bytes, mut failed) = (Vec::new(), 0, Ok(()));
         let range = (key(job, after.saturating_add(1)), key(job, u64::MAX));
         self.store.scan(Table::Outcome, &range.0..&range.1, &mut |key, value| {
@@ -181,7 +181,7 @@ impl Ledger {
             }
             match self.recorded(job, number(key), value) {
                 Ok(recorded) => {
-                    if let Some(Recorded { outcome: Outcome::Dead { attempts, .. }, .. }) = &recorded {
+                    if let Some(OutcomeEntry { outcome: Outcome::Dead { attempts, .. }, .. }) = &recorded {
                         bytes += attempts.len() * FAILURE_BYTES;
                     }
                     found.extend(recorded);
@@ -197,14 +197,14 @@ impl Ledger {
     }
 
     /// An outcome, with the attempts that failed.
-    fn recorded(&self, job: JobId, seq: u64, value: &[u8]) -> Result<Option<Recorded>, StoreError> {
+    fn recorded(&self, job: JobId, seq: u64, value: &[u8]) -> Result<Option<OutcomeEntry>, StoreError> {
         let Ok(OutcomeRecord { task, host, ran_us, mut outcome }) = OutcomeRecord::from_body(value) else {
             return Ok(None);
         };
         if let Outcome::Dead { attempts, .. } = &mut outcome {
             *attempts = self.failures(job, task)?;
         }
-        Ok(Some(Recorded { seq, task, host, ran_us, outcome }))
+        Ok(Some(OutcomeEntry { seq, task, host, ran_us, outcome }))
     }
 
     /// Attempts at a task that failed, oldest first, the newest of them.
@@ -240,7 +240,7 @@ impl Ledger {
     }
 
     /// The outcome of one task, if it has one.
-    pub(crate) fn outcome_of(&self, job: JobId, task: u64) -> Result<Option<Recorded>, StoreError> {
+    pub(crate) fn outcome_of(&self, job: JobId, task: u64) -> Result<Option<OutcomeEntry>, StoreError> {
         let over = self.store.get(Table::Over, &key(job, task))?;
         let Some(OverRecord { seq, .. }) = over.and_then(|over| OverRecord::from_body(&over).ok()) else {
             return Ok(None);

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use grid_protocol::id::WorkerId;
-use grid_protocol::post::Post;
+use grid_protocol::send_queue::SendQueue;
 use tokio::sync::Notify;
 
 /// The outgoing side of one peer's mail.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     /// Frames that wait for the writer.
-    pub(crate) post: Post,
+    pub(crate) post: SendQueue,
     /// Wakes the connection's writer.
     pub(crate) wake: Arc<Notify>,
     /// False while no connection stands: frames are not made, and a resumption makes them anew.
@@ -22,7 +22,7 @@ pub(crate) struct Line {
 impl Line {
     /// A new connection stands: starts without the frames of the old one. The caller then resumes each link.
     pub(crate) fn connect(&mut self) -> Arc<Notify> {
-        self.post = Post::default();
+        self.post = SendQueue::default();
         self.late.clear();
         self.wake = Arc::default();
         self.up = true;
@@ -31,7 +31,7 @@ impl Line {
 
     /// The connection is lost.
     pub(crate) fn disconnect(&mut self) {
-        self.post = Post::default();
+        self.post = SendQueue::default();
         self.late.clear();
         self.up = false;
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grid_protocol::id::WorkerId;
-use grid_protocol::link::{Kind, Link, LinkError};
+use grid_protocol::link::{Link, LinkError, MessageKind};
 use grid_protocol::time::Moment;
 use grid_protocol::worker::End;
 use grid_scheduler::Owner;
@@ -82,7 +82,7 @@ impl Mail {
         &mut self,
         worker: WorkerId,
         lines: &mut Lines,
-        kind: Kind,
+        kind: MessageKind,
         payload: Bytes,
         tag: u64,
     ) -> u64 {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use grid_protocol::client;
 use grid_protocol::id::WorkerId;
 use grid_protocol::key::PublicKey;
-use grid_protocol::link::{Content, Kind, Link, LinkError};
+use grid_protocol::link::{DeliveryContent, Link, LinkError, MessageKind};
 use grid_protocol::mail::MailFrame;
 use grid_protocol::time::Moment;
 use grid_protocol::worker::End;
@@ -63,8 +63,8 @@ impl Mailroom {
     }
 
     /// The worker runs: what waited for it goes out, and its owner hears of it.
-    pub(crate) fn started(&mut self, event: client::Event, now: Moment) {
-        let client::Event::Joined { worker, host, module, replaces } = event.clone() else {
+    pub(crate) fn started(&mut self, event: client::ClientEvent, now: Moment) {
+        let client::ClientEvent::Joined { worker, host, module, replaces } = event.clone() else {
             return;
         };
         let Some(mail) = self.mails.get_mut(&worker) else {
@@ -137,7 +137,7 @@ impl Mailroom {
         if !mail.outward.has_room() {
             return Err(SendError::Full(worker));
         }
-        Ok(mail.forward(worker, &mut self.lines, Kind::Message, payload, 0))
+        Ok(mail.forward(worker, &mut self.lines, MessageKind::Message, payload, 0))
     }
 
     /// Sends a message for a client that has no link of its own to the worker.
@@ -156,7 +156,7 @@ impl Mailroom {
         if !mail.outward.has_room() {
             return Err(SendError::Full(worker));
         }
-        mail.forward(worker, &mut self.lines, Kind::Message, payload, 0);
+        mail.forward(worker, &mut self.lines, MessageKind::Message, payload, 0);
         Ok(())
     }
 
@@ -180,9 +180,11 @@ impl Mailroom {
         mail.heard = now;
         let (settled, arrival) = match frame {
             MailFrame::Inline { seq, settled, kind, payload, .. } => {
-                (settled, Some((seq, kind, Content::Here(body.slice_ref(payload)))))
+                (settled, Some((seq, kind, DeliveryContent::Here(body.slice_ref(payload)))))
             }
-            MailFrame::Bulk { seq, settled, kind, .. } => (settled, Some((seq, kind, Content::Elsewhere))),
+            MailFrame::Bulk { seq, settled, kind, .. } => {
+                (settled, Some((seq, kind, DeliveryContent::Elsewhere)))
+            }
             MailFrame::Settled { settled, .. } => (settled, None),
             _ => return Ok(()),
         };
@@ -220,11 +222,11 @@ impl Mailroom {
         };
         let settled = match frame {
             MailFrame::Inline { seq, settled, kind, payload, .. } => {
-                homeward.accept(seq, kind, Content::Here(body.slice_ref(payload)))?;
+                homeward.accept(seq, kind, DeliveryContent::Here(body.slice_ref(payload)))?;
                 settled
             }
             MailFrame::Bulk { seq, settled, kind, .. } => {
-                homeward.accept(seq, kind, Content::Elsewhere)?;
+                homeward.accept(seq, kind, DeliveryContent::Elsewhere)?;
                 settled
             }
             MailFrame::Settled { settled, .. } => settled,
@@ -314,8 +316,8 @@ impl Mailroom {
             mail.outward.finish(letter.seq);
             mail.taken += letter.payload.len() + 1024;
             out.push(match letter.kind {
-                Kind::Message => Event::Message { worker, payload: letter.payload },
-                Kind::Failure { about } => Event::Failed {
+                MessageKind::Message => Event::Message { worker, payload: letter.payload },
+                MessageKind::Failure { about } => Event::Failed {
                     worker,
                     message: about,
                     reason: String::from_utf8_lossy(&letter.payload).into_owned(),
@@ -373,7 +375,7 @@ impl Mailroom {
                         break;
                     };
                     let kind = match letter.kind {
-                        Kind::Failure { about } => Kind::Failure {
+                        MessageKind::Failure { about } => MessageKind::Failure {
                             about: mail.outward.find_unsettled(about).map_or(0, |sent| sent.tag),
                         },
                         kind => kind,
@@ -392,7 +394,7 @@ impl Mailroom {
                     let homeward = mail.homeward.as_ref();
                     let sent = homeward.map_or(0, Link::last_pushed);
                     let settled = homeward.map_or(0, Link::finished);
-                    desk.tell(&client::Event::Left { worker, end, sent, settled });
+                    desk.tell(&client::ClientEvent::Left { worker, end, sent, settled });
                 }
             }
             None => {

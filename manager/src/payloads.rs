@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use grid_disk::{DiskError, replace, use_folder};
 use grid_protocol::digest::Digest;
-use grid_protocol::job::{JobId, Stored};
+use grid_protocol::job::{BlobRef, JobId};
 use grid_protocol::limits::MESSAGE_BYTES_MAX;
 use tokio::sync::Semaphore;
 
@@ -91,8 +91,8 @@ impl Payloads {
     }
 
     /// Takes a payload in for a job; it is on disk when this returns.
-    pub(crate) fn keep(&self, job: JobId, payload: Stored, bytes: &Bytes) -> Result<(), PayloadError> {
-        if Stored::of(bytes) != payload {
+    pub(crate) fn keep(&self, job: JobId, payload: BlobRef, bytes: &Bytes) -> Result<(), PayloadError> {
+        if BlobRef::of(bytes) != payload {
             return Err(PayloadError::WrongDigest);
         }
         let mut used = self.used();
@@ -112,14 +112,14 @@ impl Payloads {
     }
 
     /// True if a job has that payload, of that length.
-    pub(crate) fn has(&self, job: JobId, payload: &Stored) -> Result<bool, StoreError> {
+    pub(crate) fn has(&self, job: JobId, payload: &BlobRef) -> Result<bool, StoreError> {
         let known = self.store.get(Table::Payload, &of_job(job, &payload.digest))?.is_some();
         let length = || std::fs::metadata(self.path(&payload.digest)).map(|about| about.len()).ok();
         Ok(known && length() == Some(payload.length))
     }
 
     /// The bytes of a payload of a job; `None` if it has none such.
-    pub(crate) fn fetch(&self, job: JobId, payload: &Stored) -> Result<Option<Bytes>, PayloadError> {
+    pub(crate) fn fetch(&self, job: JobId, payload: &BlobRef) -> Result<Option<Bytes>, PayloadError> {
         if !self.has(job, payload)? {
             return Ok(None);
         }
@@ -172,7 +172,7 @@ impl Payloads {
 }
 
 /// How long a payload may be.
-pub(crate) fn bounded(payload: &Stored) -> Result<usize, PayloadError> {
+pub(crate) fn bounded(payload: &BlobRef) -> Result<usize, PayloadError> {
     let length = usize::try_from(payload.length).ok().filter(|length| *length <= MESSAGE_BYTES_MAX);
     length.ok_or(PayloadError::TooLong(payload.length))
 }
@@ -188,15 +188,15 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(FileStore::open(&folder.path().join("store")).unwrap());
         let payloads = Payloads::open(folder.path(), store.clone()).unwrap();
         let bytes = Bytes::from(vec![7; 1000]);
-        let stored = Stored::of(&bytes);
+        let stored = BlobRef::of(&bytes);
         let (one, two) = (JobId([1; 16]), JobId([2; 16]));
         payloads.keep(one, stored, &bytes).unwrap();
         payloads.keep(two, stored, &bytes).unwrap();
-        let wrong = Stored { length: 999, ..stored };
+        let wrong = BlobRef { length: 999, ..stored };
         assert!(matches!(payloads.keep(one, wrong, &bytes), Err(PayloadError::WrongDigest)));
         assert!(payloads.has(one, &stored).unwrap());
         for length in [0, 999, 1001, u64::MAX] {
-            assert!(!payloads.has(one, &Stored { length, ..stored }).unwrap(), "{length}");
+            assert!(!payloads.has(one, &BlobRef { length, ..stored }).unwrap(), "{length}");
         }
         payloads.sweep(one).unwrap();
         assert_eq!(payloads.fetch(one, &stored).unwrap(), None);

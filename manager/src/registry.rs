@@ -1,4 +1,4 @@
-//! The registry: what the manager knows for good. Keys, roles, tickets, modules, standing orders.
+//! The registry: what the manager knows for good. Keys, roles, tickets, modules, deployments.
 //!
 //! Every change is durable before it takes effect, so that a manager that comes back after a power loss has
 //! everything that it ever said yes to. All of it waits for the disk: call it from a blocking thread.
@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use grid_disk::{DiskError, KeyFileError, random, use_folder};
-use grid_protocol::client::{KeyInfo, ModuleInfo, OrderInfo, TicketInfo};
+use grid_protocol::client::{DeploymentInfo, KeyInfo, ModuleInfo, TicketInfo};
 use grid_protocol::digest::Digest;
-use grid_protocol::host::{Offer, Refusal};
-use grid_protocol::id::OrderId;
+use grid_protocol::host::{HostCapacity, JoinRefusal};
+use grid_protocol::id::DeploymentId;
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::manifest::{FilesAsked, Manifest, ManifestRefusal, SignedManifest, Trust};
 use grid_protocol::record::ModuleRecord;
@@ -34,11 +34,11 @@ pub(crate) struct Registry {
     incarnation: u32,
     keys: BTreeMap<PublicKey, KeyInfo>,
     tickets: BTreeMap<TicketId, TicketRecord>,
-    hosts: BTreeMap<PublicKey, Offer>,
+    hosts: BTreeMap<PublicKey, HostCapacity>,
     modules: BTreeMap<Digest, Module>,
-    orders: BTreeMap<OrderId, OrderInfo>,
-    /// The highest id that a standing order ever had.
-    last_order: u64,
+    deployments: BTreeMap<DeploymentId, DeploymentInfo>,
+    /// The highest id that a deployment ever had.
+    last_deployment: u64,
     trust: Trust,
     /// Changes of whom hosts may believe, since the manager started.
     trust_changes: u64,
@@ -128,13 +128,13 @@ impl RegistryError {
 const KEYS_MAX: usize = 100_000;
 /// Tickets outstanding.
 const TICKETS_MAX: usize = 10_000;
-/// Standing orders.
-const ORDERS_MAX: usize = 1_000;
+/// Deployments.
+const DEPLOYMENTS_MAX: usize = 1_000;
 
 /// How often a manager was started on this store.
 const INCARNATION: &[u8; 11] = b"incarnation";
-/// The highest id that a standing order ever had.
-const LAST_ORDER: &[u8; 10] = b"last order";
+/// The highest id that a deployment ever had.
+const LAST_DEPLOYMENT: &[u8; 10] = b"last order";
 
 impl Registry {
     /// Opens the state folder, or makes it; counts the incarnation up.
@@ -159,8 +159,8 @@ impl Registry {
             tickets: BTreeMap::new(),
             hosts: BTreeMap::new(),
             modules: BTreeMap::new(),
-            orders: BTreeMap::new(),
-            last_order: 0,
+            deployments: BTreeMap::new(),
+            last_deployment: 0,
             trust: Trust::default(),
             trust_changes: 0,
         };
@@ -177,12 +177,15 @@ impl Registry {
         self.keys = self.records::<KeyInfo>(Table::Key)?.map(|info| (info.key, info)).collect();
         self.tickets =
             self.records::<TicketRecord>(Table::Ticket)?.map(|record| (record.id, record)).collect();
-        self.orders = self.records::<OrderInfo>(Table::Order)?.map(|order| (order.id, order)).collect();
+        self.deployments = self
+            .records::<DeploymentInfo>(Table::Deployment)?
+            .map(|deployment| (deployment.id, deployment))
+            .collect();
         let bad = |table| RegistryError::Record { table };
         for (key, value) in self.store.read(Table::Host)? {
             let key = <[u8; 32]>::try_from(key).ok().and_then(|key| PublicKey::from_bytes(key).ok());
-            let offer = Offer::from_body(&value).map_err(|_| bad(Table::Host))?;
-            self.hosts.insert(key.ok_or(bad(Table::Host))?, offer);
+            let capacity = HostCapacity::from_body(&value).map_err(|_| bad(Table::Host))?;
+            self.hosts.insert(key.ok_or(bad(Table::Host))?, capacity);
         }
         for record in self.records::<ModuleRecord>(Table::Module)? {
             let module = Module::from_record(record).map_err(|_| bad(Table::Module))?;
@@ -196,9 +199,9 @@ impl Registry {
             self.trust.note_serial(publisher, name, u64::from_le_bytes(serial));
         }
         self.believe();
-        let last = self.counter(LAST_ORDER)?.map_or(0, u64::from_le_bytes);
-        // Before there was a counter, the last order had the highest.
-        self.last_order = self.orders.last_key_value().map_or(last, |(id, _)| id.0.max(last));
+        let last = self.counter(LAST_DEPLOYMENT)?.map_or(0, u64::from_le_bytes);
+        // Before there was a counter, the last deployment had the highest.
+        self.last_deployment = self.deployments.last_key_value().map_or(last, |(id, _)| id.0.max(last));
         self.incarnation = self.counter(INCARNATION)?.map_or(0, u32::from_le_bytes) + 1;
         let value = self.incarnation.to_le_bytes();
         Ok(self.store.commit(&[Change::put(Table::Counter, *INCARNATION, value)])?)
@@ -262,20 +265,24 @@ impl Registry {
         self.put_key(info, Vec::new())
     }
 
-    /// Takes everything away from a key, for good: its roles, what it offered as a host, and the standing orders that are its
+    /// Takes everything away from a key, for good: its roles, what it offered as a host, and the deployments that are its
     /// own or run its modules.
     pub(crate) fn revoke(&mut self, key: PublicKey) -> Result<(), RegistryError> {
-        let of_key = |order: &OrderInfo| {
-            let module = self.modules.get(&order.request.module);
-            order.owner == key || module.is_some_and(|module| module.publisher == key)
+        let of_key = |deployment: &DeploymentInfo| {
+            let module = self.modules.get(&deployment.request.module);
+            deployment.owner == key || module.is_some_and(|module| module.publisher == key)
         };
-        let orders: Vec<_> =
-            self.orders.values().filter(|order| of_key(order)).map(|order| order.id).collect();
+        let deployments: Vec<_> = self
+            .deployments
+            .values()
+            .filter(|deployment| of_key(deployment))
+            .map(|deployment| deployment.id)
+            .collect();
         let mut changes = vec![Change::remove(Table::Host, *key.as_bytes())];
-        changes.extend(orders.iter().map(|id| Change::remove(Table::Order, id.0.to_be_bytes())));
+        changes.extend(deployments.iter().map(|id| Change::remove(Table::Deployment, id.0.to_be_bytes())));
         self.put_key(KeyInfo { key, roles: Roles::NONE, revoked: true }, changes)?;
         self.hosts.remove(&key);
-        orders.iter().for_each(|id| drop(self.orders.remove(id)));
+        deployments.iter().for_each(|id| drop(self.deployments.remove(id)));
         Ok(())
     }
 
@@ -381,9 +388,9 @@ impl Registry {
         newcomer: PublicKey,
         exporter: &[u8; 32],
         now: u64,
-    ) -> Result<Result<(), Refusal>, RegistryError> {
+    ) -> Result<Result<(), JoinRefusal>, RegistryError> {
         let Some(record) = self.tickets.get(&proof.id) else {
-            return Ok(Err(Refusal::TicketUnknown));
+            return Ok(Err(JoinRefusal::TicketUnknown));
         };
         let role = match record.check(proof, &self.key.public(), &newcomer, exporter, now) {
             Ok(role) => role,
@@ -400,16 +407,16 @@ impl Registry {
     }
 
     /// Remembers what a host offers, for the time when it is away.
-    pub(crate) fn note_host(&mut self, key: PublicKey, offer: &Offer) -> Result<(), RegistryError> {
-        if self.hosts.get(&key) != Some(offer) {
-            self.put(Table::Host, key.as_bytes(), offer.to_body())?;
-            self.hosts.insert(key, offer.clone());
+    pub(crate) fn note_host(&mut self, key: PublicKey, capacity: &HostCapacity) -> Result<(), RegistryError> {
+        if self.hosts.get(&key) != Some(capacity) {
+            self.put(Table::Host, key.as_bytes(), capacity.to_body())?;
+            self.hosts.insert(key, capacity.clone());
         }
         Ok(())
     }
 
     /// Every host that was ever let in.
-    pub(crate) fn hosts(&self) -> &BTreeMap<PublicKey, Offer> {
+    pub(crate) fn hosts(&self) -> &BTreeMap<PublicKey, HostCapacity> {
         &self.hosts
     }
 
@@ -440,30 +447,33 @@ impl Registry {
         Ok(true)
     }
 
-    /// Keeps a standing order under a new id.
-    pub(crate) fn add_order(&mut self, mut order: OrderInfo) -> Result<OrderId, RegistryError> {
-        full("standing orders", self.orders.len(), ORDERS_MAX, false)?;
+    /// Keeps a deployment under a new id.
+    pub(crate) fn add_deployment(
+        &mut self,
+        mut deployment: DeploymentInfo,
+    ) -> Result<DeploymentId, RegistryError> {
+        full("deployments", self.deployments.len(), DEPLOYMENTS_MAX, false)?;
         // Whoever holds the id of an order that was removed must not come upon another's.
-        let id = OrderId(self.last_order + 1);
-        order.id = id;
+        let id = DeploymentId(self.last_deployment + 1);
+        deployment.id = id;
         self.store.commit(&[
-            Change::put(Table::Order, id.0.to_be_bytes(), order.to_body()),
-            Change::put(Table::Counter, *LAST_ORDER, id.0.to_le_bytes()),
+            Change::put(Table::Deployment, id.0.to_be_bytes(), deployment.to_body()),
+            Change::put(Table::Counter, *LAST_DEPLOYMENT, id.0.to_le_bytes()),
         ])?;
-        self.last_order = id.0;
-        self.orders.insert(id, order);
+        self.last_deployment = id.0;
+        self.deployments.insert(id, deployment);
         Ok(id)
     }
 
-    /// The standing orders.
-    pub(crate) fn orders(&self) -> &BTreeMap<OrderId, OrderInfo> {
-        &self.orders
+    /// The deployments.
+    pub(crate) fn deployments(&self) -> &BTreeMap<DeploymentId, DeploymentInfo> {
+        &self.deployments
     }
 
-    /// Forgets a standing order.
-    pub(crate) fn remove_order(&mut self, id: OrderId) -> Result<(), RegistryError> {
-        self.remove(Table::Order, &id.0.to_be_bytes())?;
-        self.orders.remove(&id);
+    /// Forgets a deployment.
+    pub(crate) fn remove_deployment(&mut self, id: DeploymentId) -> Result<(), RegistryError> {
+        self.remove(Table::Deployment, &id.0.to_be_bytes())?;
+        self.deployments.remove(&id);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grid_protocol::digest::Digest;
-use grid_protocol::host::{Offer, Order, Report};
+use grid_protocol::host::{HostCapacity, HostCommand, HostEvent};
 use grid_protocol::job::{
     AttemptEnd, AttemptId, AttemptResult, GiveUp, JobId, JobSpec, JobState, Outcome, Payload,
 };
@@ -142,7 +142,7 @@ impl Life {
 
     /// The host comes back, says what it has, and gets work from then on.
     fn host_joins(&mut self, promises: &mut Promises) {
-        let offer = Offer {
+        let capacity = HostCapacity {
             name: "host".into(),
             slots: 8,
             memory_bytes: 1 << 30,
@@ -150,15 +150,15 @@ impl Life {
             platform: String::new(),
             software: String::new(),
         };
-        self.foreman.jobs.handle_host_joined(host(), &offer);
+        self.foreman.jobs.handle_host_joined(host(), &capacity);
         let attempts = promises.held.keys().copied().collect();
-        self.report(Report::Holding { attempts });
-        self.report(Report::Window { attempts: 16 });
+        self.report(HostEvent::Holding { attempts });
+        self.report(HostEvent::Window { attempts: 16 });
     }
 
-    fn report(&mut self, report: Report) {
+    fn report(&mut self, report: HostEvent) {
         let teller = Teller { key: host(), name: "host" };
-        assert!(self.foreman.handle_report(self.now, &teller, report).is_none());
+        assert!(self.foreman.handle_event(self.now, &teller, report).is_none());
     }
 
     /// One thing happens.
@@ -174,7 +174,7 @@ impl Life {
             1 => self.now = self.now + Duration::from_millis(dice.roll(4000)),
             2 => {
                 let attempts = promises.held.keys().copied().collect();
-                self.report(Report::Alive { attempts });
+                self.report(HostEvent::Alive { attempts });
             }
             _ => {
                 let count = usize::try_from(dice.roll(8)).unwrap();
@@ -184,7 +184,7 @@ impl Life {
                     result: AttemptResult::Done(vec![result(*task)]),
                 });
                 let ends = ends.collect();
-                self.report(Report::Outcomes { ends });
+                self.report(HostEvent::Outcomes { ends });
             }
         }
         self.foreman.jobs.handle_timeout(self.now);
@@ -201,7 +201,7 @@ impl Life {
         for effect in effects {
             match effect {
                 Effect::Assign { attempts, .. } => promises.held.extend(attempts),
-                Effect::Tell { order: Order::Settled { attempts }, .. } => {
+                Effect::Tell { command: HostCommand::Settled { attempts }, .. } => {
                     for attempt in attempts {
                         promises.held.remove(&attempt);
                     }
@@ -211,10 +211,10 @@ impl Life {
                         promises.recorded = recorded.seq;
                     }
                 }
-                Effect::Tell { order: Order::Abandon { attempts }, .. } => {
+                Effect::Tell { command: HostCommand::Abandon { attempts }, .. } => {
                     promises.held.retain(|attempt, _| !attempts.contains(attempt));
                     // As a host does: it shows that it lives.
-                    self.report(Report::Window { attempts: 16 });
+                    self.report(HostEvent::Window { attempts: 16 });
                 }
                 Effect::Committed(standings) => self.foreman.committed(standings),
                 _ => {}
@@ -309,7 +309,7 @@ fn a_host_that_gives_back_what_it_does_not_know_is_told_of_the_job_again() {
     life.host_joins(&mut promises);
     assert!(life.foreman.brief(host(), JOB).is_none(), "it holds an attempt of it");
     let attempts = promises.held.keys().copied().collect();
-    life.report(Report::Returned { attempts });
+    life.report(HostEvent::Returned { attempts });
     assert!(life.foreman.brief(host(), JOB).is_some(), "it gave them back, and is not told of the job again");
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use grid_net::{RecvStream, SendStream};
 use grid_protocol::client::{
-    Denial, DenialCode, HostInfo, HostState, OrderInfo, Place, Reply, Request, SpawnRequest, Status,
+    Denial, DenialCode, DeploymentInfo, HostInfo, HostState, Place, Reply, Request, SpawnRequest, Status,
 };
-use grid_protocol::host::{Order, Pulse};
-use grid_protocol::id::{OrderId, SessionId, WorkerId};
-use grid_protocol::job::{JobId, Stored};
+use grid_protocol::host::{HostCommand, WorkerStatus};
+use grid_protocol::id::{DeploymentId, SessionId, WorkerId};
+use grid_protocol::job::{BlobRef, JobId};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::{
     ARGUMENTS_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, LABELS_MAX, MODULE_BYTES_MAX, SPAWN_COUNT_MAX,
@@ -70,7 +70,7 @@ async fn receive_payload(
     hub: &Arc<Hub>,
     asker: PublicKey,
     job: JobId,
-    payload: Stored,
+    payload: BlobRef,
     recv: &mut RecvStream,
 ) -> Result<Reply, DoorError> {
     // Nothing is taken into memory for a stranger to the job.
@@ -95,7 +95,7 @@ async fn send_payload(
     hub: &Arc<Hub>,
     asker: PublicKey,
     job: JobId,
-    payload: Stored,
+    payload: BlobRef,
     mut send: SendStream,
 ) -> Result<(), DoorError> {
     let _slot = hub.payloads.slots.take(asker).await;
@@ -207,19 +207,19 @@ async fn answer(
         Request::WorkerStop { workers, grace_ms } => stop(hub, asker, &workers, grace_ms),
         Request::WorkerLogs { worker } => logs(hub, asker, worker),
         Request::WorkerPing { worker } => ping(hub, asker, worker).await,
-        Request::OrderList => {
+        Request::DeploymentList => {
             let workers = hub.state().workers(false);
             // Arguments may be secrets: an order is its owner's, and of whoever runs the grid.
             let all = roles(hub, asker).has(Role::Admin);
-            let mut orders: Vec<_> = hub.registry_now().orders().values().cloned().collect();
-            orders.retain(|order| all || order.owner == asker);
-            for order in &mut orders {
-                let count = workers.iter().filter(|worker| worker.order == Some(order.id)).count();
-                order.workers = u32::try_from(count).unwrap_or(u32::MAX);
+            let mut deployments: Vec<_> = hub.registry_now().deployments().values().cloned().collect();
+            deployments.retain(|deployment| all || deployment.owner == asker);
+            for deployment in &mut deployments {
+                let count = workers.iter().filter(|worker| worker.deployment == Some(deployment.id)).count();
+                deployment.workers = u32::try_from(count).unwrap_or(u32::MAX);
             }
-            Ok(Reply::Orders(orders))
+            Ok(Reply::Deployments(deployments))
         }
-        Request::OrderRemove { order } => remove_order(hub, asker, order).await,
+        Request::DeploymentRemove { deployment } => remove_deployment(hub, asker, deployment).await,
         Request::KeyList => Ok(Reply::Keys(hub.registry_now().keys().cloned().collect())),
         Request::KeyTrust { key, role } => trust(hub, key, role).await,
         Request::PayloadKeep { job, payload } => {
@@ -273,7 +273,7 @@ fn status(hub: &Hub) -> Status {
     let hosts = state.scheduler.hosts();
     let here = state.seats.values().filter(|seat| seat.conn.is_some()).count();
     let (slots, workers) =
-        (hosts.values().map(|host| host.offer.slots).sum(), state.scheduler.workers().len());
+        (hosts.values().map(|host| host.capacity.slots).sum(), state.scheduler.workers().len());
     let (hosts, pending) = (count(here), count(state.pending.len()));
     let store_trouble = state.foreman.trouble().map(str::to_owned);
     drop(state);
@@ -288,7 +288,7 @@ fn status(hub: &Hub) -> Status {
         slots,
         workers: count(workers),
         modules: count(registry.modules().len()),
-        orders: count(registry.orders().len()),
+        deployments: count(registry.deployments().len()),
         store_trouble,
     }
 }
@@ -308,12 +308,12 @@ async fn new_ticket(hub: &Arc<Hub>, role: Role, ttl_s: u64) -> Result<Reply, Den
 fn hosts(hub: &Hub) -> Vec<HostInfo> {
     let mut hosts = hub.state().hosts();
     let registry = hub.registry_now();
-    for (key, offer) in registry.hosts() {
+    for (key, capacity) in registry.hosts() {
         if registry.roles(key).has(Role::Host) && !hosts.iter().any(|host| host.key == *key) {
             hosts.push(HostInfo {
                 key: *key,
                 state: HostState::Gone,
-                offer: offer.clone(),
+                capacity: capacity.clone(),
                 address: String::new(),
                 workers: 0,
                 module_bytes_sent: 0,
@@ -322,7 +322,7 @@ fn hosts(hub: &Hub) -> Vec<HostInfo> {
             });
         }
     }
-    hosts.sort_by(|a, b| (&a.offer.name, a.key).cmp(&(&b.offer.name, b.key)));
+    hosts.sort_by(|a, b| (&a.capacity.name, a.key).cmp(&(&b.capacity.name, b.key)));
     hosts
 }
 
@@ -343,7 +343,7 @@ fn drain(hub: &Hub, host: PublicKey) -> Result<Reply, Denial> {
         let known = state.scheduler.hosts().contains_key(&host);
         state.scheduler.handle_host_draining(host);
         state.foreman.jobs.handle_window(host, 0);
-        state.order(host, &Order::Drain);
+        state.command(host, &HostCommand::Drain);
         known
     });
     found(known, "host", "`grid host ls` lists them")
@@ -440,9 +440,10 @@ async fn remove_module(
         state.scheduler.workers().values().any(|worker| worker.spec.module == module)
             || state.foreman.needs(&module)
     };
-    let ordered = hub.registry_now().orders().values().any(|order| order.request.module == module);
+    let ordered =
+        hub.registry_now().deployments().values().any(|deployment| deployment.request.module == module);
     if in_use || ordered {
-        let why = "workers, jobs or standing orders use it";
+        let why = "workers, jobs or deployments use it";
         return Err(deny(
             DenialCode::Conflict,
             "module",
@@ -467,22 +468,22 @@ async fn spawn(hub: &Arc<Hub>, asker: PublicKey, request: SpawnRequest) -> Resul
     let session = SessionId(hub.settings.machine.random().map_err(|error| fault(error.into()))?);
     let owner = spec.owner;
     if request.place == Place::EverySlot {
-        let info = OrderInfo { id: OrderId(0), request, owner: asker, workers: 0 };
+        let info = DeploymentInfo { id: DeploymentId(0), request, owner: asker, workers: 0 };
         let kept = info.clone();
-        let id = hub.registry(move |registry| registry.add_order(kept)).await.map_err(fault)?;
-        let order = state::standing(&OrderInfo { id, ..info });
+        let id = hub.registry(move |registry| registry.add_deployment(kept)).await.map_err(fault)?;
+        let deployment = state::standing(&DeploymentInfo { id, ..info });
         let placed = hub.change(|state, now| {
             // Its publisher may have been revoked since.
-            if let Some(ban) = state.banned.on(&owner.key, &order.spec.module) {
+            if let Some(ban) = state.banned.on(&owner.key, &deployment.spec.module) {
                 return Err(ban);
             }
             state.mailroom.open_desk_elsewhere(owner, session, now);
-            Ok(state.scheduler.add_order(order))
+            Ok(state.scheduler.add_deployment(deployment))
         });
         return match placed {
-            Ok(workers) => Ok(Reply::Spawned { workers, order: Some(id) }),
+            Ok(workers) => Ok(Reply::Spawned { workers, deployment: Some(id) }),
             Err(ban) => {
-                hub.registry(move |registry| registry.remove_order(id)).await.map_err(fault)?;
+                hub.registry(move |registry| registry.remove_deployment(id)).await.map_err(fault)?;
                 Err(banned(ban))
             }
         };
@@ -495,7 +496,7 @@ async fn spawn(hub: &Arc<Hub>, asker: PublicKey, request: SpawnRequest) -> Resul
         Ok(state.scheduler.spawn(spec, &request.place))
     });
     let placed = placed.map_err(banned)?;
-    placed.map(|workers| Reply::Spawned { workers, order: None }).map_err(|no_room| {
+    placed.map(|workers| Reply::Spawned { workers, deployment: None }).map_err(|no_room| {
         let help = "`grid host ls` shows slots, memory and labels; join another machine with the line of `grid ticket new`";
         deny(DenialCode::NoCapacity, "workers", no_room, help)
     })
@@ -547,11 +548,11 @@ async fn ping(hub: &Hub, asker: PublicKey, worker: WorkerId) -> Result<Reply, De
         if let Some(seat) = state.seats.get_mut(&host) {
             seat.pings.insert(nonce, answer);
         }
-        state.order(host, &Order::Ping { worker, nonce });
+        state.command(host, &HostCommand::Ping { worker, nonce });
     });
     match timeout(PING_TIME_MAX, answered).await {
-        Ok(Ok(pulse)) => Ok(Reply::Pulse(pulse)),
-        Ok(Err(_)) => Ok(Reply::Pulse(Pulse::Absent)),
+        Ok(Ok(worker_status)) => Ok(Reply::WorkerStatus(worker_status)),
+        Ok(Err(_)) => Ok(Reply::WorkerStatus(WorkerStatus::Absent)),
         Err(_) => {
             let why = format!("its host did not answer within {PING_TIME_MAX:?}");
             Err(deny(DenialCode::Conflict, "worker", why, "`grid host ls` shows whether the host is away"))
@@ -559,23 +560,27 @@ async fn ping(hub: &Hub, asker: PublicKey, worker: WorkerId) -> Result<Reply, De
     }
 }
 
-async fn remove_order(hub: &Arc<Hub>, asker: PublicKey, order: OrderId) -> Result<Reply, Denial> {
-    let owner = hub.registry_now().orders().get(&order).map(|order| order.owner);
+async fn remove_deployment(
+    hub: &Arc<Hub>,
+    asker: PublicKey,
+    deployment: DeploymentId,
+) -> Result<Reply, Denial> {
+    let owner = hub.registry_now().deployments().get(&deployment).map(|deployment| deployment.owner);
     match owner {
         None => {
-            return found(false, "standing order", "`grid worker ls` shows the order of each worker");
+            return found(false, "deployment", "`grid worker ls` shows the deployment of each worker");
         }
         Some(owner) if owner != asker && !roles(hub, asker).has(Role::Admin) => {
-            return Err(not_allowed("end somebody else's standing order", asker, Role::Admin));
+            return Err(not_allowed("end somebody else's deployment", asker, Role::Admin));
         }
         Some(_) => {}
     }
-    hub.registry(move |registry| registry.remove_order(order)).await.map_err(fault)?;
-    hub.change(|state, _| state.scheduler.remove_order(order, STOP_GRACE_MS));
+    hub.registry(move |registry| registry.remove_deployment(deployment)).await.map_err(fault)?;
+    hub.change(|state, _| state.scheduler.remove_deployment(deployment, STOP_GRACE_MS));
     Ok(Reply::Done)
 }
 
-/// How long the workers of a removed order may finish.
+/// How long the workers of a removed deployment may finish.
 const STOP_GRACE_MS: u32 = 10_000;
 
 pub(crate) fn check_owner(hub: &Hub, asker: PublicKey, worker: WorkerId) -> Result<(), Denial> {

@@ -268,7 +268,7 @@ async fn serve(
     }
 }
 
-async fn knock(endpoint: Option<&Endpoint>) -> Option<grid_net::Knock> {
+async fn knock(endpoint: Option<&Endpoint>) -> Option<grid_net::Incoming> {
     match endpoint {
         Some(endpoint) => endpoint.accept().await,
         None => std::future::pending().await,

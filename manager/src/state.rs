@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grid_net::{Conn, code};
-use grid_protocol::client::{self, HostInfo, HostState, OrderInfo, WorkerInfo, WorkerState};
+use grid_protocol::client::{self, DeploymentInfo, HostInfo, HostState, WorkerInfo, WorkerState};
 use grid_protocol::control::ManagerEnd;
-use grid_protocol::host::{self, Offer, Pulse};
+use grid_protocol::host::{self, HostCapacity, WorkerStatus};
 use grid_protocol::id::{SessionId, WorkerId};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::LOG_LINES_KEPT_MAX;
 use grid_protocol::time::Moment;
 use grid_protocol::worker::{End, LogLine};
-use grid_scheduler::{Decision, Order, Owner, Presence, Scheduler, Spec, WorkerPhase};
+use grid_scheduler::{Decision, Deployment, Owner, Presence, Scheduler, Spec, WorkerPhase};
 use hashbrown::HashMap;
 use tokio::sync::{Notify, oneshot};
 
@@ -56,13 +56,13 @@ pub(crate) struct Seat {
     pub(crate) module_bytes_sent: u64,
     pub(crate) compilations: u32,
     pub(crate) compile_us: u64,
-    pub(crate) pings: HashMap<u64, oneshot::Sender<Pulse>>,
+    pub(crate) pings: HashMap<u64, oneshot::Sender<WorkerStatus>>,
     pub(crate) address: String,
 }
 
 /// A host that waits for approval.
 pub(crate) struct PendingHost {
-    pub(crate) offer: Offer,
+    pub(crate) capacity: HostCapacity,
     pub(crate) address: String,
     pub(crate) source: Option<Source>,
     pub(crate) decided: Arc<Notify>,
@@ -86,8 +86,8 @@ const PENDING_HOSTS_MAX: usize = 256;
 const PENDING_HOSTS_OF_A_SOURCE_MAX: usize = 64;
 
 /// Orders that wait for a host that is away, or does not read them; and their bytes.
-const ORDERS_WAITING_MAX: usize = 65_536;
-const ORDERS_BYTES_MAX: usize = 16 << 20;
+const COMMANDS_WAITING_MAX: usize = 65_536;
+const COMMANDS_BYTES_MAX: usize = 16 << 20;
 
 /// Orders may wait so long, in bytes, for a host that reports workers which it was not given.
 const UNKNOWN_BYTES_MAX: usize = 1 << 20;
@@ -112,15 +112,15 @@ impl State {
     }
 
     pub(crate) fn new(settings: &Settings, registry: &Registry, foreman: Foreman) -> Self {
-        let mut scheduler = Scheduler::new(grid_scheduler::Settings {
+        let mut scheduler = Scheduler::new(grid_scheduler::SchedulerConfig {
             incarnation: registry.incarnation(),
             away_grace: settings.away_grace,
         });
         let mut mailroom = Mailroom::default();
-        for order in registry.orders().values() {
+        for order in registry.deployments().values() {
             let owner = Owner { key: order.owner, channel: order.request.channel };
             mailroom.open_desk_elsewhere(owner, SessionId([0; 16]), Moment::ZERO);
-            scheduler.add_order(standing(order));
+            scheduler.add_deployment(standing(order));
         }
         Self {
             scheduler,
@@ -143,7 +143,7 @@ impl State {
                 Decision::Start { host, workers, spec } => self.start(host, &workers, &spec, now),
                 Decision::Stop { host, workers, grace_ms } => {
                     for workers in workers.chunks(WORKERS_A_FRAME) {
-                        self.order(host, &host::Order::Stop { workers: workers.to_vec(), grace_ms });
+                        self.command(host, &host::HostCommand::Stop { workers: workers.to_vec(), grace_ms });
                     }
                 }
                 Decision::Left { worker, worker_was, end } => self.left(worker, &worker_was, end),
@@ -156,7 +156,8 @@ impl State {
         }
         let Self { foreman, scheduler, .. } = self;
         let hosts = scheduler.hosts();
-        foreman.carry_out(now, |key| hosts.get(&key).map_or("a host that is gone", |host| &host.offer.name));
+        foreman
+            .carry_out(now, |key| hosts.get(&key).map_or("a host that is gone", |host| &host.capacity.name));
     }
 
     fn start(&mut self, host: PublicKey, workers: &[WorkerId], spec: &Spec, now: Moment) {
@@ -173,11 +174,11 @@ impl State {
                 arguments: spec.arguments.clone(),
                 limits: spec.limits,
             };
-            self.order(host, &host::Order::Spawn(spawn));
+            self.command(host, &host::HostCommand::Spawn(spawn));
         }
     }
 
-    fn left(&mut self, id: WorkerId, worker: &grid_scheduler::Worker, end: End) {
+    fn left(&mut self, id: WorkerId, worker: &grid_scheduler::PlacedWorker, end: End) {
         self.mailroom.left(id, end.clone());
         let info = WorkerInfo { state: WorkerState::Ended(end), ..self.worker_info(id, worker) };
         self.ended.push_back(info);
@@ -188,39 +189,39 @@ impl State {
         }
     }
 
-    /// Sends an order to a host, now or when it comes back.
-    pub(crate) fn order(&mut self, host: PublicKey, order: &host::Order) {
-        self.order_within(host, order, ORDERS_BYTES_MAX);
+    /// Sends a command to a host, now or when it comes back.
+    pub(crate) fn command(&mut self, host: PublicKey, command: &host::HostCommand) {
+        self.send_within(host, command, COMMANDS_BYTES_MAX);
     }
 
-    /// As [`Self::order`], unless so many bytes of orders wait: then the host must begin anew.
-    fn order_within(&mut self, host: PublicKey, order: &host::Order, bytes_max: usize) {
+    /// As [`Self::command`], unless so many bytes of commands wait: then the host must begin anew.
+    fn send_within(&mut self, host: PublicKey, command: &host::HostCommand, bytes_max: usize) {
         let Some(seat) = self.seats.get_mut(&host).filter(|seat| !seat.forsaken) else {
             return;
         };
-        if seat.control.backlog() < ORDERS_WAITING_MAX && seat.control.backlog_bytes() < bytes_max {
-            seat.control.send(order);
+        if seat.control.backlog() < COMMANDS_WAITING_MAX && seat.control.backlog_bytes() < bytes_max {
+            seat.control.send(command);
             seat.control_wake.notify_one();
             return;
         }
-        tracing::warn!(host = %host.fingerprint(), "a host takes no orders, and must begin anew");
+        tracing::warn!(host = %host.fingerprint(), "a host takes no commands, and must begin anew");
         seat.forsaken = true;
         seat.control = ManagerEnd::default();
         if let Some(conn) = &seat.conn {
-            conn.close(code::PROTOCOL, "this host takes no orders");
+            conn.close(code::PROTOCOL, "this host takes no commands");
         }
     }
 
     /// Handles what a host reports; false if it makes no sense.
-    pub(crate) fn handle_report(&mut self, host: PublicKey, mut report: host::Report, now: Moment) {
-        report.clamp();
+    pub(crate) fn handle_event(&mut self, host: PublicKey, mut event: host::HostEvent, now: Moment) {
+        event.clamp();
         let Self { foreman, scheduler, .. } = self;
-        let name = scheduler.hosts().get(&host).map_or("", |host| &host.offer.name);
-        let Some(report) = foreman.handle_report(now, &Teller { key: host, name }, report) else {
+        let name = scheduler.hosts().get(&host).map_or("", |host| &host.capacity.name);
+        let Some(event) = foreman.handle_event(now, &Teller { key: host, name }, event) else {
             return;
         };
-        match report {
-            host::Report::Started { workers } => {
+        match event {
+            host::HostEvent::Started { workers } => {
                 let (known, unknown): (Vec<_>, Vec<_>) =
                     workers.into_iter().partition(|worker| self.sits_on(*worker, host));
                 for worker in known {
@@ -228,31 +229,31 @@ impl State {
                 }
                 if !unknown.is_empty() {
                     // They were given up while the host could not be told.
-                    let stop = host::Order::Stop { workers: unknown, grace_ms: 0 };
-                    self.order_within(host, &stop, UNKNOWN_BYTES_MAX);
+                    let stop = host::HostCommand::Stop { workers: unknown, grace_ms: 0 };
+                    self.send_within(host, &stop, UNKNOWN_BYTES_MAX);
                 }
             }
-            host::Report::Ended { worker, end, sent, settled } if self.sits_on(worker, host) => {
+            host::HostEvent::Ended { worker, end, sent, settled } if self.sits_on(worker, host) => {
                 self.mailroom.ended_at(worker, sent, settled);
                 self.scheduler.handle_worker_ended(now, worker, end);
             }
-            host::Report::Log { worker, lines, dropped }
+            host::HostEvent::Log { worker, lines, dropped }
                 if (self.sits_on(worker, host) || self.logs.contains_key(&worker)) =>
             {
                 self.logs.entry(worker).or_default().add(lines, dropped);
             }
-            host::Report::ModuleReady { fetched_bytes: _, compile_us, .. } => {
+            host::HostEvent::ModuleReady { fetched_bytes: _, compile_us, .. } => {
                 if let (Some(seat), Some(compile_us)) = (self.seats.get_mut(&host), compile_us) {
                     seat.compilations += 1;
                     seat.compile_us = seat.compile_us.saturating_add(compile_us);
                 }
             }
-            host::Report::Draining => self.scheduler.handle_host_draining(host),
-            host::Report::Pong { nonce, pulse } => {
+            host::HostEvent::Draining => self.scheduler.handle_host_draining(host),
+            host::HostEvent::Pong { nonce, worker_status } => {
                 let asked = self.seats.get_mut(&host).and_then(|seat| seat.pings.remove(&nonce));
                 if let Some(asked) = asked {
                     // Whoever asked may have given up.
-                    let _ = asked.send(pulse);
+                    let _ = asked.send(worker_status);
                 }
             }
             _ => {}
@@ -262,7 +263,7 @@ impl State {
     fn handle_started(&mut self, host: PublicKey, id: WorkerId, now: Moment) {
         self.scheduler.handle_worker_started(now, id);
         if let Some(worker) = self.scheduler.workers().get(&id) {
-            let event = client::Event::Joined {
+            let event = client::ClientEvent::Joined {
                 worker: id,
                 host,
                 module: worker.spec.module,
@@ -281,7 +282,7 @@ impl State {
         for (worker, silence) in self.mailroom.silent_workers(now) {
             let ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
             if let Some(host) = self.scheduler.workers().get(&worker).map(|worker| worker.host) {
-                self.order(host, &host::Order::Stop { workers: vec![worker], grace_ms: 0 });
+                self.command(host, &host::HostCommand::Stop { workers: vec![worker], grace_ms: 0 });
             }
             self.scheduler.handle_worker_ended(now, worker, End::Silent { ms });
         }
@@ -332,7 +333,7 @@ impl State {
         workers
     }
 
-    fn worker_info(&self, id: WorkerId, worker: &grid_scheduler::Worker) -> WorkerInfo {
+    fn worker_info(&self, id: WorkerId, worker: &grid_scheduler::PlacedWorker) -> WorkerInfo {
         let (unanswered, uncollected) = self.mailroom.counts(id);
         let away = self
             .scheduler
@@ -353,7 +354,7 @@ impl State {
             channel: worker.spec.owner.channel,
             unanswered,
             uncollected,
-            order: worker.order,
+            deployment: worker.deployment,
         }
     }
 
@@ -368,7 +369,7 @@ impl State {
                     Presence::Draining => HostState::Draining,
                     Presence::Away { .. } => HostState::Away,
                 },
-                offer: host.offer.clone(),
+                capacity: host.capacity.clone(),
                 address: seat.map(|seat| seat.address.clone()).unwrap_or_default(),
                 workers: u32::try_from(host.workers.len()).unwrap_or(u32::MAX),
                 module_bytes_sent: seat.map_or(0, |seat| seat.module_bytes_sent),
@@ -379,7 +380,7 @@ impl State {
         let pending = self.pending.iter().map(|(key, host)| HostInfo {
             key: *key,
             state: HostState::Pending,
-            offer: host.offer.clone(),
+            capacity: host.capacity.clone(),
             address: host.address.clone(),
             workers: 0,
             module_bytes_sent: 0,
@@ -401,9 +402,9 @@ impl WorkerLog {
     }
 }
 
-/// A standing order from its record.
-pub(crate) fn standing(order: &OrderInfo) -> Order {
-    Order { id: order.id, spec: Arc::new(spec(order.owner, &order.request)) }
+/// A deployment from its record.
+pub(crate) fn standing(order: &DeploymentInfo) -> Deployment {
+    Deployment { id: order.id, spec: Arc::new(spec(order.owner, &order.request)) }
 }
 
 /// What the workers of a request have in common.

@@ -32,8 +32,8 @@ pub enum Table {
     Module,
     /// The highest serial seen, by publisher and name.
     Serial,
-    /// Standing orders, by id.
-    Order,
+    /// Deployments, by id.
+    Deployment,
     /// Jobs, by id.
     Job,
     /// Inputs of tasks, by job and the task's number.
@@ -61,7 +61,7 @@ impl Table {
         Self::Host,
         Self::Module,
         Self::Serial,
-        Self::Order,
+        Self::Deployment,
         Self::Job,
         Self::Task,
         Self::Outcome,
@@ -80,7 +80,7 @@ impl Table {
             Self::Host => "host",
             Self::Module => "module",
             Self::Serial => "serial",
-            Self::Order => "order",
+            Self::Deployment => "order",
             Self::Job => "job",
             Self::Task => "task",
             Self::Outcome => "outcome",
@@ -438,6 +438,6 @@ mod tests {
         drop(store);
         let store = FileStore::open(&path).unwrap();
         assert_eq!(store.read(Table::Key).unwrap(), [(b"b".to_vec(), b"2".to_vec())]);
-        assert_eq!(store.read(Table::Order).unwrap(), []);
+        assert_eq!(store.read(Table::Deployment).unwrap(), []);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use grid_net::{CarryError, Conn, RecvStream, SendStream};
 use grid_protocol::digest::Digest;
-use grid_protocol::host::{ModuleOffered, Refusal, Transfer, Transferred};
-use grid_protocol::job::{JobId, Stored};
+use grid_protocol::host::{JoinRefusal, ModuleOffered, Transfer, Transferred};
+use grid_protocol::job::{BlobRef, JobId};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::CONTROL_FRAME_BYTES_MAX;
 use grid_protocol::wire::Wire;
@@ -48,12 +48,12 @@ async fn transfer(
 ) -> Result<(), DoorError> {
     let asked = recv.read_frame(CONTROL_FRAME_BYTES_MAX).await?;
     let asked = Transfer::from_body(&asked)
-        .map_err(|error| DoorError::Refused(Refusal::Malformed { why: error.to_string() }))?;
+        .map_err(|error| DoorError::Refused(JoinRefusal::Malformed { why: error.to_string() }))?;
     match asked {
         Transfer::Module { module } => send_module(&hub, host, module, send).await,
         Transfer::Fetch { job, payload } => send_payload(&hub, host, job, payload, send).await,
         Transfer::Keep { job, payload } => receive_payload(&hub, host, job, payload, send, recv).await,
-        _ => Err(DoorError::Refused(Refusal::Malformed { why: "an unknown transfer".to_owned() })),
+        _ => Err(DoorError::Refused(JoinRefusal::Malformed { why: "an unknown transfer".to_owned() })),
     }
 }
 
@@ -62,7 +62,7 @@ async fn send_payload(
     hub: &Arc<Hub>,
     host: PublicKey,
     job: JobId,
-    payload: Stored,
+    payload: BlobRef,
     mut send: SendStream,
 ) -> Result<(), DoorError> {
     let _slot = hub.payloads.slots.take(host).await;
@@ -90,7 +90,7 @@ async fn send_payload(
 /// A host that stalls with a payload.
 fn too_slow(length: usize) -> DoorError {
     let why = format!("a payload of {length} bytes took longer than {:?}", time_for(length));
-    DoorError::Refused(Refusal::Malformed { why })
+    DoorError::Refused(JoinRefusal::Malformed { why })
 }
 
 /// Takes a long result of a task from the host that has it.
@@ -98,7 +98,7 @@ async fn receive_payload(
     hub: &Arc<Hub>,
     host: PublicKey,
     job: JobId,
-    payload: Stored,
+    payload: BlobRef,
     mut send: SendStream,
     mut recv: RecvStream,
 ) -> Result<(), DoorError> {
@@ -122,7 +122,7 @@ async fn receive_payload(
 }
 
 /// Keeps a result. On a disk that is full it waits, and the host has it meanwhile.
-async fn keep(hub: &Arc<Hub>, job: JobId, payload: Stored, bytes: Bytes) -> Transferred {
+async fn keep(hub: &Arc<Hub>, job: JobId, payload: BlobRef, bytes: Bytes) -> Transferred {
     loop {
         hub.out_of_trouble().await;
         let bytes = bytes.clone();

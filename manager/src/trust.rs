@@ -1,4 +1,4 @@
-//! A change of trust, put into force everywhere: connections, workers, standing orders, jobs, and what hosts believe.
+//! A change of trust, put into force everywhere: connections, workers, deployments, jobs, and what hosts believe.
 //!
 //! Whoever changes a role does it through [`Hub::with_registry`], which calls [`apply`] before anybody else sees the
 //! change; nothing else announces it.
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use grid_net::code;
 use grid_protocol::digest::Digest;
-use grid_protocol::host::Order;
+use grid_protocol::host::HostCommand;
 use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 use grid_protocol::worker::End;
@@ -72,7 +72,10 @@ pub(crate) fn apply(hub: &Hub, registry: &Registry) {
         state.foreman.jobs.forget_refusals(None);
         let hosts: Vec<_> = state.seats.keys().copied().collect();
         for host in hosts {
-            state.order(host, &Order::Publishers { trusted: trusted.clone(), revoked: revoked.clone() });
+            state.command(
+                host,
+                &HostCommand::Publishers { trusted: trusted.clone(), revoked: revoked.clone() },
+            );
         }
     });
 }

@@ -14,13 +14,13 @@ use crate::tls::{self, Alpn};
 /// A connection to a peer whose key is known. Clones are the same connection.
 #[derive(Debug, Clone)]
 pub struct Conn {
-    path: Path,
+    path: Transport,
     peer: PublicKey,
     alpn: Alpn,
 }
 
 #[derive(Debug, Clone)]
-enum Path {
+enum Transport {
     Quic(quinn::Connection),
     Local(Arc<LocalConn>),
 }
@@ -63,15 +63,15 @@ impl std::fmt::Display for CloseReason {
 
 /// What an authenticated peer may take of our memory: bytes in flight towards us, and streams at once.
 ///
-/// Before it is known what a peer may do it has [`Allowance::STRANGER`]. QUIC's own default for the first is
+/// Before it is known what a peer may do it has [`ConnLimits::STRANGER`]. QUIC's own default for the first is
 /// unbounded: one peer pinned 133 MiB in a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Allowance {
+pub struct ConnLimits {
     pub(crate) window_bytes: u32,
     pub(crate) streams: u32,
 }
 
-impl Allowance {
+impl ConnLimits {
     /// A peer that has only shown a key: 128 KiB and two streams.
     pub const STRANGER: Self = Self { window_bytes: 128 << 10, streams: 2 };
     /// A host that was let in.
@@ -89,13 +89,13 @@ impl Conn {
             .handshake_data()
             .and_then(|any| any.downcast::<quinn::crypto::rustls::HandshakeData>().ok());
         let alpn = handshake.and_then(|data| Alpn::from_name(&data.protocol?)).ok_or(BadKey)?;
-        Ok(Self { path: Path::Quic(connection), peer, alpn })
+        Ok(Self { path: Transport::Quic(connection), peer, alpn })
     }
 
     /// Two ends of a connection inside this process; the first is the end of the owner of `a`.
     pub fn local_pair(a: PublicKey, b: PublicKey, alpn: Alpn) -> (Self, Self) {
         let (near, far) = local::pair(a, b);
-        let conn = |end: LocalConn| Self { peer: end.peer, path: Path::Local(Arc::new(end)), alpn };
+        let conn = |end: LocalConn| Self { peer: end.peer, path: Transport::Local(Arc::new(end)), alpn };
         (conn(near), conn(far))
     }
 
@@ -112,28 +112,28 @@ impl Conn {
     /// The peer's address as it is now, or that it is in this process.
     pub fn remote(&self) -> String {
         match &self.path {
-            Path::Quic(connection) => connection.remote_address().to_string(),
-            Path::Local(_) => "in process".to_owned(),
+            Transport::Quic(connection) => connection.remote_address().to_string(),
+            Transport::Local(_) => "in process".to_owned(),
         }
     }
 
     /// The address that a dialler's packets come from, if there is one.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         match &self.path {
-            Path::Quic(connection) => Some(connection.remote_address()),
-            Path::Local(_) => None,
+            Transport::Quic(connection) => Some(connection.remote_address()),
+            Transport::Local(_) => None,
         }
     }
 
     /// True if both ends are in this process.
     pub fn is_local(&self) -> bool {
-        matches!(self.path, Path::Local(_))
+        matches!(self.path, Transport::Local(_))
     }
 
     /// 32 bytes that only the two ends of this connection know (RFC 8446, section 7.5).
     pub fn exporter(&self) -> [u8; 32] {
         let mut secret = [0; 32];
-        if let Path::Quic(connection) = &self.path {
+        if let Transport::Quic(connection) = &self.path {
             // It fails only for a length that HKDF cannot give; 32 bytes it can.
             let exported = connection.export_keying_material(&mut secret, b"EXPORTER-grid-ticket", b"");
             debug_assert!(exported.is_ok(), "32 bytes are within the exporter's reach");
@@ -142,8 +142,8 @@ impl Conn {
     }
 
     /// Gives the peer what it may take, now that it is known who it is.
-    pub fn allow(&self, allowance: Allowance) {
-        if let Path::Quic(connection) = &self.path {
+    pub fn allow(&self, allowance: ConnLimits) {
+        if let Transport::Quic(connection) = &self.path {
             connection.set_receive_window(VarInt::from_u32(allowance.window_bytes));
             connection.set_max_concurrent_bi_streams(VarInt::from_u32(allowance.streams));
             connection.set_max_concurrent_uni_streams(VarInt::from_u32(allowance.streams));
@@ -157,10 +157,10 @@ impl Conn {
     /// [`StreamError::Broken`]: the connection is gone.
     pub async fn open_uni(&self) -> Result<SendStream, StreamError> {
         match &self.path {
-            Path::Quic(connection) => {
+            Transport::Quic(connection) => {
                 connection.open_uni().await.map(|send| SendStream(Sender::Quic(send))).map_err(gone)
             }
-            Path::Local(local) => local.open_uni().await,
+            Transport::Local(local) => local.open_uni().await,
         }
     }
 
@@ -171,8 +171,8 @@ impl Conn {
     /// [`StreamError::Broken`]: the connection is gone.
     pub async fn open_bi(&self) -> Result<(SendStream, RecvStream), StreamError> {
         match &self.path {
-            Path::Quic(connection) => connection.open_bi().await.map(both).map_err(gone),
-            Path::Local(local) => local.open_bi().await,
+            Transport::Quic(connection) => connection.open_bi().await.map(both).map_err(gone),
+            Transport::Local(local) => local.open_bi().await,
         }
     }
 
@@ -183,10 +183,10 @@ impl Conn {
     /// [`StreamError::Broken`]: the connection is gone.
     pub async fn accept_uni(&self) -> Result<RecvStream, StreamError> {
         match &self.path {
-            Path::Quic(connection) => {
+            Transport::Quic(connection) => {
                 connection.accept_uni().await.map(|recv| RecvStream(Receiver::Quic(recv))).map_err(gone)
             }
-            Path::Local(local) => local.accept_uni().await,
+            Transport::Local(local) => local.accept_uni().await,
         }
     }
 
@@ -197,32 +197,32 @@ impl Conn {
     /// [`StreamError::Broken`]: the connection is gone.
     pub async fn accept_bi(&self) -> Result<(SendStream, RecvStream), StreamError> {
         match &self.path {
-            Path::Quic(connection) => connection.accept_bi().await.map(both).map_err(gone),
-            Path::Local(local) => local.accept_bi().await,
+            Transport::Quic(connection) => connection.accept_bi().await.map(both).map_err(gone),
+            Transport::Local(local) => local.accept_bi().await,
         }
     }
 
     /// Closes the connection and tells the peer why; what was written and not yet sent is lost.
     pub fn close(&self, code: u32, reason: &str) {
         match &self.path {
-            Path::Quic(connection) => connection.close(VarInt::from_u32(code), reason.as_bytes()),
-            Path::Local(local) => local.close(code, reason),
+            Transport::Quic(connection) => connection.close(VarInt::from_u32(code), reason.as_bytes()),
+            Transport::Local(local) => local.close(code, reason),
         }
     }
 
     /// Waits for the end of the connection.
     pub async fn closed(&self) -> CloseReason {
         match &self.path {
-            Path::Quic(connection) => explain(connection.closed().await),
-            Path::Local(local) => local.closed().await,
+            Transport::Quic(connection) => explain(connection.closed().await),
+            Transport::Local(local) => local.closed().await,
         }
     }
 
     /// How the connection ended, if it has.
     pub fn close_reason(&self) -> Option<CloseReason> {
         match &self.path {
-            Path::Quic(connection) => connection.close_reason().map(explain),
-            Path::Local(local) => local.close_reason(),
+            Transport::Quic(connection) => connection.close_reason().map(explain),
+            Transport::Local(local) => local.close_reason(),
         }
     }
 }

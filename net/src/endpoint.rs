@@ -13,9 +13,9 @@ use ring::hkdf::{HKDF_SHA256, Salt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
 
-use crate::conn::{Allowance, CloseReason, Conn, explain};
-use crate::made_up::{self, SeededIds};
-use crate::network::{MadeUpSocket, Network};
+use crate::conn::{CloseReason, Conn, ConnLimits, explain};
+use crate::network::{Network, SimulatedSocket};
+use crate::simulated::{self, SeededIds};
 use crate::tls::{self, Alpn, Expect};
 
 /// A socket with its QUIC state. Clones are the same endpoint; it closes when it is told to.
@@ -24,7 +24,7 @@ pub struct Endpoint {
     endpoint: quinn::Endpoint,
     key: SecretKey,
     timing: Timing,
-    made_up: bool,
+    simulated: bool,
 }
 
 /// How soon silence is noticed.
@@ -91,7 +91,7 @@ impl Endpoint {
         let tokens = Salt::new(HKDF_SHA256, &[]).extract(key.derive("quic tokens").as_slice());
         let mut config = quinn::ServerConfig::new(Arc::new(crypto), Arc::new(tokens));
         config
-            .transport_config(Arc::new(transport(Allowance::STRANGER, timing)))
+            .transport_config(Arc::new(transport(ConnLimits::STRANGER, timing)))
             .migration(true)
             .max_incoming(HANDSHAKES_MAX);
         Self::open(network, bind, Some(config), key, timing)
@@ -142,18 +142,18 @@ impl Endpoint {
             None => quinn::Endpoint::new(config, server, socket(bind).map_err(failed)?, runtime),
             Some(network) => {
                 let seed = network.seed();
-                made_up::begin(seed);
+                simulated::begin(seed);
                 config.rng_seed(Some(seed)).cid_generator(|| Box::new(SeededIds));
-                let socket = MadeUpSocket(network.bind(bind).map_err(failed)?);
+                let socket = SimulatedSocket(network.bind(bind).map_err(failed)?);
                 quinn::Endpoint::new_with_abstract_socket(config, server, Arc::new(socket), runtime)
             }
         }
         .map_err(failed)?;
-        Ok(Self { endpoint, key: key.clone(), timing, made_up: network.is_made_up() })
+        Ok(Self { endpoint, key: key.clone(), timing, simulated: network.is_made_up() })
     }
 
-    /// The next peer that knocks; `None` once the endpoint is closed. [`Knock::answer`] does the handshake.
-    pub async fn accept(&self) -> Option<Knock> {
+    /// The next peer that knocks; `None` once the endpoint is closed. [`Incoming::answer`] does the handshake.
+    pub async fn accept(&self) -> Option<Incoming> {
         loop {
             let incoming = self.endpoint.accept().await?;
             let crowded = self.endpoint.open_connections() > HANDSHAKES_BEFORE_RETRY;
@@ -162,7 +162,7 @@ impl Endpoint {
                 let _ = incoming.retry();
                 continue;
             }
-            return Some(Knock(incoming));
+            return Some(Incoming(incoming));
         }
     }
 
@@ -173,16 +173,16 @@ impl Endpoint {
     /// [`DialError`].
     pub async fn dial(&self, address: SocketAddr, alpn: Alpn, expect: Expect) -> Result<Conn, DialError> {
         let failed = |reason: String| DialError::Failed { address, reason };
-        let provider = tls::provider(self.made_up);
+        let provider = tls::provider(self.simulated);
         let crypto = tls::client_config(&self.key, alpn, expect, provider)
             .map_err(|error| failed(error.to_string()))?;
         let crypto = QuicClientConfig::try_from(crypto).map_err(|error| failed(error.to_string()))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-        if self.made_up {
+        if self.simulated {
             config.initial_dst_cid_provider(Arc::new(|| SeededIds.generate_cid()));
         }
         // The dialler knows whom it dials, and lets it send what a client's mail may need.
-        config.transport_config(Arc::new(transport(Allowance::CLIENT, self.timing)));
+        config.transport_config(Arc::new(transport(ConnLimits::CLIENT, self.timing)));
         let connecting = self
             .endpoint
             .connect_with(config, address, "manager.invalid")
@@ -236,9 +236,9 @@ impl Endpoint {
 
 /// A peer that wants in and has shown nothing yet.
 #[derive(Debug)]
-pub struct Knock(quinn::Incoming);
+pub struct Incoming(quinn::Incoming);
 
-impl Knock {
+impl Incoming {
     /// Where it knocks from; an allegation.
     pub fn from(&self) -> SocketAddr {
         self.0.remote_address()
@@ -248,10 +248,10 @@ impl Knock {
     ///
     /// # Errors
     ///
-    /// [`KnockError`]: the peer failed, and nothing more need be done.
-    pub async fn answer(self) -> Result<Conn, KnockError> {
+    /// [`IncomingError`]: the peer failed, and nothing more need be done.
+    pub async fn answer(self) -> Result<Conn, IncomingError> {
         let from = self.from();
-        let failed = |reason: String| KnockError { from, reason };
+        let failed = |reason: String| IncomingError { from, reason };
         let connecting = self.0.accept().map_err(|error| failed(error.to_string()))?;
         let connection = timeout(HANDSHAKE_TIME_MAX, connecting)
             .await
@@ -264,7 +264,7 @@ impl Knock {
 /// A handshake that came to nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("no handshake with {from}: {reason}")]
-pub struct KnockError {
+pub struct IncomingError {
     /// Where the peer knocked from.
     pub from: SocketAddr,
     /// Why.
@@ -331,7 +331,7 @@ pub enum DialError {
     },
 }
 
-fn transport(allowance: Allowance, timing: Timing) -> TransportConfig {
+fn transport(allowance: ConnLimits, timing: Timing) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(timing.idle.try_into().ok())

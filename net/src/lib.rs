@@ -6,20 +6,20 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
-mod carrier;
 pub mod code;
 mod conn;
 mod endpoint;
 mod local;
-mod made_up;
+mod mail_transport;
 mod network;
+mod simulated;
 mod stream;
 mod tls;
 
 pub use backoff::Backoff;
-pub use carrier::{CarryError, MailKeeper, carry};
-pub use conn::{Allowance, CloseReason, Conn};
-pub use endpoint::{BindError, DialError, Endpoint, Knock, KnockError, Timing};
-pub use network::{Datagrams, MadeUpNetwork, Network};
+pub use conn::{CloseReason, Conn, ConnLimits};
+pub use endpoint::{BindError, DialError, Endpoint, Incoming, IncomingError, Timing};
+pub use mail_transport::{CarryError, MailHandler, carry};
+pub use network::{Datagrams, Network, SimulatedNetwork};
 pub use stream::{FrameReader, RecvStream, SendStream, StreamError};
 pub use tls::{Alpn, Expect};

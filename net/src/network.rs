@@ -12,10 +12,10 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 
 /// Where sockets come from. Clones are the same network.
 #[derive(Debug, Clone, Default)]
-pub struct Network(pub(crate) Option<Arc<dyn MadeUpNetwork>>);
+pub struct Network(pub(crate) Option<Arc<dyn SimulatedNetwork>>);
 
 /// A network that is made up.
-pub trait MadeUpNetwork: Debug + Send + Sync {
+pub trait SimulatedNetwork: Debug + Send + Sync {
     /// A socket.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ pub trait Datagrams: Debug + Send + Sync {
 
 impl Network {
     /// A network that is made up.
-    pub fn made_up(network: Arc<dyn MadeUpNetwork>) -> Self {
+    pub fn simulated(network: Arc<dyn SimulatedNetwork>) -> Self {
         Self(Some(network))
     }
 
@@ -56,9 +56,9 @@ impl Network {
 
 /// A socket that is made up, as QUIC wants it.
 #[derive(Debug)]
-pub(crate) struct MadeUpSocket(pub(crate) Box<dyn Datagrams>);
+pub(crate) struct SimulatedSocket(pub(crate) Box<dyn Datagrams>);
 
-impl AsyncUdpSocket for MadeUpSocket {
+impl AsyncUdpSocket for SimulatedSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
         Box::pin(AlwaysWritable)
     }

@@ -17,7 +17,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, SignatureScheme,
 };
 
-use crate::made_up;
+use crate::simulated;
 
 /// Which door a peer comes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,8 +91,8 @@ pub(crate) fn client_config(
 }
 
 /// The algorithms, and where randomness comes from.
-pub(crate) fn provider(made_up: bool) -> Arc<CryptoProvider> {
-    Arc::new(if made_up { made_up::provider() } else { rustls::crypto::ring::default_provider() })
+pub(crate) fn provider(simulated: bool) -> Arc<CryptoProvider> {
+    Arc::new(if simulated { simulated::provider() } else { rustls::crypto::ring::default_provider() })
 }
 
 fn own_key(key: &SecretKey) -> Result<Arc<CertifiedKey>, Error> {

@@ -10,19 +10,19 @@ use alloc::vec::Vec;
 
 use crate::codec::{Decode, Encode};
 use crate::digest::Digest;
-use crate::host::{Label, Offer, Pulse, Refusal, Resume};
-use crate::id::{OrderId, WorkerId};
-use crate::job::{JobId, JobInfo, JobSpec, Payload, Recorded, Stored};
+use crate::host::{HostCapacity, JoinRefusal, Label, Resume, WorkerStatus};
+use crate::id::{DeploymentId, WorkerId};
+use crate::job::{BlobRef, JobId, JobInfo, JobSpec, OutcomeEntry, Payload};
 use crate::key::PublicKey;
 use crate::role::{Role, Roles};
 use crate::ticket::Proof;
 use crate::worker::{End, LimitsAsked, LogLine, Restart};
 
 /// The client's end of its control channel: nothing out yet, events in.
-pub type ClientEnd = crate::control::Control<ClientNote, Event>;
+pub type ClientEnd = crate::control::Control<ClientNote, ClientEvent>;
 
 /// The manager's end towards a client.
-pub type ManagerClientEnd = crate::control::Control<Event, ClientNote>;
+pub type ManagerClientEnd = crate::control::Control<ClientEvent, ClientNote>;
 
 /// Tells the programs of one key apart: workers belong to the channel that spawned them.
 ///
@@ -74,7 +74,7 @@ pub enum ClientGreeting {
         roles: Roles,
     },
     /// The client is not let in, and the connection ends.
-    Refused(Refusal),
+    Refused(JoinRefusal),
 }
 
 /// What a client tells the manager on its control channel.
@@ -91,7 +91,7 @@ pub enum ClientNote {
 /// What happens to the workers of a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
-pub enum Event {
+pub enum ClientEvent {
     /// A worker runs and takes messages.
     Joined {
         /// Which.
@@ -193,12 +193,12 @@ pub enum Request {
         /// Which.
         worker: WorkerId,
     },
-    /// The standing orders.
-    OrderList,
-    /// Ends a standing order and its workers.
-    OrderRemove {
+    /// The deployments.
+    DeploymentList,
+    /// Ends a deployment and its workers.
+    DeploymentRemove {
         /// Which.
-        order: OrderId,
+        deployment: DeploymentId,
     },
     /// The keys and what they may do.
     KeyList,
@@ -277,14 +277,14 @@ pub enum Request {
         /// Of which job.
         job: JobId,
         /// Which.
-        payload: Stored,
+        payload: BlobRef,
     },
     /// Asks for the bytes of a payload.
     PayloadFetch {
         /// Of which job.
         job: JobId,
         /// Which.
-        payload: Stored,
+        payload: BlobRef,
     },
     /// Asks for the highest serial that a publisher's modules of a name ever had: the next must not be lower.
     ModuleSerial {
@@ -345,7 +345,7 @@ pub enum Place {
         /// How many.
         count: u32,
     },
-    /// One for each slot of every host that fits, present and future: a standing order.
+    /// One for each slot of every host that fits, present and future: a deployment.
     EverySlot,
 }
 
@@ -399,8 +399,8 @@ pub enum Reply {
     Spawned {
         /// The workers placed so far.
         workers: Vec<WorkerId>,
-        /// The standing order, if it was one.
-        order: Option<OrderId>,
+        /// The deployment, if it was one.
+        deployment: Option<DeploymentId>,
     },
     /// To [`Request::WorkerList`].
     Workers(Vec<WorkerInfo>),
@@ -412,9 +412,9 @@ pub enum Reply {
         dropped: u64,
     },
     /// To [`Request::WorkerPing`].
-    Pulse(Pulse),
-    /// To [`Request::OrderList`].
-    Orders(Vec<OrderInfo>),
+    WorkerStatus(WorkerStatus),
+    /// To [`Request::DeploymentList`].
+    Deployments(Vec<DeploymentInfo>),
     /// To [`Request::KeyList`].
     Keys(Vec<KeyInfo>),
     /// To [`Request::JobNew`], [`Request::JobShow`] and what changes a job.
@@ -429,7 +429,7 @@ pub enum Reply {
     /// To [`Request::JobResults`].
     Results {
         /// Outcomes, in the order in which they were recorded.
-        outcomes: Vec<Recorded>,
+        outcomes: Vec<OutcomeEntry>,
         /// How the job stands now.
         job: JobInfo,
     },
@@ -503,8 +503,8 @@ pub struct Status {
     pub workers: u32,
     /// Modules kept.
     pub modules: u32,
-    /// Standing orders.
-    pub orders: u32,
+    /// Deployments.
+    pub deployments: u32,
     /// Why the manager's store takes nothing, or should not, while that is so.
     pub store_trouble: Option<String>,
 }
@@ -546,7 +546,7 @@ pub struct HostInfo {
     /// How it stands.
     pub state: HostState,
     /// What it brings.
-    pub offer: Offer,
+    pub capacity: HostCapacity,
     /// Its address, as the manager sees it.
     pub address: String,
     /// Workers on it.
@@ -617,15 +617,15 @@ pub struct WorkerInfo {
     pub unanswered: u32,
     /// Messages from it that its client has not taken.
     pub uncollected: u32,
-    /// The standing order that it belongs to.
-    pub order: Option<OrderId>,
+    /// The deployment that it belongs to.
+    pub deployment: Option<DeploymentId>,
 }
 
-/// A standing order.
+/// A deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct OrderInfo {
+pub struct DeploymentInfo {
     /// Its id.
-    pub id: OrderId,
+    pub id: DeploymentId,
     /// What was asked.
     pub request: SpawnRequest,
     /// By whom.

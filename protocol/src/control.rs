@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::codec::{self, BorrowDecode, Decode, DecodeError, Encode};
 use crate::limits::CONTROL_DECODED_BYTES_MAX;
-use crate::link::{Content, Kind, Link, LinkError};
+use crate::link::{DeliveryContent, Link, LinkError, MessageKind};
 
 /// One end of a control channel that sends `Out` and receives `In`.
 #[derive(Debug)]
@@ -21,10 +21,10 @@ pub struct Control<Out, In> {
 }
 
 /// The end of a host: reports out, orders in.
-pub type HostEnd = Control<crate::host::Report, crate::host::Order>;
+pub type HostEnd = Control<crate::host::HostEvent, crate::host::HostCommand>;
 
 /// The manager's end towards a host: orders out, reports in.
-pub type ManagerEnd = Control<crate::host::Order, crate::host::Report>;
+pub type ManagerEnd = Control<crate::host::HostCommand, crate::host::HostEvent>;
 
 /// One frame of a control stream.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -55,7 +55,7 @@ impl<Out: Encode, In: for<'de> BorrowDecode<'de, ()>> Control<Out, In> {
     ///
     /// The caller bounds what it sends: [`Self::backlog`] says how much is waiting.
     pub fn send(&mut self, note: &Out) {
-        self.link.push(Kind::Message, Bytes::from(codec::encode(note)), ());
+        self.link.push(MessageKind::Message, Bytes::from(codec::encode(note)), ());
     }
 
     /// Notes that the peer has not taken yet.
@@ -79,7 +79,7 @@ impl<Out: Encode, In: for<'de> BorrowDecode<'de, ()>> Control<Out, In> {
         let Some(NumberedNote { seq, body }) = frame.note else {
             return Ok(None);
         };
-        if !self.link.accept(seq, Kind::Message, Content::Here(Bytes::new()))? {
+        if !self.link.accept(seq, MessageKind::Message, DeliveryContent::Here(Bytes::new()))? {
             return Ok(None);
         }
         self.link.take_arrival();
@@ -138,10 +138,10 @@ pub enum ControlError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::{Order, Report};
+    use crate::host::{HostCommand, HostEvent};
     use alloc::vec;
 
-    fn pump(from: &mut HostEnd, to: &mut ManagerEnd) -> Vec<Report> {
+    fn pump(from: &mut HostEnd, to: &mut ManagerEnd) -> Vec<HostEvent> {
         let mut taken = Vec::new();
         while let Some(frame) = from.poll_transmit() {
             taken.extend(to.handle_frame(&frame).unwrap());
@@ -152,19 +152,19 @@ mod tests {
     #[test]
     fn a_note_lost_with_its_connection_is_sent_again_and_taken_once() {
         let (mut host, mut manager) = (HostEnd::default(), ManagerEnd::default());
-        host.send(&Report::Draining);
-        assert_eq!(pump(&mut host, &mut manager), vec![Report::Draining]);
-        host.send(&Report::Started { workers: vec![] });
+        host.send(&HostEvent::Draining);
+        assert_eq!(pump(&mut host, &mut manager), vec![HostEvent::Draining]);
+        host.send(&HostEvent::Started { workers: vec![] });
         let lost = host.poll_transmit().unwrap();
         host.resume(manager.position()).unwrap();
-        assert_eq!(pump(&mut host, &mut manager), vec![Report::Started { workers: vec![] }]);
+        assert_eq!(pump(&mut host, &mut manager), vec![HostEvent::Started { workers: vec![] }]);
         assert_eq!(manager.handle_frame(&lost), Ok(None));
     }
 
     #[test]
     fn what_is_taken_is_forgotten_at_the_sender() {
         let (mut host, mut manager) = (HostEnd::default(), ManagerEnd::default());
-        manager.send(&Order::Drain);
+        manager.send(&HostCommand::Drain);
         while let Some(frame) = manager.poll_transmit() {
             host.handle_frame(&frame).unwrap();
         }

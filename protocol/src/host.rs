@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use crate::codec::{Decode, Encode};
 use crate::digest::Digest;
 use crate::id::{SessionId, WorkerId};
-use crate::job::{Assignment, AttemptEnd, AttemptId, JobBrief, JobId, Stored};
+use crate::job::{Assignment, AttemptEnd, AttemptId, BlobRef, JobBrief, JobId};
 use crate::key::PublicKey;
 use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_KEPT_MAX};
 use crate::ticket::Proof;
@@ -27,7 +27,7 @@ pub struct Hello {
     /// [`PROTOCOL_VERSION`] of the host.
     pub version: u16,
     /// What the host brings.
-    pub offer: Offer,
+    pub capacity: HostCapacity,
     /// Answers the ticket's challenge, where the host was given a ticket.
     pub proof: Option<Proof>,
     /// What the host remembers of an earlier connection.
@@ -36,7 +36,7 @@ pub struct Hello {
 
 /// What a host brings to the grid: all of it alleged.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Offer {
+pub struct HostCapacity {
     /// What people call the host.
     pub name: String,
     /// Workers that it will run at once.
@@ -89,7 +89,7 @@ pub enum Greeting {
     /// The host is in.
     Welcome(Welcome),
     /// The host is not let in, and the connection ends.
-    Refused(Refusal),
+    Refused(JoinRefusal),
 }
 
 /// What a welcomed host needs to know.
@@ -108,7 +108,7 @@ pub struct Welcome {
 /// Why a peer is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum JoinRefusal {
     /// The two programs speak different versions: upgrade the older one.
     #[error("the manager speaks protocol {manager} and this program speaks {peer}")]
     Version {
@@ -166,7 +166,7 @@ pub enum Refusal {
 /// What a host tells the manager.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
-pub enum Report {
+pub enum HostEvent {
     /// Workers run: instantiated, and through their `init`.
     Started {
         /// Which.
@@ -203,12 +203,12 @@ pub enum Report {
     },
     /// The host takes no more workers and goes when the last one has ended.
     Draining,
-    /// The answer to [`Order::Ping`].
+    /// The answer to [`HostCommand::Ping`].
     Pong {
         /// The number in the ping.
         nonce: u64,
         /// What the worker does.
-        pulse: Pulse,
+        worker_status: WorkerStatus,
     },
     /// The host is ready to hold so many attempts at once, those that it has included: it pulls.
     Window {
@@ -243,7 +243,7 @@ pub enum Report {
     },
 }
 
-impl Report {
+impl HostEvent {
     /// Holds a host to what it may report: long texts are cut, and of many lines the last are kept.
     pub fn clamp(&mut self) {
         match self {
@@ -263,7 +263,7 @@ impl Report {
 /// What a worker does, as its host sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
-pub enum Pulse {
+pub enum WorkerStatus {
     /// The host has no such worker.
     Absent,
     /// It is being started.
@@ -277,7 +277,7 @@ pub enum Pulse {
 /// What the manager tells a host.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
-pub enum Order {
+pub enum HostCommand {
     /// Start workers.
     Spawn(Spawn),
     /// Stop workers: let them finish the message at hand and call their `stop`, for so long at most.
@@ -356,14 +356,14 @@ pub enum Transfer {
         /// Of which job.
         job: JobId,
         /// Which.
-        payload: Stored,
+        payload: BlobRef,
     },
     /// Brings a payload, whose bytes follow on the stream; answered by [`Transferred`].
     Keep {
         /// Of which job.
         job: JobId,
         /// Which.
-        payload: Stored,
+        payload: BlobRef,
     },
 }
 

@@ -51,11 +51,11 @@ impl FromStr for WorkerId {
 #[error("a worker's id looks like `w1.17`")]
 pub struct ParseIdError;
 
-/// Names a standing order; the manager counts them up and keeps the count on disk.
+/// Names a deployment; the manager counts them up and keeps the count on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-pub struct OrderId(pub u64);
+pub struct DeploymentId(pub u64);
 
-impl fmt::Display for OrderId {
+impl fmt::Display for DeploymentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "o{}", self.0)
     }

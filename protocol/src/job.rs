@@ -84,12 +84,12 @@ pub enum Payload {
     /// The bytes, at most [`PAYLOAD_BYTES_MAX`].
     Here(Vec<u8>),
     /// The manager keeps them.
-    Stored(Stored),
+    Blob(BlobRef),
 }
 
 /// A payload that the manager keeps as a file, named by its contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-pub struct Stored {
+pub struct BlobRef {
     /// The SHA-256 of its bytes.
     pub digest: Digest,
     /// How many they are, at most [`MESSAGE_BYTES_MAX`].
@@ -101,7 +101,7 @@ impl Payload {
     pub fn length(&self) -> u64 {
         match self {
             Self::Here(bytes) => bytes.len() as u64,
-            Self::Stored(stored) => stored.length,
+            Self::Blob(stored) => stored.length,
         }
     }
 
@@ -109,12 +109,12 @@ impl Payload {
     pub fn frame_bytes(&self) -> usize {
         match self {
             Self::Here(bytes) => bytes.len() + 8,
-            Self::Stored(_) => 48,
+            Self::Blob(_) => 48,
         }
     }
 }
 
-impl Stored {
+impl BlobRef {
     /// What names these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self { digest: Digest::of(bytes), length: bytes.len() as u64 }
@@ -125,7 +125,7 @@ impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Here(bytes) => write!(f, "{} bytes", bytes.len()),
-            Self::Stored(stored) => write!(f, "{} bytes, {}", stored.length, stored.digest),
+            Self::Blob(stored) => write!(f, "{} bytes, {}", stored.length, stored.digest),
         }
     }
 }
@@ -346,7 +346,7 @@ pub enum Outcome {
 
 /// An outcome in its job's record.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Recorded {
+pub struct OutcomeEntry {
     /// Its number in the record, from 1, in the order in which tasks ended.
     pub seq: u64,
     /// The task's number in its job, from 0.

@@ -43,7 +43,7 @@ pub struct Sent<T> {
     /// Its number, from 1.
     pub seq: u64,
     /// What it is.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// Its bytes.
     pub payload: Bytes,
     /// What the sender remembers about it.
@@ -52,7 +52,7 @@ pub struct Sent<T> {
 
 /// What a message on a link is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub enum Kind {
+pub enum MessageKind {
     /// Bytes between a client and a worker.
     Message,
     /// The worker could not handle message number `about`; the bytes are its reason, in UTF-8.
@@ -64,18 +64,18 @@ pub enum Kind {
 
 /// A message as it leaves a link at the receiving end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letter {
+pub struct Delivery {
     /// Its number, from 1.
     pub seq: u64,
     /// What it is.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// Its bytes.
     pub payload: Bytes,
 }
 
 /// What stands in a frame at a message's place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
+pub enum DeliveryContent {
     /// The message itself.
     Here(Bytes),
     /// It comes on a stream of its own; [`Link::fulfil`] puts it in its place.
@@ -85,15 +85,15 @@ pub enum Content {
 #[derive(Debug)]
 struct Arrival {
     seq: u64,
-    kind: Kind,
-    content: Content,
+    kind: MessageKind,
+    content: DeliveryContent,
 }
 
 impl Arrival {
     fn held_bytes(&self) -> usize {
         match &self.content {
-            Content::Here(payload) => payload.len(),
-            Content::Elsewhere => 0,
+            DeliveryContent::Here(payload) => payload.len(),
+            DeliveryContent::Elsewhere => 0,
         }
     }
 }
@@ -122,7 +122,7 @@ impl<T> Link<T> {
     }
 
     /// Numbers a message and keeps it until it is settled. The caller asks [`Self::has_room`] first.
-    pub fn push(&mut self, kind: Kind, payload: Bytes, tag: T) -> &Sent<T> {
+    pub fn push(&mut self, kind: MessageKind, payload: Bytes, tag: T) -> &Sent<T> {
         let seq = self.next;
         self.next += 1;
         self.unsettled_bytes += payload.len();
@@ -190,7 +190,12 @@ impl<T> Link<T> {
     /// # Errors
     ///
     /// [`LinkError::Gap`] and [`LinkError::Overrun`]: the peer broke the rules, and must be cut off.
-    pub fn accept(&mut self, seq: u64, kind: Kind, content: Content) -> Result<bool, LinkError> {
+    pub fn accept(
+        &mut self,
+        seq: u64,
+        kind: MessageKind,
+        content: DeliveryContent,
+    ) -> Result<bool, LinkError> {
         if seq <= self.accepted {
             return Ok(false);
         }
@@ -198,13 +203,13 @@ impl<T> Link<T> {
             return Err(LinkError::Gap { expected: self.accepted + 1, seq });
         }
         let content = match content {
-            Content::Here(payload) => {
+            DeliveryContent::Here(payload) => {
                 self.hold(seq, payload.len())?;
-                Content::Here(payload)
+                DeliveryContent::Here(payload)
             }
-            Content::Elsewhere => {
+            DeliveryContent::Elsewhere => {
                 self.hold(seq, 0)?;
-                self.early.remove(&seq).map_or(Content::Elsewhere, Content::Here)
+                self.early.remove(&seq).map_or(DeliveryContent::Elsewhere, DeliveryContent::Here)
             }
         };
         self.accepted = seq;
@@ -212,7 +217,7 @@ impl<T> Link<T> {
         Ok(true)
     }
 
-    /// Takes in the bytes of message `seq`, which come [`Content::Elsewhere`]: before its frame or after it, as the path
+    /// Takes in the bytes of message `seq`, which come [`DeliveryContent::Elsewhere`]: before its frame or after it, as the path
     /// has it. False if nobody waits for them (they are dropped).
     ///
     /// # Errors
@@ -221,7 +226,9 @@ impl<T> Link<T> {
     pub fn fulfil(&mut self, seq: u64, payload: Bytes) -> Result<bool, LinkError> {
         let announced = seq <= self.accepted;
         let awaited = match announced {
-            true => self.arrival_mut(seq).is_some_and(|arrival| arrival.content == Content::Elsewhere),
+            true => {
+                self.arrival_mut(seq).is_some_and(|arrival| arrival.content == DeliveryContent::Elsewhere)
+            }
             false => !self.early.contains_key(&seq),
         };
         if !awaited {
@@ -229,7 +236,7 @@ impl<T> Link<T> {
         }
         self.hold(seq, payload.len())?;
         match self.arrival_mut(seq) {
-            Some(arrival) => arrival.content = Content::Here(payload),
+            Some(arrival) => arrival.content = DeliveryContent::Here(payload),
             None => drop(self.early.insert(seq, payload)),
         }
         Ok(true)
@@ -252,13 +259,13 @@ impl<T> Link<T> {
     }
 
     /// The next message in order, once its bytes are here.
-    pub fn take_arrival(&mut self) -> Option<Letter> {
+    pub fn take_arrival(&mut self) -> Option<Delivery> {
         match self.arrivals.pop_front()? {
-            Arrival { seq, kind, content: Content::Here(payload) } => {
+            Arrival { seq, kind, content: DeliveryContent::Here(payload) } => {
                 self.held_bytes -= payload.len();
-                Some(Letter { seq, kind, payload })
+                Some(Delivery { seq, kind, payload })
             }
-            waiting @ Arrival { content: Content::Elsewhere, .. } => {
+            waiting @ Arrival { content: DeliveryContent::Elsewhere, .. } => {
                 self.arrivals.push_front(waiting);
                 None
             }
@@ -267,13 +274,13 @@ impl<T> Link<T> {
 
     /// True once everything up to `seq` is here, bytes and all.
     pub fn has_arrived(&self, seq: u64) -> bool {
-        let hole = self.arrivals.iter().any(|arrival| arrival.content == Content::Elsewhere);
+        let hole = self.arrivals.iter().any(|arrival| arrival.content == DeliveryContent::Elsewhere);
         self.accepted >= seq && !hole
     }
 
     /// True if [`Self::take_arrival`] has something to give.
     pub fn has_ready_arrival(&self) -> bool {
-        matches!(self.arrivals.front(), Some(Arrival { content: Content::Here(_), .. }))
+        matches!(self.arrivals.front(), Some(Arrival { content: DeliveryContent::Here(_), .. }))
     }
 
     /// Messages that have come, whole or not, and are not taken.
@@ -311,7 +318,7 @@ impl<T> Link<T> {
     ///
     /// The other end sends again what comes after ([`Self::resend_after`]).
     pub fn position(&mut self) -> u64 {
-        let hole = self.arrivals.iter().position(|arrival| arrival.content == Content::Elsewhere);
+        let hole = self.arrivals.iter().position(|arrival| arrival.content == DeliveryContent::Elsewhere);
         if let Some(hole) = hole {
             self.accepted -= self.arrivals.drain(hole..).count() as u64;
         }
@@ -414,15 +421,15 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
-    fn here(text: &'static str) -> Content {
-        Content::Here(Bytes::from_static(text.as_bytes()))
+    fn here(text: &'static str) -> DeliveryContent {
+        DeliveryContent::Here(Bytes::from_static(text.as_bytes()))
     }
 
     #[test]
     fn a_message_that_arrives_twice_is_taken_once() {
         let mut link: Link = Link::default();
-        assert_eq!(link.accept(1, Kind::Message, here("a")), Ok(true));
-        assert_eq!(link.accept(1, Kind::Message, here("a")), Ok(false));
+        assert_eq!(link.accept(1, MessageKind::Message, here("a")), Ok(true));
+        assert_eq!(link.accept(1, MessageKind::Message, here("a")), Ok(false));
         assert_eq!(link.take_arrival().unwrap().payload, Bytes::from_static(b"a"));
         assert_eq!(link.take_arrival(), None);
     }
@@ -430,13 +437,16 @@ mod tests {
     #[test]
     fn a_gap_is_the_peers_fault() {
         let mut link: Link = Link::default();
-        assert_eq!(link.accept(2, Kind::Message, here("b")), Err(LinkError::Gap { expected: 1, seq: 2 }));
+        assert_eq!(
+            link.accept(2, MessageKind::Message, here("b")),
+            Err(LinkError::Gap { expected: 1, seq: 2 })
+        );
     }
 
     #[test]
     fn settling_what_was_never_sent_is_the_peers_fault() {
         let mut link: Link = Link::default();
-        link.push(Kind::Message, Bytes::new(), ());
+        link.push(MessageKind::Message, Bytes::new(), ());
         assert_eq!(link.settle(2).map(|_| ()), Err(LinkError::SettledUnsent { seq: 2, next: 2 }));
         assert!(link.is_owed());
     }
@@ -444,8 +454,8 @@ mod tests {
     #[test]
     fn a_large_message_holds_back_what_follows_it_until_it_is_here() {
         let mut link: Link = Link::default();
-        link.accept(1, Kind::Message, Content::Elsewhere).unwrap();
-        link.accept(2, Kind::Message, here("after")).unwrap();
+        link.accept(1, MessageKind::Message, DeliveryContent::Elsewhere).unwrap();
+        link.accept(2, MessageKind::Message, here("after")).unwrap();
         assert_eq!(link.take_arrival(), None);
         assert_eq!(link.fulfil(1, Bytes::from_static(b"large")), Ok(true));
         assert_eq!(link.take_arrival().unwrap().seq, 1);
@@ -458,8 +468,8 @@ mod tests {
         let mut link: Link = Link::default();
         assert_eq!(link.fulfil(2, large()), Ok(true));
         assert_eq!(link.fulfil(2, large()), Ok(false), "they are here");
-        link.accept(1, Kind::Message, here("small")).unwrap();
-        link.accept(2, Kind::Message, Content::Elsewhere).unwrap();
+        link.accept(1, MessageKind::Message, here("small")).unwrap();
+        link.accept(2, MessageKind::Message, DeliveryContent::Elsewhere).unwrap();
         assert!(link.has_arrived(2));
         assert_eq!(link.fulfil(2, large()), Ok(false));
         assert_eq!(link.take_arrival().unwrap().seq, 1);
@@ -473,7 +483,7 @@ mod tests {
         let mut link: Link = Link::default();
         link.fulfil(1, Bytes::from_static(b"large")).unwrap();
         assert_eq!(link.position(), 0);
-        link.accept(1, Kind::Message, Content::Elsewhere).unwrap();
+        link.accept(1, MessageKind::Message, DeliveryContent::Elsewhere).unwrap();
         assert!(!link.has_ready_arrival());
         assert_eq!(link.fulfil(1, Bytes::from_static(b"large")), Ok(true));
         assert!(link.has_ready_arrival());
@@ -482,18 +492,18 @@ mod tests {
     #[test]
     fn a_lost_connection_forgets_what_had_half_arrived_and_all_after_it() {
         let mut link: Link = Link::default();
-        link.accept(1, Kind::Message, here("whole")).unwrap();
-        link.accept(2, Kind::Message, Content::Elsewhere).unwrap();
-        link.accept(3, Kind::Message, here("after")).unwrap();
+        link.accept(1, MessageKind::Message, here("whole")).unwrap();
+        link.accept(2, MessageKind::Message, DeliveryContent::Elsewhere).unwrap();
+        link.accept(3, MessageKind::Message, here("after")).unwrap();
         assert_eq!(link.position(), 1);
-        assert_eq!(link.accept(2, Kind::Message, here("again")), Ok(true));
+        assert_eq!(link.accept(2, MessageKind::Message, here("again")), Ok(true));
     }
 
     #[test]
     fn the_sender_goes_on_where_the_receiver_stopped() {
         let mut link: Link<char> = Link::default();
         for tag in ['a', 'b', 'c'] {
-            link.push(Kind::Message, Bytes::new(), tag);
+            link.push(MessageKind::Message, Bytes::new(), tag);
         }
         assert_eq!(link.settle(1).unwrap().map(|sent| sent.tag).collect::<Vec<_>>(), ['a']);
         let again: Vec<_> = link.resend_after(2).map(|sent| sent.tag).collect();
@@ -503,13 +513,13 @@ mod tests {
     #[test]
     fn the_window_closes_on_bytes_and_on_counts_but_lets_one_large_message_through() {
         let mut link: Link = Link::default();
-        link.push(Kind::Message, Bytes::from(alloc::vec![0; WINDOW_BYTES_MAX * 2]), ());
+        link.push(MessageKind::Message, Bytes::from(alloc::vec![0; WINDOW_BYTES_MAX * 2]), ());
         assert!(!link.has_room());
         drop(link.settle(1).unwrap());
         assert!(link.has_room());
         for _ in 0..WINDOW_MESSAGES_MAX {
             assert!(link.has_room());
-            link.push(Kind::Message, Bytes::new(), ());
+            link.push(MessageKind::Message, Bytes::new(), ());
         }
         assert!(!link.has_room());
     }
@@ -517,7 +527,7 @@ mod tests {
     #[test]
     fn a_peer_that_ignores_the_window_is_found_out() {
         let mut link: Link = Link::default();
-        let overrun = (1..).find_map(|seq| link.accept(seq, Kind::Message, here("")).err());
+        let overrun = (1..).find_map(|seq| link.accept(seq, MessageKind::Message, here("")).err());
         assert_eq!(overrun, Some(LinkError::Overrun { seq: OUTSTANDING_MAX + 1 }));
     }
 
@@ -527,8 +537,8 @@ mod tests {
         let mut link: Link = Link::default();
         assert_eq!(link.fulfil(1, large.clone()), Ok(true));
         assert_eq!(link.fulfil(2, large.clone()), Err(LinkError::Overrun { seq: 2 }));
-        link.accept(1, Kind::Message, Content::Elsewhere).unwrap();
-        link.accept(2, Kind::Message, Content::Elsewhere).unwrap();
+        link.accept(1, MessageKind::Message, DeliveryContent::Elsewhere).unwrap();
+        link.accept(2, MessageKind::Message, DeliveryContent::Elsewhere).unwrap();
         link.take_arrival().unwrap();
         assert_eq!(link.fulfil(2, large), Ok(true), "the first was taken");
         assert_eq!(

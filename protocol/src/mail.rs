@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::codec::{self, BorrowDecode, DecodeError, Encode};
 use crate::id::WorkerId;
 use crate::limits::MAIL_DECODED_BYTES_MAX;
-use crate::link::Kind;
+use crate::link::MessageKind;
 
 /// One frame of mail. Numbers on the wire are the places of the variants: append only.
 ///
@@ -23,7 +23,7 @@ pub enum MailFrame<'a> {
         /// Everything up to this number has been settled by the sender of this frame.
         settled: u64,
         /// What it is.
-        kind: Kind,
+        kind: MessageKind,
         /// Its bytes, at most [`INLINE_BYTES_MAX`](crate::limits::INLINE_BYTES_MAX).
         payload: &'a [u8],
     },
@@ -36,7 +36,7 @@ pub enum MailFrame<'a> {
         /// Everything up to this number has been settled by the sender of this frame.
         settled: u64,
         /// What it is.
-        kind: Kind,
+        kind: MessageKind,
         /// Its length, at most [`MESSAGE_BYTES_MAX`](crate::limits::MESSAGE_BYTES_MAX).
         length: u64,
     },

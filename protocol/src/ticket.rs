@@ -14,7 +14,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::codec::{self, Decode, Encode};
-use crate::host::Refusal;
+use crate::host::JoinRefusal;
 use crate::key::PublicKey;
 use crate::role::Role;
 use crate::text::{self, TextError};
@@ -148,7 +148,7 @@ impl TicketRecord {
     ///
     /// # Errors
     ///
-    /// [`Refusal`], with a reason for each: the proof is wrong, the ticket expired, or another key used it.
+    /// [`JoinRefusal`], with a reason for each: the proof is wrong, the ticket expired, or another key used it.
     pub fn check(
         &self,
         proof: &Proof,
@@ -156,15 +156,15 @@ impl TicketRecord {
         newcomer: &PublicKey,
         exporter: &[u8; 32],
         now: u64,
-    ) -> Result<Role, Refusal> {
+    ) -> Result<Role, JoinRefusal> {
         // In constant time; and first, so that nobody without the secret learns anything about the ticket.
         mac(&self.secret, manager, newcomer, exporter)
             .verify_slice(&proof.mac)
-            .map_err(|_| Refusal::WrongProof)?;
+            .map_err(|_| JoinRefusal::WrongProof)?;
         match self.used_by {
             Some(by) if by == *newcomer => Ok(self.role),
-            Some(by) => Err(Refusal::TicketUsed { by }),
-            None if self.expires <= now => Err(Refusal::TicketExpired { at: self.expires }),
+            Some(by) => Err(JoinRefusal::TicketUsed { by }),
+            None if self.expires <= now => Err(JoinRefusal::TicketExpired { at: self.expires }),
             None => Ok(self.role),
         }
     }
@@ -329,9 +329,9 @@ mod tests {
             record.check(&proof, &public(manager), &public(peer), exporter, 0)
         };
         assert_eq!(check(1, 2, &EXPORTER), Ok(Role::Host));
-        assert_eq!(check(3, 2, &EXPORTER), Err(Refusal::WrongProof));
-        assert_eq!(check(1, 3, &EXPORTER), Err(Refusal::WrongProof));
-        assert_eq!(check(1, 2, &[8; 32]), Err(Refusal::WrongProof));
+        assert_eq!(check(3, 2, &EXPORTER), Err(JoinRefusal::WrongProof));
+        assert_eq!(check(1, 3, &EXPORTER), Err(JoinRefusal::WrongProof));
+        assert_eq!(check(1, 2, &[8; 32]), Err(JoinRefusal::WrongProof));
     }
 
     #[test]
@@ -343,14 +343,14 @@ mod tests {
             record.check(&proof, &public(1), &public(seed), &EXPORTER, 2000)
         };
         assert_eq!(check(2), Ok(Role::Host));
-        assert_eq!(check(3), Err(Refusal::TicketUsed { by: public(2) }));
+        assert_eq!(check(3), Err(JoinRefusal::TicketUsed { by: public(2) }));
     }
 
     #[test]
     fn an_expired_ticket_lets_nobody_in() {
         let proof = ticket().prove(&public(2), &EXPORTER);
         let checked = ticket().record().check(&proof, &public(1), &public(2), &EXPORTER, 1000);
-        assert_eq!(checked, Err(Refusal::TicketExpired { at: 1000 }));
+        assert_eq!(checked, Err(JoinRefusal::TicketExpired { at: 1000 }));
     }
 
     #[test]

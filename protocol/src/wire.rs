@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use crate::client::{ClientGreeting, ClientHello, KeyInfo, OrderInfo, Reply, Request};
+use crate::client::{ClientGreeting, ClientHello, DeploymentInfo, KeyInfo, Reply, Request};
 use crate::codec::{self, DecodeError};
-use crate::host::{Greeting, Hello, ModuleOffered, Offer, Transfer, Transferred};
+use crate::host::{Greeting, Hello, HostCapacity, ModuleOffered, Transfer, Transferred};
 use crate::job::{AttemptFailure, Payload};
 use crate::limits::CONTROL_DECODED_BYTES_MAX;
 use crate::record::{JobRecord, ModuleRecord, OutcomeRecord, OverRecord};
@@ -41,5 +41,5 @@ macro_rules! wire {
 wire!(Hello, Greeting, Transfer, Transferred, ModuleOffered, ClientHello, ClientGreeting, Request, Reply);
 
 // On disk, not on the wire; the same rules hold.
-wire!(Offer, KeyInfo, OrderInfo, TicketRecord, ModuleRecord);
+wire!(HostCapacity, KeyInfo, DeploymentInfo, TicketRecord, ModuleRecord);
 wire!(JobRecord, Payload, OutcomeRecord, OverRecord, AttemptFailure);

@@ -19,7 +19,7 @@ pub struct LimitsAsked {
 /// What to do when a worker dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub enum Restart {
-    /// Report it.
+    /// HostEvent it.
     #[default]
     Never,
     /// Start another one in its place if it failed or its host was lost, at most so often.

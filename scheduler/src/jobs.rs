@@ -20,7 +20,7 @@ use core::cmp::Reverse;
 use core::time::Duration;
 
 use grid_protocol::digest::Digest;
-use grid_protocol::host::Offer;
+use grid_protocol::host::HostCapacity;
 use grid_protocol::job::{AttemptId, JobId, JobState};
 use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
@@ -28,7 +28,7 @@ use grid_protocol::time::Moment;
 pub use decision::{AttemptFate, JobDecision, Verdict};
 pub use dispatch::Obstacle;
 pub use host::WorkHost;
-pub use job::{Job, Trial, Unfit};
+pub use job::{Job, TaskHistory, Unfit};
 use lease::LeaseTable;
 pub use lease::{LEASE_TERM, Lease};
 
@@ -41,7 +41,7 @@ pub struct Jobs {
     made: u64,
     joins: u64,
     hosts: BTreeMap<PublicKey, WorkHost>,
-    clients: BTreeMap<PublicKey, Client>,
+    clients: BTreeMap<PublicKey, ClientShare>,
     leases: LeaseTable,
     decisions: VecDeque<JobDecision>,
     /// When tasks that wait for a better time, and hosts in quarantine, are next looked at.
@@ -58,18 +58,18 @@ pub struct Jobs {
 
 /// A client's share.
 #[derive(Debug, Default)]
-struct Client {
+struct ClientShare {
     /// Attempts under way.
     live: u64,
     /// When it was last given a slot, as a count.
     served: u64,
     /// Its jobs with tasks that wait, best first.
-    hungry: BTreeSet<Rank>,
+    has_waiting: BTreeSet<Rank>,
 }
 
-impl Client {
+impl ClientShare {
     fn is_idle(&self) -> bool {
-        self.live == 0 && self.hungry.is_empty()
+        self.live == 0 && self.has_waiting.is_empty()
     }
 }
 
@@ -166,7 +166,7 @@ impl Jobs {
         let bytes = known.usual_bytes();
         holder.held += 1;
         holder.held_bytes += bytes;
-        if known.trials.get(&task).is_some_and(Trial::is_suspect) {
+        if known.trials.get(&task).is_some_and(TaskHistory::is_suspect) {
             holder.alone = Some(attempt);
         }
         let until = now + LEASE_TERM;
@@ -259,13 +259,13 @@ impl Jobs {
     }
 
     /// A host is connected and let in.
-    pub fn handle_host_joined(&mut self, key: PublicKey, offer: &Offer) {
+    pub fn handle_host_joined(&mut self, key: PublicKey, capacity: &HostCapacity) {
         self.joins += 1;
         let host = self.hosts.entry(key).or_default();
         host.joined = self.joins;
-        host.labels.clone_from(&offer.labels);
-        host.memory_bytes = offer.memory_bytes;
-        host.slots = offer.slots;
+        host.labels.clone_from(&capacity.labels);
+        host.memory_bytes = capacity.memory_bytes;
+        host.slots = capacity.slots;
         host.present = true;
         host.silent = false;
         // It says how much it wants on each connection.
@@ -413,9 +413,9 @@ impl Jobs {
         let rank = (Reverse(job.spec.priority), job.order, id);
         let client = self.clients.entry(job.owner).or_default();
         if job.waiting() > 0 && !job.state.is_over() {
-            client.hungry.insert(rank);
+            client.has_waiting.insert(rank);
         } else {
-            client.hungry.remove(&rank);
+            client.has_waiting.remove(&rank);
             if client.is_idle() {
                 self.clients.remove(&job.owner);
             }

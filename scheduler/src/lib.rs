@@ -15,10 +15,10 @@ mod roster;
 mod scheduler;
 mod spec;
 
-pub use placement::{Misfit, NoRoom};
-pub use roster::{Host, Presence};
-pub use scheduler::{Decision, Scheduler, Settings, Worker, WorkerPhase};
-pub use spec::{Order, Owner, Place, Spec};
+pub use placement::{NoRoom, PlacementError};
+pub use roster::{Presence, RosterHost};
+pub use scheduler::{Decision, PlacedWorker, Scheduler, SchedulerConfig, WorkerPhase};
+pub use spec::{Deployment, Owner, Place, Spec};
 
 #[doc(no_inline)]
 pub use grid_protocol::time::Moment;

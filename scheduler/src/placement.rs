@@ -7,12 +7,12 @@ use core::fmt;
 
 use grid_protocol::key::PublicKey;
 
-use crate::roster::{Host, Presence};
+use crate::roster::{Presence, RosterHost};
 use crate::spec::Spec;
 
 /// Why a host cannot take a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Misfit {
+pub enum PlacementError {
     /// It takes no more workers.
     Draining,
     /// Its connection is lost.
@@ -36,7 +36,7 @@ pub enum Misfit {
     Unknown,
 }
 
-impl fmt::Display for Misfit {
+impl fmt::Display for PlacementError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Draining => f.write_str("is draining"),
@@ -59,7 +59,7 @@ pub struct NoRoom {
     /// Workers for which there is room.
     pub room: u32,
     /// The hosts that are no use, and why; at most [`Self::REASONS_MAX`] of them.
-    pub misfits: Vec<(PublicKey, Misfit)>,
+    pub misfits: Vec<(PublicKey, PlacementError)>,
 }
 
 impl NoRoom {
@@ -81,26 +81,26 @@ impl fmt::Display for NoRoom {
 }
 
 /// Says whether `host` can take one more worker of `spec`.
-pub(crate) fn fit(host: &Host, spec: &Spec) -> Result<(), Misfit> {
+pub(crate) fn fit(host: &RosterHost, spec: &Spec) -> Result<(), PlacementError> {
     match host.presence {
         Presence::Ready => {}
-        Presence::Draining => return Err(Misfit::Draining),
-        Presence::Away { .. } => return Err(Misfit::Away),
+        Presence::Draining => return Err(PlacementError::Draining),
+        Presence::Away { .. } => return Err(PlacementError::Away),
     }
-    if let Some(missing) = spec.labels.iter().find(|label| !host.offer.labels.contains(label)) {
-        return Err(Misfit::Label { name: missing.name.clone() });
+    if let Some(missing) = spec.labels.iter().find(|label| !host.capacity.labels.contains(label)) {
+        return Err(PlacementError::Label { name: missing.name.clone() });
     }
     if host.free_slots() == 0 {
-        return Err(Misfit::Slots { slots: host.offer.slots });
+        return Err(PlacementError::Slots { slots: host.capacity.slots });
     }
     if host.free_memory() < spec.memory_bytes {
-        return Err(Misfit::Memory { free: host.free_memory() });
+        return Err(PlacementError::Memory { free: host.free_memory() });
     }
     Ok(())
 }
 
 /// How many more workers of `spec` `host` can take.
-pub(crate) fn capacity(host: &Host, spec: &Spec) -> u32 {
+pub(crate) fn capacity(host: &RosterHost, spec: &Spec) -> u32 {
     if fit(host, spec).is_err() {
         return 0;
     }
@@ -115,7 +115,7 @@ pub(crate) fn capacity(host: &Host, spec: &Spec) -> u32 {
 ///
 /// [`NoRoom`], with the reasons, if not all of them fit.
 pub(crate) fn spread(
-    hosts: &BTreeMap<PublicKey, Host>,
+    hosts: &BTreeMap<PublicKey, RosterHost>,
     spec: &Spec,
     count: u32,
 ) -> Result<Vec<PublicKey>, NoRoom> {

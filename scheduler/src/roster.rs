@@ -2,15 +2,15 @@
 
 use alloc::collections::BTreeSet;
 
-use grid_protocol::host::Offer;
+use grid_protocol::host::HostCapacity;
 use grid_protocol::id::WorkerId;
 use grid_protocol::time::Moment;
 
 /// A host that the scheduler may use, or may have to wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Host {
+pub struct RosterHost {
     /// What it brings.
-    pub offer: Offer,
+    pub capacity: HostCapacity,
     /// Whether it is here.
     pub presence: Presence,
     /// The workers on it, from their placement to their end.
@@ -35,15 +35,15 @@ pub enum Presence {
     },
 }
 
-impl Host {
+impl RosterHost {
     /// Slots without a worker.
     pub fn free_slots(&self) -> u32 {
         let taken = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
-        self.offer.slots.saturating_sub(taken)
+        self.capacity.slots.saturating_sub(taken)
     }
 
     /// Memory not promised to a worker, in bytes.
     pub fn free_memory(&self) -> u64 {
-        self.offer.memory_bytes.saturating_sub(self.memory_promised)
+        self.capacity.memory_bytes.saturating_sub(self.memory_promised)
     }
 }

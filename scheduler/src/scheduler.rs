@@ -6,20 +6,20 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use grid_protocol::host::Offer;
-use grid_protocol::id::{OrderId, WorkerId};
+use grid_protocol::host::HostCapacity;
+use grid_protocol::id::{DeploymentId, WorkerId};
 use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 use grid_protocol::worker::{End, Restart};
 use hashbrown::HashMap;
 
-use crate::placement::{self, Misfit, NoRoom};
-use crate::roster::{Host, Presence};
-use crate::spec::{Order, Owner, Place, Spec};
+use crate::placement::{self, NoRoom, PlacementError};
+use crate::roster::{Presence, RosterHost};
+use crate::spec::{Deployment, Owner, Place, Spec};
 
 /// What the scheduler cannot decide for itself.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub struct SchedulerConfig {
     /// The number of this life of the manager; never used twice, so that worker ids are not either.
     pub incarnation: u32,
     /// How long a lost connection may stay lost before the workers behind it are given up.
@@ -39,15 +39,15 @@ pub enum WorkerPhase {
 
 /// A worker that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Worker {
+pub struct PlacedWorker {
     /// What was asked for.
     pub spec: Arc<Spec>,
     /// Where it is.
     pub host: PublicKey,
     /// Where in its life it is.
     pub phase: WorkerPhase,
-    /// The standing order that it belongs to.
-    pub order: Option<OrderId>,
+    /// The deployment that it belongs to.
+    pub deployment: Option<DeploymentId>,
     /// The worker in whose place it came.
     pub replaces: Option<WorkerId>,
     restarts: u32,
@@ -80,7 +80,7 @@ pub enum Decision {
         /// Which.
         worker: WorkerId,
         /// What it was.
-        worker_was: Box<Worker>,
+        worker_was: Box<PlacedWorker>,
         /// How.
         end: End,
     },
@@ -94,19 +94,19 @@ pub enum Decision {
 /// Decides where workers run.
 #[derive(Debug)]
 pub struct Scheduler {
-    settings: Settings,
-    hosts: BTreeMap<PublicKey, Host>,
-    workers: HashMap<WorkerId, Worker>,
-    orders: BTreeMap<OrderId, Order>,
-    holds: BTreeMap<(OrderId, PublicKey), Hold>,
-    waiting: Vec<Waiting>,
+    settings: SchedulerConfig,
+    hosts: BTreeMap<PublicKey, RosterHost>,
+    workers: HashMap<WorkerId, PlacedWorker>,
+    deployments: BTreeMap<DeploymentId, Deployment>,
+    fill_backoffs: BTreeMap<(DeploymentId, PublicKey), FillBackoff>,
+    waiting: Vec<PendingRestart>,
     decisions: VecDeque<Decision>,
     next_worker: u32,
 }
 
-/// What keeps a standing order from filling a host's slots again at once.
+/// What keeps a deployment from filling a host's slots again at once.
 #[derive(Debug, Default)]
-struct Hold {
+struct FillBackoff {
     failures: u32,
     until: Moment,
     spent: u32,
@@ -114,10 +114,10 @@ struct Hold {
 
 /// A worker that shall be started again.
 #[derive(Debug)]
-struct Waiting {
+struct PendingRestart {
     due: Moment,
     lost: WorkerId,
-    worker: Worker,
+    worker: PlacedWorker,
 }
 
 /// A pause before the `n`th restart: 0, 100 ms, 200 ms, 400 ms… to 30 s, so that a worker that dies at
@@ -136,13 +136,13 @@ const PROVEN: Duration = Duration::from_secs(60);
 
 impl Scheduler {
     /// A scheduler without hosts.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: SchedulerConfig) -> Self {
         Self {
             settings,
             hosts: BTreeMap::new(),
             workers: HashMap::new(),
-            orders: BTreeMap::new(),
-            holds: BTreeMap::new(),
+            deployments: BTreeMap::new(),
+            fill_backoffs: BTreeMap::new(),
             waiting: Vec::new(),
             decisions: VecDeque::new(),
             next_worker: 1,
@@ -161,8 +161,9 @@ impl Scheduler {
             _ => None,
         });
         let waiting = self.waiting.iter().map(|waiting| waiting.due).filter(|due| *due > Moment::ZERO);
-        let holds = self.holds.values().map(|hold| hold.until).filter(|until| *until > Moment::ZERO);
-        away.chain(waiting).chain(holds).min()
+        let fill_backoffs =
+            self.fill_backoffs.values().map(|hold| hold.until).filter(|until| *until > Moment::ZERO);
+        away.chain(waiting).chain(fill_backoffs).min()
     }
 
     /// Does what is due at `now`: gives up hosts that stayed away, restarts workers after their pause.
@@ -177,7 +178,7 @@ impl Scheduler {
             self.remove_host(now, host, &End::HostLost);
         }
         let mut over = BTreeSet::new();
-        for ((_, host), hold) in &mut self.holds {
+        for ((_, host), hold) in &mut self.fill_backoffs {
             if hold.until > Moment::ZERO && hold.until <= now {
                 hold.until = Moment::ZERO;
                 over.insert(*host);
@@ -193,13 +194,13 @@ impl Scheduler {
     ///
     /// With `resumed` its workers go on; without, those that it had in an earlier stay are lost. The caller
     /// then ends ([`Self::handle_worker_ended`]) those that a resuming host does not name any more.
-    pub fn handle_host_joined(&mut self, now: Moment, key: PublicKey, offer: Offer, resumed: bool) {
+    pub fn handle_host_joined(&mut self, now: Moment, key: PublicKey, capacity: HostCapacity, resumed: bool) {
         if !resumed {
             self.remove_host(now, key, &End::HostLost);
         }
         match self.hosts.get_mut(&key) {
             Some(host) => {
-                host.offer = offer;
+                host.capacity = capacity;
                 host.presence = match host.presence {
                     Presence::Draining | Presence::Away { draining: true, .. } => Presence::Draining,
                     _ => Presence::Ready,
@@ -208,7 +209,12 @@ impl Scheduler {
             None => {
                 self.hosts.insert(
                     key,
-                    Host { offer, presence: Presence::Ready, workers: BTreeSet::new(), memory_promised: 0 },
+                    RosterHost {
+                        capacity,
+                        presence: Presence::Ready,
+                        workers: BTreeSet::new(),
+                        memory_promised: 0,
+                    },
                 );
             }
         }
@@ -281,11 +287,11 @@ impl Scheduler {
         }
         let mut ids = Vec::new();
         for (host, count) in by_host {
-            let template = Worker {
+            let template = PlacedWorker {
                 spec: spec.clone(),
                 host,
                 phase: WorkerPhase::Starting,
-                order: None,
+                deployment: None,
                 replaces: None,
                 restarts: 0,
                 pinned,
@@ -295,22 +301,22 @@ impl Scheduler {
         Ok(ids)
     }
 
-    /// Adds a standing order and fills the slots that are free for it; the workers placed at once.
-    pub fn add_order(&mut self, order: Order) -> Vec<WorkerId> {
-        let id = order.id;
-        self.orders.insert(id, order);
+    /// Adds a deployment and fills the slots that are free for it; the workers placed at once.
+    pub fn add_deployment(&mut self, deployment: Deployment) -> Vec<WorkerId> {
+        let id = deployment.id;
+        self.deployments.insert(id, deployment);
         let hosts: Vec<_> = self.hosts.keys().copied().collect();
-        hosts.into_iter().flat_map(|host| self.fill_order(host, id)).collect()
+        hosts.into_iter().flat_map(|host| self.fill_deployment(host, id)).collect()
     }
 
-    /// Ends a standing order; its workers are asked to stop. `None` if there is no such order.
-    pub fn remove_order(&mut self, id: OrderId, grace_ms: u32) -> Option<Order> {
-        let order = self.orders.remove(&id)?;
-        self.holds.retain(|(held, _), _| *held != id);
-        let of_order = self.workers.iter().filter(|(_, worker)| worker.order == Some(id));
-        let ids: Vec<_> = of_order.map(|(id, _)| *id).collect();
+    /// Ends a deployment; its workers are asked to stop. `None` if there is no such deployment.
+    pub fn remove_deployment(&mut self, id: DeploymentId, grace_ms: u32) -> Option<Deployment> {
+        let deployment = self.deployments.remove(&id)?;
+        self.fill_backoffs.retain(|(held, _), _| *held != id);
+        let of_deployment = self.workers.iter().filter(|(_, worker)| worker.deployment == Some(id));
+        let ids: Vec<_> = of_deployment.map(|(id, _)| *id).collect();
         self.stop(&ids, grace_ms);
-        Some(order)
+        Some(deployment)
     }
 
     /// Asks workers to stop; they end when their hosts say so.
@@ -329,7 +335,7 @@ impl Scheduler {
         }
     }
 
-    /// Everything of one owner that is not a standing order is stopped: the client is gone.
+    /// Everything of one owner that is not a deployment is stopped: the client is gone.
     pub fn stop_owner(&mut self, owner: Owner, grace_ms: u32) {
         let of_owner = self.workers.iter().filter(|(_, worker)| worker.spec.owner == owner);
         let mut ids: Vec<_> = of_owner.map(|(id, _)| *id).collect();
@@ -339,11 +345,11 @@ impl Scheduler {
     }
 
     /// What may not run any more, as `is_out` says, is stopped and never started again: workers, those that wait to be
-    /// restarted, and standing orders.
+    /// restarted, and deployments.
     pub fn withdraw(&mut self, is_out: impl Fn(&Spec) -> bool) {
-        self.orders.retain(|_, order| !is_out(&order.spec));
-        let Self { orders, holds, .. } = self;
-        holds.retain(|(order, _), _| orders.contains_key(order));
+        self.deployments.retain(|_, deployment| !is_out(&deployment.spec));
+        let Self { deployments, fill_backoffs, .. } = self;
+        fill_backoffs.retain(|(deployment, _), _| deployments.contains_key(deployment));
         self.waiting.retain(|waiting| !is_out(&waiting.worker.spec));
         let out = self.workers.iter().filter(|(_, worker)| is_out(&worker.spec));
         let mut ids: Vec<_> = out.map(|(id, _)| *id).collect();
@@ -352,18 +358,18 @@ impl Scheduler {
     }
 
     /// The hosts, connected or expected back.
-    pub fn hosts(&self) -> &BTreeMap<PublicKey, Host> {
+    pub fn hosts(&self) -> &BTreeMap<PublicKey, RosterHost> {
         &self.hosts
     }
 
     /// The workers that have not ended.
-    pub fn workers(&self) -> &HashMap<WorkerId, Worker> {
+    pub fn workers(&self) -> &HashMap<WorkerId, PlacedWorker> {
         &self.workers
     }
 
-    /// The standing orders.
-    pub fn orders(&self) -> &BTreeMap<OrderId, Order> {
-        &self.orders
+    /// The deployments.
+    pub fn deployments(&self) -> &BTreeMap<DeploymentId, Deployment> {
+        &self.deployments
     }
 
     fn exactly(&self, spec: &Spec, keys: &[PublicKey]) -> Result<Vec<PublicKey>, NoRoom> {
@@ -374,13 +380,13 @@ impl Scheduler {
         }
         for (key, count) in &asked {
             let Some(host) = self.hosts.get(key) else {
-                misfits.push((*key, Misfit::Unknown));
+                misfits.push((*key, PlacementError::Unknown));
                 continue;
             };
             match placement::fit(host, spec) {
                 Err(misfit) => misfits.push((*key, misfit)),
                 Ok(()) if placement::capacity(host, spec) < *count => {
-                    misfits.push((*key, Misfit::Slots { slots: host.offer.slots }));
+                    misfits.push((*key, PlacementError::Slots { slots: host.capacity.slots }));
                 }
                 Ok(()) => {}
             }
@@ -394,7 +400,7 @@ impl Scheduler {
         Err(NoRoom { asked: count(keys.len()), room: count(keys.len()) - useless, misfits })
     }
 
-    fn start(&mut self, template: &Worker, count: u32) -> Vec<WorkerId> {
+    fn start(&mut self, template: &PlacedWorker, count: u32) -> Vec<WorkerId> {
         let Some(host) = self.hosts.get_mut(&template.host) else {
             return Vec::new();
         };
@@ -425,7 +431,7 @@ impl Scheduler {
             self.end_worker(now, id, end.clone());
         }
         self.hosts.remove(&key);
-        self.holds.retain(|(_, host), _| *host != key);
+        self.fill_backoffs.retain(|(_, host), _| *host != key);
         self.decisions.push_back(Decision::HostGone { host: key });
     }
 
@@ -445,18 +451,18 @@ impl Scheduler {
         if !accident && !drained {
             return;
         }
-        match worker.order {
-            Some(order) => self.hold(now, order, &worker, &end),
+        match worker.deployment {
+            Some(deployment) => self.hold(now, deployment, &worker, &end),
             None => self.restart(now, id, worker),
         }
     }
 
-    /// A standing order's worker died: says when its slot may be filled again.
-    fn hold(&mut self, now: Moment, order: OrderId, worker: &Worker, end: &End) {
+    /// A deployment's worker died: says when its slot may be filled again.
+    fn hold(&mut self, now: Moment, deployment: DeploymentId, worker: &PlacedWorker, end: &End) {
         if !matches!(end, End::Failed(_) | End::Silent { .. }) {
             return;
         }
-        let hold = self.holds.entry((order, worker.host)).or_default();
+        let hold = self.fill_backoffs.entry((deployment, worker.host)).or_default();
         if matches!(worker.phase, WorkerPhase::Running(since) if now.since(since) >= PROVEN) {
             hold.failures = 0;
         }
@@ -473,7 +479,7 @@ impl Scheduler {
         }
     }
 
-    fn restart(&mut self, now: Moment, id: WorkerId, worker: Worker) {
+    fn restart(&mut self, now: Moment, id: WorkerId, worker: PlacedWorker) {
         let proven = matches!(worker.phase, WorkerPhase::Running(since) if now.since(since) >= PROVEN);
         let restarts = if proven { 0 } else { worker.restarts };
         let allowed = match worker.spec.restart {
@@ -483,9 +489,13 @@ impl Scheduler {
         };
         if allowed {
             let due = now + pause(restarts);
-            let worker =
-                Worker { restarts: restarts + 1, replaces: Some(id), phase: WorkerPhase::Starting, ..worker };
-            self.waiting.push(Waiting { due, lost: id, worker });
+            let worker = PlacedWorker {
+                restarts: restarts + 1,
+                replaces: Some(id),
+                phase: WorkerPhase::Starting,
+                ..worker
+            };
+            self.waiting.push(PendingRestart { due, lost: id, worker });
         }
     }
 
@@ -503,7 +513,7 @@ impl Scheduler {
             };
             match host.and_then(|hosts| hosts.first().copied()) {
                 Some(host) => {
-                    self.start(&Worker { host, ..waiting.worker }, 1);
+                    self.start(&PlacedWorker { host, ..waiting.worker }, 1);
                 }
                 None => {
                     // Only a change can help, and every change comes back here.
@@ -515,27 +525,27 @@ impl Scheduler {
     }
 
     fn fill_host(&mut self, host: PublicKey) {
-        let orders: Vec<_> = self.orders.keys().copied().collect();
-        for order in orders {
-            self.fill_order(host, order);
+        let deployments: Vec<_> = self.deployments.keys().copied().collect();
+        for deployment in deployments {
+            self.fill_deployment(host, deployment);
         }
     }
 
-    fn fill_order(&mut self, key: PublicKey, id: OrderId) -> Vec<WorkerId> {
-        let (Some(host), Some(order)) = (self.hosts.get(&key), self.orders.get(&id)) else {
+    fn fill_deployment(&mut self, key: PublicKey, id: DeploymentId) -> Vec<WorkerId> {
+        let (Some(host), Some(deployment)) = (self.hosts.get(&key), self.deployments.get(&id)) else {
             return Vec::new();
         };
-        let hold = self.holds.get(&(id, key));
+        let hold = self.fill_backoffs.get(&(id, key));
         if hold.is_some_and(|hold| hold.until > Moment::ZERO) {
             return Vec::new();
         }
         let spent = hold.map_or(0, |hold| hold.spent);
-        let count = placement::capacity(host, &order.spec).saturating_sub(spent);
-        let template = Worker {
-            spec: order.spec.clone(),
+        let count = placement::capacity(host, &deployment.spec).saturating_sub(spent);
+        let template = PlacedWorker {
+            spec: deployment.spec.clone(),
             host: key,
             phase: WorkerPhase::Starting,
-            order: Some(id),
+            deployment: Some(id),
             replaces: None,
             restarts: 0,
             pinned: true,

@@ -1,4 +1,4 @@
-//! What was asked for: the specification that workers share, and standing orders.
+//! What was asked for: the specification that workers share, and deployments.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use grid_protocol::client::Channel;
 use grid_protocol::digest::Digest;
 use grid_protocol::host::Label;
-use grid_protocol::id::OrderId;
+use grid_protocol::id::DeploymentId;
 use grid_protocol::key::PublicKey;
 use grid_protocol::worker::{LimitsAsked, Restart};
 
@@ -42,11 +42,11 @@ pub struct Spec {
     pub ttl_ms: u64,
 }
 
-/// A standing order: one worker for each slot of every host that fits, present and future.
+/// A deployment: one worker for each slot of every host that fits, present and future.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Order {
+pub struct Deployment {
     /// Its id.
-    pub id: OrderId,
+    pub id: DeploymentId,
     /// What each worker is.
     pub spec: Arc<Spec>,
 }

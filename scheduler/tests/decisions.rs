@@ -4,24 +4,26 @@ use std::time::Duration;
 
 use grid_protocol::client::Channel;
 use grid_protocol::digest::Digest;
-use grid_protocol::host::{Label, Offer};
-use grid_protocol::id::{OrderId, WorkerId};
+use grid_protocol::host::{HostCapacity, Label};
+use grid_protocol::id::{DeploymentId, WorkerId};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::worker::{End, Failure, FailureKind, LimitsAsked, Restart};
-use grid_scheduler::{Decision, Misfit, Moment, Order, Owner, Place, Scheduler, Settings, Spec};
+use grid_scheduler::{
+    Decision, Deployment, Moment, Owner, Place, PlacementError, Scheduler, SchedulerConfig, Spec,
+};
 
 const GRACE: Duration = Duration::from_secs(10);
 
 fn scheduler() -> Scheduler {
-    Scheduler::new(Settings { incarnation: 3, away_grace: GRACE })
+    Scheduler::new(SchedulerConfig { incarnation: 3, away_grace: GRACE })
 }
 
 fn key(seed: u8) -> PublicKey {
     SecretKey::from_seed(&[seed; 32]).public()
 }
 
-fn offer(slots: u32) -> Offer {
-    Offer {
+fn capacity(slots: u32) -> HostCapacity {
+    HostCapacity {
         name: String::new(),
         slots,
         memory_bytes: 1000,
@@ -76,8 +78,8 @@ fn left(scheduler: &mut Scheduler) -> Vec<(WorkerId, End)> {
 #[test]
 fn workers_spread_over_hosts_and_what_does_not_fit_places_nothing() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), offer(3), false);
-    scheduler.handle_host_joined(at(0), key(2), offer(1), false);
+    scheduler.handle_host_joined(at(0), key(1), capacity(3), false);
+    scheduler.handle_host_joined(at(0), key(2), capacity(1), false);
     let refused = scheduler.spawn(spec(), &Place::Anywhere { count: 5 }).unwrap_err();
     assert_eq!((refused.asked, refused.room), (5, 4));
     assert!(scheduler.workers().is_empty());
@@ -90,33 +92,33 @@ fn workers_spread_over_hosts_and_what_does_not_fit_places_nothing() {
 #[test]
 fn a_host_that_does_not_fit_is_named_with_the_reason() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), offer(1), false);
+    scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
     let labels = vec![Label { name: "gpu".into(), value: "yes".into() }];
     let refused = scheduler.spawn(Spec { labels, ..spec() }, &Place::Anywhere { count: 1 }).unwrap_err();
-    assert_eq!(refused.misfits, [(key(1), Misfit::Label { name: "gpu".into() })]);
+    assert_eq!(refused.misfits, [(key(1), PlacementError::Label { name: "gpu".into() })]);
     let refused = scheduler.spawn(Spec { memory_bytes: 1001, ..spec() }, &Place::On(vec![key(1)]));
-    assert_eq!(refused.unwrap_err().misfits, [(key(1), Misfit::Memory { free: 1000 })]);
+    assert_eq!(refused.unwrap_err().misfits, [(key(1), PlacementError::Memory { free: 1000 })]);
     let refused = scheduler.spawn(spec(), &Place::On(vec![key(7)])).unwrap_err();
-    assert_eq!(refused.misfits, [(key(7), Misfit::Unknown)]);
+    assert_eq!(refused.misfits, [(key(7), PlacementError::Unknown)]);
 }
 
 #[test]
-fn a_standing_order_fills_every_slot_of_hosts_present_and_future() {
+fn a_deployment_fills_every_slot_of_hosts_present_and_future() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), offer(2), false);
-    let placed = scheduler.add_order(Order { id: OrderId(1), spec: spec().into() });
+    scheduler.handle_host_joined(at(0), key(1), capacity(2), false);
+    let placed = scheduler.add_deployment(Deployment { id: DeploymentId(1), spec: spec().into() });
     assert_eq!(placed.len(), 2);
     assert_eq!(starts(&mut scheduler), [(key(1), 2)]);
-    scheduler.handle_host_joined(at(1), key(2), offer(3), false);
+    scheduler.handle_host_joined(at(1), key(2), capacity(3), false);
     assert_eq!(starts(&mut scheduler), [(key(2), 3)]);
 }
 
 #[test]
-fn a_standing_order_whose_worker_fails_fills_the_slot_again_after_a_growing_pause() {
+fn a_deployment_whose_worker_fails_fills_the_slot_again_after_a_growing_pause() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), offer(1), false);
+    scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
     let always = Spec { restart: Restart::Always, ..spec() };
-    let mut worker = scheduler.add_order(Order { id: OrderId(1), spec: always.into() })[0];
+    let mut worker = scheduler.add_deployment(Deployment { id: DeploymentId(1), spec: always.into() })[0];
     let mut now = at(0);
     let mut pauses = Vec::new();
     for _ in 0..4 {
@@ -135,8 +137,8 @@ fn a_standing_order_whose_worker_fails_fills_the_slot_again_after_a_growing_paus
 #[test]
 fn a_worker_without_a_restart_policy_is_reported_and_its_standing_slot_stays_empty() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), offer(1), false);
-    let worker = scheduler.add_order(Order { id: OrderId(1), spec: spec().into() })[0];
+    scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
+    let worker = scheduler.add_deployment(Deployment { id: DeploymentId(1), spec: spec().into() })[0];
     scheduler.handle_worker_ended(at(1), worker, failed());
     assert_eq!(left(&mut scheduler), [(worker, failed())]);
     scheduler.handle_timeout(at(1000));
@@ -146,12 +148,12 @@ fn a_worker_without_a_restart_policy_is_reported_and_its_standing_slot_stays_emp
 #[test]
 fn a_host_that_comes_back_in_time_keeps_its_workers_and_one_that_does_not_loses_them() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), offer(1), false);
+    scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
     let worker = scheduler.spawn(spec(), &Place::Anywhere { count: 1 }).unwrap()[0];
     scheduler.handle_host_away(at(5), key(1));
     assert_eq!(scheduler.poll_timeout(), Some(at(15)));
     scheduler.handle_timeout(at(14));
-    scheduler.handle_host_joined(at(14), key(1), offer(1), true);
+    scheduler.handle_host_joined(at(14), key(1), capacity(1), true);
     assert_eq!(left(&mut scheduler), []);
     scheduler.handle_host_away(at(20), key(1));
     scheduler.handle_timeout(at(30));
@@ -162,22 +164,22 @@ fn a_host_that_comes_back_in_time_keeps_its_workers_and_one_that_does_not_loses_
 #[test]
 fn a_host_that_comes_back_without_its_memory_has_lost_its_workers() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), offer(1), false);
+    scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
     let worker = scheduler.spawn(spec(), &Place::Anywhere { count: 1 }).unwrap()[0];
     starts(&mut scheduler);
-    scheduler.handle_host_joined(at(1), key(1), offer(1), false);
+    scheduler.handle_host_joined(at(1), key(1), capacity(1), false);
     assert_eq!(left(&mut scheduler), [(worker, End::HostLost)]);
 }
 
 #[test]
 fn a_worker_whose_host_is_lost_starts_elsewhere_as_soon_as_there_is_room_and_names_whom_it_replaces() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), offer(1), false);
+    scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
     let restart = Restart::OnFailure { at_most: 1 };
     let lost = scheduler.spawn(Spec { restart, ..spec() }, &Place::Anywhere { count: 1 }).unwrap()[0];
     scheduler.handle_host_gone(at(1), key(1), &End::HostLost);
     starts(&mut scheduler);
-    scheduler.handle_host_joined(at(2), key(2), offer(1), false);
+    scheduler.handle_host_joined(at(2), key(2), capacity(1), false);
     assert_eq!(starts(&mut scheduler), [(key(2), 1)]);
     let (second, worker) = scheduler.workers().iter().next().unwrap();
     assert_eq!(worker.replaces, Some(lost));
@@ -191,7 +193,7 @@ fn a_worker_whose_host_is_lost_starts_elsewhere_as_soon_as_there_is_room_and_nam
 #[test]
 fn a_worker_that_is_stopped_on_purpose_is_not_started_again() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), offer(1), false);
+    scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
     let always = Spec { restart: Restart::Always, ..spec() };
     let worker = scheduler.spawn(always, &Place::Anywhere { count: 1 }).unwrap()[0];
     scheduler.stop(&[worker], 100);
@@ -203,12 +205,12 @@ fn a_worker_that_is_stopped_on_purpose_is_not_started_again() {
 #[test]
 fn a_draining_host_gets_nothing_more_even_when_it_was_away_meanwhile() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), offer(2), false);
+    scheduler.handle_host_joined(at(0), key(1), capacity(2), false);
     scheduler.handle_host_draining(key(1));
     scheduler.handle_host_away(at(1), key(1));
-    scheduler.handle_host_joined(at(2), key(1), offer(2), true);
+    scheduler.handle_host_joined(at(2), key(1), capacity(2), true);
     let refused = scheduler.spawn(spec(), &Place::Anywhere { count: 1 }).unwrap_err();
-    assert_eq!(refused.misfits, [(key(1), Misfit::Draining)]);
+    assert_eq!(refused.misfits, [(key(1), PlacementError::Draining)]);
 }
 
 #[test]
@@ -216,7 +218,7 @@ fn no_worker_id_is_used_twice() {
     let mut scheduler = scheduler();
     let mut ids = std::collections::BTreeSet::new();
     for round in 0..50 {
-        scheduler.handle_host_joined(at(round), key(1), offer(4), false);
+        scheduler.handle_host_joined(at(round), key(1), capacity(4), false);
         for id in scheduler.spawn(spec(), &Place::Anywhere { count: 4 }).unwrap() {
             assert!(ids.insert(id));
         }

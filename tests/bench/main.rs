@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use grid_net::{Allowance, Alpn, Conn, Endpoint, Expect, FrameReader, Timing};
-use wasm_grid::{Client, Event, Manager, Pulse, Reply, Request, SecretKey, WorkerId};
+use grid_net::{Alpn, Conn, ConnLimits, Endpoint, Expect, FrameReader, Timing};
+use wasm_grid::{Client, Event, Manager, Reply, Request, SecretKey, WorkerId, WorkerStatus};
 
 const ROUNDS: usize = 20_000;
 const WORKERS: usize = 1000;
@@ -39,7 +39,7 @@ async fn raw_serve_frames() {
     println!("{}", endpoint.local_address().unwrap());
     while let Some(knock) = endpoint.accept().await {
         let conn = knock.answer().await.unwrap();
-        conn.allow(Allowance::CLIENT);
+        conn.allow(ConnLimits::CLIENT);
         tokio::spawn(async move {
             let (mut send, recv) = conn.accept_bi().await.unwrap();
             let mut reader = FrameReader::new(recv, FRAME_BYTES_MAX);
@@ -61,7 +61,7 @@ async fn raw_serve() {
     println!("{}", endpoint.local_address().unwrap());
     while let Some(knock) = endpoint.accept().await {
         let conn = knock.answer().await.unwrap();
-        conn.allow(Allowance::CLIENT);
+        conn.allow(ConnLimits::CLIENT);
         tokio::spawn(async move {
             let (mut send, mut recv) = conn.accept_bi().await.unwrap();
             while let Ok(Some(chunk)) = recv.read_chunk().await {
@@ -209,7 +209,7 @@ async fn idle(grid: &Client, module: wasm_grid::Digest, first: WorkerId) {
     std::io::stdin().read_line(&mut line).unwrap();
     let denial = grid.spawn(module).anywhere(1).await.unwrap_err();
     assert_eq!(denial.code, wasm_grid::DenialCode::NoCapacity, "{denial}");
-    assert_eq!(grid.ping(first).await.unwrap(), Pulse::Idle);
+    assert_eq!(grid.ping(first).await.unwrap(), WorkerStatus::Idle);
     grid.send(first, "still there").await.unwrap();
     while !matches!(grid.next_event().await, Event::Message { .. }) {}
     println!("{}", denial.why);

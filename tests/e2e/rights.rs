@@ -94,7 +94,7 @@ fn a_publisher_who_came_by_a_ticket_is_known_to_hosts_that_were_there_before() {
     author.must(&["worker", "spawn", "echo"]);
 }
 
-/// A publisher with workers, a standing order and a job that runs.
+/// A publisher with workers, a deployment and a job that runs.
 fn busy_publisher<'a>(grid: &'a Grid, name: &'a str) -> (User<'a>, String) {
     let user = User::new(grid, name, "publisher");
     let key = user.key();
@@ -161,16 +161,16 @@ fn a_publisher_who_is_trusted_again_is_believed_by_hosts_that_never_restarted_an
     }
 }
 
-/// The standing orders that a client is shown.
-async fn orders(client: &Client) -> Vec<wasm_grid::OrderInfo> {
-    match client.request(Request::OrderList).await.unwrap() {
-        Reply::Orders(orders) => orders,
+/// The deployments that a client is shown.
+async fn orders(client: &Client) -> Vec<wasm_grid::DeploymentInfo> {
+    match client.request(Request::DeploymentList).await.unwrap() {
+        Reply::Deployments(orders) => orders,
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
-async fn the_arguments_of_a_standing_order_are_shown_to_its_owner_and_to_admins_alone() {
+async fn the_arguments_of_a_deployment_are_shown_to_its_owner_and_to_admins_alone() {
     within(async {
         let grid = Grid::closed();
         let (owner, _) = busy_publisher(&grid, "owner");
@@ -194,20 +194,20 @@ async fn stopping_a_module_ends_the_orders_of_who_asks_and_leaves_those_of_other
         let user = User::new(&grid, "user", "client");
         user.must(&["worker", "spawn", "owner", "--every-slot"]);
         let said = user.must(&["worker", "stop", "--module", "owner"]);
-        assert!(said.stderr.contains("1 standing order ended"), "{said:?}");
+        assert!(said.stderr.contains("1 deployment ended"), "{said:?}");
         let said = grid.must(&["worker", "stop", "--module", "owner"]);
         assert!(said.stderr.contains("nothing of yours"), "{said:?}");
         let left = orders(&grid.client()).await;
         assert_eq!(left.len(), 1, "the owner's order stands: {left:?}");
         let said = grid.must(&["worker", "stop", "--module", "owner", "--everyone"]);
-        assert!(said.stderr.contains("1 standing order ended"), "{said:?}");
+        assert!(said.stderr.contains("1 deployment ended"), "{said:?}");
         assert_eq!(orders(&grid.client()).await, []);
     })
     .await;
 }
 
 #[test]
-fn the_id_of_a_standing_order_is_never_used_again() {
+fn the_id_of_a_deployment_is_never_used_again() {
     let mut grid = Grid::closed();
     let echo = echo_file(&grid);
     grid.must(&["module", "upload", echo.to_str().unwrap()]);

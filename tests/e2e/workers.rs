@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use grid_tests::{Grid, echo, local, module, within};
-use wasm_grid::{Event, LimitsAsked, Pulse, to_cbor};
+use wasm_grid::{Event, LimitsAsked, WorkerStatus, to_cbor};
 
 /// Sends one message to a new worker of an example and gives the answer.
 async fn ask(name: &str, message: Vec<u8>) -> Event {
@@ -53,7 +53,10 @@ async fn a_worker_that_is_stopped_before_it_has_started_ends_though_it_sleeps_as
         let module = client.upload("sleepy", slow_and_sleepy()).await.unwrap().digest;
         let workers = client.spawn(module).anywhere(1).await.unwrap();
         client.send(workers[0], &b"go"[..]).await.unwrap();
-        assert!(matches!(client.ping(workers[0]).await, Ok(Pulse::Starting)), "it is compiled too fast");
+        assert!(
+            matches!(client.ping(workers[0]).await, Ok(WorkerStatus::Starting)),
+            "it is compiled too fast"
+        );
         client.stop_workers(&workers, Duration::ZERO).await.unwrap();
         while !matches!(client.next_event().await, Event::Left { .. }) {}
     })

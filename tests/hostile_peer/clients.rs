@@ -8,8 +8,8 @@ use grid_protocol::client::{
 };
 use grid_protocol::digest::Digest;
 use grid_protocol::host::{Label, PROTOCOL_VERSION, Position, Resume};
-use grid_protocol::id::{OrderId, SessionId, WorkerId};
-use grid_protocol::job::{GiveUp, JobId, JobSpec, Payload, Stored};
+use grid_protocol::id::{DeploymentId, SessionId, WorkerId};
+use grid_protocol::job::{BlobRef, GiveUp, JobId, JobSpec, Payload};
 use grid_protocol::role::Role;
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::{LimitsAsked, Restart};
@@ -41,7 +41,7 @@ async fn eight_payloads_without_bytes(grid: &Grid) -> Held {
     assert!(matches!(made, Reply::Job(_)), "{made:?}");
     let mut held = Vec::new();
     for seed in 0..8_u8 {
-        let payload = Stored { digest: Digest::of(&[seed]), length: 32 << 20 };
+        let payload = BlobRef { digest: Digest::of(&[seed]), length: 32 << 20 };
         held.push(begin(conn, &Request::PayloadKeep { job, payload }).await);
     }
     // Another client's long input comes through meanwhile.
@@ -61,18 +61,18 @@ async fn payloads_of_lengths_that_are_none(grid: &Grid) -> Held {
     let (conn, job) = (&entered.0, JobId([8; 16]));
     assert!(matches!(ask(conn, &Request::JobNew { job, spec: spec() }).await, Reply::Job(_)));
     let bytes = vec![1; 300 << 10];
-    let payload = Stored::of(&bytes);
+    let payload = BlobRef::of(&bytes);
     let (mut send, mut recv) = begin(conn, &Request::PayloadKeep { job, payload }).await;
     send.write_all(&bytes).await.unwrap();
     send.finish().await;
     assert_eq!(Reply::from_body(&recv.read_frame(1 << 20).await.unwrap()).unwrap(), Reply::Done);
     for length in [0, payload.length - 1, payload.length + 1, 64 << 20, u64::MAX] {
-        let inputs = vec![Payload::Stored(Stored { length, ..payload })];
+        let inputs = vec![Payload::Blob(BlobRef { length, ..payload })];
         let reply = ask(conn, &Request::JobSubmit { job, first: 0, inputs }).await;
         let Reply::Denied(denial) = reply else { panic!("{length}: {reply:?}") };
         assert!(matches!(denial.code, DenialCode::NotFound | DenialCode::BadRequest), "{denial:?}");
     }
-    let inputs = vec![Payload::Stored(payload)];
+    let inputs = vec![Payload::Blob(payload)];
     assert_eq!(ask(conn, &Request::JobSubmit { job, first: 0, inputs }).await, Reply::Submitted { next: 1 });
     Box::new((peer, entered))
 }
@@ -174,8 +174,8 @@ async fn what_is_anothers(grid: &Grid) -> Held {
         Request::JobForget { job },
         Request::JobResults { job, after: 0, wait_ms: 0 },
         Request::JobSubmit { job, first: 0, inputs: vec![Payload::Here(b"x".to_vec())] },
-        Request::PayloadKeep { job, payload: Stored::of(b"x") },
-        Request::OrderRemove { order: OrderId(1) },
+        Request::PayloadKeep { job, payload: BlobRef::of(b"x") },
+        Request::DeploymentRemove { deployment: DeploymentId(1) },
     ] {
         let code = denied(&entered.0, &request).await;
         assert!(matches!(code, DenialCode::NotFound | DenialCode::NotAllowed), "{request:?}: {code:?}");

@@ -2,9 +2,9 @@
 
 use grid_net::{Alpn, CloseReason, code};
 use grid_protocol::digest::Digest;
-use grid_protocol::host::{Hello, ModuleOffered, Position, Report, Resume, Transfer, Transferred};
+use grid_protocol::host::{Hello, HostEvent, ModuleOffered, Position, Resume, Transfer, Transferred};
 use grid_protocol::id::WorkerId;
-use grid_protocol::job::{AttemptEnd, AttemptId, AttemptResult, JobId, Payload, Stored};
+use grid_protocol::job::{AttemptEnd, AttemptId, AttemptResult, BlobRef, JobId, Payload};
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::{End, LogLevel, LogLine};
 use grid_tests::{Dice, Grid, echo};
@@ -22,7 +22,7 @@ fn attempts(count: u64) -> Vec<AttemptId> {
 }
 
 /// A host that has made these reports, all of which the manager has taken.
-async fn reported(grid: &Grid, seed: u8, reports: &[Report]) -> Held {
+async fn reported(grid: &Grid, seed: u8, reports: &[HostEvent]) -> Held {
     let peer = Peer::stranger(grid, seed);
     let mut host = HostPeer::join(grid, &peer).await;
     for report in reports {
@@ -35,7 +35,7 @@ async fn reported(grid: &Grid, seed: u8, reports: &[Report]) -> Held {
 async fn workers_that_never_were(grid: &Grid) -> Held {
     let (peer, before) = (Peer::stranger(grid, 90), memory_mib(grid));
     let mut host = HostPeer::join(grid, &peer).await;
-    let report = Report::Started { workers: workers(100_000) };
+    let report = HostEvent::Started { workers: workers(100_000) };
     let mut reports = 0;
     // It reads none of the orders to stop them.
     while host.report(&report).await {
@@ -49,14 +49,14 @@ async fn workers_that_never_were(grid: &Grid) -> Held {
 }
 
 async fn ends_of_others_workers(grid: &Grid) -> Held {
-    let ended = |worker| Report::Ended { worker, end: End::Stopped, sent: u64::MAX, settled: u64::MAX };
+    let ended = |worker| HostEvent::Ended { worker, end: End::Stopped, sent: u64::MAX, settled: u64::MAX };
     let reports: Vec<_> = workers(100).into_iter().map(ended).collect();
     reported(grid, 91, &reports).await
 }
 
 async fn logs_of_others_workers(grid: &Grid) -> Held {
     let line = LogLine { unix_ms: u64::MAX, level: LogLevel::Error, text: "x".repeat(16 << 10) };
-    let log = |worker| Report::Log { worker, lines: vec![line.clone(); 50], dropped: u64::MAX };
+    let log = |worker| HostEvent::Log { worker, lines: vec![line.clone(); 50], dropped: u64::MAX };
     let reports: Vec<_> = workers(50).into_iter().map(log).collect();
     reported(grid, 92, &reports).await
 }
@@ -65,7 +65,7 @@ async fn outcomes_of_others_attempts(grid: &Grid) -> Held {
     let result = AttemptResult::Done(vec![Payload::Here(b"wrong".to_vec()); 4]);
     let end = |attempt| AttemptEnd { attempt, ran_us: u64::MAX, result: result.clone() };
     let ends: Vec<_> = attempts(1000).into_iter().map(end).collect();
-    reported(grid, 93, &vec![Report::Outcomes { ends }; 10]).await
+    reported(grid, 93, &vec![HostEvent::Outcomes { ends }; 10]).await
 }
 
 async fn renewals_of_everything(grid: &Grid) -> Held {
@@ -74,17 +74,17 @@ async fn renewals_of_everything(grid: &Grid) -> Held {
         grid,
         94,
         &[
-            Report::Holding { attempts: attempts.clone() },
-            Report::Executing { attempts: attempts.clone() },
-            Report::Alive { attempts: attempts.clone() },
-            Report::Returned { attempts },
+            HostEvent::Holding { attempts: attempts.clone() },
+            HostEvent::Executing { attempts: attempts.clone() },
+            HostEvent::Alive { attempts: attempts.clone() },
+            HostEvent::Returned { attempts },
         ],
     )
     .await
 }
 
 async fn a_host_that_drains_again_and_again(grid: &Grid) -> Held {
-    reported(grid, 95, &vec![Report::Draining; 200]).await
+    reported(grid, 95, &vec![HostEvent::Draining; 200]).await
 }
 
 async fn a_control_stream_of_garbage(grid: &Grid) -> Held {
@@ -102,10 +102,10 @@ async fn a_control_stream_of_garbage(grid: &Grid) -> Held {
 async fn notes_with_a_gap(grid: &Grid) -> Held {
     let peer = Peer::stranger(grid, 101);
     let mut host = HostPeer::join(grid, &peer).await;
-    host.control.send(&Report::Draining);
+    host.control.send(&HostEvent::Draining);
     // The first is never written.
     drop(host.control.poll_transmit());
-    host.report(&Report::Draining).await;
+    host.report(&HostEvent::Draining).await;
     gone(&host.conn).await;
     Box::new(peer)
 }
@@ -124,7 +124,7 @@ async fn modules_and_payloads_of_others(grid: &Grid) -> Held {
         ModuleOffered::from_body(&ask(Transfer::Module { module: Digest::of(&echo()) }).await).unwrap();
     assert_eq!(said, ModuleOffered::Unknown);
     for length in [1, u64::MAX] {
-        let payload = Stored { digest: Digest::of(b"x"), length };
+        let payload = BlobRef { digest: Digest::of(b"x"), length };
         let said = ask(Transfer::Fetch { job: JobId([1; 16]), payload }).await;
         let said = Transferred::from_body(&said).unwrap();
         assert!(matches!(said, Transferred::Refused { .. }), "{said:?}");

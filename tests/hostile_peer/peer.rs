@@ -6,7 +6,7 @@ use std::time::Duration;
 use grid_net::{Alpn, CloseReason, Conn, Endpoint, Expect, RecvStream, SendStream, Timing};
 use grid_protocol::client::{ClientGreeting, ClientHello, Reply, Request};
 use grid_protocol::control::HostEnd;
-use grid_protocol::host::{Greeting, Hello, Offer, PROTOCOL_VERSION, Report, Welcome};
+use grid_protocol::host::{Greeting, Hello, HostCapacity, HostEvent, PROTOCOL_VERSION, Welcome};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::limits::CONTROL_FRAME_BYTES_MAX;
 use grid_protocol::ticket::ManagerAddress;
@@ -114,7 +114,7 @@ impl HostPeer {
     }
 
     /// Reports something; false if the manager has cut the connection.
-    pub(crate) async fn report(&mut self, report: &Report) -> bool {
+    pub(crate) async fn report(&mut self, report: &HostEvent) -> bool {
         self.control.send(report);
         while let Some(frame) = self.control.poll_transmit() {
             if self.send.write_frame(&frame, CONTROL_FRAME_BYTES_MAX).await.is_err() {
@@ -155,7 +155,7 @@ pub(crate) async fn ask(conn: &Conn, request: &Request) -> Reply {
 
 /// What a host says first.
 pub(crate) fn hello(name: &str) -> Hello {
-    let offer = Offer {
+    let capacity = HostCapacity {
         name: name.to_owned(),
         slots: 1,
         memory_bytes: 1 << 30,
@@ -163,5 +163,5 @@ pub(crate) fn hello(name: &str) -> Hello {
         platform: String::new(),
         software: String::new(),
     };
-    Hello { version: PROTOCOL_VERSION, offer, proof: None, resume: None }
+    Hello { version: PROTOCOL_VERSION, capacity, proof: None, resume: None }
 }

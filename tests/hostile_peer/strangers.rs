@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use grid_net::{Alpn, CloseReason};
 use grid_protocol::client::{Attach, Channel, ClientGreeting, ClientHello, Request};
-use grid_protocol::host::{Greeting, Hello, PROTOCOL_VERSION, Position, Refusal, Resume};
+use grid_protocol::host::{Greeting, Hello, JoinRefusal, PROTOCOL_VERSION, Position, Resume};
 use grid_protocol::id::{SessionId, WorkerId};
 use grid_protocol::ticket::{ManagerAddress, Proof, Ticket};
 use grid_protocol::wire::Wire;
@@ -87,7 +87,7 @@ async fn many_keys_of_one_machine(grid: &Grid) -> Held {
         let stranger = Peer::stranger_from(grid, 1, seed);
         let (conn, send, mut recv) = stranger.knock(&hello("many").to_body()).await;
         let said = Greeting::from_body(&recv.read_frame(1 << 20).await.unwrap()).unwrap();
-        refused += usize::from(matches!(said, Greeting::Refused(Refusal::Full { .. })));
+        refused += usize::from(matches!(said, Greeting::Refused(JoinRefusal::Full { .. })));
         held.push((stranger, conn, send, recv));
     }
     assert_eq!(refused, 70 - 64, "of one machine 64 wait");
@@ -134,7 +134,7 @@ async fn hellos_of_another_version(grid: &Grid) -> Held {
     let stranger = Peer::stranger(grid, 70);
     for version in [0, PROTOCOL_VERSION + 1, u16::MAX] {
         let said = answer(&stranger, &Hello { version, ..hello("other") }).await;
-        assert!(matches!(said, Greeting::Refused(Refusal::Version { .. })), "{said:?}");
+        assert!(matches!(said, Greeting::Refused(JoinRefusal::Version { .. })), "{said:?}");
     }
     Box::new(stranger)
 }
@@ -161,7 +161,7 @@ async fn proofs_of_no_ticket(grid: &Grid) -> Held {
     for seed in 0..50 {
         let proof = Some(Proof { id: [seed; 16], mac: [seed; 32] });
         let said = answer(&stranger, &Hello { proof, ..hello("prover") }).await;
-        assert!(matches!(said, Greeting::Refused(Refusal::TicketUnknown)), "{said:?}");
+        assert!(matches!(said, Greeting::Refused(JoinRefusal::TicketUnknown)), "{said:?}");
     }
     Box::new(stranger)
 }
@@ -173,7 +173,7 @@ async fn a_proof_of_another_connection(grid: &Grid) -> Held {
     let proof = Some(ticket.prove(&stranger.key(), &conn.exporter()));
     for peer in [&stranger, &thief] {
         let said = answer(peer, &Hello { proof, ..hello("replay") }).await;
-        assert!(matches!(said, Greeting::Refused(Refusal::WrongProof)), "{said:?}");
+        assert!(matches!(said, Greeting::Refused(JoinRefusal::WrongProof)), "{said:?}");
     }
     Box::new((stranger, thief, conn))
 }
@@ -227,7 +227,7 @@ async fn clients_without_a_ticket(grid: &Grid) -> Held {
         let attach = Some(Attach { channel: Channel(channel), resume: None });
         let hello = ClientHello { version: PROTOCOL_VERSION, proof: None, attach };
         let (_conn, _send, _recv, said) = stranger.greet(&hello).await;
-        assert!(matches!(said, ClientGreeting::Refused(Refusal::NotAllowed { .. })), "{said:?}");
+        assert!(matches!(said, ClientGreeting::Refused(JoinRefusal::NotAllowed { .. })), "{said:?}");
     }
     Box::new(stranger)
 }
@@ -236,7 +236,7 @@ async fn names_that_cannot_be_seen(grid: &Grid) -> Held {
     let stranger = Peer::stranger(grid, 80);
     for name in ["", "  ", "\u{202e}host", "a\nb", "\u{1b}[2J", &"x".repeat(256)] {
         let said = answer(&stranger, &hello(name)).await;
-        assert!(matches!(said, Greeting::Refused(Refusal::Malformed { .. })), "{name:?}: {said:?}");
+        assert!(matches!(said, Greeting::Refused(JoinRefusal::Malformed { .. })), "{name:?}: {said:?}");
     }
     assert_eq!(pending(grid), 0);
     Box::new(stranger)

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use grid_disk::{Machine, MadeUp};
+use grid_disk::{Machine, SimulatedMachine};
 use grid_tests::Dice;
 
 /// When the simulation begins, by clocks that are right: some day in 2040.
@@ -19,10 +19,10 @@ struct WrongClock {
 
 /// A machine for a node.
 pub fn machine(seed: u64, offset: i64, pace: f64) -> Machine {
-    Machine::made_up(Arc::new(WrongClock { dice: Mutex::new(Dice::new(seed)), offset, pace }))
+    Machine::simulated(Arc::new(WrongClock { dice: Mutex::new(Dice::new(seed)), offset, pace }))
 }
 
-impl MadeUp for WrongClock {
+impl SimulatedMachine for WrongClock {
     fn fill(&self, bytes: &mut [u8]) {
         let mut dice = self.dice.lock().unwrap();
         for chunk in bytes.chunks_mut(8) {

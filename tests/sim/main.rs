@@ -19,7 +19,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use grid_manager::Sabotage;
-use run::{Report, Scenario};
+use run::{RunReport, Scenario};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         tracing_subscriber::registry().with(filter).with(lines).init();
     }
     let began = Instant::now();
-    let all = Mutex::new(All { next: seeds.start, sum: Report::default(), broken: None });
+    let all = Mutex::new(All { next: seeds.start, sum: RunReport::default(), broken: None });
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| run_seeds(&all, seeds.end, sabotage));
@@ -84,7 +84,7 @@ fn main() -> ExitCode {
 /// What all threads share.
 struct All {
     next: u64,
-    sum: Report,
+    sum: RunReport,
     broken: Option<(u64, String)>,
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use grid_net::{Datagrams, MadeUpNetwork, Network};
+use grid_net::{Datagrams, Network, SimulatedNetwork};
 use grid_tests::Dice;
 use turmoil::net::UdpSocket;
 
@@ -56,10 +56,10 @@ struct NodeNetwork {
 
 /// The network for a node.
 pub fn network(seed: u64, weather: &Arc<Weather>) -> Network {
-    Network::made_up(Arc::new(NodeNetwork { dice: Mutex::new(Dice::new(seed)), weather: weather.clone() }))
+    Network::simulated(Arc::new(NodeNetwork { dice: Mutex::new(Dice::new(seed)), weather: weather.clone() }))
 }
 
-impl MadeUpNetwork for NodeNetwork {
+impl SimulatedNetwork for NodeNetwork {
     fn bind(&self, address: SocketAddr) -> io::Result<Box<dyn Datagrams>> {
         if address.is_ipv6() {
             return Err(io::ErrorKind::AddrNotAvailable.into());

@@ -49,7 +49,7 @@ pub struct Scenario {
 
 /// What came of a run, or of several.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct RunReport {
     pub seeds: u64,
     pub violation: Option<String>,
     pub simulated: Duration,
@@ -64,7 +64,7 @@ pub struct Report {
     pub partitions: u64,
 }
 
-impl Report {
+impl RunReport {
     pub fn add(&mut self, other: &Self) {
         self.seeds += 1;
         self.trace ^= other.trace;
@@ -99,7 +99,7 @@ fn keep_key(file: &Path, kind: u8, number: usize) -> PublicKey {
 type Ended = Result<(), Box<dyn std::error::Error>>;
 
 /// Runs a scenario to its end.
-pub fn run(scenario: &Scenario) -> Report {
+pub fn run(scenario: &Scenario) -> RunReport {
     let folder = tempfile::tempdir().unwrap();
     let mut dice = Dice::new(scenario.seed);
     let weather = Arc::<Weather>::default();
@@ -142,7 +142,7 @@ pub fn run(scenario: &Scenario) -> Report {
         });
     }
     let mut torment = Torment::new(dice.next_u64(), disk, stages, weather.clone());
-    let mut report = Report::default();
+    let mut report = RunReport::default();
     let mut calm = false;
     let over = |now: Duration| now >= if checker.through() < CLIENTS { PATIENCE } else { LENGTH };
     while !over(sim.elapsed()) && checker.violation().is_none() {

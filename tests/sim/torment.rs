@@ -10,7 +10,7 @@ use turmoil::Sim;
 
 use crate::guests::Stage;
 use crate::network::Weather;
-use crate::run::{MANAGER, Report, host_name};
+use crate::run::{MANAGER, RunReport, host_name};
 
 /// What goes wrong, and what is to be mended when.
 pub struct Torment {
@@ -40,7 +40,7 @@ impl Torment {
     }
 
     /// Does what is due at `now`.
-    pub fn step(&mut self, sim: &mut Sim<'_>, now: Duration, report: &mut Report) {
+    pub fn step(&mut self, sim: &mut Sim<'_>, now: Duration, report: &mut RunReport) {
         self.mend(sim, now);
         if now < self.next {
             return;

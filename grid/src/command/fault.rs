@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use serde_json::{Value, json};
 use wasm_grid::{
-    AcquaintanceError, ClientError, ConnectError, Denial, DenialCode, PublishError, ReachError, Refusal,
+    AcquaintanceError, ClientError, ConnectError, Denial, DenialCode, JoinRefusal, PublishError, ReachError,
     SendError,
 };
 
@@ -135,7 +135,9 @@ impl From<ConnectError> for Fault {
                 ..Self::new(UNREACHABLE, "the manager cannot be reached")
             }
             .help("check the address, and that `grid up` runs there and its UDP port is open"),
-            ConnectError::Refused(refusal @ (Refusal::Malformed { .. } | Refusal::Version { .. })) => Self {
+            ConnectError::Refused(
+                refusal @ (JoinRefusal::Malformed { .. } | JoinRefusal::Version { .. }),
+            ) => Self {
                 cause: Some(refusal.to_string()),
                 ..Self::new(NOT_ALLOWED, "the manager does not understand this program")
             }

@@ -38,18 +38,19 @@ impl Host {
             Self::Approve { host } => {
                 let host = find(&hosts, host)?;
                 client.request(Request::HostApprove { host: host.key }).await?;
-                output.done(&format!("{} is in", host.offer.name))
+                output.done(&format!("{} is in", host.capacity.name))
             }
             Self::Drain { host } => {
                 let host = find(&hosts, host)?;
                 client.request(Request::HostDrain { host: host.key }).await?;
-                output.done(&format!("{} takes no more workers, and goes when it has none", host.offer.name))
+                output
+                    .done(&format!("{} takes no more workers, and goes when it has none", host.capacity.name))
             }
             Self::Rm { host } => {
                 // A key is taken at its word: it may belong to a host that was never here.
                 let (key, name) = match host.parse::<PublicKey>() {
                     Ok(key) => (key, key.fingerprint()),
-                    Err(_) => find(&hosts, host).map(|host| (host.key, host.offer.name.clone()))?,
+                    Err(_) => find(&hosts, host).map(|host| (host.key, host.capacity.name.clone()))?,
                 };
                 client.request(Request::HostRemove { host: key }).await?;
                 output.done(&format!("{name} is out, and stays out"))
@@ -73,7 +74,7 @@ pub(crate) fn is_known(hosts: &[HostInfo], name: &str) -> bool {
 
 fn goes_by(host: &HostInfo, name: &str) -> bool {
     let key = &host.key;
-    host.offer.name == name || key.to_string() == name || key.fingerprint().starts_with(name)
+    host.capacity.name == name || key.to_string() == name || key.fingerprint().starts_with(name)
 }
 
 /// The one host that goes by this name.
@@ -99,30 +100,30 @@ fn state(state: HostState) -> &'static str {
 
 fn print(output: &Output, hosts: Vec<HostInfo>) -> Result<(), Fault> {
     let row = |host: HostInfo| {
-        let labels = host.offer.labels.iter().map(|label| format!("{}={}", label.name, label.value));
+        let labels = host.capacity.labels.iter().map(|label| format!("{}={}", label.name, label.value));
         let labels: Vec<_> = labels.collect();
         let value = json!({
-            "name": host.offer.name,
+            "name": host.capacity.name,
             "key": host.key.to_string(),
             "fingerprint": host.key.fingerprint(),
             "state": state(host.state),
             "workers": host.workers,
-            "slots": host.offer.slots,
-            "memory_bytes": host.offer.memory_bytes,
+            "slots": host.capacity.slots,
+            "memory_bytes": host.capacity.memory_bytes,
             "labels": labels,
-            "platform": host.offer.platform,
-            "software": host.offer.software,
+            "platform": host.capacity.platform,
+            "software": host.capacity.software,
             "address": host.address,
             "module_bytes_sent": host.module_bytes_sent,
             "compilations": host.compilations,
             "compile_us": host.compile_us,
         });
         let cells = vec![
-            host.offer.name,
+            host.capacity.name,
             state(host.state).to_owned(),
-            format!("{}/{}", host.workers, host.offer.slots),
-            bytes(host.offer.memory_bytes),
-            host.offer.platform,
+            format!("{}/{}", host.workers, host.capacity.slots),
+            bytes(host.capacity.memory_bytes),
+            host.capacity.platform,
             labels.join(","),
             host.address,
             bytes(host.module_bytes_sent),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use grid_inspect::Door;
+use grid_inspect::EntryPoint;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use wasm_grid::{Bytes, Client, DenialCode, Digest, GiveUp, Job, JobBuilder, JobId, JobInfo, JobState};
@@ -142,7 +142,7 @@ impl Run {
         let described = || describe(&name, read(&self.module)?, self.with_files());
         let ((publication, wasm), here) = Place::here_after(common, slots, described)?;
         let module = publication.manifest.digest;
-        let by_command = publication.report.door == Door::Command;
+        let by_command = publication.report.door == EntryPoint::Command;
         let files = matching(&self.files)?;
         if self.dry_run {
             let tasks = match files.len() {

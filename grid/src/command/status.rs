@@ -15,14 +15,14 @@ pub(crate) async fn run(common: &Common, output: &Output) -> Result<(), Fault> {
     let (manager, slots) = (status.manager.fingerprint(), counted(status.slots.into(), "slot"));
     let up = format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
     let mut lines = vec![
-        format!("manager {manager} (grid {}), up {up}", status.software),
-        format!("hosts   {} ({} waiting for approval), {slots}", status.hosts, status.pending_hosts),
-        format!("workers {}", status.workers),
-        format!("modules {}", status.modules),
-        format!("orders  {}", status.orders),
+        format!("manager     {manager} (grid {}), up {up}", status.software),
+        format!("hosts       {} ({} waiting for approval), {slots}", status.hosts, status.pending_hosts),
+        format!("workers     {}", status.workers),
+        format!("modules     {}", status.modules),
+        format!("deployments {}", status.deployments),
     ];
     if let Some(why) = &status.store_trouble {
-        lines.push(format!("store   takes nothing: {why}"));
+        lines.push(format!("store       takes nothing: {why}"));
     }
     let value = json!({
         "manager": status.manager.to_string(),
@@ -33,7 +33,7 @@ pub(crate) async fn run(common: &Common, output: &Output) -> Result<(), Fault> {
         "slots": status.slots,
         "workers": status.workers,
         "modules": status.modules,
-        "orders": status.orders,
+        "deployments": status.deployments,
         "store_trouble": status.store_trouble,
     });
     output.one(&lines[..], &status.manager.to_string(), value)

@@ -30,10 +30,10 @@ pub(crate) enum Worker {
         /// Their ids, as `grid worker ls` prints them.
         #[arg(required_unless_present = "module")]
         workers: Vec<WorkerId>,
-        /// All of your workers of this module, and your standing orders for it.
+        /// All of your workers of this module, and your deployments for it.
         #[arg(long)]
         module: Option<String>,
-        /// With --module: everybody's workers and standing orders, which takes the admin role.
+        /// With --module: everybody's workers and deployments, which takes the admin role.
         #[arg(long, requires = "module")]
         everyone: bool,
         /// Seconds that they may take to finish the message at hand.
@@ -148,9 +148,14 @@ impl Spawn {
             spawn = spawn.label(name, value);
         }
         if self.every_slot {
-            let order = spawn.every_slot().await?;
-            let line = format!("{order}: one worker of {} in every slot, present and future", module.name);
-            return output.one(&line, &order.to_string(), json!({ "order": order.to_string() }));
+            let deployment = spawn.every_slot().await?;
+            let line =
+                format!("{deployment}: one worker of {} in every slot, present and future", module.name);
+            return output.one(
+                &line,
+                &deployment.to_string(),
+                json!({ "deployment": deployment.to_string() }),
+            );
         }
         let workers = if self.on.is_empty() {
             spawn.anywhere(self.count).await?
@@ -232,25 +237,26 @@ async fn stop_module(
     let module = module::find(&module::list(&client).await?, module)?;
     // Whoever may not list everybody's workers learns so before anything is stopped.
     let workers = list(&client, false, everyone).await?;
-    let Reply::Orders(orders) = client.request(Request::OrderList).await? else {
-        return Err(Fault::failed("no standing orders", "the manager answered something else"));
+    let Reply::Deployments(deployments) = client.request(Request::DeploymentList).await? else {
+        return Err(Fault::failed("no deployments", "the manager answered something else"));
     };
-    let of_module = |order: &wasm_grid::OrderInfo| {
-        order.request.module == module.digest && (everyone || order.owner == client.key())
+    let of_module = |deployment: &wasm_grid::DeploymentInfo| {
+        deployment.request.module == module.digest && (everyone || deployment.owner == client.key())
     };
-    let orders: Vec<_> = orders.into_iter().filter(of_module).map(|order| order.id).collect();
-    for order in &orders {
-        client.remove_order(*order).await?;
+    let deployments: Vec<_> =
+        deployments.into_iter().filter(of_module).map(|deployment| deployment.id).collect();
+    for deployment in &deployments {
+        client.remove_deployment(*deployment).await?;
     }
     let of_module = workers.into_iter().filter(|worker| worker.module == module.digest);
     let ids: BTreeSet<_> = more.iter().copied().chain(of_module.map(|worker| worker.id)).collect();
     if !ids.is_empty() {
         client.stop_workers(&ids.iter().copied().collect::<Vec<_>>(), grace).await?;
     }
-    let ended = match orders.len() {
+    let ended = match deployments.len() {
         0 => None,
-        1 => Some("1 standing order ended".to_owned()),
-        count => Some(format!("{count} standing orders ended")),
+        1 => Some("1 deployment ended".to_owned()),
+        count => Some(format!("{count} deployments ended")),
     };
     let stopping = (!ids.is_empty()).then(|| stopping(ids.len()));
     let done: Vec<_> = ended.into_iter().chain(stopping).collect();
@@ -305,8 +311,8 @@ async fn print(output: &Output, client: &Client, workers: Vec<WorkerInfo>) -> Re
         let module = modules.iter().find(|module| module.digest == worker.module);
         let module = module.map_or_else(|| worker.module.short().to_string(), |module| module.name.clone());
         let host = hosts.iter().find(|host| host.key == worker.host);
-        let host = host.map_or_else(|| worker.host.fingerprint(), |host| host.offer.name.clone());
-        let order = worker.order.map(|order| order.to_string());
+        let host = host.map_or_else(|| worker.host.fingerprint(), |host| host.capacity.name.clone());
+        let deployment = worker.deployment.map(|deployment| deployment.to_string());
         let end = if let WorkerState::Ended(end) = &worker.state { Some(end.label()) } else { None };
         let value = json!({
             "worker": worker.id.to_string(),
@@ -316,7 +322,7 @@ async fn print(output: &Output, client: &Client, workers: Vec<WorkerInfo>) -> Re
             "end": end,
             "unanswered": worker.unanswered,
             "uncollected": worker.uncollected,
-            "order": order,
+            "deployment": deployment,
         });
         let cells = vec![
             worker.id.to_string(),
@@ -324,14 +330,14 @@ async fn print(output: &Output, client: &Client, workers: Vec<WorkerInfo>) -> Re
             host,
             worker.unanswered.to_string(),
             worker.uncollected.to_string(),
-            order.unwrap_or_else(|| "-".to_owned()),
+            deployment.unwrap_or_else(|| "-".to_owned()),
             state(&worker.state),
         ];
         (cells, value)
     };
     output.rows(Rows {
         name: "workers",
-        headings: &["worker", "module", "host", "unanswered", "uncollected", "order", "state"],
+        headings: &["worker", "module", "host", "unanswered", "uncollected", "deployment", "state"],
         rows: workers.into_iter().map(row).collect(),
         empty: "no workers; `grid worker spawn MODULE` starts one",
     })

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_core::Stream;
 use grid_protocol::client::{Denial, DenialCode};
-use grid_protocol::job::{JobInfo, Recorded};
+use grid_protocol::job::{JobInfo, OutcomeEntry};
 use grid_protocol::limits::{BATCH_BYTES_MAX, BATCH_TASKS_MAX};
 
 use crate::job::{Inputs, Job, RESULTS_WAIT, TaskOutcome};
@@ -40,7 +40,7 @@ pub struct Map<'a, I> {
     in_order: Option<BTreeMap<u64, TaskOutcome>>,
     waiting: VecDeque<TaskOutcome>,
     info: Option<JobInfo>,
-    asking: Option<Asked<'a, (Vec<Recorded>, JobInfo)>>,
+    asking: Option<Asked<'a, (Vec<OutcomeEntry>, JobInfo)>>,
     bringing: Option<Asked<'a, Brought>>,
 }
 

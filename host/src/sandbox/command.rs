@@ -19,7 +19,7 @@ use wasmtime::{InstancePre, Linker, Result, Store};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p1::WasiP1Ctx;
 
-use crate::mailbox::{Incoming, Letter};
+use crate::mailbox::{Delivery, Incoming};
 use crate::sandbox::console::Console;
 use crate::sandbox::failure::{Stop, explain};
 use crate::sandbox::guest::Guest;
@@ -71,7 +71,7 @@ pub(super) async fn run(
             Incoming::Message(letter) => letter,
             Incoming::Stop => return Ok(()),
         };
-        let Letter { seq, payload, .. } = letter;
+        let Delivery { seq, payload, .. } = letter;
         let mut guest = Guest::new(mailbox.clone(), limits, meter.clone());
         guest.wasi = wasi.take();
         match command.handle(guest, payload).await {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use grid_abi::component as abi;
-use grid_inspect::ComponentDoor;
+use grid_inspect::ComponentEntry;
 use grid_protocol::worker::{Failure, FailureKind};
 use wasmtime::component::{ComponentType, Func, InstancePre, Lift, Linker, TypedFunc, WasmList, WasmStr};
 use wasmtime::{Result, Store, StoreContextMut};
@@ -57,7 +57,7 @@ impl Component {
     /// Runs everything that comes before the first message.
     pub(super) async fn start(
         instance: &InstancePre<Guest>,
-        door: ComponentDoor,
+        door: ComponentEntry,
         guest: Guest,
         arguments: Bytes,
     ) -> Result<Self> {

@@ -1,7 +1,7 @@
 //! Core modules: a guest that lives on between messages, reached through functions of numbers.
 
 use bytes::Bytes;
-use grid_inspect::{CoreDoor, LoopKind};
+use grid_inspect::{CoreEntry, LoopKind};
 use wasmtime::{InstancePre, Result, Store, TypedFunc};
 
 use crate::sandbox::failure::Stop;
@@ -27,7 +27,7 @@ impl Core {
     /// Runs everything that comes before the first message.
     pub(super) async fn start(
         instance: &InstancePre<Guest>,
-        door: CoreDoor,
+        door: CoreEntry,
         guest: Guest,
         arguments: Bytes,
     ) -> Result<Self> {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio::time::{Duration, Instant, timeout_at};
 use wasmtime::{Result, Store};
 
-use crate::mailbox::{Incoming, Letter};
+use crate::mailbox::{Delivery, Incoming};
 use crate::sandbox::guest::Guest;
 use crate::sandbox::{MESSAGES_IN_A_ROW, begin_call, begin_slice};
 
@@ -107,8 +107,8 @@ impl<E: Exports> Life<E> {
         incoming
     }
 
-    async fn handle(&mut self, letter: Letter) -> Result<()> {
-        let Letter { seq, payload, .. } = letter;
+    async fn handle(&mut self, letter: Delivery) -> Result<()> {
+        let Delivery { seq, payload, .. } = letter;
         self.guest().take_up(seq);
         self.begin_call();
         self.exports.handle_msg(payload).await?;

@@ -8,12 +8,12 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use grid_protocol::job::{Assignment, AttemptEnd, AttemptId, AttemptResult, JobId, Payload};
 use grid_protocol::limits::{LAST_WORDS_MAX, LOG_LINE_BYTES_MAX, MESSAGE_BYTES_MAX, RESULTS_MAX};
-use grid_protocol::link::Kind;
+use grid_protocol::link::MessageKind;
 use grid_protocol::worker::{Failure, FailureKind, LogLevel, LogLine};
 use tokio::time::Instant;
 
 use super::Workbench;
-use crate::mailbox::{Incoming, Letter, Mail};
+use crate::mailbox::{Delivery, Incoming, Mail};
 use crate::sandbox::{Kill, Limits, Program, SandboxError};
 
 /// A guest of one job.
@@ -292,7 +292,11 @@ impl Mail for Executor {
             if let Some(hand) = &mut state.hand {
                 hand.began = Instant::now();
             }
-            return Poll::Ready(Incoming::Message(Letter { seq: state.seq, kind: Kind::Message, payload }));
+            return Poll::Ready(Incoming::Message(Delivery {
+                seq: state.seq,
+                kind: MessageKind::Message,
+                payload,
+            }));
         }
         if state.stopping {
             return Poll::Ready(Incoming::Stop);

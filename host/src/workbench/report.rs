@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use grid_protocol::host::Report;
+use grid_protocol::host::HostEvent;
 use grid_protocol::job::{AttemptEnd, AttemptId, AttemptResult, JobId, Payload};
 use grid_protocol::limits::{BATCH_BYTES_MAX, HELD_ATTEMPTS_MAX};
 use tokio::time::Instant;
@@ -75,13 +75,13 @@ impl Workbench {
     }
 
     /// The next thing to report, until there is nothing.
-    pub(crate) fn next_report(&self) -> Option<Report> {
+    pub(crate) fn next_report(&self) -> Option<HostEvent> {
         let mut inner = self.lock();
         if std::mem::take(&mut inner.news.anew) {
-            return Some(Report::Holding { attempts: inner.holding() });
+            return Some(HostEvent::Holding { attempts: inner.holding() });
         }
         if std::mem::take(&mut inner.news.renewal_due) {
-            return Some(Report::Alive { attempts: inner.vouched(self.sandbox.is_wedged()) });
+            return Some(HostEvent::Alive { attempts: inner.vouched(self.sandbox.is_wedged()) });
         }
         // Before what makes room: what is given back shall not come again.
         if let Some(window) = self.next_window(&mut inner) {
@@ -89,21 +89,21 @@ impl Workbench {
         }
         let ends = inner.take_ends();
         if !ends.is_empty() {
-            return Some(Report::Outcomes { ends });
+            return Some(HostEvent::Outcomes { ends });
         }
         if !inner.news.returned.is_empty() {
-            return Some(Report::Returned { attempts: std::mem::take(&mut inner.news.returned) });
+            return Some(HostEvent::Returned { attempts: std::mem::take(&mut inner.news.returned) });
         }
         let mut executing = std::mem::take(&mut inner.news.executing);
         executing.retain(|attempt| matches!(inner.held.get(attempt), Some(Held::Running | Held::Sending)));
         if !executing.is_empty() {
-            return Some(Report::Executing { attempts: executing });
+            return Some(HostEvent::Executing { attempts: executing });
         }
         None
     }
 
     /// How much the host is ready to hold, if that has changed.
-    fn next_window(&self, inner: &mut Inner) -> Option<Report> {
+    fn next_window(&self, inner: &mut Inner) -> Option<HostEvent> {
         let window = if self.sandbox.is_wedged() { 0 } else { inner.window() };
         let told = inner.news.window;
         let changed =
@@ -115,7 +115,7 @@ impl Workbench {
         // What waits beyond it waits better where it may run sooner.
         let surplus = inner.active().saturating_sub(window as usize);
         inner.give_back(surplus);
-        Some(Report::Window { attempts: window })
+        Some(HostEvent::Window { attempts: window })
     }
 }
 

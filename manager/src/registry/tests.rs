@@ -14,7 +14,7 @@ fn ticket(registry: &mut Registry, now: u64) -> Ticket {
     registry.make_ticket(Role::Host, vec!["192.0.2.1:1".to_owned()], now, DAY).unwrap()
 }
 
-fn bring(registry: &mut Registry, ticket: &Ticket, newcomer: PublicKey, now: u64) -> Result<(), Refusal> {
+fn bring(registry: &mut Registry, ticket: &Ticket, newcomer: PublicKey, now: u64) -> Result<(), JoinRefusal> {
     let exporter = [9; 32];
     registry.redeem(&ticket.prove(&newcomer, &exporter), newcomer, &exporter, now).unwrap()
 }
@@ -57,7 +57,7 @@ fn tickets_that_are_past_make_room_for_new_ones() {
 }
 
 #[test]
-fn a_revocation_removes_the_standing_orders_of_the_key_in_the_same_commit() {
+fn a_revocation_removes_the_deployments_of_the_key_in_the_same_commit() {
     let folder = tempfile::tempdir().unwrap();
     let mut registry = Registry::open(folder.path(), None).unwrap();
     for (owner, channel) in [(key(1), 1), (key(2), 2)] {
@@ -73,12 +73,12 @@ fn a_revocation_removes_the_standing_orders_of_the_key_in_the_same_commit() {
             ttl_ms: 0,
         };
         registry.grant(owner, Role::Client).unwrap();
-        registry.add_order(OrderInfo { id: OrderId(0), request, owner, workers: 0 }).unwrap();
+        registry.add_deployment(DeploymentInfo { id: DeploymentId(0), request, owner, workers: 0 }).unwrap();
     }
     registry.revoke(key(1)).unwrap();
     drop(registry);
     let registry = Registry::open(folder.path(), None).unwrap();
-    let owners: Vec<_> = registry.orders().values().map(|order| order.owner).collect();
+    let owners: Vec<_> = registry.deployments().values().map(|deployment| deployment.owner).collect();
     assert_eq!(owners, [key(2)]);
 }
 

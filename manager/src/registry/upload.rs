@@ -21,7 +21,7 @@ pub(crate) enum UploadError {
     #[error(transparent)]
     Manifest(#[from] ManifestRefusal),
     #[error(transparent)]
-    Module(#[from] grid_inspect::Refusal),
+    Module(#[from] grid_inspect::ScanRefusal),
     #[error("{publisher} published the same module as `{name}`, with other limits or files")]
     Published { publisher: PublicKey, name: String },
     #[error(transparent)]

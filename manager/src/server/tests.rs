@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use grid_disk::{Machine, MadeUp};
+use grid_disk::{Machine, SimulatedMachine};
 use tokio::time::timeout;
 
 use super::*;
@@ -9,7 +9,7 @@ use super::*;
 #[derive(Debug, Default)]
 struct Breaking(AtomicBool);
 
-impl MadeUp for Breaking {
+impl SimulatedMachine for Breaking {
     fn fill(&self, bytes: &mut [u8]) {
         bytes.fill(7);
     }
@@ -28,7 +28,7 @@ impl MadeUp for Breaking {
 async fn a_manager_whose_thread_panics_is_known_to_serve_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(Breaking::default());
-    let machine = Machine::made_up(clock.clone());
+    let machine = Machine::simulated(clock.clone());
     let manager = Manager::start(Settings { machine, ..Settings::new(folder.path().to_path_buf()) }).unwrap();
     assert!(timeout(Duration::from_millis(50), manager.ended()).await.is_err(), "it serves");
     clock.0.store(true, Ordering::SeqCst);

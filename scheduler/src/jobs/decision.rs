@@ -8,7 +8,7 @@ use grid_protocol::job::{AttemptId, JobId, JobState};
 use grid_protocol::key::PublicKey;
 use grid_protocol::worker::FailureKind;
 
-use super::Trial;
+use super::TaskHistory;
 
 /// What the driver must do, after it made it durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +95,7 @@ pub enum Verdict {
         /// Why it is not tried again.
         why: String,
         /// What it has been through.
-        trial: Trial,
+        trial: TaskHistory,
     },
     /// It will be tried again, and the failure is kept.
     Again {
@@ -104,7 +104,7 @@ pub enum Verdict {
         /// Its number.
         task: u64,
         /// What it has been through.
-        trial: Trial,
+        trial: TaskHistory,
     },
     /// It goes back as if it had never left.
     Back {

@@ -14,7 +14,7 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 
 use super::lease::{LEASE_TERM, Lease};
-use super::{Client, Job, JobDecision, Jobs, WorkHost};
+use super::{ClientShare, Job, JobDecision, Jobs, WorkHost};
 
 /// Tasks that a client gets in one turn while others wait, too.
 const TURN_MAX: u32 = 16;
@@ -89,7 +89,7 @@ impl fmt::Display for Obstacle {
 impl Jobs {
     /// Gives hosts with room what waits. Call it after anything that may have made room or work.
     pub fn dispatch(&mut self, now: Moment) {
-        if self.clients.values().any(|client| !client.hungry.is_empty()) {
+        if self.clients.values().any(|client| !client.has_waiting.is_empty()) {
             self.place_suspects(now);
             self.serve_hosts(now);
         }
@@ -104,7 +104,7 @@ impl Jobs {
     fn serve_hosts(&mut self, now: Moment) {
         let mut hosts: Vec<_> =
             self.hosts.iter().filter(|(_, host)| host.room() > 0).map(|(key, _)| *key).collect();
-        while !hosts.is_empty() && self.clients.values().any(|client| !client.hungry.is_empty()) {
+        while !hosts.is_empty() && self.clients.values().any(|client| !client.has_waiting.is_empty()) {
             // The least loaded first, so that little work spreads over many hosts.
             hosts.sort_by_key(|key| {
                 self.hosts.get(key).map(|host| u64::from(host.held) * 1024 / u64::from(host.slots.max(1)))
@@ -189,7 +189,7 @@ impl Jobs {
         if room == 0 {
             return false;
         }
-        let rivals = self.clients.values().filter(|client| !client.hungry.is_empty()).count();
+        let rivals = self.clients.values().filter(|client| !client.has_waiting.is_empty()).count();
         // An eighth at a time, so that hosts of different speeds and many windows share what there is.
         let turn = room.div_ceil(8).min(if rivals > 1 { TURN_MAX } else { u32::MAX });
         let Some((id, tasks)) = self.choose(key, turn) else {
@@ -204,12 +204,12 @@ impl Jobs {
         let mut clients: Vec<_> = self
             .clients
             .iter()
-            .filter(|(_, client)| !client.hungry.is_empty())
+            .filter(|(_, client)| !client.has_waiting.is_empty())
             .map(|(owner, client)| (client.live, client.served, *owner))
             .collect();
         clients.sort_unstable();
         for (_, _, owner) in clients {
-            for (_, _, id) in &self.clients.get(&owner)?.hungry {
+            for (_, _, id) in &self.clients.get(&owner)?.has_waiting {
                 let tasks = self.take(key, *id, most);
                 if !tasks.is_empty() {
                     return Some((*id, tasks));
@@ -280,7 +280,7 @@ impl Jobs {
             if !extra {
                 job.take_out(*task);
             }
-            if job.trials.get(task).is_some_and(super::Trial::is_suspect) {
+            if job.trials.get(task).is_some_and(super::TaskHistory::is_suspect) {
                 host.alone = Some(attempt);
             }
             job.live.entry(*task).or_default().push(attempt);
@@ -295,7 +295,7 @@ impl Jobs {
         host.held_bytes = host.held_bytes.saturating_add(bytes.saturating_mul(count.into()));
         host.note_module(job.spec.module);
         let served = self.attempts;
-        let client: &mut Client = self.clients.entry(job.owner).or_default();
+        let client: &mut ClientShare = self.clients.entry(job.owner).or_default();
         client.live += u64::from(count);
         client.served = served;
         self.decisions.push_back(JobDecision::Lease { host: key, job: id, attempts });
@@ -345,7 +345,7 @@ impl Jobs {
             else {
                 continue;
             };
-            let suspect = job.trials.get(&lease.task).is_some_and(super::Trial::is_suspect);
+            let suspect = job.trials.get(&lease.task).is_some_and(super::TaskHistory::is_suspect);
             let idle = self.hosts.iter().find(|(key, host)| {
                 **key != lease.host
                     && host.idle() > 0
@@ -386,7 +386,7 @@ impl Jobs {
             return false;
         };
         let alone = job.attempts_at(lease.task).len() == 1;
-        let suspect = job.trials.get(&lease.task).is_some_and(super::Trial::is_suspect);
+        let suspect = job.trials.get(&lease.task).is_some_and(super::TaskHistory::is_suspect);
         let usual = job.usual_time().filter(|_| alone && !suspect);
         usual.is_some_and(|usual| now.since(since) > usual * LATE_FACTOR + LATE_AT_LEAST)
     }

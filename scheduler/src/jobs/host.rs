@@ -45,7 +45,7 @@ pub struct WorkHost {
 #[derive(Debug, Default)]
 pub(super) struct Health {
     /// How it fares with the jobs of which it failed something.
-    tallies: BTreeMap<JobId, Tally>,
+    tallies: BTreeMap<JobId, HostTally>,
     /// When something last did.
     counted: Option<Moment>,
     /// Times that it was quarantined.
@@ -56,7 +56,7 @@ pub(super) struct Health {
 
 /// How a host fares with one job.
 #[derive(Debug, Default)]
-struct Tally {
+struct HostTally {
     /// Tasks that failed here by the host's fault, or were done elsewhere after they had failed here.
     bad: u32,
     /// Tasks done here since the first of those.

@@ -51,7 +51,7 @@ pub struct Job {
     /// Since when no host is there that can run the module.
     pub(super) hopeless_since: Option<Moment>,
     /// What tasks that failed have been through.
-    pub(super) trials: BTreeMap<u64, Trial>,
+    pub(super) trials: BTreeMap<u64, TaskHistory>,
     /// Attempts under way, by task.
     pub(super) live: BTreeMap<u64, Vec<AttemptId>>,
     /// Time that tasks took that are done, in microseconds.
@@ -75,7 +75,7 @@ const UNFIT_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a task has been through.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Trial {
+pub struct TaskHistory {
     /// Attempts that failed by the guest's fault.
     pub guest: u32,
     /// Attempts that failed by a host's fault.
@@ -101,7 +101,7 @@ const LOSSES_BEFORE_ALONE: u32 = 2;
 /// As [`LOSSES_BEFORE_ALONE`], where the task may only have stood by.
 const UNSEEN_BEFORE_ALONE: u32 = 5;
 
-impl Trial {
+impl TaskHistory {
     /// It shall go elsewhere.
     pub(super) fn avoid(&mut self, host: PublicKey) {
         remember(&mut self.tried, host);
@@ -241,7 +241,7 @@ impl Job {
     }
 
     /// What a task has been through; nothing if it never failed.
-    pub fn trial(&self, task: u64) -> Option<&Trial> {
+    pub fn trial(&self, task: u64) -> Option<&TaskHistory> {
         self.trials.get(&task)
     }
 
@@ -296,7 +296,7 @@ impl Job {
     }
 
     fn make_ready(&mut self, task: u64) {
-        if self.trials.get(&task).is_some_and(Trial::is_suspect) {
+        if self.trials.get(&task).is_some_and(TaskHistory::is_suspect) {
             self.suspects.insert(task);
         } else {
             self.again.insert(task);

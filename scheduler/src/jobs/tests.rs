@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use grid_protocol::digest::Digest;
-use grid_protocol::host::Offer;
+use grid_protocol::host::HostCapacity;
 use grid_protocol::job::{AttemptId, GiveUp, JobId, JobSpec, JobState};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::time::Moment;
@@ -61,7 +61,7 @@ impl World {
     }
 
     fn join(&mut self, host: PublicKey, slots: u32, window: u32) {
-        let offer = Offer {
+        let capacity = HostCapacity {
             name: "host".into(),
             slots,
             memory_bytes: 1 << 30,
@@ -69,7 +69,7 @@ impl World {
             platform: String::new(),
             software: String::new(),
         };
-        self.jobs.handle_host_joined(host, &offer);
+        self.jobs.handle_host_joined(host, &capacity);
         let held: Vec<_> = self.hands.entry(host).or_default().iter().map(|hand| hand.0).collect();
         self.jobs.handle_holding(self.now, host, &held);
         self.jobs.handle_window(host, window);

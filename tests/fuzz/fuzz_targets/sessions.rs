@@ -3,7 +3,7 @@
 #![no_main]
 
 use grid_protocol::control::{HostEnd, ManagerEnd};
-use grid_protocol::host::Report;
+use grid_protocol::host::HostEvent;
 
 libfuzzer_sys::fuzz_target!(|steps: Vec<(u8, Vec<u8>)>| {
     let (mut host, mut manager) = (HostEnd::default(), ManagerEnd::default());
@@ -12,7 +12,7 @@ libfuzzer_sys::fuzz_target!(|steps: Vec<(u8, Vec<u8>)>| {
         match step % 5 {
             0 => {
                 sent += 1;
-                host.send(&Report::ModuleReady {
+                host.send(&HostEvent::ModuleReady {
                     module: grid_protocol::digest::Digest::from_bytes([0; 32]),
                     fetched_bytes: sent,
                     compile_us: None,
@@ -22,7 +22,7 @@ libfuzzer_sys::fuzz_target!(|steps: Vec<(u8, Vec<u8>)>| {
                 if let Some(frame) = host.poll_transmit() {
                     if let Some(report) = manager.handle_frame(&frame).expect("an honest end is believed") {
                         taken += 1;
-                        assert!(matches!(report, Report::ModuleReady { fetched_bytes, .. } if fetched_bytes == taken));
+                        assert!(matches!(report, HostEvent::ModuleReady { fetched_bytes, .. } if fetched_bytes == taken));
                     }
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use grid_inspect::{Door, LoopKind, Refusal, ScanLimits};
+use grid_inspect::{EntryPoint, LoopKind, ScanLimits, ScanRefusal};
 use serde_json::json;
 
 use crate::command::fault::Fault;
@@ -55,9 +55,9 @@ pub(crate) fn check(output: &Output, file: &Path) -> Result<(), Fault> {
 }
 
 /// What the grid will do with it.
-fn door(door: Door) -> &'static str {
+fn door(door: EntryPoint) -> &'static str {
     match door {
-        Door::Core(door) => match door.turn {
+        EntryPoint::Core(door) => match door.turn {
             LoopKind::Absent => "it lives on between messages; a message is done when `handle_msg` returns",
             LoopKind::Answering => {
                 "it lives on between messages; a message is done when `loop` returns 0 after it"
@@ -66,11 +66,13 @@ fn door(door: Door) -> &'static str {
                 "it lives on between messages; `loop` runs every 100 ms, and a message is done at the first send after it"
             }
         },
-        Door::Component(door) if door.turns => {
+        EntryPoint::Component(door) if door.turns => {
             "it lives on between messages; a message is done when `loop` answers idle after it"
         }
-        Door::Component(_) => "it lives on between messages; a message is done when `handle-msg` returns",
-        Door::Command => {
+        EntryPoint::Component(_) => {
+            "it lives on between messages; a message is done when `handle-msg` returns"
+        }
+        EntryPoint::Command => {
             "it is run afresh for each message: the message is its standard input, its standard output the answer"
         }
         _ => "one that this version does not know",
@@ -78,7 +80,7 @@ fn door(door: Door) -> &'static str {
 }
 
 /// What an author might not expect.
-fn notes(report: &grid_inspect::Report) -> Vec<String> {
+fn notes(report: &grid_inspect::ModuleReport) -> Vec<String> {
     let mut notes = Vec::new();
     if report.memory_bytes > USUAL_MEMORY_BYTES {
         notes.push(format!(
@@ -88,14 +90,14 @@ fn notes(report: &grid_inspect::Report) -> Vec<String> {
         ));
     }
     let takes_arguments = match report.door {
-        Door::Core(door) => door.init,
-        Door::Component(door) => door.start,
+        EntryPoint::Core(door) => door.init,
+        EntryPoint::Component(door) => door.start,
         _ => true,
     };
     if !takes_arguments {
         notes.push("it takes no spawn arguments: it exports no `init`, or `start` in a component".to_owned());
     }
-    if matches!(report.door, Door::Core(door) if !door.initialize)
+    if matches!(report.door, EntryPoint::Core(door) if !door.initialize)
         && report.imports.iter().any(|import| import.starts_with("wasi_snapshot_preview1."))
     {
         notes.push(
@@ -106,17 +108,17 @@ fn notes(report: &grid_inspect::Report) -> Vec<String> {
     notes
 }
 
-fn refused(file: &Path, refusal: &Refusal) -> Fault {
+fn refused(file: &Path, refusal: &ScanRefusal) -> Fault {
     let fault = Fault::rejected(format!("the grid does not run {}", file.display()), refusal);
     fault.help(match refusal {
-        Refusal::NoDoor { .. } | Refusal::NoComponentDoor { .. } | Refusal::WrongSignature { .. } => {
+        ScanRefusal::NoEntryPoint { .. } | ScanRefusal::NoComponentEntry { .. } | ScanRefusal::WrongSignature { .. } => {
             "docs/guest-abi.md has the three shapes that a worker may have; `grid module new` writes one of them"
         }
-        Refusal::NoMemory => "linkers export it as `memory` by default; in text form: (memory (export \"memory\") 1)",
-        Refusal::UnknownImport { .. } | Refusal::UnknownInterface { .. } => {
+        ScanRefusal::NoMemory => "linkers export it as `memory` by default; in text form: (memory (export \"memory\") 1)",
+        ScanRefusal::UnknownImport { .. } | ScanRefusal::UnknownInterface { .. } => {
             "a worker reaches the grid's own calls and WASI, and nothing else; docs/guest-abi.md lists them"
         }
-        Refusal::Invalid { .. } => {
+        ScanRefusal::Invalid { .. } => {
             "the grid runs WebAssembly 1.0 with SIMD, bulk memory, reference types and multi-value; tell your compiler to use no more"
         }
         _ => "",

@@ -4,23 +4,23 @@ use std::collections::BTreeMap;
 
 use wasmparser::{FuncType, ValType};
 
-use crate::limits::Refusal;
+use crate::limits::ScanRefusal;
 
 /// The way into a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Door {
+pub enum EntryPoint {
     /// It exports `handle_msg` and lives on between messages.
-    Core(CoreDoor),
+    Core(CoreEntry),
     /// A WASI command: `_start` is run afresh for each message.
     Command,
     /// A component of one of the worlds of `grid:worker`.
-    Component(ComponentDoor),
+    Component(ComponentEntry),
 }
 
 /// What a component exports besides `handle-msg`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ComponentDoor {
+pub struct ComponentEntry {
     /// It takes spawn arguments.
     pub start: bool,
     /// It wants turns.
@@ -31,7 +31,7 @@ pub struct ComponentDoor {
 
 /// What a core module exports besides `handle_msg`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CoreDoor {
+pub struct CoreEntry {
     /// Its `loop`.
     pub turn: LoopKind,
     /// It takes spawn arguments.
@@ -54,7 +54,7 @@ pub enum LoopKind {
     Polled,
 }
 
-impl Door {
+impl EntryPoint {
     /// The door in a word.
     pub fn label(self) -> &'static str {
         match self {
@@ -76,13 +76,13 @@ struct Signature {
 }
 
 /// Finds the door among the exported functions; `memory` says whether the memory is exported.
-pub(crate) fn find(exports: &BTreeMap<String, FuncType>, memory: bool) -> Result<Door, Refusal> {
+pub(crate) fn find(exports: &BTreeMap<String, FuncType>, memory: bool) -> Result<EntryPoint, ScanRefusal> {
     use grid_abi as abi;
     if !exports.contains_key(abi::HANDLE_MSG) {
         if exports.contains_key(abi::START) {
             expect(exports, abi::START, &[UNIT])?;
             need_memory(memory)?;
-            return Ok(Door::Command);
+            return Ok(EntryPoint::Command);
         }
         return Err(no_door(exports));
     }
@@ -93,7 +93,7 @@ pub(crate) fn find(exports: &BTreeMap<String, FuncType>, memory: bool) -> Result
         Some(_) => LoopKind::Polled,
         None => LoopKind::Absent,
     };
-    Ok(Door::Core(CoreDoor {
+    Ok(EntryPoint::Core(CoreEntry {
         turn,
         init: expect(exports, abi::INIT, &[LENGTH])?.is_some(),
         stop: expect(exports, abi::STOP, &[UNIT])?.is_some(),
@@ -101,8 +101,8 @@ pub(crate) fn find(exports: &BTreeMap<String, FuncType>, memory: bool) -> Result
     }))
 }
 
-fn need_memory(memory: bool) -> Result<(), Refusal> {
-    if memory { Ok(()) } else { Err(Refusal::NoMemory) }
+fn need_memory(memory: bool) -> Result<(), ScanRefusal> {
+    if memory { Ok(()) } else { Err(ScanRefusal::NoMemory) }
 }
 
 /// Which of the `allowed` signatures the export has; `None` if there is no such export.
@@ -110,7 +110,7 @@ fn expect(
     exports: &BTreeMap<String, FuncType>,
     name: &'static str,
     allowed: &[Signature],
-) -> Result<Option<usize>, Refusal> {
+) -> Result<Option<usize>, ScanRefusal> {
     let Some(found) = exports.get(name) else {
         return Ok(None);
     };
@@ -118,7 +118,7 @@ fn expect(
         |signature: &Signature| found.params() == signature.params && found.results() == signature.results;
     match allowed.iter().position(fits) {
         Some(place) => Ok(Some(place)),
-        None => Err(Refusal::WrongSignature {
+        None => Err(ScanRefusal::WrongSignature {
             export: name,
             found: write(found.params(), found.results()),
             expected: allowed
@@ -138,9 +138,9 @@ pub(crate) fn write(params: &[ValType], results: &[ValType]) -> String {
     }
 }
 
-fn no_door(exports: &BTreeMap<String, FuncType>) -> Refusal {
-    Refusal::NoDoor {
-        found: exports.keys().take(Refusal::NAMES_SHOWN).cloned().collect(),
+fn no_door(exports: &BTreeMap<String, FuncType>) -> ScanRefusal {
+    ScanRefusal::NoEntryPoint {
+        found: exports.keys().take(ScanRefusal::NAMES_SHOWN).cloned().collect(),
         did_you_mean: near_miss(exports.keys().map(String::as_str)),
     }
 }

@@ -14,12 +14,12 @@ use crate::mail::{BulkHead, MailFrame};
 ///
 /// All mail of a worker goes through one lane, so that its order holds.
 #[derive(Debug, Default)]
-pub struct Post {
+pub struct SendQueue {
     lanes: [Vec<u8>; MAIL_STREAMS],
     bulk: VecDeque<(BulkHead, Bytes)>,
 }
 
-impl Post {
+impl SendQueue {
     /// Puts a message of `worker` on its way; the acknowledgement that `link` owes goes with it.
     pub fn put<T>(&mut self, worker: WorkerId, sent: &Sent<T>, settled: u64) {
         let (seq, kind) = (sent.seq, sent.kind);
@@ -88,16 +88,20 @@ impl Post {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::Kind;
+    use crate::link::MessageKind;
 
     #[test]
     fn a_message_at_the_limit_goes_inline_and_one_byte_more_goes_apart() {
         let worker = WorkerId::new(1, 1);
         let mut link: Link = Link::default();
-        let mut post = Post::default();
+        let mut post = SendQueue::default();
         for length in [INLINE_BYTES_MAX, INLINE_BYTES_MAX + 1] {
             let payload = Bytes::from(alloc::vec![7; length]);
-            post.put(worker, &Sent { seq: 1, kind: Kind::Message, payload, tag: () }, link.acknowledge());
+            post.put(
+                worker,
+                &Sent { seq: 1, kind: MessageKind::Message, payload, tag: () },
+                link.acknowledge(),
+            );
         }
         let (head, payload) = post.take_bulk().unwrap();
         assert_eq!(head.length, payload.len() as u64);
@@ -111,10 +115,10 @@ mod tests {
 
     #[test]
     fn a_worker_keeps_to_its_lane() {
-        let mut post = Post::default();
+        let mut post = SendQueue::default();
         let mut link: Link = Link::default();
         for count in 0..8 {
-            link.push(Kind::Message, Bytes::new(), ());
+            link.push(MessageKind::Message, Bytes::new(), ());
             post.resume(WorkerId::new(1, count), &mut link, 0);
         }
         let mut lanes = Default::default();

@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 use crate::conn::Conn;
 use crate::stream::{FrameReader, RecvStream, StreamError};
 
-/// Keeps the mail that a carrier moves.
-pub trait MailKeeper: Send + Sync + 'static {
+/// Keeps the mail that a mail transport moves.
+pub trait MailHandler: Send + Sync + 'static {
     /// Swaps the waiting frames of each lane for the empty buffers in `lanes`, and takes the large messages.
     fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>);
 
@@ -37,7 +37,7 @@ pub trait MailKeeper: Send + Sync + 'static {
     fn handle_bulk(&self, head: BulkHead, payload: Bytes) -> Result<(), String>;
 }
 
-/// Why a carrier stopped.
+/// Why a mail transport stopped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CarryError {
@@ -63,7 +63,7 @@ const BULK_STREAM: u8 = 0x40;
 /// # Errors
 ///
 /// Always: it says why it stopped.
-pub async fn carry(conn: &Conn, keeper: Arc<dyn MailKeeper>, wake: Arc<Notify>) -> CarryError {
+pub async fn carry(conn: &Conn, keeper: Arc<dyn MailHandler>, wake: Arc<Notify>) -> CarryError {
     let mut tasks = JoinSet::new();
     tasks.spawn(write(conn.clone(), keeper.clone(), wake));
     tasks.spawn(accept(conn.clone(), keeper));
@@ -71,18 +71,18 @@ pub async fn carry(conn: &Conn, keeper: Arc<dyn MailKeeper>, wake: Arc<Notify>) 
     match tasks.join_next().await {
         Some(Ok(error)) => error,
         Some(Err(panic)) => CarryError::Protocol(panic.to_string()),
-        None => CarryError::Protocol("no carrier".to_owned()),
+        None => CarryError::Protocol("no mail_transport".to_owned()),
     }
 }
 
-async fn write(conn: Conn, keeper: Arc<dyn MailKeeper>, wake: Arc<Notify>) -> CarryError {
+async fn write(conn: Conn, keeper: Arc<dyn MailHandler>, wake: Arc<Notify>) -> CarryError {
     let Err(error) = write_lanes(&conn, &*keeper, &wake).await;
     CarryError::Lost(error)
 }
 
 async fn write_lanes(
     conn: &Conn,
-    keeper: &dyn MailKeeper,
+    keeper: &dyn MailHandler,
     wake: &Notify,
 ) -> Result<std::convert::Infallible, StreamError> {
     let mut streams = Vec::new();
@@ -139,7 +139,7 @@ async fn send_bulk(conn: Conn, head: BulkHead, payload: Bytes) {
     }
 }
 
-async fn accept(conn: Conn, keeper: Arc<dyn MailKeeper>) -> CarryError {
+async fn accept(conn: Conn, keeper: Arc<dyn MailHandler>) -> CarryError {
     let room = Arc::new(Semaphore::new(BULK_UNITS_MAX));
     let mut readers = JoinSet::new();
     loop {
@@ -162,7 +162,7 @@ async fn accept(conn: Conn, keeper: Arc<dyn MailKeeper>) -> CarryError {
 
 async fn read(
     mut stream: RecvStream,
-    keeper: Arc<dyn MailKeeper>,
+    keeper: Arc<dyn MailHandler>,
     room: Arc<Semaphore>,
 ) -> Result<(), CarryError> {
     let mut kind = [0];
@@ -174,7 +174,7 @@ async fn read(
     }
 }
 
-async fn read_lane(stream: RecvStream, keeper: &dyn MailKeeper) -> Result<(), CarryError> {
+async fn read_lane(stream: RecvStream, keeper: &dyn MailHandler) -> Result<(), CarryError> {
     let mut reader = FrameReader::new(stream, MAIL_FRAME_BYTES_MAX);
     let mut frames = VecDeque::new();
     while reader.read_batch(&mut frames).await.map_err(blame)? {
@@ -186,7 +186,7 @@ async fn read_lane(stream: RecvStream, keeper: &dyn MailKeeper) -> Result<(), Ca
 
 async fn read_bulk(
     mut stream: RecvStream,
-    keeper: &dyn MailKeeper,
+    keeper: &dyn MailHandler,
     room: &Semaphore,
 ) -> Result<(), CarryError> {
     let body = stream.read_frame(BulkHead::BYTES_MAX).await.map_err(blame)?;

@@ -104,7 +104,7 @@ fn module_info() -> ModuleInfo {
         publisher: key(1),
         length: 2,
         expires: 0,
-        door: "core".into(),
+        entry_point: "core".into(),
         known: true,
     }
 }
@@ -192,7 +192,7 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
     let outcome =
         OutcomeRecord { task: 5, host: "lab".into(), ran_us: 9, outcome: Outcome::Done(vec![payload()]) };
     vec![
-        ("ModuleRecord", ModuleRecord { manifest: vec![1], door: "core".into() }.to_body()),
+        ("ModuleRecord", ModuleRecord { manifest: vec![1], entry_point: "core".into() }.to_body()),
         ("JobRecord", job.to_body()),
         ("OutcomeRecord", outcome.to_body()),
         ("OverRecord", OverRecord { seq: 1, dead: true, ran_us: 9 }.to_body()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grid_disk::Machine;
-use grid_manager::{DeskHere, Event, SendError};
+use grid_manager::{Event, LocalClient, SendError};
 use grid_protocol::client::{
     Channel, Denial, DenialCode, ModuleInfo, Place, Reply, Request, SpawnRequest, WorkerInfo, WorkerState,
 };
@@ -32,7 +32,7 @@ pub struct Client {
 }
 
 enum Path {
-    Here(DeskHere),
+    Here(LocalClient),
     Remote(Remote),
 }
 
@@ -58,8 +58,8 @@ const EVENTS_AT_ONCE: usize = 1024;
 const DEAD_KEPT_MAX: usize = 100_000;
 
 impl Client {
-    pub(crate) fn here(desk: DeskHere, key: SecretKey) -> Self {
-        Self { path: Path::Here(desk), key, machine: Machine::default(), seen: Mutex::default() }
+    pub(crate) fn here(local: LocalClient, key: SecretKey) -> Self {
+        Self { path: Path::Here(local), key, machine: Machine::default(), seen: Mutex::default() }
     }
 
     pub(crate) fn remote(remote: Remote, key: SecretKey, machine: Machine) -> Self {
@@ -81,7 +81,7 @@ impl Client {
     /// Which of its key's programs this client is.
     pub fn channel(&self) -> Channel {
         match &self.path {
-            Path::Here(desk) => desk.channel(),
+            Path::Here(local) => local.channel(),
             Path::Remote(remote) => remote.channel(),
         }
     }
@@ -101,7 +101,7 @@ impl Client {
         module: Option<Bytes>,
     ) -> Result<Reply, Denial> {
         let reply = match &self.path {
-            Path::Here(desk) => desk.request(request, module).await,
+            Path::Here(local) => local.request(request, module).await,
             Path::Remote(remote) => remote.request(request, module).await,
         };
         match reply {
@@ -113,7 +113,7 @@ impl Client {
     /// The bytes of a payload that the manager keeps for a job.
     pub(crate) async fn fetch(&self, job: JobId, payload: BlobRef) -> Result<Bytes, Denial> {
         match &self.path {
-            Path::Here(desk) => desk.fetch(job, payload).await,
+            Path::Here(local) => local.fetch(job, payload).await,
             Path::Remote(remote) => remote.fetch(job, payload).await,
         }
     }
@@ -210,7 +210,7 @@ impl Client {
     /// [`SendError::Gone`] and [`SendError::TooLong`].
     pub async fn send(&self, worker: WorkerId, message: impl Into<Bytes>) -> Result<u64, SendError> {
         match &self.path {
-            Path::Here(desk) => desk.send(worker, message.into()).await,
+            Path::Here(local) => local.send(worker, message.into()).await,
             Path::Remote(remote) => remote.send(worker, message.into()).await,
         }
     }
@@ -238,7 +238,7 @@ impl Client {
     /// [`SendError`].
     pub fn try_send(&self, worker: WorkerId, message: impl Into<Bytes>) -> Result<u64, SendError> {
         match &self.path {
-            Path::Here(desk) => desk.try_send(worker, message.into()),
+            Path::Here(local) => local.try_send(worker, message.into()),
             Path::Remote(remote) => remote.try_send(worker, message.into()),
         }
     }
@@ -277,7 +277,7 @@ impl Client {
             }
             let mut events = Vec::new();
             match &self.path {
-                Path::Here(desk) => desk.collect(EVENTS_AT_ONCE, &mut events).await,
+                Path::Here(local) => local.collect(EVENTS_AT_ONCE, &mut events).await,
                 Path::Remote(remote) => remote.collect(EVENTS_AT_ONCE, &mut events).await,
             }
             self.take_over(events);
@@ -397,7 +397,7 @@ impl Client {
             while ids.iter().any(|id| self.lock().workers.get(id) != Some(&Standing::Dead)) {
                 let mut events = Vec::new();
                 match &self.path {
-                    Path::Here(desk) => desk.collect(EVENTS_AT_ONCE, &mut events).await,
+                    Path::Here(local) => local.collect(EVENTS_AT_ONCE, &mut events).await,
                     Path::Remote(remote) => remote.collect(EVENTS_AT_ONCE, &mut events).await,
                 }
                 self.take_over(events);
@@ -450,7 +450,7 @@ impl Client {
     fn look(&self) {
         let mut events = Vec::new();
         match &self.path {
-            Path::Here(desk) => desk.try_collect(EVENTS_AT_ONCE, &mut events),
+            Path::Here(local) => local.try_collect(EVENTS_AT_ONCE, &mut events),
             Path::Remote(remote) => remote.try_collect(EVENTS_AT_ONCE, &mut events),
         }
         self.take_over(events);

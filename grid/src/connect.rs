@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use grid_disk::{KeyFileError, Machine, load_or_make_key};
-use grid_host::{AcquaintanceError, Acquaintances};
+use grid_host::{KnownManagers, KnownManagersError};
 use grid_net::Network;
 use grid_protocol::client::Channel;
 use grid_protocol::key::SecretKey;
@@ -36,7 +36,7 @@ pub enum ClientError {
     Key(#[from] KeyFileError),
     /// The managers that are known by address.
     #[error(transparent)]
-    Acquaintances(#[from] AcquaintanceError),
+    KnownManagers(#[from] KnownManagersError),
     /// The manager.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -128,8 +128,8 @@ impl ClientBuilder {
             // Above the channels that have a meaning.
             None => Channel(self.machine.dice() | 1 << 63),
         };
-        let acquaintances = Acquaintances::open(&self.home.join("known-managers"))?;
-        let dialer = Dialer { manager, key, acquaintances, machine: self.machine, network: self.network };
+        let known_managers = KnownManagers::open(&self.home.join("known-managers"))?;
+        let dialer = Dialer { manager, key, known_managers, machine: self.machine, network: self.network };
         Ok((dialer, self.mail.then_some(channel)))
     }
 }

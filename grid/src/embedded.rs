@@ -10,8 +10,8 @@ use std::time::Duration;
 use grid_disk::KeyFileError;
 use grid_host::compile::Compiler;
 use grid_host::sandbox::Policy;
-use grid_host::{Drain, Host, HostError, Progress};
-use grid_manager::{RegistryError, Settings, StartError};
+use grid_host::{Drain, Host, HostError, HostProgress};
+use grid_manager::{CatalogError, ManagerConfig, StartError};
 use grid_net::{Alpn, Timing};
 use grid_protocol::client::{Channel, Denial, Reply, Request};
 use grid_protocol::key::PublicKey;
@@ -68,7 +68,7 @@ pub enum ManagerError {
     Key(#[from] KeyFileError),
     /// Its store.
     #[error(transparent)]
-    Registry(#[from] RegistryError),
+    Catalog(#[from] CatalogError),
     /// The system gives no folder or no thread.
     #[error("the system gives no folder or no thread: {0}")]
     System(#[from] std::io::Error),
@@ -79,7 +79,7 @@ impl ManagerError {
     pub fn help(&self) -> &'static str {
         match self {
             Self::Start(error) => error.help(),
-            Self::Registry(error) => error.help(),
+            Self::Catalog(error) => error.help(),
             _ => {
                 "choose another folder with --state, if it is the disk; `ulimit -a` shows the limits of a process"
             }
@@ -133,8 +133,8 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// [`RegistryError`].
-    pub fn grant(&self, key: PublicKey, role: Role) -> Result<(), RegistryError> {
+    /// [`CatalogError`].
+    pub fn grant(&self, key: PublicKey, role: Role) -> Result<(), CatalogError> {
         self.server.grant(key, role)
     }
 
@@ -285,7 +285,7 @@ impl ManagerBuilder {
 
     fn start_with(
         self,
-        start: impl FnOnce(Settings) -> Result<grid_manager::Manager, StartError>,
+        start: impl FnOnce(ManagerConfig) -> Result<grid_manager::Manager, StartError>,
     ) -> Result<(Manager, Option<Receiver<()>>), ManagerError> {
         let (folder, temporary) = match self.state {
             Some(folder) => (folder, None),
@@ -295,13 +295,13 @@ impl ManagerBuilder {
             }
         };
         let loopback = self.listen.is_some_and(|address| address.ip().is_loopback());
-        let server = start(Settings {
+        let server = start(ManagerConfig {
             listen: self.listen,
             advertise: self.advertise,
             open_join: self.open_join.unwrap_or(loopback),
             away_grace: self.away_grace,
             timing: self.timing,
-            ..Settings::new(folder.clone())
+            ..ManagerConfig::new(folder.clone())
         })?;
         // The program that the manager is part of publishes under the manager's own key.
         let key = grid_disk::load_key(&folder.join("manager.key"))?;
@@ -310,7 +310,7 @@ impl ManagerBuilder {
         if self.local_slots > 0 {
             let (host, has_joined) = local_host(
                 &server,
-                grid_host::Settings {
+                grid_host::HostConfig {
                     name: "local".to_owned(),
                     keeps_modules: false,
                     shared_compiled: Some(self.home.join(COMPILED_FOLDER)),
@@ -320,13 +320,13 @@ impl ManagerBuilder {
                     policy: self.policy,
                     compiler: self.compiler,
                     timing: self.timing,
-                    ..grid_host::Settings::new(folder.join("local-host"))
+                    ..grid_host::HostConfig::new(folder.join("local-host"))
                 },
             )?;
             hosts.push(host);
             joined = Some(has_joined);
         }
-        let client = Client::here(server.desk(EMBEDDED_CHANNEL), key);
+        let client = Client::here(server.local_client(EMBEDDED_CHANNEL), key);
         Ok((Manager { client, server, hosts, grace: self.grace, _temporary: temporary }, joined))
     }
 }
@@ -343,9 +343,9 @@ pub const COMPILED_FOLDER: &str = "compiled";
 
 fn local_host(
     server: &grid_manager::Manager,
-    settings: grid_host::Settings,
+    config: grid_host::HostConfig,
 ) -> Result<(LocalHost, Receiver<()>), ManagerError> {
-    let host = Host::new(settings)?;
+    let host = Host::new(config)?;
     let conn = server.connect_local(host.key(), Alpn::Host);
     let drain = host.drain();
     let (joined, has_joined) = std::sync::mpsc::sync_channel(1);
@@ -359,7 +359,7 @@ fn local_host(
             Err(error) => return tracing::error!(%error, "the system gives the local host no runtime"),
         };
         let progress = |progress| {
-            if matches!(progress, Progress::Joined { .. }) {
+            if matches!(progress, HostProgress::Joined { .. }) {
                 // Only the first is waited for.
                 let _ = joined.try_send(());
             }

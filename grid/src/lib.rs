@@ -57,8 +57,8 @@ pub use client::{Client, DEFAULT_TTL, SpawnBuilder};
 pub use connect::{ClientBuilder, ClientError};
 pub use embedded::{COMPILED_FOLDER, Manager, ManagerBuilder, ManagerError, TICKET_TTL_S};
 pub use grid_host::sandbox::{Limits, Policy};
-pub use grid_host::{AcquaintanceError, ReachError};
-pub use grid_manager::{Event, RegistryError, SendError, StartError};
+pub use grid_host::{KnownManagersError, ReachError};
+pub use grid_manager::{CatalogError, Event, SendError, StartError};
 pub use grid_net::{BindError, DialError, Timing};
 pub use grid_protocol::client::{
     Channel, Denial, DenialCode, DeploymentInfo, HostInfo, HostState, KeyInfo, ModuleInfo, Place, Reply,

@@ -27,10 +27,10 @@ pub enum PublishError {
     #[error(transparent)]
     Module(#[from] grid_inspect::ScanRefusal),
     /// It was to have files, and is no WASI command.
-    #[error("only a WASI command can have files, and the module's door is `{door}`")]
+    #[error("only a WASI command can have files, and the module's entry point is `{entry_point}`")]
     FilesWithoutCommand {
         /// What it is.
-        door: &'static str,
+        entry_point: &'static str,
     },
     /// The manager refuses it.
     #[error(transparent)]
@@ -74,8 +74,10 @@ impl Publication {
     pub fn with_files(name: &str, wasm: Bytes) -> Result<(Self, Bytes), PublishError> {
         let marked = if wasm.ends_with(FILES_MARK) { wasm } else { [&wasm[..], FILES_MARK].concat().into() };
         let mut publication = Self::new(name, &marked)?;
-        if publication.report.door != EntryPoint::Command {
-            return Err(PublishError::FilesWithoutCommand { door: publication.report.door.label() });
+        if publication.report.entry_point != EntryPoint::Command {
+            return Err(PublishError::FilesWithoutCommand {
+                entry_point: publication.report.entry_point.label(),
+            });
         }
         publication.manifest.files = FilesAsked::Folder;
         Ok((publication, marked))
@@ -107,6 +109,9 @@ mod tests {
         assert_eq!((again.manifest.digest, once), (with_files.manifest.digest, marked));
         let core = r#"(module (memory (export "memory") 1) (func (export "handle_msg") (param i32)))"#;
         let refused = Publication::with_files("core", wat::parse_str(core).unwrap().into());
-        assert!(matches!(refused, Err(PublishError::FilesWithoutCommand { door: "core" })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(PublishError::FilesWithoutCommand { entry_point: "core" })),
+            "{refused:?}"
+        );
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grid_disk::Machine;
-use grid_host::{Acquaintances, ReachError};
+use grid_host::{KnownManagers, ReachError};
 use grid_manager::{Event, SendError};
 use grid_net::{
     Alpn, Backoff, BindError, CarryError, CloseReason, Conn, Endpoint, FrameReader, MailHandler, Network,
@@ -335,7 +335,7 @@ async fn ask(conn: &Conn, request: &Request, body: Option<&Bytes>) -> Result<(Re
 pub(crate) struct Dialer {
     pub(crate) manager: ManagerAddress,
     pub(crate) key: SecretKey,
-    pub(crate) acquaintances: Acquaintances,
+    pub(crate) known_managers: KnownManagers,
     pub(crate) machine: Machine,
     pub(crate) network: Network,
 }
@@ -417,7 +417,7 @@ fn final_word(reason: CloseReason) -> Option<Denial> {
 type Entered = (Conn, SendStream, FrameReader);
 
 async fn enter(shared: &Shared, dialer: &mut Dialer, endpoint: &Endpoint) -> Result<Entered, ConnectError> {
-    let conn = dialer.acquaintances.reach(endpoint, &dialer.manager, Alpn::Client).await?.0;
+    let conn = dialer.known_managers.reach(endpoint, &dialer.manager, Alpn::Client).await?.0;
     let lost = |error: StreamError| ConnectError::Unreachable(error.to_string());
     let proof = match &dialer.manager {
         ManagerAddress::Ticket(ticket) => Some(ticket.prove(&dialer.key.public(), &conn.exporter())),
@@ -451,7 +451,7 @@ async fn serve(shared: &Arc<Shared>, (conn, send, reader): Entered) -> CarryErro
         drop((send, reader));
         return CarryError::Lost(StreamError::Broken { reason: reason.to_string() });
     }
-    let keeper = Arc::new(ClientMail(shared.clone()));
+    let keeper = Arc::new(RemoteMailHandler(shared.clone()));
     tokio::select! {
         biased;
         Err(error) = write_control(shared, send) => error,
@@ -583,9 +583,9 @@ impl Shared {
     }
 }
 
-struct ClientMail(Arc<Shared>);
+struct RemoteMailHandler(Arc<Shared>);
 
-impl MailHandler for ClientMail {
+impl MailHandler for RemoteMailHandler {
     fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
         let mut inner = self.0.lock();
         inner.post.take_lanes(lanes);

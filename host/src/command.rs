@@ -16,12 +16,12 @@ use grid_protocol::ticket::ManagerAddress;
 
 use crate::compile::{Compiler, run_child};
 use crate::sandbox::{Limits, Policy};
-use crate::{AcquaintanceError, Host, HostEnded, HostError, Progress, Settings, log, terminated};
+use crate::{Host, HostConfig, HostEnded, HostError, HostProgress, KnownManagersError, log, terminated};
 
 /// Joins this machine to a grid: takes signed WebAssembly workers from a manager and runs them in a sandbox.
 #[derive(Debug, Parser)]
 #[command(name = "grid-host", version, max_term_width = 100)]
-struct Arguments {
+struct HostArgs {
     /// The manager: a ticket (`grid ticket new` prints one), KEY@HOST:PORT, or HOST:PORT.
     ///
     /// With a ticket the host is in at once. With KEY@HOST:PORT or HOST:PORT it waits until somebody types
@@ -92,11 +92,11 @@ pub fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == COMPILE) {
         return run_child().into();
     }
-    let matches = without_empty(Arguments::command()).get_matches();
-    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let matches = without_empty(HostArgs::command()).get_matches();
+    let arguments = HostArgs::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     log::to_stderr();
     let manager = arguments.manager.clone();
-    let host = match settings(arguments).and_then(|settings| Host::new(settings).map_err(Problem::Host)) {
+    let host = match config(arguments).and_then(|config| Host::new(config).map_err(Problem::Host)) {
         Ok(host) => host,
         Err(problem) => return problem.tell(),
     };
@@ -127,19 +127,19 @@ async fn serve(host: &Host, manager: ManagerAddress) -> Result<HostEnded, HostEr
     }
 }
 
-fn tell_progress(progress: Progress) {
+fn tell_progress(progress: HostProgress) {
     match progress {
-        Progress::FirstUse { key, address } => say(&format!(
+        HostProgress::FirstUse { key, address } => say(&format!(
             "the manager at {address} is new here; its key is {} and is remembered",
             key.fingerprint()
         )),
-        Progress::Waiting { reason } => say(&format!("waiting for the manager: {reason}")),
-        Progress::Pending => {
+        HostProgress::Waiting { reason } => say(&format!("waiting for the manager: {reason}")),
+        HostProgress::Pending => {
             say("waiting for approval; on the manager, type: grid host ls, then grid host approve NAME")
         }
-        Progress::Joined { resumed: false } => say("joined"),
-        Progress::Joined { resumed: true } => say("joined again; workers went on"),
-        Progress::Lost { reason } => say(&format!("connection lost, workers go on: {reason}")),
+        HostProgress::Joined { resumed: false } => say("joined"),
+        HostProgress::Joined { resumed: true } => say("joined again; workers went on"),
+        HostProgress::Lost { reason } => say(&format!("connection lost, workers go on: {reason}")),
     }
 }
 
@@ -169,9 +169,9 @@ fn wrong_key(error: &dyn std::error::Error) -> ExitCode {
     exit::NOT_ALLOWED.into()
 }
 
-fn stranger(error: &AcquaintanceError) -> ExitCode {
+fn stranger(error: &KnownManagersError) -> ExitCode {
     let help = match error {
-        AcquaintanceError::Changed { address, file, .. } => format!(
+        KnownManagersError::Changed { address, file, .. } => format!(
             "if the manager was set up anew, remove the line of {address} from {}; if not, somebody stands in its place",
             file.display()
         ),
@@ -213,7 +213,7 @@ impl Problem {
     }
 }
 
-fn settings(arguments: Arguments) -> Result<Settings, Problem> {
+fn config(arguments: HostArgs) -> Result<HostConfig, Problem> {
     let cores =
         std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
     let slots = arguments.slots.unwrap_or(cores);
@@ -230,7 +230,7 @@ fn settings(arguments: Arguments) -> Result<Settings, Problem> {
     }
     let limits = Limits { memory_bytes: memory, call, start, ..Limits::default() };
     let compiler = Compiler::child(COMPILE).map_err(|error| Problem::System(error.to_string()))?;
-    Ok(Settings {
+    Ok(HostConfig {
         name: arguments.name,
         slots,
         memory_bytes: arguments.memory.map_or(u64::from(slots) * (256 << 20), |memory| memory.as_u64()),
@@ -239,7 +239,7 @@ fn settings(arguments: Arguments) -> Result<Settings, Problem> {
         shared_compiled: arguments.compiled,
         policy: Policy { limits, components: !arguments.no_components, ..Policy::default() },
         compiler,
-        ..Settings::new(arguments.state)
+        ..HostConfig::new(arguments.state)
     })
 }
 

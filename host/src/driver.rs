@@ -16,12 +16,12 @@ use grid_protocol::mail::{BulkHead, MailFrame};
 use grid_protocol::ticket::{ManagerAddress, Ticket};
 use grid_protocol::wire::Wire;
 
-use crate::acquaintance::{AcquaintanceError, Acquaintances, ReachError};
+use crate::known_managers::{KnownManagers, KnownManagersError, ReachError};
 use crate::sandbox::gather;
-use crate::station::Station;
+use crate::worker_supervisor::WorkerSupervisor;
 
 /// The manager that a host serves, and how it is reached.
-pub(crate) enum Route {
+pub(crate) enum Upstream {
     /// Over the network.
     Dial(Box<Dial>),
     /// In this process; when the connection ends, so does the host.
@@ -32,7 +32,7 @@ pub(crate) enum Route {
 pub(crate) struct Dial {
     pub(crate) endpoint: Endpoint,
     pub(crate) manager: ManagerAddress,
-    pub(crate) acquaintances: Acquaintances,
+    pub(crate) known_managers: KnownManagers,
 }
 
 /// Why a host ended. All but [`HostEnded::Drained`] are for its operator.
@@ -56,7 +56,7 @@ pub enum HostEnded {
     Replaced,
     /// Somebody else answers at the manager's address.
     #[error(transparent)]
-    Stranger(#[from] AcquaintanceError),
+    Stranger(#[from] KnownManagersError),
     /// The manager's key is not the one that was given.
     #[error("{0}")]
     WrongKey(DialError),
@@ -65,7 +65,7 @@ pub enum HostEnded {
 /// What a host says about its progress, for whoever runs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Progress {
+pub enum HostProgress {
     /// Somebody new answers at a bare address, and is remembered.
     FirstUse {
         /// The key of the manager there.
@@ -94,51 +94,51 @@ pub enum Progress {
 
 /// Serves the manager until the host is drained, or is not wanted.
 pub(crate) async fn run(
-    station: &Arc<Station>,
-    route: Route,
+    supervisor: &Arc<WorkerSupervisor>,
+    route: Upstream,
     capacity: &HostCapacity,
-    progress: &(dyn Fn(Progress) + Send + Sync),
+    progress: &(dyn Fn(HostProgress) + Send + Sync),
 ) -> HostEnded {
     tokio::select! {
         biased;
-        ended = keep_connected(station, route, capacity, progress) => ended,
-        never = station.bench.run_clockwork() => match never {},
-        never = carry_results(station) => match never {},
+        ended = keep_connected(supervisor, route, capacity, progress) => ended,
+        never = supervisor.runner.run_clockwork() => match never {},
+        never = carry_results(supervisor) => match never {},
     }
 }
 
-async fn carry_results(station: &Arc<Station>) -> Infallible {
-    match station.take_long_results() {
-        Some(long) => station.carry_results(long).await,
+async fn carry_results(supervisor: &Arc<WorkerSupervisor>) -> Infallible {
+    match supervisor.take_long_results() {
+        Some(long) => supervisor.carry_results(long).await,
         None => std::future::pending().await,
     }
 }
 
 async fn keep_connected(
-    station: &Arc<Station>,
-    mut route: Route,
+    supervisor: &Arc<WorkerSupervisor>,
+    mut route: Upstream,
     capacity: &HostCapacity,
-    progress: &(dyn Fn(Progress) + Send + Sync),
+    progress: &(dyn Fn(HostProgress) + Send + Sync),
 ) -> HostEnded {
     let mut backoff = Backoff::default();
     loop {
-        let joined = match join(station, &mut route, capacity, progress).await {
+        let joined = match join(supervisor, &mut route, capacity, progress).await {
             Ok(joined) => joined,
             Err(Setback::Final(ended)) => return ended,
             Err(Setback::Passing(reason)) => {
-                progress(Progress::Waiting { reason });
-                if wait_or_drained(station, backoff.next(station.machine.dice())).await {
+                progress(HostProgress::Waiting { reason });
+                if wait_or_drained(supervisor, backoff.next(supervisor.machine.dice())).await {
                     return HostEnded::Drained;
                 }
                 continue;
             }
         };
         let since = tokio::time::Instant::now();
-        let (conn, error) = serve(station, joined).await;
-        station.disconnected();
-        if station.is_drained() {
+        let (conn, error) = serve(supervisor, joined).await;
+        supervisor.disconnected();
+        if supervisor.is_drained() {
             conn.close(code::DONE, "the host is drained");
-            if let Route::Dial(dial) = &route {
+            if let Upstream::Dial(dial) = &route {
                 dial.endpoint.wait_idle(Duration::from_secs(1)).await;
             }
             return HostEnded::Drained;
@@ -146,15 +146,15 @@ async fn keep_connected(
         match (conn.close_reason(), &route) {
             (Some(CloseReason::Peer { code: code::REVOKED, .. }), _) => return HostEnded::Revoked,
             (Some(CloseReason::Peer { code: code::REPLACED, .. }), _) => return HostEnded::Replaced,
-            (reason, Route::Local(_)) => {
+            (reason, Upstream::Local(_)) => {
                 return HostEnded::ManagerGone(reason.unwrap_or(CloseReason::Here));
             }
             _ => {}
         }
         conn.close(code::PROTOCOL, &error.to_string());
-        progress(Progress::Lost { reason: error.to_string() });
-        let pause = backoff.after(since.elapsed(), station.machine.dice());
-        if !pause.is_zero() && wait_or_drained(station, pause).await {
+        progress(HostProgress::Lost { reason: error.to_string() });
+        let pause = backoff.after(since.elapsed(), supervisor.machine.dice());
+        if !pause.is_zero() && wait_or_drained(supervisor, pause).await {
             return HostEnded::Drained;
         }
     }
@@ -189,21 +189,21 @@ struct Joined {
 }
 
 async fn join(
-    station: &Arc<Station>,
-    route: &mut Route,
+    supervisor: &Arc<WorkerSupervisor>,
+    route: &mut Upstream,
     capacity: &HostCapacity,
-    progress: &(dyn Fn(Progress) + Send + Sync),
+    progress: &(dyn Fn(HostProgress) + Send + Sync),
 ) -> Result<Joined, Setback> {
     let (conn, ticket) = match route {
-        Route::Local(conn) => match conn.take() {
+        Upstream::Local(conn) => match conn.take() {
             Some(conn) => (conn, None),
             None => return Err(Setback::Final(HostEnded::ManagerGone(CloseReason::Here))),
         },
-        Route::Dial(dial) => {
-            let Dial { endpoint, manager, acquaintances } = &mut **dial;
-            let (conn, new) = acquaintances.reach(endpoint, manager, Alpn::Host).await?;
+        Upstream::Dial(dial) => {
+            let Dial { endpoint, manager, known_managers } = &mut **dial;
+            let (conn, new) = known_managers.reach(endpoint, manager, Alpn::Host).await?;
             if let Some(address) = new {
-                progress(Progress::FirstUse { key: conn.peer(), address });
+                progress(HostProgress::FirstUse { key: conn.peer(), address });
             }
             let ticket = if let ManagerAddress::Ticket(ticket) = &*manager { Some(ticket) } else { None };
             (conn, ticket.map(|ticket| (ticket, endpoint.key())))
@@ -216,28 +216,28 @@ async fn join(
         version: PROTOCOL_VERSION,
         capacity: capacity.clone(),
         proof,
-        resume: station.resume_offer(),
+        resume: supervisor.resume_offer(),
     };
     send.write_frame(&hello.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
     let mut reader = FrameReader::new(recv, CONTROL_FRAME_BYTES_MAX);
     let welcome = greeted(&mut reader, &conn, progress).await?;
-    station.trust.hear(welcome.publishers, welcome.revoked);
-    station.connected(&conn, &welcome.state, welcome.resumed).map_err(Setback::Passing)?;
-    progress(Progress::Joined { resumed: welcome.resumed });
+    supervisor.trust.hear(welcome.publishers, welcome.revoked);
+    supervisor.connected(&conn, &welcome.state, welcome.resumed).map_err(Setback::Passing)?;
+    progress(HostProgress::Joined { resumed: welcome.resumed });
     Ok(Joined { conn, send, reader })
 }
 
 async fn greeted(
     reader: &mut FrameReader,
     conn: &Conn,
-    progress: &(dyn Fn(Progress) + Send + Sync),
+    progress: &(dyn Fn(HostProgress) + Send + Sync),
 ) -> Result<Welcome, Setback> {
     loop {
         let Some(frame) = reader.next().await? else {
             return Err(Setback::Passing("the manager ended the greeting".to_owned()));
         };
         match Greeting::from_body(&frame) {
-            Ok(Greeting::Pending) => progress(Progress::Pending),
+            Ok(Greeting::Pending) => progress(HostProgress::Pending),
             Ok(Greeting::Welcome(welcome)) => return Ok(welcome),
             Ok(Greeting::Refused(refusal)) => {
                 conn.close(code::DONE, "understood");
@@ -251,16 +251,16 @@ async fn greeted(
 }
 
 /// Carries everything until the connection ends, or the host is drained.
-async fn serve(station: &Arc<Station>, joined: Joined) -> (Conn, CarryError) {
+async fn serve(supervisor: &Arc<WorkerSupervisor>, joined: Joined) -> (Conn, CarryError) {
     let Joined { conn, send, reader } = joined;
-    let keeper = Arc::new(HostMail(station.clone()));
+    let keeper = Arc::new(SupervisorMail(supervisor.clone()));
     let error = tokio::select! {
         biased;
-        Err(error) = write_control(station, send) => error,
-        Err(error) = read_control(station, reader) => error,
-        error = carry(&conn, keeper, station.outbox.mail_ready.clone()) => error,
+        Err(error) = write_control(supervisor, send) => error,
+        Err(error) = read_control(supervisor, reader) => error,
+        error = carry(&conn, keeper, supervisor.outbox.mail_ready.clone()) => error,
         reason = conn.closed() => CarryError::Lost(StreamError::Broken { reason: reason.to_string() }),
-        () = drained(station) => CarryError::Protocol("the host is drained".to_owned()),
+        () = drained(supervisor) => CarryError::Protocol("the host is drained".to_owned()),
     };
     (conn, error)
 }
@@ -268,10 +268,13 @@ async fn serve(station: &Arc<Station>, joined: Joined) -> (Conn, CarryError) {
 /// Lines of log and starts of workers are collected for so long before they are reported together.
 const REPORT_PAUSE: Duration = Duration::from_millis(1);
 
-async fn write_control(station: &Station, mut send: SendStream) -> Result<Infallible, CarryError> {
+async fn write_control(
+    supervisor: &WorkerSupervisor,
+    mut send: SendStream,
+) -> Result<Infallible, CarryError> {
     loop {
-        station.outbox.control_ready.notified().await;
-        while let Some(frame) = station.next_report() {
+        supervisor.outbox.control_ready.notified().await;
+        while let Some(frame) = supervisor.next_report() {
             send.write_frame(&frame, CONTROL_FRAME_BYTES_MAX).await.map_err(CarryError::Lost)?;
         }
         // A flood of lines becomes a thousand reports a second at most.
@@ -279,34 +282,37 @@ async fn write_control(station: &Station, mut send: SendStream) -> Result<Infall
     }
 }
 
-async fn read_control(station: &Arc<Station>, mut reader: FrameReader) -> Result<Infallible, CarryError> {
+async fn read_control(
+    supervisor: &Arc<WorkerSupervisor>,
+    mut reader: FrameReader,
+) -> Result<Infallible, CarryError> {
     while let Some(frame) = reader.next().await.map_err(CarryError::Lost)? {
-        station.handle_control(&frame).map_err(CarryError::Protocol)?;
-        station.emptied.notify_one();
+        supervisor.handle_control(&frame).map_err(CarryError::Protocol)?;
+        supervisor.emptied.notify_one();
     }
     Err(CarryError::Protocol("the control stream was ended".to_owned()))
 }
 
-async fn drained(station: &Station) {
-    while !station.is_drained() {
-        station.emptied.notified().await;
+async fn drained(supervisor: &WorkerSupervisor) {
+    while !supervisor.is_drained() {
+        supervisor.emptied.notified().await;
     }
 }
 
 /// Waits; true if the host has nothing left to wait for.
-async fn wait_or_drained(station: &Station, wait: Duration) -> bool {
+async fn wait_or_drained(supervisor: &WorkerSupervisor, wait: Duration) -> bool {
     let drained = async {
-        while !station.is_drained_alone() {
-            station.emptied.notified().await;
+        while !supervisor.is_drained_alone() {
+            supervisor.emptied.notified().await;
         }
     };
     tokio::time::timeout(wait, drained).await.is_ok()
 }
 
 /// A host's mail.
-struct HostMail(Arc<Station>);
+struct SupervisorMail(Arc<WorkerSupervisor>);
 
-impl MailHandler for HostMail {
+impl MailHandler for SupervisorMail {
     fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
         self.0.outbox.take(lanes, bulk);
     }
@@ -317,23 +323,23 @@ impl MailHandler for HostMail {
 
     fn handle_bulk(&self, head: BulkHead, payload: Bytes) -> Result<(), String> {
         // Mail for a worker that has ended may still be on its way.
-        let Some(seat) = self.0.seat(head.worker) else {
+        let Some(entry) = self.0.entry(head.worker) else {
             return Ok(());
         };
-        seat.mailbox.fulfil(head.seq, payload).map_err(|error| error.to_string())
+        entry.mailbox.fulfil(head.seq, payload).map_err(|error| error.to_string())
     }
 }
 
-impl HostMail {
+impl SupervisorMail {
     fn hand_out(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {
         for body in frames.drain(..) {
             let frame = MailFrame::decode(&body).map_err(|error| error.to_string())?;
             // Mail for a worker that has ended may still be on its way.
-            let Some(seat) = self.0.seat(frame.worker()) else {
+            let Some(entry) = self.0.entry(frame.worker()) else {
                 continue;
             };
-            seat.mailbox.handle_frame(frame, &body).map_err(|error| error.to_string())?;
-            if seat.mailbox.has_ended() {
+            entry.mailbox.handle_frame(frame, &body).map_err(|error| error.to_string())?;
+            if entry.mailbox.has_ended() {
                 self.0.forget_if_over(frame.worker());
             }
         }

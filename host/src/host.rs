@@ -10,20 +10,20 @@ use grid_protocol::host::{HostCapacity, Label};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::ticket::ManagerAddress;
 
-use crate::acquaintance::{AcquaintanceError, Acquaintances};
 use crate::cache::{CACHE_BYTES_MAX, CacheError, ModuleCache};
 use crate::compile::Compiler;
 use crate::compiled::{CompiledCache, SHARED_BYTES_MAX};
-use crate::driver::{self, Dial, HostEnded, Progress, Route};
-use crate::library::Library;
+use crate::driver::{self, Dial, HostEnded, HostProgress, Upstream};
+use crate::known_managers::{KnownManagers, KnownManagersError};
+use crate::module_loader::ModuleLoader;
 use crate::sandbox::engine::Reservation;
-use crate::sandbox::{Guests, Policy, Sandbox, SandboxError};
-use crate::station::Station;
+use crate::sandbox::{Policy, Sandbox, SandboxError, SimulatedGuests};
 use crate::trust::{HostTrust, SerialsError};
+use crate::worker_supervisor::WorkerSupervisor;
 
 /// How a host shall be.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct HostConfig {
     /// What people call it.
     pub name: String,
     /// Where it keeps its key, its modules and what it has seen.
@@ -53,10 +53,10 @@ pub struct Settings {
     /// Where it takes time and randomness from.
     pub machine: Machine,
     /// What runs in place of guests, for a simulation.
-    pub guests: Option<Arc<dyn Guests>>,
+    pub guests: Option<Arc<dyn SimulatedGuests>>,
 }
 
-impl Settings {
+impl HostConfig {
     /// A host of one slot that keeps its state in `state_folder`, on this machine and its network.
     pub fn new(state_folder: PathBuf) -> Self {
         Self {
@@ -105,22 +105,22 @@ pub enum HostError {
     Serials(#[from] SerialsError),
     /// The managers that it knows.
     #[error(transparent)]
-    Acquaintances(#[from] AcquaintanceError),
+    KnownManagers(#[from] KnownManagersError),
 }
 
 /// A host that is set up.
 #[derive(Debug)]
 pub struct Host {
-    settings: Settings,
+    config: HostConfig,
     key: SecretKey,
-    station: Arc<Station>,
+    supervisor: Arc<WorkerSupervisor>,
     /// Two hosts on one folder would have one key, and take the manager from each other for ever.
     _folder: FolderLock,
 }
 
 /// Asks a host to drain. Clones ask the same host.
 #[derive(Debug, Clone)]
-pub struct Drain(Arc<Station>);
+pub struct Drain(Arc<WorkerSupervisor>);
 
 impl Drain {
     /// Takes no more workers, lets those that run finish, and ends the host then.
@@ -135,34 +135,33 @@ impl Host {
     /// # Errors
     ///
     /// [`HostError`].
-    pub fn new(mut settings: Settings) -> Result<Self, HostError> {
-        use_folder(&settings.state_folder)?;
-        let folder = FolderLock::take(&settings.state_folder)?;
-        let key = load_or_make_key(&settings.state_folder.join("host.key"))?;
-        let wanted = usize::try_from(settings.slots).unwrap_or(usize::MAX).min(settings.policy.workers_max);
-        let sandbox = match &settings.guests {
-            Some(guests) => Sandbox::simulated(guests.clone(), settings.policy),
-            None => Sandbox::new(settings.policy, wanted)?,
+    pub fn new(mut config: HostConfig) -> Result<Self, HostError> {
+        use_folder(&config.state_folder)?;
+        let folder = FolderLock::take(&config.state_folder)?;
+        let key = load_or_make_key(&config.state_folder.join("host.key"))?;
+        let wanted = usize::try_from(config.slots).unwrap_or(usize::MAX).min(config.policy.workers_max);
+        let sandbox = match &config.guests {
+            Some(guests) => Sandbox::simulated(guests.clone(), config.policy),
+            None => Sandbox::new(config.policy, wanted)?,
         };
         let slots = wanted.min(sandbox.policy().workers_max);
         tell_room(wanted, slots, &sandbox);
-        settings.slots = u32::try_from(slots).unwrap_or(u32::MAX);
-        let open = || ModuleCache::open(&settings.state_folder.join("modules"), CACHE_BYTES_MAX);
-        let modules = settings.keeps_modules.then(open).transpose()?;
-        let compiled = open_compiled(&settings, sandbox.compatibility())?;
-        let trust =
-            Arc::new(HostTrust::open(&settings.state_folder, &settings.pins, settings.machine.clone())?);
-        let library =
-            Library::new(modules, compiled, settings.compiler.clone(), trust.clone(), sandbox.clone());
-        let station = Arc::new(Station::new(
+        config.slots = u32::try_from(slots).unwrap_or(u32::MAX);
+        let open = || ModuleCache::open(&config.state_folder.join("modules"), CACHE_BYTES_MAX);
+        let modules = config.keeps_modules.then(open).transpose()?;
+        let compiled = open_compiled(&config, sandbox.compatibility())?;
+        let trust = Arc::new(HostTrust::open(&config.state_folder, &config.pins, config.machine.clone())?);
+        let module_loader =
+            ModuleLoader::new(modules, compiled, config.compiler.clone(), trust.clone(), sandbox.clone());
+        let supervisor = Arc::new(WorkerSupervisor::new(
             sandbox,
-            library,
+            module_loader,
             trust,
             slots,
-            settings.memory_bytes,
-            settings.machine.clone(),
+            config.memory_bytes,
+            config.machine.clone(),
         ));
-        Ok(Self { settings, key, station, _folder: folder })
+        Ok(Self { config, key, supervisor, _folder: folder })
     }
 
     /// The host's key.
@@ -172,12 +171,12 @@ impl Host {
 
     /// Workers that it offers to run at once: what was asked for, or what fits in one process.
     pub fn slots(&self) -> u32 {
-        self.settings.slots
+        self.config.slots
     }
 
     /// For whoever wants to end it.
     pub fn drain(&self) -> Drain {
-        Drain(self.station.clone())
+        Drain(self.supervisor.clone())
     }
 
     /// Serves a manager over the network until it is drained or not wanted.
@@ -188,32 +187,32 @@ impl Host {
     pub async fn serve(
         &self,
         manager: ManagerAddress,
-        progress: impl Fn(Progress) + Send + Sync,
+        progress: impl Fn(HostProgress) + Send + Sync,
     ) -> Result<HostEnded, HostError> {
-        let acquaintances = Acquaintances::open(&self.settings.state_folder.join("known-managers"))?;
+        let known_managers = KnownManagers::open(&self.config.state_folder.join("known-managers"))?;
         let endpoint = self.endpoint()?;
-        let route = Route::Dial(Box::new(Dial { endpoint, manager, acquaintances }));
-        Ok(driver::run(&self.station, route, &self.capacity(), &progress).await)
+        let route = Upstream::Dial(Box::new(Dial { endpoint, manager, known_managers }));
+        Ok(driver::run(&self.supervisor, route, &self.capacity(), &progress).await)
     }
 
     /// Serves a manager in this process.
-    pub async fn serve_local(&self, conn: Conn, progress: impl Fn(Progress) + Send + Sync) -> HostEnded {
-        driver::run(&self.station, Route::Local(Some(conn)), &self.capacity(), &progress).await
+    pub async fn serve_local(&self, conn: Conn, progress: impl Fn(HostProgress) + Send + Sync) -> HostEnded {
+        driver::run(&self.supervisor, Upstream::Local(Some(conn)), &self.capacity(), &progress).await
     }
 
     fn endpoint(&self) -> Result<Endpoint, BindError> {
         let (any_v6, any_v4) = (SocketAddr::from(([0u16; 8], 0)), SocketAddr::from(([0u8; 4], 0)));
-        let Settings { network, timing, .. } = &self.settings;
+        let HostConfig { network, timing, .. } = &self.config;
         Endpoint::dialer_on(network, any_v6, &self.key, *timing)
             .or_else(|_| Endpoint::dialer_on(network, any_v4, &self.key, *timing))
     }
 
     fn capacity(&self) -> HostCapacity {
         HostCapacity {
-            name: self.settings.name.clone(),
-            slots: self.settings.slots,
-            memory_bytes: self.settings.memory_bytes,
-            labels: self.settings.labels.clone(),
+            name: self.config.name.clone(),
+            slots: self.config.slots,
+            memory_bytes: self.config.memory_bytes,
+            labels: self.config.labels.clone(),
             platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
             software: env!("CARGO_PKG_VERSION").to_owned(),
         }
@@ -234,12 +233,12 @@ fn tell_room(wanted: usize, slots: usize, sandbox: &Sandbox) {
 }
 
 /// The compiled modules that are shared, or the host's own.
-fn open_compiled(settings: &Settings, compatibility: u64) -> Result<CompiledCache, CacheError> {
-    if let Some(shared) = &settings.shared_compiled {
+fn open_compiled(config: &HostConfig, compatibility: u64) -> Result<CompiledCache, CacheError> {
+    if let Some(shared) = &config.shared_compiled {
         match CompiledCache::open(shared, compatibility, SHARED_BYTES_MAX) {
             Ok(cache) => return Ok(cache),
             Err(error) => tracing::warn!(%error, "compiled modules are not shared with other programs"),
         }
     }
-    CompiledCache::open(&settings.state_folder.join("modules"), compatibility, CACHE_BYTES_MAX)
+    CompiledCache::open(&config.state_folder.join("modules"), compatibility, CACHE_BYTES_MAX)
 }

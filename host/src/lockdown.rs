@@ -34,7 +34,7 @@ pub(crate) fn limit_resources(processor: Duration, address_space: u64) -> Result
     lower(Resource::Cpu, processor.as_secs()).map_err(LockdownError::at("processor time"))?;
     lower(Resource::As, address_space).map_err(LockdownError::at("address space"))?;
     lower(Resource::Core, 0).map_err(LockdownError::at("core files"))?;
-    // Guests that run go before modules that shall.
+    // SimulatedGuests that run go before modules that shall.
     nice(LOW_PRIORITY).map_err(LockdownError::at("priority"))?;
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::outbox::Outbox;
 
 /// What comes to a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Incoming {
+pub enum Received {
     /// A message.
     Message(Delivery),
     /// Stop: finish nothing more, call `stop`, end.
@@ -27,9 +27,9 @@ pub enum Incoming {
 }
 
 /// What a guest gets its messages from and gives its answers to: a worker's [`Mailbox`], or the task executor's hand.
-pub trait Mail: Send + Sync + std::fmt::Debug {
+pub trait MessagePort: Send + Sync + std::fmt::Debug {
     /// What comes next, once there is room to say that it failed.
-    fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Incoming>;
+    fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Received>;
 
     /// Takes a message from the guest. It leaves at [`Self::flush`]; the caller asks [`Self::poll_room`] first.
     fn send(&self, payload: Bytes);
@@ -59,11 +59,11 @@ pub struct Mailbox {
     worker: WorkerId,
     outbox: Arc<Outbox>,
     ended: AtomicBool,
-    inner: Mutex<Inner>,
+    inner: Mutex<MailboxState>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct MailboxState {
     link: Link,
     /// The first message that has not been given to the present connection.
     unposted: u64,
@@ -148,7 +148,7 @@ impl Mailbox {
     /// [`LinkError`]: the manager claims what was never sent.
     pub fn resume(&self, connection: u64, received: u64) -> Result<(), LinkError> {
         let mut inner = self.lock();
-        let Inner { link, unposted, connection: present, .. } = &mut *inner;
+        let MailboxState { link, unposted, connection: present, .. } = &mut *inner;
         link.check_position(received)?;
         *present = connection;
         *unposted = link.last_pushed() + 1;
@@ -179,16 +179,16 @@ impl Mailbox {
         self.has_ended() && !self.lock().link.is_owed()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, MailboxState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Mail for Mailbox {
-    fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Incoming> {
+impl MessagePort for Mailbox {
+    fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Received> {
         let mut inner = self.lock();
         if inner.stopping {
-            return Poll::Ready(Incoming::Stop);
+            return Poll::Ready(Received::Stop);
         }
         // A message may fail, and the failure takes room in the window like any other.
         if !inner.link.has_room() {
@@ -196,7 +196,7 @@ impl Mail for Mailbox {
             return Poll::Pending;
         }
         if let Some(letter) = inner.link.take_arrival() {
-            return Poll::Ready(Incoming::Message(letter));
+            return Poll::Ready(Received::Message(letter));
         }
         register(&mut inner.on_incoming, cx);
         Poll::Pending
@@ -229,7 +229,7 @@ impl Mail for Mailbox {
 
     fn flush(&self) {
         let mut inner = self.lock();
-        let Inner { link, unposted, connection, .. } = &mut *inner;
+        let MailboxState { link, unposted, connection, .. } = &mut *inner;
         if *unposted > link.last_pushed() && !link.owes_acknowledgement() {
             return;
         }
@@ -288,7 +288,7 @@ mod tests {
             Failure { kind: FailureKind::Reported, message: "no".to_owned(), backtrace: Vec::new() };
         for seq in 1..=WINDOW_MESSAGES_MAX as u64 {
             bring(seq);
-            assert!(matches!(mailbox.poll_incoming(&mut cx), Poll::Ready(Incoming::Message(_))), "{seq}");
+            assert!(matches!(mailbox.poll_incoming(&mut cx), Poll::Ready(Received::Message(_))), "{seq}");
             mailbox.fail(seq, failure.clone());
             mailbox.done(seq);
         }

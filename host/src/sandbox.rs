@@ -1,21 +1,21 @@
 //! The sandbox: runs guests, shares the processor among them, and holds each to its limits.
 //!
-//! Guests run on compute threads of their own, so that nothing that a guest does holds up the network. A guest that
+//! SimulatedGuests run on compute threads of their own, so that nothing that a guest does holds up the network. A guest that
 //! computes gives way every 10 ms; one that waits costs no thread. Nothing here knows of connections: a
-//! guest's whole world is its [`Mail`].
+//! guest's whole world is its [`MessagePort`].
 
 mod command;
 mod component;
-mod console;
 mod core;
 pub(crate) mod engine;
 mod failure;
 mod guest;
-mod life;
 mod limits;
+mod message_loop;
 mod meter;
 mod pool;
 mod simulated;
+mod stdio;
 mod symbol;
 
 use std::fmt;
@@ -35,16 +35,16 @@ use wasmtime::component::Component;
 use wasmtime::{Engine, InstancePre, Linker, Module};
 
 pub use limits::Limits;
-pub use simulated::{Guests, Leash};
+pub use simulated::{GuestHandle, SimulatedGuests};
 
-use crate::mailbox::Mail;
+use crate::mailbox::MessagePort;
 use core::Core;
 use failure::explain;
 use guest::Guest;
-use life::Life;
+use message_loop::MessageLoop;
 use meter::Meter;
 pub(crate) use pool::gather;
-use pool::{Pool, Task};
+use pool::{Pool, PoolTask};
 
 /// What a host allows all of its guests together, and each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,15 +77,15 @@ impl Default for Policy {
 
 /// Runs guests. Clones are the same sandbox.
 #[derive(Clone)]
-pub struct Sandbox(Kind);
+pub struct Sandbox(Backend);
 
 #[derive(Clone)]
-enum Kind {
-    Real(Arc<Shared>),
-    SimulatedMachine(Arc<dyn Guests>, Policy),
+enum Backend {
+    Real(Arc<SandboxShared>),
+    Simulated(Arc<dyn SimulatedGuests>, Policy),
 }
 
-struct Shared {
+struct SandboxShared {
     engine: Engine,
     linker: Linker<Guest>,
     /// For commands, which have files of their own.
@@ -100,14 +100,14 @@ struct Shared {
 
 /// A module that is ready to run.
 #[derive(Clone)]
-pub struct Program(Ready, command::Terms);
+pub struct Program(ProgramKind, command::Terms);
 
 #[derive(Clone)]
-enum Ready {
+enum ProgramKind {
     Core(InstancePre<Guest>, CoreEntry),
     Command(InstancePre<Guest>),
     Component(wasmtime::component::InstancePre<Guest>, ComponentEntry),
-    SimulatedMachine(Digest),
+    Simulated(Digest),
 }
 
 impl Program {
@@ -120,16 +120,16 @@ impl Program {
 
 /// Ends a worker at once, whatever it does.
 #[derive(Debug, Clone)]
-pub struct Kill(Arc<dyn Leash>);
+pub struct AbortHandle(Arc<dyn GuestHandle>);
 
 #[derive(Debug, Default)]
-struct Killing {
+struct Aborting {
     killed: AtomicBool,
-    task: OnceLock<Weak<Task>>,
+    task: OnceLock<Weak<PoolTask>>,
     meter: OnceLock<Arc<Meter>>,
 }
 
-impl Kill {
+impl AbortHandle {
     /// Ends the worker at its next tick.
     pub fn now(&self) {
         self.0.end();
@@ -146,7 +146,7 @@ impl Kill {
     }
 }
 
-impl Leash for Killing {
+impl GuestHandle for Aborting {
     fn end(&self) {
         self.killed.store(true, Ordering::Release);
         if let Some(task) = self.task.get().and_then(Weak::upgrade) {
@@ -228,7 +228,7 @@ impl Sandbox {
             .spawn(move || timers.block_on(tick))
             .map_err(|error| setup(&error))?;
         let running = AtomicUsize::new(0);
-        Ok(Self(Kind::Real(Arc::new(Shared {
+        Ok(Self(Backend::Real(Arc::new(SandboxShared {
             engine,
             linker,
             commands,
@@ -242,37 +242,37 @@ impl Sandbox {
     }
 
     /// A sandbox without a sandbox: what runs in it is made up, for a simulation.
-    pub(crate) fn simulated(guests: Arc<dyn Guests>, policy: Policy) -> Self {
-        Self(Kind::SimulatedMachine(guests, policy))
+    pub(crate) fn simulated(guests: Arc<dyn SimulatedGuests>, policy: Policy) -> Self {
+        Self(Backend::Simulated(guests, policy))
     }
 
     /// What stands for a module where guests are made up; `None` where they are real.
     pub(crate) fn program(&self, module: Digest) -> Option<Program> {
-        matches!(self.0, Kind::SimulatedMachine(..))
-            .then(|| Program(Ready::SimulatedMachine(module), command::Terms::default()))
+        matches!(self.0, Backend::Simulated(..))
+            .then(|| Program(ProgramKind::Simulated(module), command::Terms::default()))
     }
 
     /// The policy that it keeps.
     pub fn policy(&self) -> &Policy {
         match &self.0 {
-            Kind::Real(shared) => &shared.policy,
-            Kind::SimulatedMachine(_, policy) => policy,
+            Backend::Real(shared) => &shared.policy,
+            Backend::Simulated(_, policy) => policy,
         }
     }
 
     /// What modules must be compiled for.
     pub(crate) fn reservation(&self) -> engine::Reservation {
         match &self.0 {
-            Kind::Real(shared) => shared.reservation,
-            Kind::SimulatedMachine(..) => engine::Reservation::WHOLE,
+            Backend::Real(shared) => shared.reservation,
+            Backend::Simulated(..) => engine::Reservation::WHOLE,
         }
     }
 
     /// Names everything that compiled code depends on.
     pub fn compatibility(&self) -> u64 {
         match &self.0 {
-            Kind::Real(shared) => engine::compatibility(&shared.engine),
-            Kind::SimulatedMachine(..) => 0,
+            Backend::Real(shared) => engine::compatibility(&shared.engine),
+            Backend::Simulated(..) => 0,
         }
     }
 
@@ -281,37 +281,39 @@ impl Sandbox {
     /// # Errors
     ///
     /// [`SandboxError::Load`] and [`SandboxError::NoComponents`].
-    pub fn load(&self, compiled: &Compiled, door: EntryPoint) -> Result<Program, SandboxError> {
-        self.check_door(door)?;
-        let Kind::Real(shared) = &self.0 else {
+    pub fn load(&self, compiled: &Compiled, entry_point: EntryPoint) -> Result<Program, SandboxError> {
+        self.check_entry_point(entry_point)?;
+        let Backend::Real(shared) = &self.0 else {
             return Err(SandboxError::Load("nothing real runs here".to_owned()));
         };
         let load = |error: wasmtime::Error| SandboxError::Load(format!("{error:#}"));
-        if let EntryPoint::Component(door) = door {
+        if let EntryPoint::Component(entry_point) = entry_point {
             // SAFETY: as below.
             let component = unsafe { Component::deserialize(&shared.engine, &compiled.0) }.map_err(load)?;
             let instance = shared.component_linker.instantiate_pre(&component).map_err(load)?;
-            return Ok(Program(Ready::Component(instance, door), command::Terms::default()));
+            return Ok(Program(ProgramKind::Component(instance, entry_point), command::Terms::default()));
         }
         // SAFETY: `Compiled` is made in one place only, from bytes that our own compiler wrote, in this
         // process, in its child, or to a file whose MAC under this host's own key was checked.
         let module = unsafe { Module::deserialize(&shared.engine, &compiled.0) }.map_err(load)?;
-        let linker = if door == EntryPoint::Command { &shared.commands } else { &shared.linker };
+        let linker = if entry_point == EntryPoint::Command { &shared.commands } else { &shared.linker };
         let instance = linker.instantiate_pre(&module).map_err(load)?;
-        match door {
-            EntryPoint::Core(door) => Ok(Program(Ready::Core(instance, door), command::Terms::default())),
-            EntryPoint::Command => Ok(Program(Ready::Command(instance), command::Terms::default())),
-            _ => Err(SandboxError::Load("no door that this version knows".to_owned())),
+        match entry_point {
+            EntryPoint::Core(entry_point) => {
+                Ok(Program(ProgramKind::Core(instance, entry_point), command::Terms::default()))
+            }
+            EntryPoint::Command => Ok(Program(ProgramKind::Command(instance), command::Terms::default())),
+            _ => Err(SandboxError::Load("no entry point that this version knows".to_owned())),
         }
     }
 
-    /// Whether the policy lets modules with this door in.
+    /// Whether the policy lets modules with this entry point in.
     ///
     /// # Errors
     ///
     /// [`SandboxError::NoComponents`].
-    pub fn check_door(&self, door: EntryPoint) -> Result<(), SandboxError> {
-        if matches!(door, EntryPoint::Component(_)) && !self.policy().components {
+    pub fn check_entry_point(&self, entry_point: EntryPoint) -> Result<(), SandboxError> {
+        if matches!(entry_point, EntryPoint::Component(_)) && !self.policy().components {
             return Err(SandboxError::NoComponents);
         }
         Ok(())
@@ -320,8 +322,8 @@ impl Sandbox {
     /// True if no compute thread has come back from a guest for so long that all of them must hang.
     pub(crate) fn is_wedged(&self) -> bool {
         match &self.0 {
-            Kind::Real(shared) => shared.pool.is_wedged(),
-            Kind::SimulatedMachine(guests, _) => guests.are_wedged(),
+            Backend::Real(shared) => shared.pool.is_wedged(),
+            Backend::Simulated(guests, _) => guests.are_wedged(),
         }
     }
 
@@ -335,15 +337,18 @@ impl Sandbox {
         program: &Program,
         arguments: Bytes,
         limits: Limits,
-        mailbox: Arc<dyn Mail>,
+        mailbox: Arc<dyn MessagePort>,
         on_start: impl FnOnce() + Send + 'static,
         on_end: impl FnOnce(End) + Send + 'static,
-    ) -> Result<Kill, SandboxError> {
+    ) -> Result<AbortHandle, SandboxError> {
         let shared = match (&self.0, &program.0) {
-            (Kind::SimulatedMachine(guests, _), Ready::SimulatedMachine(module)) => {
-                return Ok(Kill(guests.start(*module, mailbox, Box::new(on_start), Box::new(on_end))));
+            (Backend::Simulated(guests, _), ProgramKind::Simulated(module)) => {
+                return Ok(AbortHandle(guests.start(*module, mailbox, Box::new(on_start), Box::new(on_end))));
             }
-            (Kind::Real(shared), Ready::Core(..) | Ready::Command(_) | Ready::Component(..)) => shared,
+            (
+                Backend::Real(shared),
+                ProgramKind::Core(..) | ProgramKind::Command(_) | ProgramKind::Component(..),
+            ) => shared,
             // A program is loaded by the sandbox that runs it.
             _ => return Err(SandboxError::Load("the module was loaded by another sandbox".to_owned())),
         };
@@ -351,15 +356,15 @@ impl Sandbox {
         let claim = |running: usize| (running < max).then_some(running + 1);
         let claimed = shared.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim);
         claimed.map_err(|_| SandboxError::Full { max })?;
-        let kill = Arc::<Killing>::default();
+        let abort = Arc::<Aborting>::default();
         let meter = Arc::new(Meter::new());
         let guest = Guest::new(mailbox.clone(), limits, meter.clone());
         let work = live(program.0.clone(), program.1.clone(), guest, arguments, on_start);
-        let work = run(shared.clone(), mailbox, kill.clone(), work, on_end);
+        let work = run(shared.clone(), mailbox, abort.clone(), work, on_end);
         // Nobody else has the handle yet.
-        let _ = kill.meter.set(meter.clone());
-        let _ = kill.task.set(shared.pool.spawn(meter, work));
-        Ok(Kill(kill))
+        let _ = abort.meter.set(meter.clone());
+        let _ = abort.task.set(shared.pool.spawn(meter, work));
+        Ok(AbortHandle(abort))
     }
 }
 
@@ -383,46 +388,46 @@ impl Compiled {
     }
 }
 
-/// A guest's life, whichever door it has.
+/// A guest's life, whichever entry point it has.
 async fn live(
-    program: Ready,
+    program: ProgramKind,
     terms: command::Terms,
     guest: Guest,
     arguments: Bytes,
     on_start: impl FnOnce() + Send,
 ) -> Result<(), Failure> {
-    let remains = guest.remains.clone();
-    let start = |error: wasmtime::Error| explain(&error, true, &remains);
+    let failure_context = guest.failure_context.clone();
+    let start = |error: wasmtime::Error| explain(&error, true, &failure_context);
     match program {
-        Ready::Core(instance, door) => {
-            let core = Core::start(&instance, door, guest, arguments).await.map_err(start)?;
+        ProgramKind::Core(instance, entry_point) => {
+            let core = Core::start(&instance, entry_point, guest, arguments).await.map_err(start)?;
             on_start();
-            Life::new(core).live().await.map_err(|error| explain(&error, false, &remains))
+            MessageLoop::new(core).live().await.map_err(|error| explain(&error, false, &failure_context))
         }
-        Ready::Component(instance, door) => {
-            let started = component::Component::start(&instance, door, guest, arguments).await;
+        ProgramKind::Component(instance, entry_point) => {
+            let started = component::Component::start(&instance, entry_point, guest, arguments).await;
             let component = started.map_err(start)?;
             on_start();
-            Life::new(component).live().await.map_err(|error| explain(&error, false, &remains))
+            MessageLoop::new(component).live().await.map_err(|error| explain(&error, false, &failure_context))
         }
-        Ready::Command(instance) => command::run(&instance, &terms, guest, &arguments, on_start).await,
-        Ready::SimulatedMachine(_) => Ok(()),
+        ProgramKind::Command(instance) => command::run(&instance, &terms, guest, &arguments, on_start).await,
+        ProgramKind::Simulated(_) => Ok(()),
     }
 }
 
 /// Runs a guest until it ends, or is ended.
 async fn run(
-    shared: Arc<Shared>,
-    mailbox: Arc<dyn Mail>,
-    kill: Arc<Killing>,
+    shared: Arc<SandboxShared>,
+    mailbox: Arc<dyn MessagePort>,
+    abort: Arc<Aborting>,
     work: impl Future<Output = Result<(), Failure>> + Send,
     on_end: impl FnOnce(End) + Send,
 ) {
-    let mut ending = Ending { shared, on_end: Some(on_end) };
+    let mut ending = EndNotice { shared, on_end: Some(on_end) };
     let end = {
         let mut work = std::pin::pin!(work);
         std::future::poll_fn(|cx| {
-            if kill.killed.load(Ordering::Acquire) {
+            if abort.killed.load(Ordering::Acquire) {
                 return Poll::Ready(End::Stopped);
             }
             work.as_mut().poll(cx).map(|ended| match ended {
@@ -437,12 +442,12 @@ async fn run(
 }
 
 /// Tells once that a guest is no more, even where its task panics.
-struct Ending<F: FnOnce(End)> {
-    shared: Arc<Shared>,
+struct EndNotice<F: FnOnce(End)> {
+    shared: Arc<SandboxShared>,
     on_end: Option<F>,
 }
 
-impl<F: FnOnce(End)> Ending<F> {
+impl<F: FnOnce(End)> EndNotice<F> {
     fn end(&mut self, end: End) {
         if let Some(on_end) = self.on_end.take() {
             self.shared.running.fetch_sub(1, Ordering::AcqRel);
@@ -451,14 +456,14 @@ impl<F: FnOnce(End)> Ending<F> {
     }
 }
 
-impl<F: FnOnce(End)> Drop for Ending<F> {
+impl<F: FnOnce(End)> Drop for EndNotice<F> {
     fn drop(&mut self) {
         let message = "the guest's task panicked, or the host goes down".to_owned();
         self.end(End::Failed(Failure { kind: FailureKind::HostFault, message, backtrace: Vec::new() }));
     }
 }
 
-impl Drop for Shared {
+impl Drop for SandboxShared {
     fn drop(&mut self) {
         self.ticking.store(false, Ordering::Relaxed);
     }
@@ -467,12 +472,16 @@ impl Drop for Shared {
 impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Ready::Core(_, door) => f.debug_struct("Program").field("door", door).finish_non_exhaustive(),
-            Ready::Component(_, door) => {
-                f.debug_struct("Program").field("door", door).finish_non_exhaustive()
+            ProgramKind::Core(_, entry_point) => {
+                f.debug_struct("Program").field("entry_point", entry_point).finish_non_exhaustive()
             }
-            Ready::Command(_) => f.debug_struct("Program").field("door", &"command").finish_non_exhaustive(),
-            Ready::SimulatedMachine(module) => f.debug_tuple("Program").field(module).finish(),
+            ProgramKind::Component(_, entry_point) => {
+                f.debug_struct("Program").field("entry_point", entry_point).finish_non_exhaustive()
+            }
+            ProgramKind::Command(_) => {
+                f.debug_struct("Program").field("entry_point", &"command").finish_non_exhaustive()
+            }
+            ProgramKind::Simulated(module) => f.debug_tuple("Program").field(module).finish(),
         }
     }
 }

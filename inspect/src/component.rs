@@ -25,7 +25,7 @@ pub(crate) fn inspect(wasm: &[u8], limits: &ScanLimits) -> Result<ModuleReport, 
         }
     }
     Ok(ModuleReport {
-        door: find(&counted.exports, &types)?,
+        entry_point: find(&counted.exports, &types)?,
         bytes: wasm.len(),
         functions: counted.functions,
         memory_bytes: counted.memory_bytes,
@@ -47,7 +47,7 @@ struct Counted {
 }
 
 /// What the parser is inside of.
-enum Level<'a> {
+enum ParseLevel<'a> {
     Module(Box<Scan<'a>>),
     Component,
 }
@@ -56,7 +56,7 @@ fn count(wasm: &[u8], limits: &ScanLimits) -> Result<Counted, ScanRefusal> {
     let mut parser = Parser::new(0);
     parser.set_features(component_features());
     let mut counted = Counted::default();
-    let mut levels: Vec<Level<'_>> = Vec::new();
+    let mut levels: Vec<ParseLevel<'_>> = Vec::new();
     for payload in parser.parse_all(wasm) {
         let payload = payload.map_err(invalid)?;
         match payload {
@@ -66,13 +66,13 @@ fn count(wasm: &[u8], limits: &ScanLimits) -> Result<Counted, ScanRefusal> {
                     Encoding::Module => {
                         counted.modules += 1;
                         within(Count::Modules, counted.modules.into(), limits.modules.into())?;
-                        Level::Module(Box::new(Scan::new(limits)))
+                        ParseLevel::Module(Box::new(Scan::new(limits)))
                     }
-                    Encoding::Component => Level::Component,
+                    Encoding::Component => ParseLevel::Component,
                 });
             }
             Payload::End(_) => {
-                if let Some(Level::Module(scan)) = levels.pop() {
+                if let Some(ParseLevel::Module(scan)) = levels.pop() {
                     counted.functions = counted.functions.saturating_add(scan.functions());
                     within(Count::Functions, counted.functions.into(), limits.functions.into())?;
                     counted.memory_bytes = counted.memory_bytes.saturating_add(scan.memory_bytes());
@@ -80,7 +80,7 @@ fn count(wasm: &[u8], limits: &ScanLimits) -> Result<Counted, ScanRefusal> {
                 }
             }
             payload => match levels.last_mut() {
-                Some(Level::Module(scan)) => scan.count(payload)?,
+                Some(ParseLevel::Module(scan)) => scan.count(payload)?,
                 _ => counted.note(&payload, levels.len() == 1, limits)?,
             },
         }
@@ -172,7 +172,7 @@ const WASI: &[&str] = &[
     "wasi:sockets/udp-create-socket",
 ];
 
-/// Finds the door among the exports.
+/// Finds the entry point among the exports.
 fn find(exports: &[String], types: &Types) -> Result<EntryPoint, ScanRefusal> {
     use grid_abi::component as abi;
     let has = |name: &str| exports.iter().any(|export| export == name);
@@ -273,9 +273,9 @@ mod tests {
     }
 
     #[test]
-    fn the_door_of_a_component_is_found_and_its_memory_is_counted() {
+    fn the_entry_point_of_a_component_is_found_and_its_memory_is_counted() {
         let report = check(&component(r#"(param "message" (list u8))"#, "(param i32 i32)", "")).unwrap();
-        assert_eq!(report.door, EntryPoint::Component(ComponentEntry::default()));
+        assert_eq!(report.entry_point, EntryPoint::Component(ComponentEntry::default()));
         assert_eq!((report.memory_bytes, report.functions), (2 << 16, 2));
         assert_eq!(report.exports, [("handle-msg".to_owned(), "func(list<u8>)".to_owned())]);
     }

@@ -1,4 +1,4 @@
-//! Doors: which of the three shapes of worker a module has.
+//! Entry points: which of the three shapes of worker a module has.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +55,7 @@ pub enum LoopKind {
 }
 
 impl EntryPoint {
-    /// The door in a word.
+    /// The entry point in a word.
     pub fn label(self) -> &'static str {
         match self {
             Self::Core(_) => "core",
@@ -75,7 +75,7 @@ struct Signature {
     results: &'static [ValType],
 }
 
-/// Finds the door among the exported functions; `memory` says whether the memory is exported.
+/// Finds the entry point among the exported functions; `memory` says whether the memory is exported.
 pub(crate) fn find(exports: &BTreeMap<String, FuncType>, memory: bool) -> Result<EntryPoint, ScanRefusal> {
     use grid_abi as abi;
     if !exports.contains_key(abi::HANDLE_MSG) {
@@ -84,7 +84,7 @@ pub(crate) fn find(exports: &BTreeMap<String, FuncType>, memory: bool) -> Result
             need_memory(memory)?;
             return Ok(EntryPoint::Command);
         }
-        return Err(no_door(exports));
+        return Err(no_entry_point(exports));
     }
     need_memory(memory)?;
     expect(exports, abi::HANDLE_MSG, &[LENGTH])?;
@@ -138,7 +138,7 @@ pub(crate) fn write(params: &[ValType], results: &[ValType]) -> String {
     }
 }
 
-fn no_door(exports: &BTreeMap<String, FuncType>) -> ScanRefusal {
+fn no_entry_point(exports: &BTreeMap<String, FuncType>) -> ScanRefusal {
     ScanRefusal::NoEntryPoint {
         found: exports.keys().take(ScanRefusal::NAMES_SHOWN).cloned().collect(),
         did_you_mean: near_miss(exports.keys().map(String::as_str)),

@@ -1,4 +1,4 @@
-//! Reads a module without running it: its door, its exports and imports, its size.
+//! Reads a module without running it: its entry point, its exports and imports, its size.
 //!
 //! What a file says of itself is hostile until it is counted: [`inspect`] first counts, in one pass that
 //! allocates nothing of the file's choosing, and only then validates, so that no compiler ever sees a module

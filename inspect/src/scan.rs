@@ -17,7 +17,7 @@ use crate::recent;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModuleReport {
     /// The way in.
-    pub door: EntryPoint,
+    pub entry_point: EntryPoint,
     /// Length of the file, in bytes.
     pub bytes: usize,
     /// Functions in it.
@@ -92,7 +92,7 @@ fn inspect_core(wasm: &[u8], limits: &ScanLimits) -> Result<ModuleReport, ScanRe
     let exports = scan.exported_functions()?;
     scan.check_imports()?;
     Ok(ModuleReport {
-        door: entry_point::find(&exports, scan.memory_exported)?,
+        entry_point: entry_point::find(&exports, scan.memory_exported)?,
         bytes: wasm.len(),
         functions: scan.functions,
         memory_bytes: scan.memory_bytes,
@@ -414,14 +414,14 @@ mod tests {
     }
 
     #[test]
-    fn each_door_is_recognised() {
+    fn each_entry_point_is_recognised() {
         let core = check(
             r#"(module (memory (export "memory") 1) (func (export "handle_msg") (param i32)) (func (export "loop")))"#,
         );
-        let door = EntryPoint::Core(CoreEntry { turn: LoopKind::Polled, ..CoreEntry::default() });
-        assert_eq!(core.unwrap().door, door);
+        let entry_point = EntryPoint::Core(CoreEntry { turn: LoopKind::Polled, ..CoreEntry::default() });
+        assert_eq!(core.unwrap().entry_point, entry_point);
         let command = check(r#"(module (memory (export "memory") 1) (func (export "_start")))"#);
-        assert_eq!(command.unwrap().door, EntryPoint::Command);
+        assert_eq!(command.unwrap().entry_point, EntryPoint::Command);
     }
 
     #[test]

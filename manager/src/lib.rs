@@ -1,51 +1,34 @@
 //! The manager: clock, disk and network around the scheduler.
 //!
-//! Hosts and clients come through their doors ([`Manager::start`] opens them), and everything that they share is
-//! in one hub: the *registry* is what is true for good, on disk; the *state* is what is true while the
+//! Each connection of a host or a client is a session ([`Manager::start`] listens for them), and everything that they share is
+//! in one context: the *catalog* is what is true for good, on disk; the *cluster* is what is true while the
 //! manager lives, in memory.
 
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "rehearsal")]
-mod audit;
-mod client_door;
-mod committer;
-mod desk;
-mod desk_here;
-mod explain;
-mod foreman;
-mod greeting;
-mod host_door;
-mod hub;
-mod job_requests;
-mod ledger;
-mod line;
-mod mail;
-mod mailroom;
-mod message_requests;
-mod newcomers;
-mod payloads;
-mod registry;
+mod api;
+mod blobs;
+mod catalog;
+mod cluster;
+mod config;
+mod context;
 #[cfg(test)]
-mod rehearsals;
-mod requests;
-mod resumption;
+mod crash_tests;
+#[cfg(feature = "fault-injection")]
+mod invariants;
+mod jobs;
 mod server;
-mod state;
+mod session;
 mod store;
-mod told;
-mod transfer_slots;
-mod transfers;
-mod trust;
 
-#[cfg(feature = "rehearsal")]
-pub use audit::Sabotage;
-pub use desk::Event;
-pub use desk_here::DeskHere;
-pub use hub::Settings;
-pub use mailroom::SendError;
-pub use registry::RegistryError;
+pub use catalog::CatalogError;
+pub use cluster::client_session::Event;
+pub use cluster::router::SendError;
+pub use config::ManagerConfig;
+#[cfg(feature = "fault-injection")]
+pub use invariants::FaultInjection;
 pub use server::{Manager, StartError};
-#[cfg(any(test, feature = "rehearsal"))]
-pub use store::rehearsal::RehearsalDisk;
+pub use session::local::LocalClient;
+#[cfg(any(test, feature = "fault-injection"))]
+pub use store::faulty_disk::FaultyDisk;
 pub use store::{Change, FileStore, Record, Store, StoreError, Table};

@@ -1,4 +1,4 @@
-//! The manager as a whole: starts it, lets peers knock, keeps its clockwork going, stops it.
+//! The manager as a whole: starts it, lets peers knock, keeps its timer going, stops it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,17 +14,21 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::desk_here::DeskHere;
-use crate::foreman::Foreman;
-use crate::hub::{Hub, Settings};
-use crate::ledger::Ledger;
-use crate::payloads::Payloads;
-use crate::registry::{Registry, RegistryError};
-use crate::{client_door, committer, host_door, job_requests, trust};
+use crate::api;
+use crate::blobs::store::BlobStore;
+use crate::catalog::trust;
+use crate::catalog::{Catalog, CatalogError};
+use crate::config::ManagerConfig;
+use crate::context::Context;
+use crate::jobs::commit;
+use crate::jobs::coordinator::Coordinator;
+use crate::jobs::store::JobStore;
+use crate::session;
+use crate::session::local::LocalClient;
 
 /// A manager that runs until it is stopped or dropped.
 pub struct Manager {
-    hub: Arc<Hub>,
+    context: Arc<Context>,
     key: SecretKey,
     listening: Option<SocketAddr>,
     local: mpsc::UnboundedSender<Conn>,
@@ -40,7 +44,7 @@ pub struct Manager {
 pub enum StartError {
     /// Its state folder is no use.
     #[error(transparent)]
-    Registry(#[from] RegistryError),
+    Catalog(#[from] CatalogError),
     /// It cannot listen.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -53,7 +57,7 @@ impl StartError {
     /// What the operator can do about it, to be read on the command line.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::Registry(error) => error.help(),
+            Self::Catalog(error) => error.help(),
             Self::Bind(_) => "choose another address with --listen; with port 0 the system chooses the port",
             Self::Thread(_) => "the machine is short of something: `ulimit -a` and `free` show of what",
         }
@@ -66,11 +70,11 @@ impl Manager {
     /// # Errors
     ///
     /// [`StartError`]: the operator must act.
-    pub fn start(settings: Settings) -> Result<Self, StartError> {
+    pub fn start(config: ManagerConfig) -> Result<Self, StartError> {
         let (begun, has_begun) = sync_channel(1);
         let thread = thread::Builder::new()
             .name("grid-manager".to_owned())
-            .spawn(move || run(settings, &begun))
+            .spawn(move || run(config, &begun))
             .map_err(StartError::Thread)?;
         match has_begun.recv() {
             Ok(mut manager) => {
@@ -95,45 +99,44 @@ impl Manager {
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub fn start_here(settings: Settings) -> Result<Self, StartError> {
-        let (manager, work) = Self::bind(settings)?;
+    pub fn start_here(config: ManagerConfig) -> Result<Self, StartError> {
+        let (manager, work) = Self::bind(config)?;
         tokio::spawn(work);
         Ok(manager)
     }
 
-    fn bind(settings: Settings) -> Result<(Self, impl Future<Output = ()> + Send + 'static), StartError> {
-        let registry = Registry::open(&settings.state_folder, settings.store.clone())?;
-        let key = registry.key().clone();
-        let opened =
-            settings.listen.map(|bind| Endpoint::serve_on(&settings.network, bind, &key, settings.timing));
+    fn bind(config: ManagerConfig) -> Result<(Self, impl Future<Output = ()> + Send + 'static), StartError> {
+        let catalog = Catalog::open(&config.state_folder, config.store.clone())?;
+        let key = catalog.key().clone();
+        let opened = config.listen.map(|bind| Endpoint::serve_on(&config.network, bind, &key, config.timing));
         let endpoint = opened.transpose()?;
         let listening = endpoint.as_ref().and_then(|endpoint| endpoint.local_address().ok());
-        let addresses = advertised(&settings, listening);
-        let ledger = Ledger::new(registry.store());
-        let recovered = ledger.recover(registry.incarnation(), Moment::ZERO).map_err(RegistryError::from)?;
-        let payloads = Payloads::open(&settings.state_folder, registry.store())
-            .map_err(|error| RegistryError::Payload { reason: error.to_string() })?;
-        let foreman = Foreman::new(recovered);
-        #[cfg(feature = "rehearsal")]
-        let foreman = foreman.sabotaged(settings.sabotage);
-        let hub = Arc::new(Hub::new(settings, addresses, registry, foreman, payloads));
+        let addresses = advertised(&config, listening);
+        let job_store = JobStore::new(catalog.store());
+        let recovered = job_store.recover(catalog.incarnation(), Moment::ZERO).map_err(CatalogError::from)?;
+        let payloads = BlobStore::open(&config.state_folder, catalog.store())
+            .map_err(|error| CatalogError::Payload { reason: error.to_string() })?;
+        let coordinator = Coordinator::new(recovered);
+        #[cfg(feature = "fault-injection")]
+        let coordinator = coordinator.sabotaged(config.sabotage);
+        let context = Arc::new(Context::new(config, addresses, catalog, coordinator, payloads));
         // A crash may have come between a revocation and what follows from it.
-        trust::apply(&hub, &hub.registry_now());
+        trust::apply(&context, &context.catalog_now());
         let (local, local_conns) = mpsc::unbounded_channel();
         let (stopping, stopped) = watch::channel(false);
-        let work = serve(hub.clone(), endpoint, local_conns, stopped);
+        let work = serve(context.clone(), endpoint, local_conns, stopped);
         let (serves, serving) = watch::channel(());
         let work = async move {
             // Dropped when the work is over, and when it panics.
             let _serves = serves;
             work.await;
         };
-        Ok((Self { hub, key, listening, local, stopping, serving, thread: None }, work))
+        Ok((Self { context, key, listening, local, stopping, serving, thread: None }, work))
     }
 
-    #[cfg(feature = "rehearsal")]
-    pub(crate) fn hub(&self) -> &Hub {
-        &self.hub
+    #[cfg(feature = "fault-injection")]
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
     }
 
     /// The manager's key.
@@ -148,12 +151,12 @@ impl Manager {
 
     /// The addresses that its tickets name.
     pub fn addresses(&self) -> &[String] {
-        &self.hub.addresses
+        &self.context.addresses
     }
 
-    /// A desk for the program that the manager is part of.
-    pub fn desk(&self, channel: grid_protocol::client::Channel) -> DeskHere {
-        DeskHere::open(self.hub.clone(), channel)
+    /// A client for the program that the manager is part of.
+    pub fn local_client(&self, channel: grid_protocol::client::Channel) -> LocalClient {
+        LocalClient::open(self.context.clone(), channel)
     }
 
     /// Takes in a connection from inside this process: a local host, for example.
@@ -172,9 +175,9 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// [`RegistryError`]: the disk.
-    pub fn grant(&self, key: PublicKey, role: grid_protocol::role::Role) -> Result<(), RegistryError> {
-        self.hub.with_registry(|registry| registry.grant(key, role))
+    /// [`CatalogError`]: the disk.
+    pub fn grant(&self, key: PublicKey, role: grid_protocol::role::Role) -> Result<(), CatalogError> {
+        self.context.with_registry(|catalog| catalog.grant(key, role))
     }
 
     /// Waits until the manager serves nobody any more: it was stopped, or its thread panicked. A program that is a manager must
@@ -189,7 +192,7 @@ impl Manager {
     pub fn stop(&mut self) {
         let _ = self.stopping.send(true);
         // On a runtime that is blocked just now, nobody else would.
-        self.hub.state().hang_up();
+        self.context.cluster().hang_up();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -206,11 +209,11 @@ impl Drop for Manager {
 
 /// Runs a manager on this thread, once it is handed out. The runtime is made, used and dropped here: whoever starts a manager
 /// may be on another one, where none may be dropped.
-fn run(settings: Settings, begun: &SyncSender<Manager>) -> Result<(), StartError> {
+fn run(config: ManagerConfig, begun: &SyncSender<Manager>) -> Result<(), StartError> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let (manager, work) = {
         let _context = runtime.enter();
-        Manager::bind(settings)?
+        Manager::bind(config)?
     };
     // Whoever starts it waits for it.
     let _ = begun.send(manager);
@@ -219,39 +222,39 @@ fn run(settings: Settings, begun: &SyncSender<Manager>) -> Result<(), StartError
 }
 
 async fn serve(
-    hub: Arc<Hub>,
+    context: Arc<Context>,
     endpoint: Option<Endpoint>,
     mut local: mpsc::UnboundedReceiver<Conn>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut peers = JoinSet::new();
-    let leaving = hub.state().foreman.leaving();
+    let leaving = context.cluster().coordinator.leaving();
     for job in leaving {
-        let hub = hub.clone();
+        let context = context.clone();
         peers.spawn(async move {
             // What is left is swept away at the next start.
-            let _ = job_requests::sweep(&hub, job).await;
+            let _ = api::jobs::sweep(&context, job).await;
         });
     }
-    let clockwork = run_clockwork(&hub);
-    let late = run_late_acknowledgements(&hub);
-    let committer = committer::run(&hub);
-    tokio::pin!(clockwork, late, committer);
+    let timer = run_timer(&context);
+    let late = run_late_acknowledgements(&context);
+    let committing = commit::run(&context);
+    tokio::pin!(timer, late, committing);
     loop {
         tokio::select! {
             biased;
             _ = stopped.changed() => break,
-            () = &mut committer => {}
-            () = &mut clockwork => {}
+            () = &mut committing => {}
+            () = &mut timer => {}
             () = &mut late => {}
             Some(conn) = local.recv() => {
-                peers.spawn(welcome(hub.clone(), conn));
+                peers.spawn(welcome(context.clone(), conn));
             }
             Some(knock) = knock(endpoint.as_ref()) => {
-                let hub = hub.clone();
+                let context = context.clone();
                 peers.spawn(async move {
                     match knock.answer().await {
-                        Ok(conn) => welcome(hub, conn).await,
+                        Ok(conn) => welcome(context, conn).await,
                         Err(error) => tracing::debug!(%error, "a peer knocked and did not get in"),
                     }
                 });
@@ -261,7 +264,7 @@ async fn serve(
     }
     drop(peers);
     // What a host was said to have done in the last moment shall not be done again.
-    committer::finish(&hub).await;
+    commit::finish(&context).await;
     if let Some(endpoint) = endpoint {
         endpoint.close(code::SHUTDOWN, "the manager shuts down");
         endpoint.wait_idle(Duration::from_secs(1)).await;
@@ -275,8 +278,8 @@ async fn knock(endpoint: Option<&Endpoint>) -> Option<grid_net::Incoming> {
     }
 }
 
-async fn welcome(hub: Arc<Hub>, conn: Conn) {
-    let newcomer = match conn.remote_address().map(|address| hub.newcomers.come(address)) {
+async fn welcome(context: Arc<Context>, conn: Conn) {
+    let newcomer = match conn.remote_address().map(|address| context.newcomers.come(address)) {
         Some(None) => {
             tracing::debug!(from = conn.remote(), "too many peers of one source knock");
             conn.close(code::REFUSED, "too many peers knock from your address; try again");
@@ -285,34 +288,34 @@ async fn welcome(hub: Arc<Hub>, conn: Conn) {
         newcomer => newcomer.flatten(),
     };
     match conn.alpn() {
-        Alpn::Host => host_door::serve(hub, conn, newcomer).await,
-        Alpn::Client => client_door::serve(hub, conn, newcomer).await,
+        Alpn::Host => session::host::serve(context, conn, newcomer).await,
+        Alpn::Client => session::client::serve(context, conn, newcomer).await,
     }
 }
 
 /// Silence and abandonment are looked for so often.
 const TICK: Duration = Duration::from_secs(1);
 
-async fn run_clockwork(hub: &Hub) {
-    let started = hub.started;
+async fn run_timer(context: &Context) {
+    let started = context.started;
     let mut tick = Instant::now() + TICK;
     loop {
         let due = {
-            let state = hub.state();
-            state.scheduler.poll_timeout().into_iter().chain(state.foreman.jobs.poll_timeout()).min()
+            let cluster = context.cluster();
+            cluster.scheduler.poll_timeout().into_iter().chain(cluster.coordinator.jobs.poll_timeout()).min()
         };
-        let machine = &hub.settings.machine;
+        let machine = &context.config.machine;
         let due = due.map_or(tick, |due| tick.min(started + machine.stretch(due.since(Moment::ZERO))));
         tokio::select! {
             biased;
             () = sleep_until(due) => {
                 tick = tick.max(Instant::now() + TICK);
-                let now = hub.now();
-                let mut state = hub.state();
-                state.handle_timeout(now);
-                state.carry_out(now);
+                let now = context.now();
+                let mut cluster = context.cluster();
+                cluster.handle_timeout(now);
+                cluster.carry_out(now);
             }
-            () = hub.rescheduled.notified() => {}
+            () = context.rescheduled.notified() => {}
         }
     }
 }
@@ -320,22 +323,22 @@ async fn run_clockwork(hub: &Hub) {
 /// How long an acknowledgement may wait for a message to travel with.
 const LATE: Duration = Duration::from_millis(10);
 
-async fn run_late_acknowledgements(hub: &Hub) {
-    let late = hub.state().mailroom.late.clone();
+async fn run_late_acknowledgements(context: &Context) {
+    let late = context.cluster().router.late.clone();
     loop {
         late.notified().await;
         sleep(LATE).await;
-        hub.state().mailroom.send_late_acknowledgements();
+        context.cluster().router.send_late_acknowledgements();
     }
 }
 
 /// The addresses that go into tickets.
-fn advertised(settings: &Settings, listening: Option<SocketAddr>) -> Vec<String> {
+fn advertised(config: &ManagerConfig, listening: Option<SocketAddr>) -> Vec<String> {
     let Some(listening) = listening else {
         return Vec::new();
     };
-    if !settings.advertise.is_empty() {
-        return settings.advertise.clone();
+    if !config.advertise.is_empty() {
+        return config.advertise.clone();
     }
     if !listening.ip().is_unspecified() {
         return vec![listening.to_string()];

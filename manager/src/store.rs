@@ -4,8 +4,8 @@
 //! Reads see what was committed and nothing else.
 
 mod damage;
-#[cfg(any(test, feature = "rehearsal"))]
-pub(crate) mod rehearsal;
+#[cfg(any(test, feature = "fault-injection"))]
+pub(crate) mod faulty_disk;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ pub enum Table {
     Failure,
     /// Tasks that are over, by job and the task's number.
     Over,
-    /// Payloads in files, by job and digest.
+    /// BlobStore in files, by job and digest.
     Payload,
     /// The same, by digest and job.
     Referrer,

@@ -104,7 +104,7 @@ impl Conn {
         self.peer
     }
 
-    /// The door that the dialler came through.
+    /// The protocol that the dialler asked for.
     pub fn alpn(&self) -> Alpn {
         self.alpn
     }

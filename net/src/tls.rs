@@ -19,7 +19,7 @@ use rustls::{
 
 use crate::simulated;
 
-/// Which door a peer comes through.
+/// Which protocol a peer speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Alpn {
     /// A host and its manager.

@@ -41,7 +41,7 @@ async fn both() -> [Pair; 2] {
 }
 
 #[tokio::test]
-async fn each_end_knows_the_others_key_and_door() {
+async fn each_end_knows_the_others_key_and_protocol() {
     for pair in both().await {
         assert_eq!(pair.manager.peer(), key(2).public());
         assert_eq!(pair.peer.peer(), key(1).public());

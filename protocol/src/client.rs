@@ -577,7 +577,7 @@ pub struct ModuleInfo {
     /// Until when it is valid, in seconds since 1970; 0 for ever.
     pub expires: u64,
     /// The way in, for people: `core`, `command`, `command with files` or `component`.
-    pub door: String,
+    pub entry_point: String,
     /// True if it was here already.
     pub known: bool,
 }

@@ -135,7 +135,7 @@ pub enum JoinRefusal {
     /// The proof does not fit the ticket.
     #[error("the proof does not fit the ticket")]
     WrongProof,
-    /// The key lacks the role that this door asks for.
+    /// The key lacks the role that this session asks for.
     #[error("the key {key} is not allowed in as a {role}")]
     NotAllowed {
         /// The peer's key.

@@ -13,7 +13,7 @@ pub struct ModuleRecord {
     /// The signed manifest, as it came.
     pub manifest: Vec<u8>,
     /// The way in: `core`, `command` or `component`.
-    pub door: String,
+    pub entry_point: String,
 }
 
 /// A job that the manager keeps.

@@ -49,10 +49,10 @@ pub struct Jobs {
     /// When second attempts are next thought about.
     extras_due: Moment,
     /// Takes results from attempts whose leases have ended: on purpose, and only in the simulation.
-    #[cfg(feature = "sabotage")]
+    #[cfg(feature = "fault-injection")]
     pub never_fence: bool,
     /// Leases that have ended, for that.
-    #[cfg(feature = "sabotage")]
+    #[cfg(feature = "fault-injection")]
     ended: BTreeMap<AttemptId, Lease>,
 }
 
@@ -93,9 +93,9 @@ impl Jobs {
             decisions: VecDeque::new(),
             pause_ends: None,
             extras_due: Moment::ZERO,
-            #[cfg(feature = "sabotage")]
+            #[cfg(feature = "fault-injection")]
             never_fence: false,
-            #[cfg(feature = "sabotage")]
+            #[cfg(feature = "fault-injection")]
             ended: BTreeMap::new(),
         }
     }
@@ -363,7 +363,7 @@ impl Jobs {
         fate: AttemptFate,
         ran_us: u64,
     ) -> Verdict {
-        #[cfg(feature = "sabotage")]
+        #[cfg(feature = "fault-injection")]
         if let Some(lease) = self.ended.get(&attempt).copied().filter(|_| self.never_fence) {
             return self.settle_done(now, lease, ran_us);
         }

@@ -38,8 +38,8 @@ fn from_nothing_to_a_result(language: &str) {
     let built = must(&home, &["module", "build", folder, "--json"]).json();
     let wasm = built["path"].as_str().unwrap();
     let checked = must(&home, &["module", "check", folder, "--json"]).json();
-    let door = if ["python", "js"].contains(&language) { "component" } else { "core" };
-    assert_eq!(checked["door"], door, "{checked}");
+    let entry_point = if ["python", "js"].contains(&language) { "component" } else { "core" };
+    assert_eq!(checked["entry_point"], entry_point, "{checked}");
     let tried = must(&home, &["module", "test", folder, "--json"]).json();
     // Some add as floats.
     let sums = tried["answers"].as_array().unwrap().iter().map(|answer| answer["message"].as_f64());

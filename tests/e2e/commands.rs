@@ -181,8 +181,9 @@ fn a_grid_of_processes_runs_a_module_with_files_beside_the_same_without() {
     assert_eq!(fs::read_to_string(grid.folder("out").join("0/copy")).unwrap(), "one");
     grid.must(&["module", "upload", "--with-files", "--name", "copier", &copy]);
     let modules = grid.must(&["module", "ls", "--json"]).json();
-    let doors = modules["modules"].as_array().unwrap().iter().map(|module| module["door"].as_str().unwrap());
-    assert_eq!(doors.collect::<BTreeSet<_>>(), ["command", "command with files"].into());
+    let entry_points =
+        modules["modules"].as_array().unwrap().iter().map(|module| module["entry_point"].as_str().unwrap());
+    assert_eq!(entry_points.collect::<BTreeSet<_>>(), ["command", "command with files"].into());
     // A worker of it has arguments, too.
     fs::write(grid.folder("arguments.wat"), ARGUMENTS).unwrap();
     grid.must(&["module", "upload", grid.folder("arguments.wat").to_str().unwrap()]);

@@ -143,7 +143,7 @@ impl Arena {
         }
         let outcome = match self.left.take() {
             Some(end) => end,
-            None if module.door.starts_with("command") && self.failed => "failed".to_owned(),
+            None if module.entry_point.starts_with("command") && self.failed => "failed".to_owned(),
             None => "alive".to_owned(),
         };
         self.client.stop_workers(&[attacker], Duration::ZERO).await.unwrap();

@@ -98,7 +98,7 @@ fn a_revoked_host_is_gone_within_a_second_and_stays_out() {
 }
 
 #[test]
-fn a_hosts_key_is_refused_at_the_door_for_clients() {
+fn a_hosts_key_is_refused_as_a_clients() {
     let grid = Grid::closed();
     let _host = grid.host("host", &[]);
     let home = grid.folder("thief");

@@ -6,23 +6,23 @@ use grid_tests::{Grid, Process, Said, module};
 use serde_json::{Value, json};
 
 /// A grid with one host, and a folder in which tests type their commands.
-struct Desk {
+struct Workspace {
     grid: Grid,
     _host: Process,
 }
 
-impl Desk {
+impl Workspace {
     /// With these files in the folder.
     fn with(files: &[(&str, &[u8])]) -> Self {
         let grid = Grid::closed();
         let host = grid.host("worker", &["--slots", "2"]);
-        let desk = Self { grid, _host: host };
+        let workspace = Self { grid, _host: host };
         for (name, content) in files {
-            let path = desk.grid.folder("desk").join(name);
+            let path = workspace.grid.folder("desk").join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        desk
+        workspace
     }
 
     /// What `grid run OPTIONS WORKER -- ARGUMENTS` says, whatever its exit code.
@@ -63,24 +63,25 @@ const TILE: &str = r#"{"left":-2,"top":-1.25,"step":0.05,"width":50,"height":51,
 
 #[test]
 fn grep_finds_lines_with_their_numbers_and_no_line_is_no_failure() {
-    let desk = Desk::with(&[("a.txt", b"fine\nan error\r\nError again"), ("b.txt", b"all is well\n")]);
-    let said = desk.must(&["--files", "*.txt"], "grep", &["-i", "error"], "");
+    let workspace =
+        Workspace::with(&[("a.txt", b"fine\nan error\r\nError again"), ("b.txt", b"all is well\n")]);
+    let said = workspace.must(&["--files", "*.txt"], "grep", &["-i", "error"], "");
     assert_eq!(texts(&said), ["2:an error\n3:Error again\n", ""]);
-    let said = desk.must(&["--files", "*.txt"], "grep", &["-c", "-v", "^an? "], "");
+    let said = workspace.must(&["--files", "*.txt"], "grep", &["-c", "-v", "^an? "], "");
     assert_eq!(texts(&said), ["2\n", "1\n"]);
-    let said = desk.run(&["--files", "a.txt", "--retries", "0"], "grep", &["("], "");
+    let said = workspace.run(&["--files", "a.txt", "--retries", "0"], "grep", &["("], "");
     assert_eq!(said.code, 8, "{said:?}");
     assert!(said.stderr.contains("code 2") && said.stderr.contains("unclosed group"), "{said:?}");
 }
 
 #[test]
 fn mandelbrot_draws_a_picture_of_the_bytes_that_it_answers_raw() {
-    let desk = Desk::with(&[("tile.json", TILE.as_bytes())]);
-    desk.must(&["--raw", "-i", "tile.json", "-o", "tile.png"], "mandelbrot", &[], "");
-    assert_eq!(size(&desk.read("tile.png")), (50, 51));
+    let workspace = Workspace::with(&[("tile.json", TILE.as_bytes())]);
+    workspace.must(&["--raw", "-i", "tile.json", "-o", "tile.png"], "mandelbrot", &[], "");
+    assert_eq!(size(&workspace.read("tile.png")), (50, 51));
     let raw = TILE.replace('{', "{\"raw\":true,");
     // The same in CBOR, which is what a line of JSON becomes.
-    let said = desk.must(&[], "mandelbrot", &[], &raw);
+    let said = workspace.must(&[], "mandelbrot", &[], &raw);
     let pixels = said.lines()[0]["result"]["bytes"].as_str().unwrap().to_owned();
     assert_eq!(pixels.len(), 2 * 50 * 51, "two digits a pixel");
     let inside = pixels.as_bytes().chunks(2).filter(|pixel| pixel == b"00").count();
@@ -91,7 +92,7 @@ fn mandelbrot_draws_a_picture_of_the_bytes_that_it_answers_raw() {
 
 #[test]
 fn montecarlo_comes_close_to_pi_and_to_an_options_price_with_the_same_answer_each_time() {
-    let desk = Desk::with(&[("none", b"")]);
+    let workspace = Workspace::with(&[("none", b"")]);
     let option = json!({ "spot": 100, "strike": 100, "rate": 0.05, "volatility": 0.2, "years": 1 });
     let tasks = [
         json!({ "seed": 1, "count": 200_000 }),
@@ -99,7 +100,8 @@ fn montecarlo_comes_close_to_pi_and_to_an_options_price_with_the_same_answer_eac
         json!({ "seed": 2, "count": 200_000 }),
         json!({ "seed": 3, "count": 200_000, "option": option }),
     ];
-    let lines = desk.must(&[], "montecarlo", &[], &tasks.map(|task| task.to_string()).join("\n")).lines();
+    let lines =
+        workspace.must(&[], "montecarlo", &[], &tasks.map(|task| task.to_string()).join("\n")).lines();
     let expected = [std::f64::consts::PI, std::f64::consts::PI, std::f64::consts::PI, 10.4506];
     for (line, expected) in lines.iter().zip(expected) {
         let (mean, error) = (&line["result"]["mean"], &line["result"]["error"]);
@@ -112,61 +114,62 @@ fn montecarlo_comes_close_to_pi_and_to_an_options_price_with_the_same_answer_eac
 
 #[test]
 fn thumbnail_makes_pictures_small_and_upright_and_refuses_what_is_none() {
-    let desk = Desk::with(&[
+    let workspace = Workspace::with(&[
         ("tile.json", TILE.as_bytes()),
         ("photos/b.jpg", include_bytes!("inputs/lying.jpg")),
         ("photos/c.jpg", b"no photo"),
     ]);
-    desk.must(&["--raw", "-i", "tile.json", "-o", "photos/a.png"], "mandelbrot", &[], "");
+    workspace.must(&["--raw", "-i", "tile.json", "-o", "photos/a.png"], "mandelbrot", &[], "");
     let run = ["--files", "photos/*", "--retries", "0", "--out-dir", "small"];
-    let said = desk.run(&run, "thumbnail", &["16"], "");
+    let said = workspace.run(&run, "thumbnail", &["16"], "");
     assert_eq!(said.code, 8, "{said:?}");
     let lines = said.lines();
     let results: Vec<_> = lines.iter().map(|line| line["result"]["text"].as_str()).collect();
     // The JPEG has 32 by 16 pixels and lies on its side.
     assert_eq!(results, [Some("16 x 16\n"), Some("8 x 16\n"), None]);
-    assert_eq!(size(&desk.read("small/0/thumbnail.png")), (16, 16));
-    assert_eq!(size(&desk.read("small/1/thumbnail.png")), (8, 16));
+    assert_eq!(size(&workspace.read("small/0/thumbnail.png")), (16, 16));
+    assert_eq!(size(&workspace.read("small/1/thumbnail.png")), (8, 16));
     let why = lines[2]["error"]["attempts"][0]["message"].as_str().unwrap();
     assert!(why.contains("image format"), "{why}");
     // Without files, the picture is the answer.
-    desk.must(&["--raw", "-i", "photos/b.jpg", "-o", "b.png"], "thumbnail", &["4"], "");
-    assert_eq!(size(&desk.read("b.png")), (2, 4));
+    workspace.must(&["--raw", "-i", "photos/b.jpg", "-o", "b.png"], "thumbnail", &["4"], "");
+    assert_eq!(size(&workspace.read("b.png")), (2, 4));
 }
 
 #[test]
 fn wordcount_counts_each_file() {
-    let desk = Desk::with(&[("a.txt", "ein Wort\nund nöch eins\n".as_bytes()), ("b.txt", b"")]);
-    let said = desk.must(&["--files", "*.txt"], "wordcount", &[], "");
+    let workspace = Workspace::with(&[("a.txt", "ein Wort\nund nöch eins\n".as_bytes()), ("b.txt", b"")]);
+    let said = workspace.must(&["--files", "*.txt"], "wordcount", &[], "");
     assert_eq!(texts(&said), ["2 5 24\n", "0 0 0\n"]);
 }
 
 #[test]
 fn sql_asks_tables_in_csv_and_databases() {
-    let desk = Desk::with(&[
+    let workspace = Workspace::with(&[
         ("data/a.csv", b"town,people\nA,12\n\"B, C\",30\n"),
         ("data/b.csv", b"town;people\nD;7\n"),
         ("people.sqlite", include_bytes!("inputs/people.sqlite")),
     ]);
     let count = "select count(*) n, sum(people) people from input";
-    let said = desk.must(&["--files", "data/*.csv"], "sql", &[count], "");
+    let said = workspace.must(&["--files", "data/*.csv"], "sql", &[count], "");
     assert_eq!(texts(&said), ["{\"n\":2,\"people\":42}\n", "{\"n\":1,\"people\":7}\n"]);
     let sorted = "select people, upper(town) from input order by people desc";
-    let said = desk.must(&["--raw", "-i", "data/a.csv"], "sql", &["--csv", sorted], "");
+    let said = workspace.must(&["--raw", "-i", "data/a.csv"], "sql", &["--csv", sorted], "");
     assert_eq!(said.stdout, "people,upper(town)\n30,\"B, C\"\n12,A\n");
     let born = "select name, born from people where born > 1900";
-    let said = desk.must(&["--raw", "-i", "people.sqlite"], "sql", &[born], "");
+    let said = workspace.must(&["--raw", "-i", "people.sqlite"], "sql", &[born], "");
     assert_eq!(said.lines(), [json!({ "name": "Grace", "born": 1906 })]);
-    let said = desk.run(&["--files", "data/a.csv", "--retries", "0"], "sql", &["select x from input"], "");
+    let said =
+        workspace.run(&["--files", "data/a.csv", "--retries", "0"], "sql", &["select x from input"], "");
     assert_eq!(said.code, 8, "{said:?}");
     assert!(said.stderr.contains("no such column: x"), "{said:?}");
 }
 
 #[test]
 fn sql_makes_a_database_of_a_table_where_it_has_files() {
-    let desk = Desk::with(&[("a.csv", b"town,people\nA,12\n\"B, C\",30\n")]);
-    desk.must(&["--files", "a.csv", "--out-dir", "made"], "sql", &["vacuum into '/out/a.sqlite'"], "");
+    let workspace = Workspace::with(&[("a.csv", b"town,people\nA,12\n\"B, C\",30\n")]);
+    workspace.must(&["--files", "a.csv", "--out-dir", "made"], "sql", &["vacuum into '/out/a.sqlite'"], "");
     let towns = "select town from input where typeof(people) = 'integer'";
-    let said = desk.must(&["--raw", "--with-files", "-i", "made/0/a.sqlite"], "sql", &[towns], "");
+    let said = workspace.must(&["--raw", "--with-files", "-i", "made/0/a.sqlite"], "sql", &[towns], "");
     assert_eq!(said.lines(), [json!({ "town": "A" }), json!({ "town": "B, C" })]);
 }

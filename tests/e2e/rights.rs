@@ -126,7 +126,7 @@ async fn what_a_revoked_publisher_had_running_ends_and_comes_to_no_new_host() {
         grid.wait_until(&["worker", "ls", "--everyone"], |said| {
             said["workers"].as_array().unwrap().is_empty()
         });
-        assert_eq!(grid.must(&["status", "--json"]).json()["orders"], 0);
+        assert_eq!(grid.must(&["status", "--json"]).json()["deployments"], 0);
         let Ok(Reply::Jobs(jobs)) = grid.client().request(Request::JobList { everyones: true }).await else {
             panic!("no jobs");
         };

@@ -51,7 +51,7 @@ fn a_full_disk_is_said_wherever_people_look_and_jobs_can_be_stopped_and_removed(
     let (grid, _host, mut run) = running(1000);
     fill(&grid);
     grid.wait_until(&["status"], in_trouble);
-    assert!(grid.must(&["status"]).stdout.contains("store   takes nothing"));
+    assert!(grid.must(&["status"]).stdout.contains("store       takes nothing"));
     let said = run.wait_for("no task runs");
     assert!(said.contains("MiB left"), "{said}");
     let jobs = grid.must(&["job", "ls", "--json"]).json();

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use grid_tests::{Grid, Process, Said, echo, program};
 
-use crate::mishaps::{Desk, mishaps};
+use crate::mishaps::{Workspace, mishaps};
 
 /// A host of a grid, whose standard error is `stderr`, and that has joined.
 fn joined_host(grid: &Grid, stderr: Stdio) -> Process {
@@ -19,19 +19,19 @@ fn joined_host(grid: &Grid, stderr: Stdio) -> Process {
 }
 
 /// `grid-host` with a state folder of the case's own, run to its end.
-fn host(desk: &Desk, arguments: &[&str]) -> Said {
-    let mut command = desk.program(&program("grid-host"), arguments);
-    command.arg("--state").arg(desk.path("host"));
+fn host(workspace: &Workspace, arguments: &[&str]) -> Said {
+    let mut command = workspace.program(&program("grid-host"), arguments);
+    command.arg("--state").arg(workspace.path("host"));
     Said::of(&mut command, b"")
 }
 
 /// A host on a state folder that another has.
-fn second_host(desk: &Desk) -> Said {
-    let mut first = desk.program(&program("grid-host"), &["--manager", "127.0.0.1:1"]);
-    first.arg("--state").arg(desk.path("host"));
+fn second_host(workspace: &Workspace) -> Said {
+    let mut first = workspace.program(&program("grid-host"), &["--manager", "127.0.0.1:1"]);
+    first.arg("--state").arg(workspace.path("host"));
     let mut first = Process::start("first", &mut first);
     first.wait_for("offers");
-    let mut said = host(desk, &["--manager", "127.0.0.1:1"]);
+    let mut said = host(workspace, &["--manager", "127.0.0.1:1"]);
     // The row names what must be said before the number is known.
     said.stderr = said.stderr.replace(&format!("process {} (grid-host)", first.id()), "process FIRST");
     said
@@ -45,22 +45,22 @@ fn limited(kib: u32, program: &Path) -> Command {
 }
 
 /// `grid run --local` with 4 GiB of address space.
-fn limited_run(desk: &Desk) -> Said {
-    std::fs::write(desk.path("echo.wasm"), echo()).unwrap();
+fn limited_run(workspace: &Workspace) -> Said {
+    std::fs::write(workspace.path("echo.wasm"), echo()).unwrap();
     let mut command = limited(4 << 20, &program("grid"));
-    command.args(["run", "--local", "2", "--lines", "echo.wasm"]).current_dir(desk.path(""));
-    Said::of(command.env("GRID_HOME", desk.path("")).env_remove("GRID_MANAGER"), b"one\ntwo\n")
+    command.args(["run", "--local", "2", "--lines", "echo.wasm"]).current_dir(workspace.path(""));
+    Said::of(command.env("GRID_HOME", workspace.path("")).env_remove("GRID_MANAGER"), b"one\ntwo\n")
 }
 
 /// `grid-host` with too little address space for a worker.
-fn starved_host(desk: &Desk) -> Said {
+fn starved_host(workspace: &Workspace) -> Said {
     let mut command = limited(300_000, &program("grid-host"));
-    command.args(["--manager", "127.0.0.1:1", "--state"]).arg(desk.path("host"));
+    command.args(["--manager", "127.0.0.1:1", "--state"]).arg(workspace.path("host"));
     Said::of(&mut command, b"")
 }
 
 mishaps! {
-    a_word_that_is_no_command_is_exit_code_2: |desk: &Desk| desk.grid(&["hots", "ls"]) => 2, ["--help"];
+    a_word_that_is_no_command_is_exit_code_2: |workspace: &Workspace| workspace.grid(&["hots", "ls"]) => 2, ["--help"];
     a_run_with_4_gib_of_address_space_is_done_with_smaller_reservations:
         limited_run => 0, ["bounds checks", "2 tasks done"];
     a_host_without_address_space_for_one_worker_says_so_and_what_to_type:
@@ -120,10 +120,10 @@ fn a_host_with_4_gib_of_address_space_offers_fewer_slots_and_its_guests_reach_no
 
 #[test]
 fn a_host_that_was_killed_leaves_its_state_folder_to_the_next() {
-    let desk = Desk::new();
+    let workspace = Workspace::new();
     for _ in 0..2 {
-        let mut command = desk.program(&program("grid-host"), &["--manager", "127.0.0.1:1"]);
-        command.arg("--state").arg(desk.path("host"));
+        let mut command = workspace.program(&program("grid-host"), &["--manager", "127.0.0.1:1"]);
+        command.arg("--state").arg(workspace.path("host"));
         let mut host = Process::start("host", &mut command);
         host.wait_for("offers");
         host.kill();

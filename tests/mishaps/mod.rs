@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! mishaps! {
-//!     a_port_in_use_is_said_plainly: |desk| desk.grid(&["up", "--listen", "127.0.0.1:1"]) => 1, ["in use", "help:"];
+//!     a_port_in_use_is_said_plainly: |workspace| workspace.grid(&["up", "--listen", "127.0.0.1:1"]) => 1, ["in use", "help:"];
 //! }
 //! ```
 
@@ -29,11 +29,11 @@ use tempfile::TempDir;
 const CODES: &[i32] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 124, 130];
 
 /// A machine on which something goes wrong: a home folder, and nothing else yet.
-pub(crate) struct Desk {
+pub(crate) struct Workspace {
     folder: TempDir,
 }
 
-impl Desk {
+impl Workspace {
     pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
@@ -80,8 +80,8 @@ pub(crate) fn sleeper(sleeps: Duration) -> String {
 }
 
 /// Does what a row says, and checks what must hold of each.
-pub(crate) fn check(case: impl FnOnce(&Desk) -> Said, code: i32, words: &[&str]) {
-    let said = case(&Desk::new());
+pub(crate) fn check(case: impl FnOnce(&Workspace) -> Said, code: i32, words: &[&str]) {
+    let said = case(&Workspace::new());
     assert!(!said.stderr.contains("panicked") && !said.stderr.contains("RUST_BACKTRACE"), "{said:?}");
     assert!(CODES.contains(&said.code), "the exit code is in no table: {said:?}");
     assert_eq!(said.code, code, "{said:?}");

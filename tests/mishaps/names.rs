@@ -5,35 +5,35 @@ use std::time::{Duration, Instant};
 
 use grid_tests::{Grid, Process, Said, echo, program};
 
-use crate::mishaps::{Desk, mishaps};
+use crate::mishaps::{Workspace, mishaps};
 
 /// `grid-host` on nobody's address, with these arguments.
-fn host(desk: &Desk, arguments: &[&str]) -> Said {
-    let mut host = desk.program(&program("grid-host"), &["--manager", "127.0.0.1:9"]);
+fn host(workspace: &Workspace, arguments: &[&str]) -> Said {
+    let mut host = workspace.program(&program("grid-host"), &["--manager", "127.0.0.1:9"]);
     Said::of(host.args(arguments), b"")
 }
 
 /// A run in this process under a name.
-fn run_called(desk: &Desk, name: &str) -> Said {
-    std::fs::write(desk.path("echo.wasm"), echo()).unwrap();
-    Said::of(&mut desk.command(&["run", "--local", "1", "--name", name, "echo.wasm"]), b"1\n")
+fn run_called(workspace: &Workspace, name: &str) -> Said {
+    std::fs::write(workspace.path("echo.wasm"), echo()).unwrap();
+    Said::of(&mut workspace.command(&["run", "--local", "1", "--name", name, "echo.wasm"]), b"1\n")
 }
 
 /// Asks nobody's manager with every variable of ours set, and empty.
-fn empty_variables(desk: &Desk) -> Said {
-    let mut run = desk.command(&["ticket", "show", "127.0.0.1:9"]);
+fn empty_variables(workspace: &Workspace) -> Said {
+    let mut run = workspace.command(&["ticket", "show", "127.0.0.1:9"]);
     for name in ["GRID_MANAGER", "GRID_LOG", "GRID_LISTEN", "GRID_MANAGER_STATE"] {
         run.env(name, "");
     }
     let said = Said::of(&mut run, b"");
     assert!(said.stderr.contains("this is an address"), "{said:?}");
-    let mut run = desk.command(&["job", "ls"]);
+    let mut run = workspace.command(&["job", "ls"]);
     Said::of(run.env("GRID_MANAGER", ""), b"")
 }
 
 /// Starts a host whose variables are empty; that it cannot keep its state says that it took no offence at them.
-fn empty_variables_of_a_host(desk: &Desk) -> Said {
-    let mut host = desk.program(&program("grid-host"), &[]);
+fn empty_variables_of_a_host(workspace: &Workspace) -> Said {
+    let mut host = workspace.program(&program("grid-host"), &[]);
     for name in ["GRID_HOST_NAME", "GRID_SLOTS", "GRID_MEMORY", "GRID_WORKER_MEMORY", "GRID_CALL_SECONDS"] {
         host.env(name, "");
     }
@@ -41,15 +41,15 @@ fn empty_variables_of_a_host(desk: &Desk) -> Said {
 }
 
 mishaps! {
-    a_host_without_a_name_is_refused: |desk| host(desk, &["--name", ""]) => 2, ["--name", "at least one letter"];
-    a_host_whose_name_turns_the_text_around_is_refused: |desk| host(desk, &["--name", "a\u{202e}b"])
+    a_host_without_a_name_is_refused: |workspace| host(workspace, &["--name", ""]) => 2, ["--name", "at least one letter"];
+    a_host_whose_name_turns_the_text_around_is_refused: |workspace| host(workspace, &["--name", "a\u{202e}b"])
         => 2, ["--name", "\\u{202e}"];
-    a_label_without_a_name_is_refused: |desk| host(desk, &["--label", "=x"]) => 2, ["--label", "at least one letter"];
-    a_job_without_a_name_is_refused: |desk| run_called(desk, " ") => 2, ["--name", "at least one letter"];
-    a_job_whose_name_turns_the_text_around_is_refused: |desk| run_called(desk, "a\u{202e}b") => 2, ["--name"];
-    an_empty_address_does_not_go_into_tickets: |desk| desk.grid(&["up", "--advertise", ""])
+    a_label_without_a_name_is_refused: |workspace| host(workspace, &["--label", "=x"]) => 2, ["--label", "at least one letter"];
+    a_job_without_a_name_is_refused: |workspace| run_called(workspace, " ") => 2, ["--name", "at least one letter"];
+    a_job_whose_name_turns_the_text_around_is_refused: |workspace| run_called(workspace, "a\u{202e}b") => 2, ["--name"];
+    an_empty_address_does_not_go_into_tickets: |workspace| workspace.grid(&["up", "--advertise", ""])
         => 2, ["--advertise", "host:port"];
-    an_address_that_is_none_does_not_go_into_tickets: |desk| desk.grid(&["up", "--advertise", "a b:c"])
+    an_address_that_is_none_does_not_go_into_tickets: |workspace| workspace.grid(&["up", "--advertise", "a b:c"])
         => 2, ["--advertise", "host:port"];
     an_empty_variable_is_no_address: empty_variables => 2, ["no manager is known here"];
     an_empty_variable_of_a_host_is_no_value: empty_variables_of_a_host

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use grid_tests::{Grid, Process, Said};
 
-use crate::mishaps::{Desk, mishaps};
+use crate::mishaps::{Workspace, mishaps};
 
 /// A worker that logs a text and fails with it: a title for the window, a cleared screen, red, `error:` on a line of
 /// its own, a reversed direction of reading, and a control character of eight bits.
@@ -86,36 +86,36 @@ fn no_escape_of_a_worker_reaches_a_terminal_through_its_log_or_its_failures() {
 }
 
 /// Runs a command with files on one task in this process, with `out` as its folder.
-fn run_writing(desk: &Desk, path: &str) -> Said {
-    std::fs::write(desk.path("writes.wat"), writes(path)).unwrap();
+fn run_writing(workspace: &Workspace, path: &str) -> Said {
+    std::fs::write(workspace.path("writes.wat"), writes(path)).unwrap();
     let run = ["run", "--local", "1", "--retries", "0", "--lines", "--out-dir", "out", "writes.wat"];
-    Said::of(&mut desk.command(&run), b"a\nb\n")
+    Said::of(&mut workspace.command(&run), b"a\nb\n")
 }
 
 /// Two tasks whose files have a name that the folder cannot take, for a folder has it already.
-fn a_folder_in_the_files_place(desk: &Desk) -> Said {
-    std::fs::create_dir_all(desk.path("out/0/name")).unwrap();
-    run_writing(desk, "name")
+fn a_folder_in_the_files_place(workspace: &Workspace) -> Said {
+    std::fs::create_dir_all(workspace.path("out/0/name")).unwrap();
+    run_writing(workspace, "name")
 }
 
 #[cfg(unix)]
-fn a_link_at_the_tasks_place(desk: &Desk) -> Said {
-    std::fs::create_dir_all(desk.path("elsewhere")).unwrap();
-    std::fs::create_dir_all(desk.path("out")).unwrap();
-    std::os::unix::fs::symlink(desk.path("elsewhere"), desk.path("out/0")).unwrap();
-    let said = run_writing(desk, "name");
-    assert!(is_empty(&desk.path("elsewhere")), "the link was followed: {said:?}");
-    assert!(desk.path("out/1/name").is_file(), "the other task was not written: {said:?}");
+fn a_link_at_the_tasks_place(workspace: &Workspace) -> Said {
+    std::fs::create_dir_all(workspace.path("elsewhere")).unwrap();
+    std::fs::create_dir_all(workspace.path("out")).unwrap();
+    std::os::unix::fs::symlink(workspace.path("elsewhere"), workspace.path("out/0")).unwrap();
+    let said = run_writing(workspace, "name");
+    assert!(is_empty(&workspace.path("elsewhere")), "the link was followed: {said:?}");
+    assert!(workspace.path("out/1/name").is_file(), "the other task was not written: {said:?}");
     said
 }
 
 #[cfg(unix)]
-fn a_link_in_the_files_place(desk: &Desk) -> Said {
-    std::fs::create_dir_all(desk.path("out/0")).unwrap();
-    std::fs::write(desk.path("precious"), "precious").unwrap();
-    std::os::unix::fs::symlink(desk.path("precious"), desk.path("out/0/name")).unwrap();
-    let said = run_writing(desk, "name");
-    assert_eq!(std::fs::read(desk.path("precious")).unwrap(), b"precious", "the link was followed");
+fn a_link_in_the_files_place(workspace: &Workspace) -> Said {
+    std::fs::create_dir_all(workspace.path("out/0")).unwrap();
+    std::fs::write(workspace.path("precious"), "precious").unwrap();
+    std::os::unix::fs::symlink(workspace.path("precious"), workspace.path("out/0/name")).unwrap();
+    let said = run_writing(workspace, "name");
+    assert_eq!(std::fs::read(workspace.path("precious")).unwrap(), b"precious", "the link was followed");
     said
 }
 
@@ -124,10 +124,10 @@ fn is_empty(folder: &Path) -> bool {
 }
 
 /// A file that is no module, and whose name says something.
-fn a_module_with_a_name(desk: &Desk) -> Said {
+fn a_module_with_a_name(workspace: &Workspace) -> Said {
     let name = "\x1b[31m\nerror: forged.wasm";
-    std::fs::write(desk.path(name), "no module").unwrap();
-    harmless(desk.grid(&["module", "check", name]))
+    std::fs::write(workspace.path(name), "no module").unwrap();
+    harmless(workspace.grid(&["module", "check", name]))
 }
 
 mishaps! {

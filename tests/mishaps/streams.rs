@@ -8,7 +8,7 @@ use std::time::Duration;
 use grid_tests::{Grid, Process, Said, echo};
 use serde_json::{Value, json};
 
-use crate::mishaps::{Desk, mishaps, sleeper};
+use crate::mishaps::{Workspace, mishaps, sleeper};
 
 /// A grid with a host, an echo and a sleeper.
 fn grid() -> (Grid, Process) {
@@ -55,14 +55,14 @@ fn a_run_whose_stderr_cannot_be_written_gives_all_results_and_leaves_no_job() {
 fn a_manager_whose_stderr_cannot_be_written_serves_and_stops() {
     let full = || File::options().write(true).open("/dev/full").unwrap().into();
     for stderr in [full as fn() -> Stdio, deserted] {
-        let desk = Desk::new();
-        std::fs::write(desk.path("echo.wasm"), echo()).unwrap();
+        let workspace = Workspace::new();
+        std::fs::write(workspace.path("echo.wasm"), echo()).unwrap();
         // It writes a line for each packet and more.
-        let mut up = desk.command(&["up", "--listen", "127.0.0.1:0", "--local", "1"]);
+        let mut up = workspace.command(&["up", "--listen", "127.0.0.1:0", "--local", "1"]);
         let mut manager = Process::start_with_stderr("manager", up.env("GRID_LOG", "debug"), stderr());
         manager.wait_for("grid-host --manager");
         for _ in 0..3 {
-            let (code, stdout) = given(&mut desk.command(&["run", "echo.wasm"]), "1\n2\n");
+            let (code, stdout) = given(&mut workspace.command(&["run", "echo.wasm"]), "1\n2\n");
             assert_eq!((code, stdout.lines().count()), (Some(0), 2), "{stdout}");
         }
         manager.signal("TERM");
@@ -72,9 +72,9 @@ fn a_manager_whose_stderr_cannot_be_written_serves_and_stops() {
 
 #[test]
 fn an_error_that_cannot_be_told_keeps_its_exit_code() {
-    let desk = tempfile::tempdir().unwrap();
+    let workspace = tempfile::tempdir().unwrap();
     let mut show = Command::new(grid_tests::program("grid"));
-    show.args(["job", "ls", "--manager", "grid1broken"]).env("GRID_HOME", desk.path());
+    show.args(["job", "ls", "--manager", "grid1broken"]).env("GRID_HOME", workspace.path());
     let (code, _) = given(show.stderr(deserted()), "");
     assert_eq!(code, Some(2));
 }
@@ -164,8 +164,9 @@ fn a_reader_of_results_that_has_had_enough_ends_the_run_and_its_job_quietly() {
 }
 
 /// Prints more than a pipe holds to a reader that takes one line.
-fn one_line_of(desk: &Desk, arguments: &[&str]) -> Said {
-    let mut child = desk.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+fn one_line_of(workspace: &Workspace, arguments: &[&str]) -> Said {
+    let mut child =
+        workspace.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdout = String::new();
     BufReader::with_capacity(16, child.stdout.take().unwrap()).read_line(&mut stdout).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -180,6 +181,6 @@ fn quiet(said: Said) -> Said {
 }
 
 mishaps! {
-    a_reader_that_takes_one_line_of_a_listing_hears_no_error: |desk|
-        quiet(one_line_of(desk, &["completions", "zsh"])) => 0, ["#compdef"];
+    a_reader_that_takes_one_line_of_a_listing_hears_no_error: |workspace|
+        quiet(one_line_of(workspace, &["completions", "zsh"])) => 0, ["#compdef"];
 }

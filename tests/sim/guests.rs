@@ -1,12 +1,12 @@
-//! Guests that are made up: they take as long as their tasks say, fail as their tasks say, and hang when their host does.
+//! SimulatedGuests that are made up: they take as long as their tasks say, fail as their tasks say, and hang when their host does.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use grid_host::mailbox::{Incoming, Mail};
-use grid_host::sandbox::{Guests, Leash};
+use grid_host::mailbox::{MessagePort, Received};
+use grid_host::sandbox::{GuestHandle, SimulatedGuests};
 use grid_protocol::digest::Digest;
 use grid_protocol::worker::{End, Failure, FailureKind};
 use tokio::sync::Notify;
@@ -57,14 +57,14 @@ struct Player {
     changed: Notify,
 }
 
-impl Guests for Cast {
+impl SimulatedGuests for Cast {
     fn start(
         &self,
         _: Digest,
-        mail: Arc<dyn Mail>,
+        mail: Arc<dyn MessagePort>,
         on_start: Box<dyn FnOnce() + Send>,
         on_end: Box<dyn FnOnce(End) + Send>,
-    ) -> Arc<dyn Leash> {
+    ) -> Arc<dyn GuestHandle> {
         let player = Arc::new(Player {
             stage: self.0.clone(),
             ended: false.into(),
@@ -95,10 +95,10 @@ impl Guests for Cast {
 #[derive(Debug, Clone)]
 pub struct Cast(pub Arc<Stage>);
 
-async fn play(player: &Player, mail: &dyn Mail) -> End {
+async fn play(player: &Player, mail: &dyn MessagePort) -> End {
     loop {
         match poll_fn(|cx| mail.poll_incoming(cx)).await {
-            Incoming::Message(letter) => {
+            Received::Message(letter) => {
                 let task = Task::from_bytes(&letter.payload);
                 tokio::time::sleep(Duration::from_millis(task.ms)).await;
                 while player.stage.hangs.load(Ordering::Relaxed) {
@@ -110,7 +110,7 @@ async fn play(player: &Player, mail: &dyn Mail) -> End {
                 mail.send(task.answer().into());
                 mail.done(letter.seq);
             }
-            Incoming::Stop => return End::Stopped,
+            Received::Stop => return End::Stopped,
         }
     }
 }
@@ -136,7 +136,7 @@ fn failure(kind: FailureKind) -> Failure {
     Failure { kind, message: "as it was told to".into(), backtrace: Vec::new() }
 }
 
-impl Leash for Player {
+impl GuestHandle for Player {
     fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
         self.changed.notify_one();

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use grid_manager::Sabotage;
+use grid_manager::FaultInjection;
 use run::{RunReport, Scenario};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -34,8 +34,8 @@ fn main() -> ExitCode {
     };
     let sabotage = match promise {
         None => Ok(None),
-        Some("never-fence") => Ok(Some(Sabotage::NeverFence)),
-        Some("acknowledge-early") => Ok(Some(Sabotage::AcknowledgeEarly)),
+        Some("never-fence") => Ok(Some(FaultInjection::NeverFence)),
+        Some("acknowledge-early") => Ok(Some(FaultInjection::AcknowledgeEarly)),
         Some(_) => Err(()),
     };
     let (Some(seeds), Ok(sabotage)) = (seeds, sabotage) else {
@@ -89,7 +89,7 @@ struct All {
 }
 
 /// Runs seed after seed, until there are no more or a promise is broken.
-fn run_seeds(all: &Mutex<All>, end: u64, sabotage: Option<Sabotage>) {
+fn run_seeds(all: &Mutex<All>, end: u64, sabotage: Option<FaultInjection>) {
     loop {
         let seed = {
             let mut all = all.lock().unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use grid_host::{Host, HostEnded};
-use grid_manager::{FileStore, Manager, RehearsalDisk, Sabotage};
+use grid_manager::{FaultInjection, FaultyDisk, FileStore, Manager};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::role::Role;
 use grid_tests::Dice;
@@ -44,7 +44,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// Which run.
 pub struct Scenario {
     pub seed: u64,
-    pub sabotage: Option<Sabotage>,
+    pub sabotage: Option<FaultInjection>,
 }
 
 /// What came of a run, or of several.
@@ -104,7 +104,7 @@ pub fn run(scenario: &Scenario) -> RunReport {
     let mut dice = Dice::new(scenario.seed);
     let weather = Arc::<Weather>::default();
     let checker = Arc::<Checker>::default();
-    let disk = RehearsalDisk::new(dice.next_u64());
+    let disk = FaultyDisk::new(dice.next_u64());
     let mut sim = turmoil::Builder::new()
         .rng_seed(dice.next_u64())
         .epoch(SystemTime::UNIX_EPOCH + Duration::from_secs(2_200_000_000))
@@ -175,7 +175,7 @@ fn start_manager(
     sim: &mut Sim<'_>,
     scenario: &Scenario,
     folder: &Path,
-    disk: &RehearsalDisk,
+    disk: &FaultyDisk,
     weather: &Arc<Weather>,
     checker: &Arc<Checker>,
     dice: &mut Dice,
@@ -186,29 +186,29 @@ fn start_manager(
     let network = network(dice.next_u64(), weather);
     let (disk, checker, sabotage) = (disk.clone(), checker.clone(), scenario.sabotage);
     sim.host(MANAGER, move || {
-        let settings = grid_manager::Settings {
+        let config = grid_manager::ManagerConfig {
             listen: Some((Ipv4Addr::UNSPECIFIED, PORT).into()),
             advertise: vec!["manager:4747".into()],
             open_join: true,
             network: network.clone(),
             machine: machine.clone(),
             sabotage,
-            ..grid_manager::Settings::new(folder.clone())
+            ..grid_manager::ManagerConfig::new(folder.clone())
         };
         let (disk, checker) = (disk.clone(), checker.clone());
-        async move { manage(settings, &disk, &checker).await }
+        async move { manage(config, &disk, &checker).await }
     });
 }
 
-async fn manage(mut settings: grid_manager::Settings, disk: &RehearsalDisk, checker: &Checker) -> Ended {
+async fn manage(mut config: grid_manager::ManagerConfig, disk: &FaultyDisk, checker: &Checker) -> Ended {
     match FileStore::open_on(disk.plug_in()) {
-        Ok(store) => settings.store = Some(Arc::new(store)),
+        Ok(store) => config.store = Some(Arc::new(store)),
         Err(error) => {
             checker.violate(format!("the store does not open: {error}"));
             return Ok(());
         }
     }
-    let manager = Manager::start_here(settings)?;
+    let manager = Manager::start_here(config)?;
     for client in 0..CLIENTS {
         let key = key(3, client).public();
         manager.grant(key, Role::Client)?;
@@ -239,22 +239,22 @@ fn start_host(
     let slots = [2, 3, 4][dice.roll(3)];
     let (manager, on_stage) = (manager.clone(), stage.clone());
     sim.host(host_name(number), move || {
-        let settings = grid_host::Settings {
+        let config = grid_host::HostConfig {
             name: host_name(number),
             slots,
             network: network.clone(),
             machine: machine.clone(),
             guests: Some(Arc::new(Cast(on_stage.clone()))),
-            ..grid_host::Settings::new(folder.clone())
+            ..grid_host::HostConfig::new(folder.clone())
         };
         let manager = manager.clone();
-        async move { serve(settings, manager).await }
+        async move { serve(config, manager).await }
     });
     stage
 }
 
-async fn serve(settings: grid_host::Settings, manager: ManagerAddress) -> Ended {
-    let host = Host::new(settings)?;
+async fn serve(config: grid_host::HostConfig, manager: ManagerAddress) -> Ended {
+    let host = Host::new(config)?;
     let ended = host.serve(manager, |_| ()).await?;
     match ended {
         HostEnded::Drained => Ok(()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use grid_manager::RehearsalDisk;
+use grid_manager::FaultyDisk;
 use grid_tests::Dice;
 use turmoil::Sim;
 
@@ -17,7 +17,7 @@ pub struct Torment {
     dice: Dice,
     next: Duration,
     mends: Vec<(Duration, Mend)>,
-    disk: RehearsalDisk,
+    disk: FaultyDisk,
     stages: Vec<Arc<Stage>>,
     weather: Arc<Weather>,
 }
@@ -29,7 +29,7 @@ enum Mend {
 }
 
 impl Torment {
-    pub fn new(seed: u64, disk: RehearsalDisk, stages: Vec<Arc<Stage>>, weather: Arc<Weather>) -> Self {
+    pub fn new(seed: u64, disk: FaultyDisk, stages: Vec<Arc<Stage>>, weather: Arc<Weather>) -> Self {
         let mut dice = Dice::new(seed);
         weather.loss.store([0, 0, 20, 100, 300][dice.roll(5)], Ordering::Relaxed);
         Self { dice, next: Duration::from_secs(3), mends: Vec::new(), disk, stages, weather }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use serde_json::{Value, json};
 use wasm_grid::{
-    AcquaintanceError, ClientError, ConnectError, Denial, DenialCode, JoinRefusal, PublishError, ReachError,
+    ClientError, ConnectError, Denial, DenialCode, JoinRefusal, KnownManagersError, PublishError, ReachError,
     SendError,
 };
 
@@ -120,7 +120,7 @@ impl From<ClientError> for Fault {
         match error {
             ClientError::Address(error) => Self::usage(error.to_string()),
             ClientError::Connect(error) => error.into(),
-            ClientError::Acquaintances(error) => ConnectError::Reach(ReachError::Stranger(error)).into(),
+            ClientError::KnownManagers(error) => ConnectError::Reach(ReachError::Stranger(error)).into(),
             error => Self::failed("your key cannot be used", error),
         }
     }
@@ -147,7 +147,7 @@ impl From<ConnectError> for Fault {
                 ..Self::new(NOT_ALLOWED, "the manager does not let this key in")
             }
             .help("ask an admin for a ticket: `grid ticket new --role client`"),
-            ConnectError::Reach(ReachError::Stranger(AcquaintanceError::Changed { .. })) => {
+            ConnectError::Reach(ReachError::Stranger(KnownManagersError::Changed { .. })) => {
                 Self::new(NOT_ALLOWED, &error).help(changed)
             }
             ConnectError::Reach(ReachError::WrongKey(_)) => {

@@ -166,14 +166,15 @@ async fn forget(client: &Client, output: &Output, jobs: &[String], over: bool) -
     output.done(&format!("{} {are} forgotten", counted(ids.len() as u64, "job")))
 }
 
-/// How the door of a command is called.
+/// How the entry point of a command is called.
 const COMMAND: &str = "command";
 
 async fn results(client: &Client, id: JobId, after: u64, follow: bool) -> Result<(), Fault> {
     let job = client.find_job(id);
     let runs = job.show().await?.spec.module;
     let modules = module::list(client).await?;
-    let by_command = modules.iter().any(|module| module.digest == runs && module.door.starts_with(COMMAND));
+    let by_command =
+        modules.iter().any(|module| module.digest == runs && module.entry_point.starts_with(COMMAND));
     let (mut after, mut stdout) = (after, std::io::stdout().lock());
     let broken = |error| Fault::unwritten("the output cannot be written", error);
     loop {

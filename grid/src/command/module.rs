@@ -220,7 +220,7 @@ fn to_json(module: &ModuleInfo) -> serde_json::Value {
         "publisher": module.publisher.to_string(),
         "bytes": module.length,
         "expires": module.expires,
-        "door": module.door,
+        "entry_point": module.entry_point,
         "known": module.known,
     })
 }
@@ -232,7 +232,7 @@ fn show(output: &Output, module: &ModuleInfo) -> Result<(), Fault> {
         format!("version   {}", module.version),
         format!("serial    {}", module.serial),
         format!("digest    {}", module.digest),
-        format!("door      {}", module.door),
+        format!("entry     {}", module.entry_point),
         format!("length    {}", bytes(module.length)),
         format!("publisher {}", module.publisher.fingerprint()),
         format!("expires   {expires}"),
@@ -246,7 +246,7 @@ fn print(output: &Output, modules: Vec<ModuleInfo>) -> Result<(), Fault> {
             module.name.clone(),
             module.version.clone(),
             module.serial.to_string(),
-            module.door.clone(),
+            module.entry_point.clone(),
             bytes(module.length),
             module.digest.short().to_string(),
             module.publisher.fingerprint(),
@@ -255,7 +255,7 @@ fn print(output: &Output, modules: Vec<ModuleInfo>) -> Result<(), Fault> {
     };
     output.rows(Rows {
         name: "modules",
-        headings: &["name", "version", "serial", "door", "length", "digest", "publisher"],
+        headings: &["name", "version", "serial", "entry point", "length", "digest", "publisher"],
         rows: modules.into_iter().map(row).collect(),
         empty: "no modules; `grid module upload FILE` brings one",
     })

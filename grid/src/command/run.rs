@@ -142,7 +142,7 @@ impl Run {
         let described = || describe(&name, read(&self.module)?, self.with_files());
         let ((publication, wasm), here) = Place::here_after(common, slots, described)?;
         let module = publication.manifest.digest;
-        let by_command = publication.report.door == EntryPoint::Command;
+        let by_command = publication.report.entry_point == EntryPoint::Command;
         let files = matching(&self.files)?;
         if self.dry_run {
             let tasks = match files.len() {

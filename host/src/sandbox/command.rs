@@ -5,9 +5,9 @@ mod calls;
 mod cbor;
 pub(super) mod errno;
 mod layout;
+mod mem_fs;
 pub(super) mod memory;
-mod process;
-mod tree;
+mod wasi_process;
 
 use std::sync::Arc;
 
@@ -19,13 +19,13 @@ use wasmtime::{InstancePre, Linker, Result, Store};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p1::WasiP1Ctx;
 
-use crate::mailbox::{Delivery, Incoming};
-use crate::sandbox::console::Console;
+use crate::mailbox::{Delivery, Received};
 use crate::sandbox::failure::{Stop, explain};
 use crate::sandbox::guest::Guest;
+use crate::sandbox::stdio::Stdio;
 use crate::sandbox::{begin_call, prepare};
 use arguments::{Arguments, ArgumentsError};
-pub(crate) use process::Process;
+pub(crate) use wasi_process::WasiProcess;
 
 /// What a module's manifest says that matters to a command.
 #[derive(Debug, Clone)]
@@ -63,13 +63,13 @@ pub(super) async fn run(
     let arguments = Arguments::read(arguments).map_err(|error| refused(FailureKind::Start, error))?;
     on_start();
     let Guest { mailbox, limits, meter, .. } = guest;
-    let command = Command { instance, terms, arguments };
+    let command = CommandRun { instance, terms, arguments };
     // Clocks and dice, which take longer to make than an instance, and keep nothing of a run that ended well.
     let mut wasi = None;
     loop {
         let letter = match std::future::poll_fn(|cx| mailbox.poll_incoming(cx)).await {
-            Incoming::Message(letter) => letter,
-            Incoming::Stop => return Ok(()),
+            Received::Message(letter) => letter,
+            Received::Stop => return Ok(()),
         };
         let Delivery { seq, payload, .. } = letter;
         let mut guest = Guest::new(mailbox.clone(), limits, meter.clone());
@@ -89,24 +89,24 @@ pub(super) async fn run(
 }
 
 /// What is the same for all of a worker's messages.
-struct Command<'a> {
+struct CommandRun<'a> {
     instance: &'a InstancePre<Guest>,
     terms: &'a Terms,
     arguments: Arguments,
 }
 
-impl Command<'_> {
+impl CommandRun<'_> {
     /// One run, from its input to its answer.
     async fn handle(&self, mut guest: Guest, input: Bytes) -> Result<(Bytes, Option<WasiP1Ctx>), Failure> {
         let refuse = |error| refused(FailureKind::Reported, error);
         let arguments = self.arguments.of(&self.terms.name, &input).map_err(refuse)?;
-        let log = Console::new(&guest.mailbox, &guest.limits, grid_abi::level::WARN);
+        let log = Stdio::new(&guest.mailbox, &guest.limits, grid_abi::level::WARN);
         let max = guest.limits.message_bytes;
         // What comes back as files is part of the answer, and bounded with it.
         let files = self.terms.files.then_some(max);
-        guest.process = Some(Process::new(arguments, input, log.clone(), max, files));
+        guest.process = Some(WasiProcess::new(arguments, input, log.clone(), max, files));
         let budget = guest.limits.call;
-        let remains = guest.remains.clone();
+        let failure_context = guest.failure_context.clone();
         let mut store = Store::new(self.instance.module().engine(), guest);
         prepare(&mut store);
         begin_call(&store, budget);
@@ -121,7 +121,7 @@ impl Command<'_> {
         let tail = log.finish();
         match ended {
             Err(error) if error.downcast_ref::<I32Exit>().is_none_or(|exit| exit.0 != 0) => {
-                Err(with_tail(explain(&error, false, &remains), &tail))
+                Err(with_tail(explain(&error, false, &failure_context), &tail))
             }
             _ => Ok((process.map_or(Ok(Bytes::new()), |process| answer(process, max))?, wasi)),
         }
@@ -129,12 +129,12 @@ impl Command<'_> {
 }
 
 /// What a command that ended well has to say.
-fn answer(process: Process, max: usize) -> Result<Bytes, Failure> {
-    let (stdout, tree) = process.into_answer();
-    let Some(tree) = tree else {
+fn answer(process: WasiProcess, max: usize) -> Result<Bytes, Failure> {
+    let (stdout, fs) = process.into_answer();
+    let Some(fs) = fs else {
         return Ok(stdout.into());
     };
-    let files = tree.into_output();
+    let files = fs.into_output();
     let length = cbor::answer_length(&stdout, &files);
     if length > max {
         let message = Stop::MessageTooLarge { length, max }.to_string();

@@ -10,14 +10,14 @@ use wasmtime::{Result, Store, StoreContextMut};
 use crate::sandbox::engine::RESOURCES_MAX;
 use crate::sandbox::failure::Stop;
 use crate::sandbox::guest::{Guest, deliver};
-use crate::sandbox::life::{self, Exports, Turns};
+use crate::sandbox::message_loop::{self, Exports, Turns};
 use crate::sandbox::{begin_call, prepare};
 
 /// A component that is set up, with its exports at hand.
 pub(super) struct Component {
     store: Store<Guest>,
     handle_msg: Func,
-    turn: Option<TypedFunc<(), (Turn,)>>,
+    turn: Option<TypedFunc<(), (ComponentTurn,)>>,
     stop: Option<TypedFunc<(), ()>>,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Component {
 #[derive(Debug, Clone, Copy, ComponentType, Lift)]
 #[component(enum)]
 #[repr(u8)]
-enum Turn {
+enum ComponentTurn {
     #[component(name = "idle")]
     Idle,
     #[component(name = "again")]
@@ -57,7 +57,7 @@ impl Component {
     /// Runs everything that comes before the first message.
     pub(super) async fn start(
         instance: &InstancePre<Guest>,
-        door: ComponentEntry,
+        entry_point: ComponentEntry,
         guest: Guest,
         arguments: Bytes,
     ) -> Result<Self> {
@@ -68,15 +68,15 @@ impl Component {
         store.set_max_component_handles(RESOURCES_MAX);
         begin_call(&store, store.data().limits.start);
         let instance = instance.instantiate_async(&mut store).await?;
-        if door.start {
+        if entry_point.start {
             let start = instance.get_typed_func::<(&[u8],), ()>(&mut store, abi::START)?;
             start.call_async(&mut store, (&arguments,)).await?;
             store.data().check_not_refused()?;
         }
         let missing = || wasmtime::Error::msg("the component does not export `handle-msg`");
         let handle_msg = instance.get_func(&mut store, abi::HANDLE_MSG).ok_or_else(missing)?;
-        let turn = door.turns.then(|| instance.get_typed_func(&mut store, abi::LOOP)).transpose()?;
-        let stop = door.stop.then(|| instance.get_typed_func(&mut store, abi::STOP)).transpose()?;
+        let turn = entry_point.turns.then(|| instance.get_typed_func(&mut store, abi::LOOP)).transpose()?;
+        let stop = entry_point.stop.then(|| instance.get_typed_func(&mut store, abi::STOP)).transpose()?;
         Ok(Self { store, handle_msg, turn, stop })
     }
 }
@@ -96,15 +96,15 @@ impl Exports for Component {
         handle_msg.call_async(&mut self.store, (&message,)).await
     }
 
-    async fn turn(&mut self) -> Result<life::Turn> {
+    async fn turn(&mut self) -> Result<message_loop::Turn> {
         let Some(turn) = &self.turn else {
-            return Ok(life::Turn::Idle);
+            return Ok(message_loop::Turn::Idle);
         };
         let (turn,) = turn.call_async(&mut self.store, ()).await?;
         Ok(match turn {
-            Turn::Idle => life::Turn::Idle,
-            Turn::Again => life::Turn::Again,
-            Turn::Later => life::Turn::Later,
+            ComponentTurn::Idle => message_loop::Turn::Idle,
+            ComponentTurn::Again => message_loop::Turn::Again,
+            ComponentTurn::Later => message_loop::Turn::Later,
         })
     }
 

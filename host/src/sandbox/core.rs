@@ -6,7 +6,7 @@ use wasmtime::{InstancePre, Result, Store, TypedFunc};
 
 use crate::sandbox::failure::Stop;
 use crate::sandbox::guest::Guest;
-use crate::sandbox::life::{Exports, Turn, Turns};
+use crate::sandbox::message_loop::{Exports, Turn, Turns};
 use crate::sandbox::{begin_call, prepare};
 
 /// A guest that is set up, with its exports at hand.
@@ -27,7 +27,7 @@ impl Core {
     /// Runs everything that comes before the first message.
     pub(super) async fn start(
         instance: &InstancePre<Guest>,
-        door: CoreEntry,
+        entry_point: CoreEntry,
         guest: Guest,
         arguments: Bytes,
     ) -> Result<Self> {
@@ -36,11 +36,11 @@ impl Core {
         begin_call(&store, store.data().limits.start);
         let instance = instance.instantiate_async(&mut store).await?;
         store.data_mut().memory = instance.get_memory(&mut store, grid_abi::MEMORY);
-        if door.initialize {
+        if entry_point.initialize {
             let initialize = instance.get_typed_func::<(), ()>(&mut store, grid_abi::INITIALIZE)?;
             initialize.call_async(&mut store, ()).await?;
         }
-        if door.init {
+        if entry_point.init {
             let init = instance.get_typed_func::<i32, ()>(&mut store, grid_abi::INIT)?;
             let length = i32::try_from(arguments.len()).unwrap_or(i32::MAX);
             store.data_mut().waiting = Some(arguments);
@@ -49,12 +49,13 @@ impl Core {
             store.data().check_not_refused()?;
         }
         let handle_msg = instance.get_typed_func::<i32, ()>(&mut store, grid_abi::HANDLE_MSG)?;
-        let turn = match door.turn {
+        let turn = match entry_point.turn {
             LoopKind::Absent => Loop::Absent,
             LoopKind::Answering => Loop::Answering(instance.get_typed_func(&mut store, grid_abi::LOOP)?),
             LoopKind::Polled => Loop::Polled(instance.get_typed_func(&mut store, grid_abi::LOOP)?),
         };
-        let stop = door.stop.then(|| instance.get_typed_func(&mut store, grid_abi::STOP)).transpose()?;
+        let stop =
+            entry_point.stop.then(|| instance.get_typed_func(&mut store, grid_abi::STOP)).transpose()?;
         Ok(Self { store, handle_msg, turn, stop })
     }
 }

@@ -144,7 +144,7 @@ pub(crate) fn compiler(reservation: Reservation) -> Result<Engine> {
     Engine::new(&config)
 }
 
-/// Names everything that compiled code depends on: version, settings, features.
+/// Names everything that compiled code depends on: version, config, features.
 pub(crate) fn compatibility(engine: &Engine) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);

@@ -29,14 +29,14 @@ pub(crate) enum Stop {
 
 /// What a guest leaves behind: its last words, and whether it was refused memory, since the last message came.
 #[derive(Debug, Default)]
-pub(crate) struct Remains {
+pub(crate) struct FailureContext {
     /// There is something to forget.
     any: AtomicBool,
-    inner: Mutex<Left>,
+    inner: Mutex<FailureNotes>,
 }
 
 #[derive(Debug, Default)]
-struct Left {
+struct FailureNotes {
     memory_refused: bool,
     /// The end of what it logged as errors.
     errors: Vec<u8>,
@@ -47,12 +47,12 @@ struct Left {
 /// Last words that a failure repeats, in bytes.
 const LAST_WORDS_BYTES_MAX: usize = 2 << 10;
 
-impl Remains {
+impl FailureContext {
     /// A new message has come.
     pub(crate) fn forget(&self) {
         // One task alone writes and forgets, so that a glance is enough.
         if self.any.load(Ordering::Relaxed) {
-            *self.lock() = Left::default();
+            *self.lock() = FailureNotes::default();
             self.any.store(false, Ordering::Relaxed);
         }
     }
@@ -71,7 +71,7 @@ impl Remains {
         append(&mut self.lock().stderr, line);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Left> {
+    fn lock(&self) -> MutexGuard<'_, FailureNotes> {
         self.any.store(true, Ordering::Relaxed);
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,10 +87,10 @@ fn append(tail: &mut Vec<u8>, line: &[u8]) {
 }
 
 /// Explains an error of the engine. `starting` is true before the first message.
-pub(crate) fn explain(error: &wasmtime::Error, starting: bool, remains: &Remains) -> Failure {
+pub(crate) fn explain(error: &wasmtime::Error, starting: bool, failure_context: &FailureContext) -> Failure {
     let backtrace = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
     let (mut kind, mut message) = classify(error);
-    let left = remains.lock();
+    let left = failure_context.lock();
     if left.memory_refused && matches!(kind, FailureKind::Trap | FailureKind::Exit(_)) {
         kind = if starting { FailureKind::MemoryLimit } else { FailureKind::OutOfMemory };
         message = format!("it was refused memory beyond its limit, and then: {message}");

@@ -10,16 +10,16 @@ use wasmtime::{Caller, Linker, Memory, ResourceLimiter, Result};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
-use crate::mailbox::Mail;
-use crate::sandbox::command::Process;
-use crate::sandbox::console::{self, Console};
-use crate::sandbox::failure::{Remains, Stop};
+use crate::mailbox::MessagePort;
+use crate::sandbox::command::WasiProcess;
+use crate::sandbox::failure::{FailureContext, Stop};
 use crate::sandbox::limits::Limits;
 use crate::sandbox::meter::Meter;
+use crate::sandbox::stdio::{self, Stdio};
 
 /// What the host keeps for one guest.
 pub(crate) struct Guest {
-    pub(crate) mailbox: Arc<dyn Mail>,
+    pub(crate) mailbox: Arc<dyn MessagePort>,
     pub(crate) limits: Limits,
     pub(crate) meter: Arc<Meter>,
     /// What `recv` gives.
@@ -33,18 +33,18 @@ pub(crate) struct Guest {
     pub(crate) memory: Option<Memory>,
     pub(crate) wasi: Option<WasiP1Ctx>,
     /// Standard output and error of a core module.
-    consoles: Option<[Console; 2]>,
+    consoles: Option<[Stdio; 2]>,
     /// What a command has at hand, and no other guest.
-    pub(crate) process: Option<Process>,
+    pub(crate) process: Option<WasiProcess>,
     /// What its failure will say besides the engine's own words.
-    pub(crate) remains: Arc<Remains>,
+    pub(crate) failure_context: Arc<FailureContext>,
     /// All of its memories together, in bytes: a component may have several.
     memory_bytes: usize,
     log: LogBudget,
 }
 
 impl Guest {
-    pub(crate) fn new(mailbox: Arc<dyn Mail>, limits: Limits, meter: Arc<Meter>) -> Self {
+    pub(crate) fn new(mailbox: Arc<dyn MessagePort>, limits: Limits, meter: Arc<Meter>) -> Self {
         Self {
             mailbox,
             limits,
@@ -57,7 +57,7 @@ impl Guest {
             wasi: None,
             consoles: None,
             process: None,
-            remains: Arc::default(),
+            failure_context: Arc::default(),
             memory_bytes: 0,
             log: LogBudget { left: limits.log_burst_bytes, refilled: None },
         }
@@ -65,15 +65,15 @@ impl Guest {
 
     /// The WASI state, made at the first call: most guests never ask.
     pub(crate) fn wasi(&mut self) -> &mut WasiP1Ctx {
-        let Self { wasi, mailbox, limits, remains, .. } = self;
-        wasi.get_or_insert_with(|| console::nothing_granted(mailbox, limits, remains))
+        let Self { wasi, mailbox, limits, failure_context, .. } = self;
+        wasi.get_or_insert_with(|| stdio::nothing_granted(mailbox, limits, failure_context))
     }
 
     /// What a descriptor of a core module writes to, made at the first call.
-    pub(crate) fn console(&mut self, fd: i32) -> Option<&Console> {
-        let Self { consoles, mailbox, limits, remains, .. } = self;
+    pub(crate) fn stdio(&mut self, fd: i32) -> Option<&Stdio> {
+        let Self { consoles, mailbox, limits, failure_context, .. } = self;
         let [stdout, stderr] = consoles.get_or_insert_with(|| {
-            [Console::stdout(mailbox, limits), Console::stderr(mailbox, limits, remains)]
+            [Stdio::stdout(mailbox, limits), Stdio::stderr(mailbox, limits, failure_context)]
         });
         match fd {
             1 => Some(stdout),
@@ -87,14 +87,14 @@ impl Guest {
         self.at_hand = seq;
         self.failed = false;
         self.sent = false;
-        self.remains.forget();
+        self.failure_context.forget();
     }
 
     /// Writes a line to the log.
     pub(crate) fn log(&mut self, level: i32, line: &str) {
         let level = level.clamp(grid_abi::level::ERROR, grid_abi::level::TRACE);
         if level == grid_abi::level::ERROR {
-            self.remains.note_error(line.as_bytes());
+            self.failure_context.note_error(line.as_bytes());
         }
         let allowed = self.log.allow(&self.limits, line.len());
         self.mailbox.log(u8::try_from(level).unwrap_or_default(), line, allowed);
@@ -168,7 +168,7 @@ impl GuestSlice {
 /// Offers the grid calls, and WASI with nothing behind it.
 pub(crate) fn link(linker: &mut Linker<Guest>) -> Result<()> {
     wasmtime_wasi::p1::add_to_linker_async(linker, Guest::wasi)?;
-    console::link(linker)?;
+    stdio::link(linker)?;
     linker.func_wrap(grid_abi::IMPORT_MODULE, grid_abi::RECV, recv)?;
     linker.func_wrap_async(
         grid_abi::IMPORT_MODULE,
@@ -275,9 +275,9 @@ impl LogBudget {
 impl Guest {
     /// Takes a line from a guest's standard output or error.
     pub(crate) fn console_line(
-        log: &mut ConsoleBudget,
+        log: &mut StdioBudget,
         limits: &Limits,
-        mailbox: &dyn Mail,
+        mailbox: &dyn MessagePort,
         level: u8,
         line: &[u8],
     ) {
@@ -289,9 +289,9 @@ impl Guest {
 
 /// The budget of a guest's standard output and error, apart from that of its `log`.
 #[derive(Debug)]
-pub(crate) struct ConsoleBudget(LogBudget);
+pub(crate) struct StdioBudget(LogBudget);
 
-impl ConsoleBudget {
+impl StdioBudget {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self(LogBudget { left: limits.log_burst_bytes, refilled: None })
     }
@@ -304,7 +304,7 @@ impl ResourceLimiter for Guest {
         if allowed {
             self.memory_bytes = all;
         } else {
-            self.remains.note_memory_refused();
+            self.failure_context.note_memory_refused();
         }
         Ok(allowed)
     }

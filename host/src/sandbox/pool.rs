@@ -23,18 +23,18 @@ type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Threads and their tasks; they end when it is dropped.
 pub(super) struct Pool {
-    shared: Arc<Shared>,
+    shared: Arc<PoolShared>,
 }
 
-struct Shared {
+struct PoolShared {
     queue: Mutex<Queue>,
     ready: Condvar,
     /// Every task that has not ended, so that none outlives the pool.
-    tasks: Mutex<HashMap<u64, Arc<Task>>>,
+    tasks: Mutex<HashMap<u64, Arc<PoolTask>>>,
     next: AtomicU64,
     closed: AtomicBool,
-    courtesy: Courtesy,
-    /// Since when each thread has been with one task, in nanoseconds since the courtesy's epoch; 0 while it is not.
+    inline_policy: InlinePolicy,
+    /// Since when each thread has been with one task, in nanoseconds since the epoch of the policy; 0 while it is not.
     busy_since: Vec<AtomicU64>,
     /// When a task was last taken from the queue, or came into an empty one.
     moved: AtomicU64,
@@ -42,24 +42,24 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<Arc<Task>>,
+    waiting: VecDeque<Arc<PoolTask>>,
     /// Threads that have nothing to do.
     sleeping: usize,
 }
 
 /// A worker's life, from the pool's side.
-pub(super) struct Task {
+pub(super) struct PoolTask {
     id: u64,
     state: AtomicU8,
     work: Mutex<Option<Work>>,
     meter: Arc<Meter>,
-    /// Since when it is polled, in nanoseconds since the courtesy's epoch; 0 while it is not.
+    /// Since when it is polled, in nanoseconds since the epoch of the policy; 0 while it is not.
     polled_since: AtomicU64,
     /// Polls in a row that were quick.
     quick: AtomicU32,
     /// Was slow where others waited: never again.
-    rude: AtomicBool,
-    shared: Arc<Shared>,
+    inline_banned: AtomicBool,
+    shared: Arc<PoolShared>,
 }
 
 /// Waits to be woken.
@@ -72,19 +72,19 @@ const RUNNING: u8 = 2;
 const WOKEN: u8 = 3;
 
 thread_local! {
-    static GATHERED: RefCell<Option<Vec<Arc<Task>>>> = const { RefCell::new(None) };
+    static GATHERED: RefCell<Option<Vec<Arc<PoolTask>>>> = const { RefCell::new(None) };
 }
 
 impl Pool {
     /// Starts the threads; `timers` is the runtime whose clock the tasks use.
     pub(super) fn start(threads: usize, timers: &Handle) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(PoolShared {
             queue: Mutex::default(),
             ready: Condvar::new(),
             tasks: Mutex::default(),
             next: AtomicU64::new(0),
             closed: AtomicBool::new(false),
-            courtesy: Courtesy::new(),
+            inline_policy: InlinePolicy::new(),
             busy_since: (0..threads).map(|_| AtomicU64::new(0)).collect(),
             moved: AtomicU64::new(0),
         });
@@ -104,11 +104,11 @@ impl Pool {
 
     /// True if every thread has been with one task for so long that it must hang, or none takes what waits.
     pub(super) fn is_wedged(&self) -> bool {
-        let courtesy = &self.shared.courtesy;
+        let inline_policy = &self.shared.inline_policy;
         let mut since = self.shared.busy_since.iter().map(|since| since.load(Ordering::Relaxed));
-        let hangs = since.all(|since| courtesy.is_long_ago(since));
+        let hangs = since.all(|since| inline_policy.is_long_ago(since));
         hangs
-            || courtesy.is_long_ago(self.shared.moved.load(Ordering::Relaxed))
+            || inline_policy.is_long_ago(self.shared.moved.load(Ordering::Relaxed))
                 && self.shared.queue.try_lock().is_ok_and(|queue| !queue.waiting.is_empty())
     }
 
@@ -117,16 +117,16 @@ impl Pool {
         &self,
         meter: Arc<Meter>,
         work: impl Future<Output = ()> + Send + 'static,
-    ) -> Weak<Task> {
+    ) -> Weak<PoolTask> {
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
-        let task = Arc::new(Task {
+        let task = Arc::new(PoolTask {
             id,
             state: AtomicU8::new(READY),
             work: Mutex::new(Some(Box::pin(work))),
             meter,
             polled_since: AtomicU64::new(0),
             quick: AtomicU32::new(0),
-            rude: AtomicBool::new(false),
+            inline_banned: AtomicBool::new(false),
             shared: self.shared.clone(),
         });
         lock(&self.shared.tasks).insert(id, task.clone());
@@ -152,9 +152,9 @@ pub(crate) fn gather<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
-impl Shared {
+impl PoolShared {
     fn note_busy(&self, thread: usize, busy: bool) {
-        let now = if busy { self.courtesy.now() } else { 0 };
+        let now = if busy { self.inline_policy.now() } else { 0 };
         if busy {
             self.moved.store(now, Ordering::Relaxed);
         }
@@ -164,7 +164,7 @@ impl Shared {
     }
 
     /// The next task, once there is one; `None` when the pool is closed.
-    fn next(&self) -> Option<Arc<Task>> {
+    fn next(&self) -> Option<Arc<PoolTask>> {
         let mut queue = lock(&self.queue);
         loop {
             if self.closed.load(Ordering::SeqCst) {
@@ -185,10 +185,10 @@ impl Shared {
         }
     }
 
-    fn push(&self, tasks: impl IntoIterator<Item = Arc<Task>>) {
+    fn push(&self, tasks: impl IntoIterator<Item = Arc<PoolTask>>) {
         let mut queue = lock(&self.queue);
         if queue.waiting.is_empty() {
-            self.moved.store(self.courtesy.now(), Ordering::Relaxed);
+            self.moved.store(self.inline_policy.now(), Ordering::Relaxed);
         }
         queue.waiting.extend(tasks);
         let wanted = !queue.waiting.is_empty() && queue.sleeping > 0;
@@ -199,7 +199,7 @@ impl Shared {
     }
 }
 
-impl Task {
+impl PoolTask {
     /// Polls the task once; nobody else does meanwhile.
     fn run(self: Arc<Self>) -> Duration {
         self.state.store(RUNNING, Ordering::Release);
@@ -208,7 +208,7 @@ impl Task {
         let Some(future) = &mut *work else {
             return Duration::ZERO;
         };
-        self.polled_since.store(self.shared.courtesy.now(), Ordering::Relaxed);
+        self.polled_since.store(self.shared.inline_policy.now(), Ordering::Relaxed);
         let resumed = self.meter.resume();
         let polled =
             catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
@@ -248,7 +248,7 @@ impl Task {
 
     /// True if it has been polled for so long that its thread must hang: a guest gives way every 10 ms.
     pub(super) fn is_stuck(&self) -> bool {
-        self.shared.courtesy.is_long_ago(self.polled_since.load(Ordering::Relaxed))
+        self.shared.inline_policy.is_long_ago(self.polled_since.load(Ordering::Relaxed))
     }
 
     /// True if its last polls were all quick.
@@ -257,19 +257,19 @@ impl Task {
     }
 
     fn may_run_here(&self) -> bool {
-        self.is_quick() && !self.rude.load(Ordering::Relaxed) && self.shared.courtesy.stands()
+        self.is_quick() && !self.inline_banned.load(Ordering::Relaxed) && self.shared.inline_policy.stands()
     }
 
     /// Runs the task on a thread that has better things to do.
     fn run_here(self: Arc<Self>) {
         if self.clone().run() > SLOW {
-            self.rude.store(true, Ordering::Relaxed);
-            self.shared.courtesy.withdraw();
+            self.inline_banned.store(true, Ordering::Relaxed);
+            self.shared.inline_policy.withdraw();
         }
     }
 }
 
-impl Wake for Task {
+impl Wake for PoolTask {
     fn wake(self: Arc<Self>) {
         let became = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| match state {
             IDLE => Some(READY),
@@ -309,9 +309,9 @@ impl Drop for Pool {
     }
 }
 
-impl fmt::Debug for Task {
+impl fmt::Debug for PoolTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("PoolTask").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -321,7 +321,7 @@ const QUICK: Duration = Duration::from_micros(100);
 /// Quick polls in a row after which a task may be run where it is woken.
 const QUICK_IN_A_ROW: u32 = 8;
 
-/// A task that takes longer where others wait has abused their courtesy.
+/// A task that takes longer where others wait has blocked them.
 const SLOW: Duration = Duration::from_millis(1);
 
 /// For so long after that, nobody is run where it is woken. A guest that is quick until it is not can hold up the
@@ -332,13 +332,13 @@ const WITHDRAWN: Duration = Duration::from_secs(1);
 const STUCK: Duration = Duration::from_secs(5);
 
 /// Whether tasks may be run by the thread that wakes them.
-struct Courtesy {
+struct InlinePolicy {
     epoch: Instant,
     /// Not before then, in nanoseconds since `epoch`.
     until: AtomicU64,
 }
 
-impl Courtesy {
+impl InlinePolicy {
     fn new() -> Self {
         Self { epoch: Instant::now(), until: AtomicU64::new(0) }
     }

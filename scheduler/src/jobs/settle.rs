@@ -187,7 +187,7 @@ impl Jobs {
 
     /// The attempt is lost, with its host where `with_host`; only a task that ran there has anything to do with it.
     pub(super) fn lose(&mut self, now: Moment, attempt: AttemptId, lease: Lease, with_host: bool) {
-        #[cfg(feature = "sabotage")]
+        #[cfg(feature = "fault-injection")]
         self.ended.insert(attempt, lease);
         self.detach(attempt, &lease);
         let executing = lease.executing.is_some();

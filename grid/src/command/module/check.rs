@@ -32,7 +32,7 @@ pub(crate) fn check(output: &Output, file: &Path) -> Result<(), Fault> {
     let exports: Vec<_> = report.exports.iter().map(|(name, ty)| format!("{name}{}", typed(ty))).collect();
     let mut lines = vec![
         format!("digest  {digest}"),
-        format!("door    {}: {}", report.door.label(), door(report.door)),
+        format!("entry   {}: {}", report.entry_point.label(), entry_point(report.entry_point)),
         format!("length  {}", bytes(wasm.len() as u64)),
         format!("memory  {memory}"),
         format!("imports {}", list(&report.imports)),
@@ -42,7 +42,7 @@ pub(crate) fn check(output: &Output, file: &Path) -> Result<(), Fault> {
     lines.extend(notes.iter().map(|note| format!("note    {note}")));
     let value = json!({
         "digest": digest.to_string(),
-        "door": report.door.label(),
+        "entry_point": report.entry_point.label(),
         "bytes": wasm.len(),
         "functions": report.functions,
         "memory_bytes": report.memory_bytes,
@@ -55,9 +55,9 @@ pub(crate) fn check(output: &Output, file: &Path) -> Result<(), Fault> {
 }
 
 /// What the grid will do with it.
-fn door(door: EntryPoint) -> &'static str {
-    match door {
-        EntryPoint::Core(door) => match door.turn {
+fn entry_point(entry_point: EntryPoint) -> &'static str {
+    match entry_point {
+        EntryPoint::Core(entry_point) => match entry_point.turn {
             LoopKind::Absent => "it lives on between messages; a message is done when `handle_msg` returns",
             LoopKind::Answering => {
                 "it lives on between messages; a message is done when `loop` returns 0 after it"
@@ -66,7 +66,7 @@ fn door(door: EntryPoint) -> &'static str {
                 "it lives on between messages; `loop` runs every 100 ms, and a message is done at the first send after it"
             }
         },
-        EntryPoint::Component(door) if door.turns => {
+        EntryPoint::Component(entry_point) if entry_point.turns => {
             "it lives on between messages; a message is done when `loop` answers idle after it"
         }
         EntryPoint::Component(_) => {
@@ -89,15 +89,15 @@ fn notes(report: &grid_inspect::ModuleReport) -> Vec<String> {
             bytes(USUAL_MEMORY_BYTES)
         ));
     }
-    let takes_arguments = match report.door {
-        EntryPoint::Core(door) => door.init,
-        EntryPoint::Component(door) => door.start,
+    let takes_arguments = match report.entry_point {
+        EntryPoint::Core(entry_point) => entry_point.init,
+        EntryPoint::Component(entry_point) => entry_point.start,
         _ => true,
     };
     if !takes_arguments {
         notes.push("it takes no spawn arguments: it exports no `init`, or `start` in a component".to_owned());
     }
-    if matches!(report.door, EntryPoint::Core(door) if !door.initialize)
+    if matches!(report.entry_point, EntryPoint::Core(entry_point) if !entry_point.initialize)
         && report.imports.iter().any(|import| import.starts_with("wasi_snapshot_preview1."))
     {
         notes.push(

@@ -1,4 +1,4 @@
-//! The calls of WASI preview 1 that are about arguments, descriptors and files, on a [`Process`].
+//! The calls of WASI preview 1 that are about arguments, descriptors and files, on a [`WasiProcess`].
 //!
 //! # Source
 //!
@@ -9,11 +9,11 @@ use wasmtime::{Caller, Linker, Result};
 
 use super::errno::Errno;
 use super::layout::{KIND_FILE, KIND_FOLDER, RIGHT_READ, RIGHT_WRITE, fdstat, filestat, kind, list};
+use super::mem_fs::{How, MemFs};
 use super::memory::{Memory, TRANSFER_BYTES_MAX};
-use super::process::{Open, OpenFile, Process, Refused, Whence, now};
-use super::tree::{How, Tree};
-use crate::sandbox::console::CONSOLE_BYTES_MAX;
+use super::wasi_process::{Open, OpenFile, Refused, WasiProcess, Whence, now};
 use crate::sandbox::guest::Guest;
+use crate::sandbox::stdio::CONSOLE_BYTES_MAX;
 
 /// Replaces the calls that `linker` has by these.
 pub(super) fn link(linker: &mut Linker<Guest>) -> Result<()> {
@@ -33,7 +33,7 @@ type Done = Result<(), Refused>;
 /// Does a call on the guest's process and memory; its result is the errno, or the end of the guest.
 fn call(
     mut caller: Caller<'_, Guest>,
-    work: impl FnOnce(&mut Process, &mut Memory<'_>) -> Done,
+    work: impl FnOnce(&mut WasiProcess, &mut Memory<'_>) -> Done,
 ) -> Result<i32> {
     let Some(memory) = caller.data().memory else {
         // A start function that calls before there is an instance has nothing that could be read or written.
@@ -82,7 +82,7 @@ fn link_descriptors(linker: &mut Linker<Guest>) -> Result<()> {
         call(caller, |process, _| {
             let file = process.writable(fd)?;
             let size = at.cast_unsigned().checked_add(length.cast_unsigned()).ok_or(Errno::Fbig)?;
-            Ok(process.tree()?.allocate(file.id, size, now())?)
+            Ok(process.fs()?.allocate(file.id, size, now())?)
         })
     })?;
     linker.func_wrap(WASI, "fd_close", |caller: Caller<'_, Guest>, fd: i32| {
@@ -115,7 +115,7 @@ fn link_descriptors(linker: &mut Linker<Guest>) -> Result<()> {
     linker.func_wrap(WASI, "fd_filestat_set_size", |caller: Caller<'_, Guest>, fd: i32, size: i64| {
         call(caller, |process, _| {
             let file = process.writable(fd)?;
-            Ok(process.tree()?.resize(file.id, size.cast_unsigned(), now())?)
+            Ok(process.fs()?.resize(file.id, size.cast_unsigned(), now())?)
         })
     })?;
     linker.func_wrap(
@@ -127,7 +127,7 @@ fn link_descriptors(linker: &mut Linker<Guest>) -> Result<()> {
                     Open::Folder { id, .. } => id,
                     _ => process.file(fd)?.id,
                 };
-                set_times(process.tree()?, id, accessed, modified, flags)
+                set_times(process.fs()?, id, accessed, modified, flags)
             })
         },
     )?;
@@ -229,7 +229,7 @@ fn link_transfers(linker: &mut Linker<Guest>) -> Result<()> {
             call(caller, |process, memory| {
                 let folder = process.folder(fd)?;
                 let room = memory.slice_mut(out, room)?;
-                let length = list(process.tree()?, folder, cookie.cast_unsigned(), room)?;
+                let length = list(process.fs()?, folder, cookie.cast_unsigned(), room)?;
                 memory.put_u32(used, length)
             })
         },
@@ -261,7 +261,7 @@ fn link_paths(linker: &mut Linker<Guest>) -> Result<()> {
                     write,
                 };
                 let file = OpenFile {
-                    id: super::tree::ROOT,
+                    id: super::mem_fs::ROOT,
                     at: 0,
                     append: descriptor_flags & FLAG_APPEND != 0,
                     read: rights & RIGHT_READ != 0,
@@ -278,8 +278,8 @@ fn link_paths(linker: &mut Linker<Guest>) -> Result<()> {
         |caller: Caller<'_, Guest>, fd: i32, _lookup: i32, path: i32, length: i32, out: i32| {
             call(caller, |process, memory| {
                 let folder = process.folder(fd)?;
-                let tree = process.tree()?;
-                let stat = tree.look_up(folder, memory.slice(path, length)?).and_then(|id| tree.stat(id))?;
+                let fs = process.fs()?;
+                let stat = fs.look_up(folder, memory.slice(path, length)?).and_then(|id| fs.stat(id))?;
                 memory.put(out, &filestat(stat, if stat.is_folder { KIND_FOLDER } else { KIND_FILE }))
             })
         },
@@ -297,22 +297,22 @@ fn link_paths(linker: &mut Linker<Guest>) -> Result<()> {
          flags: i32| {
             call(caller, |process, memory| {
                 let folder = process.folder(fd)?;
-                let tree = process.tree()?;
-                let id = tree.look_up(folder, memory.slice(path, length)?)?;
-                set_times(tree, id, accessed, modified, flags)
+                let fs = process.fs()?;
+                let id = fs.look_up(folder, memory.slice(path, length)?)?;
+                set_times(fs, id, accessed, modified, flags)
             })
         },
     )?;
     let on_path = [
-        ("path_create_directory", Tree::make_folder as OnPath),
-        ("path_remove_directory", Tree::remove_folder),
-        ("path_unlink_file", Tree::unlink),
+        ("path_create_directory", MemFs::make_folder as OnPath),
+        ("path_remove_directory", MemFs::remove_folder),
+        ("path_unlink_file", MemFs::unlink),
     ];
     for (name, work) in on_path {
         linker.func_wrap(WASI, name, move |caller: Caller<'_, Guest>, fd: i32, path: i32, length: i32| {
             call(caller, |process, memory| {
                 let folder = process.folder(fd)?;
-                Ok(work(process.tree()?, folder, memory.slice(path, length)?, now())?)
+                Ok(work(process.fs()?, folder, memory.slice(path, length)?, now())?)
             })
         })?;
     }
@@ -329,7 +329,7 @@ fn link_paths(linker: &mut Linker<Guest>) -> Result<()> {
             call(caller, |process, memory| {
                 let from = (process.folder(fd)?, memory.slice(path, length)?);
                 let to = (process.folder(new_fd)?, memory.slice(new_path, new_length)?);
-                Ok(process.tree()?.rename(from, to, now())?)
+                Ok(process.fs()?.rename(from, to, now())?)
             })
         },
     )?;
@@ -344,7 +344,7 @@ fn link_links(linker: &mut Linker<Guest>) -> Result<()> {
         |caller: Caller<'_, Guest>, fd: i32, path: i32, length: i32, _out: i32, _room: i32, _used: i32| {
             call(caller, |process, memory| {
                 let folder = process.folder(fd)?;
-                process.tree()?.look_up(folder, memory.slice(path, length)?)?;
+                process.fs()?.look_up(folder, memory.slice(path, length)?)?;
                 Err(Errno::Inval.into())
             })
         },
@@ -373,12 +373,12 @@ fn link_links(linker: &mut Linker<Guest>) -> Result<()> {
     Ok(())
 }
 
-type OnPath = fn(&mut Tree, super::tree::Id, &[u8], u64) -> Result<(), Errno>;
+type OnPath = fn(&mut MemFs, super::mem_fs::Id, &[u8], u64) -> Result<(), Errno>;
 
 /// Writes what is in buffers; how much of it was written. A write that fails after some of it is short, and so is one of
 /// more than a call may move.
 fn write(
-    process: &mut Process,
+    process: &mut WasiProcess,
     memory: &Memory<'_>,
     fd: i32,
     (buffers, count): (i32, i32),
@@ -408,14 +408,14 @@ fn write(
     Ok(total)
 }
 
-fn preopened(process: &Process, fd: i32) -> Result<(), Errno> {
+fn preopened(process: &WasiProcess, fd: i32) -> Result<(), Errno> {
     match process.descriptor(fd)? {
         Open::Folder { preopened: true, .. } => Ok(()),
         _ => Err(Errno::Badf),
     }
 }
 
-fn set_times(tree: &mut Tree, id: super::tree::Id, accessed: i64, modified: i64, flags: i32) -> Done {
+fn set_times(fs: &mut MemFs, id: super::mem_fs::Id, accessed: i64, modified: i64, flags: i32) -> Done {
     let now = now();
     let time = |given: i64, set: i32, set_now: i32| match (flags & set != 0, flags & set_now != 0) {
         (true, true) => Err(Errno::Inval),
@@ -423,7 +423,7 @@ fn set_times(tree: &mut Tree, id: super::tree::Id, accessed: i64, modified: i64,
         (false, true) => Ok(Some(now)),
         (false, false) => Ok(None),
     };
-    Ok(tree.set_times(id, time(accessed, 1, 2)?, time(modified, 4, 8)?, now)?)
+    Ok(fs.set_times(id, time(accessed, 1, 2)?, time(modified, 4, 8)?, now)?)
 }
 
 /// The folder that a command with files finds open.

@@ -5,14 +5,14 @@
 //! WASI preview 1: `fdstat`, `filestat`, `dirent`, `rights`.
 
 use super::errno::Errno;
-use super::process::Open;
-use super::tree::{FIRST_NUMBER, Id, Stat, Tree};
+use super::mem_fs::{FIRST_NUMBER, Id, MemFs, Stat};
+use super::wasi_process::Open;
 
 /// Fills `room` with what a folder has after `cookie`; how much of it was filled. The last entry may be cut, which
 /// tells the guest to ask again.
-pub(super) fn list(tree: &Tree, folder: Id, cookie: u64, room: &mut [u8]) -> Result<usize, Errno> {
-    let own = tree.stat(folder)?.number;
-    let names = tree.list(folder, cookie.max(FIRST_NUMBER))?;
+pub(super) fn list(fs: &MemFs, folder: Id, cookie: u64, room: &mut [u8]) -> Result<usize, Errno> {
+    let own = fs.stat(folder)?.number;
+    let names = fs.list(folder, cookie.max(FIRST_NUMBER))?;
     let dots = [(1, ".", own), (2, "..", own)];
     let dots = dots.into_iter().filter(|(next, ..)| *next > cookie);
     let dots = dots.map(|(next, name, number)| (next, name, number, KIND_FOLDER));

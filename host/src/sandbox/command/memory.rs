@@ -1,6 +1,6 @@
 //! A guest's memory, as a call is given places in it.
 
-use super::process::Refused;
+use super::wasi_process::Refused;
 use crate::sandbox::failure::Stop;
 use crate::sandbox::guest::GuestSlice;
 

@@ -1,0 +1,216 @@
+//! The stdio: a guest's standard output and error become lines of its log.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime::{Caller, Linker, Result};
+use wasmtime_wasi::I32Exit;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::{WasiCtxBuilder, WasiView, async_trait};
+
+use crate::mailbox::MessagePort;
+use crate::sandbox::command::errno::Errno;
+use crate::sandbox::command::memory::Memory;
+use crate::sandbox::engine::RESOURCES_MAX;
+use crate::sandbox::failure::FailureContext;
+use crate::sandbox::guest::{Guest, StdioBudget};
+use crate::sandbox::limits::Limits;
+
+/// WASI with nothing granted: no files, no network, no arguments, no environment. Clocks and randomness are
+/// there, sleeping waits without a thread, and what is written becomes log.
+pub(crate) fn nothing_granted(
+    mailbox: &Arc<dyn MessagePort>,
+    limits: &Limits,
+    failure_context: &Arc<FailureContext>,
+) -> WasiP1Ctx {
+    let mut builder = WasiCtxBuilder::new();
+    builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).max_random_size(RANDOM_BYTES_MAX);
+    builder.stdout(Stdio::stdout(mailbox, limits));
+    builder.stderr(Stdio::stderr(mailbox, limits, failure_context));
+    let mut wasi = builder.build_p1();
+    wasi.ctx().table.set_max_capacity(RESOURCES_MAX);
+    wasi
+}
+
+/// Random bytes that one call may ask for: enough for any key, and too little to keep a thread busy.
+const RANDOM_BYTES_MAX: u64 = 1 << 20;
+
+/// Replaces what `linker` has for `fd_write` and `proc_exit`: wasmtime's own takes a buffer of any length in one call, and
+/// knows no exit code above 125.
+pub(super) fn link(linker: &mut Linker<Guest>) -> Result<()> {
+    linker.allow_shadowing(true);
+    linker.func_wrap(WASI, "fd_write", fd_write)?;
+    linker
+        .func_wrap(WASI, "proc_exit", |_: Caller<'_, Guest>, code: i32| Err::<(), _>(I32Exit(code).into()))?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+const WASI: &str = "wasi_snapshot_preview1";
+
+/// Bytes that one call may write to a stream: 64 KiB, as long as a pipe. The call is then short. Each line costs some
+/// 200 ns, and a guest has 240 MiB of lines of one byte to write; no clock stops a host call.
+pub(super) const CONSOLE_BYTES_MAX: usize = 64 << 10;
+
+/// Writes to standard output or error, which is all that is open; the errno.
+fn fd_write(mut caller: Caller<'_, Guest>, fd: i32, buffers: i32, count: i32, out: i32) -> Result<i32> {
+    let exported = |caller: &mut Caller<'_, Guest>| caller.get_export(grid_abi::MEMORY)?.into_memory();
+    // A start function runs before the instance is there.
+    let memory = caller.data().memory.or_else(|| exported(&mut caller));
+    let Some(memory) = memory else {
+        return Ok(Errno::Badf.code());
+    };
+    let (bytes, guest) = memory.data_and_store_mut(&mut caller);
+    let Some(stdio) = guest.stdio(fd) else {
+        return Ok(Errno::Badf.code());
+    };
+    let mut memory = Memory(bytes);
+    let mut written = 0;
+    for index in 0..memory.buffers(buffers, count)? {
+        let (pointer, length) = memory.buffer(buffers, index)?;
+        let bytes = memory.slice(pointer, length)?;
+        let bytes = bytes.get(..CONSOLE_BYTES_MAX - written).unwrap_or(bytes);
+        stdio.take(bytes);
+        written += bytes.len();
+        if written == CONSOLE_BYTES_MAX {
+            break;
+        }
+    }
+    let written = u32::try_from(written).unwrap_or(u32::MAX);
+    memory.slice_mut(out, 4)?.copy_from_slice(&written.to_le_bytes());
+    Ok(0)
+}
+
+/// One of a guest's output streams; clones are the same stream.
+#[derive(Clone)]
+pub(crate) struct Stdio(Arc<Mutex<StdioLines>>);
+
+struct StdioLines {
+    mailbox: Arc<dyn MessagePort>,
+    limits: Limits,
+    budget: StdioBudget,
+    level: u8,
+    begun: Vec<u8>,
+    tail: Vec<u8>,
+    failure_context: Option<Arc<FailureContext>>,
+}
+
+/// The end of the output that a failure shows.
+const TAIL_BYTES_MAX: usize = 2 << 10;
+
+impl Stdio {
+    pub(crate) fn new(mailbox: &Arc<dyn MessagePort>, limits: &Limits, level: i32) -> Self {
+        Self(Arc::new(Mutex::new(StdioLines {
+            mailbox: mailbox.clone(),
+            limits: *limits,
+            budget: StdioBudget::new(limits),
+            level: u8::try_from(level).unwrap_or_default(),
+            begun: Vec::new(),
+            tail: Vec::new(),
+            failure_context: None,
+        })))
+    }
+
+    pub(crate) fn stdout(mailbox: &Arc<dyn MessagePort>, limits: &Limits) -> Self {
+        Self::new(mailbox, limits, grid_abi::level::INFO)
+    }
+
+    pub(crate) fn stderr(
+        mailbox: &Arc<dyn MessagePort>,
+        limits: &Limits,
+        failure_context: &Arc<FailureContext>,
+    ) -> Self {
+        Self::new(mailbox, limits, grid_abi::level::WARN).remembered(failure_context)
+    }
+
+    /// Takes what a guest writes.
+    pub(crate) fn take(&self, bytes: &[u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes);
+    }
+
+    /// What is written is remembered, for what a failure will say.
+    fn remembered(self, failure_context: &Arc<FailureContext>) -> Self {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).failure_context = Some(failure_context.clone());
+        self
+    }
+
+    /// Writes out a line that was begun and not ended, and gives the end of everything written.
+    pub(crate) fn finish(&self) -> String {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.end_line();
+        String::from_utf8_lossy(&lines.tail).trim().to_owned()
+    }
+}
+
+impl StdioLines {
+    fn write(&mut self, bytes: &[u8]) {
+        let keep = bytes.len().saturating_sub(TAIL_BYTES_MAX);
+        self.tail.extend_from_slice(bytes.get(keep..).unwrap_or_default());
+        let excess = self.tail.len().saturating_sub(TAIL_BYTES_MAX);
+        self.tail.drain(..excess);
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
+            // A line without an end is cut into lines of the greatest length.
+            for part in text.chunks(grid_abi::TEXT_BYTES_MAX) {
+                if self.begun.len() + part.len() > grid_abi::TEXT_BYTES_MAX {
+                    self.end_line();
+                }
+                self.begun.extend_from_slice(part);
+            }
+            if ends {
+                self.end_line();
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        if !self.begun.is_empty() {
+            let Self { mailbox, limits, budget, level, begun, failure_context, .. } = self;
+            if let Some(failure_context) = failure_context {
+                failure_context.note_stderr(begun);
+            }
+            Guest::console_line(budget, limits, &**mailbox, *level, begun);
+            self.begun.clear();
+        }
+    }
+}
+
+impl IsTerminal for Stdio {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Stdio {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Pollable for Stdio {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Stdio {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.take(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        // The stream is always ready; a guest that floods it pays with its own time, and its budget drops the rest.
+        Ok(CONSOLE_BYTES_MAX)
+    }
+}

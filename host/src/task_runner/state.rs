@@ -1,0 +1,240 @@
+//! The state of the task runner: jobs, attempts, executors, and which goes to which.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use grid_protocol::job::{Assignment, AttemptEnd, AttemptId, AttemptResult, JobBrief, JobId, Payload};
+use grid_protocol::worker::{Failure, FailureKind};
+use tokio::time::Instant;
+
+use super::executor::{Executor, RunningTask};
+use super::{ALONE_MAX, report};
+use crate::sandbox::{Limits, Program};
+
+#[derive(Debug)]
+pub(super) struct RunnerState {
+    pub(super) jobs: BTreeMap<JobId, JobQueue>,
+    pub(super) held: BTreeMap<AttemptId, AttemptState>,
+    /// Executors that have a task.
+    pub(super) running: Vec<Arc<Executor>>,
+    /// Attempts whose results are on their way.
+    pub(super) sending: usize,
+    /// Executors that were told to end, and when.
+    pub(super) leaving: Vec<(Instant, Arc<Executor>)>,
+    /// Executors that may have one at once.
+    pub(super) capacity: usize,
+    /// Memory that jobs which ask for some may have together, in bytes.
+    pub(super) memory_bytes: u64,
+    pub(super) arrivals: u64,
+    /// Since when there is no connection.
+    pub(super) alone_since: Option<Instant>,
+    pub(super) draining: bool,
+    /// What a task takes, in seconds, lately.
+    pub(super) usual: Option<f64>,
+    pub(super) news: report::PendingReports,
+}
+
+/// How an attempt stands here.
+#[derive(Debug)]
+pub(super) enum AttemptState {
+    Waiting,
+    Running,
+    /// Done, and its long results are on their way to the manager.
+    Sending,
+    Ended(AttemptEnd),
+}
+
+#[derive(Debug)]
+pub(super) struct JobQueue {
+    pub(super) brief: JobBrief,
+    pub(super) ready: Readiness,
+    pub(super) queue: VecDeque<(u64, Assignment)>,
+    pub(super) idle: Vec<Arc<Executor>>,
+    /// A guest of it got through its start here.
+    pub(super) started: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Readiness {
+    Not,
+    Loading,
+    Program(Program, Limits),
+    Refused(Failure),
+}
+
+impl RunnerState {
+    pub(super) fn is_alone_for_long(&self) -> bool {
+        self.alone_since.is_some_and(|since| since.elapsed() > ALONE_MAX)
+    }
+
+    /// The task that has waited longest, of jobs that can run; among equals, `own` first.
+    pub(super) fn next_task(&mut self, own: Option<JobId>) -> Option<(JobId, Assignment)> {
+        let used = self.memory_used();
+        let fits = |job: &JobQueue| used == 0 || used + job.brief.memory_bytes <= self.memory_bytes;
+        let runnable =
+            self.jobs.iter().filter(|(_, job)| matches!(job.ready, Readiness::Program(..)) && fits(job));
+        let fronts = runnable.filter_map(|(id, job)| Some((job.queue.front()?.0, Some(*id) != own, *id)));
+        let (_, _, id) = fronts.min()?;
+        let (_, task) = self.jobs.get_mut(&id)?.queue.pop_front()?;
+        Some((id, task))
+    }
+
+    /// Nothing is here that time has anything to do with.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.held.is_empty() && self.leaving.is_empty() && self.jobs.values().all(|job| job.idle.is_empty())
+    }
+
+    /// Gives an executor a task of its own job.
+    pub(super) fn give(&self, executor: &Executor, task: Assignment) {
+        let timeout = self.jobs.get(&executor.job()).map_or(0, |job| job.brief.timeout_ms);
+        let running = RunningTask::new(&task, Duration::from_millis(timeout));
+        // What the manager keeps was fetched before.
+        if let Payload::Here(input) = task.input {
+            executor.give(running, input);
+        }
+    }
+
+    /// A task that was taken out waits again, before all others of its job.
+    pub(super) fn put_first(&mut self, id: JobId, task: Assignment) {
+        // One that was abandoned meanwhile is of no interest.
+        if let Some(held) = self.held.get_mut(&task.attempt) {
+            *held = AttemptState::Waiting;
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.queue.push_front((0, task));
+            }
+        }
+    }
+
+    /// An executor has nothing to do. So many as may run at once are kept.
+    pub(super) fn rest(&mut self, executor: &Arc<Executor>) {
+        if executor.is_ending() {
+            return;
+        }
+        let idle: usize = self.jobs.values().map(|job| job.idle.len()).sum();
+        let job =
+            self.jobs.get_mut(&executor.job()).filter(|job| matches!(job.ready, Readiness::Program(..)));
+        match job {
+            Some(job) if idle < self.capacity.max(1) => job.idle.push(executor.clone()),
+            _ => self.dismiss(executor.clone()),
+        }
+    }
+
+    /// Tells an executor to end, and sees to it.
+    pub(super) fn dismiss(&mut self, executor: Arc<Executor>) {
+        executor.stop();
+        self.leaving.push((Instant::now(), executor));
+    }
+
+    /// Idle executors of other jobs make room.
+    pub(super) fn make_room(&mut self, own: JobId) {
+        let others = self.jobs.iter_mut().filter(|(id, _)| **id != own);
+        let idle: Vec<_> = others.flat_map(|(_, job)| std::mem::take(&mut job.idle)).collect();
+        idle.into_iter().for_each(|executor| self.dismiss(executor));
+    }
+
+    /// A job is not to be worked on any more.
+    pub(super) fn forget(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.remove(&id) {
+            for (_, task) in job.queue {
+                self.held.remove(&task.attempt);
+            }
+            job.idle.into_iter().for_each(|executor| self.dismiss(executor));
+        }
+    }
+
+    /// Gives attempts back that have not begun, the newest first.
+    pub(super) fn give_back(&mut self, most: usize) {
+        for _ in 0..most {
+            let newest = self.jobs.iter().filter_map(|(id, job)| Some((job.queue.back()?.0, *id))).max();
+            let task = newest.and_then(|(_, id)| self.jobs.get_mut(&id)?.queue.pop_back());
+            let Some((_, task)) = task else {
+                return;
+            };
+            self.held.remove(&task.attempt);
+            self.news.returned.push(task.attempt);
+        }
+    }
+
+    /// A guest did not get through its start. Where none ever did, no task of the job can run here.
+    pub(super) fn not_begun(
+        &mut self,
+        id: JobId,
+        task: RunningTask,
+        mut failure: Failure,
+        refusal: Option<Failure>,
+    ) {
+        let started = self.jobs.get(&id).is_some_and(|job| job.started);
+        if let Some(refusal) = refusal {
+            failure.message = refusal.message;
+        }
+        if started {
+            failure.kind = FailureKind::HostFault;
+        } else if !failure.kind.is_unfit() && failure.kind != FailureKind::HostFault {
+            failure.kind = FailureKind::Start;
+        }
+        let unfit = failure.kind.is_unfit();
+        self.end(task.failed(failure.clone()));
+        if unfit {
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.ready = Readiness::Refused(failure.clone());
+            }
+            self.refuse(id, &failure);
+        }
+    }
+
+    pub(super) fn begin(&mut self, task: &Assignment) {
+        tracing::trace!(target: "grid_host::attempt", attempt = %task.attempt, task = task.task, "begins");
+        self.held.insert(task.attempt, AttemptState::Running);
+        self.news.executing.push(task.attempt);
+    }
+
+    /// Memory that the jobs of running executors asked for, in bytes.
+    pub(super) fn memory_used(&self) -> u64 {
+        if self.jobs.values().all(|job| job.brief.memory_bytes == 0) {
+            return 0;
+        }
+        let asked = |executor: &Arc<Executor>| Some(self.jobs.get(&executor.job())?.brief.memory_bytes);
+        self.running.iter().filter_map(asked).sum()
+    }
+
+    /// Executors that may run at once, as far as memory goes.
+    pub(super) fn memory_slots(&self) -> usize {
+        let asked = self.jobs.values().filter(|job| !job.queue.is_empty()).map(|job| job.brief.memory_bytes);
+        let running = self.running.iter().filter_map(|executor| self.jobs.get(&executor.job()));
+        let most = asked.chain(running.map(|job| job.brief.memory_bytes)).max().unwrap_or_default();
+        if most == 0 {
+            return usize::MAX;
+        }
+        usize::try_from((self.memory_bytes / most).max(1)).unwrap_or(usize::MAX)
+    }
+
+    /// The module cannot begin here: none of the job's tasks can.
+    pub(super) fn refuse(&mut self, id: JobId, failure: &Failure) {
+        let queue = self.jobs.get_mut(&id).map(|job| std::mem::take(&mut job.queue)).unwrap_or_default();
+        for (_, task) in queue {
+            let result = AttemptResult::Failed { failure: failure.clone(), log: Vec::new() };
+            self.end(AttemptEnd { attempt: task.attempt, ran_us: 0, result });
+        }
+    }
+
+    /// An attempt has ended; one that was abandoned meanwhile is of no interest.
+    pub(super) fn end(&mut self, mut end: AttemptEnd) {
+        end.clamp();
+        if let Some(held) = self.held.get_mut(&end.attempt) {
+            self.news.ended.push_back(end.attempt);
+            *held = AttemptState::Ended(end);
+        }
+    }
+
+    /// A task took so long, or has taken so long already.
+    pub(super) fn note_time(&mut self, took: Duration, is_over: bool) {
+        let took = took.as_secs_f64();
+        self.usual = match self.usual {
+            Some(usual) if is_over => Some(usual * 0.8 + took * 0.2),
+            Some(usual) => Some(usual.max(took)),
+            None if is_over => Some(took),
+            None => None,
+        };
+    }
+}

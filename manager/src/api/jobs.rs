@@ -1,0 +1,423 @@
+//! What a client may ask about jobs, and the answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use grid_protocol::client::{Denial, DenialCode, Reply, Request, Subject};
+use grid_protocol::job::{BlobRef, JobId, JobInfo, JobSpec, JobState, Outcome, OutcomeEntry, Payload};
+use grid_protocol::key::PublicKey;
+use grid_protocol::limits::{
+    ARGUMENTS_BYTES_MAX, ATTEMPTS_MAX, BATCH_BYTES_MAX, BATCH_TASKS_MAX, CONTROL_FRAME_BYTES_MAX, JOBS_MAX,
+    LABELS_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, WAITING_TASKS_MAX,
+};
+use grid_protocol::name::check_name;
+use grid_protocol::role::Role;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::api::explain;
+use crate::api::{banned, deny, fault, found, roles};
+use crate::blobs::store::{BlobStore, bounded};
+use crate::context::Context;
+use crate::jobs::coordinator::{Effect, NotAdded, UNWRITTEN_BYTES_MAX};
+
+/// A client waits so long for room, or for the disk, and then asks again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A client waits so long for an outcome at the most, and then asks again.
+const RESULTS_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// What a list of jobs may fill of a frame.
+const LISTED_BYTES_MAX: usize = CONTROL_FRAME_BYTES_MAX / 2;
+
+/// Answers a request about jobs.
+pub(crate) async fn answer(
+    context: &Arc<Context>,
+    asker: PublicKey,
+    request: Request,
+) -> Result<Reply, Denial> {
+    match request {
+        Request::JobNew { job, spec } => make(context, asker, job, spec).await,
+        Request::JobSubmit { job, first, inputs } => submit(context, asker, job, first, inputs).await,
+        Request::JobClose { job } => {
+            change(context, asker, job, |context| {
+                context.change(|cluster, _| cluster.coordinator.jobs.close(job))
+            })
+            .await
+        }
+        Request::JobStop { job } => {
+            let stop = |context: &Context| {
+                context.change(|cluster, now| cluster.coordinator.jobs.end(now, job, JobState::Cancelled))
+            };
+            change(context, asker, job, stop).await
+        }
+        Request::JobRetry { job } => {
+            check_owner(context, asker, job)?;
+            retry(context, asker, job).await
+        }
+        Request::JobForget { job } => forget(context, asker, job).await,
+        Request::JobResults { job, after, wait_ms } => results(context, asker, job, after, wait_ms).await,
+        Request::JobShow { job } => {
+            check_owner(context, asker, job)?;
+            show(context, job)
+        }
+        Request::JobList { everyones } => {
+            let mut jobs = context.cluster().coordinator.infos();
+            jobs.retain(|job| everyones || job.owner == asker);
+            jobs.iter_mut().for_each(shorten);
+            // The newest, as many as fit.
+            let mut room = LISTED_BYTES_MAX;
+            let fits = jobs.iter().rev().take_while(|job| {
+                room = room.saturating_sub(bytes_of(job));
+                room > 0
+            });
+            let fits = fits.count();
+            jobs.drain(..jobs.len() - fits);
+            Ok(Reply::Jobs(jobs))
+        }
+        Request::Explain(subject) => explain(context, asker, subject).await,
+        _ => Err(deny(DenialCode::BadRequest, "request", "it is not about jobs", "")),
+    }
+}
+
+async fn make(context: &Arc<Context>, asker: PublicKey, job: JobId, spec: JobSpec) -> Result<Reply, Denial> {
+    check_spec(&spec)?;
+    if context.catalog_now().module(&spec.module).is_none() {
+        let why = format!("the manager has no module {}", spec.module);
+        return Err(deny(DenialCode::NotFound, "module", why, "upload it first: `grid module upload FILE`"));
+    }
+    let created = context.unix_now();
+    match context.change(|cluster, _| match cluster.banned.on(&asker, &spec.module) {
+        Some(ban) => Err(NotAdded::Banned(ban)),
+        None => cluster.coordinator.add(job, asker, spec, created),
+    }) {
+        Ok(()) => {}
+        Err(NotAdded::Banned(ban)) => return Err(banned(ban)),
+        Err(NotAdded::Taken) => {
+            let why = "there is another job of that id";
+            return Err(deny(DenialCode::Conflict, "job", why, "draw another id"));
+        }
+        Err(NotAdded::Full) => {
+            let why = format!("the manager keeps {JOBS_MAX} jobs of yours and takes no more");
+            let help = "`grid job ls` lists them; `grid job rm JOB` forgets one that is over";
+            return Err(deny(DenialCode::NoCapacity, "job", why, help));
+        }
+    }
+    on_disk(context).await?;
+    show(context, job)
+}
+
+/// What a list or an answer with outcomes has no room for.
+fn shorten(job: &mut JobInfo) {
+    job.spec.arguments.clear();
+    if let JobState::GivenUp { why } = &mut job.state {
+        why.truncate(why.floor_char_boundary(WHY_BYTES_MAX));
+    }
+}
+
+/// Why a job was given up, in an answer that is about more than that.
+const WHY_BYTES_MAX: usize = 512;
+
+fn bytes_of(job: &JobInfo) -> usize {
+    let labels = job.spec.labels.iter().map(|label| label.name.len() + label.value.len() + 2);
+    400 + WHY_BYTES_MAX + labels.sum::<usize>()
+}
+
+fn check_spec(spec: &JobSpec) -> Result<(), Denial> {
+    let name = if spec.name.is_empty() { Ok(()) } else { check_name(&spec.name) };
+    let why = if let Err(error) = name {
+        error.to_string()
+    } else if spec.arguments.len() > ARGUMENTS_BYTES_MAX {
+        format!("the arguments have {} bytes; {ARGUMENTS_BYTES_MAX} is the limit", spec.arguments.len())
+    } else if spec.labels.len() > LABELS_MAX {
+        format!("{} labels were asked for; {LABELS_MAX} is the limit", spec.labels.len())
+    } else if let Some(error) = spec.labels.iter().find_map(|label| check_name(&label.name).err()) {
+        format!("a label: {error}")
+    } else if spec.labels.iter().any(|label| label.value.len() > NAME_BYTES_MAX) {
+        format!("a label is longer than {NAME_BYTES_MAX} bytes")
+    } else if spec.attempts_max == 0 || spec.attempts_max > ATTEMPTS_MAX {
+        format!("{} attempts were asked for; 1 to {ATTEMPTS_MAX} can be", spec.attempts_max)
+    } else if spec.timeout_ms == 0 {
+        "a task of no time cannot be done; ask for a timeout of a millisecond at least".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(deny(DenialCode::BadRequest, "job", why, ""))
+}
+
+/// Takes tasks in, and answers when they are on disk: what is acknowledged is never lost.
+async fn submit(
+    context: &Arc<Context>,
+    asker: PublicKey,
+    job: JobId,
+    first: u64,
+    inputs: Vec<Payload>,
+) -> Result<Reply, Denial> {
+    check_owner(context, asker, job)?;
+    let bytes: usize = inputs.iter().map(Payload::frame_bytes).sum();
+    let longest = inputs.iter().map(Payload::frame_bytes).max().unwrap_or_default();
+    if inputs.len() > BATCH_TASKS_MAX || bytes > 2 * BATCH_BYTES_MAX || longest > PAYLOAD_BYTES_MAX + 8 {
+        let why = format!("a task may have {PAYLOAD_BYTES_MAX} bytes, a batch {BATCH_TASKS_MAX} tasks");
+        return Err(deny(DenialCode::BadRequest, "tasks", why, "send less at once"));
+    }
+    let stored: Vec<_> = inputs.iter().filter_map(stored).collect();
+    if let Some(Err(error)) = stored.iter().map(bounded).find(Result::is_err) {
+        return Err(deny(DenialCode::BadRequest, "payload", error, "send less at once"));
+    }
+    if !stored.is_empty() && !has_all(context, job, stored).await? {
+        let why = "a payload was not brought, has another length, or its job was forgotten";
+        return Err(deny(DenialCode::NotFound, "payload", why, "bring it first"));
+    }
+    if !room(context, asker).await? {
+        // The client has waited, and asks again: it is held back, and nothing is buffered for it. What it brought
+        // earlier may not be on disk yet.
+        return Ok(Reply::Submitted { next: first });
+    }
+    let next = context.change(|cluster, _| cluster.coordinator.submit(job, first, &inputs));
+    let Some(next) = next else {
+        // What this tells of the job must be on disk, too: the client looks next how it stands.
+        on_disk(context).await?;
+        let why = format!("it expects another task than number {first}, or takes no more");
+        return Err(deny(DenialCode::Conflict, "tasks", why, "`grid job show JOB` says how the job stands"));
+    };
+    on_disk(context).await?;
+    Ok(Reply::Submitted { next })
+}
+
+fn stored(input: &Payload) -> Option<BlobRef> {
+    match input {
+        Payload::Blob(stored) => Some(*stored),
+        _ => None,
+    }
+}
+
+async fn has_all(context: &Arc<Context>, job: JobId, stored: Vec<BlobRef>) -> Result<bool, Denial> {
+    let look = move |payloads: &BlobStore| {
+        stored.iter().try_fold(true, |all, payload| Ok(all && payloads.has(job, payload)?))
+    };
+    context.payloads(look).await.map_err(fault)
+}
+
+/// Takes a payload in for a job of the asker.
+pub(crate) async fn keep(
+    context: &Arc<Context>,
+    asker: PublicKey,
+    job: JobId,
+    payload: BlobRef,
+    bytes: Bytes,
+) -> Result<Reply, Denial> {
+    check_owner(context, asker, job)?;
+    if let Some(trouble) = context.cluster().coordinator.trouble() {
+        return Err(store_trouble(trouble));
+    }
+    context.payloads(move |payloads| payloads.keep(job, payload, &bytes)).await.map_err(fault)?;
+    Ok(Reply::Done)
+}
+
+/// The bytes of a payload of a job of the asker.
+pub(crate) async fn fetch(
+    context: &Arc<Context>,
+    asker: PublicKey,
+    job: JobId,
+    payload: BlobRef,
+) -> Result<Bytes, Denial> {
+    check_owner(context, asker, job)?;
+    let bytes = context.payloads(move |payloads| payloads.fetch(job, &payload)).await.map_err(fault)?;
+    bytes.ok_or_else(|| deny(DenialCode::NotFound, "payload", "the job has none of that digest", ""))
+}
+
+/// Waits a while for room in the queue; whether there is any.
+async fn room(context: &Arc<Context>, asker: PublicKey) -> Result<bool, Denial> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let written = {
+            let cluster = context.cluster();
+            if let Some(trouble) = cluster.coordinator.trouble() {
+                return Err(store_trouble(trouble));
+            }
+            let crowded = cluster.coordinator.unwritten() > UNWRITTEN_BYTES_MAX;
+            if !crowded && cluster.coordinator.waiting_of(asker) < WAITING_TASKS_MAX {
+                return Ok(true);
+            }
+            cluster.coordinator.written.clone().notified_owned()
+        };
+        if timeout_at(until, written).await.is_err() {
+            return Ok(false);
+        }
+    }
+}
+
+/// Waits until everything so far is on disk.
+async fn on_disk(context: &Arc<Context>) -> Result<(), Denial> {
+    let (written, is_written) = oneshot::channel();
+    context.change(|cluster, _| cluster.coordinator.after_commit(Effect::Acknowledge(written)));
+    match timeout(PATIENCE, is_written).await {
+        Ok(Ok(())) => Ok(()),
+        _ => {
+            let cluster = context.cluster();
+            Err(store_trouble(cluster.coordinator.trouble().unwrap_or("it takes too long")))
+        }
+    }
+}
+
+fn store_trouble(why: &str) -> Denial {
+    let help = "look at the manager's disk: is it full?; then do the same again, which changes nothing twice";
+    deny(DenialCode::ManagerFault, "the manager's store takes no changes", why, help)
+}
+
+async fn change(
+    context: &Arc<Context>,
+    asker: PublicKey,
+    job: JobId,
+    change: impl FnOnce(&Context),
+) -> Result<Reply, Denial> {
+    check_owner(context, asker, job)?;
+    change(context);
+    on_disk(context).await?;
+    show(context, job)
+}
+
+/// Tries dead tasks again. One request at a time: what another has brought back to life is not dead any more.
+async fn retry(context: &Arc<Context>, asker: PublicKey, job: JobId) -> Result<Reply, Denial> {
+    let _alone = context.retrying.lock().await;
+    on_disk(context).await?;
+    let module = context.cluster().coordinator.record(job).map(|record| record.spec.module);
+    if let Some(module) = module.filter(|module| context.catalog_now().module(module).is_none()) {
+        let why = format!("the manager does not have its module {module} any more");
+        return Err(deny(DenialCode::NotFound, "module", why, "upload it again: `grid module upload FILE`"));
+    }
+    let dead = context.job_store(move |job_store| job_store.dead(job)).await.map_err(fault)?;
+    let retried = context.change(|cluster, now| {
+        let record = cluster.coordinator.record(job);
+        if let Some(ban) = record.and_then(|record| cluster.banned.on(&record.owner, &record.spec.module)) {
+            return Err(ban);
+        }
+        cluster.coordinator.retry(now, job, &dead);
+        Ok(())
+    });
+    retried.map_err(banned)?;
+    change(context, asker, job, |_| ()).await
+}
+
+async fn forget(context: &Arc<Context>, asker: PublicKey, job: JobId) -> Result<Reply, Denial> {
+    check_owner(context, asker, job)?;
+    if !context.change(|cluster, _| cluster.coordinator.forget(job)) {
+        return Err(deny(DenialCode::Conflict, "job", "it is not over", "`grid job stop JOB` stops it"));
+    }
+    let sweeper = context.clone();
+    // It goes on when the client does not wait for it.
+    let swept = tokio::spawn(async move {
+        // What was written for it must not come after its removal.
+        on_disk(&sweeper).await?;
+        sweep(&sweeper, job).await
+    });
+    swept.await.unwrap_or_else(|error| Err(store_trouble(&error.to_string())))?;
+    Ok(Reply::Done)
+}
+
+/// Removes what is kept of a job that there is no more.
+pub(crate) async fn sweep(context: &Arc<Context>, job: JobId) -> Result<(), Denial> {
+    context.payloads(move |payloads| payloads.sweep(job)).await.map_err(fault)?;
+    context.job_store(move |job_store| job_store.sweep(job)).await.map_err(fault)?;
+    context.cluster().coordinator.swept(job);
+    Ok(())
+}
+
+async fn results(
+    context: &Arc<Context>,
+    asker: PublicKey,
+    job: JobId,
+    after: u64,
+    wait_ms: u32,
+) -> Result<Reply, Denial> {
+    check_owner(context, asker, job)?;
+    let until = Instant::now() + Duration::from_millis(wait_ms.into()).min(RESULTS_WAIT_MAX);
+    loop {
+        // Listening comes before looking, so that what is recorded in between is not missed.
+        let recorded = context.cluster().coordinator.watch(job).notified_owned();
+        let mut recorded = std::pin::pin!(recorded);
+        recorded.as_mut().enable();
+        let outcomes = context
+            .job_store(move |job_store| job_store.outcomes(job, after, BATCH_BYTES_MAX))
+            .await
+            .map_err(fault)?;
+        let info = info_of(context, job)?;
+        if outcomes.is_empty() && info.state.is_over() {
+            // It may have come to its end since the look at the disk; everything is there then, and nothing more comes.
+            let outcomes = context
+                .job_store(move |job_store| job_store.outcomes(job, after, BATCH_BYTES_MAX))
+                .await
+                .map_err(fault)?;
+            return results_of(context, job, outcomes);
+        }
+        if !outcomes.is_empty() || timeout_at(until, recorded).await.is_err() {
+            return results_of(context, job, outcomes);
+        }
+    }
+}
+
+fn results_of(context: &Context, job: JobId, outcomes: Vec<OutcomeEntry>) -> Result<Reply, Denial> {
+    let mut job = info_of(context, job)?;
+    shorten(&mut job);
+    Ok(Reply::Results { outcomes, job })
+}
+
+fn show(context: &Context, job: JobId) -> Result<Reply, Denial> {
+    info_of(context, job).map(Reply::Job)
+}
+
+fn info_of(context: &Context, job: JobId) -> Result<JobInfo, Denial> {
+    context.cluster().coordinator.info(job).ok_or_else(|| {
+        deny(DenialCode::NotFound, "job", "there is none of that id", "`grid job ls` lists them")
+    })
+}
+
+pub(crate) fn check_owner(context: &Context, asker: PublicKey, job: JobId) -> Result<(), Denial> {
+    let owner = context.cluster().coordinator.record(job).map(|record| record.owner);
+    match owner {
+        Some(owner) if owner == asker || roles(context, asker).has(Role::Admin) => Ok(()),
+        // Others' jobs are not even admitted to be there.
+        _ => found(false, "job", "`grid job ls` lists them").map(drop),
+    }
+}
+
+async fn explain(context: &Arc<Context>, asker: PublicKey, subject: Subject) -> Result<Reply, Denial> {
+    let lines = match subject {
+        Subject::Job(job) => {
+            check_owner(context, asker, job)?;
+            explain::job(&context.cluster(), context.now(), job)
+        }
+        Subject::Task(job, task) => {
+            check_owner(context, asker, job)?;
+            let recorded =
+                context.job_store(move |job_store| job_store.outcome_of(job, task)).await.map_err(fault)?;
+            match recorded.map(|recorded| (recorded.host, recorded.outcome)) {
+                Some((host, Outcome::Done(results))) => {
+                    vec![format!("task {task} is done, on {host}; it sent {} results", results.len())]
+                }
+                Some((_, Outcome::Dead { why, attempts })) => explain::dead(task, &why, &attempts),
+                None => {
+                    let failures = context
+                        .job_store(move |job_store| job_store.failures(job, task))
+                        .await
+                        .map_err(fault)?;
+                    explain::task(&context.cluster(), context.now(), job, task, &failures)
+                }
+            }
+        }
+        Subject::Host(host) => explain::host(&context.cluster(), context.now(), host),
+        _ => {
+            return Err(deny(
+                DenialCode::BadRequest,
+                "explain",
+                "this manager cannot explain that",
+                "upgrade it",
+            ));
+        }
+    };
+    if lines.is_empty() {
+        return found(false, "what was named", "`grid job ls` and `grid host ls` list what there is");
+    }
+    Ok(Reply::Explanation { lines })
+}

@@ -1,0 +1,110 @@
+//! A change of trust, put into force everywhere: connections, workers, deployments, jobs, and what hosts believe.
+//!
+//! Whoever changes a role does it through [`Context::with_registry`], which calls [`apply`] before anybody else sees the
+//! change; nothing else announces it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use grid_net::code;
+use grid_protocol::digest::Digest;
+use grid_protocol::host::HostCommand;
+use grid_protocol::key::PublicKey;
+use grid_protocol::time::Moment;
+use grid_protocol::worker::End;
+
+use crate::catalog::Catalog;
+use crate::cluster::Cluster;
+use crate::context::Context;
+
+/// Whom the manager has sent away, and which modules nobody may run because of that.
+#[derive(Debug, Default)]
+pub(crate) struct Banned {
+    keys: BTreeSet<PublicKey>,
+    /// Modules of revoked publishers.
+    modules: BTreeMap<Digest, PublicKey>,
+}
+
+/// Why somebody may not run something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Ban {
+    #[error("the key {0} was revoked")]
+    Owner(PublicKey),
+    #[error("the publisher {0} was revoked")]
+    Publisher(PublicKey),
+}
+
+impl Ban {
+    /// The revoked key.
+    pub(crate) fn key(self) -> PublicKey {
+        match self {
+            Self::Owner(key) | Self::Publisher(key) => key,
+        }
+    }
+}
+
+impl Banned {
+    pub(crate) fn new(catalog: &Catalog) -> Self {
+        let keys: BTreeSet<_> = catalog.publishers().1.into_iter().collect();
+        let modules = catalog.modules().filter(|module| keys.contains(&module.publisher));
+        let modules = modules.map(|module| (module.manifest.digest, module.publisher)).collect();
+        Self { keys, modules }
+    }
+
+    /// True if the key was revoked.
+    pub(crate) fn has(&self, key: &PublicKey) -> bool {
+        self.keys.contains(key)
+    }
+
+    /// Why `owner` may not run `module`, if it may not.
+    pub(crate) fn on(&self, owner: &PublicKey, module: &Digest) -> Option<Ban> {
+        let by_owner = self.keys.get(owner).map(|key| Ban::Owner(*key));
+        by_owner.or_else(|| self.modules.get(module).map(|key| Ban::Publisher(*key)))
+    }
+}
+
+/// Puts into force what the catalog says now. The caller holds the catalog, so that the last change is told last.
+pub(crate) fn apply(context: &Context, catalog: &Catalog) {
+    let banned = Banned::new(catalog);
+    let (trusted, revoked) = catalog.publishers();
+    context.change(|cluster, now| {
+        cluster.ban(banned, now);
+        // A host that refused a publisher may believe it now.
+        cluster.coordinator.jobs.forget_refusals(None);
+        let hosts: Vec<_> = cluster.sessions.keys().copied().collect();
+        for host in hosts {
+            cluster.command(
+                host,
+                &HostCommand::Publishers { trusted: trusted.clone(), revoked: revoked.clone() },
+            );
+        }
+    });
+}
+
+impl Cluster {
+    /// Ends the connections of revoked keys, and all that runs for them or is theirs.
+    fn ban(&mut self, banned: Banned, now: Moment) {
+        self.pending.retain(|key, waiting| {
+            let out = banned.has(key);
+            if out {
+                waiting.conn.close(code::REVOKED, "the key was revoked");
+            }
+            !out
+        });
+        for conn in self.clients.iter().filter(|conn| banned.has(&conn.peer())) {
+            conn.close(code::REVOKED, "the key was revoked");
+        }
+        let hosts: Vec<_> = self.sessions.keys().filter(|key| banned.has(key)).copied().collect();
+        for key in hosts {
+            if let Some(conn) = self.sessions.get_mut(&key).and_then(|session| session.conn.take()) {
+                conn.close(code::REVOKED, "the key was revoked");
+            }
+            self.scheduler.handle_host_gone(now, key, &End::HostRemoved);
+            self.coordinator.jobs.handle_host_gone(now, key);
+            self.carry_out(now);
+            self.sessions.remove(&key);
+        }
+        self.scheduler.withdraw(|spec| banned.on(&spec.owner.key, &spec.module).is_some());
+        self.coordinator.withdraw(now, &banned);
+        self.banned = banned;
+    }
+}

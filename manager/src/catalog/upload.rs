@@ -1,0 +1,155 @@
+//! Taking in a module: what takes long is done before the catalog is held.
+
+use std::fs;
+use std::path::PathBuf;
+
+use grid_disk::Staged;
+use grid_inspect::{ScanLimits, inspect_known};
+use grid_protocol::client::ModuleInfo;
+use grid_protocol::key::PublicKey;
+use grid_protocol::manifest::{Manifest, ManifestRefusal, SignedManifest};
+use grid_protocol::record::ModuleRecord;
+use grid_protocol::role::Role;
+use grid_protocol::wire::Wire;
+
+use super::{Catalog, CatalogError, Module, full};
+use crate::store::{Change, Table};
+
+/// Why an upload was refused; nothing was kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UploadError {
+    #[error(transparent)]
+    Manifest(#[from] ManifestRefusal),
+    #[error(transparent)]
+    Module(#[from] grid_inspect::ScanRefusal),
+    #[error("{publisher} published the same module as `{name}`, with other limits or files")]
+    Published { publisher: PublicKey, name: String },
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+/// Modules kept; each may be 64 MiB on disk.
+const MODULES_MAX: usize = 10_000;
+
+/// A module whose manifest is good, and which nobody has read yet.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    signed: SignedManifest,
+    bytes: Vec<u8>,
+    manifest: Manifest,
+    /// Where it is to be kept; `None` if it is there already.
+    path: Option<PathBuf>,
+}
+
+/// A module that was read, and is what its manifest says.
+#[derive(Debug)]
+pub(crate) struct Brought {
+    signed: SignedManifest,
+    bytes: Vec<u8>,
+    entry_point: String,
+    /// Written beside its place.
+    staged: Option<Staged>,
+}
+
+impl Expected {
+    /// Hashes, inspects and writes the module; that may take seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`UploadError`]: nothing is kept.
+    pub(crate) fn read(self, wasm: &[u8]) -> Result<Brought, UploadError> {
+        self.manifest.check_module(wasm)?;
+        let report = inspect_known(wasm, self.manifest.digest.as_bytes(), &ScanLimits::default())?;
+        let staged = self.path.map(|path| Staged::write(&path, wasm)).transpose();
+        let staged = staged.map_err(CatalogError::from)?;
+        let entry_point = report.entry_point.label().to_owned();
+        Ok(Brought { signed: self.signed, bytes: self.bytes, entry_point, staged })
+    }
+}
+
+impl Catalog {
+    /// Checks all of a manifest that can be checked without the module: whoever may not publish shall not have 64 MiB
+    /// inspected.
+    ///
+    /// # Errors
+    ///
+    /// [`UploadError::Manifest`].
+    pub(crate) fn expect_module(&self, bytes: Vec<u8>, now: u64) -> Result<Expected, UploadError> {
+        let signed = SignedManifest::from_bytes(&bytes)?;
+        let manifest = self.trust.admit_manifest(&signed, now)?;
+        let known = self.modules.contains_key(&manifest.digest);
+        let path = (!known).then(|| self.module_path(&manifest.digest));
+        Ok(Expected { signed, bytes, manifest, path })
+    }
+
+    /// Takes in a module that was read; if it is refused no file is left behind.
+    ///
+    /// The manifest that another publisher signed for the same bytes stays, while that publisher and the manifest are good,
+    /// unless the caller `replaces` it: it is then used by both.
+    ///
+    /// # Errors
+    ///
+    /// [`UploadError`].
+    pub(crate) fn add_module(
+        &mut self,
+        brought: Brought,
+        now: u64,
+        replaces: bool,
+    ) -> Result<ModuleInfo, UploadError> {
+        let Brought { signed, bytes, entry_point, staged } = brought;
+        let publisher = signed.publisher();
+        // What is trusted may have changed while it was read.
+        let manifest = self.trust.admit_manifest(&signed, now)?;
+        let digest = manifest.digest;
+        if let Some(known) = self.modules.get(&digest) {
+            if known.signed == bytes {
+                return Ok(known.info(true));
+            }
+            if known.publisher != publisher {
+                let good = self.roles(&known.publisher).has(Role::Publisher)
+                    && (known.manifest.expires == 0 || known.manifest.expires > now);
+                if good && !replaces {
+                    return known.stands_for(&manifest).map(|()| known.info(true));
+                }
+                // What hung on the other publisher does not any more.
+                self.trust_changes += 1;
+            }
+        }
+        let known = self.modules.contains_key(&digest);
+        full("modules", self.modules.len(), MODULES_MAX, known)?;
+        if !known {
+            let gone = || CatalogError::Interrupted { reason: "the module was removed meanwhile".to_owned() };
+            staged.ok_or_else(gone)?.place().map_err(CatalogError::from)?;
+        }
+        let record = ModuleRecord { manifest: bytes.clone(), entry_point: entry_point.clone() };
+        let mut name = publisher.as_bytes().to_vec();
+        name.extend_from_slice(manifest.name.as_bytes());
+        let committed = self.store.commit(&[
+            Change { table: Table::Module, key: digest.as_bytes().to_vec(), value: Some(record.to_body()) },
+            Change { table: Table::Serial, key: name, value: Some(manifest.serial.to_le_bytes().to_vec()) },
+        ]);
+        if let Err(error) = committed {
+            if !known {
+                // The file would be found by nobody; what matters is the store's own failure.
+                let _ = fs::remove_file(self.module_path(&digest));
+            }
+            return Err(CatalogError::from(error).into());
+        }
+        self.trust.note_serial(publisher, &manifest.name, manifest.serial);
+        let module = Module { signed: bytes, manifest, publisher, entry_point };
+        let info = module.info(false);
+        self.modules.insert(digest, module);
+        Ok(info)
+    }
+}
+
+impl Module {
+    /// Whether whoever published the same bytes with `other` may use what is here in its place.
+    fn stands_for(&self, other: &Manifest) -> Result<(), UploadError> {
+        let Manifest { limits, files, .. } = &self.manifest;
+        if *limits == other.limits && *files == other.files {
+            return Ok(());
+        }
+        Err(UploadError::Published { publisher: self.publisher, name: self.manifest.name.clone() })
+    }
+}

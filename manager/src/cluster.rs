@@ -1,0 +1,427 @@
+//! The cluster: hosts, workers and routes, as long as the manager lives.
+
+pub(crate) mod client_session;
+pub(crate) mod peer_queue;
+pub(crate) mod route;
+pub(crate) mod router;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grid_net::{Conn, code};
+use grid_protocol::client::{self, DeploymentInfo, HostInfo, HostState, WorkerInfo, WorkerState};
+use grid_protocol::control::ManagerEnd;
+use grid_protocol::host::{self, HostCapacity, WorkerStatus};
+use grid_protocol::id::{SessionId, WorkerId};
+use grid_protocol::key::PublicKey;
+use grid_protocol::limits::LOG_LINES_KEPT_MAX;
+use grid_protocol::time::Moment;
+use grid_protocol::worker::{End, LogLine};
+use grid_scheduler::{Decision, Deployment, Owner, Presence, Scheduler, Spec, WorkerPhase};
+use hashbrown::HashMap;
+use tokio::sync::{Notify, oneshot};
+
+use crate::catalog::Catalog;
+use crate::catalog::trust::Banned;
+use crate::cluster::peer_queue::PeerQueueId;
+use crate::cluster::router::MessageRouter;
+use crate::config::ManagerConfig;
+use crate::jobs::coordinator::{Coordinator, HostRef};
+use crate::session::newcomers::Source;
+
+/// What is true while the manager lives.
+pub(crate) struct Cluster {
+    pub(crate) scheduler: Scheduler,
+    pub(crate) router: MessageRouter,
+    pub(crate) coordinator: Coordinator,
+    pub(crate) sessions: HashMap<PublicKey, HostSession>,
+    pub(crate) pending: HashMap<PublicKey, PendingHost>,
+    /// Connections of clients, so that a revocation can close them.
+    pub(crate) clients: Vec<Conn>,
+    /// Whom the manager has sent away.
+    pub(crate) banned: Banned,
+    nonce: u64,
+    /// Workers that have ended, newest last.
+    ended: VecDeque<WorkerInfo>,
+    logs: HashMap<WorkerId, WorkerLog>,
+}
+
+/// Where a host sits: what outlives its connections.
+pub(crate) struct HostSession {
+    pub(crate) queue: PeerQueueId,
+    pub(crate) session: SessionId,
+    /// It took too few of its orders, and the rest were dropped: it has to begin anew.
+    pub(crate) forsaken: bool,
+    pub(crate) control: ManagerEnd,
+    pub(crate) control_wake: Arc<Notify>,
+    pub(crate) conn: Option<Conn>,
+    /// Tells an older connection apart from the present one.
+    pub(crate) conn_id: u64,
+    pub(crate) module_bytes_sent: u64,
+    pub(crate) compilations: u32,
+    pub(crate) compile_us: u64,
+    pub(crate) pings: HashMap<u64, oneshot::Sender<WorkerStatus>>,
+    pub(crate) address: String,
+}
+
+/// A host that waits for approval.
+pub(crate) struct PendingHost {
+    pub(crate) capacity: HostCapacity,
+    pub(crate) address: String,
+    pub(crate) source: Option<Source>,
+    pub(crate) decided: Arc<Notify>,
+    pub(crate) conn: Conn,
+}
+
+/// What a worker wrote.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct WorkerLog {
+    pub(crate) lines: VecDeque<LogLine>,
+    pub(crate) dropped: u64,
+}
+
+/// Ended workers that the manager remembers, with their logs.
+const ENDED_KEPT_MAX: usize = 1000;
+
+/// Hosts that may wait for approval at once: strangers can make any number of keys.
+const PENDING_HOSTS_MAX: usize = 256;
+
+/// Of one source, so that others still find room.
+const PENDING_HOSTS_OF_A_SOURCE_MAX: usize = 64;
+
+/// Orders that wait for a host that is away, or does not read them; and their bytes.
+const COMMANDS_WAITING_MAX: usize = 65_536;
+const COMMANDS_BYTES_MAX: usize = 16 << 20;
+
+/// Orders may wait so long, in bytes, for a host that reports workers which it was not given.
+const UNKNOWN_BYTES_MAX: usize = 1 << 20;
+
+/// Workers that one order to a host names: a frame of 1 MiB holds ten times as many.
+const WORKERS_A_FRAME: usize = 8192;
+
+impl Cluster {
+    /// What there is no room for, if this host cannot wait for approval. One that waits already may come again.
+    pub(crate) fn no_room_to_wait(&self, peer: &PublicKey, waiting: &PendingHost) -> Option<&'static str> {
+        if self.pending.contains_key(peer) {
+            return None;
+        }
+        let neighbours = self.pending.values().filter(|other| other.source == waiting.source).count();
+        if neighbours >= PENDING_HOSTS_OF_A_SOURCE_MAX {
+            Some("host of your address that waits for approval")
+        } else if self.pending.len() >= PENDING_HOSTS_MAX {
+            Some("host that waits for approval")
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn new(config: &ManagerConfig, catalog: &Catalog, coordinator: Coordinator) -> Self {
+        let mut scheduler = Scheduler::new(grid_scheduler::SchedulerConfig {
+            incarnation: catalog.incarnation(),
+            away_grace: config.away_grace,
+        });
+        let mut router = MessageRouter::default();
+        for order in catalog.deployments().values() {
+            let owner = Owner { key: order.owner, channel: order.request.channel };
+            router.open_desk_elsewhere(owner, SessionId([0; 16]), Moment::ZERO);
+            scheduler.add_deployment(standing(order));
+        }
+        Self {
+            scheduler,
+            router,
+            coordinator,
+            sessions: HashMap::new(),
+            pending: HashMap::new(),
+            clients: Vec::new(),
+            banned: Banned::default(),
+            nonce: 0,
+            ended: VecDeque::new(),
+            logs: HashMap::new(),
+        }
+    }
+
+    /// Does what the scheduler has decided.
+    pub(crate) fn carry_out(&mut self, now: Moment) {
+        while let Some(decision) = self.scheduler.poll_decision() {
+            match decision {
+                Decision::Start { host, workers, spec } => self.start(host, &workers, &spec, now),
+                Decision::Stop { host, workers, grace_ms } => {
+                    for workers in workers.chunks(WORKERS_A_FRAME) {
+                        self.command(host, &host::HostCommand::Stop { workers: workers.to_vec(), grace_ms });
+                    }
+                }
+                Decision::Left { worker, worker_was, end } => self.left(worker, &worker_was, end),
+                Decision::HostGone { host } => {
+                    if let Some(queue) = self.sessions.get(&host).map(|session| session.queue) {
+                        self.router.host_gone(queue);
+                    }
+                }
+            }
+        }
+        let Self { coordinator, scheduler, .. } = self;
+        let hosts = scheduler.hosts();
+        coordinator
+            .carry_out(now, |key| hosts.get(&key).map_or("a host that is gone", |host| &host.capacity.name));
+    }
+
+    fn start(&mut self, host: PublicKey, workers: &[WorkerId], spec: &Spec, now: Moment) {
+        let Some(queue) = self.sessions.get(&host).map(|session| session.queue) else {
+            return;
+        };
+        for worker in workers {
+            self.router.open(*worker, spec.owner, queue, Duration::from_millis(spec.ttl_ms), now);
+        }
+        for workers in workers.chunks(WORKERS_A_FRAME) {
+            let spawn = host::Spawn {
+                workers: workers.to_vec(),
+                module: spec.module,
+                arguments: spec.arguments.clone(),
+                limits: spec.limits,
+            };
+            self.command(host, &host::HostCommand::Spawn(spawn));
+        }
+    }
+
+    fn left(&mut self, id: WorkerId, worker: &grid_scheduler::PlacedWorker, end: End) {
+        self.router.left(id, end.clone());
+        let info = WorkerInfo { state: WorkerState::Ended(end), ..self.worker_info(id, worker) };
+        self.ended.push_back(info);
+        if self.ended.len() > ENDED_KEPT_MAX
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.logs.remove(&oldest.id);
+        }
+    }
+
+    /// Sends a command to a host, now or when it comes back.
+    pub(crate) fn command(&mut self, host: PublicKey, command: &host::HostCommand) {
+        self.send_within(host, command, COMMANDS_BYTES_MAX);
+    }
+
+    /// As [`Self::command`], unless so many bytes of commands wait: then the host must begin anew.
+    fn send_within(&mut self, host: PublicKey, command: &host::HostCommand, bytes_max: usize) {
+        let Some(session) = self.sessions.get_mut(&host).filter(|session| !session.forsaken) else {
+            return;
+        };
+        if session.control.backlog() < COMMANDS_WAITING_MAX && session.control.backlog_bytes() < bytes_max {
+            session.control.send(command);
+            session.control_wake.notify_one();
+            return;
+        }
+        tracing::warn!(host = %host.fingerprint(), "a host takes no commands, and must begin anew");
+        session.forsaken = true;
+        session.control = ManagerEnd::default();
+        if let Some(conn) = &session.conn {
+            conn.close(code::PROTOCOL, "this host takes no commands");
+        }
+    }
+
+    /// Handles what a host reports; false if it makes no sense.
+    pub(crate) fn handle_event(&mut self, host: PublicKey, mut event: host::HostEvent, now: Moment) {
+        event.clamp();
+        let Self { coordinator, scheduler, .. } = self;
+        let name = scheduler.hosts().get(&host).map_or("", |host| &host.capacity.name);
+        let Some(event) = coordinator.handle_event(now, &HostRef { key: host, name }, event) else {
+            return;
+        };
+        match event {
+            host::HostEvent::Started { workers } => {
+                let (known, unknown): (Vec<_>, Vec<_>) =
+                    workers.into_iter().partition(|worker| self.sits_on(*worker, host));
+                for worker in known {
+                    self.handle_started(host, worker, now);
+                }
+                if !unknown.is_empty() {
+                    // They were given up while the host could not be told.
+                    let stop = host::HostCommand::Stop { workers: unknown, grace_ms: 0 };
+                    self.send_within(host, &stop, UNKNOWN_BYTES_MAX);
+                }
+            }
+            host::HostEvent::Ended { worker, end, sent, settled } if self.sits_on(worker, host) => {
+                self.router.ended_at(worker, sent, settled);
+                self.scheduler.handle_worker_ended(now, worker, end);
+            }
+            host::HostEvent::Log { worker, lines, dropped }
+                if (self.sits_on(worker, host) || self.logs.contains_key(&worker)) =>
+            {
+                self.logs.entry(worker).or_default().add(lines, dropped);
+            }
+            host::HostEvent::ModuleReady { fetched_bytes: _, compile_us, .. } => {
+                if let (Some(session), Some(compile_us)) = (self.sessions.get_mut(&host), compile_us) {
+                    session.compilations += 1;
+                    session.compile_us = session.compile_us.saturating_add(compile_us);
+                }
+            }
+            host::HostEvent::Draining => self.scheduler.handle_host_draining(host),
+            host::HostEvent::Pong { nonce, worker_status } => {
+                let asked = self.sessions.get_mut(&host).and_then(|session| session.pings.remove(&nonce));
+                if let Some(asked) = asked {
+                    // Whoever asked may have given up.
+                    let _ = asked.send(worker_status);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_started(&mut self, host: PublicKey, id: WorkerId, now: Moment) {
+        self.scheduler.handle_worker_started(now, id);
+        if let Some(worker) = self.scheduler.workers().get(&id) {
+            let event = client::ClientEvent::Joined {
+                worker: id,
+                host,
+                module: worker.spec.module,
+                replaces: worker.replaces,
+            };
+            self.router.started(event, now);
+        }
+    }
+
+    fn sits_on(&self, worker: WorkerId, host: PublicKey) -> bool {
+        self.scheduler.workers().get(&worker).is_some_and(|worker| worker.host == host)
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Moment) {
+        for (worker, silence) in self.router.silent_workers(now) {
+            let ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+            if let Some(host) = self.scheduler.workers().get(&worker).map(|worker| worker.host) {
+                self.command(host, &host::HostCommand::Stop { workers: vec![worker], grace_ms: 0 });
+            }
+            self.scheduler.handle_worker_ended(now, worker, End::Silent { ms });
+        }
+        let grace = Duration::from_millis(client::CHANNEL_GRACE_MS);
+        for owner in self.router.clear_abandoned(now, grace) {
+            self.scheduler.stop_owner(owner, 0);
+        }
+        self.scheduler.handle_timeout(now);
+        self.coordinator.jobs.handle_timeout(now);
+        let Self { sessions, scheduler, .. } = self;
+        // A host that was given up starts anew when it comes back.
+        sessions.retain(|key, session| session.conn.is_some() || scheduler.hosts().contains_key(key));
+    }
+
+    /// Ends all connections: the manager shuts down.
+    pub(crate) fn hang_up(&self) {
+        let hosts = self.sessions.values().filter_map(|session| session.conn.as_ref());
+        for conn in hosts.chain(&self.clients) {
+            conn.close(code::SHUTDOWN, "the manager shuts down");
+        }
+    }
+
+    /// A number that no other ping has.
+    pub(crate) fn next_nonce(&mut self) -> u64 {
+        self.nonce += 1;
+        self.nonce
+    }
+
+    /// What a worker wrote.
+    pub(crate) fn log(&self, worker: WorkerId) -> WorkerLog {
+        self.logs.get(&worker).cloned().unwrap_or_default()
+    }
+
+    /// A worker, whether it has ended or not.
+    pub(crate) fn find_worker(&self, id: WorkerId) -> Option<WorkerInfo> {
+        let running = self.scheduler.workers().get(&id).map(|worker| self.worker_info(id, worker));
+        running.or_else(|| self.ended.iter().find(|worker| worker.id == id).cloned())
+    }
+
+    /// The workers, ordered by id.
+    pub(crate) fn workers(&self, ended: bool) -> Vec<WorkerInfo> {
+        let running = self.scheduler.workers().iter().map(|(id, worker)| self.worker_info(*id, worker));
+        let mut workers: Vec<_> = running.collect();
+        if ended {
+            workers.extend(self.ended.iter().cloned());
+        }
+        workers.sort_by_key(|worker| worker.id);
+        workers
+    }
+
+    fn worker_info(&self, id: WorkerId, worker: &grid_scheduler::PlacedWorker) -> WorkerInfo {
+        let (unanswered, uncollected) = self.router.counts(id);
+        let away = self
+            .scheduler
+            .hosts()
+            .get(&worker.host)
+            .is_some_and(|host| matches!(host.presence, Presence::Away { .. }));
+        WorkerInfo {
+            id,
+            module: worker.spec.module,
+            host: worker.host,
+            state: match worker.phase {
+                _ if away => WorkerState::Away,
+                WorkerPhase::Starting => WorkerState::Starting,
+                WorkerPhase::Running(_) => WorkerState::Running,
+                WorkerPhase::Stopping => WorkerState::Stopping,
+            },
+            owner: worker.spec.owner.key,
+            channel: worker.spec.owner.channel,
+            unanswered,
+            uncollected,
+            deployment: worker.deployment,
+        }
+    }
+
+    /// The hosts that are here, expected back, or waiting for approval.
+    pub(crate) fn hosts(&self) -> Vec<HostInfo> {
+        let known = self.scheduler.hosts().iter().map(|(key, host)| {
+            let session = self.sessions.get(key);
+            HostInfo {
+                key: *key,
+                state: match host.presence {
+                    Presence::Ready => HostState::Ready,
+                    Presence::Draining => HostState::Draining,
+                    Presence::Away { .. } => HostState::Away,
+                },
+                capacity: host.capacity.clone(),
+                address: session.map(|session| session.address.clone()).unwrap_or_default(),
+                workers: u32::try_from(host.workers.len()).unwrap_or(u32::MAX),
+                module_bytes_sent: session.map_or(0, |session| session.module_bytes_sent),
+                compilations: session.map_or(0, |session| session.compilations),
+                compile_us: session.map_or(0, |session| session.compile_us),
+            }
+        });
+        let pending = self.pending.iter().map(|(key, host)| HostInfo {
+            key: *key,
+            state: HostState::Pending,
+            capacity: host.capacity.clone(),
+            address: host.address.clone(),
+            workers: 0,
+            module_bytes_sent: 0,
+            compilations: 0,
+            compile_us: 0,
+        });
+        known.chain(pending).collect()
+    }
+}
+
+impl WorkerLog {
+    fn add(&mut self, lines: Vec<LogLine>, dropped: u64) {
+        self.dropped = self.dropped.saturating_add(dropped);
+        self.lines.extend(lines);
+        while self.lines.len() > LOG_LINES_KEPT_MAX {
+            self.lines.pop_front();
+            self.dropped += 1;
+        }
+    }
+}
+
+/// A deployment from its record.
+pub(crate) fn standing(order: &DeploymentInfo) -> Deployment {
+    Deployment { id: order.id, spec: Arc::new(spec(order.owner, &order.request)) }
+}
+
+/// What the workers of a request have in common.
+pub(crate) fn spec(owner: PublicKey, request: &client::SpawnRequest) -> Spec {
+    Spec {
+        owner: Owner { key: owner, channel: request.channel },
+        module: request.module,
+        arguments: request.arguments.clone(),
+        labels: request.labels.clone(),
+        memory_bytes: request.memory_bytes,
+        limits: request.limits,
+        restart: request.restart,
+        ttl_ms: request.ttl_ms,
+    }
+}

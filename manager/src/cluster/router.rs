@@ -1,0 +1,491 @@
+//! The router: moves messages between clients and workers.
+//!
+//! A worker's mail crosses two links, client to manager and manager to host, and each end settles only
+//! what the other has settled, so that a slow worker holds back its own client and nobody else. A client in
+//! this process has no link of its own: what it takes is settled as it takes it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use grid_protocol::client;
+use grid_protocol::id::WorkerId;
+use grid_protocol::key::PublicKey;
+use grid_protocol::link::{DeliveryContent, Link, LinkError, MessageKind};
+use grid_protocol::mail::MailFrame;
+use grid_protocol::time::Moment;
+use grid_protocol::worker::End;
+use grid_scheduler::Owner;
+use hashbrown::HashMap;
+use tokio::sync::Notify;
+
+use crate::cluster::client_session::{ClientSession, Event, Waiting};
+use crate::cluster::peer_queue::{PeerQueueId, PeerQueues};
+use crate::cluster::route::{EndingRoute, Route};
+
+/// The mail of all workers.
+#[derive(Debug, Default)]
+pub(crate) struct MessageRouter {
+    pub(crate) queues: PeerQueues,
+    pub(crate) client_sessions: HashMap<Owner, ClientSession>,
+    pub(crate) mails: HashMap<WorkerId, Route>,
+    /// Wakes the one that sends late acknowledgements.
+    pub(crate) late: Arc<Notify>,
+    /// Wakes requests that wait for room in a window.
+    pub(crate) room: Arc<Notify>,
+}
+
+/// Why a message could not be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The worker has ended, or was never there, or belongs to somebody else.
+    #[error("no worker {0} of this client runs")]
+    Gone(WorkerId),
+    /// Too much of what was sent to the worker is unanswered: wait, or collect.
+    #[error("worker {0} has a full window of unanswered messages")]
+    Full(WorkerId),
+    /// The message is over [`MESSAGE_BYTES_MAX`](grid_protocol::limits::MESSAGE_BYTES_MAX).
+    #[error("a message of {length} bytes is over the limit of {max}")]
+    TooLong {
+        /// Its length, in bytes.
+        length: usize,
+        /// The limit, in bytes.
+        max: usize,
+    },
+}
+
+impl MessageRouter {
+    /// A worker was placed: its mail waits until it runs.
+    pub(crate) fn open(
+        &mut self,
+        worker: WorkerId,
+        owner: Owner,
+        host: PeerQueueId,
+        ttl: Duration,
+        now: Moment,
+    ) {
+        let elsewhere = matches!(self.client_sessions.get(&owner), Some(ClientSession::Remote(_)));
+        self.mails.insert(worker, Route::new(owner, host, elsewhere, ttl, now));
+    }
+
+    /// The worker runs: what waited for it goes out, and its owner hears of it.
+    pub(crate) fn started(&mut self, event: client::ClientEvent, now: Moment) {
+        let client::ClientEvent::Joined { worker, host, module, replaces } = event.clone() else {
+            return;
+        };
+        let Some(mail) = self.mails.get_mut(&worker) else {
+            return;
+        };
+        if std::mem::replace(&mut mail.started, true) {
+            return;
+        }
+        mail.heard = now;
+        if let Some(queue) = self.queues.up(mail.host) {
+            queue.post.resume(worker, &mut mail.outward, 0);
+            queue.wake.notify_one();
+        }
+        match self.client_sessions.get_mut(&mail.owner) {
+            Some(ClientSession::Here { waiting, arrived, .. }) => {
+                waiting.push_back(Waiting::Joined(Event::Joined { worker, host, module, replaces }));
+                arrived.notify_one();
+            }
+            Some(ClientSession::Remote(client)) => {
+                client.tell(&event);
+            }
+            None => {}
+        }
+    }
+
+    /// The host says how far the worker's mail had come when it ended; the end itself follows.
+    pub(crate) fn ended_at(&mut self, worker: WorkerId, sent: u64, settled: u64) {
+        if let Some(mail) = self.mails.get_mut(&worker) {
+            mail.ending = Some(EndingRoute { sent, settled, end: None, told: false });
+        }
+    }
+
+    /// The worker is no more. Its owner hears of it after the last of its mail.
+    pub(crate) fn left(&mut self, worker: WorkerId, end: End) {
+        let Some(mail) = self.mails.get_mut(&worker) else {
+            return;
+        };
+        match &mut mail.ending {
+            Some(ending) => ending.end = Some(end),
+            None => {
+                // Nobody will bring what is still on its way.
+                let sent = mail.outward.position();
+                mail.ending = Some(EndingRoute { sent, settled: 0, end: Some(end), told: false });
+            }
+        }
+        self.deliver(worker);
+    }
+
+    /// The host behind `queue` is gone for good: what a worker of it that has ended had sent, and is not here, never comes.
+    pub(crate) fn host_gone(&mut self, queue: PeerQueueId) {
+        let ended = |(worker, mail): (&WorkerId, &mut Route)| {
+            let ending = mail.ending.as_mut().filter(|_| mail.host == queue)?;
+            ending.sent = ending.sent.min(mail.outward.position());
+            Some(*worker)
+        };
+        let ended: Vec<_> = self.mails.iter_mut().filter_map(ended).collect();
+        for worker in ended {
+            self.deliver(worker);
+        }
+    }
+
+    /// Sends a message of a client in this process; its number.
+    pub(crate) fn send(&mut self, owner: Owner, worker: WorkerId, payload: Bytes) -> Result<u64, SendError> {
+        let max = grid_protocol::limits::MESSAGE_BYTES_MAX;
+        if payload.len() > max {
+            return Err(SendError::TooLong { length: payload.len(), max });
+        }
+        let mail = self.mails.get_mut(&worker).filter(|mail| mail.owner == owner && mail.ending.is_none());
+        let mail = mail.ok_or(SendError::Gone(worker))?;
+        if !mail.outward.has_room() {
+            return Err(SendError::Full(worker));
+        }
+        Ok(mail.forward(worker, &mut self.queues, MessageKind::Message, payload, 0))
+    }
+
+    /// Sends a message for a client that has no link of its own to the worker.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Gone`] and [`SendError::Full`].
+    pub(crate) fn send_for(
+        &mut self,
+        key: PublicKey,
+        worker: WorkerId,
+        payload: Bytes,
+    ) -> Result<(), SendError> {
+        let mail = self.mails.get_mut(&worker).filter(|mail| mail.owner.key == key && mail.ending.is_none());
+        let mail = mail.ok_or(SendError::Gone(worker))?;
+        if !mail.outward.has_room() {
+            return Err(SendError::Full(worker));
+        }
+        mail.forward(worker, &mut self.queues, MessageKind::Message, payload, 0);
+        Ok(())
+    }
+
+    /// Takes in one frame from the host behind `queue`.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`]: the host broke the rules and must be cut off.
+    pub(crate) fn handle_host_frame(
+        &mut self,
+        queue: PeerQueueId,
+        frame: MailFrame<'_>,
+        body: &Bytes,
+        now: Moment,
+    ) -> Result<(), LinkError> {
+        let worker = frame.worker();
+        // Route of a worker that was given up may still be on its way: it is dropped.
+        let Some(mail) = self.mails.get_mut(&worker).filter(|mail| mail.host == queue) else {
+            return Ok(());
+        };
+        mail.heard = now;
+        let (settled, arrival) = match frame {
+            MailFrame::Inline { seq, settled, kind, payload, .. } => {
+                (settled, Some((seq, kind, DeliveryContent::Here(body.slice_ref(payload)))))
+            }
+            MailFrame::Bulk { seq, settled, kind, .. } => {
+                (settled, Some((seq, kind, DeliveryContent::Elsewhere)))
+            }
+            MailFrame::Settled { settled, .. } => (settled, None),
+            _ => return Ok(()),
+        };
+        let fresh = match arrival {
+            Some((seq, kind, content)) => mail.outward.accept(seq, kind, content)?,
+            None => false,
+        };
+        let freed = mail.settle_outward(settled)?;
+        if freed {
+            self.room_freed(worker);
+        }
+        if fresh || self.is_ending(worker) {
+            self.deliver(worker);
+        }
+        Ok(())
+    }
+
+    /// Takes in one frame from the client of `owner`, whose queue is `queue`.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`]: the client broke the rules and must be cut off.
+    pub(crate) fn handle_client_frame(
+        &mut self,
+        owner: Owner,
+        frame: MailFrame<'_>,
+        body: &Bytes,
+    ) -> Result<(), LinkError> {
+        let worker = frame.worker();
+        let Some(mail) = self.mails.get_mut(&worker).filter(|mail| mail.owner == owner) else {
+            return Ok(());
+        };
+        let Some(homeward) = &mut mail.homeward else {
+            return Ok(());
+        };
+        let settled = match frame {
+            MailFrame::Inline { seq, settled, kind, payload, .. } => {
+                homeward.accept(seq, kind, DeliveryContent::Here(body.slice_ref(payload)))?;
+                settled
+            }
+            MailFrame::Bulk { seq, settled, kind, .. } => {
+                homeward.accept(seq, kind, DeliveryContent::Elsewhere)?;
+                settled
+            }
+            MailFrame::Settled { settled, .. } => settled,
+            _ => return Ok(()),
+        };
+        for sent in homeward.settle(settled)? {
+            mail.outward.finish(sent.tag);
+            mail.taken += sent.payload.len() + 1024;
+        }
+        mail.acknowledge_host(worker, &mut self.queues, &self.late);
+        self.forward(worker);
+        self.deliver(worker);
+        Ok(())
+    }
+
+    /// A large message from a host has arrived whole on its own stream.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`]: the host broke the rules and must be cut off.
+    pub(crate) fn fulfil_from_host(
+        &mut self,
+        queue: PeerQueueId,
+        worker: WorkerId,
+        seq: u64,
+        payload: Bytes,
+    ) -> Result<(), LinkError> {
+        if let Some(mail) = self.mails.get_mut(&worker).filter(|mail| mail.host == queue) {
+            mail.outward.fulfil(seq, payload)?;
+        }
+        self.deliver(worker);
+        Ok(())
+    }
+
+    /// A large message from a client has arrived whole on its own stream.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`]: the client broke the rules and must be cut off.
+    pub(crate) fn fulfil_from_client(
+        &mut self,
+        owner: Owner,
+        worker: WorkerId,
+        seq: u64,
+        payload: Bytes,
+    ) -> Result<(), LinkError> {
+        let mail = self.mails.get_mut(&worker).filter(|mail| mail.owner == owner);
+        if let Some(homeward) = mail.and_then(|mail| mail.homeward.as_mut()) {
+            homeward.fulfil(seq, payload)?;
+        }
+        self.forward(worker);
+        Ok(())
+    }
+
+    /// Takes what waits on the client of a client in this process, `most` events at the most.
+    pub(crate) fn collect(&mut self, owner: Owner, most: usize, out: &mut Vec<Event>) {
+        while out.len() < most {
+            let Some(ClientSession::Here { waiting, .. }) = self.client_sessions.get_mut(&owner) else {
+                return;
+            };
+            match waiting.pop_front() {
+                None => return,
+                Some(Waiting::Joined(event)) => out.push(event),
+                Some(Waiting::Left(worker, end)) => out.extend(self.close(worker, end)),
+                Some(Waiting::Route(worker)) => {
+                    if self.take_mail(worker, most, out)
+                        && let Some(ClientSession::Here { waiting, .. }) =
+                            self.client_sessions.get_mut(&owner)
+                    {
+                        waiting.push_front(Waiting::Route(worker));
+                    }
+                }
+            }
+        }
+    }
+
+    /// True if it stopped because `out` is full.
+    fn take_mail(&mut self, worker: WorkerId, most: usize, out: &mut Vec<Event>) -> bool {
+        let Some(mail) = self.mails.get_mut(&worker) else {
+            return false;
+        };
+        while out.len() < most {
+            let Some(letter) = mail.outward.take_arrival() else {
+                mail.queued = false;
+                mail.acknowledge_host(worker, &mut self.queues, &self.late);
+                return false;
+            };
+            mail.outward.finish(letter.seq);
+            mail.taken += letter.payload.len() + 1024;
+            out.push(match letter.kind {
+                MessageKind::Message => Event::Message { worker, payload: letter.payload },
+                MessageKind::Failure { about } => Event::Failed {
+                    worker,
+                    message: about,
+                    reason: String::from_utf8_lossy(&letter.payload).into_owned(),
+                },
+            });
+        }
+        mail.acknowledge_host(worker, &mut self.queues, &self.late);
+        true
+    }
+
+    /// Forgets a worker; the last event about it.
+    fn close(&mut self, worker: WorkerId, end: End) -> Option<Event> {
+        let mut mail = self.mails.remove(&worker)?;
+        mail.settle_finally(worker, &mut self.queues);
+        let unanswered = mail.outward.take_unsettled().into_iter().map(|sent| sent.payload).collect();
+        Some(Event::Left { worker, end, unanswered })
+    }
+
+    /// Moves what has come from a client on towards the worker, as far as its window reaches.
+    pub(crate) fn forward(&mut self, worker: WorkerId) {
+        let Some(mail) = self.mails.get_mut(&worker) else {
+            return;
+        };
+        while mail.outward.has_room() {
+            let Some(letter) = mail.homeward.as_mut().and_then(Link::take_arrival) else {
+                break;
+            };
+            mail.forward(worker, &mut self.queues, letter.kind, letter.payload, letter.seq);
+        }
+    }
+
+    /// Moves what has come from a worker on towards its client.
+    pub(crate) fn deliver(&mut self, worker: WorkerId) {
+        let Some(mail) = self.mails.get_mut(&worker) else {
+            return;
+        };
+        match self.client_sessions.get_mut(&mail.owner) {
+            Some(ClientSession::Here { waiting, arrived, .. }) => {
+                if !mail.queued && mail.outward.has_ready_arrival() {
+                    mail.queued = true;
+                    waiting.push_back(Waiting::Route(worker));
+                    arrived.notify_one();
+                }
+                if let Some(end) = mail.take_end() {
+                    waiting.push_back(Waiting::Left(worker, end));
+                    arrived.notify_one();
+                }
+            }
+            Some(ClientSession::Remote(client)) => {
+                let Some(homeward) = &mut mail.homeward else {
+                    return;
+                };
+                while homeward.has_room() {
+                    let Some(letter) = mail.outward.take_arrival() else {
+                        break;
+                    };
+                    let kind = match letter.kind {
+                        MessageKind::Failure { about } => MessageKind::Failure {
+                            about: mail.outward.find_unsettled(about).map_or(0, |sent| sent.tag),
+                        },
+                        kind => kind,
+                    };
+                    let settled = homeward.acknowledge();
+                    let sent = homeward.push(kind, letter.payload, letter.seq);
+                    if let Some(queue) = self.queues.up(client.queue) {
+                        queue.post.put(worker, sent, settled);
+                        queue.wake.notify_one();
+                    }
+                }
+                if mail.outward.arrivals() > 0 {
+                    return;
+                }
+                if let Some(end) = mail.take_end() {
+                    let homeward = mail.homeward.as_ref();
+                    let sent = homeward.map_or(0, Link::last_pushed);
+                    let settled = homeward.map_or(0, Link::finished);
+                    client.tell(&client::ClientEvent::Left { worker, end, sent, settled });
+                }
+            }
+            None => {
+                // The client is gone for good, and nobody will take what comes.
+                if mail.take_end().is_some() {
+                    mail.settle_finally(worker, &mut self.queues);
+                    self.mails.remove(&worker);
+                }
+                return;
+            }
+        }
+        self.sweep(worker);
+    }
+
+    /// Forgets a worker whose client is elsewhere and has everything.
+    fn sweep(&mut self, worker: WorkerId) {
+        let over = self.mails.get(&worker).is_some_and(|mail| {
+            mail.ending.as_ref().is_some_and(|ending| ending.told)
+                && mail.homeward.as_ref().is_some_and(|homeward| !homeward.is_owed())
+        });
+        if over && let Some(mut mail) = self.mails.remove(&worker) {
+            mail.settle_finally(worker, &mut self.queues);
+        }
+    }
+
+    /// Messages to a worker that are not settled, and messages from it that its client has not taken.
+    pub(crate) fn counts(&self, worker: WorkerId) -> (u32, u32) {
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        self.mails.get(&worker).map_or((0, 0), |mail| {
+            let homeward = mail.homeward.as_ref().map_or(0, |homeward| homeward.unsettled().len());
+            (count(mail.outward.unsettled().len()), count(mail.outward.arrivals() + homeward))
+        })
+    }
+
+    fn is_ending(&self, worker: WorkerId) -> bool {
+        self.mails.get(&worker).is_some_and(|mail| mail.ending.is_some())
+    }
+
+    /// The window towards a worker has opened.
+    fn room_freed(&mut self, worker: WorkerId) {
+        self.room.notify_waiters();
+        let Some(mail) = self.mails.get_mut(&worker) else {
+            return;
+        };
+        match self.client_sessions.get_mut(&mail.owner) {
+            Some(ClientSession::Here { room, .. }) => room.notify_waiters(),
+            Some(ClientSession::Remote(client)) => {
+                if let (Some(homeward), Some(queue)) = (&mut mail.homeward, self.queues.up(client.queue)) {
+                    queue.post.settle(worker, homeward);
+                    queue.wake.notify_one();
+                }
+                self.forward(worker);
+            }
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grid_protocol::client::Channel;
+    use grid_protocol::key::SecretKey;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_that_ended_is_told_of_though_its_host_died_with_the_last_of_its_mail() {
+        let owner = Owner { key: SecretKey::from_seed(&[1; 32]).public(), channel: Channel(1) };
+        let (worker, now) = (WorkerId::new(1, 1), Moment::ZERO);
+        let mut router = MessageRouter::default();
+        router.open_local(owner);
+        let queue = router.queues.add();
+        router.open(worker, owner, queue, Duration::ZERO, now);
+        router.ended_at(worker, 3, 0);
+        router.left(worker, End::Stopped);
+        let told = |router: &mut MessageRouter| {
+            let mut events = Vec::new();
+            router.collect(owner, 10, &mut events);
+            events
+        };
+        assert_eq!(told(&mut router).len(), 0, "three messages may still come");
+        router.host_gone(queue);
+        let events = told(&mut router);
+        assert!(matches!(events[..], [Event::Left { end: End::Stopped, .. }]), "{events:?}");
+    }
+}

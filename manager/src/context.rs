@@ -1,0 +1,202 @@
+//! The context: what all connections of a manager share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use grid_protocol::key::PublicKey;
+use grid_protocol::time::Moment;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::blobs::store::{BlobError, BlobStore};
+use crate::catalog::trust;
+use crate::catalog::{Catalog, CatalogError};
+use crate::cluster::Cluster;
+use crate::config::ManagerConfig;
+use crate::jobs::coordinator::{Coordinator, UNWRITTEN_BYTES_MAX};
+use crate::jobs::store::JobStore;
+use crate::session::newcomers::Newcomers;
+use crate::store::StoreError;
+
+/// What all connections share.
+pub(crate) struct Context {
+    pub(crate) config: ManagerConfig,
+    pub(crate) key: PublicKey,
+    /// Addresses that tickets name.
+    pub(crate) addresses: Vec<String>,
+    /// Reads what is kept of jobs.
+    pub(crate) job_store: JobStore,
+    /// Inputs and results in files.
+    pub(crate) payloads: Arc<BlobStore>,
+    /// When [`Self::now`] was zero.
+    pub(crate) started: Instant,
+    /// Who has knocked and said nothing yet.
+    pub(crate) newcomers: Newcomers,
+    state: Mutex<Cluster>,
+    catalog: Mutex<Catalog>,
+    /// Held by whoever writes the journal, so that what was decided first is on disk first.
+    pub(crate) committing: Arc<tokio::sync::Mutex<()>>,
+    /// Held by whoever tries dead tasks again.
+    pub(crate) retrying: tokio::sync::Mutex<()>,
+    /// Wakes the timer: something may be due earlier than it thinks.
+    pub(crate) rescheduled: Notify,
+}
+
+impl Context {
+    pub(crate) fn new(
+        config: ManagerConfig,
+        addresses: Vec<String>,
+        catalog: Catalog,
+        coordinator: Coordinator,
+        payloads: BlobStore,
+    ) -> Self {
+        let job_store = JobStore::new(catalog.store());
+        let cluster = Cluster::new(&config, &catalog, coordinator);
+        let key = catalog.key().public();
+        Self {
+            config,
+            key,
+            addresses,
+            job_store,
+            payloads: Arc::new(payloads),
+            started: Instant::now(),
+            newcomers: Newcomers::default(),
+            state: Mutex::new(cluster),
+            catalog: Mutex::new(catalog),
+            committing: Arc::default(),
+            retrying: tokio::sync::Mutex::default(),
+            rescheduled: Notify::new(),
+        }
+    }
+
+    /// The manager's own clock.
+    pub(crate) fn now(&self) -> Moment {
+        Moment::from_epoch(self.config.machine.shrink(self.started.elapsed()))
+    }
+
+    /// The state of the cluster. Never held across a wait.
+    pub(crate) fn cluster(&self) -> MutexGuard<'_, Cluster> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the cluster and does what the scheduler decides then.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Cluster, Moment) -> T) -> T {
+        let now = self.now();
+        let mut cluster = self.cluster();
+        let result = change(&mut cluster, now);
+        cluster.carry_out(now);
+        drop(cluster);
+        self.rescheduled.notify_one();
+        result
+    }
+
+    /// Works with the catalog on a thread that may wait for the disk.
+    ///
+    /// # Errors
+    ///
+    /// That of `work`, or that the runtime is going down.
+    pub(crate) async fn catalog<T, E>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&mut Catalog) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<CatalogError> + Send + 'static,
+    {
+        let context = self.clone();
+        self.off_thread(move || context.with_registry(work)).await?
+    }
+
+    /// As [`Self::catalog`], for a caller that may wait for the disk itself. A change of trust that `work` makes is in
+    /// force everywhere when this returns.
+    pub(crate) fn with_registry<T>(&self, work: impl FnOnce(&mut Catalog) -> T) -> T {
+        // The catalog's lock comes before the cluster's, here and everywhere.
+        let mut catalog = self.catalog_now();
+        let before = catalog.trust_changes();
+        let done = work(&mut catalog);
+        if catalog.trust_changes() != before {
+            trust::apply(self, &catalog);
+        }
+        done
+    }
+
+    /// Reads or changes what is kept of jobs, on a thread that may wait for the disk.
+    ///
+    /// # Errors
+    ///
+    /// The store's, or that the runtime is going down.
+    pub(crate) async fn job_store<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&JobStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, CatalogError> {
+        let context = self.clone();
+        Ok(self.off_thread(move || work(&context.job_store)).await??)
+    }
+
+    /// Reads or changes payloads, on a thread that may wait for the disk, and not too many at a time.
+    ///
+    /// # Errors
+    ///
+    /// That of `work`, or that the runtime is going down.
+    pub(crate) async fn payloads<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&BlobStore) -> Result<T, BlobError> + Send + 'static,
+    ) -> Result<T, CatalogError> {
+        let payloads = self.payloads.clone();
+        let _room = self.payloads.room.acquire().await;
+        let done = self.off_thread(move || work(&payloads)).await?;
+        done.map_err(|error| match error {
+            BlobError::Disk(error) => error.into(),
+            BlobError::Store(error) => error.into(),
+            error => CatalogError::Payload { reason: error.to_string() },
+        })
+    }
+
+    /// Waits until the store takes what is brought.
+    pub(crate) async fn out_of_trouble(&self) {
+        loop {
+            let mut written = std::pin::pin!(self.cluster().coordinator.written.clone().notified_owned());
+            // Listening comes before looking.
+            written.as_mut().enable();
+            if self.cluster().coordinator.trouble().is_none() {
+                return;
+            }
+            written.await;
+        }
+    }
+
+    /// Does something that may wait for the disk where it holds up nobody.
+    pub(crate) async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, CatalogError> {
+        if self.config.machine.is_made_up() {
+            return Ok(work());
+        }
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| CatalogError::Interrupted { reason: error.to_string() })
+    }
+
+    /// Waits while so much waits for the disk that nobody may bring more.
+    pub(crate) async fn room_in_the_journal(&self) {
+        loop {
+            let written = {
+                let cluster = self.cluster();
+                if cluster.coordinator.unwritten() <= UNWRITTEN_BYTES_MAX {
+                    return;
+                }
+                cluster.coordinator.written.clone().notified_owned()
+            };
+            written.await;
+        }
+    }
+
+    /// Seconds since 1970 on this machine's clock.
+    pub(crate) fn unix_now(&self) -> u64 {
+        self.config.machine.unix_now()
+    }
+
+    /// The catalog, for a caller that may wait for the disk itself.
+    pub(crate) fn catalog_now(&self) -> MutexGuard<'_, Catalog> {
+        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

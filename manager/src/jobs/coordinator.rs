@@ -1,0 +1,543 @@
+//! The coordinator: does what the scheduler decides of jobs, in two steps. What must be true after a crash goes into
+//! the journal; what follows from it (an answer to a client, an attempt for a host) is an effect, and takes place
+//! when the journal is on disk. The commit task moves both along.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use grid_protocol::host::{HostCommand, HostEvent};
+use grid_protocol::job::{
+    AttemptEnd, AttemptFailure, AttemptId, AttemptResult, JobBrief, JobId, JobInfo, JobSpec, JobState,
+    Outcome, Payload,
+};
+use grid_protocol::key::PublicKey;
+use grid_protocol::limits::{HELD_ATTEMPTS_MAX, JOBS_MAX};
+use grid_protocol::record::{JobRecord, OutcomeRecord};
+use grid_protocol::time::Moment;
+use grid_scheduler::jobs::{AttemptFate, Job, JobDecision, Jobs, Verdict};
+use tokio::sync::{Notify, oneshot};
+
+use crate::catalog::trust::{Ban, Banned};
+use crate::jobs::announced::{Announced, AnnouncedJob};
+use crate::jobs::store::{DeadTask, Journal, Recovered};
+use crate::store::Change;
+
+/// Jobs while the manager lives.
+pub(crate) struct Coordinator {
+    pub(crate) jobs: Jobs,
+    records: BTreeMap<JobId, JobRecord>,
+    told: Announced,
+    journal: Journal,
+    effects: Vec<Effect>,
+    /// Jobs that each host was told of in its present session.
+    briefed: BTreeMap<PublicKey, BTreeSet<JobId>>,
+    watchers: HashMap<JobId, Arc<Notify>>,
+    /// Jobs that are forgotten and of which something is still on disk.
+    leaving: BTreeSet<JobId>,
+    /// Wakes the commit task.
+    pub(crate) wake: Arc<Notify>,
+    /// Announces that the journal was written, and there is room in it.
+    pub(crate) written: Arc<Notify>,
+    /// Why the store takes nothing, or should not, while that is so.
+    trouble: Option<String>,
+}
+
+/// What follows from the journal.
+pub(crate) enum Effect {
+    /// A host gets attempts; their inputs are read first.
+    Assign { host: PublicKey, job: JobId, attempts: Vec<(AttemptId, u64)> },
+    /// A host is told something.
+    Tell { host: PublicKey, command: HostCommand },
+    /// A client is told that the manager has what it brought.
+    Acknowledge(oneshot::Sender<()>),
+    /// There are new outcomes, or the job has turned.
+    OutcomeRecorded(JobId),
+    /// So these jobs stand now; those without are forgotten.
+    Committed(Vec<(JobId, Option<AnnouncedJob>)>),
+}
+
+/// A job that was not added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotAdded {
+    /// The id is another's, or another job's.
+    Taken,
+    /// Its client has as many jobs as it may.
+    Full,
+    /// Its client or its publisher was revoked.
+    Banned(Ban),
+}
+
+/// What waits to be written fills so much memory at the most: clients and hosts are held back, and nothing is handed
+/// out.
+pub(crate) const UNWRITTEN_BYTES_MAX: usize = 16 << 20;
+
+/// Who brings news, and what people call it.
+pub(crate) struct HostRef<'a> {
+    pub(crate) key: PublicKey,
+    pub(crate) name: &'a str,
+}
+
+impl Coordinator {
+    pub(crate) fn new(recovered: Recovered) -> Self {
+        let Recovered { jobs, records, stale, leaving } = recovered;
+        let mut journal = Journal::default();
+        stale.into_iter().for_each(|attempt| journal.end_lease(attempt));
+        let mut told = Announced::default();
+        jobs.jobs().iter().for_each(|(id, job)| told.commit(*id, Some(AnnouncedJob::of(job))));
+        Self {
+            jobs,
+            records,
+            told,
+            journal,
+            effects: Vec::new(),
+            briefed: BTreeMap::new(),
+            watchers: HashMap::new(),
+            leaving,
+            wake: Arc::default(),
+            written: Arc::default(),
+            trouble: None,
+        }
+    }
+
+    #[cfg(feature = "fault-injection")]
+    pub(crate) fn sabotaged(mut self, sabotage: Option<crate::invariants::FaultInjection>) -> Self {
+        self.jobs.never_fence = sabotage == Some(crate::invariants::FaultInjection::NeverFence);
+        self
+    }
+
+    /// A job under an id that its client drew. The same again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`NotAdded`].
+    pub(crate) fn add(
+        &mut self,
+        id: JobId,
+        owner: PublicKey,
+        spec: JobSpec,
+        created: u64,
+    ) -> Result<(), NotAdded> {
+        if let Some(known) = self.records.get(&id) {
+            let same = known.owner == owner && known.spec == spec;
+            return if same { Ok(()) } else { Err(NotAdded::Taken) };
+        }
+        if self.leaving.contains(&id) {
+            return Err(NotAdded::Taken);
+        }
+        if self.records.values().filter(|record| record.owner == owner).count() >= JOBS_MAX {
+            return Err(NotAdded::Full);
+        }
+        self.jobs.add_job(id, Job::new(Arc::new(spec.clone()), owner));
+        let record = JobRecord {
+            owner,
+            spec,
+            state: JobState::Open,
+            created,
+            submitted: 0,
+            input_bytes: 0,
+            recorded: 0,
+            done: 0,
+            dead: 0,
+        };
+        self.journal.job(id, &record);
+        self.records.insert(id, record);
+        Ok(())
+    }
+
+    /// Takes in tasks from number `first` on, those that are new; the number of the next that is expected.
+    ///
+    /// `None` if some before them are missing, or the job takes no more.
+    pub(crate) fn submit(&mut self, id: JobId, first: u64, inputs: &[Payload]) -> Option<u64> {
+        let record = self.records.get_mut(&id)?;
+        let known = usize::try_from(record.submitted.checked_sub(first)?).ok()?;
+        let new = inputs.get(known..).unwrap_or_default();
+        if !new.is_empty() && record.state != JobState::Open {
+            return None;
+        }
+        let mut bytes = 0;
+        for input in new {
+            self.journal.input(id, record.submitted, input);
+            record.submitted += 1;
+            bytes = input.length().saturating_add(bytes);
+        }
+        if !new.is_empty() {
+            record.input_bytes = record.input_bytes.saturating_add(bytes);
+            self.journal.job(id, record);
+            self.jobs.handle_submitted(id, record.submitted, bytes);
+        }
+        Some(record.submitted)
+    }
+
+    /// Forgets a job that is over; false if it is not. What is kept of it must be swept away afterwards, and its id is
+    /// not used again before [`Self::swept`].
+    pub(crate) fn forget(&mut self, id: JobId) -> bool {
+        if !self.records.get(&id).is_some_and(|record| record.state.is_over()) {
+            return false;
+        }
+        self.jobs.forget(id);
+        self.records.remove(&id);
+        self.watchers.remove(&id);
+        self.journal.end_job(id);
+        self.leaving.insert(id);
+        true
+    }
+
+    /// Jobs of which something is still kept, though they are forgotten.
+    pub(crate) fn leaving(&self) -> Vec<JobId> {
+        self.leaving.iter().copied().collect()
+    }
+
+    /// Nothing is kept of a job any more.
+    pub(crate) fn swept(&mut self, id: JobId) {
+        self.leaving.remove(&id);
+    }
+
+    /// Gives up the jobs of whoever may not run them any more.
+    pub(crate) fn withdraw(&mut self, now: Moment, banned: &Banned) {
+        let open = self.records.iter().filter(|(_, record)| !record.state.is_over());
+        let out = open.filter_map(|(id, record)| Some((*id, banned.on(&record.owner, &record.spec.module)?)));
+        let out: Vec<_> = out.collect();
+        for (id, ban) in out {
+            self.jobs.end(now, id, JobState::GivenUp { why: ban.to_string() });
+        }
+    }
+
+    /// Tries dead tasks again.
+    pub(crate) fn retry(&mut self, now: Moment, id: JobId, dead: &[DeadTask]) {
+        for task in dead {
+            self.journal.revive(id, task);
+        }
+        let tasks: Vec<_> = dead.iter().map(|dead| dead.task).collect();
+        self.jobs.retry(now, id, &tasks);
+        // Numbers of outcomes are not used twice, whatever is removed.
+        self.note_down(id);
+    }
+
+    /// Writes down how a job stands.
+    fn note_down(&mut self, id: JobId) {
+        if let (Some(record), Some(job)) = (self.records.get_mut(&id), self.jobs.jobs().get(&id)) {
+            record.state = job.state.clone();
+            (record.recorded, record.done, record.dead) = (job.recorded, job.done, job.dead);
+            self.journal.job(id, record);
+        }
+    }
+
+    /// Something follows once everything so far is on disk.
+    pub(crate) fn after_commit(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// What was said of a job.
+    pub(crate) fn record(&self, id: JobId) -> Option<&JobRecord> {
+        self.records.get(&id)
+    }
+
+    /// Tasks of one client that wait.
+    pub(crate) fn waiting_of(&self, owner: PublicKey) -> u64 {
+        self.jobs
+            .jobs()
+            .values()
+            .filter(|job| job.owner == owner && !job.state.is_over())
+            .map(Job::waiting)
+            .sum()
+    }
+
+    /// Why the store takes nothing, or should not. While there is a reason no task is taken in, and none handed out.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// The store has got into trouble, or out of it.
+    pub(crate) fn turn_trouble(&mut self, trouble: Option<String>) {
+        match (&self.trouble, &trouble) {
+            (None, Some(why)) => {
+                tracing::error!(%why, "the store takes nothing; jobs stand still until it does")
+            }
+            (Some(_), None) => tracing::info!("the store takes everything again; jobs go on"),
+            _ => {}
+        }
+        self.trouble = trouble;
+    }
+
+    /// What waits to be written, in bytes.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.journal.bytes()
+    }
+
+    /// A job as its client sees it: as it stands on disk. `None` before it is there.
+    pub(crate) fn info(&self, id: JobId) -> Option<JobInfo> {
+        let (record, job) = (self.records.get(&id)?, self.jobs.jobs().get(&id)?);
+        let standing = self.told.get(id)?;
+        let leases = || job.attempts().filter_map(|attempt| self.jobs.lease(attempt));
+        let hosts: BTreeSet<_> = leases().map(|lease| lease.host).collect();
+        let executing = leases().filter(|lease| lease.executing.is_some()).count();
+        Some(JobInfo {
+            id,
+            owner: record.owner,
+            spec: record.spec.clone(),
+            state: standing.state.clone(),
+            counts: standing.counts(job.counts().leased),
+            created: record.created,
+            recorded: standing.recorded,
+            hosts: u32::try_from(hosts.len()).unwrap_or(u32::MAX),
+            executing: u32::try_from(executing).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// All jobs, oldest first.
+    pub(crate) fn infos(&self) -> Vec<JobInfo> {
+        let mut infos: Vec<_> = self.records.keys().filter_map(|id| self.info(*id)).collect();
+        infos.sort_by_key(|info| (info.created, info.id));
+        infos
+    }
+
+    /// Wakes when there are new outcomes of a job, or it has turned.
+    pub(crate) fn watch(&mut self, id: JobId) -> Arc<Notify> {
+        self.watchers.entry(id).or_default().clone()
+    }
+
+    /// A host begins a session: it knows of no job.
+    pub(crate) fn session_begins(&mut self, host: PublicKey) {
+        self.briefed.remove(&host);
+        self.jobs.forget_refusals(Some(host));
+    }
+
+    /// What a host needs to be told before it gets attempts of a job; nothing if it was.
+    pub(crate) fn brief(&mut self, host: PublicKey, id: JobId) -> Option<JobBrief> {
+        let spec = &self.records.get(&id)?.spec;
+        self.briefed.entry(host).or_default().insert(id).then(|| JobBrief {
+            job: id,
+            module: spec.module,
+            arguments: spec.arguments.clone(),
+            memory_bytes: spec.memory_bytes,
+            timeout_ms: spec.timeout_ms,
+        })
+    }
+
+    /// True if a host works on a job that runs `module`.
+    pub(crate) fn runs_on(&self, module: &grid_protocol::digest::Digest, host: PublicKey) -> bool {
+        let briefed = self.briefed.get(&host).into_iter().flatten();
+        // A host that comes back may ask before it has said what it holds.
+        let leased = self.jobs.leases().filter(|(_, lease)| lease.host == host).map(|(_, lease)| &lease.job);
+        briefed
+            .chain(leased)
+            .filter_map(|id| self.records.get(id))
+            .any(|record| record.spec.module == *module)
+    }
+
+    /// True if a host has a task of a job.
+    pub(crate) fn works_on(&self, job: JobId, host: PublicKey) -> bool {
+        let attempts = self.jobs.jobs().get(&job).into_iter().flat_map(Job::attempts);
+        attempts.filter_map(|attempt| self.jobs.lease(attempt)).any(|lease| lease.host == host)
+    }
+
+    /// True if a job that is not over runs `module`.
+    pub(crate) fn needs(&self, module: &grid_protocol::digest::Digest) -> bool {
+        self.records.values().any(|record| record.spec.module == *module && !record.state.is_over())
+    }
+
+    /// Handles what a host reports of its attempts; anything else comes back.
+    pub(crate) fn handle_event(
+        &mut self,
+        now: Moment,
+        host: &HostRef<'_>,
+        report: HostEvent,
+    ) -> Option<HostEvent> {
+        match report {
+            HostEvent::Window { attempts } => {
+                self.jobs.handle_window(host.key, attempts.min(HELD_ATTEMPTS_MAX));
+            }
+            HostEvent::Holding { attempts } => self.handle_holding(now, host.key, few(&attempts)),
+            HostEvent::Executing { attempts } => self.jobs.handle_executing(now, host.key, few(&attempts)),
+            HostEvent::Alive { attempts } => self.jobs.handle_renewal(now, host.key, few(&attempts)),
+            HostEvent::Returned { attempts } => self.handle_returned(now, host.key, few(&attempts)),
+            HostEvent::Outcomes { ends } => self.handle_ends(now, host, ends),
+            HostEvent::Draining => {
+                self.jobs.handle_window(host.key, 0);
+                return Some(report);
+            }
+            HostEvent::ModuleReady { module, .. } => {
+                self.jobs.handle_module(host.key, module);
+                return Some(report);
+            }
+            other => return Some(other),
+        }
+        None
+    }
+
+    fn handle_holding(&mut self, now: Moment, host: PublicKey, attempts: &[AttemptId]) {
+        self.jobs.handle_holding(now, host, attempts);
+        // It knows the jobs of what it holds, though this life of the manager did not tell it.
+        let known = attempts.iter().filter_map(|attempt| self.jobs.lease(*attempt)).map(|lease| lease.job);
+        self.briefed.entry(host).or_default().extend(known);
+    }
+
+    fn handle_returned(&mut self, now: Moment, host: PublicKey, attempts: &[AttemptId]) {
+        if let Some(briefed) = self.briefed.get_mut(&host) {
+            // Perhaps it does not know the job any more: it is told of it again, if it gets more.
+            for lease in attempts.iter().filter_map(|attempt| self.jobs.lease(*attempt)) {
+                briefed.remove(&lease.job);
+            }
+        }
+        self.jobs.handle_returned(now, host, attempts);
+    }
+
+    fn handle_ends(&mut self, now: Moment, host: &HostRef<'_>, ends: Vec<AttemptEnd>) {
+        let attempts = ends.iter().map(|end| end.attempt).collect();
+        for AttemptEnd { attempt, ran_us, result } in ends {
+            let verdict = match &result {
+                AttemptResult::Done(_) => {
+                    self.jobs.handle_end(now, host.key, attempt, AttemptFate::Done, ran_us)
+                }
+                AttemptResult::Failed { failure, .. } if failure.kind.is_unfit() => {
+                    let job = self.jobs.lease(attempt).map(|lease| lease.job);
+                    job.into_iter().for_each(|job| self.forget_at(host.key, job));
+                    self.jobs.handle_unfit(now, host.key, attempt, &failure.message)
+                }
+                AttemptResult::Failed { failure, .. } => {
+                    let fate = AttemptFate::Failed(failure.kind);
+                    self.jobs.handle_end(now, host.key, attempt, fate, ran_us)
+                }
+            };
+            self.apply(verdict, attempt, host, ran_us, Some(result));
+        }
+        // Once they are on disk, or were found to have no right to be, the host need not keep them.
+        self.effects.push(Effect::Tell { host: host.key, command: HostCommand::Settled { attempts } });
+    }
+
+    /// A host that refused a job forgets it, so that it looks anew when it is asked again.
+    fn forget_at(&mut self, host: PublicKey, job: JobId) {
+        if self.briefed.get_mut(&host).is_some_and(|jobs| jobs.remove(&job)) {
+            self.effects.push(Effect::Tell { host, command: HostCommand::JobsOver { jobs: vec![job] } });
+        }
+    }
+
+    /// Writes down what becomes of a task.
+    fn apply(
+        &mut self,
+        verdict: Verdict,
+        attempt: AttemptId,
+        host: &HostRef<'_>,
+        ran_us: u64,
+        result: Option<AttemptResult>,
+    ) {
+        if verdict == Verdict::Fenced {
+            return;
+        }
+        self.journal.end_lease(attempt);
+        let name = host.name.to_owned();
+        match verdict {
+            Verdict::Fenced | Verdict::Back { .. } => {}
+            Verdict::Done { job, task, seq } => {
+                let results = match result {
+                    Some(AttemptResult::Done(results)) => results,
+                    _ => Vec::new(),
+                };
+                let outcome = Outcome::Done(results);
+                self.journal.outcome(job, seq, &OutcomeRecord { task, host: name, ran_us, outcome });
+                self.effects.push(Effect::OutcomeRecorded(job));
+            }
+            Verdict::Dead { job, task, seq, why, trial } => {
+                self.journal.failure(job, task, trial.failures(), &failed(host, ran_us, result));
+                // The attempts stand beside it, each with what it failed of.
+                let outcome = Outcome::Dead { why, attempts: Vec::new() };
+                self.journal.outcome(job, seq, &OutcomeRecord { task, host: name, ran_us, outcome });
+                self.effects.push(Effect::OutcomeRecorded(job));
+            }
+            Verdict::Again { job, task, trial } => {
+                self.journal.failure(job, task, trial.failures(), &failed(host, ran_us, result));
+            }
+        }
+    }
+
+    /// Hands out work and writes down what the scheduler decides. `name` says what people call a host.
+    pub(crate) fn carry_out<'a>(&mut self, now: Moment, name: impl Fn(PublicKey) -> &'a str) {
+        // A disk that takes nothing more holds everything up.
+        if self.trouble.is_none() && self.journal.bytes() <= UNWRITTEN_BYTES_MAX {
+            self.jobs.dispatch(now);
+        }
+        while let Some(decision) = self.jobs.poll_decision() {
+            match decision {
+                JobDecision::Lease { host, job, attempts } => {
+                    for (attempt, task) in &attempts {
+                        self.journal.lease(*attempt, job, *task, host);
+                    }
+                    self.effects.push(Effect::Assign { host, job, attempts });
+                }
+                JobDecision::Lost { attempt, host, verdict } => {
+                    tracing::debug!(%attempt, host = name(host), ?verdict, "an attempt is lost");
+                    self.apply(verdict, attempt, &HostRef { key: host, name: name(host) }, 0, None);
+                }
+                JobDecision::Abandon { host, attempts } => {
+                    for attempt in &attempts {
+                        self.journal.end_lease(*attempt);
+                    }
+                    self.effects.push(Effect::Tell { host, command: HostCommand::Abandon { attempts } });
+                }
+                JobDecision::Stray { host, attempts } => {
+                    self.effects.push(Effect::Tell { host, command: HostCommand::Abandon { attempts } });
+                }
+                JobDecision::Turned { job, state } => self.turned(job, &state),
+                JobDecision::Barred { host, job, pause } => {
+                    tracing::warn!(host = %host.fingerprint(), %job, ?pause, "a host fails what others do of a job, and gets nothing of it for a while");
+                }
+                JobDecision::Quarantined { host, pause } => {
+                    tracing::warn!(host = %host.fingerprint(), ?pause, "a host fails what others do, and gets nothing for a while");
+                }
+            }
+        }
+        if !self.effects.is_empty() || self.journal.bytes() > 0 {
+            self.wake.notify_one();
+        }
+    }
+
+    fn turned(&mut self, id: JobId, state: &JobState) {
+        if state.is_over() {
+            for (host, jobs) in &mut self.briefed {
+                if jobs.remove(&id) {
+                    let command = HostCommand::JobsOver { jobs: vec![id] };
+                    self.effects.push(Effect::Tell { host: *host, command });
+                }
+            }
+        }
+        self.note_down(id);
+        self.effects.push(Effect::OutcomeRecorded(id));
+    }
+
+    /// What is to be written now, and what follows from it.
+    pub(crate) fn take_batch(&mut self) -> (Vec<Change>, Vec<Effect>) {
+        let (changes, touched) = self.journal.take();
+        let mut effects = std::mem::take(&mut self.effects);
+        if !touched.is_empty() {
+            let standing = |id| (id, self.jobs.jobs().get(&id).map(AnnouncedJob::of));
+            // Whoever is woken by another effect finds it.
+            effects.insert(0, Effect::Committed(touched.into_iter().map(standing).collect()));
+        }
+        (changes, effects)
+    }
+
+    /// So these jobs stand on disk now.
+    pub(crate) fn committed(&mut self, standings: Vec<(JobId, Option<AnnouncedJob>)>) {
+        standings.into_iter().for_each(|(id, standing)| self.told.commit(id, standing));
+    }
+
+    /// New outcomes are on disk: wakes those who wait for them.
+    pub(crate) fn announce(&self, id: JobId) {
+        if let Some(watcher) = self.watchers.get(&id) {
+            watcher.notify_waiters();
+        }
+    }
+}
+
+fn failed(host: &HostRef<'_>, ran_us: u64, result: Option<AttemptResult>) -> AttemptFailure {
+    let (failure, log) = match result {
+        Some(AttemptResult::Failed { failure, log }) => (Some(failure), log),
+        _ => (None, Vec::new()),
+    };
+    AttemptFailure { host: host.key, host_name: host.name.to_owned(), ran_us, failure, log }
+}
+
+/// What a host says of so many attempts is all that it can hold.
+fn few(attempts: &[AttemptId]) -> &[AttemptId] {
+    attempts.get(..HELD_ATTEMPTS_MAX as usize).unwrap_or(attempts)
+}

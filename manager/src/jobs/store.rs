@@ -1,0 +1,404 @@
+//! The job store: how jobs stand on disk.
+//!
+//! | table | key | value |
+//! | --- | --- | --- |
+//! | job | id | what it is, how it stands, how many tasks were acknowledged |
+//! | task | id, number | the input |
+//! | lease | attempt | id, number, host |
+//! | failure | id, number, count | an attempt that failed |
+//! | outcome | id, number of the outcome | the task's number and its outcome |
+//! | over | id, number | the number of the outcome, and whether the task failed |
+//!
+//! A task with an outcome is over, one with a lease is under way, and every other one that was acknowledged waits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use grid_protocol::job::{AttemptFailure, AttemptId, JobId, Outcome, OutcomeEntry, Payload};
+use grid_protocol::key::PublicKey;
+use grid_protocol::limits::FAILURES_KEPT_MAX;
+use grid_protocol::record::{JobRecord, OutcomeRecord, OverRecord};
+use grid_protocol::time::Moment;
+use grid_protocol::wire::Wire;
+use grid_scheduler::jobs::{Job, Jobs};
+
+use crate::store::{Change, LAST_KEY, Store, StoreError, Table};
+
+/// Numbers of a job on their way to the disk: each key is the job's id and a number, in order.
+fn key(job: JobId, number: u64) -> Vec<u8> {
+    [&job.0[..], &number.to_be_bytes()].concat()
+}
+
+/// The number in a key.
+fn number(key: &[u8]) -> u64 {
+    key.last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+/// Changes to what is kept of jobs.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    changes: Vec<Change>,
+    bytes: usize,
+    /// Jobs whose record, tasks or outcomes are among the changes.
+    touched: BTreeSet<JobId>,
+}
+
+impl Journal {
+    fn push(&mut self, change: Change) {
+        self.bytes += change.bytes();
+        self.changes.push(change);
+    }
+
+    /// What waits to be written, in bytes of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The changes, for one commit, and the jobs that stand otherwise after it.
+    pub(crate) fn take(&mut self) -> (Vec<Change>, BTreeSet<JobId>) {
+        self.bytes = 0;
+        (std::mem::take(&mut self.changes), std::mem::take(&mut self.touched))
+    }
+
+    pub(crate) fn job(&mut self, id: JobId, record: &JobRecord) {
+        self.touched.insert(id);
+        self.push(Change::put(Table::Job, id.0, record.to_body()));
+    }
+
+    pub(crate) fn input(&mut self, job: JobId, task: u64, input: &Payload) {
+        self.push(Change::put(Table::Task, key(job, task), input.to_body()));
+    }
+
+    pub(crate) fn lease(&mut self, attempt: AttemptId, job: JobId, task: u64, host: PublicKey) {
+        let value = [&job.0[..], &task.to_be_bytes(), host.as_bytes()].concat();
+        self.push(Change::put(Table::Lease, attempt.as_u64().to_be_bytes(), value));
+    }
+
+    pub(crate) fn end_lease(&mut self, attempt: AttemptId) {
+        self.push(Change::remove(Table::Lease, attempt.as_u64().to_be_bytes()));
+    }
+
+    /// Attempt number `count` of those at a task that failed.
+    pub(crate) fn failure(&mut self, job: JobId, task: u64, count: u32, failure: &AttemptFailure) {
+        self.touched.insert(job);
+        let key = [&key(job, task)[..], &u64::from(count).to_be_bytes()].concat();
+        self.push(Change::put(Table::Failure, key, failure.to_body()));
+    }
+
+    /// The outcome of a task; its results, or that it failed and why.
+    pub(crate) fn outcome(&mut self, job: JobId, seq: u64, record: &OutcomeRecord) {
+        self.touched.insert(job);
+        let dead = matches!(record.outcome, Outcome::Dead { .. });
+        let over = OverRecord { seq, dead, ran_us: record.ran_us };
+        self.push(Change::put(Table::Outcome, key(job, seq), record.to_body()));
+        self.push(Change::put(Table::Over, key(job, record.task), over.to_body()));
+    }
+
+    /// Takes back that a task has failed for good.
+    pub(crate) fn revive(&mut self, job: JobId, dead: &DeadTask) {
+        self.push(Change::remove(Table::Outcome, key(job, dead.seq)));
+        self.push(Change::remove(Table::Over, key(job, dead.task)));
+        for failure in &dead.failures {
+            self.push(Change::remove(Table::Failure, failure.clone()));
+        }
+    }
+
+    /// Takes back that there is a job. What is kept of it is removed afterwards.
+    pub(crate) fn end_job(&mut self, job: JobId) {
+        self.touched.insert(job);
+        self.push(Change::remove(Table::Job, job.0));
+    }
+}
+
+/// A task that has failed for good.
+pub(crate) struct DeadTask {
+    /// Its number in its job.
+    pub(crate) task: u64,
+    /// The number of its outcome.
+    seq: u64,
+    /// Keys of its failures.
+    failures: Vec<Vec<u8>>,
+}
+
+/// Reads what is kept of jobs. Everything here may wait for the disk.
+#[derive(Clone)]
+pub(crate) struct JobStore {
+    store: Arc<dyn Store>,
+}
+
+/// Everything that a manager knows of its jobs when it starts.
+pub(crate) struct Recovered {
+    pub(crate) jobs: Jobs,
+    pub(crate) records: BTreeMap<JobId, JobRecord>,
+    /// Leases of jobs that are over.
+    pub(crate) stale: Vec<AttemptId>,
+    /// Jobs that are forgotten and of which something is still there.
+    pub(crate) leaving: BTreeSet<JobId>,
+}
+
+/// What a failed attempt adds to an outcome, at the most: as the host's limits have it.
+const FAILURE_BYTES: usize = 16 << 10;
+
+/// Records that are removed in one commit.
+const FORGET_AT_ONCE: usize = 4096;
+
+/// What is kept of a job beside its record.
+const PARTS: [Table; 4] = [Table::Task, Table::Failure, Table::Outcome, Table::Over];
+
+impl JobStore {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    pub(crate) fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
+        self.store.commit(changes)
+    }
+
+    /// Why the disk should be left alone by what can wait.
+    pub(crate) fn shortage(&self) -> Option<String> {
+        self.store.shortage()
+    }
+
+    /// The input of a task.
+    pub(crate) fn input(&self, job: JobId, task: u64) -> Result<Option<Payload>, StoreError> {
+        let body = self.store.get(Table::Task, &key(job, task))?;
+        Ok(body.and_then(|body| Payload::from_body(&body).ok()))
+    }
+
+    /// Outcomes after number `after`, as many as fill `bytes_max`, or one.
+    pub(crate) fn outcomes(
+        &self,
+        job: JobId,
+        after: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<OutcomeEntry>, StoreError> {
+        let (mut found, mut bytes, mut failed) = (Vec::new(), 0, Ok(()));
+        let range = (key(job, after.saturating_add(1)), key(job, u64::MAX));
+        self.store.scan(Table::Outcome, &range.0..&range.1, &mut |key, value| {
+            bytes += value.len() + 64;
+            if bytes > bytes_max && !found.is_empty() {
+                return false;
+            }
+            match self.recorded(job, number(key), value) {
+                Ok(recorded) => {
+                    if let Some(OutcomeEntry { outcome: Outcome::Dead { attempts, .. }, .. }) = &recorded {
+                        bytes += attempts.len() * FAILURE_BYTES;
+                    }
+                    found.extend(recorded);
+                    true
+                }
+                Err(error) => {
+                    failed = Err(error);
+                    false
+                }
+            }
+        })?;
+        failed.map(|()| found)
+    }
+
+    /// An outcome, with the attempts that failed.
+    fn recorded(&self, job: JobId, seq: u64, value: &[u8]) -> Result<Option<OutcomeEntry>, StoreError> {
+        let Ok(OutcomeRecord { task, host, ran_us, mut outcome }) = OutcomeRecord::from_body(value) else {
+            return Ok(None);
+        };
+        if let Outcome::Dead { attempts, .. } = &mut outcome {
+            *attempts = self.failures(job, task)?;
+        }
+        Ok(Some(OutcomeEntry { seq, task, host, ran_us, outcome }))
+    }
+
+    /// Attempts at a task that failed, oldest first, the newest of them.
+    pub(crate) fn failures(&self, job: JobId, task: u64) -> Result<Vec<AttemptFailure>, StoreError> {
+        let mut failures = Vec::new();
+        let range = (key(job, task), key(job, task.saturating_add(1)));
+        self.store.scan(Table::Failure, &range.0..&range.1, &mut |_, value| {
+            failures.extend(AttemptFailure::from_body(value));
+            true
+        })?;
+        failures.drain(..failures.len().saturating_sub(FAILURES_KEPT_MAX));
+        Ok(failures)
+    }
+
+    /// The tasks of a job that have failed for good.
+    pub(crate) fn dead(&self, job: JobId) -> Result<Vec<DeadTask>, StoreError> {
+        let mut dead = Vec::new();
+        let range = (key(job, 0), key(job, u64::MAX));
+        self.store.scan(Table::Over, &range.0..&range.1, &mut |key, value| {
+            if let Ok(OverRecord { seq, dead: true, .. }) = OverRecord::from_body(value) {
+                dead.push(DeadTask { task: number(key), seq, failures: Vec::new() });
+            }
+            true
+        })?;
+        for task in &mut dead {
+            let range = (key(job, task.task), key(job, task.task.saturating_add(1)));
+            self.store.scan(Table::Failure, &range.0..&range.1, &mut |key, _| {
+                task.failures.push(key.to_vec());
+                true
+            })?;
+        }
+        Ok(dead)
+    }
+
+    /// The outcome of one task, if it has one.
+    pub(crate) fn outcome_of(&self, job: JobId, task: u64) -> Result<Option<OutcomeEntry>, StoreError> {
+        let over = self.store.get(Table::Over, &key(job, task))?;
+        let Some(OverRecord { seq, .. }) = over.and_then(|over| OverRecord::from_body(&over).ok()) else {
+            return Ok(None);
+        };
+        match self.store.get(Table::Outcome, &key(job, seq))? {
+            Some(value) => self.recorded(job, seq, &value),
+            None => Ok(None),
+        }
+    }
+
+    /// Removes what is kept of a job that there is no more, a piece at a time.
+    pub(crate) fn sweep(&self, job: JobId) -> Result<(), StoreError> {
+        for table in PARTS {
+            loop {
+                let mut changes = Vec::new();
+                let range = (key(job, 0), [&job.0[..], &[0xff; 17]].concat());
+                self.store.scan(table, &range.0..&range.1, &mut |key, _| {
+                    changes.push(Change::remove(table, key));
+                    changes.len() < FORGET_AT_ONCE
+                })?;
+                if changes.is_empty() {
+                    break;
+                }
+                self.store.commit(&changes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Jobs that there are no more, of which something is still kept: the manager ended while it was removed.
+    fn leftovers(&self, records: &BTreeMap<JobId, JobRecord>) -> Result<BTreeSet<JobId>, StoreError> {
+        let mut left = BTreeSet::new();
+        for table in PARTS {
+            let mut from = Vec::new();
+            loop {
+                let mut found = None;
+                self.store.scan(table, &from..LAST_KEY, &mut |key, _| {
+                    found = key.first_chunk().map(|id| JobId(*id));
+                    false
+                })?;
+                let Some(job) = found else { break };
+                if !records.contains_key(&job) {
+                    left.insert(job);
+                }
+                from = [&job.0[..], &[0xff; 17]].concat();
+            }
+        }
+        Ok(left)
+    }
+
+    /// Rebuilds the queues after a restart. Each lease that was under way gets its whole term again.
+    pub(crate) fn recover(&self, incarnation: u32, now: Moment) -> Result<Recovered, StoreError> {
+        let mut jobs = Jobs::new(incarnation);
+        let mut leases: BTreeMap<JobId, Vec<Leased>> = BTreeMap::new();
+        for lease in self.leases()? {
+            leases.entry(lease.job).or_default().push(lease);
+        }
+        let (mut records, mut stale) = (BTreeMap::new(), Vec::new());
+        let mut kept = Vec::new();
+        for (id, body) in self.store.read(Table::Job)? {
+            let id = id.try_into().map(JobId);
+            if let (Ok(id), Ok(record)) = (id, JobRecord::from_body(&body)) {
+                kept.push((record.created, id, record));
+            }
+        }
+        kept.sort_by_key(|(created, id, _)| (*created, *id));
+        for (_, id, record) in kept {
+            let mut job = Job::new(Arc::new(record.spec.clone()), record.owner);
+            job.state = record.state.clone();
+            (job.done, job.dead, job.recorded) = (record.done, record.dead, record.recorded);
+            let leased = leases.remove(&id).unwrap_or_default();
+            if record.state.is_over() {
+                stale.extend(leased.iter().map(|lease| lease.attempt));
+                job.resume_at(record.submitted, record.submitted, record.input_bytes, []);
+                jobs.add_job(id, job);
+            } else {
+                let over =
+                    self.rebuild(id, &mut job, &record, leased.iter().map(|lease| lease.task).collect())?;
+                jobs.add_job(id, job);
+                for Leased { attempt, task, host, .. } in leased {
+                    if over.contains(&task) {
+                        stale.push(attempt);
+                    } else {
+                        jobs.resume_lease(now, attempt, id, task, host);
+                    }
+                }
+            }
+            records.insert(id, record);
+        }
+        let stale = leases.into_values().flatten().map(|lease| lease.attempt).chain(stale).collect();
+        let leaving = self.leftovers(&records)?;
+        Ok(Recovered { jobs, records, stale, leaving })
+    }
+
+    /// Finds out which tasks of a job are over, and which of the others were begun; those of `leased` that are over.
+    fn rebuild(
+        &self,
+        id: JobId,
+        job: &mut Job,
+        record: &JobRecord,
+        leased: BTreeSet<u64>,
+    ) -> Result<BTreeSet<u64>, StoreError> {
+        // One bit a task: a job of ten million tasks takes 1.2 MiB while it is read.
+        let mut over = vec![0u64; usize::try_from(record.submitted.div_ceil(64)).unwrap_or(usize::MAX)];
+        let (mut done, mut dead, mut ran_us) = (0, 0, 0u64);
+        let mut fresh = leased.last().map_or(0, |last| last + 1);
+        let range = (key(id, 0), key(id, u64::MAX));
+        self.store.scan(Table::Over, &range.0..&range.1, &mut |key, value| {
+            if let Ok(record) = OverRecord::from_body(value) {
+                let task = number(key);
+                job.recorded = job.recorded.max(record.seq);
+                done += u64::from(!record.dead);
+                dead += u64::from(record.dead);
+                ran_us = ran_us.saturating_add(if record.dead { 0 } else { record.ran_us });
+                fresh = fresh.max(task + 1);
+                if let Some(word) = usize::try_from(task / 64).ok().and_then(|word| over.get_mut(word)) {
+                    *word |= 1 << (task % 64);
+                }
+            }
+            true
+        })?;
+        (job.done, job.dead) = (done, dead);
+        job.resume_time(ran_us);
+        let is_over = |task: &u64| {
+            let word = usize::try_from(task / 64).ok().and_then(|word| over.get(word));
+            word.is_some_and(|word| word & 1 << (task % 64) != 0)
+        };
+        self.store.scan(Table::Failure, &range.0..&range.1, &mut |key, value| {
+            let task = key.get(16..24).map(number);
+            if let (Some(task), Ok(failure)) = (task, AttemptFailure::from_body(value))
+                && !is_over(&task)
+            {
+                fresh = fresh.max(task + 1);
+                job.resume_failure(task, failure.host, failure.failure.map(|failure| failure.kind.blame()));
+            }
+            true
+        })?;
+        let again = (0..fresh).filter(|task| !is_over(task) && !leased.contains(task));
+        job.resume_at(fresh, record.submitted, record.input_bytes, again);
+        Ok(leased.into_iter().filter(is_over).collect())
+    }
+
+    fn leases(&self) -> Result<Vec<Leased>, StoreError> {
+        let lease = |(key, value): (Vec<u8>, Vec<u8>)| {
+            let attempt = AttemptId::from_u64(number(&key));
+            let job = JobId(*value.first_chunk()?);
+            let task = u64::from_be_bytes(value.get(16..24)?.try_into().ok()?);
+            let host = PublicKey::from_bytes(value.get(24..56)?.try_into().ok()?).ok()?;
+            Some(Leased { attempt, job, task, host })
+        };
+        Ok(self.store.read(Table::Lease)?.into_iter().filter_map(lease).collect())
+    }
+}
+
+/// A lease as it stands on disk.
+struct Leased {
+    attempt: AttemptId,
+    job: JobId,
+    task: u64,
+    host: PublicKey,
+}

@@ -1,0 +1,8 @@
+//! Sessions: one connection each, from the handshake to its end.
+
+pub(crate) mod client;
+pub(crate) mod handshake;
+pub(crate) mod host;
+pub(crate) mod local;
+pub(crate) mod newcomers;
+pub(crate) mod resume;

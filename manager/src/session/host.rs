@@ -1,0 +1,374 @@
+//! A session for hosts: one connection of one host, from its hello to its end.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use grid_net::{CarryError, Conn, ConnLimits, FrameReader, MailHandler, SendStream, carry, code};
+use grid_protocol::digest::Digest;
+use grid_protocol::host::{Greeting, Hello, JoinRefusal, Resume, Welcome};
+use grid_protocol::id::SessionId;
+use grid_protocol::key::PublicKey;
+use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MAIL_STREAMS};
+use grid_protocol::mail::{BulkHead, MailFrame};
+use grid_protocol::role::Role;
+use grid_protocol::time::Moment;
+use grid_protocol::wire::Wire;
+use grid_protocol::worker::End;
+use tokio::sync::Notify;
+
+use crate::blobs::serve;
+use crate::catalog::CatalogError;
+use crate::cluster::peer_queue::PeerQueueId;
+use crate::cluster::{Cluster, HostSession, PendingHost};
+use crate::context::Context;
+use crate::session::handshake::{self, SessionError};
+use crate::session::newcomers::{Newcomer, Source};
+
+/// Serves a host until its connection ends.
+pub(crate) async fn serve(context: Arc<Context>, conn: Conn, newcomer: Option<Newcomer>) {
+    let peer = conn.peer();
+    match enter(&context, &conn, newcomer).await {
+        Ok(entered) => {
+            tracing::info!(host = %peer.fingerprint(), from = conn.remote(), resumed = entered.resumed, "a host is in");
+            let generation = entered.conn_id;
+            let error = run(&context, &conn, entered).await;
+            tracing::info!(host = %peer.fingerprint(), %error, "a host's connection ended");
+            leave(&context, &conn, peer, generation);
+        }
+        Err(error) => {
+            tracing::info!(host = %peer.fingerprint(), from = conn.remote(), %error, "a host was not let in");
+            conn.close(code::REFUSED, &error.to_string());
+        }
+    }
+}
+
+/// A host that is in.
+struct Entered {
+    send: SendStream,
+    reader: FrameReader,
+    queue: PeerQueueId,
+    mail_wake: Arc<Notify>,
+    control_wake: Arc<Notify>,
+    resumed: bool,
+    conn_id: u64,
+}
+
+async fn enter(
+    context: &Arc<Context>,
+    conn: &Conn,
+    newcomer: Option<Newcomer>,
+) -> Result<Entered, SessionError> {
+    let (mut send, reader, hello) = handshake::first_frame::<Hello>(context, conn, newcomer).await?;
+    let hello = match admit(context, conn, &mut send, hello).await {
+        Err(SessionError::Refused(refusal)) => {
+            let refused = Greeting::Refused(refusal.clone());
+            send.write_frame(&refused.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+            send.finish().await;
+            // The reason must arrive before the end of the connection does: the host closes it.
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), conn.closed()).await;
+            return Err(SessionError::Refused(refusal));
+        }
+        other => other?,
+    };
+    conn.allow(ConnLimits::HOST);
+    let (capacity, peer) = (hello.capacity.clone(), conn.peer());
+    let (publishers, revoked) = context
+        .catalog(move |catalog| {
+            catalog.note_host(peer, &capacity)?;
+            Ok::<_, CatalogError>(catalog.publishers())
+        })
+        .await?;
+    let fresh = SessionId(context.config.machine.random().map_err(CatalogError::from)?);
+    let seated = context.change(|cluster, now| cluster.session(conn, &hello, fresh, now));
+    let (welcome, queue, mail_wake, control_wake, conn_id) = match seated {
+        Ok(seated) => seated,
+        Err(refusal) => return Err(SessionError::Refused(refusal)),
+    };
+    let resumed = welcome.1;
+    let welcome = Greeting::Welcome(Welcome { state: welcome.0, resumed, publishers, revoked });
+    send.write_frame(&welcome.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+    Ok(Entered { send, reader, queue, mail_wake, control_wake, resumed, conn_id })
+}
+
+/// Lets the host in, or makes it wait until somebody does.
+async fn admit(
+    context: &Arc<Context>,
+    conn: &Conn,
+    send: &mut SendStream,
+    hello: Result<Hello, JoinRefusal>,
+) -> Result<Hello, SessionError> {
+    let hello = hello.map_err(SessionError::Refused)?;
+    handshake::check_version(hello.version).map_err(SessionError::Refused)?;
+    handshake::check_capacity(&hello.capacity).map_err(SessionError::Refused)?;
+    let peer = conn.peer();
+    if handshake::roles(context, conn, hello.proof, Role::Host).await?.has(Role::Host) {
+        return Ok(hello);
+    }
+    if context.config.open_join || conn.is_local() {
+        handshake::grant(context, conn, Role::Host).await?;
+        return Ok(hello);
+    }
+    // What it remembers of another life of the grid is nothing to wait with.
+    let hello = Hello { resume: None, ..hello };
+    let decided = Arc::new(Notify::new());
+    let waiting = PendingHost {
+        capacity: hello.capacity.clone(),
+        address: conn.remote(),
+        source: conn.remote_address().map(Source::of),
+        decided: decided.clone(),
+        conn: conn.clone(),
+    };
+    {
+        let mut cluster = context.cluster();
+        if let Some(what) = cluster.no_room_to_wait(&peer, &waiting) {
+            return Err(SessionError::Refused(JoinRefusal::Full { what: what.to_owned() }));
+        }
+        // One connection of a key waits, the newest: the older may be dead, or one of hundreds.
+        if let Some(older) = cluster.pending.insert(peer, waiting) {
+            older.conn.close(code::REPLACED, "a newer connection of this host waits");
+        }
+    }
+    tracing::info!(host = %peer.fingerprint(), key = %peer, from = conn.remote(), "a host waits for approval");
+    let waited = async {
+        send.write_frame(&Greeting::Pending.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+        tokio::select! {
+            biased;
+            () = decided.notified() => handshake::roles(context, conn, None, Role::Host).await,
+            reason = conn.closed() => Err(SessionError::Stream(grid_net::StreamError::Broken { reason: reason.to_string() })),
+        }
+    };
+    let roles = waited.await;
+    {
+        let mut cluster = context.cluster();
+        if cluster.pending.get(&peer).is_some_and(|waiting| Arc::ptr_eq(&waiting.decided, &decided)) {
+            cluster.pending.remove(&peer);
+        }
+    }
+    if roles?.has(Role::Host) {
+        Ok(hello)
+    } else {
+        Err(SessionError::Refused(JoinRefusal::NotAllowed { key: peer, role: Role::Host }))
+    }
+}
+
+type Seated = ((Resume, bool), PeerQueueId, Arc<Notify>, Arc<Notify>, u64);
+
+impl Cluster {
+    /// Gives a host its session, the old one if both ends remember it.
+    fn session(
+        &mut self,
+        conn: &Conn,
+        hello: &Hello,
+        fresh: SessionId,
+        now: Moment,
+    ) -> Result<Seated, JoinRefusal> {
+        let key = conn.peer();
+        if self.banned.has(&key) {
+            // Between its greeting and now.
+            return Err(JoinRefusal::Revoked { key });
+        }
+        let known =
+            self.sessions.get(&key).filter(|session| !session.forsaken).map(|session| session.session);
+        let resume = hello
+            .resume
+            .as_ref()
+            .filter(|resume| known == Some(resume.session) && self.scheduler.hosts().contains_key(&key));
+        if let Some(older) = self.sessions.get_mut(&key).and_then(|session| session.conn.take()) {
+            older.close(code::REPLACED, "this key has connected again");
+        }
+        if resume.is_none() {
+            // What the host had in an earlier stay ends first, under the old session.
+            self.scheduler.handle_host_gone(now, key, &End::HostLost);
+            // It gets nothing before it has said what it holds and what it wants.
+            self.coordinator.jobs.handle_host_away(key);
+            self.carry_out(now);
+        }
+        let queue = match self.sessions.get(&key) {
+            Some(session) => session.queue,
+            None => self.router.queues.add(),
+        };
+        let positions = resume.map(|resume| resume.workers.as_slice()).unwrap_or_default();
+        let wrong = |why: String| JoinRefusal::Malformed { why };
+        let connected = self.router.host_connected(queue, positions);
+        let (mail_wake, workers) = connected.map_err(|error| wrong(error.to_string()))?;
+        let session = self.sessions.entry(key).or_insert_with(|| HostSession::new(queue, fresh));
+        match resume {
+            Some(resume) => {
+                session.control.resume(resume.control).map_err(|error| wrong(error.to_string()))?
+            }
+            None => {
+                session.session = fresh;
+                session.forsaken = false;
+                session.control = Default::default();
+                self.coordinator.session_begins(key);
+            }
+        }
+        session.conn_id += 1;
+        session.conn = Some(conn.clone());
+        session.address = conn.remote();
+        session.control_wake = Arc::default();
+        // There may be commands from before, which nobody announces again.
+        session.control_wake.notify_one();
+        let cluster = Resume { session: session.session, control: session.control.position(), workers };
+        let seated =
+            ((cluster, resume.is_some()), queue, mail_wake, session.control_wake.clone(), session.conn_id);
+        self.scheduler.handle_host_joined(now, key, hello.capacity.clone(), resume.is_some());
+        self.coordinator.jobs.handle_host_joined(key, &hello.capacity);
+        Ok(seated)
+    }
+}
+
+impl HostSession {
+    fn new(queue: PeerQueueId, session: SessionId) -> Self {
+        Self {
+            queue,
+            session,
+            forsaken: false,
+            control: Default::default(),
+            control_wake: Arc::default(),
+            conn: None,
+            conn_id: 0,
+            module_bytes_sent: 0,
+            compilations: 0,
+            compile_us: 0,
+            pings: Default::default(),
+            address: String::new(),
+        }
+    }
+}
+
+/// Works until the connection ends; says why it did.
+async fn run(context: &Arc<Context>, conn: &Conn, entered: Entered) -> CarryError {
+    let Entered { send, reader, queue, mail_wake, control_wake, conn_id, .. } = entered;
+    let host = conn.peer();
+    let keeper = Arc::new(HostMailHandler { context: context.clone(), queue });
+    tokio::select! {
+        biased;
+        Err(error) = write_control(context, host, conn_id, send, &control_wake) => error,
+        Err(error) = read_control(context, host, &control_wake, reader) => error,
+        error = carry(conn, keeper, mail_wake) => error,
+        error = serve::serve(context, conn) => error,
+    }
+}
+
+async fn write_control(
+    context: &Context,
+    host: PublicKey,
+    conn_id: u64,
+    mut send: SendStream,
+    wake: &Notify,
+) -> Result<Infallible, CarryError> {
+    loop {
+        wake.notified().await;
+        loop {
+            let Some(frame) = context.cluster().next_command(host, conn_id) else {
+                break;
+            };
+            send.write_frame(&frame, CONTROL_FRAME_BYTES_MAX).await.map_err(CarryError::Lost)?;
+        }
+    }
+}
+
+impl Cluster {
+    /// The next frame for a host's control stream, if its connection is still the present one.
+    fn next_command(&mut self, host: PublicKey, conn_id: u64) -> Option<Vec<u8>> {
+        self.sessions.get_mut(&host).filter(|session| session.conn_id == conn_id)?.control.poll_transmit()
+    }
+}
+
+async fn read_control(
+    context: &Context,
+    host: PublicKey,
+    wake: &Notify,
+    mut reader: FrameReader,
+) -> Result<Infallible, CarryError> {
+    while let Some(frame) = reader.next().await.map_err(CarryError::Lost)? {
+        let handled = context.change(|cluster, now| {
+            let Some(session) = cluster.sessions.get_mut(&host) else {
+                return Ok(());
+            };
+            let report = session.control.handle_frame(&frame)?;
+            if let Some(report) = report {
+                cluster.handle_event(host, report, now);
+            }
+            Ok::<_, grid_protocol::control::ControlError>(())
+        });
+        handled.map_err(|error| CarryError::Protocol(error.to_string()))?;
+        context.room_in_the_journal().await;
+        // The acknowledgement, at least, waits to be written.
+        wake.notify_one();
+    }
+    Err(CarryError::Protocol("the control stream was ended".to_owned()))
+}
+
+impl Cluster {
+    /// True if a worker of `module` was placed on `host`, or a job's tasks: other modules are none of its business.
+    pub(crate) fn runs_on(&self, module: &Digest, host: PublicKey) -> bool {
+        if self.coordinator.runs_on(module, host) {
+            return true;
+        }
+        let Some(seated) = self.scheduler.hosts().get(&host) else {
+            return false;
+        };
+        let workers = self.scheduler.workers();
+        seated.workers.iter().any(|id| workers.get(id).is_some_and(|worker| worker.spec.module == *module))
+    }
+}
+
+/// The connection of a host has ended; an older one than the present does not matter.
+fn leave(context: &Context, conn: &Conn, host: PublicKey, conn_id: u64) {
+    let left_for_good =
+        matches!(conn.close_reason(), Some(grid_net::CloseReason::Peer { code: code::DONE, .. }));
+    conn.close(code::PROTOCOL, "the connection makes no sense any more");
+    context.change(|cluster, now| {
+        let Some(session) = cluster.sessions.get_mut(&host).filter(|session| session.conn_id == conn_id)
+        else {
+            return;
+        };
+        session.conn = None;
+        let queue = session.queue;
+        cluster.router.disconnected(queue);
+        if left_for_good {
+            cluster.scheduler.handle_host_gone(now, host, &End::HostLost);
+            cluster.coordinator.jobs.handle_host_gone(now, host);
+        } else {
+            cluster.coordinator.jobs.handle_host_away(host);
+            cluster.scheduler.handle_host_away(now, host);
+        }
+    });
+}
+
+/// A host's mail.
+struct HostMailHandler {
+    context: Arc<Context>,
+    queue: PeerQueueId,
+}
+
+impl MailHandler for HostMailHandler {
+    fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
+        let mut cluster = self.context.cluster();
+        if let Some(queue) = cluster.router.queues.up(self.queue) {
+            queue.post.take_lanes(lanes);
+            bulk.extend(std::iter::from_fn(|| queue.post.take_bulk()));
+        }
+    }
+
+    fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {
+        let now = self.context.now();
+        let mut cluster = self.context.cluster();
+        for body in frames.drain(..) {
+            let frame = MailFrame::decode(&body).map_err(|error| error.to_string())?;
+            let handled = cluster.router.handle_host_frame(self.queue, frame, &body, now);
+            handled.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn handle_bulk(&self, head: BulkHead, payload: Bytes) -> Result<(), String> {
+        let fulfilled =
+            self.context.cluster().router.fulfil_from_host(self.queue, head.worker, head.seq, payload);
+        fulfilled.map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,227 @@
+//! Resumption: what the router does when a connection is lost, and when a new one stands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use grid_protocol::client::Channel;
+use grid_protocol::host::{Position, Resume};
+use grid_protocol::id::{SessionId, WorkerId};
+use grid_protocol::link::LinkError;
+use grid_protocol::time::Moment;
+use grid_scheduler::Owner;
+use tokio::sync::Notify;
+
+use crate::cluster::client_session::{ClientSession, RemoteClient};
+use crate::cluster::peer_queue::PeerQueueId;
+use crate::cluster::router::MessageRouter;
+
+/// What the driver of a client's new connection works with.
+#[derive(Debug)]
+pub(crate) struct ClientAttached {
+    pub(crate) resumed: bool,
+    pub(crate) state: Resume,
+    pub(crate) queue: PeerQueueId,
+    pub(crate) mail_wake: Arc<Notify>,
+    pub(crate) control_wake: Arc<Notify>,
+    pub(crate) generation: u64,
+}
+
+impl MessageRouter {
+    /// A host is connected, has `queue`, and remembers `theirs`; what the manager has of the same links.
+    ///
+    /// Route goes on where it stopped. A host that remembers nothing gets nothing resent.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`]: the host claims what was never sent to it.
+    pub(crate) fn host_connected(
+        &mut self,
+        queue: PeerQueueId,
+        theirs: &[Position],
+    ) -> Result<(Arc<Notify>, Vec<Position>), LinkError> {
+        for Position { worker, received } in theirs {
+            if let Some(mail) = self.mails.get(worker).filter(|mail| mail.host == queue) {
+                mail.outward.check_position(*received)?;
+            }
+        }
+        let Some(under) = self.queues.get(queue) else {
+            return Ok(Default::default());
+        };
+        let wake = under.connect();
+        let mut ours = Vec::new();
+        for Position { worker, received } in theirs {
+            let Some(mail) = self.mails.get_mut(worker).filter(|mail| mail.host == queue) else {
+                continue;
+            };
+            ours.push(Position { worker: *worker, received: mail.outward.position() });
+            under.post.resume(*worker, &mut mail.outward, *received);
+        }
+        wake.notify_one();
+        Ok((wake, ours))
+    }
+
+    /// The connection under `queue` is lost.
+    pub(crate) fn disconnected(&mut self, queue: PeerQueueId) {
+        if let Some(queue) = self.queues.get(queue) {
+            queue.disconnect();
+        }
+    }
+
+    /// Makes a client for a client in this process.
+    pub(crate) fn open_local(&mut self, owner: Owner) -> (Arc<Notify>, Arc<Notify>) {
+        let (arrived, room) = <(Arc<Notify>, Arc<Notify>)>::default();
+        let client =
+            ClientSession::Here { waiting: Default::default(), arrived: arrived.clone(), room: room.clone() };
+        self.client_sessions.insert(owner, client);
+        (arrived, room)
+    }
+
+    /// Makes sure that a client elsewhere has a client, before it has workers.
+    pub(crate) fn open_desk_elsewhere(&mut self, owner: Owner, session: SessionId, now: Moment) {
+        if !self.client_sessions.contains_key(&owner) {
+            let queue = self.queues.add();
+            self.client_sessions.insert(
+                owner,
+                ClientSession::Remote(RemoteClient {
+                    queue,
+                    session,
+                    control: Default::default(),
+                    wake: Arc::default(),
+                    gone_since: Some(now),
+                    generation: 0,
+                }),
+            );
+        }
+    }
+
+    /// A client elsewhere comes for its mail. If it remembers this session it goes on where it was; if not,
+    /// it gets everything that no earlier program of the same channel has taken.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`]: the client claims what was never sent to it.
+    pub(crate) fn client_attached(
+        &mut self,
+        owner: Owner,
+        fresh: SessionId,
+        theirs: Option<&Resume>,
+        now: Moment,
+    ) -> Result<Option<ClientAttached>, LinkError> {
+        self.open_desk_elsewhere(owner, fresh, now);
+        let Some(ClientSession::Remote(client)) = self.client_sessions.get_mut(&owner) else {
+            return Ok(None);
+        };
+        let theirs = theirs.filter(|theirs| theirs.session == client.session);
+        let Some(queue) = self.queues.get(client.queue) else {
+            return Ok(None);
+        };
+        let mail_wake = queue.connect();
+        let mut positions = Vec::new();
+        let of_owner = self.mails.iter_mut().filter(|(_, mail)| mail.owner == owner);
+        let mut workers: Vec<WorkerId> = Vec::new();
+        for (worker, mail) in of_owner {
+            workers.push(*worker);
+            let Some(homeward) = &mut mail.homeward else {
+                continue;
+            };
+            let received = match theirs {
+                Some(theirs) => {
+                    let known = theirs.workers.iter().find(|position| position.worker == *worker);
+                    let received = known.map_or(0, |position| position.received);
+                    homeward.check_position(received)?;
+                    received
+                }
+                None => {
+                    // What an earlier program sent and the window held back goes first.
+                    while let Some(letter) = homeward.take_arrival() {
+                        mail.outward.push(letter.kind, letter.payload, 0);
+                    }
+                    mail.outward.retag(|_| 0);
+                    homeward.restart();
+                    0
+                }
+            };
+            positions.push(Position { worker: *worker, received: homeward.position() });
+            queue.post.resume(*worker, homeward, received);
+        }
+        match theirs {
+            Some(theirs) => client
+                .control
+                .resume(theirs.control)
+                .map_err(|_| LinkError::SettledUnsent { seq: theirs.control, next: 0 })?,
+            None => {
+                client.session = fresh;
+                client.control.restart();
+            }
+        }
+        client.gone_since = None;
+        client.generation += 1;
+        // An older connection finds that it is not the newest any more.
+        std::mem::take(&mut client.wake).notify_one();
+        let attached = ClientAttached {
+            resumed: theirs.is_some(),
+            state: client.state(positions),
+            queue: client.queue,
+            mail_wake,
+            control_wake: client.wake.clone(),
+            generation: client.generation,
+        };
+        for worker in workers {
+            self.forward(worker);
+            self.deliver(worker);
+        }
+        Ok(Some(attached))
+    }
+
+    /// The connection of a client elsewhere is over. True if it was the channel's; another has come, if it was not.
+    pub(crate) fn client_detached(&mut self, owner: Owner, generation: u64, now: Moment) -> bool {
+        let Some(ClientSession::Remote(client)) = self.client_sessions.get_mut(&owner) else {
+            return true;
+        };
+        if client.generation != generation {
+            return false;
+        }
+        client.gone_since = Some(now);
+        if let Some(queue) = self.queues.get(client.queue) {
+            queue.disconnect();
+        }
+        true
+    }
+
+    /// Clients that have been gone for longer than `grace`; their sessions are cleared.
+    pub(crate) fn clear_abandoned(&mut self, now: Moment, grace: Duration) -> Vec<Owner> {
+        let long_gone = |client: &ClientSession| match client {
+            ClientSession::Remote(RemoteClient { gone_since: Some(since), .. }) => now.since(*since) >= grace,
+            _ => false,
+        };
+        let abandoned = self
+            .client_sessions
+            .iter()
+            .filter(|(owner, client)| owner.channel != Channel::COMMAND && long_gone(client));
+        let owners: Vec<_> = abandoned.map(|(owner, _)| *owner).collect();
+        for owner in &owners {
+            self.client_sessions.remove(owner);
+        }
+        owners
+    }
+
+    /// Sends the acknowledgements that found no message to travel with.
+    pub(crate) fn send_late_acknowledgements(&mut self) {
+        for queue in self.queues.iter_mut() {
+            for worker in std::mem::take(&mut queue.late) {
+                if let Some(mail) = self.mails.get_mut(&worker) {
+                    queue.post.settle(worker, &mut mail.outward);
+                    mail.taken = 0;
+                }
+            }
+            if queue.up && !queue.post.is_empty() {
+                queue.wake.notify_one();
+            }
+        }
+    }
+
+    /// Workers that owe an answer and have been silent for longer than their time to live.
+    pub(crate) fn silent_workers(&self, now: Moment) -> Vec<(WorkerId, Duration)> {
+        self.mails.iter().filter_map(|(worker, mail)| Some((*worker, mail.overdue(now)?))).collect()
+    }
+}

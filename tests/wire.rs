@@ -81,7 +81,7 @@ fn failure() -> Failure {
     Failure { kind: FailureKind::Exit(-1), message: "why".into(), backtrace: vec!["f".into()] }
 }
 
-fn spawn_request(place: Place) -> SpawnRequest {
+fn spawn_request(place: Placement) -> SpawnRequest {
     SpawnRequest {
         channel: Channel(9),
         module: Digest::from_bytes([8; 32]),
@@ -260,9 +260,9 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("ModuleUpload", Request::ModuleUpload { manifest: vec![1, 2], length: 3 }),
         ("ModuleList", Request::ModuleList),
         ("ModuleRemove", Request::ModuleRemove { module: digest }),
-        ("Spawn(On)", Request::Spawn(spawn_request(Place::On(vec![host])))),
-        ("Spawn(Anywhere)", Request::Spawn(spawn_request(Place::Anywhere { count: 2 }))),
-        ("Spawn(EverySlot)", Request::Spawn(spawn_request(Place::EverySlot))),
+        ("Spawn(On)", Request::Spawn(spawn_request(Placement::On(vec![host])))),
+        ("Spawn(Anywhere)", Request::Spawn(spawn_request(Placement::Anywhere { count: 2 }))),
+        ("Spawn(EverySlot)", Request::Spawn(spawn_request(Placement::EverySlot))),
         ("WorkerList", Request::WorkerList { everyones: true, ended: false }),
         ("WorkerStop", Request::WorkerStop { workers: vec![worker()], grace_ms: 500 }),
         ("WorkerLogs", Request::WorkerLogs { worker: worker() }),
@@ -327,7 +327,7 @@ fn replies() -> Vec<(&'static str, Vec<u8>)> {
     let line = LogLine { unix_ms: 1, level: LogLevel::Warn, text: "t".into() };
     let order = DeploymentInfo {
         id: DeploymentId(4),
-        request: spawn_request(Place::EverySlot),
+        request: spawn_request(Placement::EverySlot),
         owner: key(1),
         workers: 2,
     };
@@ -364,7 +364,7 @@ fn replies() -> Vec<(&'static str, Vec<u8>)> {
 /// Control frames, each with the first note of a session in it.
 fn notes() -> Vec<(&'static str, Vec<u8>)> {
     let line = LogLine { unix_ms: 1, level: LogLevel::Info, text: "t".into() };
-    let spawn = Spawn {
+    let spawn = SpawnWorker {
         workers: vec![worker()],
         module: Digest::from_bytes([8; 32]),
         arguments: vec![1],

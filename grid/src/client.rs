@@ -8,7 +8,7 @@ use bytes::Bytes;
 use grid_disk::Machine;
 use grid_manager::{Event, LocalClient, SendError};
 use grid_protocol::client::{
-    Channel, Denial, DenialCode, ModuleInfo, Place, Reply, Request, SpawnRequest, WorkerInfo, WorkerState,
+    Channel, Denial, DenialCode, ModuleInfo, Placement, Reply, Request, SpawnRequest, WorkerInfo, WorkerState,
 };
 use grid_protocol::digest::Digest;
 use grid_protocol::host::{Label, WorkerStatus};
@@ -17,35 +17,35 @@ use grid_protocol::job::{BlobRef, JobId};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::worker::{LimitsAsked, Restart};
 
+use crate::connection::Connection;
 use crate::publish::{Publication, PublishError};
-use crate::remote::Remote;
 
 /// Spawns workers and talks to them, from the manager's own process or from anywhere else.
 ///
 /// Everything that a worker sends, and everything that happens to it, waits here until it is taken: one at
 /// a time with [`Self::next_event`], or all at once with [`Self::collect`].
 pub struct Client {
-    path: Path,
+    path: ManagerAccess,
     key: SecretKey,
     pub(crate) machine: Machine,
-    seen: Mutex<Seen>,
+    seen: Mutex<CollectedState>,
 }
 
-enum Path {
+enum ManagerAccess {
     Here(LocalClient),
-    Remote(Remote),
+    Remote(Connection),
 }
 
 /// What a program that asks for things one at a time has not asked for yet.
 #[derive(Default)]
-struct Seen {
+struct CollectedState {
     events: std::collections::VecDeque<Event>,
-    workers: BTreeMap<WorkerId, Standing>,
+    workers: BTreeMap<WorkerId, Liveness>,
 }
 
 /// How a worker stands, as its client sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum Liveness {
     Unconfirmed,
     Active,
     Dead,
@@ -59,11 +59,11 @@ const DEAD_KEPT_MAX: usize = 100_000;
 
 impl Client {
     pub(crate) fn here(local: LocalClient, key: SecretKey) -> Self {
-        Self { path: Path::Here(local), key, machine: Machine::default(), seen: Mutex::default() }
+        Self { path: ManagerAccess::Here(local), key, machine: Machine::default(), seen: Mutex::default() }
     }
 
-    pub(crate) fn remote(remote: Remote, key: SecretKey, machine: Machine) -> Self {
-        Self { path: Path::Remote(remote), key, machine, seen: Mutex::default() }
+    pub(crate) fn remote(remote: Connection, key: SecretKey, machine: Machine) -> Self {
+        Self { path: ManagerAccess::Remote(remote), key, machine, seen: Mutex::default() }
     }
 
     /// This client's key.
@@ -73,16 +73,16 @@ impl Client {
 
     pub(crate) fn remote_roles(&self) -> Option<grid_protocol::role::Roles> {
         match &self.path {
-            Path::Here(_) => None,
-            Path::Remote(remote) => Some(remote.roles()),
+            ManagerAccess::Here(_) => None,
+            ManagerAccess::Remote(remote) => Some(remote.roles()),
         }
     }
 
     /// Which of its key's programs this client is.
     pub fn channel(&self) -> Channel {
         match &self.path {
-            Path::Here(local) => local.channel(),
-            Path::Remote(remote) => remote.channel(),
+            ManagerAccess::Here(local) => local.channel(),
+            ManagerAccess::Remote(remote) => remote.channel(),
         }
     }
 
@@ -101,8 +101,8 @@ impl Client {
         module: Option<Bytes>,
     ) -> Result<Reply, Denial> {
         let reply = match &self.path {
-            Path::Here(local) => local.request(request, module).await,
-            Path::Remote(remote) => remote.request(request, module).await,
+            ManagerAccess::Here(local) => local.request(request, module).await,
+            ManagerAccess::Remote(remote) => remote.request(request, module).await,
         };
         match reply {
             Reply::Denied(denial) => Err(denial),
@@ -113,8 +113,8 @@ impl Client {
     /// The bytes of a payload that the manager keeps for a job.
     pub(crate) async fn fetch(&self, job: JobId, payload: BlobRef) -> Result<Bytes, Denial> {
         match &self.path {
-            Path::Here(local) => local.fetch(job, payload).await,
-            Path::Remote(remote) => remote.fetch(job, payload).await,
+            ManagerAccess::Here(local) => local.fetch(job, payload).await,
+            ManagerAccess::Remote(remote) => remote.fetch(job, payload).await,
         }
     }
 
@@ -191,7 +191,7 @@ impl Client {
                 channel: self.channel(),
                 module,
                 arguments: Vec::new(),
-                place: Place::EverySlot,
+                place: Placement::EverySlot,
                 labels: Vec::new(),
                 memory_bytes: 0,
                 limits: LimitsAsked::default(),
@@ -210,8 +210,8 @@ impl Client {
     /// [`SendError::Gone`] and [`SendError::TooLong`].
     pub async fn send(&self, worker: WorkerId, message: impl Into<Bytes>) -> Result<u64, SendError> {
         match &self.path {
-            Path::Here(local) => local.send(worker, message.into()).await,
-            Path::Remote(remote) => remote.send(worker, message.into()).await,
+            ManagerAccess::Here(local) => local.send(worker, message.into()).await,
+            ManagerAccess::Remote(remote) => remote.send(worker, message.into()).await,
         }
     }
 
@@ -238,8 +238,8 @@ impl Client {
     /// [`SendError`].
     pub fn try_send(&self, worker: WorkerId, message: impl Into<Bytes>) -> Result<u64, SendError> {
         match &self.path {
-            Path::Here(local) => local.try_send(worker, message.into()),
-            Path::Remote(remote) => remote.try_send(worker, message.into()),
+            ManagerAccess::Here(local) => local.try_send(worker, message.into()),
+            ManagerAccess::Remote(remote) => remote.try_send(worker, message.into()),
         }
     }
 
@@ -277,8 +277,8 @@ impl Client {
             }
             let mut events = Vec::new();
             match &self.path {
-                Path::Here(local) => local.collect(EVENTS_AT_ONCE, &mut events).await,
-                Path::Remote(remote) => remote.collect(EVENTS_AT_ONCE, &mut events).await,
+                ManagerAccess::Here(local) => local.collect(EVENTS_AT_ONCE, &mut events).await,
+                ManagerAccess::Remote(remote) => remote.collect(EVENTS_AT_ONCE, &mut events).await,
             }
             self.take_over(events);
         }
@@ -323,17 +323,17 @@ impl Client {
 
     /// Workers that run and take messages.
     pub fn active_workers(&self) -> Vec<WorkerId> {
-        self.standing(Standing::Active)
+        self.standing(Liveness::Active)
     }
 
     /// Workers that were asked for and have not been heard of.
     pub fn unconfirmed_workers(&self) -> Vec<WorkerId> {
-        self.standing(Standing::Unconfirmed)
+        self.standing(Liveness::Unconfirmed)
     }
 
     /// Workers that have ended.
     pub fn dead_workers(&self) -> Vec<WorkerId> {
-        self.standing(Standing::Dead)
+        self.standing(Liveness::Dead)
     }
 
     /// What a worker does, as its host sees it.
@@ -394,11 +394,11 @@ impl Client {
             return;
         }
         let all_left = async {
-            while ids.iter().any(|id| self.lock().workers.get(id) != Some(&Standing::Dead)) {
+            while ids.iter().any(|id| self.lock().workers.get(id) != Some(&Liveness::Dead)) {
                 let mut events = Vec::new();
                 match &self.path {
-                    Path::Here(local) => local.collect(EVENTS_AT_ONCE, &mut events).await,
-                    Path::Remote(remote) => remote.collect(EVENTS_AT_ONCE, &mut events).await,
+                    ManagerAccess::Here(local) => local.collect(EVENTS_AT_ONCE, &mut events).await,
+                    ManagerAccess::Remote(remote) => remote.collect(EVENTS_AT_ONCE, &mut events).await,
                 }
                 self.take_over(events);
             }
@@ -411,8 +411,8 @@ impl Client {
     /// ended. Only a client of a manager elsewhere can tell; another says that it is.
     pub fn is_quiet(&self, worker: WorkerId) -> bool {
         match &self.path {
-            Path::Here(_) => true,
-            Path::Remote(remote) => remote.is_quiet(worker),
+            ManagerAccess::Here(_) => true,
+            ManagerAccess::Remote(remote) => remote.is_quiet(worker),
         }
     }
 
@@ -420,27 +420,27 @@ impl Client {
     /// channel. No event comes any more.
     pub fn sent_away(&self) -> Option<&Denial> {
         match &self.path {
-            Path::Here(_) => None,
-            Path::Remote(remote) => remote.sent_away(),
+            ManagerAccess::Here(_) => None,
+            ManagerAccess::Remote(remote) => remote.sent_away(),
         }
     }
 
     /// Waits until something has come or was settled. Cancel-safe.
     pub async fn settled(&self) {
         match &self.path {
-            Path::Here(_) => {}
-            Path::Remote(remote) => remote.settled().await,
+            ManagerAccess::Here(_) => {}
+            ManagerAccess::Remote(remote) => remote.settled().await,
         }
     }
 
     /// Tells the manager that this client is done: its workers stop.
     pub fn goodbye(&self, grace: Duration) {
-        if let Path::Remote(remote) = &self.path {
+        if let ManagerAccess::Remote(remote) = &self.path {
             remote.goodbye(u32::try_from(grace.as_millis()).unwrap_or(u32::MAX));
         }
     }
 
-    fn standing(&self, wanted: Standing) -> Vec<WorkerId> {
+    fn standing(&self, wanted: Liveness) -> Vec<WorkerId> {
         self.look();
         let seen = self.lock();
         seen.workers.iter().filter(|(_, standing)| **standing == wanted).map(|(worker, _)| *worker).collect()
@@ -450,8 +450,8 @@ impl Client {
     fn look(&self) {
         let mut events = Vec::new();
         match &self.path {
-            Path::Here(local) => local.try_collect(EVENTS_AT_ONCE, &mut events),
-            Path::Remote(remote) => remote.try_collect(EVENTS_AT_ONCE, &mut events),
+            ManagerAccess::Here(local) => local.try_collect(EVENTS_AT_ONCE, &mut events),
+            ManagerAccess::Remote(remote) => remote.try_collect(EVENTS_AT_ONCE, &mut events),
         }
         self.take_over(events);
     }
@@ -460,18 +460,18 @@ impl Client {
         let mut seen = self.lock();
         for event in &events {
             match event {
-                Event::Joined { worker, .. } => seen.workers.insert(*worker, Standing::Active),
-                Event::Left { worker, .. } => seen.workers.insert(*worker, Standing::Dead),
+                Event::Joined { worker, .. } => seen.workers.insert(*worker, Liveness::Active),
+                Event::Left { worker, .. } => seen.workers.insert(*worker, Liveness::Dead),
                 _ => None,
             };
         }
         if seen.workers.len() > DEAD_KEPT_MAX {
-            seen.workers.retain(|_, standing| *standing != Standing::Dead);
+            seen.workers.retain(|_, standing| *standing != Liveness::Dead);
         }
         seen.events.extend(events);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seen> {
+    fn lock(&self) -> MutexGuard<'_, CollectedState> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -529,7 +529,7 @@ impl SpawnBuilder<'_> {
     ///
     /// [`Denial`], with [`DenialCode::NoCapacity`] if not all of them fit; then none is started.
     pub async fn anywhere(mut self, count: u32) -> Result<Vec<WorkerId>, Denial> {
-        self.request.place = Place::Anywhere { count };
+        self.request.place = Placement::Anywhere { count };
         self.ask().await.map(|(workers, _)| workers)
     }
 
@@ -539,7 +539,7 @@ impl SpawnBuilder<'_> {
     ///
     /// [`Denial`]; then none is started.
     pub async fn on(mut self, hosts: &[PublicKey]) -> Result<Vec<WorkerId>, Denial> {
-        self.request.place = Place::On(hosts.to_vec());
+        self.request.place = Placement::On(hosts.to_vec());
         self.ask().await.map(|(workers, _)| workers)
     }
 
@@ -550,7 +550,7 @@ impl SpawnBuilder<'_> {
     ///
     /// [`Denial`].
     pub async fn every_slot(mut self) -> Result<DeploymentId, Denial> {
-        self.request.place = Place::EverySlot;
+        self.request.place = Placement::EverySlot;
         if self.request.restart == Restart::Never {
             self.request.restart = Restart::Always;
         }
@@ -566,7 +566,7 @@ impl SpawnBuilder<'_> {
                 let mut seen = self.client.lock();
                 for worker in &workers {
                     // It may have joined before the answer came.
-                    seen.workers.entry(*worker).or_insert(Standing::Unconfirmed);
+                    seen.workers.entry(*worker).or_insert(Liveness::Unconfirmed);
                 }
                 Ok((workers, deployment))
             }

@@ -1,7 +1,7 @@
 //! The command line: what was typed, and how its outcome is told.
 
+mod cli_error;
 mod compiled;
-mod fault;
 mod host;
 mod job;
 mod json;
@@ -24,13 +24,13 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use wasm_grid::{Channel, Client, ManagerAddress};
 
-use fault::Fault;
+use cli_error::CliError;
 use output::Output;
 
 /// A compute grid of WebAssembly workers: signed modules, shipped once, run in a sandbox on every host.
 #[derive(Debug, Parser)]
 #[command(name = "grid", version, max_term_width = 100)]
-struct Typed {
+struct Cli {
     #[command(flatten)]
     common: Common,
     #[command(subcommand)]
@@ -75,34 +75,34 @@ pub(crate) enum Address {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Start a manager on this machine.
-    Up(up::Up),
+    Up(up::UpArgs),
     /// The grid at a glance.
     Status,
     /// Tickets: lines of text that let machines and people in.
     #[command(subcommand)]
-    Ticket(ticket::Ticket),
+    Ticket(ticket::TicketSubcommand),
     /// Hosts: the machines that run workers.
     #[command(subcommand)]
-    Host(host::Host),
+    Host(host::HostSubcommand),
     /// Modules: what workers run.
     #[command(subcommand)]
-    Module(module::Module),
+    Module(module::ModuleSubcommand),
     /// Workers: running instances of modules.
     #[command(subcommand)]
-    Worker(worker::Worker),
+    Worker(worker::WorkerSubcommand),
     /// Messages to workers and from them.
     #[command(subcommand)]
-    Msg(msg::Msg),
+    Msg(msg::MsgSubcommand),
     /// Run a list of tasks on a module and print the results.
-    Run(run::Run),
+    Run(run::RunArgs),
     /// Jobs: lists of tasks.
     #[command(subcommand)]
-    Job(job::Job),
+    Job(job::JobSubcommand),
     /// Say in words why a job, a task or a host is as it is.
     Explain(job::Explain),
     /// Keys and what they may do.
     #[command(subcommand)]
-    Key(key::Key),
+    Key(key::KeySubcommand),
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.
@@ -118,19 +118,19 @@ pub(crate) fn run() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == grid_host::command::COMPILE) {
         return grid_host::compile::run_child().into();
     }
-    let matches = grid_host::command::without_empty(Typed::command()).get_matches();
-    let typed = Typed::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let matches = grid_host::command::without_empty(Cli::command()).get_matches();
+    let typed = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     grid_host::log::to_stderr();
     let output = Output::new(typed.common.json, typed.common.quiet);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return output.fail(&Fault::failed("the system gives no runtime", error)),
+        Err(error) => return output.fail(&CliError::failed("the system gives no runtime", error)),
     };
     let done = runtime.block_on(async {
         tokio::select! {
             biased;
             done = perform(&typed, &output) => done,
-            () = interrupted(&typed.command) => Err(Fault::interrupted()),
+            () = interrupted(&typed.command) => Err(CliError::interrupted()),
         }
     });
     match done {
@@ -146,7 +146,7 @@ async fn interrupted(command: &Command) {
     }
 }
 
-async fn perform(typed: &Typed, output: &Output) -> Result<(), Fault> {
+async fn perform(typed: &Cli, output: &Output) -> Result<(), CliError> {
     let common = &typed.common;
     match &typed.command {
         Command::Up(up) => up.run(common, output).await,
@@ -162,14 +162,14 @@ async fn perform(typed: &Typed, output: &Output) -> Result<(), Fault> {
         Command::Key(key) => key.run(common, output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Typed::command(), "grid", &mut script);
+            clap_complete::generate(*shell, &mut Cli::command(), "grid", &mut script);
             output.raw(&script)
         }
         Command::Man => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Typed::command())
+            clap_mangen::Man::new(Cli::command())
                 .render(&mut page)
-                .map_err(|error| Fault::failed("the manual page cannot be written", error))?;
+                .map_err(|error| CliError::failed("the manual page cannot be written", error))?;
             output.raw(&page)
         }
     }
@@ -177,17 +177,17 @@ async fn perform(typed: &Typed, output: &Output) -> Result<(), Fault> {
 
 impl Common {
     /// A client that makes requests.
-    pub(crate) fn client(&self) -> Result<Client, Fault> {
+    pub(crate) fn client(&self) -> Result<Client, CliError> {
         self.client_of(self.address()?)
     }
 
     /// A client that makes requests to this manager.
-    pub(crate) fn client_of(&self, address: ManagerAddress) -> Result<Client, Fault> {
+    pub(crate) fn client_of(&self, address: ManagerAddress) -> Result<Client, CliError> {
         Ok(self.builder().without_mail().connect_to(address)?)
     }
 
     /// A client that takes the mail of the command line's workers.
-    pub(crate) fn client_with_mail(&self) -> Result<Client, Fault> {
+    pub(crate) fn client_with_mail(&self) -> Result<Client, CliError> {
         Ok(self.builder().channel(Channel::COMMAND).connect_to(self.address()?)?)
     }
 
@@ -195,20 +195,20 @@ impl Common {
         Client::builder().home(&self.home)
     }
 
-    fn address(&self) -> Result<ManagerAddress, Fault> {
+    fn address(&self) -> Result<ManagerAddress, CliError> {
         match self.known()? {
             Address::Named(address) | Address::Running(address) => Ok(address),
-            Address::None => Err(Fault::usage("no manager is known here".to_owned()).help(
+            Address::None => Err(CliError::usage("no manager is known here".to_owned()).help(
                 "start one with `grid up`, or name one: `grid --manager TICKET …` or `manager = \"…\"` in config.toml",
             )),
         }
     }
 
     /// The manager: the flag or its variable, then the file, then the one on this machine.
-    pub(crate) fn known(&self) -> Result<Address, Fault> {
+    pub(crate) fn known(&self) -> Result<Address, CliError> {
         let parse = |text: &str, from: &str| {
             text.parse()
-                .map_err(|error| Fault::usage(format!("the address from {from} cannot be read: {error}")))
+                .map_err(|error| CliError::usage(format!("the address from {from} cannot be read: {error}")))
         };
         if let Some(manager) = &self.manager {
             return parse(manager, "--manager or GRID_MANAGER").map(Address::Named);
@@ -222,7 +222,7 @@ impl Common {
         }
     }
 
-    fn configured(&self) -> Result<Option<String>, Fault> {
+    fn configured(&self) -> Result<Option<String>, CliError> {
         #[derive(serde::Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Config {
@@ -233,7 +233,7 @@ impl Common {
             return Ok(None);
         };
         let config: Config = toml::from_str(&text).map_err(|error| {
-            Fault::usage(format!("{} cannot be read: {}", path.display(), error.message()))
+            CliError::usage(format!("{} cannot be read: {}", path.display(), error.message()))
         })?;
         Ok(config.manager)
     }

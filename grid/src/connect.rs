@@ -11,7 +11,7 @@ use grid_protocol::role::Roles;
 use grid_protocol::ticket::{ManagerAddress, ParseManagerError};
 
 use crate::client::Client;
-use crate::remote::{ConnectError, Dialer, Remote};
+use crate::connection::{ConnectError, Connection, Dialer};
 
 /// How a client shall be.
 #[must_use = "nothing is connected before `connect`"]
@@ -104,7 +104,7 @@ impl ClientBuilder {
     pub fn connect_to(self, manager: ManagerAddress) -> Result<Client, ClientError> {
         let (dialer, channel) = self.dialer(manager)?;
         let (key, machine) = (dialer.key.clone(), dialer.machine.clone());
-        Ok(Client::remote(Remote::connect(dialer, channel)?, key, machine))
+        Ok(Client::remote(Connection::connect(dialer, channel)?, key, machine))
     }
 
     /// As [`Self::connect_to`], on the runtime that this is called on and without a thread of the client's own.
@@ -115,7 +115,7 @@ impl ClientBuilder {
     pub async fn connect_here(self, manager: ManagerAddress) -> Result<Client, ClientError> {
         let (dialer, channel) = self.dialer(manager)?;
         let (key, machine) = (dialer.key.clone(), dialer.machine.clone());
-        Ok(Client::remote(Remote::connect_here(dialer, channel).await?, key, machine))
+        Ok(Client::remote(Connection::connect_here(dialer, channel).await?, key, machine))
     }
 
     fn dialer(self, manager: ManagerAddress) -> Result<(Dialer, Option<Channel>), ClientError> {

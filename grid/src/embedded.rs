@@ -23,7 +23,7 @@ use crate::client::{Client, unexpected};
 /// A manager in this process. Everything that a [`Client`] does, it does too.
 pub struct Manager {
     client: Client,
-    server: grid_manager::Manager,
+    server: grid_manager::ManagerServer,
     hosts: Vec<LocalHost>,
     grace: Duration,
     // Last, so that a temporary state folder outlives everything that works in it.
@@ -259,7 +259,7 @@ impl ManagerBuilder {
     ///
     /// [`ManagerError`].
     pub fn start(self) -> Result<Manager, ManagerError> {
-        let (manager, local) = self.start_with(grid_manager::Manager::start)?;
+        let (manager, local) = self.start_with(grid_manager::ManagerServer::start)?;
         if let Some(local) = local {
             local.recv().map_err(|_| host_did_not_join())?;
         }
@@ -275,7 +275,7 @@ impl ManagerBuilder {
     ///
     /// [`ManagerError`].
     pub async fn start_here(self) -> Result<Manager, ManagerError> {
-        let (manager, local) = self.start_with(grid_manager::Manager::start_here)?;
+        let (manager, local) = self.start_with(grid_manager::ManagerServer::start_here)?;
         if let Some(local) = local {
             let joined = tokio::task::spawn_blocking(move || local.recv()).await;
             joined.ok().and_then(Result::ok).ok_or_else(host_did_not_join)?;
@@ -285,7 +285,7 @@ impl ManagerBuilder {
 
     fn start_with(
         self,
-        start: impl FnOnce(ManagerConfig) -> Result<grid_manager::Manager, StartError>,
+        start: impl FnOnce(ManagerConfig) -> Result<grid_manager::ManagerServer, StartError>,
     ) -> Result<(Manager, Option<Receiver<()>>), ManagerError> {
         let (folder, temporary) = match self.state {
             Some(folder) => (folder, None),
@@ -342,7 +342,7 @@ const EMBEDDED_CHANNEL: Channel = Channel(1);
 pub const COMPILED_FOLDER: &str = "compiled";
 
 fn local_host(
-    server: &grid_manager::Manager,
+    server: &grid_manager::ManagerServer,
     config: grid_host::HostConfig,
 ) -> Result<(LocalHost, Receiver<()>), ManagerError> {
     let host = Host::new(config)?;

@@ -13,12 +13,12 @@ use grid_protocol::job::{AttemptFailure, BlobRef, JobId, JobInfo, Outcome, Outco
 use grid_protocol::limits::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX};
 use serde::de::DeserializeOwned;
 
-use crate::answer::CommandAnswer;
+use crate::cbor::{CborError, from_cbor};
 use crate::client::{Client, unexpected};
-use crate::typed::{CborError, from_cbor};
+use crate::command_output::CommandOutput;
 
 pub use builder::{JobBuilder, SubmitError};
-pub use inputs::{Inputs, Typed};
+pub use inputs::{CborInputs, Inputs};
 pub use map::Map;
 
 /// A task may take so long, unless its job says otherwise.
@@ -89,10 +89,10 @@ impl TaskOutcome {
     /// # Errors
     ///
     /// [`CborError::Decode`], if the task failed, or what it sent is no such answer.
-    pub fn command_answer(&self) -> Result<CommandAnswer, CborError> {
+    pub fn command_answer(&self) -> Result<CommandOutput, CborError> {
         match &self.results {
             Ok(results) => match &results[..] {
-                [result] => CommandAnswer::read(result),
+                [result] => CommandOutput::read(result),
                 _ => Err(CborError::Decode("a command answers with one message".to_owned())),
             },
             Err(failed) => Err(CborError::Decode(failed.to_string())),

@@ -41,27 +41,29 @@
 
 #![forbid(unsafe_code)]
 
-mod answer;
+mod cbor;
 mod client;
+mod command_output;
 mod connect;
+mod connection;
 mod embedded;
 mod job;
-mod postbox;
 mod publish;
-mod remote;
-mod typed;
+mod session;
 
-pub use answer::CommandAnswer;
 pub use bytes::Bytes;
+pub use cbor::{CborError, from_cbor, to_cbor};
 pub use client::{Client, DEFAULT_TTL, SpawnBuilder};
+pub use command_output::CommandOutput;
 pub use connect::{ClientBuilder, ClientError};
+pub use connection::ConnectError;
 pub use embedded::{COMPILED_FOLDER, Manager, ManagerBuilder, ManagerError, TICKET_TTL_S};
 pub use grid_host::sandbox::{Limits, Policy};
 pub use grid_host::{KnownManagersError, ReachError};
 pub use grid_manager::{CatalogError, Event, SendError, StartError};
 pub use grid_net::{BindError, DialError, Timing};
 pub use grid_protocol::client::{
-    Channel, Denial, DenialCode, DeploymentInfo, HostInfo, HostState, KeyInfo, ModuleInfo, Place, Reply,
+    Channel, Denial, DenialCode, DeploymentInfo, HostInfo, HostState, KeyInfo, ModuleInfo, Placement, Reply,
     Request, SpawnRequest, Status, Subject, TicketInfo, WorkerInfo, WorkerState,
 };
 pub use grid_protocol::digest::Digest;
@@ -77,9 +79,7 @@ pub use grid_protocol::role::{Role, Roles};
 pub use grid_protocol::ticket::{ManagerAddress, ParseManagerError};
 pub use grid_protocol::worker::{Blame, End, Failure, FailureKind, LimitsAsked, LogLevel, LogLine, Restart};
 pub use job::{
-    DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, Inputs, Job, JobBuilder, Map, SubmitError, TaskFailed, TaskOutcome,
-    Typed,
+    CborInputs, DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, Inputs, Job, JobBuilder, Map, SubmitError, TaskFailed,
+    TaskOutcome,
 };
 pub use publish::{Publication, PublishError};
-pub use remote::ConnectError;
-pub use typed::{CborError, from_cbor, to_cbor};

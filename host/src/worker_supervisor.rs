@@ -8,7 +8,7 @@ use bytes::Bytes;
 use grid_disk::Machine;
 use grid_net::Conn;
 use grid_protocol::control::HostEnd;
-use grid_protocol::host::{HostCommand, HostEvent, Position, Resume, Spawn, WorkerStatus};
+use grid_protocol::host::{HostCommand, HostEvent, Position, Resume, SpawnWorker, WorkerStatus};
 use grid_protocol::id::{SessionId, WorkerId};
 use grid_protocol::job::{Assignment, AttemptEnd, JobBrief, JobId};
 use grid_protocol::worker::{End, Failure, FailureKind};
@@ -312,7 +312,7 @@ impl WorkerSupervisor {
         inner.draining && idle
     }
 
-    fn spawn(self: &Arc<Self>, spawn: Spawn) {
+    fn spawn(self: &Arc<Self>, spawn: SpawnWorker) {
         let arguments = Bytes::from(spawn.arguments);
         let mut entries = Vec::new();
         {

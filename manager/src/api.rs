@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use grid_net::{RecvStream, SendStream};
 use grid_protocol::client::{
-    Denial, DenialCode, DeploymentInfo, HostInfo, HostState, Place, Reply, Request, SpawnRequest, Status,
+    Denial, DenialCode, DeploymentInfo, HostInfo, HostState, Placement, Reply, Request, SpawnRequest, Status,
 };
 use grid_protocol::host::{HostCommand, WorkerStatus};
 use grid_protocol::id::{DeploymentId, SessionId, WorkerId};
@@ -27,7 +27,7 @@ use tokio::time::timeout;
 use crate::blobs::store;
 use crate::blobs::transfer_slots::time_for;
 use crate::catalog::trust::Ban;
-use crate::catalog::{Brought, CatalogError, UploadError};
+use crate::catalog::{CatalogError, UploadError, VerifiedUpload};
 use crate::cluster;
 use crate::context::Context;
 use crate::session::handshake::SessionError;
@@ -424,7 +424,7 @@ async fn read_module(
     manifest: Vec<u8>,
     wasm: Bytes,
     now: u64,
-) -> Result<Brought, UploadError> {
+) -> Result<VerifiedUpload, UploadError> {
     let expected = context.catalog_now().expect_module(manifest, now)?;
     context.off_thread(move || expected.read(&wasm)).await?
 }
@@ -474,7 +474,7 @@ async fn spawn(context: &Arc<Context>, asker: PublicKey, request: SpawnRequest) 
     let spec = cluster::spec(asker, &request);
     let session = SessionId(context.config.machine.random().map_err(|error| fault(error.into()))?);
     let owner = spec.owner;
-    if request.place == Place::EverySlot {
+    if request.place == Placement::EverySlot {
         let info = DeploymentInfo { id: DeploymentId(0), request, owner: asker, workers: 0 };
         let kept = info.clone();
         let id = context.catalog(move |catalog| catalog.add_deployment(kept)).await.map_err(fault)?;
@@ -511,9 +511,9 @@ async fn spawn(context: &Arc<Context>, asker: PublicKey, request: SpawnRequest) 
 
 fn check_spawn(request: &SpawnRequest) -> Result<(), Denial> {
     let asked = match &request.place {
-        Place::On(hosts) => u32::try_from(hosts.len()).unwrap_or(u32::MAX),
-        Place::Anywhere { count } => *count,
-        Place::EverySlot => 1,
+        Placement::On(hosts) => u32::try_from(hosts.len()).unwrap_or(u32::MAX),
+        Placement::Anywhere { count } => *count,
+        Placement::EverySlot => 1,
     };
     let why = if asked == 0 || asked > SPAWN_COUNT_MAX {
         format!("{asked} workers were asked for; 1 to {SPAWN_COUNT_MAX} can be")

@@ -25,7 +25,7 @@ use crate::store::{Change, FileStore, Store, StoreError, Table};
 pub(crate) mod trust;
 mod upload;
 
-pub(crate) use upload::{Brought, UploadError};
+pub(crate) use upload::{UploadError, VerifiedUpload};
 
 /// What the manager knows for good.
 pub(crate) struct Catalog {
@@ -36,7 +36,7 @@ pub(crate) struct Catalog {
     keys: BTreeMap<PublicKey, KeyInfo>,
     tickets: BTreeMap<TicketId, TicketRecord>,
     hosts: BTreeMap<PublicKey, HostCapacity>,
-    modules: BTreeMap<Digest, Module>,
+    modules: BTreeMap<Digest, ModuleEntry>,
     deployments: BTreeMap<DeploymentId, DeploymentInfo>,
     /// The highest id that a deployment ever had.
     last_deployment: u64,
@@ -47,7 +47,7 @@ pub(crate) struct Catalog {
 
 /// A module on disk.
 #[derive(Debug, Clone)]
-pub(crate) struct Module {
+pub(crate) struct ModuleEntry {
     pub(crate) signed: Vec<u8>,
     pub(crate) manifest: Manifest,
     pub(crate) publisher: PublicKey,
@@ -189,7 +189,7 @@ impl Catalog {
             self.hosts.insert(key.ok_or(bad(Table::Host))?, capacity);
         }
         for record in self.records::<ModuleRecord>(Table::Module)? {
-            let module = Module::from_record(record).map_err(|_| bad(Table::Module))?;
+            let module = ModuleEntry::from_record(record).map_err(|_| bad(Table::Module))?;
             self.modules.insert(module.manifest.digest, module);
         }
         for (key, value) in self.store.read(Table::Serial)? {
@@ -419,12 +419,12 @@ impl Catalog {
     }
 
     /// The modules.
-    pub(crate) fn modules(&self) -> impl ExactSizeIterator<Item = &Module> {
+    pub(crate) fn modules(&self) -> impl ExactSizeIterator<Item = &ModuleEntry> {
         self.modules.values()
     }
 
     /// One module.
-    pub(crate) fn module(&self, digest: &Digest) -> Option<&Module> {
+    pub(crate) fn module(&self, digest: &Digest) -> Option<&ModuleEntry> {
         self.modules.get(digest)
     }
 
@@ -484,7 +484,7 @@ impl Catalog {
     }
 }
 
-impl Module {
+impl ModuleEntry {
     fn from_record(record: ModuleRecord) -> Result<Self, ManifestRefusal> {
         let signed = SignedManifest::from_bytes(&record.manifest)?;
         let manifest = signed.verify()?;

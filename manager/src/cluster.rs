@@ -28,7 +28,7 @@ use crate::cluster::peer_queue::PeerQueueId;
 use crate::cluster::router::MessageRouter;
 use crate::config::ManagerConfig;
 use crate::jobs::coordinator::{Coordinator, HostRef};
-use crate::session::newcomers::Source;
+use crate::session::newcomers::PeerSource;
 
 /// What is true while the manager lives.
 pub(crate) struct Cluster {
@@ -69,7 +69,7 @@ pub(crate) struct HostSession {
 pub(crate) struct PendingHost {
     pub(crate) capacity: HostCapacity,
     pub(crate) address: String,
-    pub(crate) source: Option<Source>,
+    pub(crate) source: Option<PeerSource>,
     pub(crate) decided: Arc<Notify>,
     pub(crate) conn: Conn,
 }
@@ -173,7 +173,7 @@ impl Cluster {
             self.router.open(*worker, spec.owner, queue, Duration::from_millis(spec.ttl_ms), now);
         }
         for workers in workers.chunks(WORKERS_A_FRAME) {
-            let spawn = host::Spawn {
+            let spawn = host::SpawnWorker {
                 workers: workers.to_vec(),
                 module: spec.module,
                 arguments: spec.arguments.clone(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::server::Manager;
+use crate::server::ManagerServer;
 
 /// A promise to break on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum FaultInjection {
 /// A lease that has ended is noticed so late at the most.
 const LATE_MAX: Duration = Duration::from_secs(1);
 
-impl Manager {
+impl ManagerServer {
     /// How everything about jobs stands, for a person who looks for a fault.
     pub fn describe(&self) -> String {
         let (cluster, now) = (self.context().cluster(), self.context().now());

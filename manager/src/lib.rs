@@ -1,6 +1,6 @@
 //! The manager: clock, disk and network around the scheduler.
 //!
-//! Each connection of a host or a client is a session ([`Manager::start`] listens for them), and everything that they share is
+//! Each connection of a host or a client is a session ([`ManagerServer::start`] listens for them), and everything that they share is
 //! in one context: the *catalog* is what is true for good, on disk; the *cluster* is what is true while the
 //! manager lives, in memory.
 
@@ -27,7 +27,7 @@ pub use cluster::router::SendError;
 pub use config::ManagerConfig;
 #[cfg(feature = "fault-injection")]
 pub use invariants::FaultInjection;
-pub use server::{Manager, StartError};
+pub use server::{ManagerServer, StartError};
 pub use session::local::LocalClient;
 #[cfg(any(test, feature = "fault-injection"))]
 pub use store::faulty_disk::FaultyDisk;

@@ -27,7 +27,7 @@ use crate::session;
 use crate::session::local::LocalClient;
 
 /// A manager that runs until it is stopped or dropped.
-pub struct Manager {
+pub struct ManagerServer {
     context: Arc<Context>,
     key: SecretKey,
     listening: Option<SocketAddr>,
@@ -64,7 +64,7 @@ impl StartError {
     }
 }
 
-impl Manager {
+impl ManagerServer {
     /// Starts a manager on a thread of its own; when this returns it listens, and has everything that an earlier life kept.
     ///
     /// # Errors
@@ -201,7 +201,7 @@ impl Manager {
     }
 }
 
-impl Drop for Manager {
+impl Drop for ManagerServer {
     fn drop(&mut self) {
         self.stop();
     }
@@ -209,11 +209,11 @@ impl Drop for Manager {
 
 /// Runs a manager on this thread, once it is handed out. The runtime is made, used and dropped here: whoever starts a manager
 /// may be on another one, where none may be dropped.
-fn run(config: ManagerConfig, begun: &SyncSender<Manager>) -> Result<(), StartError> {
+fn run(config: ManagerConfig, begun: &SyncSender<ManagerServer>) -> Result<(), StartError> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let (manager, work) = {
         let _context = runtime.enter();
-        Manager::bind(config)?
+        ManagerServer::bind(config)?
     };
     // Whoever starts it waits for it.
     let _ = begun.send(manager);

@@ -337,7 +337,7 @@ pub enum Subject {
 
 /// Where workers shall run.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub enum Place {
+pub enum Placement {
     /// One on each of these hosts.
     On(Vec<PublicKey>),
     /// So many, wherever there is room.
@@ -359,7 +359,7 @@ pub struct SpawnRequest {
     /// What their `init` receives.
     pub arguments: Vec<u8>,
     /// Where.
-    pub place: Place,
+    pub place: Placement,
     /// Labels that a host must carry.
     pub labels: Vec<Label>,
     /// Memory that a host must set aside for each, in bytes; 0 leaves it to the slots.

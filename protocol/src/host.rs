@@ -279,7 +279,7 @@ pub enum WorkerStatus {
 #[non_exhaustive]
 pub enum HostCommand {
     /// Start workers.
-    Spawn(Spawn),
+    Spawn(SpawnWorker),
     /// Stop workers: let them finish the message at hand and call their `stop`, for so long at most.
     Stop {
         /// Which.
@@ -331,7 +331,7 @@ pub enum HostCommand {
 
 /// Workers of one module, to be started with the same arguments.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Spawn {
+pub struct SpawnWorker {
     /// Their ids.
     pub workers: Vec<WorkerId>,
     /// Their module.

@@ -28,7 +28,7 @@ use grid_protocol::time::Moment;
 pub use decision::{AttemptFate, JobDecision, Verdict};
 pub use dispatch::Obstacle;
 pub use host::WorkHost;
-pub use job::{Job, TaskHistory, Unfit};
+pub use job::{ScheduledJob, TaskHistory, Unfit};
 use lease::LeaseTable;
 pub use lease::{LEASE_TERM, Lease};
 
@@ -37,7 +37,7 @@ pub use lease::{LEASE_TERM, Lease};
 pub struct Jobs {
     incarnation: u32,
     attempts: u64,
-    jobs: BTreeMap<JobId, Job>,
+    jobs: BTreeMap<JobId, ScheduledJob>,
     made: u64,
     joins: u64,
     hosts: BTreeMap<PublicKey, WorkHost>,
@@ -148,7 +148,7 @@ impl Jobs {
     }
 
     /// Adds a job, new or as it was before a restart.
-    pub fn add_job(&mut self, id: JobId, mut job: Job) {
+    pub fn add_job(&mut self, id: JobId, mut job: ScheduledJob) {
         self.made += 1;
         job.order = self.made;
         self.jobs.insert(id, job);
@@ -382,7 +382,7 @@ impl Jobs {
     }
 
     /// The jobs.
-    pub fn jobs(&self) -> &BTreeMap<JobId, Job> {
+    pub fn jobs(&self) -> &BTreeMap<JobId, ScheduledJob> {
         &self.jobs
     }
 

@@ -18,7 +18,7 @@ mod spec;
 pub use placement::{NoRoom, PlacementError};
 pub use roster::{Presence, RosterHost};
 pub use scheduler::{Decision, PlacedWorker, Scheduler, SchedulerConfig, WorkerPhase};
-pub use spec::{Deployment, Owner, Place, Spec};
+pub use spec::{Deployment, Owner, Placement, Spec};
 
 #[doc(no_inline)]
 pub use grid_protocol::time::Moment;

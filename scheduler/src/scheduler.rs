@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 
 use crate::placement::{self, NoRoom, PlacementError};
 use crate::roster::{Presence, RosterHost};
-use crate::spec::{Deployment, Owner, Place, Spec};
+use crate::spec::{Deployment, Owner, Placement, Spec};
 
 /// What the scheduler cannot decide for itself.
 #[derive(Debug, Clone, Copy)]
@@ -274,11 +274,11 @@ impl Scheduler {
     /// # Errors
     ///
     /// [`NoRoom`]: not all of them fit, and none was placed.
-    pub fn spawn(&mut self, spec: Spec, place: &Place) -> Result<Vec<WorkerId>, NoRoom> {
+    pub fn spawn(&mut self, spec: Spec, place: &Placement) -> Result<Vec<WorkerId>, NoRoom> {
         let (hosts, pinned) = match place {
-            Place::Anywhere { count } => (placement::spread(&self.hosts, &spec, *count)?, false),
-            Place::On(keys) => (self.exactly(&spec, keys)?, true),
-            Place::EverySlot => (Vec::new(), false),
+            Placement::Anywhere { count } => (placement::spread(&self.hosts, &spec, *count)?, false),
+            Placement::On(keys) => (self.exactly(&spec, keys)?, true),
+            Placement::EverySlot => (Vec::new(), false),
         };
         let spec = Arc::new(spec);
         let mut by_host: BTreeMap<PublicKey, u32> = BTreeMap::new();

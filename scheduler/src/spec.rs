@@ -10,7 +10,7 @@ use grid_protocol::id::DeploymentId;
 use grid_protocol::key::PublicKey;
 use grid_protocol::worker::{LimitsAsked, Restart};
 
-pub use grid_protocol::client::Place;
+pub use grid_protocol::client::Placement;
 
 /// Whose mail a worker gets: a client's key, and which of its programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,7 +9,7 @@ use grid_protocol::id::{DeploymentId, WorkerId};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::worker::{End, Failure, FailureKind, LimitsAsked, Restart};
 use grid_scheduler::{
-    Decision, Deployment, Moment, Owner, Place, PlacementError, Scheduler, SchedulerConfig, Spec,
+    Decision, Deployment, Moment, Owner, Placement, PlacementError, Scheduler, SchedulerConfig, Spec,
 };
 
 const GRACE: Duration = Duration::from_secs(10);
@@ -80,10 +80,10 @@ fn workers_spread_over_hosts_and_what_does_not_fit_places_nothing() {
     let mut scheduler = scheduler();
     scheduler.handle_host_joined(at(0), key(1), capacity(3), false);
     scheduler.handle_host_joined(at(0), key(2), capacity(1), false);
-    let refused = scheduler.spawn(spec(), &Place::Anywhere { count: 5 }).unwrap_err();
+    let refused = scheduler.spawn(spec(), &Placement::Anywhere { count: 5 }).unwrap_err();
     assert_eq!((refused.asked, refused.room), (5, 4));
     assert!(scheduler.workers().is_empty());
-    scheduler.spawn(spec(), &Place::Anywhere { count: 4 }).unwrap();
+    scheduler.spawn(spec(), &Placement::Anywhere { count: 4 }).unwrap();
     let mut placed = starts(&mut scheduler);
     placed.sort_by_key(|(_, count)| *count);
     assert_eq!(placed, [(key(2), 1), (key(1), 3)]);
@@ -94,11 +94,11 @@ fn a_host_that_does_not_fit_is_named_with_the_reason() {
     let mut scheduler = scheduler();
     scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
     let labels = vec![Label { name: "gpu".into(), value: "yes".into() }];
-    let refused = scheduler.spawn(Spec { labels, ..spec() }, &Place::Anywhere { count: 1 }).unwrap_err();
+    let refused = scheduler.spawn(Spec { labels, ..spec() }, &Placement::Anywhere { count: 1 }).unwrap_err();
     assert_eq!(refused.misfits, [(key(1), PlacementError::Label { name: "gpu".into() })]);
-    let refused = scheduler.spawn(Spec { memory_bytes: 1001, ..spec() }, &Place::On(vec![key(1)]));
+    let refused = scheduler.spawn(Spec { memory_bytes: 1001, ..spec() }, &Placement::On(vec![key(1)]));
     assert_eq!(refused.unwrap_err().misfits, [(key(1), PlacementError::Memory { free: 1000 })]);
-    let refused = scheduler.spawn(spec(), &Place::On(vec![key(7)])).unwrap_err();
+    let refused = scheduler.spawn(spec(), &Placement::On(vec![key(7)])).unwrap_err();
     assert_eq!(refused.misfits, [(key(7), PlacementError::Unknown)]);
 }
 
@@ -149,7 +149,7 @@ fn a_worker_without_a_restart_policy_is_reported_and_its_standing_slot_stays_emp
 fn a_host_that_comes_back_in_time_keeps_its_workers_and_one_that_does_not_loses_them() {
     let mut scheduler = scheduler();
     scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
-    let worker = scheduler.spawn(spec(), &Place::Anywhere { count: 1 }).unwrap()[0];
+    let worker = scheduler.spawn(spec(), &Placement::Anywhere { count: 1 }).unwrap()[0];
     scheduler.handle_host_away(at(5), key(1));
     assert_eq!(scheduler.poll_timeout(), Some(at(15)));
     scheduler.handle_timeout(at(14));
@@ -165,7 +165,7 @@ fn a_host_that_comes_back_in_time_keeps_its_workers_and_one_that_does_not_loses_
 fn a_host_that_comes_back_without_its_memory_has_lost_its_workers() {
     let mut scheduler = scheduler();
     scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
-    let worker = scheduler.spawn(spec(), &Place::Anywhere { count: 1 }).unwrap()[0];
+    let worker = scheduler.spawn(spec(), &Placement::Anywhere { count: 1 }).unwrap()[0];
     starts(&mut scheduler);
     scheduler.handle_host_joined(at(1), key(1), capacity(1), false);
     assert_eq!(left(&mut scheduler), [(worker, End::HostLost)]);
@@ -176,7 +176,7 @@ fn a_worker_whose_host_is_lost_starts_elsewhere_as_soon_as_there_is_room_and_nam
     let mut scheduler = scheduler();
     scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
     let restart = Restart::OnFailure { at_most: 1 };
-    let lost = scheduler.spawn(Spec { restart, ..spec() }, &Place::Anywhere { count: 1 }).unwrap()[0];
+    let lost = scheduler.spawn(Spec { restart, ..spec() }, &Placement::Anywhere { count: 1 }).unwrap()[0];
     scheduler.handle_host_gone(at(1), key(1), &End::HostLost);
     starts(&mut scheduler);
     scheduler.handle_host_joined(at(2), key(2), capacity(1), false);
@@ -195,7 +195,7 @@ fn a_worker_that_is_stopped_on_purpose_is_not_started_again() {
     let mut scheduler = scheduler();
     scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
     let always = Spec { restart: Restart::Always, ..spec() };
-    let worker = scheduler.spawn(always, &Place::Anywhere { count: 1 }).unwrap()[0];
+    let worker = scheduler.spawn(always, &Placement::Anywhere { count: 1 }).unwrap()[0];
     scheduler.stop(&[worker], 100);
     scheduler.handle_worker_ended(at(1), worker, failed());
     scheduler.handle_timeout(at(1000));
@@ -209,7 +209,7 @@ fn a_draining_host_gets_nothing_more_even_when_it_was_away_meanwhile() {
     scheduler.handle_host_draining(key(1));
     scheduler.handle_host_away(at(1), key(1));
     scheduler.handle_host_joined(at(2), key(1), capacity(2), true);
-    let refused = scheduler.spawn(spec(), &Place::Anywhere { count: 1 }).unwrap_err();
+    let refused = scheduler.spawn(spec(), &Placement::Anywhere { count: 1 }).unwrap_err();
     assert_eq!(refused.misfits, [(key(1), PlacementError::Draining)]);
 }
 
@@ -219,7 +219,7 @@ fn no_worker_id_is_used_twice() {
     let mut ids = std::collections::BTreeSet::new();
     for round in 0..50 {
         scheduler.handle_host_joined(at(round), key(1), capacity(4), false);
-        for id in scheduler.spawn(spec(), &Place::Anywhere { count: 4 }).unwrap() {
+        for id in scheduler.spawn(spec(), &Placement::Anywhere { count: 4 }).unwrap() {
             assert!(ids.insert(id));
         }
     }

@@ -1,7 +1,7 @@
 //! The languages, and what each cannot do.
 
 /// A column of the table.
-pub(crate) struct Language {
+pub(crate) struct SdkLanguage {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     /// Rules that it cannot keep, and why.
@@ -10,7 +10,7 @@ pub(crate) struct Language {
     remarks: &'static [(&'static str, &'static str)],
 }
 
-impl Language {
+impl SdkLanguage {
     /// Why it cannot keep a rule, if it cannot.
     pub(crate) fn excuse(&self, rule: &str) -> Option<&'static str> {
         find(self.excuses, rule)
@@ -46,13 +46,18 @@ const CONSOLE: (&str, &str) = (
     "QuickJS has neither stream: `console.log` and `console.error` go to the log, at info and error",
 );
 
-pub(crate) const LANGUAGES: &[Language] = &[
-    Language { name: "rust", title: "Rust", excuses: &[], remarks: &[TAGGED] },
-    Language { name: "c", title: "C", excuses: &[], remarks: &[TAGGED] },
-    Language { name: "cpp", title: "C++", excuses: &[], remarks: &[TAGGED] },
-    Language { name: "go", title: "Go", excuses: &[], remarks: &[UNCAUGHT] },
-    Language { name: "zig", title: "Zig", excuses: &[], remarks: &[TAGGED] },
-    Language { name: "assemblyscript", title: "AssemblyScript", excuses: &[], remarks: &[TAGGED, UNCAUGHT] },
-    Language { name: "python", title: "Python", excuses: &[], remarks: &[INTERPRETED] },
-    Language { name: "js", title: "JavaScript", excuses: &[], remarks: &[INTERPRETED, CONSOLE] },
+pub(crate) const LANGUAGES: &[SdkLanguage] = &[
+    SdkLanguage { name: "rust", title: "Rust", excuses: &[], remarks: &[TAGGED] },
+    SdkLanguage { name: "c", title: "C", excuses: &[], remarks: &[TAGGED] },
+    SdkLanguage { name: "cpp", title: "C++", excuses: &[], remarks: &[TAGGED] },
+    SdkLanguage { name: "go", title: "Go", excuses: &[], remarks: &[UNCAUGHT] },
+    SdkLanguage { name: "zig", title: "Zig", excuses: &[], remarks: &[TAGGED] },
+    SdkLanguage {
+        name: "assemblyscript",
+        title: "AssemblyScript",
+        excuses: &[],
+        remarks: &[TAGGED, UNCAUGHT],
+    },
+    SdkLanguage { name: "python", title: "Python", excuses: &[], remarks: &[INTERPRETED] },
+    SdkLanguage { name: "js", title: "JavaScript", excuses: &[], remarks: &[INTERPRETED, CONSOLE] },
 ];

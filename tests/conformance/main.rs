@@ -6,22 +6,22 @@
 //!
 //! One process runs all of it, so that each module is compiled once: a component with Python in it takes seconds.
 
-mod arena;
 mod cbor;
 mod languages;
 mod rules;
 mod table;
+mod testbench;
 
 use std::sync::LazyLock;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use arena::Arena;
-use languages::{LANGUAGES, Language};
+use languages::{LANGUAGES, SdkLanguage};
 use rules::{RULES, Rule};
+use testbench::ConformanceGrid;
 
 /// The grid on which everything runs; processes and all.
-static ARENA: LazyLock<Arena> = LazyLock::new(Arena::new);
+static ARENA: LazyLock<ConformanceGrid> = LazyLock::new(ConformanceGrid::new);
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -36,11 +36,11 @@ fn main() {
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     // A static is never dropped, and its processes would stay.
-    LazyLock::get(&ARENA).into_iter().for_each(Arena::end);
+    LazyLock::get(&ARENA).into_iter().for_each(ConformanceGrid::end);
     conclusion.exit();
 }
 
-fn run(language: &'static Language, rule: &Rule) -> Result<(), Failed> {
+fn run(language: &'static SdkLanguage, rule: &Rule) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let bench = ARENA.bench(language)?;
     let checked =

@@ -7,15 +7,15 @@ use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
 use wasm_grid::{End, FailureKind, LogLevel};
 
-use crate::arena::{Bench, LITTLE_MEMORY_BYTES, shown};
 use crate::cbor;
+use crate::testbench::{LITTLE_MEMORY_BYTES, Testbench, shown};
 
 /// A row of the table.
 pub(crate) struct Rule {
     pub(crate) name: &'static str,
     /// What it says, for the table.
     pub(crate) says: &'static str,
-    pub(crate) check: fn(Bench) -> LocalBoxFuture<'static, Result<(), String>>,
+    pub(crate) check: fn(Testbench) -> LocalBoxFuture<'static, Result<(), String>>,
 }
 
 /// A rule that takes longer has failed: components compile for a while on a busy machine.
@@ -64,12 +64,12 @@ fn expect(right: bool, wrong: impl FnOnce() -> String) -> Result<(), String> {
     if right { Ok(()) } else { Err(wrong()) }
 }
 
-async fn answers_a_message(bench: Bench) -> Result<(), String> {
+async fn answers_a_message(bench: Testbench) -> Result<(), String> {
     let outcome = bench.ask_one(b'=', "hello").await?;
     expect(outcome.one()? == b"hello", || format!("{outcome:?}"))
 }
 
-async fn keeps_state(bench: Bench) -> Result<(), String> {
+async fn keeps_state(bench: Testbench) -> Result<(), String> {
     let worker = bench.worker().await?;
     for count in 1..=3 {
         let outcome = bench.ask(worker, b'+', "").await?;
@@ -78,13 +78,13 @@ async fn keeps_state(bench: Bench) -> Result<(), String> {
     Ok(())
 }
 
-async fn takes_an_empty_message(bench: Bench) -> Result<(), String> {
+async fn takes_an_empty_message(bench: Testbench) -> Result<(), String> {
     let worker = bench.worker().await?;
     let outcome = bench.ask_all(worker, &[Vec::new()]).await?;
     expect(outcome.one()?.is_empty(), || format!("{outcome:?}"))
 }
 
-async fn takes_16_mib(bench: Bench) -> Result<(), String> {
+async fn takes_16_mib(bench: Testbench) -> Result<(), String> {
     let body: Vec<u8> =
         (0..16u32 << 20).map(|place| (place.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let outcome = bench.ask_one(b'=', &body).await?;
@@ -92,13 +92,13 @@ async fn takes_16_mib(bench: Bench) -> Result<(), String> {
     expect(back == body, || format!("{} bytes came back, or others", back.len()))
 }
 
-async fn takes_every_byte(bench: Bench) -> Result<(), String> {
+async fn takes_every_byte(bench: Testbench) -> Result<(), String> {
     let body: Vec<u8> = (0..=255).collect();
     let outcome = bench.ask_one(b'=', &body).await?;
     expect(outcome.one()? == body, || format!("{outcome:?}"))
 }
 
-async fn takes_10000_in_order(bench: Bench) -> Result<(), String> {
+async fn takes_10000_in_order(bench: Testbench) -> Result<(), String> {
     let worker = bench.worker().await?;
     let numbers: Vec<u32> = (0..10_000).collect();
     // No more at once than may be unread.
@@ -113,7 +113,7 @@ async fn takes_10000_in_order(bench: Bench) -> Result<(), String> {
     Ok(())
 }
 
-async fn sends_several(bench: Bench) -> Result<(), String> {
+async fn sends_several(bench: Testbench) -> Result<(), String> {
     let worker = bench.worker().await?;
     for count in [0, 1, 100] {
         let outcome = bench.ask(worker, b'*', count.to_string()).await?;
@@ -125,7 +125,7 @@ async fn sends_several(bench: Bench) -> Result<(), String> {
     Ok(())
 }
 
-async fn receives_its_arguments(bench: Bench) -> Result<(), String> {
+async fn receives_its_arguments(bench: Testbench) -> Result<(), String> {
     let arguments: Vec<u8> = (0..=255).cycle().take(100_000).collect();
     let worker = bench.spawn(bench.conformance, &arguments, None).await?.map_err(|end| end.to_string())?;
     let outcome = bench.ask(worker, b'a', "").await?;
@@ -133,7 +133,7 @@ async fn receives_its_arguments(bench: Bench) -> Result<(), String> {
     expect(back == arguments, || format!("{} bytes: {}", back.len(), shown(back)))
 }
 
-async fn refuses_arguments(bench: Bench) -> Result<(), String> {
+async fn refuses_arguments(bench: Testbench) -> Result<(), String> {
     match bench.spawn(bench.conformance, b"refuse", None).await? {
         Ok(_) => Err("it started".to_owned()),
         Err(End::Failed(failure)) if failure.kind == FailureKind::Start => {
@@ -143,7 +143,7 @@ async fn refuses_arguments(bench: Bench) -> Result<(), String> {
     }
 }
 
-async fn loops_until_idle(bench: Bench) -> Result<(), String> {
+async fn loops_until_idle(bench: Testbench) -> Result<(), String> {
     let worker = bench.worker().await?;
     for turns in [0, 1, 5, 1000] {
         let outcome = bench.ask(worker, b'l', turns.to_string()).await?;
@@ -153,7 +153,7 @@ async fn loops_until_idle(bench: Bench) -> Result<(), String> {
     Ok(())
 }
 
-async fn fails_with_a_reason(bench: Bench) -> Result<(), String> {
+async fn fails_with_a_reason(bench: Testbench) -> Result<(), String> {
     let worker = bench.worker().await?;
     let outcome = bench.ask(worker, b'f', "the reason is ☃").await?;
     expect(outcome.failed.as_deref() == Some("the reason is ☃"), || format!("{outcome:?}"))?;
@@ -161,7 +161,7 @@ async fn fails_with_a_reason(bench: Bench) -> Result<(), String> {
     expect(outcome.one()? == b"still there", || format!("{outcome:?}"))
 }
 
-async fn logs_at_each_level(bench: Bench) -> Result<(), String> {
+async fn logs_at_each_level(bench: Testbench) -> Result<(), String> {
     let worker = bench.worker().await?;
     let outcome = bench.ask(worker, b'g', "a line").await?;
     expect(outcome.one()? == b"logged", || format!("{outcome:?}"))?;
@@ -172,7 +172,7 @@ async fn logs_at_each_level(bench: Bench) -> Result<(), String> {
     expect(right, || format!("{lines:?}"))
 }
 
-async fn writes_stdout_and_stderr(bench: Bench) -> Result<(), String> {
+async fn writes_stdout_and_stderr(bench: Testbench) -> Result<(), String> {
     let worker = bench.worker().await?;
     let outcome = bench.ask(worker, b'o', "to a stream").await?;
     expect(outcome.one()? == b"written", || format!("{outcome:?}"))?;
@@ -183,7 +183,7 @@ async fn writes_stdout_and_stderr(bench: Bench) -> Result<(), String> {
 }
 
 /// How the worker ended that was told to trap.
-async fn trapped(bench: Bench) -> Result<wasm_grid::Failure, String> {
+async fn trapped(bench: Testbench) -> Result<wasm_grid::Failure, String> {
     let outcome = bench.ask_one(b't', "it was on purpose").await?;
     match outcome.left {
         Some(End::Failed(failure)) => Ok(failure),
@@ -191,14 +191,14 @@ async fn trapped(bench: Bench) -> Result<wasm_grid::Failure, String> {
     }
 }
 
-async fn traps_with_a_message(bench: Bench) -> Result<(), String> {
+async fn traps_with_a_message(bench: Testbench) -> Result<(), String> {
     let failure = trapped(bench).await?;
     let right = matches!(failure.kind, FailureKind::Trap | FailureKind::Exit(_))
         && failure.message.contains("it was on purpose");
     expect(right, || format!("{failure:?}"))
 }
 
-async fn names_its_functions(bench: Bench) -> Result<(), String> {
+async fn names_its_functions(bench: Testbench) -> Result<(), String> {
     let failure = trapped(bench).await?;
     let frames = failure.backtrace.join("\n");
     // An interpreter's own frames are on the stack; the program's are in its words.
@@ -206,7 +206,7 @@ async fn names_its_functions(bench: Bench) -> Result<(), String> {
     expect(said.contains("deliberatetrap"), || format!("{failure:?}"))
 }
 
-async fn is_told_to_stop(bench: Bench) -> Result<(), String> {
+async fn is_told_to_stop(bench: Testbench) -> Result<(), String> {
     let worker = bench.worker().await?;
     let (lines, end) = bench.stop(worker).await?;
     expect(end == End::Stopped, || end.to_string())?;
@@ -214,7 +214,7 @@ async fn is_told_to_stop(bench: Bench) -> Result<(), String> {
     expect(right, || format!("{lines:?}"))
 }
 
-async fn reports_full_memory(bench: Bench) -> Result<(), String> {
+async fn reports_full_memory(bench: Testbench) -> Result<(), String> {
     let worker = bench.spawn(bench.conformance, b"", Some(LITTLE_MEMORY_BYTES)).await?;
     let worker = worker.map_err(|end| end.to_string())?;
     let outcome = bench.ask(worker, b'm', "3").await?;
@@ -230,7 +230,7 @@ async fn reports_full_memory(bench: Bench) -> Result<(), String> {
     expect(right, || format!("{outcome:?}"))
 }
 
-async fn round_trip(bench: Bench, values: Vec<Value>) -> Result<(), String> {
+async fn round_trip(bench: Testbench, values: Vec<Value>) -> Result<(), String> {
     let worker = bench.worker().await?;
     for value in values {
         let outcome = bench.ask(worker, b'c', cbor::encode(&value)).await?;
@@ -243,43 +243,43 @@ async fn round_trip(bench: Bench, values: Vec<Value>) -> Result<(), String> {
     Ok(())
 }
 
-async fn round_trips_null_and_booleans(bench: Bench) -> Result<(), String> {
+async fn round_trips_null_and_booleans(bench: Testbench) -> Result<(), String> {
     round_trip(bench, vec![Value::Null, Value::Bool(true), Value::Bool(false)]).await
 }
 
-async fn round_trips_integers(bench: Bench) -> Result<(), String> {
+async fn round_trips_integers(bench: Testbench) -> Result<(), String> {
     round_trip(bench, cbor::integers()).await
 }
 
-async fn round_trips_big_integers(bench: Bench) -> Result<(), String> {
+async fn round_trips_big_integers(bench: Testbench) -> Result<(), String> {
     round_trip(bench, cbor::big_integers()).await
 }
 
-async fn round_trips_floats(bench: Bench) -> Result<(), String> {
+async fn round_trips_floats(bench: Testbench) -> Result<(), String> {
     round_trip(bench, cbor::floats()).await
 }
 
-async fn round_trips_text(bench: Bench) -> Result<(), String> {
+async fn round_trips_text(bench: Testbench) -> Result<(), String> {
     round_trip(bench, cbor::texts()).await
 }
 
-async fn round_trips_bytes(bench: Bench) -> Result<(), String> {
+async fn round_trips_bytes(bench: Testbench) -> Result<(), String> {
     round_trip(bench, cbor::byte_strings()).await
 }
 
-async fn round_trips_lists(bench: Bench) -> Result<(), String> {
+async fn round_trips_lists(bench: Testbench) -> Result<(), String> {
     round_trip(bench, cbor::lists()).await
 }
 
-async fn round_trips_maps(bench: Bench) -> Result<(), String> {
+async fn round_trips_maps(bench: Testbench) -> Result<(), String> {
     round_trip(bench, cbor::maps()).await
 }
 
-async fn round_trips_nesting(bench: Bench) -> Result<(), String> {
+async fn round_trips_nesting(bench: Testbench) -> Result<(), String> {
     round_trip(bench, vec![cbor::nested()]).await
 }
 
-async fn refuses_broken_cbor(bench: Bench) -> Result<(), String> {
+async fn refuses_broken_cbor(bench: Testbench) -> Result<(), String> {
     let worker = bench.worker().await?;
     for broken in cbor::broken() {
         let outcome = bench.ask(worker, b'c', &broken).await?;
@@ -291,7 +291,7 @@ async fn refuses_broken_cbor(bench: Bench) -> Result<(), String> {
     expect(outcome.one()? == b"still there", || format!("{outcome:?}"))
 }
 
-async fn counts_primes(bench: Bench) -> Result<(), String> {
+async fn counts_primes(bench: Testbench) -> Result<(), String> {
     let worker = bench.primes().await?;
     let range = Value::Array(vec![Value::Integer(0), Value::Integer(20_000)]);
     let outcome = bench.ask_all(worker, &[cbor::encode(&range)]).await?;

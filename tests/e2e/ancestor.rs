@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
-use grid_tests::{Grid, Process, module};
+use grid_tests::{ChildProcess, Grid, module};
 
 /// Runs the example, which is beside the tests' own folder.
-fn primes(grid: Option<&Grid>) -> Process {
+fn primes(grid: Option<&Grid>) -> ChildProcess {
     let tests = std::env::current_exe().unwrap();
     let program = tests.parent().unwrap().parent().unwrap().join("examples/primes");
     let mut command = Command::new(program);
@@ -14,7 +14,7 @@ fn primes(grid: Option<&Grid>) -> Process {
         let home = grid.folder("");
         command.arg(grid.address()).env("GRID_HOME", home);
     }
-    Process::start("primes", &mut command)
+    ChildProcess::start("primes", &mut command)
 }
 
 const RIGHT: &str = "13848 primes below 150000; the largest is 149993";

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use grid_tests::{Grid, Said, local, program, within};
 use serde_json::json;
-use wasm_grid::{CommandAnswer, Event, to_cbor};
+use wasm_grid::{CommandOutput, Event, to_cbor};
 
 /// A command that writes its arguments, each ended by a comma, and then its input.
 const ARGUMENTS: &str = r#"(module
@@ -216,7 +216,7 @@ async fn a_programs_own_command_answers_with_its_output_and_its_files() {
             }
         };
         assert_eq!(answer, "arguments,a,b,a");
-        assert!(CommandAnswer::read(&answer).is_err());
+        assert!(CommandOutput::read(&answer).is_err());
     })
     .await;
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use grid_tests::{Grid, Process, Said, program};
+use grid_tests::{ChildProcess, Grid, Said, program};
 use tempfile::TempDir;
 
 /// The echo worker with so much data that its compilation is announced, in a home of its own.
@@ -94,7 +94,7 @@ fn grid_under_the_name_of_grid_host_is_a_host() {
     symlink(program("grid"), &linked).unwrap();
     let mut host = Command::new(&linked);
     host.args(["--manager", &grid.ticket("host"), "--name", "linked", "--state"]).arg(grid.folder("linked"));
-    let mut host = Process::start("linked", &mut host);
+    let mut host = ChildProcess::start("linked", &mut host);
     host.wait_for("joined");
     fs::write(grid.folder("echo.wasm"), grid_tests::echo()).unwrap();
     let said = grid.grid_given(&["run", grid.folder("echo.wasm").to_str().unwrap()], "1\n");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use grid_tests::{Grid, Process, echo, local};
+use grid_tests::{ChildProcess, Grid, echo, local};
 use wasm_grid::{Client, Event, Policy, WorkerId};
 
 /// An attack, as its file describes it.
@@ -64,8 +64,8 @@ const TRIES: u32 = 3;
 const WATCHED: Duration = Duration::from_millis(300);
 
 /// A host of its own process, with a bystander on it.
-struct Arena {
-    host: Process,
+struct HostileRun {
+    host: ChildProcess,
     grid: Grid,
     client: Client,
     bystander: WorkerId,
@@ -74,7 +74,7 @@ struct Arena {
     failed: bool,
 }
 
-impl Arena {
+impl HostileRun {
     async fn new() -> Self {
         let grid = Grid::closed();
         let limits = ["--slots", "4", "--call-seconds", "0.2", "--start-seconds", "0.4"];
@@ -156,7 +156,7 @@ impl Arena {
 
 #[tokio::test]
 async fn every_attack_ends_for_the_right_reason_and_a_bystander_answers_within_50_ms() {
-    let mut arena = Arena::new().await;
+    let mut arena = HostileRun::new().await;
     let attacks = attacks();
     assert!(attacks.len() >= 30, "only {} attacks", attacks.len());
     let mut wrong = Vec::new();

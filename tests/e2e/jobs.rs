@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use grid_tests::{Grid, Process, busy, echo, module, sleeper, within_minutes};
+use grid_tests::{ChildProcess, Grid, busy, echo, module, sleeper, within_minutes};
 use wasm_grid::{Client, Digest, FailureKind, JobInfo, JobState, TaskOutcome};
 
 /// A task for `busy` or `sleeper`: its number, and how long it takes.
@@ -58,7 +58,10 @@ async fn a_task_that_outlasts_its_lease_in_one_call_runs_once() {
 
 /// Two hosts of which one goes silent with tasks in hand: they are done by the other, and what the first says later is
 /// fenced off.
-async fn with_a_host_that_goes_silent(silence: impl FnOnce(&Process), speak: impl FnOnce(&Process)) {
+async fn with_a_host_that_goes_silent(
+    silence: impl FnOnce(&ChildProcess),
+    speak: impl FnOnce(&ChildProcess),
+) {
     let grid = Grid::start(&[]);
     let silent = grid.host("silent", &["--slots", "4"]);
     let client = grid.client();
@@ -103,7 +106,7 @@ async fn tasks_of_a_stopped_host_are_done_elsewhere_within_two_lease_times_and_c
 #[tokio::test]
 async fn tasks_of_hanging_threads_are_done_elsewhere_within_two_lease_times_and_count_once() {
     let frozen = std::cell::RefCell::new(None);
-    let freeze = |host: &Process| *frozen.borrow_mut() = Some(host.freeze("grid-compute"));
+    let freeze = |host: &ChildProcess| *frozen.borrow_mut() = Some(host.freeze("grid-compute"));
     within_minutes(2, with_a_host_that_goes_silent(freeze, |_| drop(frozen.take()))).await;
 }
 

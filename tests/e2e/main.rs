@@ -10,6 +10,7 @@ mod joining;
 mod local;
 mod mail;
 mod modules;
+mod network_conditions;
 mod random;
 mod resilience;
 mod rights;
@@ -17,7 +18,6 @@ mod run;
 mod third_party;
 mod trust;
 mod verbs;
-mod weather;
 mod workers;
 
 #[path = "../mishaps/mod.rs"]

@@ -2,16 +2,16 @@
 
 use std::fs;
 
-use grid_tests::{Grid, Process, Said, module};
+use grid_tests::{ChildProcess, Grid, Said, module};
 use serde_json::{Value, json};
 
 /// A grid with one host, and a folder in which tests type their commands.
-struct Workspace {
+struct RunFolder {
     grid: Grid,
-    _host: Process,
+    _host: ChildProcess,
 }
 
-impl Workspace {
+impl RunFolder {
     /// With these files in the folder.
     fn with(files: &[(&str, &[u8])]) -> Self {
         let grid = Grid::closed();
@@ -64,7 +64,7 @@ const TILE: &str = r#"{"left":-2,"top":-1.25,"step":0.05,"width":50,"height":51,
 #[test]
 fn grep_finds_lines_with_their_numbers_and_no_line_is_no_failure() {
     let workspace =
-        Workspace::with(&[("a.txt", b"fine\nan error\r\nError again"), ("b.txt", b"all is well\n")]);
+        RunFolder::with(&[("a.txt", b"fine\nan error\r\nError again"), ("b.txt", b"all is well\n")]);
     let said = workspace.must(&["--files", "*.txt"], "grep", &["-i", "error"], "");
     assert_eq!(texts(&said), ["2:an error\n3:Error again\n", ""]);
     let said = workspace.must(&["--files", "*.txt"], "grep", &["-c", "-v", "^an? "], "");
@@ -76,7 +76,7 @@ fn grep_finds_lines_with_their_numbers_and_no_line_is_no_failure() {
 
 #[test]
 fn mandelbrot_draws_a_picture_of_the_bytes_that_it_answers_raw() {
-    let workspace = Workspace::with(&[("tile.json", TILE.as_bytes())]);
+    let workspace = RunFolder::with(&[("tile.json", TILE.as_bytes())]);
     workspace.must(&["--raw", "-i", "tile.json", "-o", "tile.png"], "mandelbrot", &[], "");
     assert_eq!(size(&workspace.read("tile.png")), (50, 51));
     let raw = TILE.replace('{', "{\"raw\":true,");
@@ -92,7 +92,7 @@ fn mandelbrot_draws_a_picture_of_the_bytes_that_it_answers_raw() {
 
 #[test]
 fn montecarlo_comes_close_to_pi_and_to_an_options_price_with_the_same_answer_each_time() {
-    let workspace = Workspace::with(&[("none", b"")]);
+    let workspace = RunFolder::with(&[("none", b"")]);
     let option = json!({ "spot": 100, "strike": 100, "rate": 0.05, "volatility": 0.2, "years": 1 });
     let tasks = [
         json!({ "seed": 1, "count": 200_000 }),
@@ -114,7 +114,7 @@ fn montecarlo_comes_close_to_pi_and_to_an_options_price_with_the_same_answer_eac
 
 #[test]
 fn thumbnail_makes_pictures_small_and_upright_and_refuses_what_is_none() {
-    let workspace = Workspace::with(&[
+    let workspace = RunFolder::with(&[
         ("tile.json", TILE.as_bytes()),
         ("photos/b.jpg", include_bytes!("inputs/lying.jpg")),
         ("photos/c.jpg", b"no photo"),
@@ -138,14 +138,14 @@ fn thumbnail_makes_pictures_small_and_upright_and_refuses_what_is_none() {
 
 #[test]
 fn wordcount_counts_each_file() {
-    let workspace = Workspace::with(&[("a.txt", "ein Wort\nund nöch eins\n".as_bytes()), ("b.txt", b"")]);
+    let workspace = RunFolder::with(&[("a.txt", "ein Wort\nund nöch eins\n".as_bytes()), ("b.txt", b"")]);
     let said = workspace.must(&["--files", "*.txt"], "wordcount", &[], "");
     assert_eq!(texts(&said), ["2 5 24\n", "0 0 0\n"]);
 }
 
 #[test]
 fn sql_asks_tables_in_csv_and_databases() {
-    let workspace = Workspace::with(&[
+    let workspace = RunFolder::with(&[
         ("data/a.csv", b"town,people\nA,12\n\"B, C\",30\n"),
         ("data/b.csv", b"town;people\nD;7\n"),
         ("people.sqlite", include_bytes!("inputs/people.sqlite")),
@@ -167,7 +167,7 @@ fn sql_asks_tables_in_csv_and_databases() {
 
 #[test]
 fn sql_makes_a_database_of_a_table_where_it_has_files() {
-    let workspace = Workspace::with(&[("a.csv", b"town,people\nA,12\n\"B, C\",30\n")]);
+    let workspace = RunFolder::with(&[("a.csv", b"town,people\nA,12\n\"B, C\",30\n")]);
     workspace.must(&["--files", "a.csv", "--out-dir", "made"], "sql", &["vacuum into '/out/a.sqlite'"], "");
     let towns = "select town from input where typeof(people) = 'integer'";
     let said = workspace.must(&["--raw", "--with-files", "-i", "made/0/a.sqlite"], "sql", &[towns], "");

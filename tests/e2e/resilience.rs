@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use grid_tests::{Grid, Process, Relay, echo, module, within};
+use grid_tests::{ChildProcess, Grid, Relay, echo, module, within};
 use tokio::time::sleep;
 use wasm_grid::{Client, End, Event};
 
@@ -115,7 +115,7 @@ async fn a_host_whose_port_changes_under_load_loses_nothing_and_doubles_nothing(
 }
 
 /// A grid whose one host, of four slots, is beyond a [`Relay`].
-async fn beyond_a_relay() -> (Grid, Relay, Process) {
+async fn beyond_a_relay() -> (Grid, Relay, ChildProcess) {
     let grid = Grid::start(&["--open-join", "true"]);
     let relay = Relay::to(grid.bare_address()).await;
     let host = grid.host_at(&relay.address(), "far", &["--slots", "4"]).hear("joined").await;

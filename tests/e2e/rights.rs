@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use grid_tests::{Grid, Process, Said, echo, sleeper, within};
+use grid_tests::{ChildProcess, Grid, Said, echo, sleeper, within};
 use wasm_grid::{Client, JobState, Reply, Request};
 
 const CLOSED: &[&str] = &["--open-join", "false"];
@@ -188,7 +188,7 @@ async fn the_arguments_of_a_deployment_are_shown_to_its_owner_and_to_admins_alon
 async fn stopping_a_module_ends_the_orders_of_who_asks_and_leaves_those_of_others() {
     within(async {
         let grid = Grid::closed();
-        let _host: Process = grid.host("host", &["--slots", "2"]);
+        let _host: ChildProcess = grid.host("host", &["--slots", "2"]);
         let (owner, _) = busy_publisher(&grid, "owner");
         owner.must(&["worker", "spawn", "owner", "--every-slot"]);
         let user = User::new(&grid, "user", "client");

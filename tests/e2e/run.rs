@@ -6,11 +6,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use grid_tests::{Grid, Process, Said, echo, local, module, program, within};
+use grid_tests::{ChildProcess, Grid, Said, echo, local, module, program, within};
 use serde_json::{Value, json};
 
 /// A grid with one host, and its folder for files.
-fn grid() -> (Grid, Process) {
+fn grid() -> (Grid, ChildProcess) {
     let grid = Grid::closed();
     let host = grid.host("worker", &["--slots", "2"]);
     std::fs::write(grid.folder("echo.wasm"), echo()).unwrap();
@@ -241,7 +241,7 @@ fn killed_and_resumed(grid: &Grid, flags: &[&str]) {
     let run = [&["run", "--resume", &journal, "-i", &input, "-o", &out, &primes], flags].concat();
     let written = || std::fs::read_to_string(&out).unwrap_or_default().lines().count();
     for enough in [40, 160] {
-        let mut killed = Process::start("run", &mut grid.command(&run));
+        let mut killed = ChildProcess::start("run", &mut grid.command(&run));
         let began = Instant::now();
         while written() < enough {
             assert!(began.elapsed() < Duration::from_secs(30), "{enough} were never written");
@@ -285,7 +285,7 @@ fn a_run_whose_job_was_stopped_goes_on_with_another_job_for_the_rest() {
     let (journal, input, out) = (path(&grid, "journal"), path(&grid, "input"), path(&grid, "out"));
     std::fs::write(&input, (0..300).map(|n| format!("[{n},{}]\n", 9_000 + n)).collect::<String>()).unwrap();
     let run = ["run", "--resume", &journal, "-i", &input, "-o", &out, &primes()];
-    let mut stopped = Process::start("run", &mut grid.command(&run));
+    let mut stopped = ChildProcess::start("run", &mut grid.command(&run));
     let jobs = grid.wait_until(&["job", "ls"], |jobs| jobs["jobs"][0]["done"].as_u64() > Some(2));
     grid.must(&["job", "stop", jobs["jobs"][0]["id"].as_str().unwrap()]);
     assert_eq!(stopped.exit_code(), 8);

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use grid_tests::{Grid, Process};
+use grid_tests::{ChildProcess, Grid};
 use serde_json::{Value, json};
 
 /// A grid with one host.
-fn grid() -> (Grid, Process) {
+fn grid() -> (Grid, ChildProcess) {
     let grid = Grid::closed();
     let host = grid.host("worker", &["--slots", "2"]);
     (grid, host)

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use grid_net::CloseReason;
 use grid_protocol::client::{
-    Attach, Channel, ClientGreeting, ClientHello, DenialCode, Place, Reply, Request, SpawnRequest,
+    Attach, Channel, ClientGreeting, ClientHello, DenialCode, Placement, Reply, Request, SpawnRequest,
 };
 use grid_protocol::digest::Digest;
 use grid_protocol::host::{Label, PROTOCOL_VERSION, Position, Resume};
@@ -83,7 +83,7 @@ fn spawn() -> SpawnRequest {
         channel: Channel(66),
         module: Digest::of(&echo()),
         arguments: Vec::new(),
-        place: Place::Anywhere { count: 1 },
+        place: Placement::Anywhere { count: 1 },
         labels: Vec::new(),
         memory_bytes: 0,
         limits: LimitsAsked::default(),
@@ -202,12 +202,12 @@ async fn workers_beyond_all_bounds(grid: &Grid) -> Held {
     let entered = peer.enter().await;
     let label = Label { name: "a".to_owned(), value: "b".to_owned() };
     for request in [
-        SpawnRequest { place: Place::Anywhere { count: 0 }, ..spawn() },
-        SpawnRequest { place: Place::Anywhere { count: u32::MAX }, ..spawn() },
+        SpawnRequest { place: Placement::Anywhere { count: 0 }, ..spawn() },
+        SpawnRequest { place: Placement::Anywhere { count: u32::MAX }, ..spawn() },
         SpawnRequest { arguments: vec![0; 600 << 10], ..spawn() },
         SpawnRequest { labels: vec![label; 65], ..spawn() },
         SpawnRequest { memory_bytes: u64::MAX, ..spawn() },
-        SpawnRequest { place: Place::Anywhere { count: 60_000 }, ..spawn() },
+        SpawnRequest { place: Placement::Anywhere { count: 60_000 }, ..spawn() },
     ] {
         let code = denied(&entered.0, &Request::Spawn(request)).await;
         assert!(matches!(code, DenialCode::BadRequest | DenialCode::NoCapacity), "{code:?}");

@@ -11,7 +11,7 @@ mod strangers;
 use std::any::Any;
 use std::time::{Duration, Instant};
 
-use grid_tests::{Grid, Process, echo, within_minutes};
+use grid_tests::{ChildProcess, Grid, echo, within_minutes};
 use wasm_grid::{Client, Digest, Event, WorkerId};
 
 /// What an attacker holds while the bystander is measured.
@@ -98,7 +98,7 @@ impl Service {
 }
 
 impl Footprint {
-    fn of(process: &Process) -> Self {
+    fn of(process: &ChildProcess) -> Self {
         let folder = format!("/proc/{}", process.id());
         let status = std::fs::read_to_string(format!("{folder}/status")).unwrap();
         let field = |name: &str| {

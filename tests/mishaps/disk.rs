@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 
-use grid_tests::{Grid, Process};
+use grid_tests::{ChildProcess, Grid};
 use serde_json::Value;
 
 /// A worker that takes a second for a task, and answers with a MiB.
@@ -18,7 +18,7 @@ const LONG_ANSWER: &str = r#"(module
         (call $send (i32.const 0) (i32.const 1048576))))"#;
 
 /// A grid whose manager has a disk of 64 MiB, a host of one slot, and a run of so many tasks, of which one is under way.
-fn running(tasks: usize) -> (Grid, Process, Process) {
+fn running(tasks: usize) -> (Grid, ChildProcess, ChildProcess) {
     let grid = Grid::on_disk_of(64);
     let host = grid.host("one", &["--slots", "1"]);
     fs::write(grid.folder("long.wat"), LONG_ANSWER).unwrap();
@@ -27,7 +27,7 @@ fn running(tasks: usize) -> (Grid, Process, Process) {
     let output = grid.folder("results");
     let run =
         ["run", "-i", input.to_str().unwrap(), "-o", output.to_str().unwrap(), module.to_str().unwrap()];
-    let run = Process::start("run", &mut grid.command(&run));
+    let run = ChildProcess::start("run", &mut grid.command(&run));
     grid.wait_until(&["job", "ls"], |jobs| jobs["jobs"][0]["leased"].as_u64() > Some(0));
     (grid, host, run)
 }
@@ -65,7 +65,7 @@ fn a_full_disk_is_said_wherever_people_look_and_jobs_can_be_stopped_and_removed(
     let run_again =
         ["run", "-i", input.to_str().unwrap(), "-o", output.to_str().unwrap(), module.to_str().unwrap()];
     fs::write(&input, "1\n").unwrap();
-    let mut another = Process::start("another run", &mut grid.command(&run_again));
+    let mut another = ChildProcess::start("another run", &mut grid.command(&run_again));
     another.wait_for("MiB left");
     grid.must(&["job", "stop", job]);
     run.exit_code();

@@ -4,16 +4,16 @@ use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use grid_tests::{Grid, Process, Said, echo, program};
+use grid_tests::{ChildProcess, Grid, Said, echo, program};
 
 use crate::mishaps::{Workspace, mishaps};
 
 /// A host of a grid, whose standard error is `stderr`, and that has joined.
-fn joined_host(grid: &Grid, stderr: Stdio) -> Process {
+fn joined_host(grid: &Grid, stderr: Stdio) -> ChildProcess {
     let mut command = Command::new(program("grid-host"));
     command.args(["--manager", &grid.ticket("host"), "--name", "unheard", "--slots", "1"]);
     command.arg("--state").arg(grid.folder("unheard")).env("GRID_LOG", "debug");
-    let host = Process::start_with_stderr("unheard", &mut command, stderr);
+    let host = ChildProcess::start_with_stderr("unheard", &mut command, stderr);
     grid.wait_until(&["host", "ls"], |hosts| hosts["hosts"][0]["state"] == "ready");
     host
 }
@@ -29,7 +29,7 @@ fn host(workspace: &Workspace, arguments: &[&str]) -> Said {
 fn second_host(workspace: &Workspace) -> Said {
     let mut first = workspace.program(&program("grid-host"), &["--manager", "127.0.0.1:1"]);
     first.arg("--state").arg(workspace.path("host"));
-    let mut first = Process::start("first", &mut first);
+    let mut first = ChildProcess::start("first", &mut first);
     first.wait_for("offers");
     let mut said = host(workspace, &["--manager", "127.0.0.1:1"]);
     // The row names what must be said before the number is known.
@@ -99,7 +99,7 @@ fn a_host_with_4_gib_of_address_space_offers_fewer_slots_and_its_guests_reach_no
     command
         .args(["--manager", &grid.ticket("host"), "--slots", "100", "--state"])
         .arg(grid.folder("limited"));
-    let mut host = Process::start("limited", &mut command);
+    let mut host = ChildProcess::start("limited", &mut command);
     host.wait_for("of the 100 slots asked for");
     host.wait_for("joined");
     let run = |name: &str, wasm: Vec<u8>| {
@@ -124,7 +124,7 @@ fn a_host_that_was_killed_leaves_its_state_folder_to_the_next() {
     for _ in 0..2 {
         let mut command = workspace.program(&program("grid-host"), &["--manager", "127.0.0.1:1"]);
         command.arg("--state").arg(workspace.path("host"));
-        let mut host = Process::start("host", &mut command);
+        let mut host = ChildProcess::start("host", &mut command);
         host.wait_for("offers");
         host.kill();
     }

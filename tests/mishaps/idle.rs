@@ -1,6 +1,6 @@
 //! Runs that no host takes up.
 
-use grid_tests::{Grid, Process, echo};
+use grid_tests::{ChildProcess, Grid, echo};
 
 /// Runs two tasks of the echo worker until it says why none of them runs, and then ends the run.
 fn idles(grid: &Grid, more: &[&str], why: &str) {
@@ -9,7 +9,7 @@ fn idles(grid: &Grid, more: &[&str], why: &str) {
     let tasks = grid.folder("tasks");
     std::fs::write(&tasks, "1\n2\n").unwrap();
     let arguments = ["run", "-i", tasks.to_str().unwrap(), file.to_str().unwrap()];
-    let mut run = Process::start("run", &mut grid.command(&[&arguments[..], more].concat()));
+    let mut run = ChildProcess::start("run", &mut grid.command(&[&arguments[..], more].concat()));
     let said = run.wait_for("no task runs");
     assert!(said.contains(why), "{said}");
     // It says so once, and stops when it is asked to.

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use grid_tests::{Grid, Process, Said, echo, program};
+use grid_tests::{ChildProcess, Grid, Said, echo, program};
 
 use crate::mishaps::{Workspace, mishaps};
 
@@ -57,10 +57,10 @@ mishaps! {
 }
 
 /// A host of this name, in a folder of its own.
-fn named(grid: &Grid, name: &str, folder: &str) -> Process {
+fn named(grid: &Grid, name: &str, folder: &str) -> ChildProcess {
     let mut command = Command::new(program("grid-host"));
     command.args(["--manager", &grid.ticket("host"), "--name", name, "--state"]).arg(grid.folder(folder));
-    let mut host = Process::start(folder, command.env_remove("GRID_MANAGER"));
+    let mut host = ChildProcess::start(folder, command.env_remove("GRID_MANAGER"));
     host.wait_for("joined");
     host
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use grid_tests::{Grid, Process, Said};
+use grid_tests::{ChildProcess, Grid, Said};
 
 use crate::mishaps::{Workspace, mishaps};
 
@@ -44,7 +44,7 @@ fn harmless(said: Said) -> Said {
     said
 }
 
-fn grid() -> (Grid, Process, String) {
+fn grid() -> (Grid, ChildProcess, String) {
     let grid = Grid::closed();
     let host = grid.host("worker", &["--slots", "2"]);
     std::fs::write(grid.folder("esc.wat"), ESCAPES).unwrap();

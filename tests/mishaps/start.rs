@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::UdpSocket;
 
-use grid_tests::{Process, Said};
+use grid_tests::{ChildProcess, Said};
 
 use super::{Workspace, mishaps};
 
@@ -14,10 +14,10 @@ fn was_up(workspace: &Workspace) {
     running(workspace).stop();
 }
 
-struct Running(Process);
+struct Running(ChildProcess);
 
 fn running(workspace: &Workspace) -> Running {
-    let mut manager = Process::start("manager", &mut workspace.command(&UP));
+    let mut manager = ChildProcess::start("manager", &mut workspace.command(&UP));
     manager.wait_for("grid-host --manager");
     Running(manager)
 }
@@ -104,7 +104,7 @@ fn modules_alone(workspace: &Workspace) -> Said {
 fn older_manager_ends(workspace: &Workspace) -> Said {
     let older = running(workspace);
     let younger = [&UP[..], &["--state", "younger"]].concat();
-    let mut younger = Process::start("younger", &mut workspace.command(&younger));
+    let mut younger = ChildProcess::start("younger", &mut workspace.command(&younger));
     younger.wait_for("grid-host --manager");
     older.stop();
     workspace.grid(&["status"])

@@ -5,13 +5,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use grid_tests::{Grid, Process, Said, echo};
+use grid_tests::{ChildProcess, Grid, Said, echo};
 use serde_json::{Value, json};
 
 use crate::mishaps::{Workspace, mishaps, sleeper};
 
 /// A grid with a host, an echo and a sleeper.
-fn grid() -> (Grid, Process) {
+fn grid() -> (Grid, ChildProcess) {
     let grid = Grid::closed();
     let host = grid.host("worker", &["--slots", "2"]);
     std::fs::write(grid.folder("echo.wasm"), echo()).unwrap();
@@ -59,7 +59,7 @@ fn a_manager_whose_stderr_cannot_be_written_serves_and_stops() {
         std::fs::write(workspace.path("echo.wasm"), echo()).unwrap();
         // It writes a line for each packet and more.
         let mut up = workspace.command(&["up", "--listen", "127.0.0.1:0", "--local", "1"]);
-        let mut manager = Process::start_with_stderr("manager", up.env("GRID_LOG", "debug"), stderr());
+        let mut manager = ChildProcess::start_with_stderr("manager", up.env("GRID_LOG", "debug"), stderr());
         manager.wait_for("grid-host --manager");
         for _ in 0..3 {
             let (code, stdout) = given(&mut workspace.command(&["run", "echo.wasm"]), "1\n2\n");

@@ -6,7 +6,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use grid_tests::{Grid, Process, Said, echo};
+use grid_tests::{ChildProcess, Grid, Said, echo};
 
 use crate::mishaps::sleeper;
 
@@ -53,7 +53,7 @@ fn run(command: &mut Command, term: &str, columns: u16, both: bool, input: &str)
     Shown { screen: parser.screen().contents(), written: String::from_utf8_lossy(&written).into_owned() }
 }
 
-fn grid() -> (Grid, Process) {
+fn grid() -> (Grid, ChildProcess) {
     let grid = Grid::closed();
     let host = grid.host("worker", &["--slots", "2"]);
     std::fs::write(grid.folder("echo.wasm"), echo()).unwrap();

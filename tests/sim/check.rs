@@ -13,7 +13,7 @@ use grid_protocol::job::{JobCounts, JobId, JobInfo};
 use crate::guests::Task;
 
 /// A task's number, and what is recorded of it: its results, or why it failed.
-pub type Found = (u64, Result<Vec<Vec<u8>>, String>);
+pub type Violation = (u64, Result<Vec<Vec<u8>>, String>);
 
 /// Keeps the promises, and the first that was broken.
 #[derive(Default)]
@@ -124,13 +124,13 @@ impl Checker {
     }
 
     /// Compares everything that is recorded of a job with what it should be.
-    pub fn audit(&self, id: JobId, info: &JobInfo, outcomes: &[Found]) {
+    pub fn audit(&self, id: JobId, info: &JobInfo, outcomes: &[Violation]) {
         if let Err(violation) = self.check(id, info, outcomes) {
             self.violate(format!("{violation} ({id})"));
         }
     }
 
-    fn check(&self, id: JobId, info: &JobInfo, outcomes: &[Found]) -> Result<(), String> {
+    fn check(&self, id: JobId, info: &JobInfo, outcomes: &[Violation]) -> Result<(), String> {
         let mut book = self.0.lock().unwrap();
         let tasks = book.jobs.get(&id).cloned().unwrap_or_default();
         let mut seen = BTreeSet::new();

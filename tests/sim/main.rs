@@ -8,11 +8,11 @@
 
 mod check;
 mod client;
+mod faults;
 mod guests;
 mod machine;
 mod network;
 mod run;
-mod torment;
 
 use std::process::ExitCode;
 use std::sync::Mutex;

@@ -12,15 +12,15 @@ use grid_net::{Datagrams, Network, SimulatedNetwork};
 use grid_tests::Dice;
 use turmoil::net::UdpSocket;
 
-/// What all nodes share: how bad the weather is, and what was sent.
+/// What all nodes share: how bad the shared_network is, and what was sent.
 #[derive(Debug, Default)]
-pub struct Weather {
+pub struct SharedNetwork {
     /// Datagrams that are lost, in a thousand.
     pub loss: AtomicU64,
     trace: Mutex<(u64, u64)>,
 }
 
-impl Weather {
+impl SharedNetwork {
     /// Datagrams sent so far, and a number that stands for when each was sent, from where, to where and what was in it.
     pub fn trace(&self) -> (u64, u64) {
         *self.trace.lock().unwrap()
@@ -51,12 +51,15 @@ fn address(address: SocketAddr) -> u64 {
 #[derive(Debug)]
 struct NodeNetwork {
     dice: Mutex<Dice>,
-    weather: Arc<Weather>,
+    shared_network: Arc<SharedNetwork>,
 }
 
 /// The network for a node.
-pub fn network(seed: u64, weather: &Arc<Weather>) -> Network {
-    Network::simulated(Arc::new(NodeNetwork { dice: Mutex::new(Dice::new(seed)), weather: weather.clone() }))
+pub fn network(seed: u64, shared_network: &Arc<SharedNetwork>) -> Network {
+    Network::simulated(Arc::new(NodeNetwork {
+        dice: Mutex::new(Dice::new(seed)),
+        shared_network: shared_network.clone(),
+    }))
 }
 
 impl SimulatedNetwork for NodeNetwork {
@@ -84,7 +87,7 @@ impl SimulatedNetwork for NodeNetwork {
         });
         let local = socket.local_addr()?;
         let dice = Mutex::new(Dice::new(self.dice.lock().unwrap().next_u64()));
-        Ok(Box::new(NodeSocket { socket, inbox, local, dice, weather: self.weather.clone() }))
+        Ok(Box::new(NodeSocket { socket, inbox, local, dice, shared_network: self.shared_network.clone() }))
     }
 
     fn seed(&self) -> [u8; 32] {
@@ -108,7 +111,7 @@ struct NodeSocket {
     inbox: Arc<Mutex<Inbox>>,
     local: SocketAddr,
     dice: Mutex<Dice>,
-    weather: Arc<Weather>,
+    shared_network: Arc<SharedNetwork>,
 }
 
 impl std::fmt::Debug for NodeSocket {
@@ -119,9 +122,9 @@ impl std::fmt::Debug for NodeSocket {
 
 impl Datagrams for NodeSocket {
     fn send(&self, datagram: &[u8], to: SocketAddr) {
-        self.weather.note(self.local, to, datagram);
+        self.shared_network.note(self.local, to, datagram);
         let roll = self.dice.lock().unwrap().roll(1000) as u64;
-        if roll >= self.weather.loss.load(Ordering::Relaxed) {
+        if roll >= self.shared_network.loss.load(Ordering::Relaxed) {
             // A full queue loses datagrams, as it does everywhere.
             let _ = self.socket.try_send_to(datagram, to);
         }

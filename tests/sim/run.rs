@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use grid_host::{Host, HostEnded};
-use grid_manager::{FaultInjection, FaultyDisk, FileStore, Manager};
+use grid_manager::{FaultInjection, FaultyDisk, FileStore, ManagerServer};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::role::Role;
 use grid_tests::Dice;
@@ -15,10 +15,10 @@ use wasm_grid::ManagerAddress;
 
 use crate::check::Checker;
 use crate::client::ClientNode;
+use crate::faults::FaultPlan;
 use crate::guests::{Cast, Stage};
 use crate::machine::machine;
-use crate::network::{Weather, network};
-use crate::torment::Torment;
+use crate::network::{SharedNetwork, network};
 
 pub const MANAGER: &str = "manager";
 const PORT: u16 = 4747;
@@ -28,7 +28,7 @@ const CLIENTS: usize = 2;
 /// A run takes so long, by the clock of the simulation.
 const LENGTH: Duration = Duration::from_secs(120);
 
-/// Jobs that are not over by then never will be: in good weather a task may still need the ends of two leases, and a
+/// Jobs that are not over by then never will be: in good shared_network a task may still need the ends of two leases, and a
 /// third attempt of twenty seconds.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -102,7 +102,7 @@ type Ended = Result<(), Box<dyn std::error::Error>>;
 pub fn run(scenario: &Scenario) -> RunReport {
     let folder = tempfile::tempdir().unwrap();
     let mut dice = Dice::new(scenario.seed);
-    let weather = Arc::<Weather>::default();
+    let shared_network = Arc::<SharedNetwork>::default();
     let checker = Arc::<Checker>::default();
     let disk = FaultyDisk::new(dice.next_u64());
     let mut sim = turmoil::Builder::new()
@@ -114,11 +114,11 @@ pub fn run(scenario: &Scenario) -> RunReport {
         .max_message_latency(Duration::from_millis(50))
         .udp_capacity(10_000)
         .build();
-    start_manager(&mut sim, scenario, folder.path(), &disk, &weather, &checker, &mut dice);
+    start_manager(&mut sim, scenario, folder.path(), &disk, &shared_network, &checker, &mut dice);
     let address = format!("{}@{}:{PORT}", key(1, 0).public(), sim.lookup(MANAGER));
     let address: ManagerAddress = address.parse().unwrap();
     let stages: Vec<_> = (0..HOSTS)
-        .map(|number| start_host(&mut sim, number, folder.path(), &address, &weather, &mut dice))
+        .map(|number| start_host(&mut sim, number, folder.path(), &address, &shared_network, &mut dice))
         .collect();
     for number in 0..CLIENTS {
         let seed = dice.next_u64();
@@ -128,7 +128,7 @@ pub fn run(scenario: &Scenario) -> RunReport {
             home: folder.path().join(format!("client-{number}")),
             key: key(3, number),
             machine: machine(seed, offset(&mut dice), 1.0),
-            network: network(seed + 1, &weather),
+            network: network(seed + 1, &shared_network),
             manager: address.clone(),
             checker: checker.clone(),
             until: BEGIN_UNTIL,
@@ -141,28 +141,28 @@ pub fn run(scenario: &Scenario) -> RunReport {
             }
         });
     }
-    let mut torment = Torment::new(dice.next_u64(), disk, stages, weather.clone());
+    let mut faults = FaultPlan::new(dice.next_u64(), disk, stages, shared_network.clone());
     let mut report = RunReport::default();
     let mut calm = false;
     let over = |now: Duration| now >= if checker.through() < CLIENTS { PATIENCE } else { LENGTH };
     while !over(sim.elapsed()) && checker.violation().is_none() {
         let now = sim.elapsed();
         if now < STORM {
-            torment.step(&mut sim, now, &mut report);
+            faults.step(&mut sim, now, &mut report);
         } else if !std::mem::replace(&mut calm, true) {
-            torment.end(&mut sim);
+            faults.end(&mut sim);
         }
         if let Err(error) = sim.step() {
             checker.violate(format!("a node ended: {error}"));
         }
     }
     if checker.through() < CLIENTS {
-        checker.violate(format!("I1: jobs are not over in good weather\n{}", checker.state()));
+        checker.violate(format!("I1: jobs are not over in good shared_network\n{}", checker.state()));
     }
     report.violation = checker.violation();
     report.simulated = sim.elapsed();
     (report.tasks, report.outcomes, report.dead) = checker.counts();
-    (report.datagrams, report.trace) = weather.trace();
+    (report.datagrams, report.trace) = shared_network.trace();
     report
 }
 
@@ -176,14 +176,14 @@ fn start_manager(
     scenario: &Scenario,
     folder: &Path,
     disk: &FaultyDisk,
-    weather: &Arc<Weather>,
+    shared_network: &Arc<SharedNetwork>,
     checker: &Arc<Checker>,
     dice: &mut Dice,
 ) {
     let folder = folder.join(MANAGER);
     keep_key(&folder.join("manager.key"), 1, 0);
     let machine = machine(dice.next_u64(), offset(dice), [1.0, 1.0, 0.95, 1.05][dice.roll(4)]);
-    let network = network(dice.next_u64(), weather);
+    let network = network(dice.next_u64(), shared_network);
     let (disk, checker, sabotage) = (disk.clone(), checker.clone(), scenario.sabotage);
     sim.host(MANAGER, move || {
         let config = grid_manager::ManagerConfig {
@@ -208,7 +208,7 @@ async fn manage(mut config: grid_manager::ManagerConfig, disk: &FaultyDisk, chec
             return Ok(());
         }
     }
-    let manager = Manager::start_here(config)?;
+    let manager = ManagerServer::start_here(config)?;
     for client in 0..CLIENTS {
         let key = key(3, client).public();
         manager.grant(key, Role::Client)?;
@@ -228,14 +228,14 @@ fn start_host(
     number: usize,
     folder: &Path,
     manager: &ManagerAddress,
-    weather: &Arc<Weather>,
+    shared_network: &Arc<SharedNetwork>,
     dice: &mut Dice,
 ) -> Arc<Stage> {
     let stage = Arc::<Stage>::default();
     let folder = folder.join(host_name(number));
     keep_key(&folder.join("host.key"), 2, number);
     let machine = machine(dice.next_u64(), offset(dice), [1.0, 1.0, 0.8, 1.25][dice.roll(4)]);
-    let network = network(dice.next_u64(), weather);
+    let network = network(dice.next_u64(), shared_network);
     let slots = [2, 3, 4][dice.roll(3)];
     let (manager, on_stage) = (manager.clone(), stage.clone());
     sim.host(host_name(number), move || {

@@ -9,12 +9,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 use wasm_grid::{Client, SecretKey};
 
-use crate::process::Process;
+use crate::process::ChildProcess;
 
 /// A grid of real processes.
 pub struct Grid {
     /// The manager.
-    pub manager: Process,
+    pub manager: ChildProcess,
     folder: TempDir,
     address: String,
     join: String,
@@ -154,14 +154,14 @@ impl Grid {
     }
 
     /// Starts a host with a ticket of its own, and waits until it is in.
-    pub fn host(&self, name: &str, arguments: &[&str]) -> Process {
+    pub fn host(&self, name: &str, arguments: &[&str]) -> ChildProcess {
         let mut host = self.host_at(&self.ticket("host"), name, arguments);
         host.wait_for("joined");
         host
     }
 
     /// Starts a host that is given `manager`.
-    pub fn host_at(&self, manager: &str, name: &str, arguments: &[&str]) -> Process {
+    pub fn host_at(&self, manager: &str, name: &str, arguments: &[&str]) -> ChildProcess {
         self.host_with(manager, name, arguments, &[])
     }
 
@@ -172,11 +172,11 @@ impl Grid {
         name: &str,
         arguments: &[&str],
         variables: &[(&str, &str)],
-    ) -> Process {
+    ) -> ChildProcess {
         let mut command = Command::new(program("grid-host"));
         command.args(["--manager", manager, "--name", name, "--state"]).arg(self.folder(name));
         command.envs(variables.iter().copied());
-        Process::start(name, command.args(arguments).env_remove("GRID_MANAGER"))
+        ChildProcess::start(name, command.args(arguments).env_remove("GRID_MANAGER"))
     }
 
     /// Runs `grid` as the manager's own user.
@@ -268,9 +268,15 @@ fn grid() -> Command {
 }
 
 /// Starts a manager with a command that ends in the program.
-fn up(command: &mut Command, home: &Path, listen: &str, arguments: &[&str]) -> (Process, String, String) {
+fn up(
+    command: &mut Command,
+    home: &Path,
+    listen: &str,
+    arguments: &[&str],
+) -> (ChildProcess, String, String) {
     command.args(["up", "--listen", listen]).args(arguments);
-    let mut manager = Process::start("manager", command.env("GRID_HOME", home).env_remove("GRID_MANAGER"));
+    let mut manager =
+        ChildProcess::start("manager", command.env("GRID_HOME", home).env_remove("GRID_MANAGER"));
     let join = manager.wait_for("grid-host --manager grid1");
     let address = std::fs::read_to_string(home.join("running-manager")).unwrap();
     (manager, join, address)

@@ -16,9 +16,9 @@ use wasm_grid::{Manager, ManagerBuilder};
 
 pub use dice::Dice;
 pub use grid::{Grid, Said, program};
-pub use process::{Frozen, Process};
+pub use process::{ChildProcess, Frozen};
 pub use random::{RandomModules, random_module};
-pub use relay::{Relay, Weather};
+pub use relay::{NetworkConditions, Relay};
 
 /// Runs a test that must end: a minute is a hundred times what the slowest needs.
 ///

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// A process whose every line is kept.
-pub struct Process {
+pub struct ChildProcess {
     name: String,
     child: Child,
     lines: Receiver<String>,
@@ -16,7 +16,7 @@ pub struct Process {
 /// Nothing that a test waits for takes longer.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-impl Process {
+impl ChildProcess {
     /// Starts a program.
     ///
     /// # Panics
@@ -244,7 +244,7 @@ fn trace(request: libc::c_uint, thread: i32) {
     assert_eq!(done, 0, "ptrace: {}", std::io::Error::last_os_error());
 }
 
-impl Drop for Process {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         // It may have ended by itself.
         let _ = self.child.kill();

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use wasm_grid::{Client, End, Event, FailureKind, LimitsAsked, PublishError, Reply, Request, WorkerId};
 use wasm_smith::Config;
 
-use crate::{Dice, Grid, Process};
+use crate::{ChildProcess, Dice, Grid};
 
 /// What a worker imports and exports.
 const WORKER: &str = r#"(module
@@ -78,7 +78,7 @@ pub fn random_module(seed: u64) -> Vec<u8> {
 /// A grid that is given modules that are made up.
 pub struct RandomModules {
     _grid: Grid,
-    host: Process,
+    host: ChildProcess,
     client: Client,
     /// How the workers ended, and how modules were refused, with how often.
     pub ends: BTreeMap<String, u64>,

@@ -1,4 +1,4 @@
-//! A path between a program and the manager: it can be cut, it can change its port as a router does, and it has weather.
+//! A path between a program and the manager: it can be cut, it can change its port as a router does, and it has conditions.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::Dice;
 /// A relay of datagrams for one program.
 pub struct Relay {
     address: SocketAddr,
-    path: Arc<Path>,
+    path: Arc<RelayPath>,
 }
 
 /// What a path does to datagrams, each way.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Weather {
+pub struct NetworkConditions {
     /// Datagrams that are lost, in a hundred.
     pub loss: u32,
     /// How long each is under way.
@@ -30,8 +30,8 @@ pub struct Weather {
     pub packet: usize,
 }
 
-struct Path {
-    weather: Weather,
+struct RelayPath {
+    conditions: NetworkConditions,
     cut: AtomicBool,
     dropped: AtomicU64,
     moved: Notify,
@@ -44,7 +44,7 @@ impl Relay {
     ///
     /// If loopback has no free port.
     pub async fn to(manager: &str) -> Self {
-        Self::in_weather(manager, Weather::default()).await
+        Self::under_conditions(manager, NetworkConditions::default()).await
     }
 
     /// As [`Self::to`], and not as fast and as sure as loopback.
@@ -52,12 +52,12 @@ impl Relay {
     /// # Panics
     ///
     /// If loopback has no free port.
-    pub async fn in_weather(manager: &str, weather: Weather) -> Self {
+    pub async fn under_conditions(manager: &str, conditions: NetworkConditions) -> Self {
         let manager = manager.parse().unwrap();
         let near = bind().await;
         let address = near.local_addr().unwrap();
-        let path = Arc::new(Path {
-            weather,
+        let path = Arc::new(RelayPath {
+            conditions,
             cut: AtomicBool::default(),
             dropped: AtomicU64::default(),
             moved: Notify::default(),
@@ -88,7 +88,7 @@ impl Relay {
     }
 }
 
-impl Path {
+impl RelayPath {
     fn lets_through(&self) -> bool {
         let cut = self.cut.load(Ordering::SeqCst);
         if cut {
@@ -101,7 +101,7 @@ impl Path {
 /// One direction: what is on its way arrives in order.
 struct Lane {
     dice: Dice,
-    weather: Weather,
+    conditions: NetworkConditions,
     /// When the last that was let in is through the narrow place.
     clear: Instant,
     arriving: mpsc::UnboundedSender<Parcel>,
@@ -118,7 +118,7 @@ struct Parcel {
 const HEADERS: usize = 28;
 
 impl Lane {
-    fn new(seed: u64, weather: Weather) -> Self {
+    fn new(seed: u64, conditions: NetworkConditions) -> Self {
         let (arriving, mut parcels) = mpsc::unbounded_channel::<Parcel>();
         tokio::spawn(async move {
             while let Some(parcel) = parcels.recv().await {
@@ -130,21 +130,21 @@ impl Lane {
                 let _ = parcel.socket.send_to(&parcel.datagram, parcel.to).await;
             }
         });
-        Self { dice: Dice::new(seed), weather, clear: Instant::now(), arriving }
+        Self { dice: Dice::new(seed), conditions, clear: Instant::now(), arriving }
     }
 
     fn carry(&mut self, datagram: &[u8], socket: &Arc<UdpSocket>, to: SocketAddr) {
         let packet = datagram.len() + HEADERS;
-        let too_long = self.weather.packet > 0 && packet > self.weather.packet;
+        let too_long = self.conditions.packet > 0 && packet > self.conditions.packet;
         let now = Instant::now();
         let waits = self.clear.saturating_duration_since(now);
-        if too_long || waits > Duration::from_secs(1) || self.dice.roll(100) < self.weather.loss as usize {
+        if too_long || waits > Duration::from_secs(1) || self.dice.roll(100) < self.conditions.loss as usize {
             return;
         }
         let bits = packet as u64 * 8;
-        let takes = bits.saturating_mul(1_000_000).checked_div(self.weather.bits).unwrap_or_default();
+        let takes = bits.saturating_mul(1_000_000).checked_div(self.conditions.bits).unwrap_or_default();
         self.clear = self.clear.max(now) + Duration::from_micros(takes);
-        let at = self.clear + self.weather.delay;
+        let at = self.clear + self.conditions.delay;
         let parcel = Parcel { at, socket: socket.clone(), to, datagram: datagram.to_vec() };
         // The runtime is going down with the test.
         let _ = self.arriving.send(parcel);
@@ -155,11 +155,11 @@ async fn bind() -> UdpSocket {
     UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap()
 }
 
-async fn carry(near: Arc<UdpSocket>, manager: SocketAddr, path: Arc<Path>) {
+async fn carry(near: Arc<UdpSocket>, manager: SocketAddr, path: Arc<RelayPath>) {
     let mut far = Arc::new(bind().await);
     let mut host = None;
     let seed = u64::from(near.local_addr().map_or(0, |address| address.port()));
-    let (mut forth, mut back) = (Lane::new(seed, path.weather), Lane::new(seed + 1, path.weather));
+    let (mut forth, mut back) = (Lane::new(seed, path.conditions), Lane::new(seed + 1, path.conditions));
     let (mut out, mut home) = ([0; 65_536], [0; 65_536]);
     loop {
         tokio::select! {

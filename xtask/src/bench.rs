@@ -14,7 +14,7 @@ const PAIRS: usize = 5;
 
 /// Runs the benchmark; writes its rows as JSON, if a file is named.
 pub(crate) fn run(file: Option<&Path>) -> Result<(), ChoreError> {
-    let bench = Bench { programs: programs::build(Profile::Release, &["--bins"])? };
+    let bench = Benchmark { programs: programs::build(Profile::Release, &["--bins"])? };
     let rows = vec![bench.rounds()?, bench.mux()?, bench.spawn()?, bench.idle()?];
     print(&format!("{:<44} {:>12} {:>12} {:>7} {:>7}  met", "row", "figure", "reference", "ratio", "goal"));
     for row in &rows {
@@ -66,11 +66,11 @@ impl Row {
     }
 }
 
-struct Bench {
+struct Benchmark {
     programs: PathBuf,
 }
 
-impl Bench {
+impl Benchmark {
     fn rounds(&self) -> Result<Row, ChoreError> {
         let (figure, reference) = pairs(|| self.grid("rounds", 1, true), || self.raw("raw-rounds", true))?;
         let name = "round trip, one core, µs";
@@ -109,23 +109,23 @@ impl Bench {
     }
 
     fn raw(&self, what: &str, one_core: bool) -> Result<f64, ChoreError> {
-        let mut server = End::start(self.program("bench", one_core).arg("raw-serve"))?;
+        let mut server = LoopEnd::start(self.program("bench", one_core).arg("raw-serve"))?;
         let address = server.line()?;
         figure(&output(self.program("bench", one_core).args([what, &address]))?)
     }
 
-    fn start_grid(&self, what: &str, one_core: bool) -> Result<End, ChoreError> {
-        End::start(self.program("bench", one_core).args(["grid", what]))
+    fn start_grid(&self, what: &str, one_core: bool) -> Result<LoopEnd, ChoreError> {
+        LoopEnd::start(self.program("bench", one_core).args(["grid", what]))
     }
 
-    fn start_host(&self, address: &str, slots: u32, one_core: bool) -> Result<Process, ChoreError> {
+    fn start_host(&self, address: &str, slots: u32, one_core: bool) -> Result<SampledProcess, ChoreError> {
         let state = self.programs.with_file_name("bench-host");
         // A manager has a new key each time, and a bare address is trusted on first use.
         let _ = std::fs::remove_dir_all(&state);
         let mut host = self.program("grid-host", one_core);
         host.args(["--manager", address, "--slots", &slots.to_string(), "--state"]).arg(state);
         let started = host.stdin(Stdio::null()).stderr(Stdio::null()).spawn();
-        started.map(Process).map_err(|error| ChoreError::Other(error.to_string()))
+        started.map(SampledProcess).map_err(|error| ChoreError::Other(error.to_string()))
     }
 
     /// A program, on the first core if both ends shall share one.
@@ -141,9 +141,9 @@ impl Bench {
 }
 
 /// A process that is ended with its value.
-struct Process(Child);
+struct SampledProcess(Child);
 
-impl Drop for Process {
+impl Drop for SampledProcess {
     fn drop(&mut self) {
         // It may have ended by itself.
         let _ = self.0.kill();
@@ -152,20 +152,20 @@ impl Drop for Process {
 }
 
 /// A process that says things, a line at a time.
-struct End {
-    _process: Process,
+struct LoopEnd {
+    _process: SampledProcess,
     said: BufReader<ChildStdout>,
     hears: ChildStdin,
 }
 
-impl End {
+impl LoopEnd {
     fn start(command: &mut Command) -> Result<Self, ChoreError> {
         let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = started.map_err(|error| ChoreError::Other(format!("{command:?}: {error}")))?;
         let (Some(said), Some(hears)) = (child.stdout.take(), child.stdin.take()) else {
             return Err(ChoreError::Other("a process without pipes".to_owned()));
         };
-        Ok(Self { _process: Process(child), said: BufReader::new(said), hears })
+        Ok(Self { _process: SampledProcess(child), said: BufReader::new(said), hears })
     }
 
     fn line(&mut self) -> Result<String, ChoreError> {

@@ -11,7 +11,7 @@ use crate::modules;
 use crate::programs::{self, Profile};
 
 /// The processes of the demonstration; whatever happens, none is left behind.
-struct Grid {
+struct DemoGrid {
     home: PathBuf,
     programs: PathBuf,
     children: Vec<Child>,
@@ -37,14 +37,14 @@ pub(crate) fn run(again: bool) -> Result<(), ChoreError> {
     if !again && home.exists() {
         std::fs::remove_dir_all(&home).map_err(|error| ChoreError::Other(error.to_string()))?;
     }
-    let mut grid = Grid { home, programs, children: Vec::new() };
+    let mut grid = DemoGrid { home, programs, children: Vec::new() };
     grid.count(&primes)?;
     grid.end()
 }
 
 const TARGETS: [&str; 6] = ["--bin", "grid", "--bin", "grid-host", "--example", "primes"];
 
-impl Grid {
+impl DemoGrid {
     fn count(&mut self, primes: &Path) -> Result<(), ChoreError> {
         let join = self.start_manager()?;
         say(&format!("manager started; it says: {} …", join.get(..40).unwrap_or(&join)));
@@ -136,7 +136,7 @@ impl Grid {
     }
 }
 
-impl Drop for Grid {
+impl Drop for DemoGrid {
     fn drop(&mut self) {
         for child in &mut self.children {
             // It may have ended by itself.

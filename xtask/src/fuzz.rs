@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::chore::{ChoreError, output, root, run as run_command, say};
 
-const TARGETS: [&str; 3] = ["frames", "sessions", "papers"];
+const TARGETS: [&str; 3] = ["frames", "sessions", "manifests"];
 
 /// Runs every target for so many seconds; the first finding ends it.
 pub(crate) fn run(seconds: u32) -> Result<(), ChoreError> {

@@ -24,11 +24,11 @@ pub(crate) fn run() -> Result<(), ChoreError> {
 
 struct Gate {
     began: Instant,
-    steps: Mutex<Vec<Step>>,
+    steps: Mutex<Vec<GateStep>>,
 }
 
 /// A step that is over.
-struct Step {
+struct GateStep {
     name: &'static str,
     began: Duration,
     took: Duration,
@@ -84,7 +84,7 @@ impl Gate {
         let began = self.began.elapsed();
         let done = work();
         let step =
-            Step { name, began, took: self.began.elapsed().saturating_sub(began), holds: done.is_ok() };
+            GateStep { name, began, took: self.began.elapsed().saturating_sub(began), holds: done.is_ok() };
         say(&format!("gate: {name}: {}, {:.0} s", step.verdict(), step.took.as_secs_f64()));
         if let Ok(mut steps) = self.steps.lock() {
             steps.push(step);
@@ -116,7 +116,7 @@ impl Gate {
     }
 }
 
-impl Step {
+impl GateStep {
     fn verdict(&self) -> &'static str {
         if self.holds { "holds" } else { "does not hold" }
     }

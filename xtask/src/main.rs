@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask modules`, `demo`, `test`, `bench`, `fuzz`, `sim`, `ordeal`, `peers`.
+//! The project's chores: `cargo xtask modules`, `demo`, `test`, `bench`, `fuzz`, `sim`, `stress`, `peers`.
 
 #![forbid(unsafe_code)]
 
@@ -10,9 +10,9 @@ mod fuzz;
 mod gate;
 mod install;
 mod modules;
-mod ordeal;
 mod programs;
 mod sim;
+mod stress;
 
 use std::process::ExitCode;
 
@@ -52,7 +52,7 @@ enum Chore {
     },
     /// Real processes under hard conditions: `hosts TASKS KILLS`, `manager KILLS`, `queue TASKS`, `noop TASKS`, `long SECONDS`,
     /// `fair SLOTS`, `flood DATAGRAMS`, `lives STEPS SEED`, `modules FROM TO`.
-    Ordeal {
+    Stress {
         /// Which, and how much of it.
         #[arg(required = true)]
         words: Vec<String>,
@@ -86,8 +86,8 @@ fn main() -> ExitCode {
         Chore::Demo { again } => demo::run(again),
         Chore::Bench { json } => bench::run(json.as_deref()),
         Chore::Fuzz { seconds } => fuzz::run(seconds),
-        Chore::Ordeal { words } => ordeal::run(&words),
-        Chore::Peers => ordeal::run_peers(),
+        Chore::Stress { words } => stress::run(&words),
+        Chore::Peers => stress::run_peers(),
         Chore::Sim { seed, seeds, sabotage } => sim::run(seed, seeds.as_deref(), sabotage.as_deref()),
         Chore::Test => gate::run(),
     };

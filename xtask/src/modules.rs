@@ -11,7 +11,7 @@ use crate::install::{install, install_c_if_missing, toolbox};
 
 /// A worker that was built, now or before.
 #[derive(Debug, Clone)]
-pub(crate) struct Module {
+pub(crate) struct ModuleBuild {
     /// Its name.
     pub(crate) name: String,
     /// Where it is.
@@ -25,19 +25,19 @@ pub(crate) struct Module {
 }
 
 /// Builds the workers in Rust, or in every language. What is up to date is not built again.
-pub(crate) fn build_all(languages: &[Language]) -> Result<Vec<Module>, ChoreError> {
+pub(crate) fn build_all(languages: &[Language]) -> Result<Vec<ModuleBuild>, ChoreError> {
     let mut built = Vec::new();
     for project in projects()? {
         if languages.contains(&project.language) {
             built.push(build_one(&project)?);
         }
     }
-    built.sort_by_key(|module: &Module| (family(&module.name), module.language));
+    built.sort_by_key(|module: &ModuleBuild| (family(&module.name), module.language));
     Ok(built)
 }
 
 /// Builds one worker in Rust, and what that needs.
-pub(crate) fn build_named(name: &str) -> Result<Module, ChoreError> {
+pub(crate) fn build_named(name: &str) -> Result<ModuleBuild, ChoreError> {
     let project = projects()?.into_iter().find(|project| project.name == name);
     build_one(&project.ok_or_else(|| ChoreError::Other(format!("there is no module `{name}`")))?)
 }
@@ -70,7 +70,7 @@ fn projects() -> Result<Vec<Project>, ChoreError> {
     Ok(projects)
 }
 
-fn build_one(project: &Project) -> Result<Module, ChoreError> {
+fn build_one(project: &Project) -> Result<ModuleBuild, ChoreError> {
     let output = folder().join(format!("{}.wasm", project.name));
     let recipe = recipe_for(project, &output)?;
     if is_partly_c(project) {
@@ -86,7 +86,7 @@ fn build_one(project: &Project) -> Result<Module, ChoreError> {
         took = Some(built.took);
     }
     let bytes = fs::metadata(&output).map_err(|error| disk(&output, &error))?.len();
-    Ok(Module {
+    Ok(ModuleBuild {
         name: project.name.clone(),
         path: output,
         bytes,
@@ -115,7 +115,7 @@ fn disk(path: &Path, error: &std::io::Error) -> ChoreError {
 }
 
 /// Prints what was built.
-pub(crate) fn print(built: &[Module]) {
+pub(crate) fn print(built: &[ModuleBuild]) {
     print_line(&format!("{:<24} {:<15} {:>9} {:>11}  toolchain", "module", "language", "seconds", "bytes"));
     for module in built {
         let took = module.took.map_or("-".to_owned(), |took| format!("{:.1}", took.as_secs_f64()));

@@ -8,7 +8,7 @@ use grid_host::compile::{Compiler, compatibility};
 use grid_host::compiled::{CompiledCache, SHARED_BYTES_MAX};
 use wasm_grid::{Bytes, COMPILED_FOLDER, Digest};
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::output::{Output, bytes};
 
 /// Says that a module will be compiled, if it will be; people wonder what takes so long.
@@ -44,8 +44,8 @@ pub(crate) fn begin(home: &Path, module: &Path) {
 }
 
 /// Compiles a module for later, unless it is compiled already.
-pub(crate) async fn precompile(home: &Path, wasm: Bytes) -> Result<(), Fault> {
-    let failed = |error: &dyn std::fmt::Display| Fault::failed("the module is not compiled ahead", error);
+pub(crate) async fn precompile(home: &Path, wasm: Bytes) -> Result<(), CliError> {
+    let failed = |error: &dyn std::fmt::Display| CliError::failed("the module is not compiled ahead", error);
     let (cache, digest) = (open(home)?, Digest::of(&wasm));
     let _claim = cache.claim(&digest).await;
     if cache.has(&digest) {
@@ -56,8 +56,8 @@ pub(crate) async fn precompile(home: &Path, wasm: Bytes) -> Result<(), Fault> {
     cache.keep(&digest, &compiled).map_err(|error| failed(&error))
 }
 
-fn open(home: &Path) -> Result<CompiledCache, Fault> {
-    let failed = |error: &dyn std::fmt::Display| Fault::failed("compiled modules cannot be kept", error);
+fn open(home: &Path) -> Result<CompiledCache, CliError> {
+    let failed = |error: &dyn std::fmt::Display| CliError::failed("compiled modules cannot be kept", error);
     let compatibility = compatibility().map_err(|error| failed(&error))?;
     CompiledCache::open(&home.join(COMPILED_FOLDER), compatibility, SHARED_BYTES_MAX)
         .map_err(|error| failed(&error))

@@ -4,12 +4,12 @@ use serde_json::json;
 use wasm_grid::{Client, HostInfo, HostState, PublicKey, Reply, Request};
 
 use crate::command::Common;
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::output::{Output, Rows, bytes};
 
 /// Hosts: the machines that run workers.
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Host {
+pub(crate) enum HostSubcommand {
     /// List the hosts.
     Ls,
     /// Let a host in that waits for approval.
@@ -29,8 +29,8 @@ pub(crate) enum Host {
     },
 }
 
-impl Host {
-    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+impl HostSubcommand {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
         let client = common.client()?;
         let hosts = list(&client).await?;
         match self {
@@ -60,10 +60,10 @@ impl Host {
 }
 
 /// The hosts of the grid.
-pub(crate) async fn list(client: &Client) -> Result<Vec<HostInfo>, Fault> {
+pub(crate) async fn list(client: &Client) -> Result<Vec<HostInfo>, CliError> {
     match client.request(Request::HostList).await? {
         Reply::Hosts(hosts) => Ok(hosts),
-        _ => Err(Fault::failed("no hosts", "the manager answered something else")),
+        _ => Err(CliError::failed("no hosts", "the manager answered something else")),
     }
 }
 
@@ -78,12 +78,14 @@ fn goes_by(host: &HostInfo, name: &str) -> bool {
 }
 
 /// The one host that goes by this name.
-pub(crate) fn find<'a>(hosts: &'a [HostInfo], name: &str) -> Result<&'a HostInfo, Fault> {
+pub(crate) fn find<'a>(hosts: &'a [HostInfo], name: &str) -> Result<&'a HostInfo, CliError> {
     let found: Vec<_> = hosts.iter().filter(|host| goes_by(host, name)).collect();
     match found.as_slice() {
         [host] => Ok(host),
-        [] => Err(Fault::not_found(format!("no host is called `{name}`")).help("`grid host ls` lists them")),
-        several => Err(Fault::not_found(format!("{} hosts are called `{name}`", several.len()))
+        [] => {
+            Err(CliError::not_found(format!("no host is called `{name}`")).help("`grid host ls` lists them"))
+        }
+        several => Err(CliError::not_found(format!("{} hosts are called `{name}`", several.len()))
             .help("name it by its fingerprint, which `grid host ls` shows")),
     }
 }
@@ -98,7 +100,7 @@ fn state(state: HostState) -> &'static str {
     }
 }
 
-fn print(output: &Output, hosts: Vec<HostInfo>) -> Result<(), Fault> {
+fn print(output: &Output, hosts: Vec<HostInfo>) -> Result<(), CliError> {
     let row = |host: HostInfo| {
         let labels = host.capacity.labels.iter().map(|label| format!("{}={}", label.name, label.value));
         let labels: Vec<_> = labels.collect();

@@ -8,14 +8,14 @@ use wasm_grid::{
     AttemptFailure, Client, FailureKind, JobId, JobInfo, Reply, Request, Subject, TaskFailed, TaskOutcome,
 };
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::output::{Output, Rows, counted, time};
 use crate::command::shown::{self, Lines};
 use crate::command::{Common, host, module, run};
 
 /// Jobs: lists of tasks.
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Job {
+pub(crate) enum JobSubcommand {
     /// List your jobs.
     Ls {
         /// Everybody's jobs, which takes the admin role.
@@ -79,8 +79,8 @@ pub(crate) struct Explain {
 /// How long one request waits for outcomes.
 const WAIT: Duration = Duration::from_secs(10);
 
-impl Job {
-    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+impl JobSubcommand {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
         let client = common.client()?;
         let job = |text: &str| find(&client, text.to_owned());
         match self {
@@ -99,19 +99,19 @@ impl Job {
 }
 
 impl Explain {
-    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
         let client = common.client()?;
         let subject = self.subject(&client).await?;
         match client.request(Request::Explain(subject)).await? {
             Reply::Explanation { lines } => output.one(&lines[..], &lines[..], json!({ "lines": lines })),
-            _ => Err(Fault::failed("the manager's answer makes no sense", "upgrade the older program")),
+            _ => Err(CliError::failed("the manager's answer makes no sense", "upgrade the older program")),
         }
     }
 }
 
 impl Explain {
     /// A job, a host, or a task of a job: all of their names may have a `/`.
-    async fn subject(&self, client: &Client) -> Result<Subject, Fault> {
+    async fn subject(&self, client: &Client) -> Result<Subject, CliError> {
         let no_job = match find(client, self.what.clone()).await {
             Ok(job) => return Ok(Subject::Job(job)),
             Err(fault) => fault,
@@ -121,20 +121,20 @@ impl Explain {
             return Ok(Subject::Host(host::find(&hosts, &self.what)?.key));
         }
         let Some((job, task)) = self.what.rsplit_once('/') else { return Err(no_job) };
-        let number = task.parse().map_err(|_| Fault::usage(format!("{task} is no number of a task")))?;
+        let number = task.parse().map_err(|_| CliError::usage(format!("{task} is no number of a task")))?;
         Ok(Subject::Task(find(client, job.to_owned()).await?, number))
     }
 }
 
-async fn list(client: &Client, everyones: bool) -> Result<Vec<JobInfo>, Fault> {
+async fn list(client: &Client, everyones: bool) -> Result<Vec<JobInfo>, CliError> {
     match client.request(Request::JobList { everyones }).await? {
         Reply::Jobs(jobs) => Ok(jobs),
-        _ => Err(Fault::failed("the manager's answer makes no sense", "upgrade the older program")),
+        _ => Err(CliError::failed("the manager's answer makes no sense", "upgrade the older program")),
     }
 }
 
 /// The job of that id, or the only one whose id or name begins so.
-async fn find(client: &Client, text: String) -> Result<JobId, Fault> {
+async fn find(client: &Client, text: String) -> Result<JobId, CliError> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
@@ -144,13 +144,13 @@ async fn find(client: &Client, text: String) -> Result<JobId, Fault> {
     match (matching.next(), matching.next()) {
         (Some(job), None) => Ok(job.id),
         (None, _) => {
-            Err(Fault::not_found(format!("there is no job {text}")).help("`grid job ls` lists them"))
+            Err(CliError::not_found(format!("there is no job {text}")).help("`grid job ls` lists them"))
         }
-        _ => Err(Fault::usage(format!("{text} names more than one job"))),
+        _ => Err(CliError::usage(format!("{text} names more than one job"))),
     }
 }
 
-async fn forget(client: &Client, output: &Output, jobs: &[String], over: bool) -> Result<(), Fault> {
+async fn forget(client: &Client, output: &Output, jobs: &[String], over: bool) -> Result<(), CliError> {
     let mut ids = Vec::new();
     for job in jobs {
         ids.push(find(client, job.clone()).await?);
@@ -169,14 +169,14 @@ async fn forget(client: &Client, output: &Output, jobs: &[String], over: bool) -
 /// How the entry point of a command is called.
 const COMMAND: &str = "command";
 
-async fn results(client: &Client, id: JobId, after: u64, follow: bool) -> Result<(), Fault> {
+async fn results(client: &Client, id: JobId, after: u64, follow: bool) -> Result<(), CliError> {
     let job = client.find_job(id);
     let runs = job.show().await?.spec.module;
     let modules = module::list(client).await?;
     let by_command =
         modules.iter().any(|module| module.digest == runs && module.entry_point.starts_with(COMMAND));
     let (mut after, mut stdout) = (after, std::io::stdout().lock());
-    let broken = |error| Fault::unwritten("the output cannot be written", error);
+    let broken = |error| CliError::unwritten("the output cannot be written", error);
     loop {
         let wait = if follow { WAIT } else { Duration::ZERO };
         let (outcomes, info) = job.outcomes(after, wait).await?;
@@ -193,7 +193,7 @@ async fn results(client: &Client, id: JobId, after: u64, follow: bool) -> Result
 }
 
 /// Why tasks failed: for people as it comes, for scripts in one document.
-async fn logs(client: &Client, output: &Output, id: JobId) -> Result<(), Fault> {
+async fn logs(client: &Client, output: &Output, id: JobId) -> Result<(), CliError> {
     let (job, mut after, mut failures) = (client.find_job(id), 0, Vec::new());
     loop {
         let (outcomes, _) = job.outcomes(after, Duration::ZERO).await?;
@@ -287,7 +287,7 @@ fn to_json(job: &JobInfo) -> Value {
     })
 }
 
-fn show(output: &Output, job: &JobInfo) -> Result<(), Fault> {
+fn show(output: &Output, job: &JobInfo) -> Result<(), CliError> {
     let counts = job.counts;
     let lines = [
         format!("job     {}", job.id),
@@ -302,7 +302,7 @@ fn show(output: &Output, job: &JobInfo) -> Result<(), Fault> {
     output.one(&lines[..], &job.id.to_string(), to_json(job))
 }
 
-fn print(output: &Output, jobs: Vec<JobInfo>) -> Result<(), Fault> {
+fn print(output: &Output, jobs: Vec<JobInfo>) -> Result<(), CliError> {
     let row = |job: JobInfo| {
         let counts = job.counts;
         let cells = vec![

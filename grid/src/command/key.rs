@@ -6,12 +6,12 @@ use serde_json::json;
 use wasm_grid::{KeyInfo, PublicKey, Reply, Request, Role};
 
 use crate::command::Common;
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::output::{Output, Rows};
 
 /// Keys and what they may do.
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Key {
+pub(crate) enum KeySubcommand {
     /// Make a key in a file, for a publisher who signs offline; without a file, show your own key.
     New {
         /// The file.
@@ -34,19 +34,19 @@ pub(crate) enum Key {
     },
 }
 
-impl Key {
-    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+impl KeySubcommand {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
         match self {
             Self::New { file } => {
                 let path = file.clone().unwrap_or_else(|| common.home.join("user.key"));
                 if file.is_some() && path.exists() {
-                    return Err(Fault::failed(
+                    return Err(CliError::failed(
                         "no key is made",
                         format!("{} is there already", path.display()),
                     ));
                 }
                 let key = grid_disk::load_or_make_key(&path)
-                    .map_err(|error| Fault::failed("no key can be made", error))?
+                    .map_err(|error| CliError::failed("no key can be made", error))?
                     .public();
                 output.say(&format!("kept in {}; the public half is:", path.display()));
                 let text = key.to_string();
@@ -58,7 +58,7 @@ impl Key {
             }
             Self::Ls => match common.client()?.request(Request::KeyList).await? {
                 Reply::Keys(keys) => print(output, keys),
-                _ => Err(Fault::failed("no keys", "the manager answered something else")),
+                _ => Err(CliError::failed("no keys", "the manager answered something else")),
             },
             Self::Trust { key, role } => {
                 common.client()?.request(Request::KeyTrust { key: *key, role: *role }).await?;
@@ -72,7 +72,7 @@ impl Key {
     }
 }
 
-fn print(output: &Output, keys: Vec<KeyInfo>) -> Result<(), Fault> {
+fn print(output: &Output, keys: Vec<KeyInfo>) -> Result<(), CliError> {
     let row = |info: KeyInfo| {
         let roles: Vec<_> = info.roles.iter().map(Role::name).collect();
         let may = if info.revoked { "revoked".to_owned() } else { roles.join(",") };

@@ -2,22 +2,22 @@
 
 mod author;
 mod check;
-mod trial;
+mod test_run;
 
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use wasm_grid::{Bytes, Client, Digest, ModuleInfo, Publication, Reply, Request, SecretKey};
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::module::author::{Build, New};
-use crate::command::module::trial::Trial;
+use crate::command::module::test_run::TestRunArgs;
 use crate::command::output::{Output, Rows, bytes, time};
 use crate::command::{Common, compiled};
 
 /// Modules: what workers run.
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Module {
+pub(crate) enum ModuleSubcommand {
     /// Write a worker that builds and runs, in a language of your choice, into a new folder.
     New(New),
     /// Build a worker with the toolchain of its language.
@@ -29,7 +29,7 @@ pub(crate) enum Module {
         file: PathBuf,
     },
     /// Try a module against a file of messages, in a sandbox of this process, with its log and its limits shown.
-    Test(Trial),
+    Test(TestRunArgs),
     /// Compile a module for its first start here; `build` does so by itself, beside what you do next.
     #[command(hide = true)]
     Precompile {
@@ -77,8 +77,8 @@ pub(crate) struct Upload {
     with_files: bool,
 }
 
-impl Module {
-    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+impl ModuleSubcommand {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
         match self {
             Self::New(new) => new.run(output),
             Self::Build(build) => build.run(common, output),
@@ -105,24 +105,24 @@ impl Module {
 }
 
 /// Reads a module; a `.wat` file becomes WebAssembly on the way.
-pub(crate) fn read(file: &Path) -> Result<Bytes, Fault> {
+pub(crate) fn read(file: &Path) -> Result<Bytes, CliError> {
     let bytes = std::fs::read(file)
-        .map_err(|error| Fault::not_found(format!("{} cannot be read: {error}", file.display())))?;
+        .map_err(|error| CliError::not_found(format!("{} cannot be read: {error}", file.display())))?;
     if file.extension().is_none_or(|kind| kind != "wat") {
         return Ok(bytes.into());
     }
     wat::parse_bytes(&bytes)
         .map(|wasm| Bytes::from(wasm.into_owned()))
-        .map_err(|error| Fault::rejected(format!("{} is no module", file.display()), error))
+        .map_err(|error| CliError::rejected(format!("{} is no module", file.display()), error))
 }
 
 /// A module and what is said about it; a command that is to have files is marked.
-pub(crate) fn describe(name: &str, wasm: Bytes, with_files: bool) -> Result<(Publication, Bytes), Fault> {
+pub(crate) fn describe(name: &str, wasm: Bytes, with_files: bool) -> Result<(Publication, Bytes), CliError> {
     let described = match with_files {
         true => Publication::with_files(name, wasm),
         false => Publication::new(name, &wasm).map(|publication| (publication, wasm)),
     };
-    described.map_err(|error| Fault::rejected(format!("the grid does not run {name}"), error))
+    described.map_err(|error| CliError::rejected(format!("the grid does not run {name}"), error))
 }
 
 pub(crate) fn stem(file: &Path) -> String {
@@ -133,7 +133,7 @@ pub(crate) fn stem(file: &Path) -> String {
 }
 
 impl Upload {
-    async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+    async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
         let wasm = read(&self.file)?;
         let name = self.name.clone().unwrap_or_else(|| stem(&self.file));
         let (mut publication, wasm) = describe(&name, wasm, self.with_files)?;
@@ -175,10 +175,10 @@ impl Upload {
         output.one(&digest, &digest, to_json(&module))
     }
 
-    fn signing_key(&self, common: &Common) -> Result<SecretKey, Fault> {
+    fn signing_key(&self, common: &Common) -> Result<SecretKey, CliError> {
         let path = self.key.clone().unwrap_or_else(|| common.home.join("user.key"));
         grid_disk::load_key(&path)
-            .map_err(|error| Fault::failed("the key to sign with cannot be used", error))
+            .map_err(|error| CliError::failed("the key to sign with cannot be used", error))
     }
 }
 
@@ -193,20 +193,20 @@ pub(crate) fn is_current(modules: &[ModuleInfo], digest: Digest) -> bool {
 }
 
 /// The modules of the grid.
-pub(crate) async fn list(client: &Client) -> Result<Vec<ModuleInfo>, Fault> {
+pub(crate) async fn list(client: &Client) -> Result<Vec<ModuleInfo>, CliError> {
     match client.request(Request::ModuleList).await? {
         Reply::Modules(modules) => Ok(modules),
-        _ => Err(Fault::failed("no modules", "the manager answered something else")),
+        _ => Err(CliError::failed("no modules", "the manager answered something else")),
     }
 }
 
 /// The module that goes by this name (the newest, where there are several), or by this digest.
-pub(crate) fn find(modules: &[ModuleInfo], name: &str) -> Result<ModuleInfo, Fault> {
+pub(crate) fn find(modules: &[ModuleInfo], name: &str) -> Result<ModuleInfo, CliError> {
     let by_name = modules.iter().filter(|module| module.name == name).max_by_key(|module| module.serial);
     let starts = |digest: &Digest| name.len() >= 6 && digest.to_string().starts_with(&name.to_lowercase());
     let by_digest = || modules.iter().find(|module| starts(&module.digest));
     by_name.or_else(by_digest).cloned().ok_or_else(|| {
-        Fault::not_found(format!("there is no module `{name}`"))
+        CliError::not_found(format!("there is no module `{name}`"))
             .help("`grid module ls` lists them; `grid module upload FILE` brings one")
     })
 }
@@ -225,7 +225,7 @@ fn to_json(module: &ModuleInfo) -> serde_json::Value {
     })
 }
 
-fn show(output: &Output, module: &ModuleInfo) -> Result<(), Fault> {
+fn show(output: &Output, module: &ModuleInfo) -> Result<(), CliError> {
     let expires = if module.expires == 0 { "never".to_owned() } else { time(module.expires) };
     let lines = [
         format!("name      {}", module.name),
@@ -240,7 +240,7 @@ fn show(output: &Output, module: &ModuleInfo) -> Result<(), Fault> {
     output.one(&lines[..], &module.digest.to_string(), to_json(module))
 }
 
-fn print(output: &Output, modules: Vec<ModuleInfo>) -> Result<(), Fault> {
+fn print(output: &Output, modules: Vec<ModuleInfo>) -> Result<(), CliError> {
     let row = |module: ModuleInfo| {
         let cells = vec![
             module.name.clone(),

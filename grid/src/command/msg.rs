@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use wasm_grid::{Bytes, Client, DenialCode, End, Event, WorkerId, WorkerInfo, WorkerState};
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::json::from_json;
 use crate::command::output::{Output, counted};
 use crate::command::shown;
@@ -15,7 +15,7 @@ use crate::command::{Common, worker};
 
 /// Messages to workers and from them.
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Msg {
+pub(crate) enum MsgSubcommand {
     /// Send a message and wait until the worker has handled it.
     Send {
         /// The worker's id.
@@ -54,8 +54,8 @@ const HANDLED_TIME_MAX: Duration = Duration::from_secs(3600);
 /// After the first event, others that come within this are printed with it.
 const QUIET: Duration = Duration::from_millis(100);
 
-impl Msg {
-    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+impl MsgSubcommand {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
         match self {
             Self::Send { worker, content } => {
                 let (message, client) = (content.read()?, common.client()?);
@@ -89,13 +89,13 @@ impl Msg {
 }
 
 impl Content {
-    fn read(&self) -> Result<Bytes, Fault> {
+    fn read(&self) -> Result<Bytes, CliError> {
         let text = match &self.message {
             Some(message) => message.clone().into_bytes(),
             None => {
                 let mut input = Vec::new();
                 let read = std::io::stdin().lock().read_to_end(&mut input);
-                read.map_err(|error| Fault::failed("the message cannot be read", error))?;
+                read.map_err(|error| CliError::failed("the message cannot be read", error))?;
                 input
             }
         };
@@ -103,13 +103,13 @@ impl Content {
             return Ok(text.into());
         }
         from_json(&text).map_err(|why| {
-            Fault::usage(format!("the message is no JSON: {why}")).help("with --raw it is sent as it is")
+            CliError::usage(format!("the message is no JSON: {why}")).help("with --raw it is sent as it is")
         })
     }
 }
 
 /// Sends a message, as soon as the worker's window has room for it.
-async fn post(client: &Client, worker: WorkerId, message: Bytes) -> Result<(), Fault> {
+async fn post(client: &Client, worker: WorkerId, message: Bytes) -> Result<(), CliError> {
     loop {
         match client.post(worker, message.clone()).await {
             Err(denial) if denial.code == DenialCode::NoCapacity => {}
@@ -122,35 +122,35 @@ async fn post(client: &Client, worker: WorkerId, message: Bytes) -> Result<(), F
 }
 
 /// What a worker died of, while a message was with it.
-fn ended(worker: WorkerId, end: &End) -> Fault {
+fn ended(worker: WorkerId, end: &End) -> CliError {
     let mut cause = end.to_string();
     if let End::Failed(failure) = end {
         failure.backtrace.iter().for_each(|frame| cause.push_str(&format!("\n    at {frame}")));
     }
     let what = format!("{worker} ended before it was through with the message");
-    let fault = Fault { cause: Some(cause), ..Fault::some_failed(what) };
+    let fault = CliError { cause: Some(cause), ..CliError::some_failed(what) };
     fault.help(&format!("`grid worker logs {worker}` prints what it wrote"))
 }
 
 /// Waits until nothing that `workers` were sent is left to handle; how one of them has ended, if one has.
-async fn handled(client: &Client, workers: &[WorkerId]) -> Result<Option<End>, Fault> {
+async fn handled(client: &Client, workers: &[WorkerId]) -> Result<Option<End>, CliError> {
     let busy = |known: &[WorkerInfo]| {
         known.iter().any(|info| info.unanswered > 0 && !matches!(info.state, WorkerState::Ended(_)))
     };
     let settled = tokio::time::timeout(HANDLED_TIME_MAX, worker::settled(client, workers, busy)).await;
     let settled = settled
-        .unwrap_or_else(|_| Err(Fault::timed_out(format!("not handled after {HANDLED_TIME_MAX:?}"))))?;
+        .unwrap_or_else(|_| Err(CliError::timed_out(format!("not handled after {HANDLED_TIME_MAX:?}"))))?;
     Ok(settled.into_iter().find_map(|info| match info.state {
         WorkerState::Ended(end) => Some(end),
         _ => None,
     }))
 }
 
-async fn collect(client: &Client, output: &Output, raw: bool, wait: f64) -> Result<(), Fault> {
+async fn collect(client: &Client, output: &Output, raw: bool, wait: f64) -> Result<(), CliError> {
     let mut wait =
-        Duration::try_from_secs_f64(wait).map_err(|error| Fault::usage(format!("--wait: {error}")))?;
+        Duration::try_from_secs_f64(wait).map_err(|error| CliError::usage(format!("--wait: {error}")))?;
     let (mut failed, mut stdout) = (0, std::io::stdout().lock());
-    let broken = |error| Fault::unwritten("the output cannot be written", error);
+    let broken = |error| CliError::unwritten("the output cannot be written", error);
     while let Ok(event) = tokio::time::timeout(wait, client.next_event()).await {
         wait = QUIET;
         match event {
@@ -185,7 +185,7 @@ async fn collect(client: &Client, output: &Output, raw: bool, wait: f64) -> Resu
         }
     }
     if failed > 0 {
-        return Err(Fault::some_failed(format!("{} failed", counted(failed, "message"))));
+        return Err(CliError::some_failed(format!("{} failed", counted(failed, "message"))));
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::shown::{self, Lines};
 
 /// How the outcome is told.
@@ -40,7 +40,7 @@ impl Output {
     }
 
     /// Prints a list.
-    pub(crate) fn rows(self, rows: Rows) -> Result<(), Fault> {
+    pub(crate) fn rows(self, rows: Rows) -> Result<(), CliError> {
         if self.json {
             let list: Vec<Value> = rows.rows.into_iter().map(|(_, value)| value).collect();
             return self.document(json!({ rows.name: list }));
@@ -70,7 +70,7 @@ impl Output {
         lines: impl Into<Lines>,
         id: impl Into<Lines>,
         value: Value,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CliError> {
         if self.json {
             return self.document(value);
         }
@@ -78,7 +78,7 @@ impl Output {
     }
 
     /// Prints one document of many, on a line of its own.
-    pub(crate) fn line(self, value: &Value) -> Result<(), Fault> {
+    pub(crate) fn line(self, value: &Value) -> Result<(), CliError> {
         self.raw(shown::json(value, false).as_bytes())
     }
 
@@ -88,7 +88,7 @@ impl Output {
     }
 
     /// Says that something was done, where there is nothing to print.
-    pub(crate) fn done(self, what: &str) -> Result<(), Fault> {
+    pub(crate) fn done(self, what: &str) -> Result<(), CliError> {
         if self.json {
             return self.document(json!({ "done": true }));
         }
@@ -97,10 +97,10 @@ impl Output {
     }
 
     /// Prints bytes as they are.
-    pub(crate) fn raw(self, bytes: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn raw(self, bytes: &[u8]) -> Result<(), CliError> {
         let mut stdout = std::io::stdout().lock();
         let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-        written.map_err(|error| Fault::unwritten("the output cannot be written", error))
+        written.map_err(|error| CliError::unwritten("the output cannot be written", error))
     }
 
     /// Talks to a person.
@@ -122,7 +122,7 @@ impl Output {
 
     /// Tells how something went that was printed as it came: in JSON as one last line, which tells what is wrong
     /// with it, too.
-    pub(crate) fn summary(self, summary: Value, fault: Option<Fault>) -> Result<(), Fault> {
+    pub(crate) fn summary(self, summary: Value, fault: Option<CliError>) -> Result<(), CliError> {
         if self.json {
             let mut last = json!({ "summary": summary });
             if let (Some(fields), Some(fault)) = (last.as_object_mut(), &fault) {
@@ -130,11 +130,11 @@ impl Output {
             }
             self.line(&last)?;
         }
-        fault.map_or(Ok(()), |fault| Err(Fault { told: self.json, ..fault }))
+        fault.map_or(Ok(()), |fault| Err(CliError { told: self.json, ..fault }))
     }
 
     /// Tells what went wrong; the exit code.
-    pub(crate) fn fail(self, fault: &Fault) -> ExitCode {
+    pub(crate) fn fail(self, fault: &CliError) -> ExitCode {
         if fault.told {
             return fault.code.into();
         }
@@ -154,7 +154,7 @@ impl Output {
     }
 
     /// Prints a document.
-    pub(crate) fn document(self, mut value: Value) -> Result<(), Fault> {
+    pub(crate) fn document(self, mut value: Value) -> Result<(), CliError> {
         if let Some(fields) = value.as_object_mut() {
             fields.insert("schema".to_owned(), SCHEMA.into());
         }

@@ -6,11 +6,11 @@ mod flags;
 mod folder;
 mod journal;
 mod pattern;
-mod place;
 mod print;
 mod progress;
 mod source;
 mod spans;
+mod target;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -23,29 +23,29 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use wasm_grid::{Bytes, Client, DenialCode, Digest, GiveUp, Job, JobBuilder, JobId, JobInfo, JobState};
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::module::{describe, read, stem};
 use crate::command::output::{Output, counted};
 use crate::command::signals::Signals;
 use crate::command::{Address, Common, compiled};
 
-use drive::{Drive, Idle, Left};
+use drive::{Drive, Idle, RunEnd};
 use feed::{Feed, Skip};
 use flags::{give_up, text};
 use folder::Folder;
-use journal::Journal;
+use journal::RunJournal;
 use pattern::matching;
-use place::Place;
 use print::{Sink, check_output};
 use progress::{Progress, shortcoming, unkept};
-use source::{Mode, Source};
+use source::{Mode, TaskSource};
+use target::RunTarget;
 
 pub(crate) use flags::spawn_arguments;
 pub(crate) use print::print_line;
 
 /// Run a list of tasks on a module and print the results.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Run {
+pub(crate) struct RunArgs {
     /// The module's file; it is signed with your key and uploaded if the manager does not have it.
     module: PathBuf,
     /// Where the tasks are: one JSON value a line [default: standard input].
@@ -131,16 +131,16 @@ struct Work<'a> {
 /// How long the manager may take to stop or to forget a job that nobody needs any more.
 const END_TIME_MAX: Duration = Duration::from_secs(5);
 
-impl Run {
-    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+impl RunArgs {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
         let name = self.name.clone().unwrap_or_else(|| stem(&self.module));
         let alone = || matches!(common.known(), Ok(Address::None));
         let slots = match self.dry_run || self.detach {
             true => None,
-            false => self.local.or_else(|| alone().then(place::cores)),
+            false => self.local.or_else(|| alone().then(target::cores)),
         };
         let described = || describe(&name, read(&self.module)?, self.with_files());
-        let ((publication, wasm), here) = Place::here_after(common, slots, described)?;
+        let ((publication, wasm), here) = RunTarget::here_after(common, slots, described)?;
         let module = publication.manifest.digest;
         let by_command = publication.report.entry_point == EntryPoint::Command;
         let files = matching(&self.files)?;
@@ -156,19 +156,19 @@ impl Run {
         let place = match here {
             Some(here) => {
                 if self.local.is_none() {
-                    place::say_why(output, place::NO_MANAGER, place::cores());
+                    target::say_why(output, target::NO_MANAGER, target::cores());
                 }
                 here
             }
-            None if self.detach => Place::there(common.client()?),
-            None => Place::find(common, output)?,
+            None if self.detach => RunTarget::there(common.client()?),
+            None => RunTarget::find(common, output)?,
         };
         let client: &Client = &place;
-        if matches!(place, Place::Here(_)) {
+        if matches!(place, RunTarget::Here(_)) {
             compiled::announce(&common.home, &name, &wasm, &module, output);
         }
         self.upload(client, &name, wasm, module, output).await?;
-        let kept = matches!(place, Place::There(_));
+        let kept = matches!(place, RunTarget::There(_));
         let work = Work { client, name, module, by_command, kept, output: *output };
         if self.detach { self.detach(&work, files).await } else { self.work(&work, files).await }
     }
@@ -184,7 +184,7 @@ impl Run {
         wasm: Bytes,
         module: Digest,
         output: &Output,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CliError> {
         let known = super::module::list(client).await?;
         if !super::module::is_current(&known, module) {
             let length = wasm.len() as u64;
@@ -197,9 +197,9 @@ impl Run {
         Ok(())
     }
 
-    fn describe_job<'a>(&self, work: &Work<'a>) -> Result<JobBuilder<'a>, Fault> {
+    fn describe_job<'a>(&self, work: &Work<'a>) -> Result<JobBuilder<'a>, CliError> {
         let most = Duration::try_from_secs_f64(self.timeout)
-            .map_err(|error| Fault::usage(format!("--timeout: {error}")))?;
+            .map_err(|error| CliError::usage(format!("--timeout: {error}")))?;
         let mut job = work
             .client
             .job(&work.name, work.module)
@@ -212,7 +212,7 @@ impl Run {
         for label in &self.labels {
             let (name, value) = label
                 .split_once('=')
-                .ok_or_else(|| Fault::usage(format!("--label {label} is not NAME=VALUE")))?;
+                .ok_or_else(|| CliError::usage(format!("--label {label} is not NAME=VALUE")))?;
             job = job.label(name, value);
         }
         Ok(job)
@@ -226,11 +226,11 @@ impl Run {
         }
     }
 
-    fn source(&self, files: Vec<PathBuf>) -> Result<Source, Fault> {
+    fn source(&self, files: Vec<PathBuf>) -> Result<TaskSource, CliError> {
         if self.files.is_empty() {
-            return Source::open(self.input.as_deref(), self.mode());
+            return TaskSource::open(self.input.as_deref(), self.mode());
         }
-        Ok(Source::Files(files.into_iter()))
+        Ok(TaskSource::Files(files.into_iter()))
     }
 
     /// The flags that change what comes out, by their names.
@@ -255,7 +255,7 @@ impl Run {
     }
 
     /// Brings the tasks and leaves.
-    async fn detach(&self, work: &Work<'_>, files: Vec<PathBuf>) -> Result<(), Fault> {
+    async fn detach(&self, work: &Work<'_>, files: Vec<PathBuf>) -> Result<(), CliError> {
         let mut feed = Feed::start(self.source(files)?, Skip::default(), None)?;
         let job = self.describe_job(work)?.start().await?;
         let mut brought = 0;
@@ -272,11 +272,12 @@ impl Run {
     }
 
     /// Brings the tasks and writes their outcomes out.
-    async fn work(&self, work: &Work<'_>, files: Vec<PathBuf>) -> Result<(), Fault> {
+    async fn work(&self, work: &Work<'_>, files: Vec<PathBuf>) -> Result<(), CliError> {
         let journal = match &self.resume {
             Some(path) => {
-                let run = journal::Run { module: work.module.to_string(), options: self.options(&work.name) };
-                Some(Arc::new(Journal::open(path, &run)?))
+                let run =
+                    journal::RunHeader { module: work.module.to_string(), options: self.options(&work.name) };
+                Some(Arc::new(RunJournal::open(path, &run)?))
             }
             None => None,
         };
@@ -309,7 +310,7 @@ impl Run {
             }
         };
         let fault = match (left.interrupted, wrong) {
-            (true, _) => Some(Fault::interrupted()),
+            (true, _) => Some(CliError::interrupted()),
             (false, Some(wrong)) => Some(wrong),
             (false, None) => shortcoming(&left.info, work.kept).or_else(|| unkept(drive.unkept)),
         };
@@ -324,9 +325,9 @@ impl Run {
     async fn begin(
         &self,
         work: &Work<'_>,
-        source: Source,
+        source: TaskSource,
         drive: &mut Drive,
-    ) -> Result<(Left, Option<Fault>), Fault> {
+    ) -> Result<(RunEnd, Option<CliError>), CliError> {
         let id = draw_id()?;
         let mut signals = listen()?;
         let mut feed = Feed::start(source, Skip::default(), None)?;
@@ -334,7 +335,7 @@ impl Run {
         let left = async {
             let results = tokio::select! {
                 biased;
-                _ = signals.next() => return Err(Fault::interrupted()),
+                _ = signals.next() => return Err(CliError::interrupted()),
                 results = job.map_from(&mut feed) => results?,
             };
             drive.all(results, &spans::Gaps::default(), &mut signals).await
@@ -351,10 +352,10 @@ impl Run {
     async fn go_on(
         &self,
         work: &Work<'_>,
-        source: Source,
-        journal: &Arc<Journal>,
+        source: TaskSource,
+        journal: &Arc<RunJournal>,
         drive: &mut Drive,
-    ) -> Result<(Left, Option<Fault>), Fault> {
+    ) -> Result<(RunEnd, Option<CliError>), CliError> {
         let state = journal.state();
         let known = match state.job {
             Some(id) => find(work.client, id).await?,
@@ -394,16 +395,16 @@ impl Run {
     }
 }
 
-fn draw_id() -> Result<JobId, Fault> {
-    grid_disk::random().map(JobId).map_err(|error| Fault::failed("no id can be drawn", error))
+fn draw_id() -> Result<JobId, CliError> {
+    grid_disk::random().map(JobId).map_err(|error| CliError::failed("no id can be drawn", error))
 }
 
-fn listen() -> Result<Signals, Fault> {
-    Signals::listen().map_err(|error| Fault::failed("signals cannot be listened to", error))
+fn listen() -> Result<Signals, CliError> {
+    Signals::listen().map_err(|error| CliError::failed("signals cannot be listened to", error))
 }
 
 /// A job and how it stands, if the manager has it.
-async fn find(client: &Client, id: JobId) -> Result<Option<(Job<'_>, JobInfo)>, Fault> {
+async fn find(client: &Client, id: JobId) -> Result<Option<(Job<'_>, JobInfo)>, CliError> {
     let job = client.find_job(id);
     match job.show().await {
         Ok(info) => Ok(Some((job, info))),

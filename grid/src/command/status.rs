@@ -4,12 +4,12 @@ use serde_json::json;
 use wasm_grid::{Reply, Request};
 
 use crate::command::Common;
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::output::{Output, counted};
 
-pub(crate) async fn run(common: &Common, output: &Output) -> Result<(), Fault> {
+pub(crate) async fn run(common: &Common, output: &Output) -> Result<(), CliError> {
     let Reply::Status(status) = common.client()?.request(Request::Status).await? else {
-        return Err(Fault::failed("no status", "the manager answered something else"));
+        return Err(CliError::failed("no status", "the manager answered something else"));
     };
     let seconds = status.uptime_ms / 1000;
     let (manager, slots) = (status.manager.fingerprint(), counted(status.slots.into(), "slot"));

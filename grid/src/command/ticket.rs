@@ -6,12 +6,12 @@ use serde_json::json;
 use wasm_grid::{ManagerAddress, Reply, Request, Role, TICKET_TTL_S};
 
 use crate::command::Common;
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::output::{Output, Rows, time};
 
 /// Tickets: lines of text that let machines and people in.
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Ticket {
+pub(crate) enum TicketSubcommand {
     /// Make a ticket; it lets one machine or person in.
     New {
         /// What it lets in: host, client, publisher or admin.
@@ -35,8 +35,8 @@ pub(crate) enum Ticket {
     },
 }
 
-impl Ticket {
-    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+impl TicketSubcommand {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
         match self {
             Self::New { role, hours } => new(common, output, *role, *hours).await,
             Self::Ls => list(common, output).await,
@@ -46,11 +46,11 @@ impl Ticket {
     }
 }
 
-async fn new(common: &Common, output: &Output, role: Role, hours: f64) -> Result<(), Fault> {
+async fn new(common: &Common, output: &Output, role: Role, hours: f64) -> Result<(), CliError> {
     let lasting = std::time::Duration::try_from_secs_f64(hours * 3600.0);
-    let ttl_s = lasting.map_err(|error| Fault::usage(format!("--hours: {error}")))?.as_secs();
+    let ttl_s = lasting.map_err(|error| CliError::usage(format!("--hours: {error}")))?.as_secs();
     let Reply::Ticket { text } = common.client()?.request(Request::TicketNew { role, ttl_s }).await? else {
-        return Err(Fault::failed("no ticket", "the manager answered something else"));
+        return Err(CliError::failed("no ticket", "the manager answered something else"));
     };
     let line = match role {
         Role::Host => format!("grid-host --manager {text}"),
@@ -63,9 +63,9 @@ async fn new(common: &Common, output: &Output, role: Role, hours: f64) -> Result
     output.one(&line, &text, json!({ "ticket": text, "role": role.name(), "ttl_s": ttl_s, "join": line }))
 }
 
-async fn list(common: &Common, output: &Output) -> Result<(), Fault> {
+async fn list(common: &Common, output: &Output) -> Result<(), CliError> {
     let Reply::Tickets(tickets) = common.client()?.request(Request::TicketList).await? else {
-        return Err(Fault::failed("no tickets", "the manager answered something else"));
+        return Err(CliError::failed("no tickets", "the manager answered something else"));
     };
     let row = |ticket: wasm_grid::TicketInfo| {
         let (id, used_by) = (hex(&ticket.id), ticket.used_by.map(|key| key.to_string()));
@@ -82,14 +82,14 @@ async fn list(common: &Common, output: &Output) -> Result<(), Fault> {
     })
 }
 
-async fn remove(common: &Common, output: &Output, id: &str) -> Result<(), Fault> {
+async fn remove(common: &Common, output: &Output, id: &str) -> Result<(), CliError> {
     let client = common.client()?;
     let Reply::Tickets(tickets) = client.request(Request::TicketList).await? else {
-        return Err(Fault::failed("no tickets", "the manager answered something else"));
+        return Err(CliError::failed("no tickets", "the manager answered something else"));
     };
     let found: Vec<_> = tickets.iter().filter(|ticket| hex(&ticket.id).starts_with(id)).collect();
     let [ticket] = found.as_slice() else {
-        return Err(Fault::not_found(match found.len() {
+        return Err(CliError::not_found(match found.len() {
             0 => format!("no ticket begins with `{id}`"),
             several => format!("{several} tickets begin with `{id}`"),
         })
@@ -99,10 +99,10 @@ async fn remove(common: &Common, output: &Output, id: &str) -> Result<(), Fault>
     output.done("the ticket is useless now")
 }
 
-fn show(output: &Output, ticket: &str) -> Result<(), Fault> {
-    let address = ticket.parse::<ManagerAddress>().map_err(|error| Fault::usage(error.to_string()))?;
+fn show(output: &Output, ticket: &str) -> Result<(), CliError> {
+    let address = ticket.parse::<ManagerAddress>().map_err(|error| CliError::usage(error.to_string()))?;
     let ManagerAddress::Ticket(ticket) = address else {
-        return Err(Fault::usage("this is an address, not a ticket".to_owned()));
+        return Err(CliError::usage("this is an address, not a ticket".to_owned()));
     };
     let id = hex(&ticket.id);
     let lines = [

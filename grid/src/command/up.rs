@@ -9,12 +9,12 @@ use serde_json::json;
 use wasm_grid::{Manager, ManagerAddress, Role};
 
 use crate::command::Common;
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::output::Output;
 
 /// Start a manager on this machine and print the line that joins a host.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Up {
+pub(crate) struct UpArgs {
     /// Where to listen (UDP).
     #[arg(long, env = "GRID_LISTEN", default_value = "0.0.0.0:4747", value_name = "ADDR:PORT")]
     listen: SocketAddr,
@@ -35,16 +35,16 @@ pub(crate) struct Up {
 /// How long workers may finish when the manager stops.
 const GRACE: Duration = Duration::from_secs(10);
 
-impl Up {
-    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+impl UpArgs {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
         // From now on, so that no moment is left in which a signal would kill it.
         let terminated = tokio::spawn(terminated());
         tokio::task::yield_now().await;
         let state = self.state.clone().unwrap_or_else(|| common.home.join("manager"));
         let user = grid_disk::load_or_make_key(&common.home.join("user.key"))
-            .map_err(|error| Fault::failed("your key cannot be used", error))?;
+            .map_err(|error| CliError::failed("your key cannot be used", error))?;
         let compiler = grid_host::compile::Compiler::child(grid_host::command::COMPILE)
-            .map_err(|error| Fault::failed("the manager cannot start", error))?;
+            .map_err(|error| CliError::failed("the manager cannot start", error))?;
         let mut builder = Manager::builder()
             .home(&common.home)
             .state(&state)
@@ -57,7 +57,7 @@ impl Up {
         if let Some(open) = self.open_join {
             builder = builder.open_join(open);
         }
-        let failed = |error: &dyn std::fmt::Display| Fault::failed("the manager cannot start", error);
+        let failed = |error: &dyn std::fmt::Display| CliError::failed("the manager cannot start", error);
         let manager = builder.start().map_err(|error| failed(&error).help(error.help()))?;
         manager.grant(user.public(), Role::Admin).map_err(|error| failed(&error))?;
         let ticket = manager.ticket(Role::Host).await?;
@@ -93,7 +93,7 @@ impl Up {
         }
         if failed {
             let cause = "a thread of it ended by a fault of its own, which it wrote above";
-            return Err(Fault::failed("the manager serves no more", cause)
+            return Err(CliError::failed("the manager serves no more", cause)
                 .help("start it again: what it acknowledged is kept; and report what it wrote"));
         }
         Ok(())

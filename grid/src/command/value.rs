@@ -34,13 +34,13 @@ impl Serialize for Json<'_> {
 
 /// A message as JSON: what its CBOR says, or its text, or its bytes in hexadecimal.
 pub(crate) fn value(payload: &[u8]) -> Value {
-    from_cbor::<Shown>(payload).map_or_else(|_| content(payload), |shown| shown.0)
+    from_cbor::<Displayed>(payload).map_or_else(|_| content(payload), |shown| shown.0)
 }
 
 /// What CBOR says, in JSON: keys that are no text become text, and bytes are `{"bytes": hexadecimal}`.
-struct Shown(Value);
+struct Displayed(Value);
 
-impl<'de> Deserialize<'de> for Shown {
+impl<'de> Deserialize<'de> for Displayed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ShownVisitor).map(Self)
     }
@@ -101,7 +101,7 @@ impl<'de> Visitor<'de> for ShownVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(Shown(item)) = items.next_element()? {
+        while let Some(Displayed(item)) = items.next_element()? {
             list.push(item);
         }
         Ok(list.into())
@@ -109,7 +109,7 @@ impl<'de> Visitor<'de> for ShownVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut fields = serde_json::Map::new();
-        while let Some((Shown(key), Shown(item))) = items.next_entry()? {
+        while let Some((Displayed(key), Displayed(item))) = items.next_entry()? {
             fields.insert(if let Value::String(key) = key { key } else { key.to_string() }, item);
         }
         Ok(fields.into())

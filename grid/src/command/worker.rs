@@ -7,15 +7,15 @@ use bytesize::ByteSize;
 use serde_json::json;
 use wasm_grid::{Client, End, LimitsAsked, Reply, Request, Restart, WorkerId, WorkerInfo, WorkerState};
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::output::{Output, Rows, counted};
 use crate::command::{Common, host, module, run};
 
 /// Workers: running instances of modules.
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Worker {
+pub(crate) enum WorkerSubcommand {
     /// Start workers.
-    Spawn(Spawn),
+    Spawn(SpawnArgs),
     /// List your workers.
     Ls {
         /// Those that have ended, too.
@@ -48,7 +48,7 @@ pub(crate) enum Worker {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Spawn {
+pub(crate) struct SpawnArgs {
     /// The module: its name, or the beginning of its digest.
     module: String,
     /// How many, wherever there is room.
@@ -93,8 +93,8 @@ const START_TIME_MAX: Duration = Duration::from_secs(120);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(250);
 
-impl Worker {
-    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+impl WorkerSubcommand {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
         match self {
             Self::Spawn(spawn) => spawn.run(common, output).await,
             Self::Ls { all, everyone } => {
@@ -103,7 +103,7 @@ impl Worker {
             }
             Self::Stop { workers, module, everyone, grace } => {
                 let grace = Duration::try_from_secs_f64(*grace)
-                    .map_err(|error| Fault::usage(format!("--grace: {error}")))?;
+                    .map_err(|error| CliError::usage(format!("--grace: {error}")))?;
                 match module {
                     Some(module) => stop_module(common, output, module, *everyone, workers, grace).await,
                     None => {
@@ -118,19 +118,19 @@ impl Worker {
 }
 
 /// The workers that the manager shows this client.
-pub(crate) async fn list(client: &Client, ended: bool, everyones: bool) -> Result<Vec<WorkerInfo>, Fault> {
+pub(crate) async fn list(client: &Client, ended: bool, everyones: bool) -> Result<Vec<WorkerInfo>, CliError> {
     match client.request(Request::WorkerList { everyones, ended }).await? {
         Reply::Workers(workers) => Ok(workers),
-        _ => Err(Fault::failed("no workers", "the manager answered something else")),
+        _ => Err(CliError::failed("no workers", "the manager answered something else")),
     }
 }
 
-impl Spawn {
-    async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+impl SpawnArgs {
+    async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
         let client = common.client()?;
         let module = module::find(&module::list(&client).await?, &self.module)?;
         let call = self.call_limit.map(Duration::try_from_secs_f64).transpose();
-        let call = call.map_err(|error| Fault::usage(format!("--call-limit: {error}")))?;
+        let call = call.map_err(|error| CliError::usage(format!("--call-limit: {error}")))?;
         let limits = LimitsAsked {
             memory_bytes: self.memory_limit.map(|limit| limit.as_u64()),
             call_ms: call.map(|call| u64::try_from(call.as_millis()).unwrap_or(u64::MAX)),
@@ -144,7 +144,7 @@ impl Spawn {
         for label in &self.labels {
             let (name, value) = label
                 .split_once('=')
-                .ok_or_else(|| Fault::usage(format!("`{label}` is no label; write NAME=VALUE")))?;
+                .ok_or_else(|| CliError::usage(format!("`{label}` is no label; write NAME=VALUE")))?;
             spawn = spawn.label(name, value);
         }
         if self.every_slot {
@@ -161,7 +161,7 @@ impl Spawn {
             spawn.anywhere(self.count).await?
         } else {
             let hosts = host::list(&client).await?;
-            let found: Result<Vec<_>, Fault> =
+            let found: Result<Vec<_>, CliError> =
                 self.on.iter().map(|name| host::find(&hosts, name).map(|host| host.key)).collect();
             spawn.on(&found?).await?
         };
@@ -184,7 +184,7 @@ pub(crate) async fn settled(
     client: &Client,
     workers: &[WorkerId],
     pending: impl Fn(&[WorkerInfo]) -> bool,
-) -> Result<Vec<WorkerInfo>, Fault> {
+) -> Result<Vec<WorkerInfo>, CliError> {
     let mut pause = FIRST_PAUSE;
     loop {
         let mut known = list(client, true, false).await?;
@@ -198,14 +198,14 @@ pub(crate) async fn settled(
 }
 
 /// Waits until workers run; the first that does not is the fault.
-async fn wait(client: &Client, workers: &[WorkerId]) -> Result<(), Fault> {
+async fn wait(client: &Client, workers: &[WorkerId]) -> Result<(), CliError> {
     let failed = |info: &WorkerInfo| matches!(&info.state, WorkerState::Ended(end) if end.is_accident());
     let starting = |known: &[WorkerInfo]| {
         known.iter().any(|info| info.state == WorkerState::Starting) && !known.iter().any(failed)
     };
     let started = tokio::time::timeout(START_TIME_MAX, settled(client, workers, starting)).await;
     let started = started.unwrap_or_else(|_| {
-        Err(Fault::timed_out(format!("not all workers run after {START_TIME_MAX:?}"))
+        Err(CliError::timed_out(format!("not all workers run after {START_TIME_MAX:?}"))
             .help("`grid worker ls` shows them"))
     })?;
     match started.iter().find(|info| failed(info)) {
@@ -214,13 +214,13 @@ async fn wait(client: &Client, workers: &[WorkerId]) -> Result<(), Fault> {
     }
 }
 
-fn ended(worker: WorkerId, end: &End) -> Fault {
+fn ended(worker: WorkerId, end: &End) -> CliError {
     let what = format!("worker {worker} did not start");
     let backtrace = match end {
         End::Failed(failure) => failure.backtrace.iter().map(|frame| format!("\n  at {frame}")).collect(),
         _ => String::new(),
     };
-    Fault::failed(what, format!("{end}{backtrace}"))
+    CliError::failed(what, format!("{end}{backtrace}"))
         .help(&format!("`grid worker logs {worker}` prints what it wrote"))
 }
 
@@ -232,13 +232,13 @@ async fn stop_module(
     everyone: bool,
     more: &[WorkerId],
     grace: Duration,
-) -> Result<(), Fault> {
+) -> Result<(), CliError> {
     let client = common.client()?;
     let module = module::find(&module::list(&client).await?, module)?;
     // Whoever may not list everybody's workers learns so before anything is stopped.
     let workers = list(&client, false, everyone).await?;
     let Reply::Deployments(deployments) = client.request(Request::DeploymentList).await? else {
-        return Err(Fault::failed("no deployments", "the manager answered something else"));
+        return Err(CliError::failed("no deployments", "the manager answered something else"));
     };
     let of_module = |deployment: &wasm_grid::DeploymentInfo| {
         deployment.request.module == module.digest && (everyone || deployment.owner == client.key())
@@ -270,10 +270,10 @@ fn stopping(count: usize) -> String {
     if count == 1 { "1 worker is stopping".to_owned() } else { format!("{count} workers are stopping") }
 }
 
-async fn logs(common: &Common, output: &Output, worker: WorkerId) -> Result<(), Fault> {
+async fn logs(common: &Common, output: &Output, worker: WorkerId) -> Result<(), CliError> {
     let Reply::Logs { lines, dropped } = common.client()?.request(Request::WorkerLogs { worker }).await?
     else {
-        return Err(Fault::failed("no log", "the manager answered something else"));
+        return Err(CliError::failed("no log", "the manager answered something else"));
     };
     if dropped > 0 {
         let were = if dropped == 1 { "was" } else { "were" };
@@ -304,7 +304,7 @@ fn state(state: &WorkerState) -> String {
     }
 }
 
-async fn print(output: &Output, client: &Client, workers: Vec<WorkerInfo>) -> Result<(), Fault> {
+async fn print(output: &Output, client: &Client, workers: Vec<WorkerInfo>) -> Result<(), CliError> {
     let modules = module::list(client).await?;
     let hosts = host::list(client).await?;
     let row = |worker: WorkerInfo| {

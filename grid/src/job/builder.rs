@@ -9,9 +9,9 @@ use grid_protocol::host::Label;
 use grid_protocol::job::{GiveUp, JobId, JobSpec};
 use serde::Serialize;
 
+use crate::cbor::{CborError, to_cbor};
 use crate::client::Client;
-use crate::job::{DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, Inputs, Job, Map, TaskOutcome, Typed};
-use crate::typed::{CborError, to_cbor};
+use crate::job::{CborInputs, DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, Inputs, Job, Map, TaskOutcome};
 
 /// A job that is about to be made.
 #[must_use = "nothing is made before `start`"]
@@ -209,11 +209,11 @@ impl<'a> JobBuilder<'a> {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn map_typed<I>(self, inputs: I) -> Result<Map<'a, Typed<I::IntoIter>>, Denial>
+    pub async fn map_typed<I>(self, inputs: I) -> Result<Map<'a, CborInputs<I::IntoIter>>, Denial>
     where
         I: IntoIterator<Item: Serialize>,
     {
-        self.map_from(Typed(inputs.into_iter())).await
+        self.map_from(CborInputs(inputs.into_iter())).await
     }
 
     /// As [`Self::map`], from a source that may have to be waited for.

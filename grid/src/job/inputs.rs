@@ -6,7 +6,7 @@ use bytes::Bytes;
 use grid_protocol::client::{Denial, DenialCode};
 use serde::Serialize;
 
-use crate::typed::to_cbor;
+use crate::cbor::to_cbor;
 
 /// A source of tasks that may have to be waited for. Every iterator of bytes is one that never waits.
 pub trait Inputs {
@@ -30,9 +30,9 @@ where
 }
 
 /// A program's own values as tasks, in CBOR.
-pub struct Typed<I>(pub(crate) I);
+pub struct CborInputs<I>(pub(crate) I);
 
-impl<I> Inputs for Typed<I>
+impl<I> Inputs for CborInputs<I>
 where
     I: Iterator<Item: Serialize>,
 {

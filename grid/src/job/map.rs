@@ -41,14 +41,14 @@ pub struct Map<'a, I> {
     waiting: VecDeque<TaskOutcome>,
     info: Option<JobInfo>,
     asking: Option<Asked<'a, (Vec<OutcomeEntry>, JobInfo)>>,
-    bringing: Option<Asked<'a, Brought>>,
+    bringing: Option<Asked<'a, BatchResult>>,
 }
 
 /// A request that is under way: it goes on where it was, whoever asks for its answer next.
 type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, Denial>> + Send + 'a>>;
 
 /// What came of bringing tasks.
-enum Brought {
+enum BatchResult {
     /// The manager has all before this number.
     Tasks(u64),
     /// The job takes no more, because it was asked to, or because it is over.
@@ -77,12 +77,12 @@ impl<'a> Job<'a> {
         }
     }
 
-    async fn bring(self, first: u64, batch: Vec<Bytes>) -> Result<Brought, Denial> {
+    async fn bring(self, first: u64, batch: Vec<Bytes>) -> Result<BatchResult, Denial> {
         match self.submit(first, batch).await {
-            Ok(next) => Ok(Brought::Tasks(next)),
+            Ok(next) => Ok(BatchResult::Tasks(next)),
             Err(denial) if denial.code == DenialCode::Conflict => {
                 let info = self.show().await?;
-                if info.state.is_over() { Ok(Brought::NoMore(Box::new(info))) } else { Err(denial) }
+                if info.state.is_over() { Ok(BatchResult::NoMore(Box::new(info))) } else { Err(denial) }
             }
             Err(denial) => Err(denial),
         }
@@ -212,7 +212,9 @@ impl<'a, I: Inputs> Map<'a, I> {
             self.bringing = if !batch.is_empty() {
                 Some(Box::pin(job.bring(first, batch)))
             } else if !self.closed {
-                Some(Box::pin(async move { job.close().await.map(|info| Brought::NoMore(Box::new(info))) }))
+                Some(Box::pin(
+                    async move { job.close().await.map(|info| BatchResult::NoMore(Box::new(info))) },
+                ))
             } else {
                 None
             };
@@ -223,11 +225,11 @@ impl<'a, I: Inputs> Map<'a, I> {
         let brought = ready!(bringing.as_mut().poll(cx));
         self.bringing = None;
         match brought? {
-            Brought::Tasks(next) => {
+            BatchResult::Tasks(next) => {
                 self.brought = next;
                 self.batch.clear();
             }
-            Brought::NoMore(info) => {
+            BatchResult::NoMore(info) => {
                 (self.exhausted, self.closed) = (true, true);
                 self.learn(*info);
             }

@@ -1,4 +1,4 @@
-use grid_protocol::client::{Channel, Place, SpawnRequest};
+use grid_protocol::client::{Channel, Placement, SpawnRequest};
 use grid_protocol::worker::{LimitsAsked, Restart};
 
 use super::*;
@@ -65,7 +65,7 @@ fn a_revocation_removes_the_deployments_of_the_key_in_the_same_commit() {
             channel: Channel(channel),
             module: Digest::of(b"module"),
             arguments: Vec::new(),
-            place: Place::EverySlot,
+            place: Placement::EverySlot,
             labels: Vec::new(),
             memory_bytes: 0,
             limits: LimitsAsked::default(),

@@ -12,7 +12,7 @@ use grid_protocol::record::ModuleRecord;
 use grid_protocol::role::Role;
 use grid_protocol::wire::Wire;
 
-use super::{Catalog, CatalogError, Module, full};
+use super::{Catalog, CatalogError, ModuleEntry, full};
 use crate::store::{Change, Table};
 
 /// Why an upload was refused; nothing was kept.
@@ -33,7 +33,7 @@ const MODULES_MAX: usize = 10_000;
 
 /// A module whose manifest is good, and which nobody has read yet.
 #[derive(Debug)]
-pub(crate) struct Expected {
+pub(crate) struct UploadHead {
     signed: SignedManifest,
     bytes: Vec<u8>,
     manifest: Manifest,
@@ -43,7 +43,7 @@ pub(crate) struct Expected {
 
 /// A module that was read, and is what its manifest says.
 #[derive(Debug)]
-pub(crate) struct Brought {
+pub(crate) struct VerifiedUpload {
     signed: SignedManifest,
     bytes: Vec<u8>,
     entry_point: String,
@@ -51,19 +51,19 @@ pub(crate) struct Brought {
     staged: Option<Staged>,
 }
 
-impl Expected {
+impl UploadHead {
     /// Hashes, inspects and writes the module; that may take seconds.
     ///
     /// # Errors
     ///
     /// [`UploadError`]: nothing is kept.
-    pub(crate) fn read(self, wasm: &[u8]) -> Result<Brought, UploadError> {
+    pub(crate) fn read(self, wasm: &[u8]) -> Result<VerifiedUpload, UploadError> {
         self.manifest.check_module(wasm)?;
         let report = inspect_known(wasm, self.manifest.digest.as_bytes(), &ScanLimits::default())?;
         let staged = self.path.map(|path| Staged::write(&path, wasm)).transpose();
         let staged = staged.map_err(CatalogError::from)?;
         let entry_point = report.entry_point.label().to_owned();
-        Ok(Brought { signed: self.signed, bytes: self.bytes, entry_point, staged })
+        Ok(VerifiedUpload { signed: self.signed, bytes: self.bytes, entry_point, staged })
     }
 }
 
@@ -74,12 +74,12 @@ impl Catalog {
     /// # Errors
     ///
     /// [`UploadError::Manifest`].
-    pub(crate) fn expect_module(&self, bytes: Vec<u8>, now: u64) -> Result<Expected, UploadError> {
+    pub(crate) fn expect_module(&self, bytes: Vec<u8>, now: u64) -> Result<UploadHead, UploadError> {
         let signed = SignedManifest::from_bytes(&bytes)?;
         let manifest = self.trust.admit_manifest(&signed, now)?;
         let known = self.modules.contains_key(&manifest.digest);
         let path = (!known).then(|| self.module_path(&manifest.digest));
-        Ok(Expected { signed, bytes, manifest, path })
+        Ok(UploadHead { signed, bytes, manifest, path })
     }
 
     /// Takes in a module that was read; if it is refused no file is left behind.
@@ -92,11 +92,11 @@ impl Catalog {
     /// [`UploadError`].
     pub(crate) fn add_module(
         &mut self,
-        brought: Brought,
+        brought: VerifiedUpload,
         now: u64,
         replaces: bool,
     ) -> Result<ModuleInfo, UploadError> {
-        let Brought { signed, bytes, entry_point, staged } = brought;
+        let VerifiedUpload { signed, bytes, entry_point, staged } = brought;
         let publisher = signed.publisher();
         // What is trusted may have changed while it was read.
         let manifest = self.trust.admit_manifest(&signed, now)?;
@@ -136,14 +136,14 @@ impl Catalog {
             return Err(CatalogError::from(error).into());
         }
         self.trust.note_serial(publisher, &manifest.name, manifest.serial);
-        let module = Module { signed: bytes, manifest, publisher, entry_point };
+        let module = ModuleEntry { signed: bytes, manifest, publisher, entry_point };
         let info = module.info(false);
         self.modules.insert(digest, module);
         Ok(info)
     }
 }
 
-impl Module {
+impl ModuleEntry {
     /// Whether whoever published the same bytes with `other` may use what is here in its place.
     fn stands_for(&self, other: &Manifest) -> Result<(), UploadError> {
         let Manifest { limits, files, .. } = &self.manifest;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use grid_protocol::job::{JobCounts, JobId, JobState};
-use grid_scheduler::jobs::Job;
+use grid_scheduler::jobs::ScheduledJob;
 
 /// How jobs stand on disk.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub(crate) struct AnnouncedJob {
 
 impl AnnouncedJob {
     /// How a job stands in memory, which is how it stands on disk once everything so far is there.
-    pub(crate) fn of(job: &Job) -> Self {
+    pub(crate) fn of(job: &ScheduledJob) -> Self {
         Self { state: job.state.clone(), counts: job.counts(), recorded: job.recorded }
     }
 

@@ -14,12 +14,12 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::limits::{HELD_ATTEMPTS_MAX, JOBS_MAX};
 use grid_protocol::record::{JobRecord, OutcomeRecord};
 use grid_protocol::time::Moment;
-use grid_scheduler::jobs::{AttemptFate, Job, JobDecision, Jobs, Verdict};
+use grid_scheduler::jobs::{AttemptFate, JobDecision, Jobs, ScheduledJob, Verdict};
 use tokio::sync::{Notify, oneshot};
 
 use crate::catalog::trust::{Ban, Banned};
 use crate::jobs::announced::{Announced, AnnouncedJob};
-use crate::jobs::store::{DeadTask, Journal, Recovered};
+use crate::jobs::store::{DeadTask, JobJournal, Recovered};
 use crate::store::Change;
 
 /// Jobs while the manager lives.
@@ -27,7 +27,7 @@ pub(crate) struct Coordinator {
     pub(crate) jobs: Jobs,
     records: BTreeMap<JobId, JobRecord>,
     told: Announced,
-    journal: Journal,
+    journal: JobJournal,
     effects: Vec<Effect>,
     /// Jobs that each host was told of in its present session.
     briefed: BTreeMap<PublicKey, BTreeSet<JobId>>,
@@ -80,7 +80,7 @@ pub(crate) struct HostRef<'a> {
 impl Coordinator {
     pub(crate) fn new(recovered: Recovered) -> Self {
         let Recovered { jobs, records, stale, leaving } = recovered;
-        let mut journal = Journal::default();
+        let mut journal = JobJournal::default();
         stale.into_iter().for_each(|attempt| journal.end_lease(attempt));
         let mut told = Announced::default();
         jobs.jobs().iter().for_each(|(id, job)| told.commit(*id, Some(AnnouncedJob::of(job))));
@@ -127,7 +127,7 @@ impl Coordinator {
         if self.records.values().filter(|record| record.owner == owner).count() >= JOBS_MAX {
             return Err(NotAdded::Full);
         }
-        self.jobs.add_job(id, Job::new(Arc::new(spec.clone()), owner));
+        self.jobs.add_job(id, ScheduledJob::new(Arc::new(spec.clone()), owner));
         let record = JobRecord {
             owner,
             spec,
@@ -238,7 +238,7 @@ impl Coordinator {
             .jobs()
             .values()
             .filter(|job| job.owner == owner && !job.state.is_over())
-            .map(Job::waiting)
+            .map(ScheduledJob::waiting)
             .sum()
     }
 
@@ -327,7 +327,7 @@ impl Coordinator {
 
     /// True if a host has a task of a job.
     pub(crate) fn works_on(&self, job: JobId, host: PublicKey) -> bool {
-        let attempts = self.jobs.jobs().get(&job).into_iter().flat_map(Job::attempts);
+        let attempts = self.jobs.jobs().get(&job).into_iter().flat_map(ScheduledJob::attempts);
         attempts.filter_map(|attempt| self.jobs.lease(attempt)).any(|lease| lease.host == host)
     }
 

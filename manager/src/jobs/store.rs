@@ -20,7 +20,7 @@ use grid_protocol::limits::FAILURES_KEPT_MAX;
 use grid_protocol::record::{JobRecord, OutcomeRecord, OverRecord};
 use grid_protocol::time::Moment;
 use grid_protocol::wire::Wire;
-use grid_scheduler::jobs::{Job, Jobs};
+use grid_scheduler::jobs::{Jobs, ScheduledJob};
 
 use crate::store::{Change, LAST_KEY, Store, StoreError, Table};
 
@@ -36,14 +36,14 @@ fn number(key: &[u8]) -> u64 {
 
 /// Changes to what is kept of jobs.
 #[derive(Debug, Default)]
-pub(crate) struct Journal {
+pub(crate) struct JobJournal {
     changes: Vec<Change>,
     bytes: usize,
     /// Jobs whose record, tasks or outcomes are among the changes.
     touched: BTreeSet<JobId>,
 }
 
-impl Journal {
+impl JobJournal {
     fn push(&mut self, change: Change) {
         self.bytes += change.bytes();
         self.changes.push(change);
@@ -308,7 +308,7 @@ impl JobStore {
         }
         kept.sort_by_key(|(created, id, _)| (*created, *id));
         for (_, id, record) in kept {
-            let mut job = Job::new(Arc::new(record.spec.clone()), record.owner);
+            let mut job = ScheduledJob::new(Arc::new(record.spec.clone()), record.owner);
             job.state = record.state.clone();
             (job.done, job.dead, job.recorded) = (record.done, record.dead, record.recorded);
             let leased = leases.remove(&id).unwrap_or_default();
@@ -339,7 +339,7 @@ impl JobStore {
     fn rebuild(
         &self,
         id: JobId,
-        job: &mut Job,
+        job: &mut ScheduledJob,
         record: &JobRecord,
         leased: BTreeSet<u64>,
     ) -> Result<BTreeSet<u64>, StoreError> {

@@ -30,7 +30,8 @@ async fn a_manager_whose_thread_panics_is_known_to_serve_no_more() {
     let clock = Arc::new(Breaking::default());
     let machine = Machine::simulated(clock.clone());
     let manager =
-        Manager::start(ManagerConfig { machine, ..ManagerConfig::new(folder.path().to_path_buf()) }).unwrap();
+        ManagerServer::start(ManagerConfig { machine, ..ManagerConfig::new(folder.path().to_path_buf()) })
+            .unwrap();
     assert!(timeout(Duration::from_millis(50), manager.ended()).await.is_err(), "it serves");
     clock.0.store(true, Ordering::SeqCst);
     timeout(Duration::from_secs(20), manager.ended()).await.expect("its timer reads the clock every second");
@@ -42,8 +43,9 @@ async fn a_manager_that_cannot_start_says_why_to_whoever_starts_it_on_a_runtime(
     let folder = tempfile::tempdir().unwrap();
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let listen = Some(taken.local_addr().unwrap());
-    let refused = Manager::start(ManagerConfig { listen, ..ManagerConfig::new(folder.path().to_path_buf()) });
+    let refused =
+        ManagerServer::start(ManagerConfig { listen, ..ManagerConfig::new(folder.path().to_path_buf()) });
     assert!(matches!(refused, Err(StartError::Bind(_))));
     // Nothing of it is left that would hold the store.
-    drop(Manager::start(ManagerConfig::new(folder.path().to_path_buf())).unwrap());
+    drop(ManagerServer::start(ManagerConfig::new(folder.path().to_path_buf())).unwrap());
 }

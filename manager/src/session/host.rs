@@ -24,7 +24,7 @@ use crate::cluster::peer_queue::PeerQueueId;
 use crate::cluster::{Cluster, HostSession, PendingHost};
 use crate::context::Context;
 use crate::session::handshake::{self, SessionError};
-use crate::session::newcomers::{Newcomer, Source};
+use crate::session::newcomers::{Newcomer, PeerSource};
 
 /// Serves a host until its connection ends.
 pub(crate) async fn serve(context: Arc<Context>, conn: Conn, newcomer: Option<Newcomer>) {
@@ -116,7 +116,7 @@ async fn admit(
     let waiting = PendingHost {
         capacity: hello.capacity.clone(),
         address: conn.remote(),
-        source: conn.remote_address().map(Source::of),
+        source: conn.remote_address().map(PeerSource::of),
         decided: decided.clone(),
         conn: conn.clone(),
     };

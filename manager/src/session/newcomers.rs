@@ -15,9 +15,9 @@ const NEWCOMERS_OF_A_SOURCE_MAX: usize = 256;
 
 /// Where peers come from: an IPv4 address, or 64 bits of an IPv6 address, of which one machine has all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Source(IpAddr);
+pub(crate) struct PeerSource(IpAddr);
 
-impl Source {
+impl PeerSource {
     pub(crate) fn of(address: SocketAddr) -> Self {
         Self(match address.ip().to_canonical() {
             IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
@@ -28,19 +28,19 @@ impl Source {
 
 /// Connections that have not been let in yet.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Newcomers(Arc<Mutex<HashMap<Source, usize>>>);
+pub(crate) struct Newcomers(Arc<Mutex<HashMap<PeerSource, usize>>>);
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Newcomer {
     all: Newcomers,
-    source: Source,
+    source: PeerSource,
 }
 
 impl Newcomers {
     /// Counts a newcomer; `None` if there are too many, or too many of its source.
     pub(crate) fn come(&self, address: SocketAddr) -> Option<Newcomer> {
-        let source = Source::of(address);
+        let source = PeerSource::of(address);
         let mut sources = self.lock();
         let all: usize = sources.values().sum();
         let count = sources.get(&source).copied().unwrap_or_default();
@@ -51,7 +51,7 @@ impl Newcomers {
         Some(Newcomer { all: self.clone(), source })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Source, usize>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PeerSource, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,7 +14,7 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 
 use super::lease::{LEASE_TERM, Lease};
-use super::{ClientShare, Job, JobDecision, Jobs, WorkHost};
+use super::{ClientShare, JobDecision, Jobs, ScheduledJob, WorkHost};
 
 /// Tasks that a client gets in one turn while others wait, too.
 const TURN_MAX: u32 = 16;
@@ -163,7 +163,7 @@ impl Jobs {
     }
 
     /// Why each host gets nothing of `job` just now; a host that would is not named.
-    pub fn obstacles(&self, now: Moment, job: &Job) -> Vec<(PublicKey, Obstacle)> {
+    pub fn obstacles(&self, now: Moment, job: &ScheduledJob) -> Vec<(PublicKey, Obstacle)> {
         let obstacle = |key: &PublicKey, host: &WorkHost| match host.quarantine {
             _ if !host.present => Some(Obstacle::Away),
             Some(until) => Some(Obstacle::Quarantined(until.since(now))),
@@ -245,7 +245,7 @@ impl Jobs {
     }
 
     /// True if hosts that have the module already would begin everything that waits at once.
-    fn others_will_do(&self, key: PublicKey, host: &WorkHost, job: &Job) -> bool {
+    fn others_will_do(&self, key: PublicKey, host: &WorkHost, job: &ScheduledJob) -> bool {
         // A task that failed elsewhere is not to go there again.
         if host.modules.contains(&job.spec.module) || !job.again.is_empty() {
             return false;
@@ -261,7 +261,7 @@ impl Jobs {
     }
 
     /// True if a host that is not among `tried` could take a task of `job`, now or before long.
-    pub(super) fn is_hope_elsewhere(&self, job: &Job, tried: &[PublicKey]) -> bool {
+    pub(super) fn is_hope_elsewhere(&self, job: &ScheduledJob, tried: &[PublicKey]) -> bool {
         self.hosts
             .iter()
             .any(|(key, host)| host.is_hopeful(&job.spec) && !tried.contains(key) && !job.is_closed_to(key))

@@ -13,7 +13,7 @@ use grid_protocol::worker::Blame;
 
 /// What the scheduler knows of a job. Its inputs and outcomes are on disk and none of its business.
 #[derive(Debug)]
-pub struct Job {
+pub struct ScheduledJob {
     /// What it is.
     pub spec: Arc<JobSpec>,
     /// Whose it is.
@@ -135,7 +135,7 @@ fn remember(hosts: &mut Vec<PublicKey>, host: PublicKey) {
 /// Tasks that must be over before a share of them means anything.
 const OVER_BEFORE_SHARE: u64 = 20;
 
-impl Job {
+impl ScheduledJob {
     /// A job without tasks.
     pub fn new(spec: Arc<JobSpec>, owner: PublicKey) -> Self {
         Self {

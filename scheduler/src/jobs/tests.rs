@@ -14,7 +14,7 @@ use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::time::Moment;
 use grid_protocol::worker::FailureKind;
 
-use super::{AttemptFate, Job, JobDecision, Jobs, LEASE_TERM, Obstacle, Verdict};
+use super::{AttemptFate, JobDecision, Jobs, LEASE_TERM, Obstacle, ScheduledJob, Verdict};
 
 const DONE: AttemptFate = AttemptFate::Done;
 const TRAP: AttemptFate = AttemptFate::Failed(FailureKind::Trap);
@@ -78,7 +78,7 @@ impl World {
 
     /// A job of so many tasks of a client.
     fn add(&mut self, id: JobId, owner: PublicKey, tasks: u64, spec: JobSpec) {
-        self.jobs.add_job(id, Job::new(Arc::new(spec), owner));
+        self.jobs.add_job(id, ScheduledJob::new(Arc::new(spec), owner));
         self.jobs.handle_submitted(id, tasks, tasks * 10);
         self.jobs.close(id);
         self.settle();
@@ -383,7 +383,7 @@ fn a_host_that_fails_the_jobs_of_two_clients_is_quarantined() {
 fn a_module_that_traps_by_chance_costs_its_own_client_hosts_and_no_other() {
     let hosts = [key(1), key(2), key(3)];
     let mut world = World::new(&hosts, 4, 4);
-    let mut dice = Dice(7);
+    let mut dice = StormDice(7);
     world.add(job(1), key(8), 400, JobSpec { attempts_max: 20, ..spec() });
     world.add(job(2), key(9), 400, spec());
     for _ in 0..3000 {
@@ -450,7 +450,7 @@ fn an_attempt_that_runs_for_ever_is_taken_from_its_host_whatever_it_renews() {
 #[test]
 fn long_inputs_fill_all_slots_of_a_host() {
     let mut world = World::new(&[key(1)], 4, 100);
-    world.jobs.add_job(job(1), Job::new(Arc::new(spec()), key(9)));
+    world.jobs.add_job(job(1), ScheduledJob::new(Arc::new(spec()), key(9)));
     world.jobs.handle_submitted(job(1), 10, 10 * (16 << 20));
     world.settle();
     assert_eq!(world.hand(key(1)).len(), 5, "four run, and one waits");
@@ -611,16 +611,16 @@ fn a_stopped_job_hands_out_nothing_and_takes_no_result() {
 #[test]
 fn large_inputs_fill_a_host_before_its_window_does() {
     let mut world = World::new(&[key(1)], 1, 4000);
-    world.jobs.add_job(job(1), Job::new(Arc::new(spec()), key(9)));
+    world.jobs.add_job(job(1), ScheduledJob::new(Arc::new(spec()), key(9)));
     world.jobs.handle_submitted(job(1), 1000, 1000 << 18);
     world.settle();
     assert_eq!(world.hand(key(1)).len(), 33, "one runs, and 32 inputs of 256 KiB that wait are 8 MiB");
 }
 
 /// Numbers that are the same in every run.
-struct Dice(u64);
+struct StormDice(u64);
 
-impl Dice {
+impl StormDice {
     fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -651,13 +651,13 @@ fn check(world: &World, outcomes: &BTreeMap<(JobId, u64), u32>) {
 }
 
 fn storm(seed: u64) {
-    let mut dice = Dice(seed * 2 + 1);
+    let mut dice = StormDice(seed * 2 + 1);
     let hosts: Vec<_> = (1..=4).map(key).collect();
     let mut world = World::new(&hosts, 4, 6);
     let mut outcomes: BTreeMap<(JobId, u64), u32> = BTreeMap::new();
     for number in 1..=3 {
         let id = job(number);
-        world.jobs.add_job(id, Job::new(Arc::new(spec()), key(10 + number % 2)));
+        world.jobs.add_job(id, ScheduledJob::new(Arc::new(spec()), key(10 + number % 2)));
     }
     for _ in 0..3000 {
         let host = hosts[dice.roll(4)];
@@ -715,7 +715,7 @@ fn storm(seed: u64) {
         assert!(outcomes.values().all(|times| *times == 1), "an outcome was recorded twice");
         check(&world, &outcomes);
     }
-    // Then the weather clears, and everything comes to its end.
+    // Then the faults end, and everything comes to its end.
     for number in 1..=3 {
         world.jobs.close(job(number));
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use grid_toolchains::{Language, Project, Toolbox};
 use serde_json::json;
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::output::{Output, bytes};
 use crate::command::shown::Lines;
 use crate::command::{Common, compiled};
@@ -38,10 +38,10 @@ pub(crate) struct Build {
 }
 
 impl New {
-    pub(crate) fn run(&self, output: &Output) -> Result<(), Fault> {
+    pub(crate) fn run(&self, output: &Output) -> Result<(), CliError> {
         let folder = self.dir.clone().unwrap_or_else(|| PathBuf::from(&self.name));
         let project = Project::create(&folder, &self.name, self.lang)
-            .map_err(|error| Fault::failed("the worker was not made", error))?;
+            .map_err(|error| CliError::failed("the worker was not made", error))?;
         let folder = project.folder.display().to_string();
         let source = project.folder.join(project.language.source()).display().to_string();
         let mut lines = Lines::from(&format!("a worker in {} is in {source}; next:", project.language));
@@ -55,18 +55,18 @@ impl New {
 }
 
 impl Build {
-    pub(crate) fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+    pub(crate) fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
         let project = open(&self.dir)?;
         let target = self.output.clone().unwrap_or_else(|| project.output());
         let recipe = grid_toolchains::recipe(&project, &target, &Toolbox::new())
-            .map_err(|missing| Fault::not_found(missing.to_string()))?;
+            .map_err(|missing| CliError::not_found(missing.to_string()))?;
         if self.dry_run {
             let steps: Vec<_> = recipe.steps.iter().map(ToString::to_string).collect();
             return output.one(&steps[..], &steps[..], json!({ "steps": steps }));
         }
         output.say(&format!("building {} with {}", project.name, recipe.version));
         let built = grid_toolchains::build(&recipe, &target)
-            .map_err(|error| Fault::failed(format!("{} was not built", project.name), error))?;
+            .map_err(|error| CliError::failed(format!("{} was not built", project.name), error))?;
         compiled::begin(&common.home, &built.path);
         let path = built.path.display().to_string();
         let line = format!("{path}, {}, in {:.1} s", bytes(built.bytes), built.took.as_secs_f64());
@@ -78,12 +78,12 @@ impl Build {
     }
 }
 
-fn open(folder: &Path) -> Result<Project, Fault> {
-    Project::open(folder).map_err(|error| Fault::usage(error.to_string()))
+fn open(folder: &Path) -> Result<Project, CliError> {
+    Project::open(folder).map_err(|error| CliError::usage(error.to_string()))
 }
 
 /// The module that is meant by a file, or by the folder that it is built in.
-pub(crate) fn module_file(path: &Path) -> Result<PathBuf, Fault> {
+pub(crate) fn module_file(path: &Path) -> Result<PathBuf, CliError> {
     if !path.is_dir() {
         return Ok(path.to_path_buf());
     }
@@ -91,7 +91,7 @@ pub(crate) fn module_file(path: &Path) -> Result<PathBuf, Fault> {
     let file = project.output();
     if !file.is_file() {
         let folder = path.display();
-        return Err(Fault::not_found(format!("{} is not built", project.name))
+        return Err(CliError::not_found(format!("{} is not built", project.name))
             .help(&format!("`grid module build {folder}` builds it")));
     }
     Ok(file)

@@ -5,7 +5,7 @@ use std::path::Path;
 use grid_inspect::{EntryPoint, LoopKind, ScanLimits, ScanRefusal};
 use serde_json::json;
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::module::{author, read};
 use crate::command::output::{Output, bytes};
 
@@ -17,7 +17,7 @@ const USUAL_MEMORY_BYTES: u64 = 256 << 20;
 /// # Errors
 ///
 /// Exit code 6, with the reason, if the grid would refuse it.
-pub(crate) fn check(output: &Output, file: &Path) -> Result<(), Fault> {
+pub(crate) fn check(output: &Output, file: &Path) -> Result<(), CliError> {
     let file = author::module_file(file)?;
     let wasm = read(&file)?;
     let report = match grid_inspect::inspect(&wasm, &ScanLimits::default()) {
@@ -108,8 +108,8 @@ fn notes(report: &grid_inspect::ModuleReport) -> Vec<String> {
     notes
 }
 
-fn refused(file: &Path, refusal: &ScanRefusal) -> Fault {
-    let fault = Fault::rejected(format!("the grid does not run {}", file.display()), refusal);
+fn refused(file: &Path, refusal: &ScanRefusal) -> CliError {
+    let fault = CliError::rejected(format!("the grid does not run {}", file.display()), refusal);
     fault.help(match refusal {
         ScanRefusal::NoEntryPoint { .. } | ScanRefusal::NoComponentEntry { .. } | ScanRefusal::WrongSignature { .. } => {
             "docs/guest-abi.md has the three shapes that a worker may have; `grid module new` writes one of them"

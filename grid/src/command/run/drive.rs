@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use wasm_grid::{Inputs, Job, JobInfo, Map, Reply, Request, TaskFailed, TaskOutcome};
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::job;
 use crate::command::output::counted;
 use crate::command::run::folder::{Folder, Unkept};
-use crate::command::run::journal::Journal;
+use crate::command::run::journal::RunJournal;
 use crate::command::run::print::Sink;
 use crate::command::run::progress::Progress;
 use crate::command::run::spans::Gaps;
@@ -27,7 +27,7 @@ pub(crate) struct Drive {
     /// Where files go that come back.
     pub(crate) folder: Option<Folder>,
     pub(crate) progress: Progress,
-    pub(crate) journal: Option<Arc<Journal>>,
+    pub(crate) journal: Option<Arc<RunJournal>>,
     /// The names of the tasks, if they are files.
     pub(crate) files: Vec<PathBuf>,
     /// Outcomes come in the order of the tasks: the last one's number does not say which came before.
@@ -47,7 +47,7 @@ pub(crate) struct Idle {
 }
 
 /// How a job was left.
-pub(crate) struct Left {
+pub(crate) struct RunEnd {
     /// How it stands.
     pub(crate) info: JobInfo,
     /// Whether a signal ended it.
@@ -72,7 +72,7 @@ impl Drive {
         mut results: Map<'_, I>,
         places: &Gaps,
         signals: &mut Signals,
-    ) -> Result<Left, Fault> {
+    ) -> Result<RunEnd, CliError> {
         if self.in_order {
             results = results.in_order();
         }
@@ -108,7 +108,7 @@ impl Drive {
             Some(info) => info.clone(),
             None => results.job().show().await?,
         };
-        Ok(Left { info, interrupted })
+        Ok(RunEnd { info, interrupted })
     }
 
     /// Says once why no host takes up the job, if none has for some seconds: what `grid explain` says.
@@ -136,15 +136,15 @@ impl Drive {
         }
     }
 
-    async fn stop<I: Inputs>(&mut self, results: &Map<'_, I>) -> Result<Left, Fault> {
+    async fn stop<I: Inputs>(&mut self, results: &Map<'_, I>) -> Result<RunEnd, CliError> {
         self.progress.end();
         let stopped = timeout(STOP_TIME_MAX, results.job().stop()).await;
-        let info = stopped.map_err(|_| Fault::interrupted())??;
-        Ok(Left { info, interrupted: true })
+        let info = stopped.map_err(|_| CliError::interrupted())??;
+        Ok(RunEnd { info, interrupted: true })
     }
 
     /// Writes an outcome out, and notes it then; `more` outcomes may be written with it.
-    fn take(&mut self, mut outcome: TaskOutcome, places: &Gaps, more: bool) -> Result<(), Fault> {
+    fn take(&mut self, mut outcome: TaskOutcome, places: &Gaps, more: bool) -> Result<(), CliError> {
         outcome.task = places.at(outcome.task);
         let done_before = self.journal.as_ref().is_some_and(|journal| journal.has(outcome.task));
         if !done_before {
@@ -174,7 +174,7 @@ impl Drive {
     }
 
     /// Writes an outcome out. Where a task's files cannot be written, it has failed.
-    fn write(&mut self, outcome: &mut TaskOutcome, file: Option<&Path>) -> Result<(), Fault> {
+    fn write(&mut self, outcome: &mut TaskOutcome, file: Option<&Path>) -> Result<(), CliError> {
         let answer = outcome.command_answer().ok();
         let kept = match (&self.folder, &answer) {
             (Some(folder), Some(answer)) => folder.write(outcome.task, &answer.files).map(Some),

@@ -9,18 +9,18 @@ use std::{thread, vec};
 use tokio::sync::{mpsc, oneshot};
 use wasm_grid::{Bytes, Denial, Inputs};
 
-use crate::command::fault::Fault;
-use crate::command::run::journal::{Journal, Prefix, chained};
-use crate::command::run::source::Source;
+use crate::command::cli_error::CliError;
+use crate::command::run::journal::{Prefix, RunJournal, chained};
+use crate::command::run::source::TaskSource;
 use crate::command::run::spans::Spans;
 
 /// The tasks of a run as they are read.
 pub(crate) struct Feed {
-    chunks: mpsc::Receiver<Result<Vec<Bytes>, Fault>>,
+    chunks: mpsc::Receiver<Result<Vec<Bytes>, CliError>>,
     chunk: vec::IntoIter<Bytes>,
     checked: Option<oneshot::Receiver<()>>,
     /// What is wrong with the input: it ended the tasks.
-    pub(crate) wrong: Option<Fault>,
+    pub(crate) wrong: Option<CliError>,
 }
 
 /// Which tasks of the input a job shall not get, because it has them, or because they are done.
@@ -41,11 +41,15 @@ const CHUNK_BYTES_MAX: usize = 256 << 10;
 
 impl Feed {
     /// Begins to read.
-    pub(crate) fn start(source: Source, skip: Skip, journal: Option<Arc<Journal>>) -> Result<Self, Fault> {
+    pub(crate) fn start(
+        source: TaskSource,
+        skip: Skip,
+        journal: Option<Arc<RunJournal>>,
+    ) -> Result<Self, CliError> {
         let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
         let (check, checked) = oneshot::channel();
         let known = journal.as_ref().map(|journal| journal.prefix()).unwrap_or_default();
-        let reader = Reader {
+        let reader = FeedReader {
             source,
             skip,
             journal,
@@ -59,12 +63,12 @@ impl Feed {
         thread::Builder::new()
             .name("grid-tasks".to_owned())
             .spawn(move || reader.run())
-            .map_err(|error| Fault::failed("the system gives no thread", error))?;
+            .map_err(|error| CliError::failed("the system gives no thread", error))?;
         Ok(Self { chunks, chunk: Vec::new().into_iter(), checked: Some(checked), wrong: None })
     }
 
     /// Waits until the input is known to be that of the journal, as far as the journal knows it.
-    pub(crate) async fn checked(&mut self) -> Result<(), Fault> {
+    pub(crate) async fn checked(&mut self) -> Result<(), CliError> {
         let Some(checked) = self.checked.take() else {
             return Ok(());
         };
@@ -73,7 +77,7 @@ impl Feed {
         }
         match self.chunks.recv().await {
             Some(Err(fault)) => Err(fault),
-            _ => Err(Fault::failed("the tasks cannot be read", "the thread that reads them has ended")),
+            _ => Err(CliError::failed("the tasks cannot be read", "the thread that reads them has ended")),
         }
     }
 
@@ -105,10 +109,10 @@ impl Inputs for &mut Feed {
 }
 
 /// What runs on the thread.
-struct Reader {
-    source: Source,
+struct FeedReader {
+    source: TaskSource,
     skip: Skip,
-    journal: Option<Arc<Journal>>,
+    journal: Option<Arc<RunJournal>>,
     /// What the journal knows of the input.
     known: Prefix,
     /// What was read of it now.
@@ -116,10 +120,10 @@ struct Reader {
     chunk: Vec<Bytes>,
     bytes: usize,
     check: Option<oneshot::Sender<()>>,
-    sender: mpsc::Sender<Result<Vec<Bytes>, Fault>>,
+    sender: mpsc::Sender<Result<Vec<Bytes>, CliError>>,
 }
 
-impl Reader {
+impl FeedReader {
     fn run(mut self) {
         if let Err(fault) = self.read() {
             // Tasks before the one that is wrong are good.
@@ -132,7 +136,7 @@ impl Reader {
         }
     }
 
-    fn read(&mut self) -> Result<(), Fault> {
+    fn read(&mut self) -> Result<(), CliError> {
         self.check_prefix(false)?;
         while let Some(task) = self.source.next()? {
             self.take(task);
@@ -166,7 +170,7 @@ impl Reader {
     }
 
     /// Compares the input with what the journal knows of it, until so much was read: all, if it knows the end.
-    fn check_prefix(&mut self, ended: bool) -> Result<(), Fault> {
+    fn check_prefix(&mut self, ended: bool) -> Result<(), CliError> {
         if self.check.is_none() {
             return Ok(());
         }
@@ -177,7 +181,7 @@ impl Reader {
             Ordering::Greater => false,
         };
         if !same {
-            return Err(Fault::usage(format!("the journal is of another input: it knows {tasks} tasks"))
+            return Err(CliError::usage(format!("the journal is of another input: it knows {tasks} tasks"))
                 .help("give the same tasks again, or another --resume JOURNAL to begin anew"));
         }
         let enough = self.read.tasks == tasks && (ended || !all);
@@ -189,7 +193,7 @@ impl Reader {
     }
 
     /// Hands out what was read; the journal knows of it first.
-    fn flush(&mut self) -> Result<(), Fault> {
+    fn flush(&mut self) -> Result<(), CliError> {
         if let Some(journal) = &self.journal
             && (self.read.tasks > self.known.tasks || (self.read.all && !self.known.all))
         {
@@ -198,7 +202,7 @@ impl Reader {
         }
         self.bytes = 0;
         if !self.chunk.is_empty() {
-            let gone = |_| Fault::failed("the tasks are not wanted", "the run has ended");
+            let gone = |_| CliError::failed("the tasks are not wanted", "the run has ended");
             self.sender.blocking_send(Ok(std::mem::take(&mut self.chunk))).map_err(gone)?;
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::path::Path;
 use grid_protocol::limits::{COMMAND_ARGUMENTS_BYTES_MAX, COMMAND_ARGUMENTS_MAX};
 use wasm_grid::{GiveUp, to_cbor};
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 
 /// A path as text; one that is none looks like it.
 pub(crate) fn text(path: &Path) -> String {
@@ -13,17 +13,17 @@ pub(crate) fn text(path: &Path) -> String {
 }
 
 /// Spawn arguments: text, or the arguments of a command as an array of texts in CBOR.
-pub(crate) fn spawn_arguments(text: &str, arguments: &[String]) -> Result<Vec<u8>, Fault> {
+pub(crate) fn spawn_arguments(text: &str, arguments: &[String]) -> Result<Vec<u8>, CliError> {
     if arguments.is_empty() {
         return Ok(text.as_bytes().to_vec());
     }
     let bytes: usize = arguments.iter().map(|argument| argument.len() + 1).sum();
     if arguments.len() > COMMAND_ARGUMENTS_MAX || bytes > COMMAND_ARGUMENTS_BYTES_MAX {
-        return Err(Fault::usage(format!(
+        return Err(CliError::usage(format!(
             "a command takes {COMMAND_ARGUMENTS_MAX} arguments of {COMMAND_ARGUMENTS_BYTES_MAX} bytes together at most"
         )));
     }
-    to_cbor(&arguments).map(Vec::from).map_err(|error| Fault::usage(error.to_string()))
+    to_cbor(&arguments).map(Vec::from).map_err(|error| CliError::usage(error.to_string()))
 }
 
 /// When a job is given up: a number of failed tasks, or a share of them.

@@ -7,14 +7,14 @@ use std::path::{Component, Path, PathBuf};
 
 use wasm_grid::Bytes;
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 
 /// The files of a task are not written.
 pub(crate) enum Unkept {
     /// They cannot be, whatever folder it is: their names are the guest's, and the task has failed.
     Task(String),
     /// Those of the next task cannot be, either.
-    Run(Fault),
+    Run(CliError),
 }
 
 /// The folder of `--out-dir`.
@@ -23,7 +23,7 @@ pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     /// Makes the folder, if there is none.
-    pub(crate) fn open(path: &Path) -> Result<Self, Fault> {
+    pub(crate) fn open(path: &Path) -> Result<Self, CliError> {
         fs::create_dir_all(path).map_err(|error| unwritten(path, error))?;
         Ok(Self(path.to_path_buf()))
     }
@@ -87,8 +87,8 @@ fn inside(path: &str) -> Option<&Path> {
     stays.then_some(parsed)
 }
 
-fn unwritten(path: &Path, error: Error) -> Fault {
-    Fault::failed(format!("{} cannot be written", path.display()), error)
+fn unwritten(path: &Path, error: Error) -> CliError {
+    CliError::failed(format!("{} cannot be written", path.display()), error)
 }
 
 #[cfg(test)]

@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wasm_grid::{Bytes, Digest, JobId};
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::run::spans::Spans;
 
 /// What tells one run from another, apart from its input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Run {
+pub(crate) struct RunHeader {
     /// What runs: its digest.
     pub(crate) module: String,
     /// The flags that change what comes out.
@@ -61,7 +61,7 @@ pub(crate) fn chained(digest: Digest, task: &Bytes) -> Digest {
 #[serde(rename_all = "kebab-case")]
 enum Entry {
     /// Whose journal it is: the first line.
-    Run { version: u32, run: Run },
+    RunHeader { version: u32, run: RunHeader },
     /// A job is made for all tasks that are not written out yet.
     Job { id: String },
     /// The manager may have the tasks of the input up to here.
@@ -75,7 +75,7 @@ const VERSION: u32 = 1;
 
 /// What a journal says, all in all.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct State {
+pub(crate) struct RunState {
     /// The last job.
     pub(crate) job: Option<JobId>,
     /// Tasks that were written out before it was made: it does not have them.
@@ -90,43 +90,45 @@ pub(crate) struct State {
 }
 
 /// A journal that is open; no other run can have it open.
-pub(crate) struct Journal {
+pub(crate) struct RunJournal {
     path: PathBuf,
-    inner: Mutex<Inner>,
+    inner: Mutex<JournalFile>,
 }
 
-struct Inner {
+struct JournalFile {
     file: File,
-    state: State,
+    state: RunState,
     /// Tasks that were written out since the last line that says so.
     fresh: Spans,
 }
 
-impl Journal {
+impl RunJournal {
     /// Opens the journal of a run, or begins it.
-    pub(crate) fn open(path: &Path, run: &Run) -> Result<Self, Fault> {
-        let unread = |error| Fault::failed(format!("the journal {} cannot be used", path.display()), error);
+    pub(crate) fn open(path: &Path, run: &RunHeader) -> Result<Self, CliError> {
+        let unread =
+            |error| CliError::failed(format!("the journal {} cannot be used", path.display()), error);
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let mut file = opened.map_err(unread)?;
         file.try_lock().map_err(|error| {
-            Fault::failed(format!("the journal {} is in use", path.display()), error)
+            CliError::failed(format!("the journal {} is in use", path.display()), error)
                 .help("another `grid run` has it; wait for its end")
         })?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(unread)?;
-        let (state, length) = replay(&bytes, run)
-            .map_err(|why| Fault::usage(format!("the journal {} {why}", path.display())).help(OTHER_RUN))?;
-        let first = Entry::Run { version: VERSION, run: run.clone() };
+        let (state, length) = replay(&bytes, run).map_err(|why| {
+            CliError::usage(format!("the journal {} {why}", path.display())).help(OTHER_RUN)
+        })?;
+        let first = Entry::RunHeader { version: VERSION, run: run.clone() };
         let begins = |line: Vec<u8>| line.starts_with(&bytes);
         if length == 0 && !serde_json::to_vec(&first).is_ok_and(begins) {
-            return Err(Fault::usage(format!("{} is no journal", path.display())).help(OTHER_RUN));
+            return Err(CliError::usage(format!("{} is no journal", path.display())).help(OTHER_RUN));
         }
         // The line at which it was killed is half a line.
         file.set_len(length as u64).map_err(unread)?;
         file.seek(SeekFrom::End(0)).map_err(unread)?;
         let journal = Self {
             path: path.to_path_buf(),
-            inner: Mutex::new(Inner { file, state, fresh: Spans::default() }),
+            inner: Mutex::new(JournalFile { file, state, fresh: Spans::default() }),
         };
         if length == 0 {
             journal.append(&mut journal.lock(), &first)?;
@@ -141,7 +143,7 @@ impl Journal {
     }
 
     /// What it says.
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> RunState {
         self.lock().state.clone()
     }
 
@@ -157,13 +159,13 @@ impl Journal {
     }
 
     /// A job will be made for what is not written out; on disk when this returns.
-    pub(crate) fn job(&self, id: JobId) -> Result<(), Fault> {
+    pub(crate) fn job(&self, id: JobId) -> Result<(), CliError> {
         self.note(Entry::Job { id: id.to_string() })?;
         self.sync()
     }
 
     /// Tasks will be brought; on disk when this returns.
-    pub(crate) fn brought(&self, prefix: Prefix) -> Result<(), Fault> {
+    pub(crate) fn brought(&self, prefix: Prefix) -> Result<(), CliError> {
         let Prefix { tasks, digest, all } = prefix;
         self.note(Entry::Brought { tasks, digest: digest.to_string(), all })?;
         self.sync()
@@ -180,7 +182,7 @@ impl Journal {
     /// the output is.
     ///
     /// It survives the end of this process; [`Self::sync`] lets it survive that of the machine.
-    pub(crate) fn written(&self, after: u64, length: u64) -> Result<(), Fault> {
+    pub(crate) fn written(&self, after: u64, length: u64) -> Result<(), CliError> {
         let fresh = std::mem::take(&mut self.lock().fresh);
         if fresh.count() == 0 {
             return Ok(());
@@ -189,11 +191,11 @@ impl Journal {
     }
 
     /// Waits until all of it is on disk.
-    pub(crate) fn sync(&self) -> Result<(), Fault> {
+    pub(crate) fn sync(&self) -> Result<(), CliError> {
         self.lock().file.sync_data().map_err(|error| self.unwritten(error))
     }
 
-    fn note(&self, entry: Entry) -> Result<(), Fault> {
+    fn note(&self, entry: Entry) -> Result<(), CliError> {
         let mut inner = self.lock();
         self.append(&mut inner, &entry)?;
         // What it says of itself is good.
@@ -201,27 +203,27 @@ impl Journal {
         Ok(())
     }
 
-    fn append(&self, inner: &mut Inner, entry: &Entry) -> Result<(), Fault> {
+    fn append(&self, inner: &mut JournalFile, entry: &Entry) -> Result<(), CliError> {
         let mut line = serde_json::to_vec(entry).map_err(|error| self.unwritten(error.into()))?;
         line.push(b'\n');
         inner.file.write_all(&line).map_err(|error| self.unwritten(error))
     }
 
-    fn unwritten(&self, error: std::io::Error) -> Fault {
-        Fault::failed(format!("the journal {} cannot be written", self.path.display()), error)
+    fn unwritten(&self, error: std::io::Error) -> CliError {
+        CliError::failed(format!("the journal {} cannot be written", self.path.display()), error)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, JournalFile> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 const OTHER_RUN: &str = "give the module, the flags and the tasks that it was begun with, or another JOURNAL";
 
-impl State {
+impl RunState {
     fn learn(&mut self, entry: Entry) -> Result<(), &'static str> {
         match entry {
-            Entry::Run { .. } => {}
+            Entry::RunHeader { .. } => {}
             Entry::Job { id } => {
                 self.job = Some(id.parse().map_err(|_| "names a job that cannot be")?);
                 (self.done_before, self.after) = (self.written.clone(), 0);
@@ -240,16 +242,18 @@ impl State {
 }
 
 /// What whole lines say, and how long they are.
-fn replay(bytes: &[u8], run: &Run) -> Result<(State, usize), String> {
-    let mut state = State::default();
+fn replay(bytes: &[u8], run: &RunHeader) -> Result<(RunState, usize), String> {
+    let mut state = RunState::default();
     let length = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
     let lines = bytes.get(..length).unwrap_or_default().split(|byte| *byte == b'\n');
     for (number, line) in lines.filter(|line| !line.is_empty()).enumerate() {
         let entry: Entry = serde_json::from_slice(line)
             .map_err(|error| format!("is no journal: line {}: {error}", number + 1))?;
         match (&entry, number) {
-            (Entry::Run { version: VERSION, run: theirs }, 0) => differs(theirs, run)?,
-            (Entry::Run { .. }, _) | (_, 0) => return Err("is of another version of this program".to_owned()),
+            (Entry::RunHeader { version: VERSION, run: theirs }, 0) => differs(theirs, run)?,
+            (Entry::RunHeader { .. }, _) | (_, 0) => {
+                return Err("is of another version of this program".to_owned());
+            }
             _ => {}
         }
         state.learn(entry)?;
@@ -258,7 +262,7 @@ fn replay(bytes: &[u8], run: &Run) -> Result<(State, usize), String> {
 }
 
 /// Says in what another run is another.
-fn differs(theirs: &Run, ours: &Run) -> Result<(), String> {
+fn differs(theirs: &RunHeader, ours: &RunHeader) -> Result<(), String> {
     if theirs.module != ours.module {
         return Err(format!("is of another module, {}", theirs.module));
     }
@@ -277,12 +281,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn run() -> Run {
-        Run { module: "abc".to_owned(), options: json!({ "timeout": 1.0 }) }
+    fn run() -> RunHeader {
+        RunHeader { module: "abc".to_owned(), options: json!({ "timeout": 1.0 }) }
     }
 
     fn written(path: &Path) {
-        let journal = Journal::open(path, &run()).unwrap();
+        let journal = RunJournal::open(path, &run()).unwrap();
         journal.job(JobId([1; 16])).unwrap();
         let digest = chained(Digest::of(&[]), &Bytes::from("task"));
         journal.brought(Prefix { tasks: 9, digest, all: true }).unwrap();
@@ -297,7 +301,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         written(&path);
-        let state = Journal::open(&path, &run()).unwrap().state();
+        let state = RunJournal::open(&path, &run()).unwrap().state();
         assert_eq!((state.job, state.after, state.length), (Some(JobId([1; 16])), 3, 77));
         assert_eq!(state.written.rows().collect::<Vec<_>>(), [(0, 1), (4, 6)]);
         assert_eq!((state.prefix.tasks, state.prefix.all, state.done_before.count()), (9, true, 0));
@@ -311,7 +315,7 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         for length in 0..whole.len() {
             std::fs::write(&path, &whole[..length]).unwrap();
-            let state = Journal::open(&path, &run()).unwrap().state();
+            let state = RunJournal::open(&path, &run()).unwrap().state();
             assert_eq!(state.written.count(), 0, "{length}");
             let again = std::fs::read(&path).unwrap();
             assert!(again.ends_with(b"\n") && (whole.starts_with(&again)), "{length}");
@@ -323,11 +327,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         written(&path);
-        let other = Run { module: "xyz".to_owned(), ..run() };
-        let fault = Journal::open(&path, &other).err().unwrap();
+        let other = RunHeader { module: "xyz".to_owned(), ..run() };
+        let fault = RunJournal::open(&path, &other).err().unwrap();
         assert!(fault.what.contains("another module, abc"), "{fault:?}");
-        let other = Run { options: json!({ "timeout": 2.0 }), ..run() };
-        let fault = Journal::open(&path, &other).err().unwrap();
+        let other = RunHeader { options: json!({ "timeout": 2.0 }), ..run() };
+        let fault = RunJournal::open(&path, &other).err().unwrap();
         assert!(fault.what.contains("another --timeout"), "{fault:?}");
     }
 
@@ -336,7 +340,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         written(&path);
-        let journal = Journal::open(&path, &run()).unwrap();
+        let journal = RunJournal::open(&path, &run()).unwrap();
         journal.job(JobId([2; 16])).unwrap();
         let state = journal.state();
         assert_eq!((state.done_before.count(), state.after), (3, 0));

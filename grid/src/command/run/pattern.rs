@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use glob::Pattern;
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 
 /// Files of one run: their names are kept until its end.
 const FILES_MAX: usize = 1_000_000;
@@ -16,13 +16,13 @@ const FILES_MAX: usize = 1_000_000;
 const ANY_FOLDERS: &str = "**";
 
 /// The files that match, each once, in the order of the patterns and of their names.
-pub(crate) fn matching(patterns: &[OsString]) -> Result<Vec<PathBuf>, Fault> {
+pub(crate) fn matching(patterns: &[OsString]) -> Result<Vec<PathBuf>, CliError> {
     let (mut files, mut seen) = (Vec::new(), HashSet::new());
     for pattern in patterns {
         let found = matching_one(Path::new(pattern))?;
         if found.is_empty() {
             let pattern = pattern.to_string_lossy();
-            return Err(Fault::not_found(format!("no file matches --files {pattern}"))
+            return Err(CliError::not_found(format!("no file matches --files {pattern}"))
                 .help("quote the pattern, so that the shell leaves it alone; `**` goes through folders"));
         }
         // `./a` is `a`.
@@ -31,14 +31,14 @@ pub(crate) fn matching(patterns: &[OsString]) -> Result<Vec<PathBuf>, Fault> {
         };
         files.extend(found.into_iter().filter(is_new));
         if files.len() > FILES_MAX {
-            return Err(Fault::usage(format!("more than {FILES_MAX} files match --files")));
+            return Err(CliError::usage(format!("more than {FILES_MAX} files match --files")));
         }
     }
     Ok(files)
 }
 
 /// The file of this very name, as a shell passes it on, or those that match.
-fn matching_one(pattern: &Path) -> Result<Vec<PathBuf>, Fault> {
+fn matching_one(pattern: &Path) -> Result<Vec<PathBuf>, CliError> {
     if pattern.is_file() {
         return Ok(vec![pattern.to_path_buf()]);
     }
@@ -67,19 +67,19 @@ fn matching_one(pattern: &Path) -> Result<Vec<PathBuf>, Fault> {
 }
 
 /// What one name of a pattern stands for, unless it is itself.
-fn wild(pattern: &Path, name: &OsStr) -> Result<Option<Pattern>, Fault> {
+fn wild(pattern: &Path, name: &OsStr) -> Result<Option<Pattern>, CliError> {
     let Some(text) = name.to_str().filter(|text| text.contains(['*', '?', '['])) else {
         return Ok(None);
     };
-    let wrong = |error| Fault::usage(format!("--files {} is no pattern: {error}", pattern.display()));
+    let wrong = |error| CliError::usage(format!("--files {} is no pattern: {error}", pattern.display()));
     Pattern::new(text).map(Some).map_err(wrong)
 }
 
 /// What `find` finds in each place, one after another.
 fn every(
     places: &[PathBuf],
-    find: impl Fn(&Path) -> Result<Vec<PathBuf>, Fault>,
-) -> Result<Vec<PathBuf>, Fault> {
+    find: impl Fn(&Path) -> Result<Vec<PathBuf>, CliError>,
+) -> Result<Vec<PathBuf>, CliError> {
     let mut found = Vec::new();
     for place in places {
         found.extend(find(place)?);
@@ -88,7 +88,7 @@ fn every(
 }
 
 /// A folder and all below it. Links are not followed: one could lead back.
-fn folders(place: &Path) -> Result<Vec<PathBuf>, Fault> {
+fn folders(place: &Path) -> Result<Vec<PathBuf>, CliError> {
     let (mut found, mut left) = (Vec::new(), vec![place.to_path_buf()]);
     while let Some(folder) = left.pop() {
         let below = names(&folder)?.into_iter().map(|name| folder.join(name));
@@ -101,9 +101,9 @@ fn folders(place: &Path) -> Result<Vec<PathBuf>, Fault> {
 }
 
 /// The names in a folder in their order; none, if it is no folder.
-fn names(folder: &Path) -> Result<Vec<OsString>, Fault> {
+fn names(folder: &Path) -> Result<Vec<OsString>, CliError> {
     let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let unread = |error| Fault::failed(format!("the folder {} cannot be read", here.display()), error);
+    let unread = |error| CliError::failed(format!("the folder {} cannot be read", here.display()), error);
     let entries = match here.read_dir() {
         Ok(entries) => entries,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {

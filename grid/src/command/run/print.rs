@@ -9,7 +9,7 @@ use same_file::Handle;
 use serde_json::{Map, Value, json};
 use wasm_grid::{Bytes, TaskOutcome};
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::job;
 use crate::command::shown;
 use crate::command::value::{content, value, written};
@@ -28,11 +28,11 @@ enum Out {
 
 impl Sink {
     /// Opens the file, or standard output. A file is cut to `length`, and goes on from there.
-    pub(crate) fn open(path: Option<&Path>, length: u64) -> Result<Self, Fault> {
+    pub(crate) fn open(path: Option<&Path>, length: u64) -> Result<Self, CliError> {
         let Some(path) = path else {
             return Ok(Self::new(Out::Stdout(BufWriter::new(std::io::stdout()))));
         };
-        let unwritten = |error| Fault::failed(format!("{} cannot be written", path.display()), error);
+        let unwritten = |error| CliError::failed(format!("{} cannot be written", path.display()), error);
         if length == 0 {
             return File::create(path)
                 .map(|file| Self::new(Out::File(BufWriter::new(file))))
@@ -43,7 +43,9 @@ impl Sink {
         let has = file.metadata().map_err(unwritten)?.len();
         if has < length {
             let what = format!("{} has {has} bytes; the journal knows of {length}", path.display());
-            return Err(Fault::usage(what).help("results are missing there; begin anew with another JOURNAL"));
+            return Err(
+                CliError::usage(what).help("results are missing there; begin anew with another JOURNAL")
+            );
         }
         file.set_len(length).map_err(unwritten)?;
         file.seek(SeekFrom::End(0)).map_err(unwritten)?;
@@ -71,12 +73,12 @@ impl Sink {
         by_command: bool,
         file: Option<&Path>,
         places: Option<&BTreeMap<&str, PathBuf>>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CliError> {
         print_line(self.out(), outcome, by_command, file, places).map_err(unwritten)
     }
 
     /// Writes what a task sent as it is.
-    pub(crate) fn write_raw(&mut self, results: &[Bytes]) -> Result<(), Fault> {
+    pub(crate) fn write_raw(&mut self, results: &[Bytes]) -> Result<(), CliError> {
         if let Some(last) = results.iter().rev().find_map(|result| result.last()) {
             self.open_line = *last != b'\n' && self.is_terminal();
         }
@@ -92,7 +94,7 @@ impl Sink {
     }
 
     /// Hands everything to the system; how long the file is.
-    pub(crate) fn flush(&mut self) -> Result<u64, Fault> {
+    pub(crate) fn flush(&mut self) -> Result<u64, CliError> {
         match &mut self.out {
             Out::Stdout(out) => out.flush().map(|()| 0),
             Out::File(out) => out.flush().and_then(|()| out.get_mut().stream_position()),
@@ -101,7 +103,7 @@ impl Sink {
     }
 
     /// Waits until a file is on disk.
-    pub(crate) fn sync(&mut self) -> Result<(), Fault> {
+    pub(crate) fn sync(&mut self) -> Result<(), CliError> {
         match &mut self.out {
             Out::Stdout(_) => Ok(()),
             Out::File(out) => out.get_mut().sync_data().map_err(unwritten),
@@ -118,7 +120,7 @@ impl Sink {
 pub(crate) fn check_output<'a>(
     output: Option<&Path>,
     read: impl Iterator<Item = &'a PathBuf>,
-) -> Result<(), Fault> {
+) -> Result<(), CliError> {
     // One that is not there yet is no other; opening what is no file may wait.
     let is_regular = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.is_file());
     let handle = |path: &Path| is_regular(path).then(|| Handle::from_path(path).ok()).flatten();
@@ -127,13 +129,13 @@ pub(crate) fn check_output<'a>(
     };
     if read.filter_map(|path| handle(path)).chain(Handle::stdin()).any(|read| read == out) {
         let what = format!("{} is read by this run, and cannot be its --output", output.display());
-        return Err(Fault::usage(what).help("name another file"));
+        return Err(CliError::usage(what).help("name another file"));
     }
     Ok(())
 }
 
-fn unwritten(error: std::io::Error) -> Fault {
-    Fault::unwritten("the results cannot be written", error)
+fn unwritten(error: std::io::Error) -> CliError {
+    CliError::unwritten("the results cannot be written", error)
 }
 
 /// One outcome as one line of JSON; with the name of its file, if its task was one, and with the files that came back:

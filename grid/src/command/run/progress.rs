@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use wasm_grid::{JobInfo, JobState};
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::output::{Output, counted};
 use crate::command::shown::Lines;
 
@@ -85,8 +85,8 @@ impl Progress {
         info: &JobInfo,
         skipped: Option<u64>,
         unkept: u64,
-        fault: Option<Fault>,
-    ) -> Result<(), Fault> {
+        fault: Option<CliError>,
+    ) -> Result<(), CliError> {
         self.end();
         let (mut counts, seconds) = (info.counts, self.began.elapsed().as_secs_f64());
         (counts.done, counts.dead) = (counts.done.saturating_sub(unkept), counts.dead + unkept);
@@ -139,7 +139,7 @@ fn line(info: &JobInfo, elapsed: Duration) -> String {
 
 /// What is wrong with how a job ended, if anything is; failed tasks are exit code 8. A job that is `kept` by its manager
 /// can be asked about.
-pub(crate) fn shortcoming(info: &JobInfo, kept: bool) -> Option<Fault> {
+pub(crate) fn shortcoming(info: &JobInfo, kept: bool) -> Option<CliError> {
     let (counts, id) = (info.counts, info.id);
     let open = counts.submitted.saturating_sub(counts.done + counts.dead);
     let explained = format!("`grid explain {id}` says more");
@@ -155,13 +155,13 @@ pub(crate) fn shortcoming(info: &JobInfo, kept: bool) -> Option<Fault> {
         _ if open > 0 => (format!("{} got no outcome", counted(open, "task")), explained),
         _ => return None,
     };
-    Some(Fault::some_failed(what).help(if kept { &help } else { "" }))
+    Some(CliError::some_failed(what).help(if kept { &help } else { "" }))
 }
 
 /// What is wrong if tasks were done whose files could not be written.
-pub(crate) fn unkept(tasks: u64) -> Option<Fault> {
+pub(crate) fn unkept(tasks: u64) -> Option<CliError> {
     let what = format!("the files of {} could not be written", counted(tasks, "task"));
-    (tasks > 0).then(|| Fault::some_failed(what).help("what they are called, and why, is said above"))
+    (tasks > 0).then(|| CliError::some_failed(what).help("what they are called, and why, is said above"))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::vec;
 use grid_protocol::limits::MESSAGE_BYTES_MAX;
 use wasm_grid::Bytes;
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::json::from_json;
 
 /// How the input becomes tasks.
@@ -23,7 +23,7 @@ pub(crate) enum Mode {
 }
 
 /// The tasks of the input, one after another.
-pub(crate) enum Source {
+pub(crate) enum TaskSource {
     /// From a stream of bytes.
     Stream { from: BufReader<Box<dyn Read + Send>>, mode: Mode, line: u64 },
     /// Each file is a task.
@@ -33,21 +33,20 @@ pub(crate) enum Source {
 /// What is read from the input at once, at the most.
 const READ_BYTES: usize = 256 << 10;
 
-impl Source {
+impl TaskSource {
     /// Opens a file, or standard input.
-    pub(crate) fn open(path: Option<&Path>, mode: Mode) -> Result<Self, Fault> {
-        let from: Box<dyn Read + Send> =
-            match path {
-                None => Box::new(std::io::stdin()),
-                Some(path) => Box::new(File::open(path).map_err(|error| {
-                    Fault::not_found(format!("{} cannot be read: {error}", path.display()))
-                })?),
-            };
+    pub(crate) fn open(path: Option<&Path>, mode: Mode) -> Result<Self, CliError> {
+        let from: Box<dyn Read + Send> = match path {
+            None => Box::new(std::io::stdin()),
+            Some(path) => Box::new(File::open(path).map_err(|error| {
+                CliError::not_found(format!("{} cannot be read: {error}", path.display()))
+            })?),
+        };
         Ok(Self::Stream { from: BufReader::with_capacity(READ_BYTES, from), mode, line: 0 })
     }
 
     /// The next task.
-    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, CliError> {
         match self {
             Self::Stream { from, mode: Mode::Raw, line } => {
                 *line += 1;
@@ -72,15 +71,15 @@ impl Source {
     }
 }
 
-fn unread(error: std::io::Error) -> Fault {
-    Fault::failed("the tasks cannot be read", error)
+fn unread(error: std::io::Error) -> CliError {
+    CliError::failed("the tasks cannot be read", error)
 }
 
 fn next_line(
     from: &mut BufReader<Box<dyn Read + Send>>,
     mode: Mode,
     line: &mut u64,
-) -> Result<Option<Bytes>, Fault> {
+) -> Result<Option<Bytes>, CliError> {
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
@@ -101,15 +100,15 @@ fn next_line(
             continue;
         }
         let task = from_json(&bytes).map_err(|why| {
-            Fault::usage(format!("line {line} of the tasks is no JSON: {why}"))
+            CliError::usage(format!("line {line} of the tasks is no JSON: {why}"))
                 .help("with --lines each line is a task as it is")
         })?;
         return checked(task, name).map(Some);
     }
 }
 
-fn read_file(path: &Path) -> Result<Bytes, Fault> {
-    let unread = |error| Fault::not_found(format!("{} cannot be read: {error}", path.display()));
+fn read_file(path: &Path) -> Result<Bytes, CliError> {
+    let unread = |error| CliError::not_found(format!("{} cannot be read: {error}", path.display()));
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unread)?;
     file.take(MESSAGE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unread)?;
@@ -117,9 +116,9 @@ fn read_file(path: &Path) -> Result<Bytes, Fault> {
 }
 
 /// Refuses what the manager would refuse, by its name.
-fn checked(task: Bytes, name: impl FnOnce() -> String) -> Result<Bytes, Fault> {
+fn checked(task: Bytes, name: impl FnOnce() -> String) -> Result<Bytes, CliError> {
     if task.len() > MESSAGE_BYTES_MAX {
-        return Err(Fault::usage(format!("{} is longer than {MESSAGE_BYTES_MAX} bytes", name()))
+        return Err(CliError::usage(format!("{} is longer than {MESSAGE_BYTES_MAX} bytes", name()))
             .help("a task may be no longer; hand out parts of it"));
     }
     Ok(task)
@@ -130,9 +129,9 @@ mod tests {
     use super::*;
     use wasm_grid::to_cbor;
 
-    fn tasks(text: &'static str, mode: Mode) -> Result<Vec<Bytes>, Fault> {
+    fn tasks(text: &'static str, mode: Mode) -> Result<Vec<Bytes>, CliError> {
         let from: Box<dyn Read + Send> = Box::new(text.as_bytes());
-        let mut source = Source::Stream { from: BufReader::new(from), mode, line: 0 };
+        let mut source = TaskSource::Stream { from: BufReader::new(from), mode, line: 0 };
         std::iter::from_fn(|| source.next().transpose()).collect()
     }
 

@@ -10,7 +10,7 @@ use wasm_grid::{
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
-pub(crate) struct Fault {
+pub(crate) struct CliError {
     pub(crate) code: u8,
     pub(crate) what: String,
     pub(crate) cause: Option<String>,
@@ -30,7 +30,7 @@ const SOME_FAILED: u8 = 8;
 const TIMED_OUT: u8 = 124;
 const INTERRUPTED: u8 = 130;
 
-impl Fault {
+impl CliError {
     fn new(code: u8, what: impl Display) -> Self {
         Self { code, what: what.to_string(), cause: None, help: None, told: false }
     }
@@ -86,7 +86,7 @@ impl Fault {
     }
 }
 
-impl From<Denial> for Fault {
+impl From<Denial> for CliError {
     fn from(denial: Denial) -> Self {
         let code = match denial.code {
             DenialCode::BadRequest => USAGE,
@@ -104,7 +104,7 @@ impl From<Denial> for Fault {
     }
 }
 
-impl From<PublishError> for Fault {
+impl From<PublishError> for CliError {
     fn from(error: PublishError) -> Self {
         match error {
             PublishError::Denied(denial) => denial.into(),
@@ -115,7 +115,7 @@ impl From<PublishError> for Fault {
     }
 }
 
-impl From<ClientError> for Fault {
+impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Address(error) => Self::usage(error.to_string()),
@@ -126,7 +126,7 @@ impl From<ClientError> for Fault {
     }
 }
 
-impl From<ConnectError> for Fault {
+impl From<ConnectError> for CliError {
     fn from(error: ConnectError) -> Self {
         let changed = "if the manager was set up anew, remove its line from the file of known managers; if not, somebody stands in its place";
         match &error {
@@ -158,7 +158,7 @@ impl From<ConnectError> for Fault {
     }
 }
 
-impl From<SendError> for Fault {
+impl From<SendError> for CliError {
     fn from(error: SendError) -> Self {
         match error {
             SendError::Gone(_) => Self::new(NOT_FOUND, error).help("`grid worker ls` lists them"),

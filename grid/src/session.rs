@@ -1,4 +1,4 @@
-//! The postbox: a client's end of the mail, between its connections.
+//! The session: a client's end of the mail, between its connections.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -13,25 +13,25 @@ use grid_protocol::worker::End;
 
 /// What a client keeps of its session, whichever connection carries it.
 #[derive(Default)]
-pub(crate) struct Postbox {
+pub(crate) struct Session {
     pub(crate) session: Option<SessionId>,
     pub(crate) control: ClientEnd,
-    pub(crate) links: HashMap<WorkerId, Worker>,
+    pub(crate) links: HashMap<WorkerId, SessionWorker>,
     pub(crate) post: SendQueue,
     pub(crate) up: bool,
-    pub(crate) waiting: VecDeque<Waiting>,
+    pub(crate) waiting: VecDeque<Collectable>,
     pub(crate) late: Vec<WorkerId>,
 }
 
 /// One worker's mail.
 #[derive(Default)]
-pub(crate) struct Worker {
+pub(crate) struct SessionWorker {
     pub(crate) link: Link,
     pub(crate) queued: bool,
-    pub(crate) ending: Option<Ending>,
+    pub(crate) ending: Option<EndedWorker>,
 }
 
-impl Worker {
+impl SessionWorker {
     /// True if it has ended, all of its mail is here, and [`Event::Left`] was announced.
     pub(crate) fn is_over(&self) -> bool {
         self.ending.as_ref().is_some_and(|ending| ending.end.is_none())
@@ -39,20 +39,20 @@ impl Worker {
 }
 
 /// A worker that has ended, and whose mail has not all come yet.
-pub(crate) struct Ending {
+pub(crate) struct EndedWorker {
     pub(crate) end: Option<End>,
     pub(crate) sent: u64,
     pub(crate) settled: u64,
 }
 
 /// What waits to be collected, in order.
-pub(crate) enum Waiting {
+pub(crate) enum Collectable {
     Mail(WorkerId),
     Joined(Event),
     Left(WorkerId, End),
 }
 
-impl Postbox {
+impl Session {
     /// The manager has forgotten the session: every worker of it is gone.
     pub(crate) fn forget_everything(&mut self) {
         self.control = ClientEnd::default();
@@ -63,7 +63,7 @@ impl Postbox {
             };
             if known.ending.as_ref().is_none_or(|ending| ending.end.is_some()) {
                 let sent = known.link.position();
-                known.ending = Some(Ending { end: Some(End::HostLost), sent, settled: 0 });
+                known.ending = Some(EndedWorker { end: Some(End::HostLost), sent, settled: 0 });
                 self.check_end(worker);
             }
         }
@@ -83,7 +83,7 @@ impl Postbox {
             let settled = ending.settled.min(known.link.last_pushed());
             // It is no more than was sent, so that it cannot fail.
             drop(known.link.settle(settled));
-            self.waiting.push_back(Waiting::Left(worker, end));
+            self.waiting.push_back(Collectable::Left(worker, end));
         }
     }
 
@@ -91,14 +91,14 @@ impl Postbox {
         while out.len() < most {
             match self.waiting.pop_front() {
                 None => break,
-                Some(Waiting::Joined(event)) => out.push(event),
-                Some(Waiting::Left(worker, end)) => {
+                Some(Collectable::Joined(event)) => out.push(event),
+                Some(Collectable::Left(worker, end)) => {
                     let known = self.links.remove(&worker);
                     let unsettled = known.map(|mut known| known.link.take_unsettled()).unwrap_or_default();
                     let unanswered = unsettled.into_iter().map(|sent| sent.payload).collect();
                     out.push(Event::Left { worker, end, unanswered });
                 }
-                Some(Waiting::Mail(worker)) => self.take_mail(worker, most, out),
+                Some(Collectable::Mail(worker)) => self.take_mail(worker, most, out),
             }
         }
         for worker in std::mem::take(&mut self.late) {
@@ -128,7 +128,7 @@ impl Postbox {
                 },
             });
         }
-        self.waiting.push_front(Waiting::Mail(worker));
+        self.waiting.push_front(Collectable::Mail(worker));
     }
 
     pub(crate) fn arrivals(&mut self, worker: WorkerId) {
@@ -137,7 +137,7 @@ impl Postbox {
             && known.link.has_ready_arrival()
         {
             known.queued = true;
-            self.waiting.push_back(Waiting::Mail(worker));
+            self.waiting.push_back(Collectable::Mail(worker));
         }
         self.check_end(worker);
     }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use grid_tests::{Dice, Grid, Process};
+use grid_tests::{ChildProcess, Dice, Grid};
 
 /// How long a host may take to be back, or to be gone.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -18,7 +18,7 @@ struct Member {
     ticket: String,
     key: String,
     /// `None` of a client.
-    process: Option<Process>,
+    process: Option<ChildProcess>,
     is_host: bool,
     revoked: bool,
 }

@@ -4,30 +4,30 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use grid_tests::{Grid, Process, Relay, Weather, sleeper, within_minutes};
+use grid_tests::{ChildProcess, Grid, NetworkConditions, Relay, sleeper, within_minutes};
 use tokio::time::sleep;
 use wasm_grid::{Client, Reply, Request, SecretKey};
 
 use crate::resilience::under_load;
 
-/// Tasks of the job, and messages to workers, that go on in each weather.
+/// Tasks of the job, and messages to workers, that go on under each condition.
 const TASKS: u64 = 500;
 const MESSAGES: u32 = 4_000;
 
-/// Two hosts and a client, none of which reaches the manager but through the weather.
+/// Two hosts and a client, none of which reaches the manager but through a relay.
 struct Far {
     _grid: Grid,
-    hosts: Vec<Process>,
+    hosts: Vec<ChildProcess>,
     relays: Vec<Relay>,
     client: Client,
 }
 
 impl Far {
-    async fn within(weather: Weather) -> Self {
+    async fn within(conditions: NetworkConditions) -> Self {
         let grid = Grid::start(&["--open-join", "true"]);
         let mut relays = Vec::new();
         for _ in 0..3 {
-            relays.push(Relay::in_weather(grid.bare_address(), weather).await);
+            relays.push(Relay::under_conditions(grid.bare_address(), conditions).await);
         }
         let mut hosts = Vec::new();
         for (name, relay) in ["north", "south"].iter().zip(&relays) {
@@ -48,7 +48,7 @@ impl Far {
         let module = self.client.upload("sleeper", sleeper()).await.unwrap().digest;
         let time = Duration::from_millis(5).as_nanos() as u64;
         let inputs = (0..tasks).map(|number| [number.to_le_bytes(), time.to_le_bytes()].concat());
-        let mut results = self.client.job("weather", module).map(inputs).await.unwrap();
+        let mut results = self.client.job("conditions", module).map(inputs).await.unwrap();
         let mut done = BTreeSet::new();
         let mut meanwhile = pin!(meanwhile);
         let mut over = false;
@@ -70,9 +70,9 @@ impl Far {
 }
 
 /// Messages and tasks at once: each message comes back once and in order, each task has one outcome.
-async fn works_in(weather: Weather) {
+async fn works_in(conditions: NetworkConditions) {
     within_minutes(3, async {
-        let far = Far::within(weather).await;
+        let far = Far::within(conditions).await;
         under_load(&far.client, MESSAGES, far.does_tasks(TASKS, async {})).await;
     })
     .await;
@@ -80,40 +80,40 @@ async fn works_in(weather: Weather) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_where_one_datagram_of_a_hundred_is_lost() {
-    works_in(Weather { loss: 1, ..Weather::default() }).await;
+    works_in(NetworkConditions { loss: 1, ..NetworkConditions::default() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_where_five_datagrams_of_a_hundred_are_lost() {
-    works_in(Weather { loss: 5, ..Weather::default() }).await;
+    works_in(NetworkConditions { loss: 5, ..NetworkConditions::default() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_where_every_fifth_datagram_is_lost() {
-    works_in(Weather { loss: 20, ..Weather::default() }).await;
+    works_in(NetworkConditions { loss: 20, ..NetworkConditions::default() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_over_two_mbit_a_second() {
-    works_in(Weather { bits: 2_000_000, ..Weather::default() }).await;
+    works_in(NetworkConditions { bits: 2_000_000, ..NetworkConditions::default() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_where_an_answer_takes_three_hundred_milliseconds() {
-    works_in(Weather { delay: Duration::from_millis(150), ..Weather::default() }).await;
+    works_in(NetworkConditions { delay: Duration::from_millis(150), ..NetworkConditions::default() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_where_long_packets_vanish() {
-    works_in(Weather { packet: 1280, ..Weather::default() }).await;
+    works_in(NetworkConditions { packet: 1280, ..NetworkConditions::default() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everybody_is_back_within_fifteen_seconds_of_a_partition_of_thirty() {
     within_minutes(3, async {
-        let mut far = Far::within(Weather::default()).await;
+        let mut far = Far::within(NetworkConditions::default()).await;
         let mut hosts = std::mem::take(&mut far.hosts);
-        hosts.iter_mut().for_each(Process::forget);
+        hosts.iter_mut().for_each(ChildProcess::forget);
         far.does_tasks(8 * TASKS, async {
             far.relays.iter().for_each(Relay::cut);
             sleep(Duration::from_secs(30)).await;

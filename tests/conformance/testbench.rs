@@ -5,18 +5,18 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use grid_tests::{Grid, Process, module};
+use grid_tests::{ChildProcess, Grid, module};
 use wasm_grid::{Bytes, Client, Digest, End, Event, LimitsAsked, LogLine, Reply, Request, WorkerId};
 
-use crate::languages::Language;
+use crate::languages::SdkLanguage;
 
 /// A manager and a host, as processes.
-pub(crate) struct Arena {
-    processes: Mutex<(Grid, Process)>,
+pub(crate) struct ConformanceGrid {
+    processes: Mutex<(Grid, ChildProcess)>,
     uploaded: Mutex<HashMap<String, Digest>>,
 }
 
-impl Arena {
+impl ConformanceGrid {
     pub(crate) fn new() -> Self {
         let grid = Grid::closed();
         let host = grid.host("conformance", &["--slots", "1000", "--start-seconds", "60"]);
@@ -24,10 +24,10 @@ impl Arena {
     }
 
     /// What a rule has to work with.
-    pub(crate) fn bench(&self, language: &'static Language) -> Result<Bench, String> {
+    pub(crate) fn bench(&self, language: &'static SdkLanguage) -> Result<Testbench, String> {
         let client = self.processes.lock().unwrap().0.client();
         let conformance = self.upload(&client, &format!("conformance-{}", language.name))?;
-        Ok(Bench { client, conformance, language })
+        Ok(Testbench { client, conformance, language })
     }
 
     fn upload(&self, client: &Client, name: &str) -> Result<Digest, String> {
@@ -57,21 +57,21 @@ fn upload(client: &Client, name: &str) -> Result<Digest, String> {
 }
 
 /// A client with workers of one language.
-pub(crate) struct Bench {
+pub(crate) struct Testbench {
     pub(crate) client: Client,
     pub(crate) conformance: Digest,
-    pub(crate) language: &'static Language,
+    pub(crate) language: &'static SdkLanguage,
 }
 
 /// What came of a message.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome {
+pub(crate) struct RuleOutcome {
     pub(crate) sent: Vec<Bytes>,
     pub(crate) failed: Option<String>,
     pub(crate) left: Option<End>,
 }
 
-impl Outcome {
+impl RuleOutcome {
     /// The one message that was sent.
     pub(crate) fn one(&self) -> Result<&[u8], String> {
         match &self.sent[..] {
@@ -101,7 +101,7 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
 /// Memory that a worker has in the rule about memory.
 pub(crate) const LITTLE_MEMORY_BYTES: u64 = 64 << 20;
 
-impl Bench {
+impl Testbench {
     /// A worker that takes messages.
     pub(crate) async fn worker(&self) -> Result<WorkerId, String> {
         self.spawn(self.conformance, b"", None).await?.map_err(|end| format!("it did not start: {end}"))
@@ -140,12 +140,16 @@ impl Bench {
     }
 
     /// Sends messages and waits until the worker is through with them, or gone.
-    pub(crate) async fn ask_all(&self, worker: WorkerId, messages: &[Vec<u8>]) -> Result<Outcome, String> {
+    pub(crate) async fn ask_all(
+        &self,
+        worker: WorkerId,
+        messages: &[Vec<u8>],
+    ) -> Result<RuleOutcome, String> {
         for message in messages {
             let sent = self.client.send(worker, message.clone()).await;
             sent.map_err(|error| error.to_string())?;
         }
-        let mut outcome = Outcome::default();
+        let mut outcome = RuleOutcome::default();
         while !self.client.is_quiet(worker) {
             tokio::select! {
                 event = self.client.next_event() => outcome.note(event),
@@ -164,7 +168,7 @@ impl Bench {
         worker: WorkerId,
         request: u8,
         body: impl AsRef<[u8]>,
-    ) -> Result<Outcome, String> {
+    ) -> Result<RuleOutcome, String> {
         let body = body.as_ref();
         let mut outcome = self.ask_all(worker, &[[&[request], body].concat()]).await?;
         let answers = match request {
@@ -179,7 +183,7 @@ impl Bench {
     }
 
     /// Asks a new worker one thing.
-    pub(crate) async fn ask_one(&self, request: u8, body: impl AsRef<[u8]>) -> Result<Outcome, String> {
+    pub(crate) async fn ask_one(&self, request: u8, body: impl AsRef<[u8]>) -> Result<RuleOutcome, String> {
         let worker = self.worker().await?;
         self.ask(worker, request, body).await
     }

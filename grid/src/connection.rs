@@ -33,7 +33,7 @@ use grid_protocol::wire::Wire;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::postbox::{Ending, Postbox, Waiting, Worker};
+use crate::session::{Collectable, EndedWorker, Session, SessionWorker};
 
 /// Why the manager cannot be talked to.
 #[derive(Debug, thiserror::Error)]
@@ -57,15 +57,15 @@ pub enum ConnectError {
 }
 
 /// A client that reaches its manager over the network, or through a pipe in the same process.
-pub(crate) struct Remote {
-    shared: Arc<Shared>,
+pub(crate) struct Connection {
+    shared: Arc<ConnectionShared>,
     stopping: watch::Sender<bool>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-struct Shared {
+struct ConnectionShared {
     channel: Option<Channel>,
-    inner: Mutex<Postbox>,
+    inner: Mutex<Session>,
     mail_ready: Arc<Notify>,
     control_ready: Notify,
     arrived: Notify,
@@ -82,10 +82,10 @@ const SETTLED_PAUSE: Duration = Duration::from_millis(50);
 /// A request that finds no connection waits so long for one.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 
-impl Remote {
+impl Connection {
     /// Connects, and keeps the connection up from then on. Without a channel it can only make requests.
     pub(crate) fn connect(dialer: Dialer, channel: Option<Channel>) -> Result<Self, ConnectError> {
-        let shared = Arc::new(Shared::new(channel));
+        let shared = Arc::new(ConnectionShared::new(channel));
         let (stopping, stopped) = watch::channel(false);
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         // The other end waits below.
@@ -108,7 +108,7 @@ impl Remote {
 
     /// As [`Self::connect`], on the runtime that this is called on.
     pub(crate) async fn connect_here(dialer: Dialer, channel: Option<Channel>) -> Result<Self, ConnectError> {
-        let shared = Arc::new(Shared::new(channel));
+        let shared = Arc::new(ConnectionShared::new(channel));
         let (stopping, stopped) = watch::channel(false);
         let (ready, is_ready) = oneshot::channel();
         let ready: Ready = Box::new(move |entered| drop(ready.send(entered)));
@@ -191,7 +191,7 @@ impl Remote {
             return Err(SendError::TooLong { length: payload.len(), max: MESSAGE_BYTES_MAX });
         }
         let mut inner = self.shared.lock();
-        let Postbox { links, post, up, .. } = &mut *inner;
+        let Session { links, post, up, .. } = &mut *inner;
         let known = links.entry(worker).or_default();
         if known.ending.is_some() {
             return Err(SendError::Gone(worker));
@@ -263,7 +263,7 @@ fn ended() -> ConnectError {
     ConnectError::Unreachable("the client was ended before it was let in".to_owned())
 }
 
-impl Drop for Remote {
+impl Drop for Connection {
     fn drop(&mut self) {
         let _ = self.stopping.send(true);
         if let Some(thread) = self.thread.take()
@@ -343,7 +343,12 @@ pub(crate) struct Dialer {
 /// Told once, whether the manager has let the client in.
 type Ready = Box<dyn FnOnce(Result<(), ConnectError>) + Send>;
 
-async fn run(shared: Arc<Shared>, mut dialer: Dialer, mut stopped: watch::Receiver<bool>, ready: Ready) {
+async fn run(
+    shared: Arc<ConnectionShared>,
+    mut dialer: Dialer,
+    mut stopped: watch::Receiver<bool>,
+    ready: Ready,
+) {
     let any = SocketAddr::from(([0u8; 4], 0));
     let v6 = SocketAddr::from(([0u16; 8], 0));
     let timing = Timing::default();
@@ -416,7 +421,11 @@ fn final_word(reason: CloseReason) -> Option<Denial> {
 
 type Entered = (Conn, SendStream, FrameReader);
 
-async fn enter(shared: &Shared, dialer: &mut Dialer, endpoint: &Endpoint) -> Result<Entered, ConnectError> {
+async fn enter(
+    shared: &ConnectionShared,
+    dialer: &mut Dialer,
+    endpoint: &Endpoint,
+) -> Result<Entered, ConnectError> {
     let conn = dialer.known_managers.reach(endpoint, &dialer.manager, Alpn::Client).await?.0;
     let lost = |error: StreamError| ConnectError::Unreachable(error.to_string());
     let proof = match &dialer.manager {
@@ -445,7 +454,7 @@ async fn enter(shared: &Shared, dialer: &mut Dialer, endpoint: &Endpoint) -> Res
     }
 }
 
-async fn serve(shared: &Arc<Shared>, (conn, send, reader): Entered) -> CarryError {
+async fn serve(shared: &Arc<ConnectionShared>, (conn, send, reader): Entered) -> CarryError {
     if shared.channel.is_none() {
         let reason = conn.closed().await;
         drop((send, reader));
@@ -461,7 +470,7 @@ async fn serve(shared: &Arc<Shared>, (conn, send, reader): Entered) -> CarryErro
     }
 }
 
-async fn write_control(shared: &Shared, mut send: SendStream) -> Result<Infallible, CarryError> {
+async fn write_control(shared: &ConnectionShared, mut send: SendStream) -> Result<Infallible, CarryError> {
     loop {
         shared.control_ready.notified().await;
         loop {
@@ -473,14 +482,14 @@ async fn write_control(shared: &Shared, mut send: SendStream) -> Result<Infallib
     }
 }
 
-async fn read_control(shared: &Shared, mut reader: FrameReader) -> Result<Infallible, CarryError> {
+async fn read_control(shared: &ConnectionShared, mut reader: FrameReader) -> Result<Infallible, CarryError> {
     while let Some(frame) = reader.next().await.map_err(CarryError::Lost)? {
         shared.handle_control(&frame).map_err(CarryError::Protocol)?;
     }
     Err(CarryError::Protocol("the control stream was ended".to_owned()))
 }
 
-impl Shared {
+impl ConnectionShared {
     fn new(channel: Option<Channel>) -> Self {
         Self {
             channel,
@@ -495,7 +504,7 @@ impl Shared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Postbox> {
+    fn lock(&self) -> MutexGuard<'_, Session> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -503,7 +512,7 @@ impl Shared {
         let mut inner = self.lock();
         let session = inner.session?;
         let control = inner.control.position();
-        let position = |(worker, known): (&WorkerId, &mut Worker)| Position {
+        let position = |(worker, known): (&WorkerId, &mut SessionWorker)| Position {
             worker: *worker,
             received: known.link.position(),
         };
@@ -515,7 +524,7 @@ impl Shared {
         inner.post = SendQueue::default();
         inner.up = true;
         if let Some(state) = state {
-            let Postbox { control, links, post, .. } = &mut *inner;
+            let Session { control, links, post, .. } = &mut *inner;
             if resumed {
                 control.resume(state.control).map_err(|error| error.to_string())?;
                 for (worker, known) in links.iter_mut() {
@@ -566,11 +575,16 @@ impl Shared {
         match event {
             Some(client::ClientEvent::Joined { worker, host, module, replaces }) => {
                 inner.links.entry(worker).or_default();
-                inner.waiting.push_back(Waiting::Joined(Event::Joined { worker, host, module, replaces }));
+                inner.waiting.push_back(Collectable::Joined(Event::Joined {
+                    worker,
+                    host,
+                    module,
+                    replaces,
+                }));
             }
             Some(client::ClientEvent::Left { worker, end, sent, settled }) => {
                 let known = inner.links.entry(worker).or_default();
-                known.ending = Some(Ending { end: Some(end), sent, settled });
+                known.ending = Some(EndedWorker { end: Some(end), sent, settled });
                 inner.check_end(worker);
             }
             Some(_) | None => {}
@@ -583,7 +597,7 @@ impl Shared {
     }
 }
 
-struct RemoteMailHandler(Arc<Shared>);
+struct RemoteMailHandler(Arc<ConnectionShared>);
 
 impl MailHandler for RemoteMailHandler {
     fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {

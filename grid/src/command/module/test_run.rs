@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use serde_json::{Value, json};
 use wasm_grid::{Bytes, Client, End, Event, LimitsAsked, LogLine, Manager, Reply, Request, Role, WorkerId};
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::json::from_json;
 use crate::command::module::{author, describe, read, stem};
 use crate::command::output::{Output, bytes, counted};
@@ -18,7 +18,7 @@ use crate::command::{Common, compiled};
 
 /// What is tried, and how.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Trial {
+pub(crate) struct TestRunArgs {
     /// The module, or the worker's folder once it is built.
     #[arg(default_value = ".")]
     module: PathBuf,
@@ -55,7 +55,7 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(2);
 const START_TIME_MAX: Duration = Duration::from_secs(300);
 
 /// The worker under trial, and what came of it so far.
-struct Bench {
+struct TestRun {
     client: Client,
     worker: WorkerId,
     output: Output,
@@ -70,14 +70,14 @@ struct Bench {
     _home: tempfile::TempDir,
 }
 
-impl Trial {
-    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), Fault> {
+impl TestRunArgs {
+    pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
         let file = author::module_file(&self.module)?;
         let wasm = read(&file)?;
         let name = stem(&file);
         let (publication, wasm) = describe(&name, wasm, false)?;
         let call = Duration::try_from_secs_f64(self.call_seconds)
-            .map_err(|error| Fault::usage(format!("--call-seconds: {error}")))?;
+            .map_err(|error| CliError::usage(format!("--call-seconds: {error}")))?;
         let beside = file.with_file_name(MESSAGES);
         let input = self.input.clone().or_else(|| beside.is_file().then_some(beside));
         let mut reader = open(input.as_deref())?;
@@ -102,9 +102,9 @@ impl Trial {
         wasm: Bytes,
         call: Duration,
         output: &Output,
-    ) -> Result<Bench, Fault> {
+    ) -> Result<TestRun, CliError> {
         let began = Instant::now();
-        let sandbox = |error: &dyn std::fmt::Display| Fault::failed("no sandbox could be set up", error);
+        let sandbox = |error: &dyn std::fmt::Display| CliError::failed("no sandbox could be set up", error);
         let home = tempfile::tempdir().map_err(|error| sandbox(&error))?;
         let grid = Manager::builder().home(&common.home).local_slots(1).listen(LOOPBACK).start();
         let grid = grid.map_err(|error| sandbox(&error))?;
@@ -118,9 +118,9 @@ impl Trial {
         let spawned =
             client.spawn(module.digest).arguments(self.arg.as_bytes()).limits(limits).anywhere(1).await?;
         let Some(worker) = spawned.first().copied() else {
-            return Err(Fault::failed("no worker was started", "the sandbox has no room"));
+            return Err(CliError::failed("no worker was started", "the sandbox has no room"));
         };
-        let mut bench = Bench {
+        let mut bench = TestRun {
             client,
             worker,
             output: *output,
@@ -134,7 +134,7 @@ impl Trial {
         };
         let started = tokio::time::timeout(START_TIME_MAX, bench.started()).await;
         started
-            .map_err(|_| Fault::timed_out(format!("{name} did not start within {START_TIME_MAX:?}")))??;
+            .map_err(|_| CliError::timed_out(format!("{name} did not start within {START_TIME_MAX:?}")))??;
         output.say(&format!(
             "{name} runs after {:.2} s; limits: {} of memory, {call:?} a message on a processor, messages of 64 MiB",
             began.elapsed().as_secs_f64(),
@@ -143,25 +143,26 @@ impl Trial {
         Ok(bench)
     }
 
-    fn message(&self, line: &str, number: usize) -> Result<Bytes, Fault> {
+    fn message(&self, line: &str, number: usize) -> Result<Bytes, CliError> {
         if self.lines {
             return Ok(line.as_bytes().to_vec().into());
         }
         from_json(line.as_bytes()).map_err(|why| {
-            Fault::usage(format!("message {number}: no JSON: {why}")).help("with --lines it is sent as it is")
+            CliError::usage(format!("message {number}: no JSON: {why}"))
+                .help("with --lines it is sent as it is")
         })
     }
 }
 
-impl Bench {
+impl TestRun {
     /// Waits until the worker takes messages.
-    async fn started(&mut self) -> Result<(), Fault> {
+    async fn started(&mut self) -> Result<(), CliError> {
         loop {
             match self.client.next_event().await {
                 Event::Joined { .. } => return Ok(()),
                 Event::Left { end, .. } => {
                     self.show_log().await?;
-                    return Err(Fault::failed("the worker did not start", end));
+                    return Err(CliError::failed("the worker did not start", end));
                 }
                 event => self.note(event),
             }
@@ -169,7 +170,7 @@ impl Bench {
     }
 
     /// Sends a message and shows what comes of it; false if the worker is gone.
-    async fn try_message(&mut self, message: Bytes) -> Result<bool, Fault> {
+    async fn try_message(&mut self, message: Bytes) -> Result<bool, CliError> {
         let began = Instant::now();
         self.client.send(self.worker, message).await?;
         while !self.client.is_quiet(self.worker) {
@@ -218,7 +219,7 @@ impl Bench {
     }
 
     /// Shows what was logged since the last time.
-    async fn show_log(&mut self) -> Result<(), Fault> {
+    async fn show_log(&mut self) -> Result<(), CliError> {
         // What it wrote before a ping comes before the answer. One that has ended has said everything.
         let _ = self.client.ping(self.worker).await;
         let Reply::Logs { lines, .. } =
@@ -234,7 +235,7 @@ impl Bench {
         Ok(())
     }
 
-    async fn finish(mut self, messages: usize) -> Result<(), Fault> {
+    async fn finish(mut self, messages: usize) -> Result<(), CliError> {
         if !self.left {
             self.client.stop_workers(&[self.worker], STOP_TIME_MAX).await?;
             let stopped = tokio::time::timeout(2 * STOP_TIME_MAX, async {
@@ -243,7 +244,7 @@ impl Bench {
                     self.note(event);
                 }
             });
-            stopped.await.map_err(|_| Fault::timed_out("the worker did not stop".to_owned()))?;
+            stopped.await.map_err(|_| CliError::timed_out("the worker did not stop".to_owned()))?;
         }
         self.show_log().await?;
         let (answers, failed) = (self.answers.len() - self.failed, self.failed);
@@ -255,28 +256,28 @@ impl Bench {
         let value = json!({ "messages": messages, "answers": self.answers, "failed": failed });
         self.output.one(&line, &answers.to_string(), value)?;
         if failed > 0 {
-            let fault = Fault::some_failed(format!("{failed} of {messages} messages failed"));
-            return Err(Fault { told: true, ..fault });
+            let fault = CliError::some_failed(format!("{failed} of {messages} messages failed"));
+            return Err(CliError { told: true, ..fault });
         }
         Ok(())
     }
 }
 
-fn open(input: Option<&std::path::Path>) -> Result<Box<dyn BufRead>, Fault> {
+fn open(input: Option<&std::path::Path>) -> Result<Box<dyn BufRead>, CliError> {
     let Some(path) = input else {
         return Ok(Box::new(BufReader::new(std::io::stdin())));
     };
     let file = std::fs::File::open(path)
-        .map_err(|error| Fault::not_found(format!("{} cannot be read: {error}", path.display())))?;
+        .map_err(|error| CliError::not_found(format!("{} cannot be read: {error}", path.display())))?;
     Ok(Box::new(BufReader::new(file)))
 }
 
 /// The next line that is not empty; `None` at the end.
-fn next_line(reader: &mut dyn BufRead) -> Result<Option<String>, Fault> {
+fn next_line(reader: &mut dyn BufRead) -> Result<Option<String>, CliError> {
     loop {
         let mut line = String::new();
         let read = reader.take(LINE_BYTES_MAX).read_line(&mut line);
-        match read.map_err(|error| Fault::failed("the messages cannot be read", error))? {
+        match read.map_err(|error| CliError::failed("the messages cannot be read", error))? {
             0 => return Ok(None),
             _ if line.trim().is_empty() => {}
             _ => return Ok(Some(line.trim_end_matches(['\n', '\r']).to_owned())),

@@ -6,11 +6,11 @@ use std::fmt;
 use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-use crate::typed::{CborError, from_cbor};
+use crate::cbor::{CborError, from_cbor};
 
 /// The answer of a command whose manifest asks for files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct CommandAnswer {
+pub struct CommandOutput {
     /// Its standard output.
     pub stdout: Bytes,
     /// What it left in the folder `out`, by the paths in there. They are the guest's words: check them before they
@@ -20,12 +20,12 @@ pub struct CommandAnswer {
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Told {
+struct OutputFields {
     files: BTreeMap<String, ByteString>,
     stdout: ByteString,
 }
 
-impl CommandAnswer {
+impl CommandOutput {
     /// Reads an answer: a map of CBOR with `files` and `stdout`, and nothing else.
     ///
     /// # Errors
@@ -36,14 +36,14 @@ impl CommandAnswer {
     ///
     /// ```
     /// let message = b"\xa2\x65files\xa1\x61a\x41\x07\x66stdout\x42hi";
-    /// let answer = wasm_grid::CommandAnswer::read(message).unwrap();
+    /// let answer = wasm_grid::CommandOutput::read(message).unwrap();
     /// assert_eq!((&answer.stdout[..], &answer.files["a"][..]), (&b"hi"[..], &[7][..]));
     /// ```
     pub fn read(message: &[u8]) -> Result<Self, CborError> {
         if message.first() != Some(&MAP_OF_TWO) {
             return Err(CborError::Decode("the message is no answer of a command with files".to_owned()));
         }
-        let Told { files, stdout } = from_cbor(message)?;
+        let OutputFields { files, stdout } = from_cbor(message)?;
         let files = files.into_iter().map(|(path, content)| (path, content.0)).collect();
         Ok(Self { stdout: stdout.0, files })
     }
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn what_is_not_quite_an_answer_is_none() {
         let good = b"\xa2\x65files\xa0\x66stdout\x40";
-        assert_eq!(CommandAnswer::read(good).unwrap(), CommandAnswer::default());
+        assert_eq!(CommandOutput::read(good).unwrap(), CommandOutput::default());
         let wrong: [&[u8]; 6] = [
             b"",
             b"hello",
@@ -91,7 +91,7 @@ mod tests {
             b"\xa2\x65other\xa0\x66stdout\x40",
         ];
         for wrong in wrong {
-            assert!(CommandAnswer::read(wrong).is_err(), "{wrong:?}");
+            assert!(CommandOutput::read(wrong).is_err(), "{wrong:?}");
         }
     }
 }

@@ -6,13 +6,13 @@ use crate::chore::{ChoreError, root, run as run_command, say};
 use crate::install;
 use crate::programs::{self, Profile};
 
-/// Builds for release, and runs one ordeal.
+/// Builds for release, and runs one stress.
 pub(crate) fn run(words: &[String]) -> Result<(), ChoreError> {
     if words.first().is_some_and(|word| word == "lives") {
         install::faketime_if_missing()?;
     }
     let programs = programs::build(Profile::Release, &["--bins"])?;
-    run_command(Command::new(programs.join("ordeal")).args(words))
+    run_command(Command::new(programs.join("stress")).args(words))
 }
 
 /// Counts the no-op tasks a second of Ray, Dask and a pool of processes, in an environment of their own.

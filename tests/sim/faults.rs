@@ -9,17 +9,17 @@ use grid_tests::Dice;
 use turmoil::Sim;
 
 use crate::guests::Stage;
-use crate::network::Weather;
+use crate::network::SharedNetwork;
 use crate::run::{MANAGER, RunReport, host_name};
 
 /// What goes wrong, and what is to be mended when.
-pub struct Torment {
+pub struct FaultPlan {
     dice: Dice,
     next: Duration,
     mends: Vec<(Duration, Mend)>,
     disk: FaultyDisk,
     stages: Vec<Arc<Stage>>,
-    weather: Arc<Weather>,
+    shared_network: Arc<SharedNetwork>,
 }
 
 enum Mend {
@@ -28,11 +28,16 @@ enum Mend {
     Wake(usize),
 }
 
-impl Torment {
-    pub fn new(seed: u64, disk: FaultyDisk, stages: Vec<Arc<Stage>>, weather: Arc<Weather>) -> Self {
+impl FaultPlan {
+    pub fn new(
+        seed: u64,
+        disk: FaultyDisk,
+        stages: Vec<Arc<Stage>>,
+        shared_network: Arc<SharedNetwork>,
+    ) -> Self {
         let mut dice = Dice::new(seed);
-        weather.loss.store([0, 0, 20, 100, 300][dice.roll(5)], Ordering::Relaxed);
-        Self { dice, next: Duration::from_secs(3), mends: Vec::new(), disk, stages, weather }
+        shared_network.loss.store([0, 0, 20, 100, 300][dice.roll(5)], Ordering::Relaxed);
+        Self { dice, next: Duration::from_secs(3), mends: Vec::new(), disk, stages, shared_network }
     }
 
     fn ms(&mut self, from: usize, to: usize) -> Duration {
@@ -88,7 +93,7 @@ impl Torment {
             }
             _ => {
                 let loss = [0, 10, 50, 150, 300][self.dice.roll(5)];
-                self.weather.loss.store(loss, Ordering::Relaxed);
+                self.shared_network.loss.store(loss, Ordering::Relaxed);
                 let latency = self.ms(2, 500);
                 sim.set_max_message_latency(latency);
             }
@@ -108,10 +113,10 @@ impl Torment {
         }
     }
 
-    /// The weather clears: everything is mended.
+    /// The shared_network clears: everything is mended.
     pub fn end(&mut self, sim: &mut Sim<'_>) {
         self.mend(sim, Duration::MAX);
-        self.weather.loss.store(0, Ordering::Relaxed);
+        self.shared_network.loss.store(0, Ordering::Relaxed);
         sim.set_max_message_latency(Duration::from_millis(20));
     }
 }

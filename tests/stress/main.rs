@@ -1,12 +1,12 @@
-//! The ordeal: real processes, killed and stopped while tasks are under way, and every outcome counted.
+//! The stress: real processes, killed and stopped while tasks are under way, and every outcome counted.
 //!
-//! `ordeal hosts TASKS KILLS` kills a host every 200 ms, and stops some for seconds; `ordeal manager KILLS` kills the
+//! `stress hosts TASKS KILLS` kills a host every 200 ms, and stops some for seconds; `stress manager KILLS` kills the
 //! manager twenty times a minute. Both end with an error at the first outcome that is lost, doubled or wrong.
-//! `ordeal queue TASKS` fills a manager without hosts, restarts it, and lets two hosts join; `ordeal noop TASKS` counts
-//! tasks a second that do nothing, each on disk before it is acknowledged; `ordeal long SECONDS` is one task in one call;
-//! `ordeal fair SLOTS` lets two clients with unequal queues share a host; `ordeal flood DATAGRAMS` is
-//! strangers that send what is no message; `ordeal lives STEPS SEED` restarts and revokes
-//! what there is, with clocks that are wrong; `ordeal modules FROM TO` runs modules that are made up from these seeds.
+//! `stress queue TASKS` fills a manager without hosts, restarts it, and lets two hosts join; `stress noop TASKS` counts
+//! tasks a second that do nothing, each on disk before it is acknowledged; `stress long SECONDS` is one task in one call;
+//! `stress fair SLOTS` lets two clients with unequal queues share a host; `stress flood DATAGRAMS` is
+//! strangers that send what is no message; `stress lives STEPS SEED` restarts and revokes
+//! what there is, with clocks that are wrong; `stress modules FROM TO` runs modules that are made up from these seeds.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person")]
 
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use grid_tests::{Dice, Grid, Process, RandomModules, sleeper};
+use grid_tests::{ChildProcess, Dice, Grid, RandomModules, sleeper};
 use wasm_grid::{Client, JobInfo};
 
 const HOSTS: usize = 4;
@@ -46,7 +46,7 @@ async fn main() {
         ["modules", from, to] => modules(from.parse().unwrap()..to.parse().unwrap()).await,
         _ => {
             eprintln!(
-                "usage: ordeal hosts TASKS KILLS | manager KILLS | queue TASKS | noop TASKS | long SECONDS | fair SLOTS | flood DATAGRAMS | lives STEPS SEED | modules FROM TO"
+                "usage: stress hosts TASKS KILLS | manager KILLS | queue TASKS | noop TASKS | long SECONDS | fair SLOTS | flood DATAGRAMS | lives STEPS SEED | modules FROM TO"
             );
             std::process::exit(2);
         }
@@ -96,7 +96,7 @@ impl Tally {
 
 async fn work(client: &Client, module: wasm_grid::Digest, tasks: u64) -> (Tally, JobInfo, Duration) {
     let began = Instant::now();
-    let mut results = client.job("ordeal", module).map((0..tasks).map(task)).await.unwrap();
+    let mut results = client.job("stress", module).map((0..tasks).map(task)).await.unwrap();
     let mut tally = Tally::default();
     while let Some(outcome) = results.next().await.unwrap() {
         tally.count(&outcome);
@@ -106,13 +106,13 @@ async fn work(client: &Client, module: wasm_grid::Digest, tasks: u64) -> (Tally,
     (tally, info, took)
 }
 
-fn start_host(grid: &Grid, number: usize, manager: &str) -> Process {
+fn start_host(grid: &Grid, number: usize, manager: &str) -> ChildProcess {
     // Every attempt that begins leaves a line, whatever becomes of its host.
     let log = [("GRID_LOG", "warn,grid_host::attempt=trace")];
     grid.host_with(manager, &format!("host-{number}"), &["--slots", SLOTS], &log)
 }
 
-fn start_hosts(grid: &Grid) -> Vec<Process> {
+fn start_hosts(grid: &Grid) -> Vec<ChildProcess> {
     let mut hosts: Vec<_> = (0..HOSTS).map(|number| start_host(grid, number, &grid.ticket("host"))).collect();
     for host in &mut hosts {
         host.wait_for("joined");
@@ -125,7 +125,7 @@ fn begun(said: &str) -> u64 {
 }
 
 /// Kills hosts and stops some until it is told to end; the attempts that were begun.
-fn torment(grid: &Grid, mut hosts: Vec<Process>, kills: usize, over: &AtomicBool) -> u64 {
+fn inject_faults(grid: &Grid, mut hosts: Vec<ChildProcess>, kills: usize, over: &AtomicBool) -> u64 {
     let mut dice = Dice::new(7);
     let (mut killed, mut stopped, mut begins) = (0, 0, 0);
     let mut asleep: Vec<Option<Instant>> = vec![None; HOSTS];
@@ -169,17 +169,17 @@ async fn hosts(tasks: u64, kills: usize) {
     tally.check(tasks);
     println!("undisturbed: {:.1} s", took.as_secs_f64());
     let over = Arc::new(AtomicBool::new(false));
-    let tormentor = {
+    let injector = {
         let over = over.clone();
-        std::thread::spawn(move || torment(&grid, calm, kills, &over))
+        std::thread::spawn(move || inject_faults(&grid, calm, kills, &over))
     };
     let (tally, info, took) = work(&client, module, tasks).await;
     over.store(true, Ordering::Relaxed);
-    let begun = tokio::task::spawn_blocking(|| tormentor.join().unwrap()).await.unwrap();
+    let begun = tokio::task::spawn_blocking(|| injector.join().unwrap()).await.unwrap();
     tally.check(tasks);
     // The undisturbed run began each task once, on hosts that were still there when the other run began.
     let extra = begun.saturating_sub(2 * tasks);
-    println!("tormented: {:.1} s, {} tried again", took.as_secs_f64(), info.counts.retried);
+    println!("with faults: {:.1} s, {} tried again", took.as_secs_f64(), info.counts.retried);
     println!("{extra} extra executions, {:.2} %", extra as f64 * 100.0 / tasks as f64);
     assert!(extra * 20 <= tasks, "more than 5 % were executed again");
 }
@@ -196,7 +196,7 @@ async fn manager(kills: usize) {
             let enough = over.clone();
             // Tasks come as long as the manager is killed.
             let inputs = (0..).take_while(move |_| !enough.load(Ordering::Relaxed)).map(task);
-            let mut results = client.job("ordeal", module).map(inputs).await.unwrap();
+            let mut results = client.job("stress", module).map(inputs).await.unwrap();
             let mut tally = Tally::default();
             while let Some(outcome) = results.next().await.unwrap() {
                 tally.count(&outcome);
@@ -241,7 +241,7 @@ async fn manager(kills: usize) {
 }
 
 /// Resident memory of a process and the most that it ever was, in MiB.
-fn memory(process: &Process) -> (u64, u64) {
+fn memory(process: &ChildProcess) -> (u64, u64) {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();

@@ -4,25 +4,25 @@ use std::ops::Deref;
 
 use wasm_grid::{Client, Manager};
 
-use crate::command::fault::Fault;
+use crate::command::cli_error::CliError;
 use crate::command::output::Output;
 use crate::command::{Address, Common};
 
 /// Where a run's tasks are done.
-pub(crate) enum Place {
+pub(crate) enum RunTarget {
     /// In this process.
     Here(Box<Manager>),
     /// Wherever the manager has hosts.
     There(Box<Client>),
 }
 
-impl Place {
+impl RunTarget {
     /// A grid in this process that does so many tasks at once.
-    pub(crate) fn here(common: &Common, slots: u32) -> Result<Self, Fault> {
+    pub(crate) fn here(common: &Common, slots: u32) -> Result<Self, CliError> {
         let manager = Manager::builder().home(&common.home).local_slots(slots).start();
         manager
             .map(|manager| Self::Here(Box::new(manager)))
-            .map_err(|error| Fault::failed("no local grid can be started", error))
+            .map_err(|error| CliError::failed("no local grid can be started", error))
     }
 
     /// The grid of a manager elsewhere.
@@ -34,8 +34,8 @@ impl Place {
     pub(crate) fn here_after<T>(
         common: &Common,
         slots: Option<u32>,
-        work: impl FnOnce() -> Result<T, Fault>,
-    ) -> Result<(T, Option<Self>), Fault> {
+        work: impl FnOnce() -> Result<T, CliError>,
+    ) -> Result<(T, Option<Self>), CliError> {
         let Some(slots) = slots else {
             return Ok((work()?, None));
         };
@@ -48,7 +48,7 @@ impl Place {
     }
 
     /// The manager that was named, or that runs on this machine; if there is none, all cores of this machine.
-    pub(crate) fn find(common: &Common, output: &Output) -> Result<Self, Fault> {
+    pub(crate) fn find(common: &Common, output: &Output) -> Result<Self, CliError> {
         let why = match common.known()? {
             Address::Named(address) => return common.client_of(address).map(Self::there),
             Address::Running(address) => match common.client_of(address) {
@@ -78,7 +78,7 @@ pub(crate) fn say_why(output: &Output, why: &str, cores: u32) {
     output.say(&format!("{why}: the tasks are done in this process, {cores} at once (--local {cores})"));
 }
 
-impl Deref for Place {
+impl Deref for RunTarget {
     type Target = Client;
 
     fn deref(&self) -> &Client {

@@ -18,6 +18,7 @@ use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::worker::{LimitsAsked, Restart};
 
 use crate::connection::Connection;
+use crate::denial::unexpected;
 use crate::publish::{Publication, PublishError};
 
 /// Spawns workers and talks to them, from the manager's own process or from anywhere else.
@@ -572,14 +573,5 @@ impl SpawnBuilder<'_> {
             }
             other => Err(unexpected(&other)),
         }
-    }
-}
-
-pub(crate) fn unexpected(reply: &Reply) -> Denial {
-    Denial {
-        code: DenialCode::ManagerFault,
-        what: "the manager's answer".to_owned(),
-        why: format!("was not one to the question: {reply:?}"),
-        help: "upgrade the older program".to_owned(),
     }
 }

@@ -134,7 +134,7 @@ impl Connection {
         match self.exchange(Request::PayloadFetch { job, payload }, None).await {
             (Reply::Payload { .. }, bytes) => Ok(bytes),
             (Reply::Denied(denial), _) => Err(denial),
-            (other, _) => Err(crate::client::unexpected(&other)),
+            (other, _) => Err(crate::denial::unexpected(&other)),
         }
     }
 

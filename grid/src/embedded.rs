@@ -18,7 +18,8 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::role::Role;
 use tokio::sync::{mpsc, watch};
 
-use crate::client::{Client, unexpected};
+use crate::client::Client;
+use crate::denial::unexpected;
 
 /// A manager in this process. Everything that a [`Client`] does, it does too.
 pub struct Manager {

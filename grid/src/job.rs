@@ -14,8 +14,9 @@ use grid_protocol::limits::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX}
 use serde::de::DeserializeOwned;
 
 use crate::cbor::{CborError, from_cbor};
-use crate::client::{Client, unexpected};
+use crate::client::Client;
 use crate::command_output::CommandOutput;
+use crate::denial::unexpected;
 
 pub use builder::{JobBuilder, SubmitError};
 pub use inputs::{CborInputs, Inputs};

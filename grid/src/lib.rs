@@ -46,6 +46,7 @@ mod client;
 mod command_output;
 mod connect;
 mod connection;
+mod denial;
 mod embedded;
 mod job;
 mod publish;

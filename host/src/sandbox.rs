@@ -9,13 +9,17 @@ mod component;
 mod core;
 pub(crate) mod engine;
 mod failure;
+mod grid_calls;
 mod guest;
+mod guest_slice;
 mod limits;
+mod log_budget;
 mod message_loop;
 mod meter;
 mod pool;
 mod simulated;
 mod stdio;
+mod stdio_calls;
 mod symbol;
 
 use std::fmt;
@@ -204,7 +208,7 @@ impl Sandbox {
         let (engine, policy, reservation) =
             fitting.map_err(|error| SandboxError::AddressSpace(format!("{error:#}")))?;
         let mut linker = Linker::new(&engine);
-        guest::link(&mut linker).map_err(|error| setup(&error))?;
+        grid_calls::link(&mut linker).map_err(|error| setup(&error))?;
         let mut commands = linker.clone();
         command::link(&mut commands).map_err(|error| setup(&error))?;
         let mut component_linker = wasmtime::component::Linker::new(&engine);

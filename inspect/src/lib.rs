@@ -8,11 +8,13 @@
 
 mod component;
 mod entry_point;
+mod inspection;
 mod limits;
 mod recent;
 mod scan;
 
 pub use component::is_component;
 pub use entry_point::{ComponentEntry, CoreEntry, EntryPoint, LoopKind};
+pub use inspection::{inspect, inspect_known};
 pub use limits::{Count, ScanLimits, ScanRefusal};
-pub use scan::{ModuleReport, component_features, features, inspect, inspect_known};
+pub use scan::{ModuleReport, component_features, features};

@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest as _, Sha256};
 use wasmparser::{
     Chunk, ExternalKind, FuncType, FunctionBody, Operator, Parser, Payload, TypeRef, ValType, Validator,
     WasmFeatures,
 };
 
-use crate::component;
 use crate::entry_point::{self, EntryPoint};
 use crate::limits::{Count, ScanLimits, ScanRefusal, within};
-use crate::recent;
 
 /// What a module is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,39 +50,8 @@ pub fn component_features() -> WasmFeatures {
     features() | WasmFeatures::COMPONENT_MODEL
 }
 
-/// Reads a module or a component.
-///
-/// # Errors
-///
-/// [`ScanRefusal`], whatever the bytes are; the work is bounded by their number.
-pub fn inspect(wasm: &[u8], limits: &ScanLimits) -> Result<ModuleReport, ScanRefusal> {
-    within(Count::ModuleBytes, wasm.len() as u64, limits.module_bytes as u64)?;
-    inspect_known(wasm, &Sha256::digest(wasm).into(), limits)
-}
-
-/// As [`inspect`], for a caller that has computed the SHA-256 of the file: one of Python is hashed for 12 ms each time.
-///
-/// With another file's digest it may say of this one what holds of the other.
-///
-/// # Errors
-///
-/// As [`inspect`].
-pub fn inspect_known(
-    wasm: &[u8],
-    digest: &[u8; 32],
-    limits: &ScanLimits,
-) -> Result<ModuleReport, ScanRefusal> {
-    within(Count::ModuleBytes, wasm.len() as u64, limits.module_bytes as u64)?;
-    recent::remembered(wasm, digest, limits, || {
-        if component::is_component(wasm) {
-            component::inspect(wasm, limits)
-        } else {
-            inspect_core(wasm, limits)
-        }
-    })
-}
-
-fn inspect_core(wasm: &[u8], limits: &ScanLimits) -> Result<ModuleReport, ScanRefusal> {
+/// Reads a core module.
+pub(crate) fn inspect_core(wasm: &[u8], limits: &ScanLimits) -> Result<ModuleReport, ScanRefusal> {
     let mut scan = Scan { limits, ..Scan::new(limits) };
     scan.read(wasm)?;
     Validator::new_with_features(features()).validate_all(wasm).map_err(invalid)?;
@@ -404,6 +370,7 @@ pub(crate) fn invalid(error: wasmparser::BinaryReaderError) -> ScanRefusal {
 mod tests {
     use super::*;
     use crate::entry_point::{CoreEntry, LoopKind};
+    use crate::inspection::inspect;
 
     fn check(wat: &str) -> Result<ModuleReport, ScanRefusal> {
         inspect(&wat::parse_str(wat).unwrap(), &ScanLimits::default())

@@ -13,7 +13,8 @@ use ring::hkdf::{HKDF_SHA256, Salt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
 
-use crate::conn::{CloseReason, Conn, ConnLimits, explain};
+use crate::close_reason::CloseReason;
+use crate::conn::{Conn, ConnLimits, explain};
 use crate::network::{Network, SimulatedSocket};
 use crate::simulated::{self, SeededIds};
 use crate::tls::{self, Alpn, Expect};

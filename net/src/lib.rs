@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
+mod close_reason;
 pub mod code;
 mod conn;
 mod endpoint;
@@ -17,7 +18,8 @@ mod stream;
 mod tls;
 
 pub use backoff::Backoff;
-pub use conn::{CloseReason, Conn, ConnLimits};
+pub use close_reason::CloseReason;
+pub use conn::{Conn, ConnLimits};
 pub use endpoint::{BindError, DialError, Endpoint, Incoming, IncomingError, Timing};
 pub use mail_transport::{CarryError, MailHandler, carry};
 pub use network::{Datagrams, Network, SimulatedNetwork};

@@ -6,7 +6,7 @@ use grid_protocol::key::PublicKey;
 use tokio::io::DuplexStream;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
 
-use crate::conn::CloseReason;
+use crate::close_reason::CloseReason;
 use crate::stream::{Receiver, RecvStream, SendStream, Sender, StreamError};
 
 /// One end of a pair.

@@ -13,7 +13,9 @@ use crate::codec::{Decode, Encode};
 use crate::digest::Digest;
 use crate::id::{SessionId, WorkerId};
 use crate::job::{Assignment, AttemptEnd, AttemptId, BlobRef, JobBrief, JobId};
+pub use crate::join::JoinRefusal;
 use crate::key::PublicKey;
+pub use crate::label::Label;
 use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_KEPT_MAX};
 use crate::ticket::Proof;
 use crate::worker::{End, LimitsAsked, LogLine};
@@ -49,15 +51,6 @@ pub struct HostCapacity {
     pub platform: String,
     /// Version of the software, for people.
     pub software: String,
-}
-
-/// A label of a host.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-pub struct Label {
-    /// Its name.
-    pub name: String,
-    /// Its value.
-    pub value: String,
 }
 
 /// What one end remembers of a session, so that the other goes on from there.
@@ -103,64 +96,6 @@ pub struct Welcome {
     pub publishers: Vec<PublicKey>,
     /// Publisher keys that the manager has revoked.
     pub revoked: Vec<PublicKey>,
-}
-
-/// Why a peer is not let in.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, thiserror::Error)]
-#[non_exhaustive]
-pub enum JoinRefusal {
-    /// The two programs speak different versions: upgrade the older one.
-    #[error("the manager speaks protocol {manager} and this program speaks {peer}")]
-    Version {
-        /// The manager's.
-        manager: u16,
-        /// The peer's.
-        peer: u16,
-    },
-    /// The manager knows no ticket of that id, or forgot it.
-    #[error("the manager knows no such ticket")]
-    TicketUnknown,
-    /// The ticket is past its time.
-    #[error("the ticket expired at {at} (seconds since 1970)")]
-    TicketExpired {
-        /// When, in seconds since 1970 on the manager's clock.
-        at: u64,
-    },
-    /// The ticket has let another key in already.
-    #[error("the ticket was used already, by {by}")]
-    TicketUsed {
-        /// The key that it let in.
-        by: PublicKey,
-    },
-    /// The proof does not fit the ticket.
-    #[error("the proof does not fit the ticket")]
-    WrongProof,
-    /// The key lacks the role that this session asks for.
-    #[error("the key {key} is not allowed in as a {role}")]
-    NotAllowed {
-        /// The peer's key.
-        key: PublicKey,
-        /// The role that it lacks.
-        role: crate::role::Role,
-    },
-    /// The key was revoked.
-    #[error("the key {key} was revoked")]
-    Revoked {
-        /// The peer's key.
-        key: PublicKey,
-    },
-    /// The manager has as many of these as it may.
-    #[error("the manager has no room for another {what}")]
-    Full {
-        /// Of what.
-        what: String,
-    },
-    /// The first frame makes no sense.
-    #[error("the first frame was refused: {why}")]
-    Malformed {
-        /// Why.
-        why: String,
-    },
 }
 
 /// What a host tells the manager.

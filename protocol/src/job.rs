@@ -13,8 +13,8 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 
 use crate::codec::{Decode, Encode};
 use crate::digest::Digest;
-use crate::host::Label;
 use crate::key::PublicKey;
+use crate::label::Label;
 use crate::limits::{
     LAST_WORDS_BYTES_MAX, LAST_WORDS_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, RESULTS_MAX,
 };

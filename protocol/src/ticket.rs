@@ -14,7 +14,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::codec::{self, Decode, Encode};
-use crate::host::JoinRefusal;
+use crate::join::JoinRefusal;
 use crate::key::PublicKey;
 use crate::role::Role;
 use crate::text::{self, TextError};

@@ -7,7 +7,7 @@ pub(super) mod errno;
 mod layout;
 mod mem_fs;
 pub(super) mod memory;
-mod wasi_process;
+pub(in crate::sandbox) mod wasi_process;
 
 use std::sync::Arc;
 

@@ -9,7 +9,8 @@ use wasmtime::{Result, Store, StoreContextMut};
 
 use crate::sandbox::engine::RESOURCES_MAX;
 use crate::sandbox::failure::Stop;
-use crate::sandbox::guest::{Guest, deliver};
+use crate::sandbox::grid_calls::deliver;
+use crate::sandbox::guest::Guest;
 use crate::sandbox::message_loop::{self, Exports, Turns};
 use crate::sandbox::{begin_call, prepare};
 

@@ -4,20 +4,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
-use wasmtime::{Caller, Linker, Result};
-use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtxBuilder, WasiView, async_trait};
 
 use crate::mailbox::MessagePort;
-use crate::sandbox::command::errno::Errno;
-use crate::sandbox::command::memory::Memory;
 use crate::sandbox::engine::RESOURCES_MAX;
 use crate::sandbox::failure::FailureContext;
-use crate::sandbox::guest::{Guest, StdioBudget};
 use crate::sandbox::limits::Limits;
+use crate::sandbox::log_budget::{LogBudget, text};
 
 /// WASI with nothing granted: no files, no network, no arguments, no environment. Clocks and randomness are
 /// there, sleeping waits without a thread, and what is written becomes log.
@@ -38,51 +34,9 @@ pub(crate) fn nothing_granted(
 /// Random bytes that one call may ask for: enough for any key, and too little to keep a thread busy.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
-/// Replaces what `linker` has for `fd_write` and `proc_exit`: wasmtime's own takes a buffer of any length in one call, and
-/// knows no exit code above 125.
-pub(super) fn link(linker: &mut Linker<Guest>) -> Result<()> {
-    linker.allow_shadowing(true);
-    linker.func_wrap(WASI, "fd_write", fd_write)?;
-    linker
-        .func_wrap(WASI, "proc_exit", |_: Caller<'_, Guest>, code: i32| Err::<(), _>(I32Exit(code).into()))?;
-    linker.allow_shadowing(false);
-    Ok(())
-}
-
-const WASI: &str = "wasi_snapshot_preview1";
-
 /// Bytes that one call may write to a stream: 64 KiB, as long as a pipe. The call is then short. Each line costs some
 /// 200 ns, and a guest has 240 MiB of lines of one byte to write; no clock stops a host call.
 pub(super) const CONSOLE_BYTES_MAX: usize = 64 << 10;
-
-/// Writes to standard output or error, which is all that is open; the errno.
-fn fd_write(mut caller: Caller<'_, Guest>, fd: i32, buffers: i32, count: i32, out: i32) -> Result<i32> {
-    let exported = |caller: &mut Caller<'_, Guest>| caller.get_export(grid_abi::MEMORY)?.into_memory();
-    // A start function runs before the instance is there.
-    let memory = caller.data().memory.or_else(|| exported(&mut caller));
-    let Some(memory) = memory else {
-        return Ok(Errno::Badf.code());
-    };
-    let (bytes, guest) = memory.data_and_store_mut(&mut caller);
-    let Some(stdio) = guest.stdio(fd) else {
-        return Ok(Errno::Badf.code());
-    };
-    let mut memory = Memory(bytes);
-    let mut written = 0;
-    for index in 0..memory.buffers(buffers, count)? {
-        let (pointer, length) = memory.buffer(buffers, index)?;
-        let bytes = memory.slice(pointer, length)?;
-        let bytes = bytes.get(..CONSOLE_BYTES_MAX - written).unwrap_or(bytes);
-        stdio.take(bytes);
-        written += bytes.len();
-        if written == CONSOLE_BYTES_MAX {
-            break;
-        }
-    }
-    let written = u32::try_from(written).unwrap_or(u32::MAX);
-    memory.slice_mut(out, 4)?.copy_from_slice(&written.to_le_bytes());
-    Ok(0)
-}
 
 /// One of a guest's output streams; clones are the same stream.
 #[derive(Clone)]
@@ -91,7 +45,7 @@ pub(crate) struct Stdio(Arc<Mutex<StdioLines>>);
 struct StdioLines {
     mailbox: Arc<dyn MessagePort>,
     limits: Limits,
-    budget: StdioBudget,
+    budget: LogBudget,
     level: u8,
     begun: Vec<u8>,
     tail: Vec<u8>,
@@ -106,7 +60,7 @@ impl Stdio {
         Self(Arc::new(Mutex::new(StdioLines {
             mailbox: mailbox.clone(),
             limits: *limits,
-            budget: StdioBudget::new(limits),
+            budget: LogBudget::new(limits),
             level: u8::try_from(level).unwrap_or_default(),
             begun: Vec::new(),
             tail: Vec::new(),
@@ -172,7 +126,9 @@ impl StdioLines {
             if let Some(failure_context) = failure_context {
                 failure_context.note_stderr(begun);
             }
-            Guest::console_line(budget, limits, &**mailbox, *level, begun);
+            let line = text(begun);
+            let allowed = budget.allow(limits, line.len());
+            mailbox.log(*level, &line, allowed);
             self.begun.clear();
         }
     }

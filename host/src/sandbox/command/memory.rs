@@ -2,7 +2,7 @@
 
 use super::wasi_process::Refused;
 use crate::sandbox::failure::Stop;
-use crate::sandbox::guest::GuestSlice;
+use crate::sandbox::guest_slice::GuestSlice;
 
 /// What a guest says lies in its memory, and where it wants something.
 pub(in crate::sandbox) struct Memory<'a>(pub(in crate::sandbox) &'a mut [u8]);

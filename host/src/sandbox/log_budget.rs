@@ -1,0 +1,59 @@
+//! Log budgets: how much a guest may write to its log.
+
+use std::time::Instant;
+
+use crate::sandbox::limits::Limits;
+
+/// How much a worker may still write to its log.
+#[derive(Debug)]
+pub(crate) struct LogBudget {
+    left: u32,
+    refilled: Option<Instant>,
+}
+
+impl LogBudget {
+    /// A full budget.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self { left: limits.log_burst_bytes, refilled: None }
+    }
+
+    /// True if a line of `length` bytes may be written now; takes it from the budget.
+    pub(crate) fn allow(&mut self, limits: &Limits, length: usize) -> bool {
+        let now = Instant::now();
+        let elapsed = self.refilled.map_or(0, |refilled| now.duration_since(refilled).as_millis());
+        let gained = u128::from(limits.log_bytes_per_s) * elapsed / 1000;
+        if gained > 0 || self.refilled.is_none() {
+            self.refilled = Some(now);
+            let gained = u32::try_from(gained).unwrap_or(u32::MAX);
+            self.left = self.left.saturating_add(gained).min(limits.log_burst_bytes);
+        }
+        // An empty line costs something too.
+        let cost = u32::try_from(length).unwrap_or(u32::MAX).saturating_add(32);
+        match self.left.checked_sub(cost) {
+            Some(left) => {
+                self.left = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// Words of a guest: cut before they are copied, and made to be text.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    let bytes = bytes.get(..grid_abi::TEXT_BYTES_MAX).unwrap_or(bytes);
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_log_is_cut_to_its_rate() {
+        let limits = Limits::default();
+        let mut budget = LogBudget::new(&limits);
+        let allowed = (0..100_000).filter(|_| budget.allow(&limits, 100)).count();
+        assert!((400..1000).contains(&allowed), "{allowed}");
+    }
+}

@@ -1,5 +1,4 @@
 //! Blobs: inputs and results that are too long for a record, as files.
 
-pub(crate) mod serve;
 pub(crate) mod store;
 pub(crate) mod transfer_slots;

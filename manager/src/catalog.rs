@@ -22,7 +22,7 @@ use grid_protocol::wire::Wire;
 
 use crate::store::{Change, FileStore, Store, StoreError, Table};
 
-pub(crate) mod trust;
+pub(crate) mod banned;
 mod upload;
 
 pub(crate) use upload::{UploadError, VerifiedUpload};

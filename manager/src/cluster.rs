@@ -23,7 +23,7 @@ use hashbrown::HashMap;
 use tokio::sync::{Notify, oneshot};
 
 use crate::catalog::Catalog;
-use crate::catalog::trust::Banned;
+use crate::catalog::banned::Banned;
 use crate::cluster::peer_queue::PeerQueueId;
 use crate::cluster::router::MessageRouter;
 use crate::config::ManagerConfig;

@@ -34,7 +34,7 @@ pub struct ManagerConfig {
     pub store: Option<Arc<dyn Store>>,
     /// A promise to break on purpose.
     #[cfg(feature = "fault-injection")]
-    pub sabotage: Option<crate::invariants::FaultInjection>,
+    pub sabotage: Option<FaultInjection>,
 }
 
 impl ManagerConfig {
@@ -54,4 +54,14 @@ impl ManagerConfig {
             sabotage: None,
         }
     }
+}
+
+#[cfg(feature = "fault-injection")]
+/// A promise to break on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultInjection {
+    /// A result is taken from an attempt whose lease has ended.
+    NeverFence,
+    /// Clients and hosts are told that something is on disk before it is.
+    AcknowledgeEarly,
 }

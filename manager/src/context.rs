@@ -1,5 +1,7 @@
 //! The context: what all connections of a manager share.
 
+pub(crate) mod trust;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use grid_protocol::key::PublicKey;
@@ -8,7 +10,6 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::blobs::store::{BlobError, BlobStore};
-use crate::catalog::trust;
 use crate::catalog::{Catalog, CatalogError};
 use crate::cluster::Cluster;
 use crate::config::ManagerConfig;

@@ -4,15 +4,6 @@ use std::time::Duration;
 
 use crate::server::ManagerServer;
 
-/// A promise to break on purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultInjection {
-    /// A result is taken from an attempt whose lease has ended.
-    NeverFence,
-    /// Clients and hosts are told that something is on disk before it is.
-    AcknowledgeEarly,
-}
-
 /// A lease that has ended is noticed so late at the most.
 const LATE_MAX: Duration = Duration::from_secs(1);
 

@@ -24,9 +24,9 @@ mod store;
 pub use catalog::CatalogError;
 pub use cluster::client_session::Event;
 pub use cluster::router::SendError;
-pub use config::ManagerConfig;
 #[cfg(feature = "fault-injection")]
-pub use invariants::FaultInjection;
+pub use config::FaultInjection;
+pub use config::ManagerConfig;
 pub use server::{ManagerServer, StartError};
 pub use session::local::LocalClient;
 #[cfg(any(test, feature = "fault-injection"))]

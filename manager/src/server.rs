@@ -16,10 +16,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::api;
 use crate::blobs::store::BlobStore;
-use crate::catalog::trust;
 use crate::catalog::{Catalog, CatalogError};
 use crate::config::ManagerConfig;
 use crate::context::Context;
+use crate::context::trust;
 use crate::jobs::commit;
 use crate::jobs::coordinator::Coordinator;
 use crate::jobs::store::JobStore;

@@ -5,4 +5,6 @@ pub(crate) mod handshake;
 pub(crate) mod host;
 pub(crate) mod local;
 pub(crate) mod newcomers;
+mod requests;
 pub(crate) mod resume;
+mod transfers;

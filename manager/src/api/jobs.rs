@@ -16,8 +16,9 @@ use grid_protocol::role::Role;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::api::denials::{banned, deny, fault, found};
 use crate::api::explain;
-use crate::api::{banned, deny, fault, found, roles};
+use crate::api::roles;
 use crate::blobs::store::{BlobStore, bounded};
 use crate::context::Context;
 use crate::jobs::coordinator::{Effect, NotAdded, UNWRITTEN_BYTES_MAX};

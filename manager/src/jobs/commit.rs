@@ -54,7 +54,7 @@ pub(crate) async fn finish(context: &Arc<Context>) {
 /// handed out before it has room again.
 async fn write(context: &Arc<Context>, changes: Vec<Change>, mut effects: Vec<Effect>) {
     #[cfg(feature = "fault-injection")]
-    if context.config.sabotage == Some(crate::invariants::FaultInjection::AcknowledgeEarly) {
+    if context.config.sabotage == Some(crate::config::FaultInjection::AcknowledgeEarly) {
         let told = effects.extract_if(.., |effect| !matches!(effect, Effect::Assign { .. }));
         let told: Vec<_> = told.map(Ready::Effect).collect();
         context.change(|cluster, _| told.into_iter().for_each(|effect| cluster.take_effect(effect)));

@@ -17,7 +17,7 @@ use grid_protocol::time::Moment;
 use grid_scheduler::jobs::{AttemptFate, JobDecision, Jobs, ScheduledJob, Verdict};
 use tokio::sync::{Notify, oneshot};
 
-use crate::catalog::trust::{Ban, Banned};
+use crate::catalog::banned::{Ban, Banned};
 use crate::jobs::announced::{Announced, AnnouncedJob};
 use crate::jobs::store::{DeadTask, JobJournal, Recovered};
 use crate::store::Change;
@@ -100,8 +100,8 @@ impl Coordinator {
     }
 
     #[cfg(feature = "fault-injection")]
-    pub(crate) fn sabotaged(mut self, sabotage: Option<crate::invariants::FaultInjection>) -> Self {
-        self.jobs.never_fence = sabotage == Some(crate::invariants::FaultInjection::NeverFence);
+    pub(crate) fn sabotaged(mut self, sabotage: Option<crate::config::FaultInjection>) -> Self {
+        self.jobs.never_fence = sabotage == Some(crate::config::FaultInjection::NeverFence);
         self
     }
 

@@ -16,12 +16,12 @@ use grid_protocol::wire::Wire;
 use grid_scheduler::Owner;
 use tokio::task::JoinSet;
 
-use crate::api;
 use crate::catalog::CatalogError;
 use crate::cluster::client_session::ClientSession;
 use crate::context::Context;
 use crate::session::handshake::{self, SessionError};
 use crate::session::newcomers::Newcomer;
+use crate::session::requests;
 use crate::session::resume::ClientAttached;
 
 /// Serves a client until its connection ends.
@@ -192,7 +192,7 @@ async fn serve_requests(context: &Arc<Context>, conn: &Conn) -> CarryError {
             biased;
             opened = conn.accept_bi(), if under_way.len() < REQUESTS_MAX => match opened {
                 Ok((send, recv)) => {
-                    under_way.spawn(api::serve(context.clone(), conn.peer(), send, recv));
+                    under_way.spawn(requests::serve(context.clone(), conn.peer(), send, recv));
                 }
                 Err(error) => return CarryError::Lost(error),
             },

@@ -18,13 +18,13 @@ use grid_protocol::wire::Wire;
 use grid_protocol::worker::End;
 use tokio::sync::Notify;
 
-use crate::blobs::serve;
 use crate::catalog::CatalogError;
 use crate::cluster::peer_queue::PeerQueueId;
 use crate::cluster::{Cluster, HostSession, PendingHost};
 use crate::context::Context;
 use crate::session::handshake::{self, SessionError};
 use crate::session::newcomers::{Newcomer, PeerSource};
+use crate::session::transfers;
 
 /// Serves a host until its connection ends.
 pub(crate) async fn serve(context: Arc<Context>, conn: Conn, newcomer: Option<Newcomer>) {
@@ -249,7 +249,7 @@ async fn run(context: &Arc<Context>, conn: &Conn, entered: Entered) -> CarryErro
         Err(error) = write_control(context, host, conn_id, send, &control_wake) => error,
         Err(error) = read_control(context, host, &control_wake, reader) => error,
         error = carry(conn, keeper, mail_wake) => error,
-        error = serve::serve(context, conn) => error,
+        error = transfers::serve(context, conn) => error,
     }
 }
 

@@ -3,64 +3,15 @@
 //! Whoever changes a role does it through [`Context::with_registry`], which calls [`apply`] before anybody else sees the
 //! change; nothing else announces it.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use grid_net::code;
-use grid_protocol::digest::Digest;
 use grid_protocol::host::HostCommand;
-use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 use grid_protocol::worker::End;
 
 use crate::catalog::Catalog;
+use crate::catalog::banned::Banned;
 use crate::cluster::Cluster;
 use crate::context::Context;
-
-/// Whom the manager has sent away, and which modules nobody may run because of that.
-#[derive(Debug, Default)]
-pub(crate) struct Banned {
-    keys: BTreeSet<PublicKey>,
-    /// Modules of revoked publishers.
-    modules: BTreeMap<Digest, PublicKey>,
-}
-
-/// Why somebody may not run something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Ban {
-    #[error("the key {0} was revoked")]
-    Owner(PublicKey),
-    #[error("the publisher {0} was revoked")]
-    Publisher(PublicKey),
-}
-
-impl Ban {
-    /// The revoked key.
-    pub(crate) fn key(self) -> PublicKey {
-        match self {
-            Self::Owner(key) | Self::Publisher(key) => key,
-        }
-    }
-}
-
-impl Banned {
-    pub(crate) fn new(catalog: &Catalog) -> Self {
-        let keys: BTreeSet<_> = catalog.publishers().1.into_iter().collect();
-        let modules = catalog.modules().filter(|module| keys.contains(&module.publisher));
-        let modules = modules.map(|module| (module.manifest.digest, module.publisher)).collect();
-        Self { keys, modules }
-    }
-
-    /// True if the key was revoked.
-    pub(crate) fn has(&self, key: &PublicKey) -> bool {
-        self.keys.contains(key)
-    }
-
-    /// Why `owner` may not run `module`, if it may not.
-    pub(crate) fn on(&self, owner: &PublicKey, module: &Digest) -> Option<Ban> {
-        let by_owner = self.keys.get(owner).map(|key| Ban::Owner(*key));
-        by_owner.or_else(|| self.modules.get(module).map(|key| Ban::Publisher(*key)))
-    }
-}
 
 /// Puts into force what the catalog says now. The caller holds the catalog, so that the last change is told last.
 pub(crate) fn apply(context: &Context, catalog: &Catalog) {

@@ -1,0 +1,164 @@
+//! Workers: starting them, stopping them, asking after them; and deployments.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use grid_protocol::client::{Denial, DenialCode, DeploymentInfo, Placement, Reply, SpawnRequest};
+use grid_protocol::host::{HostCommand, WorkerStatus};
+use grid_protocol::id::{DeploymentId, SessionId, WorkerId};
+use grid_protocol::key::PublicKey;
+use grid_protocol::limits::{ARGUMENTS_BYTES_MAX, LABELS_MAX, SPAWN_COUNT_MAX};
+use grid_protocol::role::Role;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::api::denials::{banned, deny, fault, found, not_allowed};
+use crate::api::roles;
+use crate::cluster;
+use crate::context::Context;
+
+pub(super) async fn spawn(
+    context: &Arc<Context>,
+    asker: PublicKey,
+    request: SpawnRequest,
+) -> Result<Reply, Denial> {
+    check_spawn(&request)?;
+    if context.catalog_now().module(&request.module).is_none() {
+        let why = format!("the manager has no module {}", request.module);
+        return Err(deny(DenialCode::NotFound, "module", why, "upload it first: `grid module upload FILE`"));
+    }
+    if let Some(ban) = context.cluster().banned.on(&asker, &request.module) {
+        return Err(banned(ban));
+    }
+    let spec = cluster::spec(asker, &request);
+    let session = SessionId(context.config.machine.random().map_err(|error| fault(error.into()))?);
+    let owner = spec.owner;
+    if request.place == Placement::EverySlot {
+        let info = DeploymentInfo { id: DeploymentId(0), request, owner: asker, workers: 0 };
+        let kept = info.clone();
+        let id = context.catalog(move |catalog| catalog.add_deployment(kept)).await.map_err(fault)?;
+        let deployment = cluster::standing(&DeploymentInfo { id, ..info });
+        let placed = context.change(|cluster, now| {
+            // Its publisher may have been revoked since.
+            if let Some(ban) = cluster.banned.on(&owner.key, &deployment.spec.module) {
+                return Err(ban);
+            }
+            cluster.router.open_desk_elsewhere(owner, session, now);
+            Ok(cluster.scheduler.add_deployment(deployment))
+        });
+        return match placed {
+            Ok(workers) => Ok(Reply::Spawned { workers, deployment: Some(id) }),
+            Err(ban) => {
+                context.catalog(move |catalog| catalog.remove_deployment(id)).await.map_err(fault)?;
+                Err(banned(ban))
+            }
+        };
+    }
+    let placed = context.change(|cluster, now| {
+        if let Some(ban) = cluster.banned.on(&owner.key, &spec.module) {
+            return Err(ban);
+        }
+        cluster.router.open_desk_elsewhere(owner, session, now);
+        Ok(cluster.scheduler.spawn(spec, &request.place))
+    });
+    let placed = placed.map_err(banned)?;
+    placed.map(|workers| Reply::Spawned { workers, deployment: None }).map_err(|no_room| {
+        let help = "`grid host ls` shows slots, memory and labels; join another machine with the line of `grid ticket new`";
+        deny(DenialCode::NoCapacity, "workers", no_room, help)
+    })
+}
+
+fn check_spawn(request: &SpawnRequest) -> Result<(), Denial> {
+    let asked = match &request.place {
+        Placement::On(hosts) => u32::try_from(hosts.len()).unwrap_or(u32::MAX),
+        Placement::Anywhere { count } => *count,
+        Placement::EverySlot => 1,
+    };
+    let why = if asked == 0 || asked > SPAWN_COUNT_MAX {
+        format!("{asked} workers were asked for; 1 to {SPAWN_COUNT_MAX} can be")
+    } else if request.arguments.len() > ARGUMENTS_BYTES_MAX {
+        format!("the arguments have {} bytes; {ARGUMENTS_BYTES_MAX} is the limit", request.arguments.len())
+    } else if request.labels.len() > LABELS_MAX {
+        format!("{} labels were asked for; {LABELS_MAX} is the limit", request.labels.len())
+    } else {
+        return Ok(());
+    };
+    Err(deny(DenialCode::BadRequest, "workers", why, ""))
+}
+
+pub(super) fn stop(
+    context: &Context,
+    asker: PublicKey,
+    workers: &[WorkerId],
+    grace_ms: u32,
+) -> Result<Reply, Denial> {
+    for worker in workers {
+        check_owner(context, asker, *worker)?;
+    }
+    context.change(|cluster, _| cluster.scheduler.stop(workers, grace_ms));
+    Ok(Reply::Done)
+}
+
+pub(super) fn logs(context: &Context, asker: PublicKey, worker: WorkerId) -> Result<Reply, Denial> {
+    check_owner(context, asker, worker)?;
+    let log = context.cluster().log(worker);
+    Ok(Reply::Logs { lines: log.lines.into(), dropped: log.dropped })
+}
+
+/// A host that says nothing for so long has no answer.
+const PING_TIME_MAX: Duration = Duration::from_secs(5);
+
+pub(super) async fn ping(context: &Context, asker: PublicKey, worker: WorkerId) -> Result<Reply, Denial> {
+    check_owner(context, asker, worker)?;
+    let (answer, answered) = oneshot::channel();
+    context.change(|cluster, _| {
+        let Some(host) = cluster.scheduler.workers().get(&worker).map(|worker| worker.host) else {
+            return;
+        };
+        let nonce = cluster.next_nonce();
+        if let Some(session) = cluster.sessions.get_mut(&host) {
+            session.pings.insert(nonce, answer);
+        }
+        cluster.command(host, &HostCommand::Ping { worker, nonce });
+    });
+    match timeout(PING_TIME_MAX, answered).await {
+        Ok(Ok(worker_status)) => Ok(Reply::WorkerStatus(worker_status)),
+        Ok(Err(_)) => Ok(Reply::WorkerStatus(WorkerStatus::Absent)),
+        Err(_) => {
+            let why = format!("its host did not answer within {PING_TIME_MAX:?}");
+            Err(deny(DenialCode::Conflict, "worker", why, "`grid host ls` shows whether the host is away"))
+        }
+    }
+}
+
+pub(super) async fn remove_deployment(
+    context: &Arc<Context>,
+    asker: PublicKey,
+    deployment: DeploymentId,
+) -> Result<Reply, Denial> {
+    let owner = context.catalog_now().deployments().get(&deployment).map(|deployment| deployment.owner);
+    match owner {
+        None => {
+            return found(false, "deployment", "`grid worker ls` shows the deployment of each worker");
+        }
+        Some(owner) if owner != asker && !roles(context, asker).has(Role::Admin) => {
+            return Err(not_allowed("end somebody else's deployment", asker, Role::Admin));
+        }
+        Some(_) => {}
+    }
+    context.catalog(move |catalog| catalog.remove_deployment(deployment)).await.map_err(fault)?;
+    context.change(|cluster, _| cluster.scheduler.remove_deployment(deployment, STOP_GRACE_MS));
+    Ok(Reply::Done)
+}
+
+/// How long the workers of a removed deployment may finish.
+const STOP_GRACE_MS: u32 = 10_000;
+
+pub(crate) fn check_owner(context: &Context, asker: PublicKey, worker: WorkerId) -> Result<(), Denial> {
+    let info = context.cluster().find_worker(worker);
+    match info {
+        Some(info) if info.owner == asker || roles(context, asker).has(Role::Admin) => Ok(()),
+        // Others' workers are not even admitted to be there.
+        _ => found(false, "worker", "`grid worker ls --all` lists those that have ended, too").map(drop),
+    }
+}

@@ -89,7 +89,7 @@ impl Connection {
         let (stopping, stopped) = watch::channel(false);
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         // The other end waits below.
-        let ready: Ready = Box::new(move |entered| drop(ready.send(entered)));
+        let ready: AdmissionCallback = Box::new(move |entered| drop(ready.send(entered)));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -111,7 +111,7 @@ impl Connection {
         let shared = Arc::new(ConnectionShared::new(channel));
         let (stopping, stopped) = watch::channel(false);
         let (ready, is_ready) = oneshot::channel();
-        let ready: Ready = Box::new(move |entered| drop(ready.send(entered)));
+        let ready: AdmissionCallback = Box::new(move |entered| drop(ready.send(entered)));
         tokio::spawn(run(shared.clone(), dialer, stopped, ready));
         is_ready.await.map_err(|_| ended())??;
         Ok(Self { shared, stopping, thread: None })
@@ -341,13 +341,13 @@ pub(crate) struct Dialer {
 }
 
 /// Told once, whether the manager has let the client in.
-type Ready = Box<dyn FnOnce(Result<(), ConnectError>) + Send>;
+type AdmissionCallback = Box<dyn FnOnce(Result<(), ConnectError>) + Send>;
 
 async fn run(
     shared: Arc<ConnectionShared>,
     mut dialer: Dialer,
     mut stopped: watch::Receiver<bool>,
-    ready: Ready,
+    ready: AdmissionCallback,
 ) {
     let any = SocketAddr::from(([0u8; 4], 0));
     let v6 = SocketAddr::from(([0u16; 8], 0));
@@ -419,13 +419,13 @@ fn final_word(reason: CloseReason) -> Option<Denial> {
     Some(Denial { code, what, why: reason, help: help.to_owned() })
 }
 
-type Entered = (Conn, SendStream, FrameReader);
+type AdmittedConn = (Conn, SendStream, FrameReader);
 
 async fn enter(
     shared: &ConnectionShared,
     dialer: &mut Dialer,
     endpoint: &Endpoint,
-) -> Result<Entered, ConnectError> {
+) -> Result<AdmittedConn, ConnectError> {
     let conn = dialer.known_managers.reach(endpoint, &dialer.manager, Alpn::Client).await?.0;
     let lost = |error: StreamError| ConnectError::Unreachable(error.to_string());
     let proof = match &dialer.manager {
@@ -454,7 +454,7 @@ async fn enter(
     }
 }
 
-async fn serve(shared: &Arc<ConnectionShared>, (conn, send, reader): Entered) -> CarryError {
+async fn serve(shared: &Arc<ConnectionShared>, (conn, send, reader): AdmittedConn) -> CarryError {
     if shared.channel.is_none() {
         let reason = conn.closed().await;
         drop((send, reader));

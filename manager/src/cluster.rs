@@ -1,6 +1,8 @@
 //! The cluster: hosts, workers and routes, as long as the manager lives.
 
 pub(crate) mod client_session;
+pub(crate) mod connection;
+pub(crate) mod newcomers;
 pub(crate) mod peer_queue;
 pub(crate) mod route;
 pub(crate) mod router;
@@ -9,7 +11,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grid_net::{Conn, code};
 use grid_protocol::client::{self, DeploymentInfo, HostInfo, HostState, WorkerInfo, WorkerState};
 use grid_protocol::control::ManagerEnd;
 use grid_protocol::host::{self, HostCapacity, WorkerStatus};
@@ -18,17 +19,16 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::limits::LOG_LINES_KEPT_MAX;
 use grid_protocol::time::Moment;
 use grid_protocol::worker::{End, LogLine};
-use grid_scheduler::{Decision, Deployment, Owner, Presence, Scheduler, Spec, WorkerPhase};
+use grid_scheduler::{Decision, Deployment, Owner, Presence, Scheduler, SchedulerConfig, Spec, WorkerPhase};
 use hashbrown::HashMap;
 use tokio::sync::{Notify, oneshot};
 
-use crate::catalog::Catalog;
 use crate::catalog::banned::Banned;
+use crate::cluster::connection::{ConnectionHandle, Ending};
+use crate::cluster::newcomers::PeerSource;
 use crate::cluster::peer_queue::PeerQueueId;
 use crate::cluster::router::MessageRouter;
-use crate::config::ManagerConfig;
 use crate::jobs::coordinator::{Coordinator, HostRef};
-use crate::session::newcomers::PeerSource;
 
 /// What is true while the manager lives.
 pub(crate) struct Cluster {
@@ -37,8 +37,8 @@ pub(crate) struct Cluster {
     pub(crate) coordinator: Coordinator,
     pub(crate) sessions: HashMap<PublicKey, HostSession>,
     pub(crate) pending: HashMap<PublicKey, PendingHost>,
-    /// Connections of clients, so that a revocation can close them.
-    pub(crate) clients: Vec<Conn>,
+    /// Connections of clients by number, so that a revocation can close them.
+    pub(crate) clients: HashMap<u64, ConnectionHandle>,
     /// Whom the manager has sent away.
     pub(crate) banned: Banned,
     nonce: u64,
@@ -55,7 +55,7 @@ pub(crate) struct HostSession {
     pub(crate) forsaken: bool,
     pub(crate) control: ManagerEnd,
     pub(crate) control_wake: Arc<Notify>,
-    pub(crate) conn: Option<Conn>,
+    pub(crate) conn: Option<ConnectionHandle>,
     /// Tells an older connection apart from the present one.
     pub(crate) conn_id: u64,
     pub(crate) module_bytes_sent: u64,
@@ -71,7 +71,7 @@ pub(crate) struct PendingHost {
     pub(crate) address: String,
     pub(crate) source: Option<PeerSource>,
     pub(crate) decided: Arc<Notify>,
-    pub(crate) conn: Conn,
+    pub(crate) conn: ConnectionHandle,
 }
 
 /// What a worker wrote.
@@ -116,16 +116,18 @@ impl Cluster {
         }
     }
 
-    pub(crate) fn new(config: &ManagerConfig, catalog: &Catalog, coordinator: Coordinator) -> Self {
-        let mut scheduler = Scheduler::new(grid_scheduler::SchedulerConfig {
-            incarnation: catalog.incarnation(),
-            away_grace: config.away_grace,
-        });
+    /// A cluster without hosts, in which `deployments` wait for some.
+    pub(crate) fn new<'a>(
+        config: SchedulerConfig,
+        deployments: impl Iterator<Item = &'a DeploymentInfo>,
+        coordinator: Coordinator,
+    ) -> Self {
+        let mut scheduler = Scheduler::new(config);
         let mut router = MessageRouter::default();
-        for order in catalog.deployments().values() {
-            let owner = Owner { key: order.owner, channel: order.request.channel };
-            router.open_desk_elsewhere(owner, SessionId([0; 16]), Moment::ZERO);
-            scheduler.add_deployment(standing(order));
+        for deployment in deployments {
+            let owner = Owner { key: deployment.owner, channel: deployment.request.channel };
+            router.open_remote(owner, SessionId([0; 16]), Moment::ZERO);
+            scheduler.add_deployment(standing(deployment));
         }
         Self {
             scheduler,
@@ -133,7 +135,7 @@ impl Cluster {
             coordinator,
             sessions: HashMap::new(),
             pending: HashMap::new(),
-            clients: Vec::new(),
+            clients: HashMap::new(),
             banned: Banned::default(),
             nonce: 0,
             ended: VecDeque::new(),
@@ -213,7 +215,7 @@ impl Cluster {
         session.forsaken = true;
         session.control = ManagerEnd::default();
         if let Some(conn) = &session.conn {
-            conn.close(code::PROTOCOL, "this host takes no commands");
+            conn.end(Ending::Protocol("this host takes no commands"));
         }
     }
 
@@ -305,12 +307,19 @@ impl Cluster {
     /// Ends all connections: the manager shuts down.
     pub(crate) fn hang_up(&self) {
         let hosts = self.sessions.values().filter_map(|session| session.conn.as_ref());
-        for conn in hosts.chain(&self.clients) {
-            conn.close(code::SHUTDOWN, "the manager shuts down");
+        for conn in hosts.chain(self.clients.values()) {
+            conn.end(Ending::Shutdown);
         }
     }
 
-    /// A number that no other ping has.
+    /// Keeps the connection of a client; the number by which it is removed.
+    pub(crate) fn add_client(&mut self, conn: ConnectionHandle) -> u64 {
+        let number = self.next_nonce();
+        self.clients.insert(number, conn);
+        number
+    }
+
+    /// A number that no other ping or connection has.
     pub(crate) fn next_nonce(&mut self) -> u64 {
         self.nonce += 1;
         self.nonce

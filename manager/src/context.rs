@@ -6,16 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
+use grid_scheduler::SchedulerConfig;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::blobs::store::{BlobError, BlobStore};
 use crate::catalog::{Catalog, CatalogError};
 use crate::cluster::Cluster;
+use crate::cluster::newcomers::Newcomers;
 use crate::config::ManagerConfig;
 use crate::jobs::coordinator::{Coordinator, UNWRITTEN_BYTES_MAX};
 use crate::jobs::store::JobStore;
-use crate::session::newcomers::Newcomers;
 use crate::store::StoreError;
 
 /// What all connections share.
@@ -51,7 +52,9 @@ impl Context {
         payloads: BlobStore,
     ) -> Self {
         let job_store = JobStore::new(catalog.store());
-        let cluster = Cluster::new(&config, &catalog, coordinator);
+        let incarnation = catalog.incarnation();
+        let scheduling = SchedulerConfig { incarnation, away_grace: config.away_grace };
+        let cluster = Cluster::new(scheduling, catalog.deployments().values(), coordinator);
         let key = catalog.key().public();
         Self {
             config,

@@ -4,7 +4,21 @@ pub(crate) mod client;
 pub(crate) mod handshake;
 pub(crate) mod host;
 pub(crate) mod local;
-pub(crate) mod newcomers;
 mod requests;
 pub(crate) mod resume;
 mod transfers;
+
+use grid_net::{Conn, code};
+
+use crate::cluster::connection::{ConnectionHandle, Ending};
+
+/// The cluster's handle of a connection.
+fn handle(conn: &Conn) -> ConnectionHandle {
+    let ended = conn.clone();
+    ConnectionHandle::new(conn.peer(), move |why| match why {
+        Ending::Revoked => ended.close(code::REVOKED, "the key was revoked"),
+        Ending::Replaced(why) => ended.close(code::REPLACED, why),
+        Ending::Protocol(why) => ended.close(code::PROTOCOL, why),
+        Ending::Shutdown => ended.close(code::SHUTDOWN, "the manager shuts down"),
+    })
+}

@@ -211,7 +211,7 @@ pub struct FileStore {
 const RESERVE_BYTES: u64 = 16 << 20;
 
 /// A table as it was committed.
-type Rows = ReadOnlyTable<&'static [u8], &'static [u8]>;
+type CommittedTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// Bytes of cache: what is read of a queue is read in order, and once.
 const CACHE_BYTES: usize = 48 << 20;
@@ -282,7 +282,7 @@ impl FileStore {
     }
 
     /// The table as it was last committed; `None` if nothing was ever written to it.
-    fn table(&self, table: Table) -> Result<Option<Rows>, StoreError> {
+    fn table(&self, table: Table) -> Result<Option<CommittedTable>, StoreError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = database.as_ref().ok_or_else(|| self.fail(CLOSED))?;
         let transaction = database.begin_read().map_err(|error| self.fail(error))?;

@@ -3,7 +3,7 @@
 //! Nothing here reads a clock, throws dice or opens a socket: the crate is `no_std`, and time and
 //! randomness are arguments. From the outside in: [`frame`] cuts a stream of bytes into bounded frames,
 //! [`wire`] and [`mail`] make messages of them, [`link`](mod@link) and [`control`] number what must not be lost and
-//! [`post`] collects what goes out. [`host`] and [`client`] are what is said; [`key`], [`ticket`] and
+//! [`send_queue`] collects what goes out. [`host`] and [`client`] are what is said; [`key`], [`ticket`] and
 //! [`manifest`] are who may say it.
 
 #![no_std]

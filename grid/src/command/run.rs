@@ -118,7 +118,7 @@ pub(crate) struct RunArgs {
 }
 
 /// What a run is about, once its flags were understood.
-struct Work<'a> {
+struct RunPlan<'a> {
     client: &'a Client,
     name: String,
     module: Digest,
@@ -169,7 +169,7 @@ impl RunArgs {
         }
         self.upload(client, &name, wasm, module, output).await?;
         let kept = matches!(place, RunTarget::There(_));
-        let work = Work { client, name, module, by_command, kept, output: *output };
+        let work = RunPlan { client, name, module, by_command, kept, output: *output };
         if self.detach { self.detach(&work, files).await } else { self.work(&work, files).await }
     }
 
@@ -197,7 +197,7 @@ impl RunArgs {
         Ok(())
     }
 
-    fn describe_job<'a>(&self, work: &Work<'a>) -> Result<JobBuilder<'a>, CliError> {
+    fn describe_job<'a>(&self, work: &RunPlan<'a>) -> Result<JobBuilder<'a>, CliError> {
         let most = Duration::try_from_secs_f64(self.timeout)
             .map_err(|error| CliError::usage(format!("--timeout: {error}")))?;
         let mut job = work
@@ -255,7 +255,7 @@ impl RunArgs {
     }
 
     /// Brings the tasks and leaves.
-    async fn detach(&self, work: &Work<'_>, files: Vec<PathBuf>) -> Result<(), CliError> {
+    async fn detach(&self, work: &RunPlan<'_>, files: Vec<PathBuf>) -> Result<(), CliError> {
         let mut feed = Feed::start(self.source(files)?, Skip::default(), None)?;
         let job = self.describe_job(work)?.start().await?;
         let mut brought = 0;
@@ -272,7 +272,7 @@ impl RunArgs {
     }
 
     /// Brings the tasks and writes their outcomes out.
-    async fn work(&self, work: &Work<'_>, files: Vec<PathBuf>) -> Result<(), CliError> {
+    async fn work(&self, work: &RunPlan<'_>, files: Vec<PathBuf>) -> Result<(), CliError> {
         let journal = match &self.resume {
             Some(path) => {
                 let run =
@@ -324,7 +324,7 @@ impl RunArgs {
     /// Makes a job for all tasks. It does not outlive this process: nobody would take its outcomes.
     async fn begin(
         &self,
-        work: &Work<'_>,
+        work: &RunPlan<'_>,
         source: TaskSource,
         drive: &mut Drive,
     ) -> Result<(RunEnd, Option<CliError>), CliError> {
@@ -351,7 +351,7 @@ impl RunArgs {
     /// Goes on with the job of the journal, or with a new one for what is not written out.
     async fn go_on(
         &self,
-        work: &Work<'_>,
+        work: &RunPlan<'_>,
         source: TaskSource,
         journal: &Arc<RunJournal>,
         drive: &mut Drive,

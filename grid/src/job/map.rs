@@ -40,12 +40,12 @@ pub struct Map<'a, I> {
     in_order: Option<BTreeMap<u64, TaskOutcome>>,
     waiting: VecDeque<TaskOutcome>,
     info: Option<JobInfo>,
-    asking: Option<Asked<'a, (Vec<OutcomeEntry>, JobInfo)>>,
-    bringing: Option<Asked<'a, BatchResult>>,
+    asking: Option<PendingRequest<'a, (Vec<OutcomeEntry>, JobInfo)>>,
+    bringing: Option<PendingRequest<'a, BatchResult>>,
 }
 
 /// A request that is under way: it goes on where it was, whoever asks for its answer next.
-type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, Denial>> + Send + 'a>>;
+type PendingRequest<'a, T> = Pin<Box<dyn Future<Output = Result<T, Denial>> + Send + 'a>>;
 
 /// What came of bringing tasks.
 enum BatchResult {

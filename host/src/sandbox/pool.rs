@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 
 use crate::sandbox::meter::{Meter, nanos};
 
-type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+type BoxedTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Threads and their tasks; they end when it is dropped.
 pub(super) struct Pool {
@@ -51,7 +51,7 @@ struct Queue {
 pub(super) struct PoolTask {
     id: u64,
     state: AtomicU8,
-    work: Mutex<Option<Work>>,
+    work: Mutex<Option<BoxedTask>>,
     meter: Arc<Meter>,
     /// Since when it is polled, in nanoseconds since the epoch of the policy; 0 while it is not.
     polled_since: AtomicU64,

@@ -43,7 +43,7 @@ pub(super) async fn spawn(
             if let Some(ban) = cluster.banned.on(&owner.key, &deployment.spec.module) {
                 return Err(ban);
             }
-            cluster.router.open_desk_elsewhere(owner, session, now);
+            cluster.router.open_remote(owner, session, now);
             Ok(cluster.scheduler.add_deployment(deployment))
         });
         return match placed {
@@ -58,7 +58,7 @@ pub(super) async fn spawn(
         if let Some(ban) = cluster.banned.on(&owner.key, &spec.module) {
             return Err(ban);
         }
-        cluster.router.open_desk_elsewhere(owner, session, now);
+        cluster.router.open_remote(owner, session, now);
         Ok(cluster.scheduler.spawn(spec, &request.place))
     });
     let placed = placed.map_err(banned)?;

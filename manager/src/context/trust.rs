@@ -3,7 +3,6 @@
 //! Whoever changes a role does it through [`Context::with_registry`], which calls [`apply`] before anybody else sees the
 //! change; nothing else announces it.
 
-use grid_net::code;
 use grid_protocol::host::HostCommand;
 use grid_protocol::time::Moment;
 use grid_protocol::worker::End;
@@ -11,6 +10,7 @@ use grid_protocol::worker::End;
 use crate::catalog::Catalog;
 use crate::catalog::banned::Banned;
 use crate::cluster::Cluster;
+use crate::cluster::connection::Ending;
 use crate::context::Context;
 
 /// Puts into force what the catalog says now. The caller holds the catalog, so that the last change is told last.
@@ -37,17 +37,17 @@ impl Cluster {
         self.pending.retain(|key, waiting| {
             let out = banned.has(key);
             if out {
-                waiting.conn.close(code::REVOKED, "the key was revoked");
+                waiting.conn.end(Ending::Revoked);
             }
             !out
         });
-        for conn in self.clients.iter().filter(|conn| banned.has(&conn.peer())) {
-            conn.close(code::REVOKED, "the key was revoked");
+        for conn in self.clients.values().filter(|conn| banned.has(conn.peer())) {
+            conn.end(Ending::Revoked);
         }
         let hosts: Vec<_> = self.sessions.keys().filter(|key| banned.has(key)).copied().collect();
         for key in hosts {
             if let Some(conn) = self.sessions.get_mut(&key).and_then(|session| session.conn.take()) {
-                conn.close(code::REVOKED, "the key was revoked");
+                conn.end(Ending::Revoked);
             }
             self.scheduler.handle_host_gone(now, key, &End::HostRemoved);
             self.coordinator.jobs.handle_host_gone(now, key);

@@ -56,7 +56,7 @@ async fn write(context: &Arc<Context>, changes: Vec<Change>, mut effects: Vec<Ef
     #[cfg(feature = "fault-injection")]
     if context.config.sabotage == Some(crate::config::FaultInjection::AcknowledgeEarly) {
         let told = effects.extract_if(.., |effect| !matches!(effect, Effect::Assign { .. }));
-        let told: Vec<_> = told.map(Ready::Effect).collect();
+        let told: Vec<_> = told.map(ReadyEffect::Effect).collect();
         context.change(|cluster, _| told.into_iter().for_each(|effect| cluster.take_effect(effect)));
         sleep(Duration::from_millis(100)).await;
     }
@@ -69,7 +69,7 @@ async fn write(context: &Arc<Context>, changes: Vec<Change>, mut effects: Vec<Ef
             let _turn = turn;
             match job_store.commit(&changes) {
                 Ok(()) => {
-                    let ready = effects.into_iter().map(|effect| Ready::new(&job_store, effect));
+                    let ready = effects.into_iter().map(|effect| ReadyEffect::new(&job_store, effect));
                     Ok((ready.collect::<Vec<_>>(), job_store.shortage()))
                 }
                 Err(error) => Err((error, effects)),
@@ -110,12 +110,12 @@ fn inputs(
 }
 
 /// An effect that can take place.
-pub(crate) enum Ready {
+pub(crate) enum ReadyEffect {
     Assign { host: PublicKey, job: JobId, assignments: Vec<Assignment> },
     Effect(Effect),
 }
 
-impl Ready {
+impl ReadyEffect {
     fn new(job_store: &JobStore, effect: Effect) -> Self {
         let Effect::Assign { host, job, attempts } = effect else {
             return Self::Effect(effect);
@@ -130,17 +130,17 @@ impl Ready {
 }
 
 impl Cluster {
-    fn take_effect(&mut self, ready: Ready) {
+    fn take_effect(&mut self, ready: ReadyEffect) {
         match ready {
-            Ready::Assign { host, job, assignments } => self.assign(host, job, assignments),
-            Ready::Effect(Effect::Tell { host, command }) => self.command(host, &command),
-            Ready::Effect(Effect::Acknowledge(client)) => {
+            ReadyEffect::Assign { host, job, assignments } => self.assign(host, job, assignments),
+            ReadyEffect::Effect(Effect::Tell { host, command }) => self.command(host, &command),
+            ReadyEffect::Effect(Effect::Acknowledge(client)) => {
                 // The client may have gone; it asks again.
                 let _ = client.send(());
             }
-            Ready::Effect(Effect::OutcomeRecorded(job)) => self.coordinator.announce(job),
-            Ready::Effect(Effect::Committed(standings)) => self.coordinator.committed(standings),
-            Ready::Effect(Effect::Assign { .. }) => {}
+            ReadyEffect::Effect(Effect::OutcomeRecorded(job)) => self.coordinator.announce(job),
+            ReadyEffect::Effect(Effect::Committed(standings)) => self.coordinator.committed(standings),
+            ReadyEffect::Effect(Effect::Assign { .. }) => {}
         }
     }
 

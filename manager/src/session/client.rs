@@ -18,16 +18,17 @@ use tokio::task::JoinSet;
 
 use crate::catalog::CatalogError;
 use crate::cluster::client_session::ClientSession;
+use crate::cluster::newcomers::Newcomer;
 use crate::context::Context;
+use crate::session;
 use crate::session::handshake::{self, SessionError};
-use crate::session::newcomers::Newcomer;
 use crate::session::requests;
 use crate::session::resume::ClientAttached;
 
 /// Serves a client until its connection ends.
 pub(crate) async fn serve(context: Arc<Context>, conn: Conn, newcomer: Option<Newcomer>) {
     let peer = conn.peer();
-    context.cluster().clients.push(conn.clone());
+    let number = context.cluster().add_client(session::handle(&conn));
     match enter(&context, &conn, newcomer).await {
         Ok((send, reader, attached)) => {
             let requests = serve_requests(&context, &conn);
@@ -60,16 +61,16 @@ pub(crate) async fn serve(context: Arc<Context>, conn: Conn, newcomer: Option<Ne
         }
     }
     conn.close(code::PROTOCOL, "the connection makes no sense any more");
-    context.cluster().clients.retain(|other| other.close_reason().is_none());
+    context.cluster().clients.remove(&number);
 }
 
-type Entered = (SendStream, FrameReader, Option<(Owner, ClientAttached)>);
+type AdmittedClient = (SendStream, FrameReader, Option<(Owner, ClientAttached)>);
 
 async fn enter(
     context: &Arc<Context>,
     conn: &Conn,
     newcomer: Option<Newcomer>,
-) -> Result<Entered, SessionError> {
+) -> Result<AdmittedClient, SessionError> {
     let (mut send, reader, hello) = handshake::first_frame::<ClientHello>(context, conn, newcomer).await?;
     let (roles, attached) = match admit(context, conn, hello).await {
         Err(SessionError::Refused(refusal)) => {

@@ -14,8 +14,8 @@ use grid_protocol::wire::Wire;
 use tokio::time::timeout;
 
 use crate::catalog::CatalogError;
+use crate::cluster::newcomers::Newcomer;
 use crate::context::Context;
-use crate::session::newcomers::Newcomer;
 
 /// A peer that says nothing for so long after the handshake is sent away.
 const HELLO_TIME_MAX: Duration = Duration::from_secs(5);

@@ -19,11 +19,13 @@ use grid_protocol::worker::End;
 use tokio::sync::Notify;
 
 use crate::catalog::CatalogError;
+use crate::cluster::connection::Ending;
+use crate::cluster::newcomers::{Newcomer, PeerSource};
 use crate::cluster::peer_queue::PeerQueueId;
 use crate::cluster::{Cluster, HostSession, PendingHost};
 use crate::context::Context;
+use crate::session;
 use crate::session::handshake::{self, SessionError};
-use crate::session::newcomers::{Newcomer, PeerSource};
 use crate::session::transfers;
 
 /// Serves a host until its connection ends.
@@ -45,7 +47,7 @@ pub(crate) async fn serve(context: Arc<Context>, conn: Conn, newcomer: Option<Ne
 }
 
 /// A host that is in.
-struct Entered {
+struct AdmittedHost {
     send: SendStream,
     reader: FrameReader,
     queue: PeerQueueId,
@@ -59,7 +61,7 @@ async fn enter(
     context: &Arc<Context>,
     conn: &Conn,
     newcomer: Option<Newcomer>,
-) -> Result<Entered, SessionError> {
+) -> Result<AdmittedHost, SessionError> {
     let (mut send, reader, hello) = handshake::first_frame::<Hello>(context, conn, newcomer).await?;
     let hello = match admit(context, conn, &mut send, hello).await {
         Err(SessionError::Refused(refusal)) => {
@@ -89,7 +91,7 @@ async fn enter(
     let resumed = welcome.1;
     let welcome = Greeting::Welcome(Welcome { state: welcome.0, resumed, publishers, revoked });
     send.write_frame(&welcome.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
-    Ok(Entered { send, reader, queue, mail_wake, control_wake, resumed, conn_id })
+    Ok(AdmittedHost { send, reader, queue, mail_wake, control_wake, resumed, conn_id })
 }
 
 /// Lets the host in, or makes it wait until somebody does.
@@ -118,7 +120,7 @@ async fn admit(
         address: conn.remote(),
         source: conn.remote_address().map(PeerSource::of),
         decided: decided.clone(),
-        conn: conn.clone(),
+        conn: session::handle(conn),
     };
     {
         let mut cluster = context.cluster();
@@ -127,7 +129,7 @@ async fn admit(
         }
         // One connection of a key waits, the newest: the older may be dead, or one of hundreds.
         if let Some(older) = cluster.pending.insert(peer, waiting) {
-            older.conn.close(code::REPLACED, "a newer connection of this host waits");
+            older.conn.end(Ending::Replaced("a newer connection of this host waits"));
         }
     }
     tracing::info!(host = %peer.fingerprint(), key = %peer, from = conn.remote(), "a host waits for approval");
@@ -176,7 +178,7 @@ impl Cluster {
             .as_ref()
             .filter(|resume| known == Some(resume.session) && self.scheduler.hosts().contains_key(&key));
         if let Some(older) = self.sessions.get_mut(&key).and_then(|session| session.conn.take()) {
-            older.close(code::REPLACED, "this key has connected again");
+            older.end(Ending::Replaced("this key has connected again"));
         }
         if resume.is_none() {
             // What the host had in an earlier stay ends first, under the old session.
@@ -206,14 +208,14 @@ impl Cluster {
             }
         }
         session.conn_id += 1;
-        session.conn = Some(conn.clone());
+        session.conn = Some(session::handle(conn));
         session.address = conn.remote();
         session.control_wake = Arc::default();
         // There may be commands from before, which nobody announces again.
         session.control_wake.notify_one();
-        let cluster = Resume { session: session.session, control: session.control.position(), workers };
+        let state = Resume { session: session.session, control: session.control.position(), workers };
         let seated =
-            ((cluster, resume.is_some()), queue, mail_wake, session.control_wake.clone(), session.conn_id);
+            ((state, resume.is_some()), queue, mail_wake, session.control_wake.clone(), session.conn_id);
         self.scheduler.handle_host_joined(now, key, hello.capacity.clone(), resume.is_some());
         self.coordinator.jobs.handle_host_joined(key, &hello.capacity);
         Ok(seated)
@@ -240,8 +242,8 @@ impl HostSession {
 }
 
 /// Works until the connection ends; says why it did.
-async fn run(context: &Arc<Context>, conn: &Conn, entered: Entered) -> CarryError {
-    let Entered { send, reader, queue, mail_wake, control_wake, conn_id, .. } = entered;
+async fn run(context: &Arc<Context>, conn: &Conn, entered: AdmittedHost) -> CarryError {
+    let AdmittedHost { send, reader, queue, mail_wake, control_wake, conn_id, .. } = entered;
     let host = conn.peer();
     let keeper = Arc::new(HostMailHandler { context: context.clone(), queue });
     tokio::select! {

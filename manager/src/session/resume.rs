@@ -77,7 +77,7 @@ impl MessageRouter {
     }
 
     /// Makes sure that a client elsewhere has a client, before it has workers.
-    pub(crate) fn open_desk_elsewhere(&mut self, owner: Owner, session: SessionId, now: Moment) {
+    pub(crate) fn open_remote(&mut self, owner: Owner, session: SessionId, now: Moment) {
         if !self.client_sessions.contains_key(&owner) {
             let queue = self.queues.add();
             self.client_sessions.insert(
@@ -107,7 +107,7 @@ impl MessageRouter {
         theirs: Option<&Resume>,
         now: Moment,
     ) -> Result<Option<ClientAttached>, LinkError> {
-        self.open_desk_elsewhere(owner, fresh, now);
+        self.open_remote(owner, fresh, now);
         let Some(ClientSession::Remote(client)) = self.client_sessions.get_mut(&owner) else {
             return Ok(None);
         };

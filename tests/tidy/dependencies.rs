@@ -1,13 +1,14 @@
-//! Rules that a compiler does not hold: who may depend on whom, and that everything has a test.
+//! Who may depend on whom.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::{manifest, root, sources};
 
 /// Each crate's folder and name, and the crates of ours that it may depend on. A dependency that is not here is a
 /// violation.
-const MAY_DEPEND_ON: &[(&str, &str, &[&str])] = &[
+pub(crate) const MAY_DEPEND_ON: &[(&str, &str, &[&str])] = &[
     ("guest-sdk/abi", "grid-abi", &[]),
     ("guest-sdk/rust", "grid-guest", &["grid-abi"]),
     ("protocol", "grid-protocol", &[]),
@@ -93,10 +94,6 @@ const BUILT_TWICE: &[&str] = &[
     "wast",
 ];
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
-}
-
 /// The names of everything that a manifest depends on, in whatever section.
 fn dependencies(manifest: &toml::Table) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
@@ -129,10 +126,6 @@ fn violations(crate_name: &str, allowed: &[&str], names: &BTreeSet<String>) -> V
         }
     }
     violations
-}
-
-fn manifest(folder: &str) -> toml::Table {
-    fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap().parse().unwrap()
 }
 
 #[test]
@@ -183,42 +176,4 @@ fn only_one_file_names_bincode() {
         .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
         .collect();
     assert_eq!(naming, ["codec.rs"]);
-}
-
-#[test]
-fn no_file_is_called_by_a_name_that_says_nothing() {
-    let nothing = ["utils.rs", "util.rs", "common.rs", "helpers.rs", "imp.rs", "misc.rs"];
-    let found: Vec<_> = MAY_DEPEND_ON
-        .iter()
-        .flat_map(|(folder, ..)| sources(&root().join(folder)))
-        .filter(|path| nothing.iter().any(|name| path.ends_with(name)))
-        .collect();
-    assert_eq!(found, Vec::<PathBuf>::new());
-}
-
-#[test]
-fn every_example_worker_is_named_in_an_end_to_end_test() {
-    let tests = ["tests/e2e", "tests/conformance"].map(|folder| sources(&root().join(folder))).concat();
-    let tests: String = tests.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
-    let members = manifest("modules");
-    for module in members["workspace"]["members"].as_array().unwrap() {
-        // A worker that there is in several languages has a folder for each.
-        let kind = module.as_str().unwrap().split('/').next().unwrap();
-        let named = ["\"", "-"].iter().any(|end| tests.contains(&format!("\"{kind}{end}")));
-        assert!(named, "no end-to-end test names the worker {kind}");
-    }
-}
-
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("target") {
-            found.extend(sources(&path));
-        } else if path.extension().is_some_and(|kind| kind == "rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
 }

@@ -1,0 +1,44 @@
+//! Rules that a compiler does not hold: who may depend on whom, which layer may name which, that a name means one thing,
+//! and that everything has a test.
+
+mod dependencies;
+mod layers;
+mod names;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+fn manifest(folder: &str) -> toml::Table {
+    fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap().parse().unwrap()
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_example_worker_is_named_in_an_end_to_end_test() {
+    let tests = ["tests/e2e", "tests/conformance"].map(|folder| sources(&root().join(folder))).concat();
+    let tests: String = tests.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let members = manifest("modules");
+    for module in members["workspace"]["members"].as_array().unwrap() {
+        // A worker that there is in several languages has a folder for each.
+        let kind = module.as_str().unwrap().split('/').next().unwrap();
+        let named = ["\"", "-"].iter().any(|end| tests.contains(&format!("\"{kind}{end}")));
+        assert!(named, "no end-to-end test names the worker {kind}");
+    }
+}

@@ -52,6 +52,15 @@ enum Liveness {
     Dead,
 }
 
+impl Liveness {
+    /// It has joined, and may have ended since.
+    fn confirm(&mut self) {
+        if *self == Self::Unconfirmed {
+            *self = Self::Active;
+        }
+    }
+}
+
 /// Events that are taken over at once.
 const EVENTS_AT_ONCE: usize = 1024;
 
@@ -311,30 +320,36 @@ impl Client {
         drop(self.collect());
     }
 
-    /// The next worker that has joined, without waiting.
+    /// The next worker that has joined, without waiting. Messages that have come stay uncollected.
     pub fn try_accept(&self) -> Option<WorkerId> {
-        self.look();
         let mut seen = self.lock();
-        let place = seen.events.iter().position(|event| matches!(event, Event::Joined { .. }))?;
-        match seen.events.remove(place) {
-            Some(Event::Joined { worker, .. }) => Some(worker),
-            _ => None,
-        }
+        let collected = seen.events.iter().position(|event| matches!(event, Event::Joined { .. }));
+        let joined = match collected {
+            Some(place) => seen.events.remove(place),
+            None => match &self.path {
+                ManagerAccess::Here(local) => local.take_joined(),
+                ManagerAccess::Remote(remote) => remote.take_joined(),
+            },
+        };
+        let Some(Event::Joined { worker, .. }) = joined else { return None };
+        // It may have ended meanwhile.
+        seen.workers.entry(worker).and_modify(Liveness::confirm).or_insert(Liveness::Active);
+        Some(worker)
     }
 
     /// Workers that run and take messages.
     pub fn active_workers(&self) -> Vec<WorkerId> {
-        self.standing(Liveness::Active)
+        self.workers_that_are(Liveness::Active)
     }
 
     /// Workers that were asked for and have not been heard of.
     pub fn unconfirmed_workers(&self) -> Vec<WorkerId> {
-        self.standing(Liveness::Unconfirmed)
+        self.workers_that_are(Liveness::Unconfirmed)
     }
 
     /// Workers that have ended.
     pub fn dead_workers(&self) -> Vec<WorkerId> {
-        self.standing(Liveness::Dead)
+        self.workers_that_are(Liveness::Dead)
     }
 
     /// What a worker does, as its host sees it.
@@ -441,10 +456,18 @@ impl Client {
         }
     }
 
-    fn standing(&self, wanted: Liveness) -> Vec<WorkerId> {
-        self.look();
+    /// Workers that are `wanted`, by what was collected and by what waits to be: it stays there.
+    fn workers_that_are(&self, wanted: Liveness) -> Vec<WorkerId> {
         let seen = self.lock();
-        seen.workers.iter().filter(|(_, standing)| **standing == wanted).map(|(worker, _)| *worker).collect()
+        let waiting = match &self.path {
+            ManagerAccess::Here(local) => local.changes(),
+            ManagerAccess::Remote(remote) => remote.changes(),
+        };
+        let alive = |alive| if alive { Liveness::Active } else { Liveness::Dead };
+        let waiting: BTreeMap<_, _> = waiting.into_iter().map(|(worker, is)| (worker, alive(is))).collect();
+        let collected = seen.workers.iter().filter(|(worker, _)| !waiting.contains_key(worker));
+        let all = collected.chain(&waiting);
+        all.filter(|(_, liveness)| **liveness == wanted).map(|(worker, _)| *worker).collect()
     }
 
     /// Takes over what has come, without waiting.
@@ -568,6 +591,10 @@ impl SpawnBuilder<'_> {
                 for worker in &workers {
                     // It may have joined before the answer came.
                     seen.workers.entry(*worker).or_insert(Liveness::Unconfirmed);
+                }
+                drop(seen);
+                if let ManagerAccess::Remote(remote) = &self.client.path {
+                    remote.expect(&workers);
                 }
                 Ok((workers, deployment))
             }

@@ -19,7 +19,7 @@ use grid_net::{
 use grid_protocol::client::{
     self, Attach, Channel, ClientGreeting, ClientHello, ClientNote, Denial, DenialCode, Reply, Request,
 };
-use grid_protocol::host::{JoinRefusal, PROTOCOL_VERSION, Position, Resume};
+use grid_protocol::host::{JoinRefusal, PROTOCOL_VERSION, Resume};
 use grid_protocol::id::WorkerId;
 use grid_protocol::job::{BlobRef, JobId};
 use grid_protocol::key::SecretKey;
@@ -33,7 +33,7 @@ use grid_protocol::wire::Wire;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::session::{Collectable, EndedWorker, Session, SessionWorker};
+use crate::session::{Collectable, EndedWorker, Session};
 
 /// Why the manager cannot be talked to.
 #[derive(Debug, thiserror::Error)]
@@ -192,10 +192,9 @@ impl Connection {
         }
         let mut inner = self.shared.lock();
         let Session { links, post, up, .. } = &mut *inner;
-        let known = links.entry(worker).or_default();
-        if known.ending.is_some() {
+        let Some(known) = links.get_mut(&worker).filter(|known| known.ending.is_none()) else {
             return Err(SendError::Gone(worker));
-        }
+        };
         if !known.link.has_room() {
             return Err(SendError::Full(worker));
         }
@@ -219,6 +218,22 @@ impl Connection {
                 other => return other,
             }
         }
+    }
+
+    /// The manager has started these workers for this client.
+    pub(crate) fn expect(&self, workers: &[WorkerId]) {
+        let mut session = self.shared.lock();
+        workers.iter().for_each(|worker| session.expect(*worker));
+    }
+
+    /// The next worker that has joined; what else has come stays uncollected.
+    pub(crate) fn take_joined(&self) -> Option<Event> {
+        self.shared.lock().take_joined()
+    }
+
+    /// Workers of which it waits to be collected that they joined (true) or ended (false).
+    pub(crate) fn changes(&self) -> Vec<(WorkerId, bool)> {
+        self.shared.lock().changes().collect()
     }
 
     pub(crate) fn try_collect(&self, most: usize, events: &mut Vec<Event>) {
@@ -432,7 +447,7 @@ async fn enter(
         ManagerAddress::Ticket(ticket) => Some(ticket.prove(&dialer.key.public(), &conn.exporter())),
         _ => None,
     };
-    let attach = shared.channel.map(|channel| Attach { channel, resume: shared.resume_offer() });
+    let attach = shared.channel.map(|channel| Attach { channel, resume: shared.lock().offer() });
     let (mut send, recv) = conn.open_bi().await.map_err(lost)?;
     send.go_first();
     let hello = ClientHello { version: PROTOCOL_VERSION, proof, attach };
@@ -508,37 +523,8 @@ impl ConnectionShared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn resume_offer(&self) -> Option<Resume> {
-        let mut inner = self.lock();
-        let session = inner.session?;
-        let control = inner.control.position();
-        let position = |(worker, known): (&WorkerId, &mut SessionWorker)| Position {
-            worker: *worker,
-            received: known.link.position(),
-        };
-        Some(Resume { session, control, workers: inner.links.iter_mut().map(position).collect() })
-    }
-
     fn connected(&self, conn: &Conn, state: Option<Resume>, resumed: bool) -> Result<(), String> {
-        let mut inner = self.lock();
-        inner.post = SendQueue::default();
-        inner.up = true;
-        if let Some(state) = state {
-            let Session { control, links, post, .. } = &mut *inner;
-            if resumed {
-                control.resume(state.control).map_err(|error| error.to_string())?;
-                for (worker, known) in links.iter_mut() {
-                    let theirs = state.workers.iter().find(|position| position.worker == *worker);
-                    let received = theirs.map_or(0, |position| position.received);
-                    known.link.check_position(received).map_err(|error| error.to_string())?;
-                    post.resume(*worker, &mut known.link, received);
-                }
-            } else {
-                inner.forget_everything();
-                inner.session = Some(state.session);
-            }
-        }
-        drop(inner);
+        self.lock().connected(state.as_ref(), resumed)?;
         self.conn.send_replace(Some(conn.clone()));
         self.arrived.notify_one();
         self.mail_ready.notify_one();

@@ -1,10 +1,11 @@
 //! The session: a client's end of the mail, between its connections.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::Bytes;
 use grid_manager::Event;
 use grid_protocol::client::ClientEnd;
+use grid_protocol::host::{Position, Resume};
 use grid_protocol::id::{SessionId, WorkerId};
 use grid_protocol::link::{DeliveryContent, Link, MessageKind};
 use grid_protocol::mail::MailFrame;
@@ -21,6 +22,38 @@ pub(crate) struct Session {
     pub(crate) up: bool,
     pub(crate) waiting: VecDeque<Collectable>,
     pub(crate) late: Vec<WorkerId>,
+    over: Finished,
+}
+
+/// Workers whose end was collected, and how many of their messages had come: the manager may not have heard of the last
+/// acknowledgement when a connection breaks, and would send those messages again.
+#[derive(Default)]
+struct Finished {
+    received: BTreeMap<WorkerId, u64>,
+    oldest: VecDeque<WorkerId>,
+}
+
+/// Ended workers that are remembered: 20 bytes each where a session is resumed, of a frame of 1 MiB. What is older was
+/// acknowledged long ago.
+const FINISHED_MAX: usize = 16_384;
+
+impl Finished {
+    fn add(&mut self, worker: WorkerId, received: u64) {
+        if self.received.insert(worker, received).is_none() {
+            self.oldest.push_back(worker);
+        }
+        if self.oldest.len() > FINISHED_MAX
+            && let Some(oldest) = self.oldest.pop_front()
+        {
+            self.received.remove(&oldest);
+        }
+    }
+
+    /// Keeps those that the manager still knows.
+    fn retain(&mut self, known: impl Fn(WorkerId) -> bool) {
+        self.oldest.retain(|worker| known(*worker));
+        self.received.retain(|worker, _| known(*worker));
+    }
 }
 
 /// One worker's mail.
@@ -93,10 +126,7 @@ impl Session {
                 None => break,
                 Some(Collectable::Joined(event)) => out.push(event),
                 Some(Collectable::Left(worker, end)) => {
-                    let known = self.links.remove(&worker);
-                    let unsettled = known.map(|mut known| known.link.take_unsettled()).unwrap_or_default();
-                    let unanswered = unsettled.into_iter().map(|sent| sent.payload).collect();
-                    out.push(Event::Left { worker, end, unanswered });
+                    out.push(self.close(worker, end));
                 }
                 Some(Collectable::Mail(worker)) => self.take_mail(worker, most, out),
             }
@@ -106,6 +136,92 @@ impl Session {
                 self.post.settle(worker, &mut known.link);
             }
         }
+    }
+
+    /// Forgets a worker that has ended; the last event about it.
+    fn close(&mut self, worker: WorkerId, end: End) -> Event {
+        let Some(mut known) = self.links.remove(&worker) else {
+            return Event::Left { worker, end, unanswered: Vec::new() };
+        };
+        if self.up {
+            self.post.settle(worker, &mut known.link);
+        }
+        self.over.add(worker, known.link.position());
+        let unsettled = known.link.take_unsettled();
+        Event::Left { worker, end, unanswered: unsettled.into_iter().map(|sent| sent.payload).collect() }
+    }
+
+    /// The manager has started these workers for this client: messages may be sent to them.
+    pub(crate) fn expect(&mut self, worker: WorkerId) {
+        if !self.over.received.contains_key(&worker) {
+            self.links.entry(worker).or_default();
+        }
+    }
+
+    /// The next worker that has joined, whatever waits before it. Messages stay where they are, unacknowledged.
+    pub(crate) fn take_joined(&mut self) -> Option<Event> {
+        let place = self.waiting.iter().position(|waiting| matches!(waiting, Collectable::Joined(_)))?;
+        match self.waiting.remove(place) {
+            Some(Collectable::Joined(event)) => Some(event),
+            _ => None,
+        }
+    }
+
+    /// Workers of which it waits to be collected that they joined (true) or ended (false).
+    pub(crate) fn changes(&self) -> impl Iterator<Item = (WorkerId, bool)> {
+        self.waiting.iter().filter_map(|waiting| match waiting {
+            Collectable::Joined(Event::Joined { worker, .. }) => Some((*worker, true)),
+            Collectable::Left(worker, _) => Some((*worker, false)),
+            _ => None,
+        })
+    }
+
+    /// What this end remembers, for the manager to go on from.
+    pub(crate) fn offer(&mut self) -> Option<Resume> {
+        let session = self.session?;
+        let control = self.control.position();
+        let finished = self.over.received.iter().map(|(worker, received)| (*worker, *received));
+        let mut workers: Vec<_> = finished.map(|(worker, received)| Position { worker, received }).collect();
+        workers.extend(
+            self.links
+                .iter_mut()
+                .map(|(worker, known)| Position { worker: *worker, received: known.link.position() }),
+        );
+        Some(Resume { session, control, workers })
+    }
+
+    /// A connection stands, and the manager says what it remembers; `resumed` if it is of this session. Everything is
+    /// checked before anything changes.
+    ///
+    /// # Errors
+    ///
+    /// In words: the manager claims what was never sent to it.
+    pub(crate) fn connected(&mut self, state: Option<&Resume>, resumed: bool) -> Result<(), String> {
+        let theirs: HashMap<_, _> =
+            state.into_iter().flat_map(|state| &state.workers).map(|at| (at.worker, at.received)).collect();
+        let received = |worker: &WorkerId| theirs.get(worker).copied().unwrap_or_default();
+        if let Some(state) = state.filter(|_| resumed) {
+            self.control.check_position(state.control).map_err(|error| error.to_string())?;
+            for (worker, known) in &self.links {
+                known.link.check_position(received(worker)).map_err(|error| error.to_string())?;
+            }
+        }
+        self.post = SendQueue::default();
+        self.up = true;
+        let Some(state) = state else { return Ok(()) };
+        if resumed {
+            self.control.resume(state.control).map_err(|error| error.to_string())?;
+            for (worker, known) in &mut self.links {
+                self.post.resume(*worker, &mut known.link, received(worker));
+            }
+        } else {
+            self.forget_everything();
+            self.session = Some(state.session);
+        }
+        self.over.retain(|worker| theirs.contains_key(&worker));
+        // Workers that an earlier program of this channel has left behind.
+        theirs.keys().for_each(|worker| self.expect(*worker));
+        Ok(())
     }
 
     pub(crate) fn take_mail(&mut self, worker: WorkerId, most: usize, out: &mut Vec<Event>) {
@@ -145,7 +261,18 @@ impl Session {
     pub(crate) fn handle_frame(&mut self, body: &Bytes) -> Result<(), String> {
         let frame = MailFrame::decode(body).map_err(|error| error.to_string())?;
         let worker = frame.worker();
-        let known = self.links.entry(worker).or_default();
+        if self.over.received.contains_key(&worker) {
+            return Ok(());
+        }
+        // The first message of a worker may overtake the event that it has joined; an acknowledgement follows a message of
+        // this client's, which sends none to a worker that it does not know.
+        let known = match frame {
+            MailFrame::Inline { .. } | MailFrame::Bulk { .. } => self.links.entry(worker).or_default(),
+            _ => match self.links.get_mut(&worker) {
+                Some(known) => known,
+                None => return Ok(()),
+            },
+        };
         let wrong = |error: grid_protocol::link::LinkError| error.to_string();
         let settled = match frame {
             MailFrame::Inline { seq, settled, kind, payload, .. } => {
@@ -165,5 +292,117 @@ impl Session {
         drop(known.link.settle(settled).map_err(wrong)?);
         self.arrivals(worker);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grid_protocol::limits::MAIL_STREAMS;
+
+    use super::*;
+
+    fn worker() -> WorkerId {
+        WorkerId::new(1, 1)
+    }
+
+    /// A session with a connection, and one worker whose end and only message wait to be collected.
+    fn with_an_end() -> (Session, Bytes) {
+        let mut session = Session::default();
+        let state = Resume { session: SessionId([1; 16]), control: 0, workers: Vec::new() };
+        session.connected(Some(&state), false).unwrap();
+        session.expect(worker());
+        let mut link: Link = Link::default();
+        let sent = link.push(MessageKind::Message, Bytes::from_static(b"answer"), ());
+        let mut post = SendQueue::default();
+        post.put(worker(), sent, 0);
+        let frame = frames(&mut post).remove(0);
+        session.handle_frame(&frame).unwrap();
+        let known = session.links.get_mut(&worker()).unwrap();
+        known.ending = Some(EndedWorker { end: Some(End::Stopped), sent: 1, settled: 0 });
+        session.check_end(worker());
+        (session, frame)
+    }
+
+    /// The bodies of the frames that wait in a queue.
+    fn frames(post: &mut SendQueue) -> Vec<Bytes> {
+        let mut lanes: [Vec<u8>; MAIL_STREAMS] = Default::default();
+        post.take_lanes(&mut lanes);
+        let mut bodies = Vec::new();
+        for lane in lanes {
+            let mut splitter = grid_protocol::frame::Splitter::new(1 << 20);
+            splitter.feed(lane.into());
+            while let Some(body) = splitter.next_frame().unwrap() {
+                bodies.push(body);
+            }
+        }
+        bodies
+    }
+
+    fn collected(session: &mut Session) -> Vec<Event> {
+        let mut events = Vec::new();
+        session.collect(10, &mut events);
+        events
+    }
+
+    #[test]
+    fn the_last_message_of_a_worker_is_acknowledged_though_its_end_was_collected_with_it() {
+        let (mut session, _) = with_an_end();
+        assert_eq!(collected(&mut session).len(), 2);
+        let settled =
+            |body: &Bytes| matches!(MailFrame::decode(body), Ok(MailFrame::Settled { settled: 1, .. }));
+        assert!(frames(&mut session.post).iter().any(settled));
+    }
+
+    #[test]
+    fn a_message_of_an_ended_worker_comes_once_though_the_connection_broke_before_it_was_acknowledged() {
+        let (mut session, frame) = with_an_end();
+        session.up = false;
+        assert_eq!(collected(&mut session).len(), 2);
+        let offer = session.offer().unwrap();
+        assert_eq!(offer.workers, [Position { worker: worker(), received: 1 }], "the manager hears of it");
+        let workers = vec![Position { worker: worker(), received: 0 }];
+        let state = Resume { session: SessionId([1; 16]), control: 0, workers };
+        session.connected(Some(&state), true).unwrap();
+        session.handle_frame(&frame).unwrap();
+        assert_eq!(collected(&mut session), []);
+        assert!(!session.links.contains_key(&worker()));
+    }
+
+    #[test]
+    fn a_manager_that_has_forgotten_a_worker_makes_its_client_forget_it() {
+        let (mut session, _) = with_an_end();
+        assert_eq!(collected(&mut session).len(), 2);
+        let state = Resume { session: SessionId([1; 16]), control: 0, workers: Vec::new() };
+        session.connected(Some(&state), true).unwrap();
+        assert_eq!(session.offer().unwrap().workers, []);
+    }
+
+    #[test]
+    fn a_resumption_that_claims_what_was_never_sent_changes_nothing() {
+        let (mut session, _) = with_an_end();
+        let other = WorkerId::new(1, 2);
+        session.expect(other);
+        let sent = session.links.get_mut(&other).unwrap().link.push(MessageKind::Message, Bytes::new(), ());
+        assert_eq!(sent.seq, 1);
+        session.up = false;
+        for (control, received) in [(7, 1), (0, 2)] {
+            let workers = vec![Position { worker: other, received }];
+            let state = Resume { session: SessionId([1; 16]), control, workers };
+            assert!(session.connected(Some(&state), true).is_err());
+            assert!(!session.up);
+            assert_eq!(session.links.get(&other).unwrap().link.unsettled().len(), 1, "nothing is settled");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_joined_is_taken_before_the_messages_of_others_which_stay() {
+        let (mut session, _) = with_an_end();
+        let host = grid_protocol::key::SecretKey::from_seed(&[1; 32]).public();
+        let module = grid_protocol::digest::Digest::from_bytes([0; 32]);
+        let joined = Event::Joined { worker: WorkerId::new(1, 2), host, module, replaces: None };
+        session.waiting.push_back(Collectable::Joined(joined.clone()));
+        assert_eq!(session.changes().collect::<Vec<_>>(), [(worker(), false), (WorkerId::new(1, 2), true)]);
+        assert_eq!(session.take_joined(), Some(joined));
+        assert_eq!(collected(&mut session).len(), 2);
     }
 }

@@ -112,6 +112,15 @@ impl<Out: Encode, In: for<'de> BorrowDecode<'de, ()>> Control<Out, In> {
         self.link.position()
     }
 
+    /// Checks a peer's claim to have everything up to `received`, which [`Self::resume`] takes.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`]: the peer claims what was never sent.
+    pub fn check_position(&self, received: u64) -> Result<(), ControlError> {
+        Ok(self.link.check_position(received)?)
+    }
+
     /// A new connection stands, and the peer has everything up to `received`.
     ///
     /// # Errors

@@ -310,6 +310,31 @@ impl MessageRouter {
         }
     }
 
+    /// Takes the next worker that has joined, whatever waits before it for the client in this process.
+    pub(crate) fn take_joined(&mut self, owner: Owner) -> Option<Event> {
+        let Some(ClientSession::Here { waiting, .. }) = self.client_sessions.get_mut(&owner) else {
+            return None;
+        };
+        let place = waiting.iter().position(|waiting| matches!(waiting, Waiting::Joined(_)))?;
+        match waiting.remove(place) {
+            Some(Waiting::Joined(event)) => Some(event),
+            _ => None,
+        }
+    }
+
+    /// Workers of which it waits to be collected that they joined (true) or ended (false).
+    pub(crate) fn changes(&self, owner: Owner) -> Vec<(WorkerId, bool)> {
+        let Some(ClientSession::Here { waiting, .. }) = self.client_sessions.get(&owner) else {
+            return Vec::new();
+        };
+        let change = |waiting: &Waiting| match waiting {
+            Waiting::Joined(Event::Joined { worker, .. }) => Some((*worker, true)),
+            Waiting::Left(worker, _) => Some((*worker, false)),
+            _ => None,
+        };
+        waiting.iter().filter_map(change).collect()
+    }
+
     /// True if it stopped because `out` is full.
     fn take_mail(&mut self, worker: WorkerId, most: usize, out: &mut Vec<Event>) -> bool {
         let Some(mail) = self.mails.get_mut(&worker) else {

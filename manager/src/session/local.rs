@@ -92,6 +92,16 @@ impl LocalClient {
         Ok(sent)
     }
 
+    /// Takes the next worker that has joined; what else has come stays uncollected.
+    pub fn take_joined(&self) -> Option<Event> {
+        self.context.cluster().router.take_joined(self.owner)
+    }
+
+    /// Workers of which it waits to be collected that they joined (true) or ended (false).
+    pub fn changes(&self) -> Vec<(WorkerId, bool)> {
+        self.context.cluster().router.changes(self.owner)
+    }
+
     /// Takes what has come, at most `most` events, without waiting.
     pub fn try_collect(&self, most: usize, events: &mut Vec<Event>) {
         self.context.cluster().router.collect(self.owner, most, events);

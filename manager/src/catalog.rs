@@ -517,8 +517,7 @@ impl ModuleEntry {
 }
 
 /// Fails if a part of the state folder was lost. An empty folder passes as a new grid's; so does one with a store
-/// whose
-/// first start went no further.
+/// whose first start went no further.
 fn check_whole(folder: &Path) -> Result<(), CatalogError> {
     let (key, store, modules) =
         (folder.join("manager.key"), folder.join("manager.redb"), folder.join("modules"));

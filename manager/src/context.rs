@@ -111,8 +111,7 @@ impl Context {
     }
 
     /// As [`Self::catalog`], on the caller's thread, which may block on the disk. If `work` changes trust, the change
-    /// is
-    /// in force everywhere when this returns.
+    /// is in force everywhere when this returns.
     pub(crate) fn with_registry<T>(&self, work: impl FnOnce(&mut Catalog) -> T) -> T {
         // Lock order: the catalog before the cluster.
         let mut catalog = self.catalog_now();

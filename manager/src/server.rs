@@ -182,8 +182,7 @@ impl ManagerServer {
     }
 
     /// Waits until the manager serves nobody any more, because it was stopped or its thread panicked. A program that
-    /// is
-    /// only a manager must then exit, so that its supervisor restarts it.
+    /// is only a manager must then exit, so that its supervisor restarts it.
     pub async fn ended(&self) {
         let mut serving = self.serving.clone();
         // Nothing is ever sent; `changed` fails when the sender is dropped.

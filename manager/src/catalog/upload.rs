@@ -85,9 +85,8 @@ impl Catalog {
     /// Adds a module that was checked. If it is refused, no file is left behind.
     ///
     /// If another publisher signed a manifest for the same bytes, that manifest stays and serves both, provided it
-    /// and
-    /// its publisher are still valid and its limits and files are the same. With `replaces`, the new one takes its
-    /// place.
+    /// and its publisher are still valid and its limits and files are the same. With `replaces`, the new one takes
+    /// its place.
     ///
     /// # Errors
     ///

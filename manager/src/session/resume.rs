@@ -28,8 +28,7 @@ pub(crate) struct ClientAttached {
 
 impl MessageRouter {
     /// A host connected, with `queue` and the link positions `theirs`. Returns the wake of the queue and the
-    /// manager's
-    /// positions of the same links.
+    /// manager's positions of the same links.
     ///
     /// Each link that both ends remember continues where it stopped; other links are not resent.
     ///

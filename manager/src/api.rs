@@ -1,4 +1,4 @@
-//! Requests: what a client may ask, and the answers.
+//! Requests of clients, and the replies.
 
 mod access;
 pub(crate) mod denials;
@@ -20,7 +20,7 @@ pub(crate) use workers::check_owner;
 use crate::api::denials::{deny, fault, found, not_allowed};
 use crate::context::Context;
 
-/// Answers a request of `asker`; `module` comes with an upload.
+/// Answers a request of `asker`; `module` is the body that came with an upload, a blob or a message.
 pub(crate) async fn handle(
     context: &Arc<Context>,
     asker: PublicKey,
@@ -80,7 +80,7 @@ async fn answer(
         Request::WorkerPing { worker } => workers::ping(context, asker, worker).await,
         Request::DeploymentList => {
             let workers = context.cluster().workers(false);
-            // Arguments may be secrets: an order is its owner's, and of whoever runs the grid.
+            // Arguments may be secrets: only the owner and admins see a deployment.
             let all = roles(context, asker).has(Role::Admin);
             let mut deployments: Vec<_> = context.catalog_now().deployments().values().cloned().collect();
             deployments.retain(|deployment| all || deployment.owner == asker);
@@ -111,7 +111,7 @@ async fn answer(
     }
 }
 
-/// What most requests ask of a client is no more than to be one.
+/// The role that a request needs beyond that of a client, and what for; `None` if any client may make it.
 fn role_needed(request: &Request) -> Option<(&'static str, Role)> {
     match request {
         Request::TicketNew { .. } | Request::TicketList | Request::TicketRemove { .. } => {
@@ -134,7 +134,7 @@ fn role_needed(request: &Request) -> Option<(&'static str, Role)> {
 
 pub(crate) fn roles(context: &Context, asker: PublicKey) -> Roles {
     if asker == context.key {
-        // The program that the manager is part of.
+        // The program that embeds the manager.
         return Role::ALL.into_iter().fold(Roles::NONE, Roles::with);
     }
     context.catalog_now().roles(&asker)

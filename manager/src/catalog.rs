@@ -1,7 +1,7 @@
-//! The catalog: what the manager knows for good. Keys, roles, tickets, modules, deployments.
+//! The catalog: keys, roles, tickets, modules and deployments, which outlive the manager.
 //!
-//! Every change is durable before it takes effect, so that a manager that comes back after a power loss has
-//! everything that it ever said yes to. All of it waits for the disk: call it from a blocking thread.
+//! Every change is durable before it takes effect, so a manager that restarts after a power loss has everything that
+//! it ever confirmed. Every change blocks on the disk: call it from a blocking thread.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,7 +27,7 @@ mod upload;
 
 pub(crate) use upload::{UploadError, VerifiedUpload};
 
-/// What the manager knows for good.
+/// What the manager keeps across restarts, in memory and on disk.
 pub(crate) struct Catalog {
     store: Arc<dyn Store>,
     modules_folder: PathBuf,
@@ -41,11 +41,11 @@ pub(crate) struct Catalog {
     /// The highest id that a deployment ever had.
     last_deployment: u64,
     trust: Trust,
-    /// Changes of whom hosts may believe, since the manager started.
+    /// Number of changes of the publishers that hosts may trust, since the manager started.
     trust_changes: u64,
 }
 
-/// A module on disk.
+/// A module whose file is on disk.
 #[derive(Debug, Clone)]
 pub(crate) struct ModuleEntry {
     pub(crate) signed: Vec<u8>,
@@ -54,62 +54,62 @@ pub(crate) struct ModuleEntry {
     pub(crate) entry_point: String,
 }
 
-/// The state folder is no use, or a change could not be made durable: the operator must act.
+/// The state folder cannot be used, or a change could not be made durable; the operator must act.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CatalogError {
-    /// A file.
+    /// A file or folder cannot be read or written.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// A key file.
+    /// The key file cannot be used.
     #[error(transparent)]
     Key(#[from] KeyFileError),
-    /// The store.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A record in the store makes no sense.
+    /// A record in the store cannot be decoded.
     #[error(
         "a record in the table {table:?} of the store makes no sense; was it written by a newer version?"
     )]
     Record {
-        /// In which table.
+        /// The record's table.
         table: Table,
     },
-    /// A part of the state folder is not there, or empty, though others are: a new one in its place would be a new grid, which
-    /// no host and no client of the old one knows.
+    /// A part of the state folder is missing or empty, though others are there. A new one in its place would be a new
+    /// grid, which no host or client of the old one knows.
     #[error("{} is {how}, though {} is there", path.display(), beside.display())]
     Incomplete {
-        /// What is missed.
+        /// The part that is missing or empty.
         path: PathBuf,
-        /// Missing, or empty.
+        /// "missing" or "empty".
         how: &'static str,
-        /// What is there.
+        /// A part that is there.
         beside: PathBuf,
     },
-    /// A payload.
+    /// A blob cannot be read or kept.
     #[error("a payload: {reason}")]
     Payload {
-        /// What is wrong with it.
+        /// What is wrong with the blob.
         reason: String,
     },
-    /// The manager is going down.
+    /// The manager is shutting down.
     #[error("the manager is going down: {reason}")]
     Interrupted {
-        /// In the words of the runtime.
+        /// The cause, in the words of the runtime.
         reason: String,
     },
     /// A limit of the manager is reached.
     #[error("the manager keeps {max} {what} and takes no more")]
     Full {
-        /// Of what.
+        /// What the limit counts.
         what: &'static str,
-        /// How many it keeps.
+        /// The limit.
         max: usize,
     },
 }
 
 impl CatalogError {
-    /// What the operator can do about it, to be read on the command line.
+    /// What the operator can do about it, for the command line.
     pub fn help(&self) -> &'static str {
         match self {
             Self::Disk(_) => "choose a folder that this user can write, with --state",
@@ -125,20 +125,20 @@ impl CatalogError {
     }
 }
 
-/// Keys that a manager knows: each is a few hundred bytes.
+/// Known keys, including revoked ones; each takes a few hundred bytes.
 const KEYS_MAX: usize = 100_000;
-/// Tickets outstanding.
+/// Tickets kept, used or not.
 const TICKETS_MAX: usize = 10_000;
-/// Deployments.
+/// Deployments kept.
 const DEPLOYMENTS_MAX: usize = 1_000;
 
-/// How often a manager was started on this store.
+/// The counter of starts of a manager on this store.
 const INCARNATION: &[u8; 11] = b"incarnation";
-/// The highest id that a deployment ever had.
+/// The counter of deployment ids: the highest one that was ever used.
 const LAST_DEPLOYMENT: &[u8; 10] = b"last order";
 
 impl Catalog {
-    /// Opens the state folder, or makes it; counts the incarnation up.
+    /// Opens the state folder, or makes it, and increments the incarnation.
     pub(crate) fn open(folder: &Path, store: Option<Arc<dyn Store>>) -> Result<Self, CatalogError> {
         if store.is_none() {
             check_whole(folder)?;
@@ -147,7 +147,7 @@ impl Catalog {
         use_folder(&modules_folder)?;
         let store = match store {
             Some(store) => store,
-            // Before the key, so that a key without a store is one whose store was lost.
+            // The store is made before the key, so a key without a store means that the store was lost.
             None => Arc::new(FileStore::open(&folder.join("manager.redb"))?),
         };
         let key = grid_disk::load_or_make_key(&folder.join("manager.key"))?;
@@ -169,7 +169,7 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// The store, which jobs share.
+    /// The store, which jobs and blobs share.
     pub(crate) fn store(&self) -> Arc<dyn Store> {
         self.store.clone()
     }
@@ -201,7 +201,7 @@ impl Catalog {
         }
         self.believe();
         let last = self.counter(LAST_DEPLOYMENT)?.map_or(0, u64::from_le_bytes);
-        // Before there was a counter, the last deployment had the highest.
+        // Older stores have no counter; there, the highest id is that of the newest deployment.
         self.last_deployment = self.deployments.last_key_value().map_or(last, |(id, _)| id.0.max(last));
         self.incarnation = self.counter(INCARNATION)?.map_or(0, u32::from_le_bytes) + 1;
         let value = self.incarnation.to_le_bytes();
@@ -224,12 +224,12 @@ impl Catalog {
         &self.key
     }
 
-    /// The number of this life of the manager.
+    /// Number of starts of a manager on this store, this one included.
     pub(crate) fn incarnation(&self) -> u32 {
         self.incarnation
     }
 
-    /// What a key may do.
+    /// The roles of a key; none if it is unknown or revoked.
     pub(crate) fn roles(&self, key: &PublicKey) -> Roles {
         self.keys.get(key).filter(|info| !info.revoked).map_or(Roles::NONE, |info| info.roles)
     }
@@ -239,12 +239,12 @@ impl Catalog {
         self.keys.get(key).is_some_and(|info| info.revoked)
     }
 
-    /// Every key that was ever given a role.
+    /// Every key that was ever given a role or revoked.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &KeyInfo> {
         self.keys.values()
     }
 
-    /// Gives a key a role; a publisher or an admin is a client as well, and an admin a publisher.
+    /// Gives a key a role. A publisher becomes a client, too; an admin, a client and a publisher.
     pub(crate) fn grant(&mut self, key: PublicKey, role: Role) -> Result<(), CatalogError> {
         let mut info =
             self.keys.get(&key).cloned().unwrap_or(KeyInfo { key, roles: Roles::NONE, revoked: false });
@@ -255,7 +255,7 @@ impl Catalog {
         if role == Role::Admin {
             info.roles = info.roles.with(Role::Publisher);
         }
-        // Trusting a key again by name is what takes a revocation back.
+        // An explicit grant takes a revocation back.
         info.revoked = false;
         if self.keys.get(&key) == Some(&info) {
             return Ok(());
@@ -263,8 +263,8 @@ impl Catalog {
         self.put_key(info, Vec::new())
     }
 
-    /// Takes everything away from a key, for good: its roles, what it offered as a host, and the deployments that are its
-    /// own or run its modules.
+    /// Revokes a key until it is granted a role again: removes its roles, its record as a host, and the deployments
+    /// that it owns or that run its modules, in one commit.
     pub(crate) fn revoke(&mut self, key: PublicKey) -> Result<(), CatalogError> {
         let of_key = |deployment: &DeploymentInfo| {
             let module = self.modules.get(&deployment.request.module);
@@ -284,7 +284,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Writes down what a key may do, and other `changes` with it.
+    /// Writes a key's record, together with other `changes`, in one commit.
     fn put_key(&mut self, info: KeyInfo, mut changes: Vec<Change>) -> Result<(), CatalogError> {
         full("keys", self.keys.len(), KEYS_MAX, self.keys.contains_key(&info.key))?;
         changes.push(Change::put(Table::Key, *info.key.as_bytes(), info.to_body()));
@@ -299,7 +299,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// How often it has changed whom hosts may believe.
+    /// Number of changes of the publishers that hosts may trust, since the manager started.
     pub(crate) fn trust_changes(&self) -> u64 {
         self.trust_changes
     }
@@ -318,17 +318,17 @@ impl Catalog {
         }
     }
 
-    /// The highest serial that a publisher's modules of a name ever had.
+    /// The highest serial that the publisher's modules of that name ever had; 0 if there was none.
     pub(crate) fn serial(&self, publisher: PublicKey, name: &str) -> u64 {
         self.trust.serial(publisher, name)
     }
 
-    /// The publishers that hosts may believe, and those that they may not.
+    /// The publishers that hosts may trust, and the keys that were revoked.
     pub(crate) fn publishers(&self) -> (Vec<PublicKey>, Vec<PublicKey>) {
         (self.trust.trusted().collect(), self.trust.revoked().collect())
     }
 
-    /// Makes a ticket for this manager, which is reached at `addresses`.
+    /// Makes a ticket for this manager, which is reached at `addresses`; `ttl_s` is its lifetime in seconds.
     pub(crate) fn make_ticket(
         &mut self,
         role: Role,
@@ -345,8 +345,8 @@ impl Catalog {
         Ok(ticket)
     }
 
-    /// Forgets tickets that are past, the oldest first, but only where there is no room: a clock that is wrong once must not
-    /// end what others were promised.
+    /// Deletes expired tickets, oldest first, but only while there are too many: a clock that is wrong once must not
+    /// delete tickets that are still good.
     fn make_room_for_a_ticket(&mut self, now: u64) -> Result<(), CatalogError> {
         while self.tickets.len() >= TICKETS_MAX {
             let past = self.tickets.values().filter(|ticket| ticket.expires <= now);
@@ -358,7 +358,7 @@ impl Catalog {
         full("tickets", self.tickets.len(), TICKETS_MAX, false)
     }
 
-    /// The tickets that are not past.
+    /// The tickets that have not expired, used or not.
     pub(crate) fn tickets(&self, now: u64) -> Vec<TicketInfo> {
         let info = |record: &TicketRecord| TicketInfo {
             id: record.id,
@@ -369,7 +369,7 @@ impl Catalog {
         self.tickets.values().filter(|ticket| ticket.expires > now).map(info).collect()
     }
 
-    /// Forgets a ticket; false if there is none of that name.
+    /// Deletes a ticket; false if there is none of that id.
     pub(crate) fn remove_ticket(&mut self, id: &TicketId) -> Result<bool, CatalogError> {
         if !self.tickets.contains_key(id) {
             return Ok(false);
@@ -379,7 +379,8 @@ impl Catalog {
         Ok(true)
     }
 
-    /// Gives the bearer's key the ticket's role, once. A key that has the role needs no ticket: the caller asks first.
+    /// Gives `newcomer` the ticket's role. Only the first key to redeem a ticket may do so, as often as it likes. The
+    /// caller first checks that the key is not revoked.
     pub(crate) fn redeem(
         &mut self,
         proof: &Proof,
@@ -397,14 +398,14 @@ impl Catalog {
         if record.used_by.is_none() {
             let mut used = record.clone();
             used.used_by = Some(newcomer);
-            // The ticket first: after a crash between the two it is spent, and not good for two.
+            // The ticket first: after a crash in between, only this key can redeem it.
             self.put(Table::Ticket, &used.id, used.to_body())?;
             self.tickets.insert(used.id, used);
         }
         self.grant(newcomer, role).map(Ok)
     }
 
-    /// Remembers what a host offers, for the time when it is away.
+    /// Stores a host's capacity, so that the host is listed while it is not connected.
     pub(crate) fn note_host(&mut self, key: PublicKey, capacity: &HostCapacity) -> Result<(), CatalogError> {
         if self.hosts.get(&key) != Some(capacity) {
             self.put(Table::Host, key.as_bytes(), capacity.to_body())?;
@@ -413,27 +414,27 @@ impl Catalog {
         Ok(())
     }
 
-    /// Every host that was ever let in.
+    /// Last known capacity of every host that was let in and not revoked since.
     pub(crate) fn hosts(&self) -> &BTreeMap<PublicKey, HostCapacity> {
         &self.hosts
     }
 
-    /// The modules.
+    /// All modules.
     pub(crate) fn modules(&self) -> impl ExactSizeIterator<Item = &ModuleEntry> {
         self.modules.values()
     }
 
-    /// One module.
+    /// The module with that digest.
     pub(crate) fn module(&self, digest: &Digest) -> Option<&ModuleEntry> {
         self.modules.get(digest)
     }
 
-    /// Where a module's bytes are.
+    /// Path of the module's file.
     pub(crate) fn module_path(&self, digest: &Digest) -> PathBuf {
         self.modules_folder.join(format!("{digest}.wasm"))
     }
 
-    /// Forgets a module; false if there is none.
+    /// Deletes a module, its record before its file; false if there is none.
     pub(crate) fn remove_module(&mut self, digest: &Digest) -> Result<bool, CatalogError> {
         if !self.modules.contains_key(digest) {
             return Ok(false);
@@ -445,13 +446,13 @@ impl Catalog {
         Ok(true)
     }
 
-    /// Keeps a deployment under a new id.
+    /// Stores a deployment under a new id, and returns the id.
     pub(crate) fn add_deployment(
         &mut self,
         mut deployment: DeploymentInfo,
     ) -> Result<DeploymentId, CatalogError> {
         full("deployments", self.deployments.len(), DEPLOYMENTS_MAX, false)?;
-        // Whoever holds the id of an order that was removed must not come upon another's.
+        // Ids are not reused: whoever holds the id of a removed deployment must not reach another one by it.
         let id = DeploymentId(self.last_deployment + 1);
         deployment.id = id;
         self.store.commit(&[
@@ -463,12 +464,12 @@ impl Catalog {
         Ok(id)
     }
 
-    /// The deployments.
+    /// All deployments, by id.
     pub(crate) fn deployments(&self) -> &BTreeMap<DeploymentId, DeploymentInfo> {
         &self.deployments
     }
 
-    /// Forgets a deployment.
+    /// Deletes a deployment.
     pub(crate) fn remove_deployment(&mut self, id: DeploymentId) -> Result<(), CatalogError> {
         self.remove(Table::Deployment, &id.0.to_be_bytes())?;
         self.deployments.remove(&id);
@@ -496,7 +497,7 @@ impl ModuleEntry {
         })
     }
 
-    /// What a client is told about it.
+    /// Describes the module to a client; `known` says that it was there before the upload.
     pub(crate) fn info(&self, known: bool) -> ModuleInfo {
         ModuleInfo {
             digest: self.manifest.digest,
@@ -515,8 +516,8 @@ impl ModuleEntry {
     }
 }
 
-/// Fails where a part of the state folder was lost. A folder with nothing in it is a new grid's; so is one whose store was
-/// made and whose first start went no further.
+/// Fails if a part of the state folder was lost. An empty folder passes as a new grid's; so does one with a store
+/// whose first start went no further.
 fn check_whole(folder: &Path) -> Result<(), CatalogError> {
     let (key, store, modules) =
         (folder.join("manager.key"), folder.join("manager.redb"), folder.join("modules"));

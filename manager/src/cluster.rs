@@ -1,4 +1,4 @@
-//! The cluster: hosts, workers and routes, as long as the manager lives.
+//! The cluster: hosts, workers and routes, for as long as the manager runs.
 
 pub(crate) mod client_session;
 pub(crate) mod connection;
@@ -30,33 +30,33 @@ use crate::cluster::peer_queue::PeerQueueId;
 use crate::cluster::router::MessageRouter;
 use crate::jobs::coordinator::{Coordinator, HostRef};
 
-/// What is true while the manager lives.
+/// State that is lost when the manager ends. One lock guards all of it.
 pub(crate) struct Cluster {
     pub(crate) scheduler: Scheduler,
     pub(crate) router: MessageRouter,
     pub(crate) coordinator: Coordinator,
     pub(crate) sessions: HashMap<PublicKey, HostSession>,
     pub(crate) pending: HashMap<PublicKey, PendingHost>,
-    /// Connections of clients by number, so that a revocation can close them.
+    /// Connections of clients, by number, so that a revocation can close them.
     pub(crate) clients: HashMap<u64, ConnectionHandle>,
-    /// Whom the manager has sent away.
+    /// Revoked keys, and modules of revoked publishers.
     pub(crate) banned: Banned,
     nonce: u64,
-    /// Workers that have ended, newest last.
+    /// Workers that have ended, newest last, at most [`ENDED_KEPT_MAX`].
     ended: VecDeque<WorkerInfo>,
     logs: HashMap<WorkerId, WorkerLog>,
 }
 
-/// Where a host sits: what outlives its connections.
+/// A host's session: what outlives its connections.
 pub(crate) struct HostSession {
     pub(crate) queue: PeerQueueId,
     pub(crate) session: SessionId,
-    /// It took too few of its orders, and the rest were dropped: it has to begin anew.
+    /// Too many commands were waiting, and they were dropped: the host must begin a new session.
     pub(crate) forsaken: bool,
     pub(crate) control: ManagerEnd,
     pub(crate) control_wake: Arc<Notify>,
     pub(crate) conn: Option<ConnectionHandle>,
-    /// Tells an older connection apart from the present one.
+    /// The number of the newest connection, by which an older one finds that it was replaced.
     pub(crate) conn_id: u64,
     pub(crate) module_bytes_sent: u64,
     pub(crate) compilations: u32,
@@ -74,7 +74,7 @@ pub(crate) struct PendingHost {
     pub(crate) conn: ConnectionHandle,
 }
 
-/// What a worker wrote.
+/// The newest log lines of a worker, and how many older ones were dropped.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct WorkerLog {
     pub(crate) lines: VecDeque<LogLine>,
@@ -84,24 +84,24 @@ pub(crate) struct WorkerLog {
 /// Ended workers that the manager remembers, with their logs.
 const ENDED_KEPT_MAX: usize = 1000;
 
-/// Hosts that may wait for approval at once: strangers can make any number of keys.
+/// Hosts that may wait for approval at the same time: strangers can make any number of keys.
 const PENDING_HOSTS_MAX: usize = 256;
 
-/// Of one source, so that others still find room.
+/// Those of one source, so that hosts from elsewhere still find room.
 const PENDING_HOSTS_OF_A_SOURCE_MAX: usize = 64;
 
-/// Orders that wait for a host that is away, or does not read them; and their bytes.
+/// Commands that may wait for a host that is not connected, or does not confirm them; and their bytes.
 const COMMANDS_WAITING_MAX: usize = 65_536;
 const COMMANDS_BYTES_MAX: usize = 16 << 20;
 
-/// Orders may wait so long, in bytes, for a host that reports workers which it was not given.
+/// Bytes of waiting commands at which a host that reports workers it was not given must begin a new session.
 const UNKNOWN_BYTES_MAX: usize = 1 << 20;
 
-/// Workers that one order to a host names: a frame of 1 MiB holds ten times as many.
+/// Workers that one command to a host names: a frame of 1 MiB holds ten times as many.
 const WORKERS_A_FRAME: usize = 8192;
 
 impl Cluster {
-    /// What there is no room for, if this host cannot wait for approval. One that waits already may come again.
+    /// Names the limit that keeps this host from waiting for approval, if any. One that waits already may wait again.
     pub(crate) fn no_room_to_wait(&self, peer: &PublicKey, waiting: &PendingHost) -> Option<&'static str> {
         if self.pending.contains_key(peer) {
             return None;
@@ -116,7 +116,7 @@ impl Cluster {
         }
     }
 
-    /// A cluster without hosts, in which `deployments` wait for some.
+    /// A cluster without hosts. Its `deployments` are filled as hosts join.
     pub(crate) fn new<'a>(
         config: SchedulerConfig,
         deployments: impl Iterator<Item = &'a DeploymentInfo>,
@@ -143,7 +143,7 @@ impl Cluster {
         }
     }
 
-    /// Does what the scheduler has decided.
+    /// Carries out the scheduler's decisions, and then the coordinator's.
     pub(crate) fn carry_out(&mut self, now: Moment) {
         while let Some(decision) = self.scheduler.poll_decision() {
             match decision {
@@ -196,12 +196,12 @@ impl Cluster {
         }
     }
 
-    /// Sends a command to a host, now or when it comes back.
+    /// Sends a command to a host, now or when it reconnects.
     pub(crate) fn command(&mut self, host: PublicKey, command: &host::HostCommand) {
         self.send_within(host, command, COMMANDS_BYTES_MAX);
     }
 
-    /// As [`Self::command`], unless so many bytes of commands wait: then the host must begin anew.
+    /// As [`Self::command`]. If `bytes_max` bytes of commands wait already, drops them all and ends the session.
     fn send_within(&mut self, host: PublicKey, command: &host::HostCommand, bytes_max: usize) {
         let Some(session) = self.sessions.get_mut(&host).filter(|session| !session.forsaken) else {
             return;
@@ -219,7 +219,8 @@ impl Cluster {
         }
     }
 
-    /// Handles what a host reports; false if it makes no sense.
+    /// Handles an event that a host reports. About workers that are not on this host, it accepts only log lines that
+    /// continue a log; the host is told to stop those that it has started.
     pub(crate) fn handle_event(&mut self, host: PublicKey, mut event: host::HostEvent, now: Moment) {
         event.clamp();
         let Self { coordinator, scheduler, .. } = self;
@@ -235,7 +236,7 @@ impl Cluster {
                     self.handle_started(host, worker, now);
                 }
                 if !unknown.is_empty() {
-                    // They were given up while the host could not be told.
+                    // The workers were given up while the host was not connected.
                     let stop = host::HostCommand::Stop { workers: unknown, grace_ms: 0 };
                     self.send_within(host, &stop, UNKNOWN_BYTES_MAX);
                 }
@@ -245,7 +246,7 @@ impl Cluster {
                 self.scheduler.handle_worker_ended(now, worker, end);
             }
             host::HostEvent::Log { worker, lines, dropped }
-                if (self.sits_on(worker, host) || self.logs.contains_key(&worker)) =>
+                if self.sits_on(worker, host) || self.sat_on(worker, host) =>
             {
                 self.logs.entry(worker).or_default().add(lines, dropped);
             }
@@ -259,7 +260,7 @@ impl Cluster {
             host::HostEvent::Pong { nonce, worker_status } => {
                 let asked = self.sessions.get_mut(&host).and_then(|session| session.pings.remove(&nonce));
                 if let Some(asked) = asked {
-                    // Whoever asked may have given up.
+                    // The request may have timed out.
                     let _ = asked.send(worker_status);
                 }
             }
@@ -284,7 +285,7 @@ impl Cluster {
         self.scheduler.workers().get(&worker).is_some_and(|worker| worker.host == host)
     }
 
-    /// Does what is due.
+    /// Does everything that is due at `now`.
     pub(crate) fn handle_timeout(&mut self, now: Moment) {
         for (worker, silence) in self.router.silent_workers(now) {
             let ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
@@ -300,11 +301,11 @@ impl Cluster {
         self.scheduler.handle_timeout(now);
         self.coordinator.jobs.handle_timeout(now);
         let Self { sessions, scheduler, .. } = self;
-        // A host that was given up starts anew when it comes back.
+        // A host that was given up begins a new session when it reconnects.
         sessions.retain(|key, session| session.conn.is_some() || scheduler.hosts().contains_key(key));
     }
 
-    /// Ends all connections: the manager shuts down.
+    /// Ends all connections of hosts and clients, because the manager shuts down.
     pub(crate) fn hang_up(&self) {
         let hosts = self.sessions.values().filter_map(|session| session.conn.as_ref());
         for conn in hosts.chain(self.clients.values()) {
@@ -312,7 +313,7 @@ impl Cluster {
         }
     }
 
-    /// Keeps the connection of a client; the number by which it is removed.
+    /// Registers a client's connection; returns the number by which it is removed.
     pub(crate) fn add_client(&mut self, conn: ConnectionHandle) -> u64 {
         let number = self.next_nonce();
         self.clients.insert(number, conn);
@@ -325,18 +326,24 @@ impl Cluster {
         self.nonce
     }
 
-    /// What a worker wrote.
+    /// True if `worker` is among those that ended last, and ran on `host`.
+    fn sat_on(&self, worker: WorkerId, host: PublicKey) -> bool {
+        self.logs.contains_key(&worker)
+            && self.ended.iter().any(|ended| ended.id == worker && ended.host == host)
+    }
+
+    /// The log of a worker; empty if there is none.
     pub(crate) fn log(&self, worker: WorkerId) -> WorkerLog {
         self.logs.get(&worker).cloned().unwrap_or_default()
     }
 
-    /// A worker, whether it has ended or not.
+    /// Looks up a worker, running or among those that ended last.
     pub(crate) fn find_worker(&self, id: WorkerId) -> Option<WorkerInfo> {
         let running = self.scheduler.workers().get(&id).map(|worker| self.worker_info(id, worker));
         running.or_else(|| self.ended.iter().find(|worker| worker.id == id).cloned())
     }
 
-    /// The workers, ordered by id.
+    /// The workers, ordered by id; with `ended`, also those that ended last.
     pub(crate) fn workers(&self, ended: bool) -> Vec<WorkerInfo> {
         let running = self.scheduler.workers().iter().map(|(id, worker)| self.worker_info(*id, worker));
         let mut workers: Vec<_> = running.collect();
@@ -372,7 +379,7 @@ impl Cluster {
         }
     }
 
-    /// The hosts that are here, expected back, or waiting for approval.
+    /// The hosts that are connected, expected back, or waiting for approval.
     pub(crate) fn hosts(&self) -> Vec<HostInfo> {
         let known = self.scheduler.hosts().iter().map(|(key, host)| {
             let session = self.sessions.get(key);
@@ -416,12 +423,12 @@ impl WorkerLog {
     }
 }
 
-/// A deployment from its record.
+/// Makes the scheduler's deployment from its record.
 pub(crate) fn standing(order: &DeploymentInfo) -> Deployment {
     Deployment { id: order.id, spec: Arc::new(spec(order.owner, &order.request)) }
 }
 
-/// What the workers of a request have in common.
+/// Makes the specification that all workers of a request share.
 pub(crate) fn spec(owner: PublicKey, request: &client::SpawnRequest) -> Spec {
     Spec {
         owner: Owner { key: owner, channel: request.channel },

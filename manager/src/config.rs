@@ -13,32 +13,33 @@ use crate::store::Store;
 /// Configuration of a manager.
 #[derive(Debug, Clone)]
 pub struct ManagerConfig {
-    /// Where it keeps its key, its store and its modules.
+    /// Folder of the manager's key, store, modules and blobs.
     pub state_folder: PathBuf,
-    /// Where it listens; `None` if it only serves this process.
+    /// Address to listen on; `None` to serve this process only. Default `None`.
     pub listen: Option<SocketAddr>,
-    /// Addresses to write into tickets, as `host:port`; empty for the one that it listens on.
+    /// Addresses to write into tickets, as `host:port`. Default empty: the address that it listens on or, if that is
+    /// unspecified, this machine's own addresses.
     pub advertise: Vec<String>,
-    /// Lets hosts in that nobody approved. Only for a manager that strangers cannot reach.
+    /// Lets in every host, without approval. Only for a manager that strangers cannot reach. Default false.
     pub open_join: bool,
-    /// How long a lost connection may stay lost before the workers behind it are given up: 10 s, which
-    /// with the transport's own 10 s makes 20 s of silence.
+    /// How long a host's connection may stay lost before its workers are given up. Default 10 s; together with the
+    /// transport's own 10 s, a host may be silent for 20 s.
     pub away_grace: Duration,
-    /// How soon the transport notices silence.
+    /// How soon the transport notices that a peer is silent.
     pub timing: Timing,
-    /// The network that it listens on.
+    /// The network to listen on.
     pub network: Network,
-    /// Where it takes time and randomness from.
+    /// The source of time and randomness.
     pub machine: Machine,
-    /// The store to use, not a file in the state folder.
+    /// A store to use in place of the file in the state folder. Default `None`.
     pub store: Option<Arc<dyn Store>>,
-    /// A promise to break on purpose.
+    /// A guarantee to break on purpose, for a test that must find it broken.
     #[cfg(feature = "fault-injection")]
     pub sabotage: Option<FaultInjection>,
 }
 
 impl ManagerConfig {
-    /// A manager that keeps its state in `state_folder` and serves this process only.
+    /// The configuration of a manager that keeps its state in `state_folder` and serves this process only.
     pub fn new(state_folder: PathBuf) -> Self {
         Self {
             state_folder,
@@ -57,11 +58,11 @@ impl ManagerConfig {
 }
 
 #[cfg(feature = "fault-injection")]
-/// A promise to break on purpose.
+/// A guarantee to break on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultInjection {
-    /// A result is taken from an attempt whose lease has ended.
+    /// Results are accepted from attempts whose leases have ended.
     NeverFence,
-    /// Clients and hosts are told that something is on disk before it is.
+    /// Clients and hosts are told that changes are on disk before they are.
     AcknowledgeEarly,
 }

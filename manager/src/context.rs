@@ -19,27 +19,27 @@ use crate::jobs::coordinator::{Coordinator, UNWRITTEN_BYTES_MAX};
 use crate::jobs::store::JobStore;
 use crate::store::StoreError;
 
-/// What all connections share.
+/// What all connections of a manager share.
 pub(crate) struct Context {
     pub(crate) config: ManagerConfig,
     pub(crate) key: PublicKey,
-    /// Addresses that tickets name.
+    /// Addresses that are written into tickets.
     pub(crate) addresses: Vec<String>,
-    /// Reads what is kept of jobs.
+    /// Jobs on disk.
     pub(crate) job_store: JobStore,
-    /// Inputs and results in files.
+    /// Blobs on disk.
     pub(crate) payloads: Arc<BlobStore>,
-    /// When [`Self::now`] was zero.
+    /// The instant at which [`Self::now`] was zero.
     pub(crate) started: Instant,
-    /// Who has knocked and said nothing yet.
+    /// Connections whose first frame has not come yet.
     pub(crate) newcomers: Newcomers,
     state: Mutex<Cluster>,
     catalog: Mutex<Catalog>,
-    /// Held by whoever writes the journal, so that what was decided first is on disk first.
+    /// Locked by whoever commits the journal, so that changes reach the disk in the order of their decisions.
     pub(crate) committing: Arc<tokio::sync::Mutex<()>>,
-    /// Held by whoever tries dead tasks again.
+    /// Locked by whoever retries dead tasks.
     pub(crate) retrying: tokio::sync::Mutex<()>,
-    /// Wakes the timer: something may be due earlier than it thinks.
+    /// Notified when a timeout may have become due earlier than the timer loop expects.
     pub(crate) rescheduled: Notify,
 }
 
@@ -72,17 +72,17 @@ impl Context {
         }
     }
 
-    /// The manager's own clock.
+    /// The manager's clock: the time since it started.
     pub(crate) fn now(&self) -> Moment {
         Moment::from_epoch(self.config.machine.shrink(self.started.elapsed()))
     }
 
-    /// The state of the cluster. Never held across a wait.
+    /// Locks the cluster. The guard must not be held across an await.
     pub(crate) fn cluster(&self) -> MutexGuard<'_, Cluster> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the cluster and does what the scheduler decides then.
+    /// Changes the cluster, carries out what the scheduler then decides, and wakes the timer loop.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Cluster, Moment) -> T) -> T {
         let now = self.now();
         let mut cluster = self.cluster();
@@ -93,11 +93,11 @@ impl Context {
         result
     }
 
-    /// Works with the catalog on a thread that may wait for the disk.
+    /// Runs `work` with the catalog on a thread that may block on the disk.
     ///
     /// # Errors
     ///
-    /// That of `work`, or that the runtime is going down.
+    /// That of `work`, or that the manager is shutting down.
     pub(crate) async fn catalog<T, E>(
         self: &Arc<Self>,
         work: impl FnOnce(&mut Catalog) -> Result<T, E> + Send + 'static,
@@ -110,10 +110,10 @@ impl Context {
         self.off_thread(move || context.with_registry(work)).await?
     }
 
-    /// As [`Self::catalog`], for a caller that may wait for the disk itself. A change of trust that `work` makes is in
-    /// force everywhere when this returns.
+    /// As [`Self::catalog`], on the caller's thread, which may block on the disk. If `work` changes trust, the change
+    /// is in force everywhere when this returns.
     pub(crate) fn with_registry<T>(&self, work: impl FnOnce(&mut Catalog) -> T) -> T {
-        // The catalog's lock comes before the cluster's, here and everywhere.
+        // Lock order: the catalog before the cluster.
         let mut catalog = self.catalog_now();
         let before = catalog.trust_changes();
         let done = work(&mut catalog);
@@ -123,11 +123,11 @@ impl Context {
         done
     }
 
-    /// Reads or changes what is kept of jobs, on a thread that may wait for the disk.
+    /// Runs `work` with the job store on a thread that may block on the disk.
     ///
     /// # Errors
     ///
-    /// The store's, or that the runtime is going down.
+    /// The store's, or that the manager is shutting down.
     pub(crate) async fn job_store<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&JobStore) -> Result<T, StoreError> + Send + 'static,
@@ -136,11 +136,11 @@ impl Context {
         Ok(self.off_thread(move || work(&context.job_store)).await??)
     }
 
-    /// Reads or changes payloads, on a thread that may wait for the disk, and not too many at a time.
+    /// Runs `work` with the blob store on a thread that may block on the disk, after waiting for a free permit.
     ///
     /// # Errors
     ///
-    /// That of `work`, or that the runtime is going down.
+    /// That of `work`, or that the manager is shutting down.
     pub(crate) async fn payloads<T: Send + 'static>(
         &self,
         work: impl FnOnce(&BlobStore) -> Result<T, BlobError> + Send + 'static,
@@ -155,11 +155,11 @@ impl Context {
         })
     }
 
-    /// Waits until the store takes what is brought.
+    /// Waits until the store is out of trouble.
     pub(crate) async fn out_of_trouble(&self) {
         loop {
             let mut written = std::pin::pin!(self.cluster().coordinator.written.clone().notified_owned());
-            // Listening comes before looking.
+            // Listen before looking, so that a commit in between is not missed.
             written.as_mut().enable();
             if self.cluster().coordinator.trouble().is_none() {
                 return;
@@ -168,7 +168,11 @@ impl Context {
         }
     }
 
-    /// Does something that may wait for the disk where it holds up nobody.
+    /// Runs `work` on a thread that may block on the disk; on a simulated machine, on the caller's thread.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError::Interrupted`]: the manager is shutting down, or `work` panicked.
     pub(crate) async fn off_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -180,7 +184,7 @@ impl Context {
         done.map_err(|error| CatalogError::Interrupted { reason: error.to_string() })
     }
 
-    /// Waits while so much waits for the disk that nobody may bring more.
+    /// Waits while the unwritten journal is too long for anybody to add to it.
     pub(crate) async fn room_in_the_journal(&self) {
         loop {
             let written = {
@@ -194,12 +198,12 @@ impl Context {
         }
     }
 
-    /// Seconds since 1970 on this machine's clock.
+    /// Seconds since 1970, by this machine's clock.
     pub(crate) fn unix_now(&self) -> u64 {
         self.config.machine.unix_now()
     }
 
-    /// The catalog, for a caller that may wait for the disk itself.
+    /// Locks the catalog, for a caller that may block on the disk.
     pub(crate) fn catalog_now(&self) -> MutexGuard<'_, Catalog> {
         self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
     }

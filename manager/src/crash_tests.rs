@@ -1,5 +1,5 @@
-//! Crash tests: jobs on a disk that loses power in the middle of everything, against a model of what was promised; and
-//! what the simulation has found, each with its seed.
+//! Crash tests: jobs on a disk that loses power at random moments, checked against a model of what was promised; and
+//! regression tests of faults that the simulation found.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,24 +20,24 @@ use crate::store::{FileStore, StoreError};
 
 const JOB: JobId = JobId([1; 16]);
 
-/// What was promised to clients and hosts, and what is under way.
+/// What was promised to clients and hosts, and what is in progress.
 #[derive(Default)]
 struct Promises {
     /// The job was acknowledged.
     made: bool,
-    /// Tasks up to here were acknowledged.
+    /// Number of tasks that were acknowledged.
     acknowledged: u64,
-    /// Tasks up to here were brought.
+    /// Number of tasks that were submitted.
     brought: u64,
-    /// Tasks whose outcomes a client has read, or their host was told to forget.
+    /// Tasks whose outcomes a client has read, or whose host was told that they are settled.
     settled: BTreeSet<u64>,
-    /// The number of the newest outcome among those.
+    /// Number of the newest outcome among those.
     recorded: u64,
-    /// What the host has in hand: attempts that were handed to it, and what it has not been told to forget.
+    /// Attempts that the host holds, with their tasks: assigned to it, and not yet settled or abandoned.
     held: BTreeMap<AttemptId, u64>,
 }
 
-/// One life of a manager, from power on to power off.
+/// One manager process, from power on to power off.
 struct ManagerLife {
     coordinator: Coordinator,
     job_store: JobStore,
@@ -140,7 +140,7 @@ impl ManagerLife {
         Ok(())
     }
 
-    /// The host comes back, says what it has, and gets work from then on.
+    /// The host reconnects, says which attempts it holds, and asks for work.
     fn host_joins(&mut self, promises: &mut Promises) {
         let capacity = HostCapacity {
             name: "host".into(),
@@ -161,7 +161,7 @@ impl ManagerLife {
         assert!(self.coordinator.handle_event(self.now, &reporter, report).is_none());
     }
 
-    /// One thing happens.
+    /// Simulates one random event: a submission, the passing of time, a renewal or the end of attempts.
     fn step(&mut self, promises: &mut Promises, dice: &mut TestRng) {
         match dice.roll(4) {
             0 if promises.made && promises.brought < promises.recorded + 200 => {
@@ -191,7 +191,7 @@ impl ManagerLife {
         self.coordinator.carry_out(self.now, |_| "host");
     }
 
-    /// Commits, and takes what follows as promised.
+    /// Commits the batch, then counts its effects as promises.
     fn commit(&mut self, promises: &mut Promises) -> Result<(), StoreError> {
         let brought = promises.brought;
         let (changes, effects) = self.coordinator.take_batch();
@@ -205,7 +205,7 @@ impl ManagerLife {
                     for attempt in attempts {
                         promises.held.remove(&attempt);
                     }
-                    // What was fenced off is settled, too, and another attempt has the outcome or will.
+                    // Fenced attempts are settled, too; another attempt has the outcome or will have it.
                     for recorded in self.job_store.outcomes(JOB, promises.recorded, usize::MAX)? {
                         promises.settled.insert(recorded.task);
                         promises.recorded = recorded.seq;
@@ -213,7 +213,7 @@ impl ManagerLife {
                 }
                 Effect::Tell { command: HostCommand::Abandon { attempts }, .. } => {
                     promises.held.retain(|attempt, _| !attempts.contains(attempt));
-                    // As a host does: it shows that it lives.
+                    // As a host does, to show that it is alive.
                     self.report(HostEvent::Window { attempts: 16 });
                 }
                 Effect::Committed(standings) => self.coordinator.committed(standings),
@@ -224,7 +224,7 @@ impl ManagerLife {
     }
 }
 
-/// So many losses of power; what was found wrong first, and how many tasks were settled.
+/// Loses power `losses` times and checks after each; returns the number of settled tasks, or the first error.
 fn rehearse(seed: u64, losses: u32, disk: &FaultyDisk) -> Result<usize, String> {
     let (mut promises, mut dice) = (Promises::default(), TestRng(seed * 2 + 1));
     for incarnation in 1..=losses {
@@ -255,7 +255,7 @@ fn rehearse(seed: u64, losses: u32, disk: &FaultyDisk) -> Result<usize, String> 
     Ok(promises.settled.len())
 }
 
-/// With power, everything that was promised comes to its end.
+/// Runs without further power losses until the job is finished; fails if it does not finish.
 fn finish(life: &mut ManagerLife, promises: &mut Promises, dice: &mut TestRng) -> Result<(), String> {
     if life.coordinator.record(JOB).is_none() {
         return Ok(());
@@ -291,8 +291,9 @@ fn a_disk_that_lies_about_its_syncs_is_caught() {
     assert!(caught, "the rehearsal would find nothing");
 }
 
-/// Found by seed 15 of the simulation: a host that began a new session had forgotten a job of which it still held the
-/// end of an attempt; the manager thought that it knew the job, and the two passed a task to and fro for ever.
+/// Found by seed 15 of the simulation: a host that began a new session had forgotten a job of which it still held a
+/// finished attempt. The manager assumed that the host knew the job, and the two passed a task back and forth
+/// forever.
 #[test]
 fn a_host_that_gives_back_what_it_does_not_know_is_told_of_the_job_again() {
     let mut life = start(&FaultyDisk::new(1), 1).unwrap().unwrap();
@@ -304,7 +305,7 @@ fn a_host_that_gives_back_what_it_does_not_know_is_told_of_the_job_again() {
     life.commit(&mut promises).unwrap();
     assert!(life.coordinator.brief(host(), JOB).is_some(), "it knows nothing yet");
     assert!(life.coordinator.brief(host(), JOB).is_none(), "it was told");
-    // A new session, in which it says that it still holds an attempt: so it knows the job.
+    // In the new session the host says that it still holds an attempt, so it knows the job.
     life.coordinator.session_begins(host());
     life.host_joins(&mut promises);
     assert!(life.coordinator.brief(host(), JOB).is_none(), "it holds an attempt of it");
@@ -316,7 +317,7 @@ fn a_host_that_gives_back_what_it_does_not_know_is_told_of_the_job_again() {
     );
 }
 
-/// A job was told to be finished before its last outcome was on disk, and then there were 99 of 100.
+/// A job was once reported as finished before its last outcome was on disk; a client then read 99 outcomes of 100.
 #[test]
 fn what_is_told_of_a_job_is_on_disk() {
     let mut life = start(&FaultyDisk::new(1), 1).unwrap().unwrap();

@@ -1,14 +1,14 @@
-//! A look inside, for the simulation, and promises that it must see broken.
+//! Invariants that the simulation checks, and a description of the jobs for whoever debugs it.
 
 use std::time::Duration;
 
 use crate::server::ManagerServer;
 
-/// A lease that has ended is noticed so late at the most.
+/// Longest time by which the manager may notice late that a lease has ended.
 const LATE_MAX: Duration = Duration::from_secs(1);
 
 impl ManagerServer {
-    /// How everything about jobs stands, for a person who looks for a fault.
+    /// Describes all jobs, leases and hosts, for a person who looks for a fault.
     pub fn describe(&self) -> String {
         let (cluster, now) = (self.context().cluster(), self.context().now());
         let jobs = &cluster.coordinator.jobs;
@@ -32,11 +32,11 @@ impl ManagerServer {
         lines.join("\n")
     }
 
-    /// Looks for what must never be.
+    /// Checks the invariants I5 (no lease outlives its term by more than a second) and I6 (counts add up).
     ///
     /// # Errors
     ///
-    /// What was found.
+    /// A description of the invariant that is broken.
     pub fn audit(&self) -> Result<(), String> {
         let (cluster, now) = (self.context().cluster(), self.context().now());
         let jobs = &cluster.coordinator.jobs;

@@ -1,4 +1,4 @@
-//! Jobs: the coordinator decides and journals, the commit writes the journal and then lets its effects take place.
+//! Jobs: the coordinator decides and journals; the group commit writes the journal, then runs the effects.
 
 pub(crate) mod announced;
 pub(crate) mod commit;

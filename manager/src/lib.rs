@@ -1,8 +1,8 @@
 //! The manager: clock, disk and network around the scheduler.
 //!
-//! Each connection of a host or a client is a session ([`ManagerServer::start`] listens for them), and everything that they share is
-//! in one context: the *catalog* is what is true for good, on disk; the *cluster* is what is true while the
-//! manager lives, in memory.
+//! Each connection of a host or a client is a session; [`ManagerServer::start`] begins to listen for them. Sessions
+//! share one context: the *catalog*, on disk, is what outlives the manager; the *cluster*, in memory, is what is true
+//! while it runs.
 
 #![forbid(unsafe_code)]
 

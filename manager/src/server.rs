@@ -1,4 +1,4 @@
-//! The manager as a whole: starts it, lets peers knock, keeps its timer going, stops it.
+//! The manager as a whole: starts it, accepts connections, runs its timers, stops it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub struct ManagerServer {
     listening: Option<SocketAddr>,
     local: mpsc::UnboundedSender<Conn>,
     stopping: watch::Sender<bool>,
-    /// Closed when nothing serves any more.
+    /// Its sender is dropped when the manager serves nobody any more.
     serving: watch::Receiver<()>,
     thread: Option<thread::JoinHandle<Result<(), StartError>>>,
 }
@@ -42,19 +42,19 @@ pub struct ManagerServer {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Its state folder is no use.
+    /// The state folder cannot be used.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// It cannot listen.
+    /// The manager cannot listen on its address.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The system gives it no thread or no timer.
+    /// The system refuses to start a thread or a runtime.
     #[error("the system gives no thread: {0}")]
     Thread(std::io::Error),
 }
 
 impl StartError {
-    /// What the operator can do about it, to be read on the command line.
+    /// What the operator can do about it, for the command line.
     pub fn help(&self) -> &'static str {
         match self {
             Self::Catalog(error) => error.help(),
@@ -65,7 +65,7 @@ impl StartError {
 }
 
 impl ManagerServer {
-    /// Starts a manager on a thread of its own; when this returns it listens, and has everything that an earlier life kept.
+    /// Starts a manager on a thread of its own. When this returns, it listens and has loaded the state folder.
     ///
     /// # Errors
     ///
@@ -88,9 +88,9 @@ impl ManagerServer {
         }
     }
 
-    /// Starts a manager on the runtime that this is called on, which must not be blocked from then on.
+    /// Starts a manager on the caller's runtime, which the program must not block from then on.
     ///
-    /// Messages then need no change of threads between manager and program.
+    /// Messages between the manager and the program then do not change threads.
     ///
     /// # Errors
     ///
@@ -120,14 +120,14 @@ impl ManagerServer {
         #[cfg(feature = "fault-injection")]
         let coordinator = coordinator.sabotaged(config.sabotage);
         let context = Arc::new(Context::new(config, addresses, catalog, coordinator, payloads));
-        // A crash may have come between a revocation and what follows from it.
+        // The manager may have crashed between a revocation and its consequences.
         trust::apply(&context, &context.catalog_now());
         let (local, local_conns) = mpsc::unbounded_channel();
         let (stopping, stopped) = watch::channel(false);
         let work = serve(context.clone(), endpoint, local_conns, stopped);
         let (serves, serving) = watch::channel(());
         let work = async move {
-            // Dropped when the work is over, and when it panics.
+            // Dropped when the work ends, and also when it panics.
             let _serves = serves;
             work.await;
         };
@@ -139,59 +139,60 @@ impl ManagerServer {
         &self.context
     }
 
-    /// The manager's key.
+    /// The manager's public key.
     pub fn key(&self) -> PublicKey {
         self.key.public()
     }
 
-    /// Where it listens, with the port that the system chose.
+    /// The address it listens on, with the port that the system chose; `None` if it does not listen.
     pub fn listening(&self) -> Option<SocketAddr> {
         self.listening
     }
 
-    /// The addresses that its tickets name.
+    /// The addresses that are written into tickets.
     pub fn addresses(&self) -> &[String] {
         &self.context.addresses
     }
 
-    /// A client for the program that the manager is part of.
+    /// Opens a client for the program that embeds the manager.
     pub fn local_client(&self, channel: grid_protocol::client::Channel) -> LocalClient {
         LocalClient::open(self.context.clone(), channel)
     }
 
-    /// Takes in a connection from inside this process: a local host, for example.
+    /// Connects a peer in this process, for example a host; returns the peer's end.
     pub fn connect_local(&self, peer: PublicKey, alpn: Alpn) -> Conn {
         let (ours, theirs) = Conn::local_pair(self.key(), peer, alpn);
-        // `ours` is the end that sees the manager's key at the other side, for the caller to keep.
+        // The manager's end is the one whose peer is `peer`.
         let (for_manager, for_peer) = (theirs, ours);
         let (for_manager, for_peer) =
             if for_manager.peer() == peer { (for_manager, for_peer) } else { (for_peer, for_manager) };
-        // If the manager has stopped, the end that it does not take is dropped, and so closed.
+        // If the manager has stopped, its end is dropped, which closes the connection.
         let _ = self.local.send(for_manager);
         for_peer
     }
 
-    /// Gives a key a role, as `grid key trust` does; for the operator's own key at the first start.
+    /// Gives a key a role, as `grid key trust` does: for the operator's own key at the first start. Blocks on the
+    /// disk.
     ///
     /// # Errors
     ///
-    /// [`CatalogError`]: the disk.
+    /// [`CatalogError`]: the change could not be written.
     pub fn grant(&self, key: PublicKey, role: grid_protocol::role::Role) -> Result<(), CatalogError> {
         self.context.with_registry(|catalog| catalog.grant(key, role))
     }
 
-    /// Waits until the manager serves nobody any more: it was stopped, or its thread panicked. A program that is a manager must
-    /// end then, so that a supervisor starts it again.
+    /// Waits until the manager serves nobody any more, because it was stopped or its thread panicked. A program that
+    /// is only a manager must then exit, so that its supervisor restarts it.
     pub async fn ended(&self) {
         let mut serving = self.serving.clone();
-        // Nothing is ever sent: the end of the sender is the news.
+        // Nothing is ever sent; `changed` fails when the sender is dropped.
         while serving.changed().await.is_ok() {}
     }
 
-    /// Stops: tells every peer, and waits until its thread has ended, if it has one.
+    /// Stops the manager: closes every connection, and waits for the manager's own thread to end, if it has one.
     pub fn stop(&mut self) {
         let _ = self.stopping.send(true);
-        // On a runtime that is blocked just now, nobody else would.
+        // If the manager shares a runtime that is blocked at present, its own task could not close them.
         self.context.cluster().hang_up();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -207,15 +208,15 @@ impl Drop for ManagerServer {
     }
 }
 
-/// Runs a manager on this thread, once it is handed out. The runtime is made, used and dropped here: whoever starts a manager
-/// may be on another one, where none may be dropped.
+/// Runs a manager on this thread and hands it to `begun`. The runtime is made and dropped on this thread, because
+/// the caller of [`ManagerServer::start`] may be on another runtime, where dropping one is not allowed.
 fn run(config: ManagerConfig, begun: &SyncSender<ManagerServer>) -> Result<(), StartError> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let (manager, work) = {
         let _context = runtime.enter();
         ManagerServer::bind(config)?
     };
-    // Whoever starts it waits for it.
+    // `start` waits for it.
     let _ = begun.send(manager);
     runtime.block_on(work);
     Ok(())
@@ -232,7 +233,7 @@ async fn serve(
     for job in leaving {
         let context = context.clone();
         peers.spawn(async move {
-            // What is left is swept away at the next start.
+            // If this fails, the next start tries again.
             let _ = api::jobs::sweep(&context, job).await;
         });
     }
@@ -263,7 +264,7 @@ async fn serve(
         }
     }
     drop(peers);
-    // What a host was said to have done in the last moment shall not be done again.
+    // Reports of hosts that are not on disk yet are written now, so that the work is not done again.
     commit::finish(&context).await;
     if let Some(endpoint) = endpoint {
         endpoint.close(code::SHUTDOWN, "the manager shuts down");
@@ -293,7 +294,7 @@ async fn welcome(context: Arc<Context>, conn: Conn) {
     }
 }
 
-/// Silence and abandonment are looked for so often.
+/// Longest interval between two runs of the cluster's timeouts.
 const TICK: Duration = Duration::from_secs(1);
 
 async fn run_timer(context: &Context) {
@@ -320,7 +321,7 @@ async fn run_timer(context: &Context) {
     }
 }
 
-/// How long an acknowledgement may wait for a message to travel with.
+/// Longest wait of an acknowledgement for a message that carries it.
 const LATE: Duration = Duration::from_millis(10);
 
 async fn run_late_acknowledgements(context: &Context) {
@@ -332,7 +333,7 @@ async fn run_late_acknowledgements(context: &Context) {
     }
 }
 
-/// The addresses that go into tickets.
+/// The addresses to write into tickets.
 fn advertised(config: &ManagerConfig, listening: Option<SocketAddr>) -> Vec<String> {
     let Some(listening) = listening else {
         return Vec::new();
@@ -343,7 +344,7 @@ fn advertised(config: &ManagerConfig, listening: Option<SocketAddr>) -> Vec<Stri
     if !listening.ip().is_unspecified() {
         return vec![listening.to_string()];
     }
-    // The address that packets to the outside would carry; nothing is sent to find out.
+    // The local address that packets to the outside would carry; nothing is sent.
     let routes = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
     let outside = routes.into_iter().filter_map(|(from, to)| {
         let socket = std::net::UdpSocket::bind(from).ok()?;

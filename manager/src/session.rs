@@ -1,4 +1,4 @@
-//! Sessions: one connection each, from the handshake to its end.
+//! Sessions: each serves one connection, from the handshake to its end.
 
 pub(crate) mod client;
 pub(crate) mod handshake;
@@ -12,7 +12,7 @@ use grid_net::{Conn, code};
 
 use crate::cluster::connection::{ConnectionHandle, Ending};
 
-/// The cluster's handle of a connection.
+/// The handle by which the cluster ends a connection.
 fn handle(conn: &Conn) -> ConnectionHandle {
     let ended = conn.clone();
     ConnectionHandle::new(conn.peer(), move |why| match why {

@@ -1,7 +1,7 @@
-//! The store: what the manager must not forget, as small records in named tables.
+//! The store: what the manager must remember across restarts, as small records in named tables.
 //!
-//! A change is durable when [`Store::commit`] returns, and all changes of one commit happen together or not at all.
-//! Reads see what was committed and nothing else.
+//! A change is durable when [`Store::commit`] returns, and the changes of one commit take effect all or none.
+//! Reads see committed changes only.
 
 mod damage;
 #[cfg(any(test, feature = "fault-injection"))]
@@ -17,16 +17,16 @@ use redb::{
     StorageError, TableDefinition, TableError, TableHandle,
 };
 
-/// What a record is about.
+/// A table of the store, named after what its records are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Table {
-    /// Numbers that are counted up, by name.
+    /// Counters, by name.
     Counter,
-    /// What each key may do.
+    /// Roles and revocation of each key.
     Key,
     /// Tickets, by id.
     Ticket,
-    /// What each host last offered, by key.
+    /// The capacity that each host last offered, by key.
     Host,
     /// Signed manifests, by digest of the module.
     Module,
@@ -38,17 +38,17 @@ pub enum Table {
     Job,
     /// Inputs of tasks, by job and the task's number.
     Task,
-    /// Outcomes, by job and their number.
+    /// Outcomes, by job and the outcome's number.
     Outcome,
     /// Leases, by attempt.
     Lease,
-    /// Failed attempts, by job, the task's number and their own.
+    /// Failed attempts, by job, the task's number and the failure's number.
     Failure,
     /// Tasks that are over, by job and the task's number.
     Over,
-    /// BlobStore in files, by job and digest.
+    /// Blobs that each job refers to, by job and digest.
     Payload,
-    /// The same, by digest and job.
+    /// The same references, by digest and job.
     Referrer,
 }
 
@@ -96,11 +96,11 @@ impl Table {
 /// One record to write or to remove.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Its table.
+    /// The record's table.
     pub table: Table,
-    /// Its key in the table.
+    /// The record's key in the table.
     pub key: Vec<u8>,
-    /// Its value; `None` removes it.
+    /// The record's new value; `None` removes the record.
     pub value: Option<Vec<u8>>,
 }
 
@@ -115,7 +115,7 @@ impl Change {
         Self { table, key: key.into(), value: None }
     }
 
-    /// What it takes of memory while it waits, in bytes.
+    /// Size of the change in memory, in bytes.
     pub fn bytes(&self) -> usize {
         self.key.len() + self.value.as_ref().map_or(0, Vec::len) + size_of::<Self>()
     }
@@ -126,14 +126,14 @@ pub type Record = (Vec<u8>, Vec<u8>);
 
 /// Keeps records through crashes and power losses. `docs/adr/0006` says how each call maps to PostgreSQL.
 pub trait Store: std::fmt::Debug + Send + Sync {
-    /// One record.
+    /// Reads one record.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: the operator must act; the disk or the file is broken.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Shows `visit` the records whose keys are in `range`, in order, until it says false.
+    /// Calls `visit` with the records whose keys are in `range`, in order, until it returns false.
     ///
     /// # Errors
     ///
@@ -145,20 +145,20 @@ pub trait Store: std::fmt::Debug + Send + Sync {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), StoreError>;
 
-    /// Makes changes in their order, all or none; durable when it returns.
+    /// Makes the changes in their order, all or none. They are durable when it returns.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: nothing was changed, and the operator must act.
     fn commit(&self, changes: &[Change]) -> Result<(), StoreError>;
 
-    /// Why nothing should be added that can wait, though what is committed is kept; `None` if it can be. May wait for the
-    /// disk.
+    /// Why the caller should add nothing that can wait, although commits still succeed; `None` if all is well. May
+    /// block on the disk.
     fn shortage(&self) -> Option<String> {
         None
     }
 
-    /// All records of a table, ordered by key.
+    /// Reads all records of a table, ordered by key.
     ///
     /// # Errors
     ///
@@ -173,14 +173,14 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     }
 }
 
-/// After every key that is used.
+/// Sorts after every key in use.
 pub(crate) const LAST_KEY: &[u8] = &[0xff; 80];
 
 /// The store failed, and the operator must act.
 #[derive(Debug, thiserror::Error)]
 #[error("the store {path}: {reason}")]
 pub struct StoreError {
-    /// Where it is.
+    /// The store's file.
     pub path: PathBuf,
     /// What is wrong with it, in the words of the system.
     pub reason: String,
@@ -197,23 +197,23 @@ impl StoreError {
     }
 }
 
-/// The store in one file beside the manager.
+/// A store in one file on the manager's disk, written by redb.
 #[derive(Debug)]
 pub struct FileStore {
     path: PathBuf,
-    /// `None` while it cannot be opened again after a failure.
+    /// `None` after a failure, until it can be opened again.
     database: RwLock<Option<Database>>,
-    /// What is given up when the disk is full. `None` on a disk that is made up, which cannot be opened by its path either.
+    /// Space to release when the disk is full. `None` on a simulated disk, which cannot be reopened by path either.
     reserve: Option<Reserve>,
 }
 
-/// Room for all that can wait to be written when the disk is full, and for what removes jobs.
+/// Space for all unwritten changes when the disk is full, and for deleting jobs.
 const RESERVE_BYTES: u64 = 16 << 20;
 
-/// A table as it was committed.
+/// A table as it was last committed.
 type CommittedTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-/// Bytes of cache: what is read of a queue is read in order, and once.
+/// Bytes of cache. A small one is enough: each record of a queue is read once, in order.
 const CACHE_BYTES: usize = 48 << 20;
 
 impl FileStore {
@@ -226,7 +226,7 @@ impl FileStore {
         let reserve = Reserve::new(path.with_extension("reserve"), RESERVE_BYTES);
         let create = || damage::guard(path, || Ok(Self::builder().create(path)));
         let mut database = create()?;
-        // To open it takes room, too.
+        // Opening needs space, too: on a full disk, release the reserve and try again.
         if matches!(&database, Err(DatabaseError::Storage(StorageError::Io(_)))) && reserve.give_up() {
             database = create()?;
         }
@@ -237,7 +237,7 @@ impl FileStore {
         Ok(store)
     }
 
-    /// Opens the store on any disk, real or made up.
+    /// Opens the store on the given disk, real or simulated.
     ///
     /// # Errors
     ///
@@ -281,7 +281,7 @@ impl FileStore {
         StoreError { path: self.path.clone(), reason: error.to_string() }
     }
 
-    /// The table as it was last committed; `None` if nothing was ever written to it.
+    /// Opens the table as it was last committed; `None` if nothing was ever written to it.
     fn table(&self, table: Table) -> Result<Option<CommittedTable>, StoreError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = database.as_ref().ok_or_else(|| self.fail(CLOSED))?;
@@ -294,7 +294,7 @@ impl FileStore {
     }
 }
 
-/// The version of what is in the records.
+/// Version of the format of the records.
 const SCHEMA: u8 = 1;
 
 const IN_USE: &str = "another process has it open";
@@ -341,7 +341,7 @@ impl Store for FileStore {
     fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
         let mut written = self.write_or_open_again(changes);
         if written.is_err() && self.reserve.as_ref().is_some_and(Reserve::give_up) {
-            // It may have been opened again in vain, for want of room.
+            // Reopening may have failed for lack of space; now there is some.
             self.open_again();
             written = self.write_or_open_again(changes);
         }
@@ -356,7 +356,7 @@ impl Store for FileStore {
 impl Drop for FileStore {
     fn drop(&mut self) {
         let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        // A damaged one may panic once more as it is closed, which says nothing new.
+        // Closing a damaged database may panic again; that error was reported already.
         let _ = damage::guard(&self.path, || {
             drop(database);
             Ok(())
@@ -367,13 +367,13 @@ impl Drop for FileStore {
 const CLOSED: &str = "it failed, and cannot be opened again yet";
 
 impl FileStore {
-    /// After a failure of the disk the database takes nothing more until it is opened anew.
+    /// Reopens the database: after a disk failure it accepts nothing more until then.
     fn open_again(&self) {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         if self.reserve.is_some() {
-            // What it says then is said again by whoever asks next.
+            // An error here is found again, and reported, by the next call.
             let _ = damage::guard(&self.path, || {
-                // The file is locked for as long as the old one is there.
+                // The old database must be closed first, because it locks the file.
                 *database = None;
                 *database = Self::builder().create(&self.path).ok();
                 Ok(())

@@ -1,8 +1,8 @@
-//! Decides where workers run; never acts.
+//! Decides where workers run; carries nothing out.
 //!
-//! The [`Scheduler`] is told what happened (`handle_*`, or a request by name), and says what to do about it
-//! ([`Scheduler::poll_decision`]). It reads no clock: every call brings the [`Moment`] at which its cause
-//! happened, and [`Scheduler::poll_timeout`] says when [`Scheduler::handle_timeout`] is due.
+//! The caller tells the [`Scheduler`] what happened (`handle_*`, or a request such as `spawn`) and carries out what
+//! [`Scheduler::poll_decision`] returns. The scheduler reads no clock: calls that depend on time bring the [`Moment`]
+//! at which their cause happened, and [`Scheduler::poll_timeout`] says when [`Scheduler::handle_timeout`] is due.
 
 #![no_std]
 #![forbid(unsafe_code)]

@@ -13,26 +13,26 @@ use crate::spec::Spec;
 /// Why a host cannot take a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlacementError {
-    /// It takes no more workers.
+    /// It is draining and takes no more workers.
     Draining,
     /// Its connection is lost.
     Away,
-    /// It lacks a label.
+    /// It lacks a label, or has another value for it.
     Label {
         /// The label's name.
         name: alloc::string::String,
     },
-    /// All its slots are taken.
+    /// All its slots are taken, or fewer workers fit on it than were asked for.
     Slots {
-        /// How many it has.
+        /// Number of slots it has.
         slots: u32,
     },
-    /// Too little of its memory is left.
+    /// Too little of its memory is free.
     Memory {
-        /// What is left, in bytes.
+        /// Free memory, in bytes.
         free: u64,
     },
-    /// The scheduler knows no such host.
+    /// The scheduler does not know the host.
     Unknown,
 }
 
@@ -51,19 +51,19 @@ impl fmt::Display for PlacementError {
     }
 }
 
-/// A request that cannot be met now; nothing was placed.
+/// Why a request cannot be met now. Nothing was placed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoRoom {
     /// Workers asked for.
     pub asked: u32,
     /// Workers for which there is room.
     pub room: u32,
-    /// The hosts that are no use, and why; at most [`Self::REASONS_MAX`] of them.
+    /// Hosts that cannot take a worker, and why; at most [`Self::REASONS_MAX`] of them.
     pub misfits: Vec<(PublicKey, PlacementError)>,
 }
 
 impl NoRoom {
-    /// Hosts that an answer explains: a person reads no more.
+    /// Hosts that an answer names; a person reads no more.
     pub const REASONS_MAX: usize = 8;
 }
 
@@ -80,7 +80,7 @@ impl fmt::Display for NoRoom {
     }
 }
 
-/// Says whether `host` can take one more worker of `spec`.
+/// Checks whether `host` can take one more worker of `spec`.
 pub(crate) fn fit(host: &RosterHost, spec: &Spec) -> Result<(), PlacementError> {
     match host.presence {
         Presence::Ready => {}
@@ -99,7 +99,7 @@ pub(crate) fn fit(host: &RosterHost, spec: &Spec) -> Result<(), PlacementError> 
     Ok(())
 }
 
-/// How many more workers of `spec` `host` can take.
+/// Number of further workers of `spec` that `host` can take.
 pub(crate) fn capacity(host: &RosterHost, spec: &Spec) -> u32 {
     if fit(host, spec).is_err() {
         return 0;
@@ -108,8 +108,8 @@ pub(crate) fn capacity(host: &RosterHost, spec: &Spec) -> u32 {
     host.free_slots().min(u32::try_from(by_memory).unwrap_or(u32::MAX))
 }
 
-/// Chooses hosts for `count` workers, one entry a worker: each goes where most slots are still free, so
-/// that work spreads; equal hosts are taken in the order of their keys, so that a run can be repeated.
+/// Chooses hosts for `count` workers, one entry per worker. Each worker goes where most further workers fit, so that
+/// work spreads; equal hosts are taken in the order of their keys, so that a run can be repeated.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The roster: which hosts there are, and what they have left.
+//! The roster: the hosts, and their free slots and memory.
 
 use alloc::collections::BTreeSet;
 
@@ -6,31 +6,31 @@ use grid_protocol::host::HostCapacity;
 use grid_protocol::id::WorkerId;
 use grid_protocol::time::Moment;
 
-/// A host that the scheduler may use, or may have to wait for.
+/// A host that is connected, or that may still come back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RosterHost {
-    /// What it brings.
+    /// The slots, memory and labels that it offers.
     pub capacity: HostCapacity,
-    /// Whether it is here.
+    /// Whether it is connected, and takes workers.
     pub presence: Presence,
     /// The workers on it, from their placement to their end.
     pub workers: BTreeSet<WorkerId>,
-    /// Memory that they were promised, in bytes.
+    /// Memory promised to these workers, in bytes.
     pub memory_promised: u64,
 }
 
-/// Whether a host is here.
+/// Whether a host is connected, and takes workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
     /// Connected, and takes workers.
     Ready,
-    /// Connected, and takes no more.
+    /// Connected, and takes no more workers.
     Draining,
-    /// Its connection is lost; its workers are given up at this moment.
+    /// Not connected; if it does not come back in time, its workers are given up.
     Away {
-        /// When.
+        /// When its workers are given up.
         until: Moment,
-        /// It was draining, and will be when it comes back.
+        /// It was draining, and will be when it reconnects.
         draining: bool,
     },
 }

@@ -1,4 +1,4 @@
-//! The scheduler: workers from their placement to their end, and what follows from it.
+//! The scheduler: workers from their placement to their end, their restarts, and deployments.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,21 +17,21 @@ use crate::placement::{self, NoRoom, PlacementError};
 use crate::roster::{Presence, RosterHost};
 use crate::spec::{Deployment, Owner, Placement, Spec};
 
-/// What the scheduler cannot decide for itself.
+/// What the caller decides for the scheduler.
 #[derive(Debug, Clone, Copy)]
 pub struct SchedulerConfig {
-    /// The number of this life of the manager; never used twice, so that worker ids are not either.
+    /// Number of this run of the manager. It must never be used twice, because worker ids contain it.
     pub incarnation: u32,
-    /// How long a lost connection may stay lost before the workers behind it are given up.
+    /// How long a host's connection may stay lost before its workers are given up.
     pub away_grace: Duration,
 }
 
-/// Where a worker is in its life.
+/// The phase of a worker's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerPhase {
-    /// Placed, not yet heard of.
+    /// Placed; its host has not reported that it runs.
     Starting,
-    /// Runs since then.
+    /// Running since that moment.
     Running(Moment),
     /// Asked to stop.
     Stopping,
@@ -40,58 +40,58 @@ pub enum WorkerPhase {
 /// A worker that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacedWorker {
-    /// What was asked for.
+    /// What the client asked for.
     pub spec: Arc<Spec>,
-    /// Where it is.
+    /// The host that it was placed on.
     pub host: PublicKey,
-    /// Where in its life it is.
+    /// The phase of its life.
     pub phase: WorkerPhase,
-    /// The deployment that it belongs to.
+    /// The deployment that it belongs to, if any.
     pub deployment: Option<DeploymentId>,
-    /// The worker in whose place it came.
+    /// The worker that it replaces, if it is a restart.
     pub replaces: Option<WorkerId>,
     restarts: u32,
     pinned: bool,
 }
 
-/// What the driver must do.
+/// What the caller must do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Tell `host` to start these.
+    /// Tell `host` to start workers.
     Start {
-        /// Where.
+        /// The host.
         host: PublicKey,
-        /// Which.
+        /// The workers.
         workers: Vec<WorkerId>,
-        /// What they are.
+        /// The specification that they share.
         spec: Arc<Spec>,
     },
-    /// Tell `host` to stop these.
+    /// Tell `host` to stop workers.
     Stop {
-        /// Where.
+        /// The host.
         host: PublicKey,
-        /// Which.
+        /// The workers.
         workers: Vec<WorkerId>,
-        /// For how long they may finish, in milliseconds.
+        /// How long they may take to finish, in milliseconds.
         grace_ms: u32,
     },
-    /// Tell the owner that a worker is no more.
+    /// Tell the owner that a worker has ended.
     Left {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
-        /// What it was.
+        /// Its last state.
         worker_was: Box<PlacedWorker>,
-        /// How.
+        /// How it ended.
         end: End,
     },
-    /// Give up what has not come from `host`: it is gone for good, after what was said of its workers.
+    /// Stop waiting for messages from `host`: it is gone for good. Comes after the [`Self::Left`] of its workers.
     HostGone {
-        /// Which.
+        /// The host.
         host: PublicKey,
     },
 }
 
-/// Decides where workers run.
+/// Decides where workers run; carries nothing out.
 #[derive(Debug)]
 pub struct Scheduler {
     settings: SchedulerConfig,
@@ -104,7 +104,7 @@ pub struct Scheduler {
     next_worker: u32,
 }
 
-/// What keeps a deployment from filling a host's slots again at once.
+/// Keeps a deployment from refilling a host's slots immediately after its workers failed there.
 #[derive(Debug, Default)]
 struct FillBackoff {
     failures: u32,
@@ -112,7 +112,7 @@ struct FillBackoff {
     spent: u32,
 }
 
-/// A worker that shall be started again.
+/// A worker that is to be restarted.
 #[derive(Debug)]
 struct PendingRestart {
     due: Moment,
@@ -120,8 +120,8 @@ struct PendingRestart {
     worker: PlacedWorker,
 }
 
-/// A pause before the `n`th restart: 0, 100 ms, 200 ms, 400 ms… to 30 s, so that a worker that dies at
-/// once costs its host three starts a minute and not three hundred.
+/// Pause before a restart, after `restarts` earlier ones: 0, 100 ms, 200 ms, 400 ms… up to 30 s, so that a worker
+/// that always dies immediately is started only twice a minute in the end.
 fn pause(restarts: u32) -> Duration {
     match restarts {
         0 => Duration::ZERO,
@@ -131,7 +131,8 @@ fn pause(restarts: u32) -> Duration {
 
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// A worker that ran for so long has shown that it can: its next failure counts as the first.
+/// Running time after which a worker's count of failures begins again. For a worker without a deployment, `restart`
+/// still compares the old count with the limit of [`Restart::OnFailure`].
 const PROVEN: Duration = Duration::from_secs(60);
 
 impl Scheduler {
@@ -149,12 +150,12 @@ impl Scheduler {
         }
     }
 
-    /// What to do next, until there is nothing.
+    /// The next decision to carry out; `None` if there is none.
     pub fn poll_decision(&mut self) -> Option<Decision> {
         self.decisions.pop_front()
     }
 
-    /// When [`Self::handle_timeout`] is due, if nothing else happens before.
+    /// The moment at which [`Self::handle_timeout`] is due, if nothing else happens before.
     pub fn poll_timeout(&self) -> Option<Moment> {
         let away = self.hosts.values().filter_map(|host| match host.presence {
             Presence::Away { until, .. } => Some(until),
@@ -166,7 +167,8 @@ impl Scheduler {
         away.chain(waiting).chain(fill_backoffs).min()
     }
 
-    /// Does what is due at `now`: gives up hosts that stayed away, restarts workers after their pause.
+    /// Does everything that is due at `now`: gives up hosts that stayed away, restarts workers after their pause,
+    /// refills slots of deployments after theirs.
     pub fn handle_timeout(&mut self, now: Moment) {
         let lost: Vec<_> = self
             .hosts
@@ -190,10 +192,10 @@ impl Scheduler {
         self.start_waiting(now);
     }
 
-    /// The host `key` is connected and let in.
+    /// The host `key` connected and was let in.
     ///
-    /// With `resumed` its workers go on; without, those that it had in an earlier stay are lost. The caller
-    /// then ends ([`Self::handle_worker_ended`]) those that a resuming host does not name any more.
+    /// With `resumed`, its workers continue; without, those of its earlier session are lost. The caller reports the
+    /// workers of a resuming host that ended meanwhile, with [`Self::handle_worker_ended`].
     pub fn handle_host_joined(&mut self, now: Moment, key: PublicKey, capacity: HostCapacity, resumed: bool) {
         if !resumed {
             self.remove_host(now, key, &End::HostLost);
@@ -222,7 +224,7 @@ impl Scheduler {
         self.start_waiting(now);
     }
 
-    /// The connection to `key` is lost; it has until the end of its grace to come back.
+    /// The connection to `key` is lost; after [`SchedulerConfig::away_grace`] its workers are given up.
     pub fn handle_host_away(&mut self, now: Moment, key: PublicKey) {
         let until = now + self.settings.away_grace;
         if let Some(host) = self.hosts.get_mut(&key) {
@@ -231,13 +233,13 @@ impl Scheduler {
         }
     }
 
-    /// The host `key` has left for good, and its workers with it.
+    /// The host `key` has left for good; its workers end with `end`.
     pub fn handle_host_gone(&mut self, now: Moment, key: PublicKey, end: &End) {
         self.remove_host(now, key, end);
         self.start_waiting(now);
     }
 
-    /// The host `key` takes no more workers.
+    /// The host `key` takes no more workers. Those that it has continue.
     pub fn handle_host_draining(&mut self, key: PublicKey) {
         if let Some(host) = self.hosts.get_mut(&key) {
             host.presence = match host.presence {
@@ -247,7 +249,7 @@ impl Scheduler {
         }
     }
 
-    /// The worker runs. False if the scheduler does not expect it there: the host must stop it.
+    /// The worker runs. False if it is unknown or has ended; the caller must then tell its host to stop it.
     pub fn handle_worker_started(&mut self, now: Moment, id: WorkerId) -> bool {
         let Some(worker) = self.workers.get_mut(&id) else {
             return false;
@@ -258,7 +260,7 @@ impl Scheduler {
         true
     }
 
-    /// The worker has ended, or must be taken for dead.
+    /// The worker has ended, or must be considered dead. It may be restarted, and its slot filled by a deployment.
     pub fn handle_worker_ended(&mut self, now: Moment, id: WorkerId, end: End) {
         let Some(worker) = self.workers.get(&id) else {
             return;
@@ -269,7 +271,7 @@ impl Scheduler {
         self.start_waiting(now);
     }
 
-    /// Places workers where the client wants them.
+    /// Places workers where the client wants them; returns their ids.
     ///
     /// # Errors
     ///
@@ -301,7 +303,7 @@ impl Scheduler {
         Ok(ids)
     }
 
-    /// Adds a deployment and fills the slots that are free for it; the workers placed at once.
+    /// Adds a deployment and fills the slots that are free for it now; returns the workers placed.
     pub fn add_deployment(&mut self, deployment: Deployment) -> Vec<WorkerId> {
         let id = deployment.id;
         self.deployments.insert(id, deployment);
@@ -309,7 +311,7 @@ impl Scheduler {
         hosts.into_iter().flat_map(|host| self.fill_deployment(host, id)).collect()
     }
 
-    /// Ends a deployment; its workers are asked to stop. `None` if there is no such deployment.
+    /// Removes a deployment and asks its workers to stop. `None` if there is no such deployment.
     pub fn remove_deployment(&mut self, id: DeploymentId, grace_ms: u32) -> Option<Deployment> {
         let deployment = self.deployments.remove(&id)?;
         self.fill_backoffs.retain(|(held, _), _| *held != id);
@@ -319,7 +321,8 @@ impl Scheduler {
         Some(deployment)
     }
 
-    /// Asks workers to stop; they end when their hosts say so.
+    /// Asks workers to stop, and drops their pending restarts. They count as running until their hosts report their
+    /// end.
     pub fn stop(&mut self, ids: &[WorkerId], grace_ms: u32) {
         let mut by_host: BTreeMap<PublicKey, Vec<WorkerId>> = BTreeMap::new();
         for id in ids {
@@ -335,7 +338,7 @@ impl Scheduler {
         }
     }
 
-    /// Everything of one owner that is not a deployment is stopped: the client is gone.
+    /// Stops all workers of an owner, and drops their pending restarts. Deployments stay, and fill their slots again.
     pub fn stop_owner(&mut self, owner: Owner, grace_ms: u32) {
         let of_owner = self.workers.iter().filter(|(_, worker)| worker.spec.owner == owner);
         let mut ids: Vec<_> = of_owner.map(|(id, _)| *id).collect();
@@ -344,8 +347,8 @@ impl Scheduler {
         self.stop(&ids, grace_ms);
     }
 
-    /// What may not run any more, as `is_out` says, is stopped and never started again: workers, those that wait to be
-    /// restarted, and deployments.
+    /// Withdraws what `is_out` selects: stops the workers without grace, and removes their pending restarts and the
+    /// deployments.
     pub fn withdraw(&mut self, is_out: impl Fn(&Spec) -> bool) {
         self.deployments.retain(|_, deployment| !is_out(&deployment.spec));
         let Self { deployments, fill_backoffs, .. } = self;
@@ -357,7 +360,7 @@ impl Scheduler {
         self.stop(&ids, 0);
     }
 
-    /// The hosts, connected or expected back.
+    /// The hosts that are connected or expected back.
     pub fn hosts(&self) -> &BTreeMap<PublicKey, RosterHost> {
         &self.hosts
     }
@@ -457,7 +460,7 @@ impl Scheduler {
         }
     }
 
-    /// A deployment's worker died: says when its slot may be filled again.
+    /// Sets when a deployment may refill the slot of a worker that failed.
     fn hold(&mut self, now: Moment, deployment: DeploymentId, worker: &PlacedWorker, end: &End) {
         if !matches!(end, End::Failed(_) | End::Silent { .. }) {
             return;
@@ -499,7 +502,7 @@ impl Scheduler {
         }
     }
 
-    /// Starts what waits and is due, wherever it fits; the rest waits for the next change of the roster.
+    /// Restarts the workers that are due, where they fit; the others wait for the next change of the roster.
     fn start_waiting(&mut self, now: Moment) {
         for mut waiting in core::mem::take(&mut self.waiting) {
             if waiting.due > now {
@@ -516,7 +519,7 @@ impl Scheduler {
                     self.start(&PlacedWorker { host, ..waiting.worker }, 1);
                 }
                 None => {
-                    // Only a change can help, and every change comes back here.
+                    // Nothing is free now. Every change that frees something calls this function again.
                     waiting.due = Moment::ZERO;
                     self.waiting.push(waiting);
                 }

@@ -1,4 +1,4 @@
-//! What was asked for: the specification that workers share, and deployments.
+//! What clients ask for: the specification that workers share, and deployments.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,41 +12,41 @@ use grid_protocol::worker::{LimitsAsked, Restart};
 
 pub use grid_protocol::client::Placement;
 
-/// Whose mail a worker gets: a client's key, and which of its programs.
+/// The owner of workers, who gets their messages: a client's key, and one of its channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner {
     /// The client's key.
     pub key: PublicKey,
-    /// Which of its programs.
+    /// The channel, which tells the client's programs apart.
     pub channel: Channel,
 }
 
 /// What the workers of one request have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
-    /// Whose they are.
+    /// The owner.
     pub owner: Owner,
-    /// What they run.
+    /// The module that they run.
     pub module: Digest,
-    /// What their `init` receives.
+    /// The bytes that their `init` receives.
     pub arguments: Vec<u8>,
-    /// Labels that a host must carry.
+    /// Labels that a host must have.
     pub labels: Vec<Label>,
-    /// Memory that a host must set aside for each, in bytes.
+    /// Memory that a host must set aside for each worker, in bytes.
     pub memory_bytes: u64,
-    /// Limits asked for.
+    /// The limits that the client asked for.
     pub limits: LimitsAsked,
-    /// What to do when one dies.
+    /// Whether a worker that fails is restarted.
     pub restart: Restart,
-    /// A worker that owes an answer and is silent for longer is dead; in milliseconds, 0 for never.
+    /// Time to live, in milliseconds: a worker that owes an answer and is silent for longer is dead. 0 for no limit.
     pub ttl_ms: u64,
 }
 
 /// A deployment: one worker for each slot of every host that fits, present and future.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployment {
-    /// Its id.
+    /// The deployment's id.
     pub id: DeploymentId,
-    /// What each worker is.
+    /// The specification of its workers.
     pub spec: Arc<Spec>,
 }

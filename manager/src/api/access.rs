@@ -1,4 +1,4 @@
-//! Who may come in, and how the grid stands: tickets, hosts, keys.
+//! Access and status: tickets, hosts, keys, and an overview of the grid.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub(super) async fn new_ticket(context: &Arc<Context>, role: Role, ttl_s: u64) -
     made.map(|ticket| Reply::Ticket { text: ticket.to_string() }).map_err(fault)
 }
 
-/// The hosts that the cluster knows, and those that were here once and still have the role.
+/// The hosts in the cluster, and those that were let in before and still have the role.
 pub(super) fn hosts(context: &Context) -> Vec<HostInfo> {
     let mut hosts = context.cluster().hosts();
     let catalog = context.catalog_now();

@@ -1,4 +1,4 @@
-//! Denials: why a request is refused, and what to do about it.
+//! Denials: why a request is refused, and what the client can do about it.
 
 use grid_protocol::client::{Denial, DenialCode, Reply};
 use grid_protocol::key::PublicKey;
@@ -15,7 +15,7 @@ pub(crate) fn found(found: bool, what: &str, help: &str) -> Result<Reply, Denial
     }
 }
 
-/// What somebody asks for is no longer to run.
+/// The denial of a request to run something that a ban forbids.
 pub(crate) fn banned(ban: Ban) -> Denial {
     let help = format!("an admin can type `grid key trust {} --role publisher`", ban.key());
     deny(DenialCode::ModuleRejected, "module", ban, &help)

@@ -1,4 +1,4 @@
-//! Explanations: why something waits, where it ran, why it failed, in words.
+//! Explanations, in words: why something waits, where it ran, why it failed.
 
 use grid_protocol::job::{AttemptFailure, JobId};
 use grid_protocol::key::PublicKey;
@@ -6,10 +6,10 @@ use grid_protocol::time::Moment;
 
 use crate::cluster::Cluster;
 
-/// Hosts, and attempts, that an explanation names: a person reads no more.
+/// Hosts or attempts that an explanation names; a person reads no more.
 const NAMED_MAX: usize = 20;
 
-/// Why a job is not further.
+/// Explains why a job is not finished.
 pub(crate) fn job(cluster: &Cluster, now: Moment, id: JobId) -> Vec<String> {
     let Some(info) = cluster.coordinator.info(id) else {
         return Vec::new();
@@ -40,7 +40,7 @@ pub(crate) fn job(cluster: &Cluster, now: Moment, id: JobId) -> Vec<String> {
     lines
 }
 
-/// Why no task at all is handed out.
+/// Explains why no task at all is handed out, if so.
 fn trouble(cluster: &Cluster) -> Option<String> {
     let why = cluster.coordinator.trouble()?;
     Some(format!(
@@ -54,7 +54,7 @@ fn waits(cluster: &Cluster, now: Moment, id: JobId) -> Vec<String> {
         return Vec::new();
     };
     if cluster.coordinator.trouble().is_some() {
-        // Nothing else matters before that is over.
+        // The trouble holds up every job; no other reason matters until it is over.
         return Vec::new();
     }
     if !jobs.hosts().values().any(|host| host.present) {
@@ -65,7 +65,7 @@ fn waits(cluster: &Cluster, now: Moment, id: JobId) -> Vec<String> {
     obstacles.iter().take(NAMED_MAX).map(why).collect()
 }
 
-/// Why a task that is not over has no outcome yet.
+/// Explains why a task has no outcome yet.
 pub(crate) fn task(
     cluster: &Cluster,
     now: Moment,
@@ -103,7 +103,7 @@ pub(crate) fn task(
     lines
 }
 
-/// Why a task is dead.
+/// Explains why a task is dead.
 pub(crate) fn dead(task: u64, why: &str, attempts: &[AttemptFailure]) -> Vec<String> {
     let mut lines = vec![format!("task {task} is dead: {why}")];
     lines.extend(failures(attempts));
@@ -133,7 +133,7 @@ fn failures(attempts: &[AttemptFailure]) -> Vec<String> {
     lines
 }
 
-/// How a host stands with jobs.
+/// Explains which work a host gets, and which it does not.
 pub(crate) fn host(cluster: &Cluster, now: Moment, key: PublicKey) -> Vec<String> {
     let Some(host) = cluster.coordinator.jobs.hosts().get(&key) else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! What a client may ask about jobs, and the answers.
+//! Requests about jobs, and the replies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,13 +23,13 @@ use crate::blobs::store::{BlobStore, bounded};
 use crate::context::Context;
 use crate::jobs::coordinator::{Effect, NotAdded, UNWRITTEN_BYTES_MAX};
 
-/// A client waits so long for room, or for the disk, and then asks again.
+/// Longest wait for queue space or for the disk; the client then asks again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A client waits so long for an outcome at the most, and then asks again.
+/// Longest wait for an outcome; the client then asks again.
 const RESULTS_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// What a list of jobs may fill of a frame.
+/// Bytes of a frame that a list of jobs may fill.
 const LISTED_BYTES_MAX: usize = CONTROL_FRAME_BYTES_MAX / 2;
 
 /// Answers a request about jobs.
@@ -67,7 +67,7 @@ pub(crate) async fn answer(
             let mut jobs = context.cluster().coordinator.infos();
             jobs.retain(|job| everyones || job.owner == asker);
             jobs.iter_mut().for_each(shorten);
-            // The newest, as many as fit.
+            // The newest jobs, as many as fit in the frame.
             let mut room = LISTED_BYTES_MAX;
             let fits = jobs.iter().rev().take_while(|job| {
                 room = room.saturating_sub(bytes_of(job));
@@ -109,7 +109,7 @@ async fn make(context: &Arc<Context>, asker: PublicKey, job: JobId, spec: JobSpe
     show(context, job)
 }
 
-/// What a list or an answer with outcomes has no room for.
+/// Drops or cuts what is too long for a list of jobs or a reply with outcomes.
 fn shorten(job: &mut JobInfo) {
     job.spec.arguments.clear();
     if let JobState::GivenUp { why } = &mut job.state {
@@ -117,7 +117,7 @@ fn shorten(job: &mut JobInfo) {
     }
 }
 
-/// Why a job was given up, in an answer that is about more than that.
+/// Bytes of the reason why a job was given up, where it is cut.
 const WHY_BYTES_MAX: usize = 512;
 
 fn bytes_of(job: &JobInfo) -> usize {
@@ -147,7 +147,7 @@ fn check_spec(spec: &JobSpec) -> Result<(), Denial> {
     Err(deny(DenialCode::BadRequest, "job", why, ""))
 }
 
-/// Takes tasks in, and answers when they are on disk: what is acknowledged is never lost.
+/// Accepts tasks and replies once they are on disk: an acknowledged task is never lost.
 async fn submit(
     context: &Arc<Context>,
     asker: PublicKey,
@@ -171,13 +171,13 @@ async fn submit(
         return Err(deny(DenialCode::NotFound, "payload", why, "bring it first"));
     }
     if !room(context, asker).await? {
-        // The client has waited, and asks again: it is held back, and nothing is buffered for it. What it brought
-        // earlier may not be on disk yet.
+        // The client waited and is to ask again; nothing is buffered for it. `next` is `first` because earlier tasks
+        // may not be on disk yet.
         return Ok(Reply::Submitted { next: first });
     }
     let next = context.change(|cluster, _| cluster.coordinator.submit(job, first, &inputs));
     let Some(next) = next else {
-        // What this tells of the job must be on disk, too: the client looks next how it stands.
+        // The client looks at the job next, so what this denial implies must be on disk, too.
         on_disk(context).await?;
         let why = format!("it expects another task than number {first}, or takes no more");
         return Err(deny(DenialCode::Conflict, "tasks", why, "`grid job show JOB` says how the job stands"));
@@ -200,7 +200,7 @@ async fn has_all(context: &Arc<Context>, job: JobId, stored: Vec<BlobRef>) -> Re
     context.payloads(look).await.map_err(fault)
 }
 
-/// Takes a payload in for a job of the asker.
+/// Stores a blob for a job of the asker.
 pub(crate) async fn keep(
     context: &Arc<Context>,
     asker: PublicKey,
@@ -216,7 +216,7 @@ pub(crate) async fn keep(
     Ok(Reply::Done)
 }
 
-/// The bytes of a payload of a job of the asker.
+/// Reads a blob of a job of the asker.
 pub(crate) async fn fetch(
     context: &Arc<Context>,
     asker: PublicKey,
@@ -228,7 +228,7 @@ pub(crate) async fn fetch(
     bytes.ok_or_else(|| deny(DenialCode::NotFound, "payload", "the job has none of that digest", ""))
 }
 
-/// Waits a while for room in the queue; whether there is any.
+/// Waits up to [`PATIENCE`] for queue space; false if there is none.
 async fn room(context: &Arc<Context>, asker: PublicKey) -> Result<bool, Denial> {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -249,7 +249,7 @@ async fn room(context: &Arc<Context>, asker: PublicKey) -> Result<bool, Denial> 
     }
 }
 
-/// Waits until everything so far is on disk.
+/// Waits until every change so far is on disk; fails after [`PATIENCE`].
 async fn on_disk(context: &Arc<Context>) -> Result<(), Denial> {
     let (written, is_written) = oneshot::channel();
     context.change(|cluster, _| cluster.coordinator.after_commit(Effect::Acknowledge(written)));
@@ -279,7 +279,7 @@ async fn change(
     show(context, job)
 }
 
-/// Tries dead tasks again. One request at a time: what another has brought back to life is not dead any more.
+/// Retries dead tasks. Requests take turns, so that none revives a task that another has revived.
 async fn retry(context: &Arc<Context>, asker: PublicKey, job: JobId) -> Result<Reply, Denial> {
     let _alone = context.retrying.lock().await;
     on_disk(context).await?;
@@ -307,9 +307,9 @@ async fn forget(context: &Arc<Context>, asker: PublicKey, job: JobId) -> Result<
         return Err(deny(DenialCode::Conflict, "job", "it is not over", "`grid job stop JOB` stops it"));
     }
     let sweeper = context.clone();
-    // It goes on when the client does not wait for it.
+    // Spawned, so that it completes even if the client disconnects.
     let swept = tokio::spawn(async move {
-        // What was written for it must not come after its removal.
+        // Unwritten records of the job must not be written after the sweep.
         on_disk(&sweeper).await?;
         sweep(&sweeper, job).await
     });
@@ -317,7 +317,7 @@ async fn forget(context: &Arc<Context>, asker: PublicKey, job: JobId) -> Result<
     Ok(Reply::Done)
 }
 
-/// Removes what is kept of a job that there is no more.
+/// Deletes the blobs and records of a forgotten job.
 pub(crate) async fn sweep(context: &Arc<Context>, job: JobId) -> Result<(), Denial> {
     context.payloads(move |payloads| payloads.sweep(job)).await.map_err(fault)?;
     context.job_store(move |job_store| job_store.sweep(job)).await.map_err(fault)?;
@@ -335,7 +335,7 @@ async fn results(
     check_owner(context, asker, job)?;
     let until = Instant::now() + Duration::from_millis(wait_ms.into()).min(RESULTS_WAIT_MAX);
     loop {
-        // Listening comes before looking, so that what is recorded in between is not missed.
+        // Listen before looking, so that an outcome recorded in between is not missed.
         let recorded = context.cluster().coordinator.watch(job).notified_owned();
         let mut recorded = std::pin::pin!(recorded);
         recorded.as_mut().enable();
@@ -345,7 +345,7 @@ async fn results(
             .map_err(fault)?;
         let info = info_of(context, job)?;
         if outcomes.is_empty() && info.state.is_over() {
-            // It may have come to its end since the look at the disk; everything is there then, and nothing more comes.
+            // The job may have ended after the read above. All outcomes are on disk now, and no more will come.
             let outcomes = context
                 .job_store(move |job_store| job_store.outcomes(job, after, BATCH_BYTES_MAX))
                 .await
@@ -378,7 +378,7 @@ pub(crate) fn check_owner(context: &Context, asker: PublicKey, job: JobId) -> Re
     let owner = context.cluster().coordinator.record(job).map(|record| record.owner);
     match owner {
         Some(owner) if owner == asker || roles(context, asker).has(Role::Admin) => Ok(()),
-        // Others' jobs are not even admitted to be there.
+        // Nobody else learns that the job exists.
         _ => found(false, "job", "`grid job ls` lists them").map(drop),
     }
 }

@@ -1,4 +1,4 @@
-//! Messages that a client without mail sends, each by a request.
+//! Messages sent by request, for clients that have no mail of their own.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::api::denials::deny;
 use crate::cluster::router::SendError;
 use crate::context::Context;
 
-/// A client waits so long for room, and then asks again.
+/// Longest wait for room in the worker's window; the client then asks again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Sends a message, once there is room for it.
+/// Sends a message as soon as the worker's window has room; denied if it has none within [`PATIENCE`].
 pub(crate) async fn send(
     context: &Context,
     asker: PublicKey,

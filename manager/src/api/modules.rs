@@ -1,4 +1,4 @@
-//! Modules: taking them in, and removing them.
+//! Requests about modules: upload and removal.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ pub(super) async fn upload(
     })
 }
 
-/// Reads a module, and holds the catalog for no longer than it takes to look into it.
+/// Checks an upload. Locks the catalog only while it checks the manifest.
 async fn read_module(
     context: &Arc<Context>,
     manifest: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Workers: starting them, stopping them, asking after them; and deployments.
+//! Requests about workers and deployments.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(super) async fn spawn(
         let id = context.catalog(move |catalog| catalog.add_deployment(kept)).await.map_err(fault)?;
         let deployment = cluster::standing(&DeploymentInfo { id, ..info });
         let placed = context.change(|cluster, now| {
-            // Its publisher may have been revoked since.
+            // The owner or the publisher may have been revoked meanwhile.
             if let Some(ban) = cluster.banned.on(&owner.key, &deployment.spec.module) {
                 return Err(ban);
             }
@@ -105,7 +105,7 @@ pub(super) fn logs(context: &Context, asker: PublicKey, worker: WorkerId) -> Res
     Ok(Reply::Logs { lines: log.lines.into(), dropped: log.dropped })
 }
 
-/// A host that says nothing for so long has no answer.
+/// Longest wait for a host's answer to a ping.
 const PING_TIME_MAX: Duration = Duration::from_secs(5);
 
 pub(super) async fn ping(context: &Context, asker: PublicKey, worker: WorkerId) -> Result<Reply, Denial> {
@@ -151,14 +151,14 @@ pub(super) async fn remove_deployment(
     Ok(Reply::Done)
 }
 
-/// How long the workers of a removed deployment may finish.
+/// Time that the workers of a removed deployment have to finish, in milliseconds.
 const STOP_GRACE_MS: u32 = 10_000;
 
 pub(crate) fn check_owner(context: &Context, asker: PublicKey, worker: WorkerId) -> Result<(), Denial> {
     let info = context.cluster().find_worker(worker);
     match info {
         Some(info) if info.owner == asker || roles(context, asker).has(Role::Admin) => Ok(()),
-        // Others' workers are not even admitted to be there.
+        // Nobody else learns that the worker exists.
         _ => found(false, "worker", "`grid worker ls --all` lists those that have ended, too").map(drop),
     }
 }

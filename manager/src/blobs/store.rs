@@ -1,6 +1,7 @@
-//! BlobStore: inputs and results that are too long for a record, as files named by their contents.
+//! BlobStore: inputs and results that are too long for a record, as files named by their digests.
 //!
-//! A file is written, synced and renamed before anything refers to it, and goes with the last job that does.
+//! A file is written, synced and renamed before anything refers to it, and deleted with the last job that refers to
+//! it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,19 +16,19 @@ use tokio::sync::Semaphore;
 use crate::blobs::transfer_slots::TransferSlots;
 use crate::store::{Change, Store, StoreError, Table};
 
-/// The payloads of a manager.
+/// The blobs of a manager.
 pub(crate) struct BlobStore {
     folder: PathBuf,
     store: Arc<dyn Store>,
-    /// Bytes on disk. Whoever adds or removes files holds it.
+    /// Bytes of all files. Locked by whoever adds or removes files.
     used: Mutex<u64>,
-    /// BlobStore that are read or written at once.
+    /// Limits how many blobs are read or written at the same time, to [`DISK_MAX`].
     pub(crate) room: Semaphore,
-    /// BlobStore of each peer under way.
+    /// Limits how many transfers each peer has in progress.
     pub(crate) slots: TransferSlots,
 }
 
-/// A payload that was not taken in, or is not there.
+/// Why a blob was not accepted, or could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BlobError {
     #[error("its bytes are not those that it is named after")]
@@ -44,10 +45,10 @@ pub(crate) enum BlobError {
     Read { path: PathBuf, error: std::io::Error },
 }
 
-/// Bytes of all payloads together: a disk that is full holds everything else up, too.
+/// Bytes of all blobs together: blobs that fill the disk would stop everything else that writes.
 const PAYLOADS_BYTES_MAX: u64 = 256 << 30;
 
-/// BlobStore that are read or written at once: the disk is no faster with more, and peers that stall have none of it.
+/// Blobs read or written at the same time: more would not make the disk faster. A peer that stalls holds no permit.
 const DISK_MAX: usize = 8;
 
 fn of_job(job: JobId, digest: &Digest) -> Vec<u8> {
@@ -58,13 +59,13 @@ fn of_payload(digest: &Digest, job: JobId) -> Vec<u8> {
     [digest.as_bytes(), &job.0[..]].concat()
 }
 
-/// After every key that begins so.
+/// Sorts after every key that begins with `prefix`.
 fn after(prefix: &[u8]) -> Vec<u8> {
     [prefix, &[0xff; 33]].concat()
 }
 
 impl BlobStore {
-    /// Opens the folder, or makes it, and removes what nothing refers to.
+    /// Opens the folder, or makes it, and deletes the files that no job refers to.
     pub(crate) fn open(state_folder: &Path, store: Arc<dyn Store>) -> Result<Self, BlobError> {
         let folder = state_folder.join("payloads");
         use_folder(&folder)?;
@@ -90,7 +91,7 @@ impl BlobStore {
         Ok(payloads)
     }
 
-    /// Takes a payload in for a job; it is on disk when this returns.
+    /// Stores a blob for a job; file and reference are durable when this returns.
     pub(crate) fn keep(&self, job: JobId, payload: BlobRef, bytes: &Bytes) -> Result<(), BlobError> {
         if BlobRef::of(bytes) != payload {
             return Err(BlobError::WrongDigest);
@@ -111,14 +112,14 @@ impl BlobStore {
         Ok(())
     }
 
-    /// True if a job has that payload, of that length.
+    /// True if the job refers to that blob and its file has that length.
     pub(crate) fn has(&self, job: JobId, payload: &BlobRef) -> Result<bool, StoreError> {
         let known = self.store.get(Table::Payload, &of_job(job, &payload.digest))?.is_some();
         let length = || std::fs::metadata(self.path(&payload.digest)).map(|about| about.len()).ok();
         Ok(known && length() == Some(payload.length))
     }
 
-    /// The bytes of a payload of a job; `None` if it has none such.
+    /// Reads a blob; `None` if the job does not refer to one of that digest and length.
     pub(crate) fn fetch(&self, job: JobId, payload: &BlobRef) -> Result<Option<Bytes>, BlobError> {
         if !self.has(job, payload)? {
             return Ok(None);
@@ -128,7 +129,7 @@ impl BlobStore {
         Ok((bytes.len() as u64 == payload.length).then(|| bytes.into()))
     }
 
-    /// A job is gone: its payloads go with it, unless another has them, too.
+    /// Deletes the references of a forgotten job, and the files to which no other job refers.
     pub(crate) fn sweep(&self, job: JobId) -> Result<(), BlobError> {
         let mut digests = Vec::new();
         self.store.scan(Table::Payload, &job.0[..]..&after(&job.0), &mut |key, _| {
@@ -171,7 +172,7 @@ impl BlobStore {
     }
 }
 
-/// How long a payload may be.
+/// The blob's length in bytes, checked against [`MESSAGE_BYTES_MAX`].
 pub(crate) fn bounded(payload: &BlobRef) -> Result<usize, BlobError> {
     let length = usize::try_from(payload.length).ok().filter(|length| *length <= MESSAGE_BYTES_MAX);
     length.ok_or(BlobError::TooLong(payload.length))
@@ -200,7 +201,7 @@ mod tests {
         }
         payloads.sweep(one).unwrap();
         assert_eq!(payloads.fetch(one, &stored).unwrap(), None);
-        // Written, and then the power went before anything referred to it.
+        // As if power was lost after the file was written and before anything referred to it.
         replace(&payloads.path(&Digest::of(b"orphan")), b"orphan").unwrap();
         let payloads = BlobStore::open(folder.path(), store).unwrap();
         assert!(!payloads.path(&Digest::of(b"orphan")).exists());

@@ -1,4 +1,5 @@
-//! How many payloads a peer may have under way, and for how long, so that one that stalls holds up itself alone.
+//! Limits how many blobs a peer may transfer at a time, and for how long, so that a peer that stalls delays only
+//! itself.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -7,28 +8,28 @@ use std::time::Duration;
 use grid_protocol::key::PublicKey;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// BlobStore of one peer under way at once: each is held in memory, so that a peer takes 128 MiB at the most.
+/// Transfers of one peer at a time: each blob is held in memory, so a peer takes 2 × 64 MiB = 128 MiB at most.
 const SLOTS_A_PEER: usize = 2;
 
-/// A payload takes so long at the most, and a second for each 64 KiB: the slowest line that is any use.
+/// Time limit of a transfer: this plus a second for each 64 KiB, the slowest connection that is served.
 const TRANSFER_TIME: Duration = Duration::from_secs(30);
 const BYTES_A_SECOND_MIN: u64 = 64 << 10;
 
-/// The slots of all peers.
+/// The transfer slots of all peers.
 #[derive(Debug, Default)]
 pub(crate) struct TransferSlots(Mutex<BTreeMap<PublicKey, Weak<Semaphore>>>);
 
-/// A peer's right to one transfer, until it is dropped.
+/// A peer's right to one transfer, until this is dropped.
 pub(crate) struct TransferSlot {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl TransferSlots {
-    /// Waits until the peer has a slot free.
+    /// Waits until the peer has a free slot.
     pub(crate) async fn take(&self, peer: PublicKey) -> TransferSlot {
         let slots = {
             let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            // A peer of which nothing is under way needs no entry.
+            // A peer without a transfer in progress needs no entry.
             peers.retain(|_, slots| slots.strong_count() > 0);
             let known = peers.get(&peer).and_then(Weak::upgrade);
             known.unwrap_or_else(|| {
@@ -37,12 +38,12 @@ impl TransferSlots {
                 slots
             })
         };
-        // It is never closed.
+        // The semaphore is never closed, so `acquire_owned` cannot fail.
         TransferSlot { _permit: slots.acquire_owned().await.ok() }
     }
 }
 
-/// How long a payload of so many bytes may be under way.
+/// Time limit of a transfer of `length` bytes.
 pub(crate) fn time_for(length: usize) -> Duration {
     TRANSFER_TIME + Duration::from_secs(length as u64 / BYTES_A_SECOND_MIN)
 }

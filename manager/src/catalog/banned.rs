@@ -1,4 +1,4 @@
-//! Who was sent away: revoked keys, and modules of revoked publishers.
+//! Bans: revoked keys, and modules of revoked publishers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,15 +7,15 @@ use grid_protocol::key::PublicKey;
 
 use crate::catalog::Catalog;
 
-/// Whom the manager has sent away, and which modules nobody may run because of that.
+/// The revoked keys, and the modules that nobody may run because their publisher is revoked.
 #[derive(Debug, Default)]
 pub(crate) struct Banned {
     keys: BTreeSet<PublicKey>,
-    /// Modules of revoked publishers.
+    /// Modules of revoked publishers, with the publisher.
     modules: BTreeMap<Digest, PublicKey>,
 }
 
-/// Why somebody may not run something.
+/// Why an owner may not run a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Ban {
     #[error("the key {0} was revoked")]
@@ -46,7 +46,7 @@ impl Banned {
         self.keys.contains(key)
     }
 
-    /// Why `owner` may not run `module`, if it may not.
+    /// Why `owner` may not run `module`; `None` if it may.
     pub(crate) fn on(&self, owner: &PublicKey, module: &Digest) -> Option<Ban> {
         let by_owner = self.keys.get(owner).map(|key| Ban::Owner(*key));
         by_owner.or_else(|| self.modules.get(module).map(|key| Ban::Publisher(*key)))

@@ -23,7 +23,7 @@ fn bring(catalog: &mut Catalog, ticket: &Ticket, newcomer: PublicKey, now: u64) 
 fn a_clock_that_was_wrong_once_takes_nobodys_right_away() {
     let folder = tempfile::tempdir().unwrap();
     let mut catalog = Catalog::open(folder.path(), None).unwrap();
-    // In 1970, when a host joins; then right; then decades ahead, for one ticket; then right again.
+    // The clock says 1970 when a host joins; then it is right; then decades ahead, for one ticket; then right again.
     let early = ticket(&mut catalog, 5);
     assert_eq!(bring(&mut catalog, &early, key(1), 6), Ok(()));
     let unused = ticket(&mut catalog, NOW);

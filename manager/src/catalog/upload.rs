@@ -1,4 +1,4 @@
-//! Taking in a module: what takes long is done before the catalog is held.
+//! Uploads of modules: slow work is done before the catalog is locked.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use grid_protocol::wire::Wire;
 use super::{Catalog, CatalogError, ModuleEntry, full};
 use crate::store::{Change, Table};
 
-/// Why an upload was refused; nothing was kept.
+/// Why an upload was refused. Nothing of it was kept.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UploadError {
     #[error(transparent)]
@@ -28,31 +28,31 @@ pub(crate) enum UploadError {
     Catalog(#[from] CatalogError),
 }
 
-/// Modules kept; each may be 64 MiB on disk.
+/// Modules kept; each may take 64 MiB on disk.
 const MODULES_MAX: usize = 10_000;
 
-/// A module whose manifest is good, and which nobody has read yet.
+/// An upload whose manifest was accepted and whose module was not checked yet.
 #[derive(Debug)]
 pub(crate) struct UploadHead {
     signed: SignedManifest,
     bytes: Vec<u8>,
     manifest: Manifest,
-    /// Where it is to be kept; `None` if it is there already.
+    /// Path for the module's file; `None` if the catalog has the module already.
     path: Option<PathBuf>,
 }
 
-/// A module that was read, and is what its manifest says.
+/// An upload whose module was checked against its manifest.
 #[derive(Debug)]
 pub(crate) struct VerifiedUpload {
     signed: SignedManifest,
     bytes: Vec<u8>,
     entry_point: String,
-    /// Written beside its place.
+    /// The file, under a temporary name beside its path.
     staged: Option<Staged>,
 }
 
 impl UploadHead {
-    /// Hashes, inspects and writes the module; that may take seconds.
+    /// Hashes, inspects and writes the module, which may take seconds. The caller does not hold the catalog.
     ///
     /// # Errors
     ///
@@ -68,8 +68,8 @@ impl UploadHead {
 }
 
 impl Catalog {
-    /// Checks all of a manifest that can be checked without the module: whoever may not publish shall not have 64 MiB
-    /// inspected.
+    /// Checks everything about a manifest that can be checked without the module, so that a key that may not publish
+    /// cannot have 64 MiB inspected.
     ///
     /// # Errors
     ///
@@ -82,14 +82,16 @@ impl Catalog {
         Ok(UploadHead { signed, bytes, manifest, path })
     }
 
-    /// Takes in a module that was read; if it is refused no file is left behind.
+    /// Adds a module that was checked. If it is refused, no file is left behind.
     ///
-    /// The manifest that another publisher signed for the same bytes stays, while that publisher and the manifest are good,
-    /// unless the caller `replaces` it: it is then used by both.
+    /// If another publisher signed a manifest for the same bytes, that manifest stays and serves both, provided it
+    /// and its publisher are still valid and its limits and files are the same. With `replaces`, the new one takes
+    /// its place.
     ///
     /// # Errors
     ///
-    /// [`UploadError`].
+    /// [`UploadError`]: the manifest is not trusted any more, another publisher's manifest differs, or the catalog
+    /// failed.
     pub(crate) fn add_module(
         &mut self,
         brought: VerifiedUpload,
@@ -98,7 +100,7 @@ impl Catalog {
     ) -> Result<ModuleInfo, UploadError> {
         let VerifiedUpload { signed, bytes, entry_point, staged } = brought;
         let publisher = signed.publisher();
-        // What is trusted may have changed while it was read.
+        // Trust may have changed while the module was checked.
         let manifest = self.trust.admit_manifest(&signed, now)?;
         let digest = manifest.digest;
         if let Some(known) = self.modules.get(&digest) {
@@ -111,7 +113,7 @@ impl Catalog {
                 if good && !replaces {
                     return known.stands_for(&manifest).map(|()| known.info(true));
                 }
-                // What hung on the other publisher does not any more.
+                // Hosts must stop relying on the replaced publisher.
                 self.trust_changes += 1;
             }
         }
@@ -130,7 +132,7 @@ impl Catalog {
         ]);
         if let Err(error) = committed {
             if !known {
-                // The file would be found by nobody; what matters is the store's own failure.
+                // Nothing refers to the file; the error to report is the store's.
                 let _ = fs::remove_file(self.module_path(&digest));
             }
             return Err(CatalogError::from(error).into());
@@ -144,7 +146,7 @@ impl Catalog {
 }
 
 impl ModuleEntry {
-    /// Whether whoever published the same bytes with `other` may use what is here in its place.
+    /// Whether this manifest may serve a publisher that signed `other` for the same bytes.
     fn stands_for(&self, other: &Manifest) -> Result<(), UploadError> {
         let Manifest { limits, files, .. } = &self.manifest;
         if *limits == other.limits && *files == other.files {

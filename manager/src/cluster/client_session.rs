@@ -1,4 +1,4 @@
-//! Sessions of clients: where a client's mail and events wait for it.
+//! Sessions of clients: the mail and events that wait for each client.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,98 +15,98 @@ use tokio::sync::Notify;
 
 use crate::cluster::peer_queue::PeerQueueId;
 
-/// One thing that a client is told.
+/// Something that a client is told about its workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
     /// A worker runs and takes messages.
     Joined {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
-        /// Where.
+        /// The host it runs on.
         host: PublicKey,
-        /// Its module.
+        /// The module it runs.
         module: Digest,
-        /// The worker in whose place it came.
+        /// The worker that it replaces, if it is a restart.
         replaces: Option<WorkerId>,
     },
     /// A worker sent a message.
     Message {
-        /// Which.
+        /// The worker that sent it.
         worker: WorkerId,
-        /// What.
+        /// The message.
         payload: Bytes,
     },
     /// A worker could not handle a message.
     Failed {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
         /// The number that sending the message returned.
         message: u64,
-        /// Why, in the worker's words.
+        /// The reason, in the worker's words.
         reason: String,
     },
     /// A worker has ended.
     Left {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
-        /// How.
+        /// How it ended.
         end: End,
-        /// The messages that it was sent and never answered, oldest first.
+        /// The messages that it was sent and did not answer, oldest first.
         unanswered: Vec<Bytes>,
     },
 }
 
-/// Something that waits on the client of a client in this process.
+/// Something that waits for a client in this process to take it.
 #[derive(Debug)]
 pub(crate) enum Waiting {
-    /// A worker has mail.
+    /// The worker has sent messages.
     Route(WorkerId),
     /// A worker joined.
     Joined(Event),
-    /// A worker left, after all its mail.
+    /// The worker left; this comes after all its messages.
     Left(WorkerId, End),
 }
 
-/// A client's client.
+/// A client's session.
 #[derive(Debug)]
 pub(crate) enum ClientSession {
     /// The client is in this process.
     Here {
-        /// What waits, in order.
+        /// What waits for the client, oldest first.
         waiting: VecDeque<Waiting>,
-        /// Wakes the client when something waits.
+        /// Notified when something waits.
         arrived: Arc<Notify>,
-        /// Wakes a sender when a window has opened.
+        /// Notified when a worker's window has room again.
         room: Arc<Notify>,
     },
-    /// The client is elsewhere.
+    /// The client is in another process.
     Remote(RemoteClient),
 }
 
-/// The client of a client elsewhere.
+/// The session of a client in another process.
 #[derive(Debug)]
 pub(crate) struct RemoteClient {
-    /// Its mail.
+    /// The queue of its outgoing mail.
     pub(crate) queue: PeerQueueId,
-    /// Its session; another one means that the client has forgotten everything.
+    /// The session's id. A client that names another one has lost what it knew of this session.
     pub(crate) session: SessionId,
-    /// Its events.
+    /// The manager's end of its control stream, with the events that it has not confirmed.
     pub(crate) control: ManagerClientEnd,
-    /// Wakes the writer of its control stream.
+    /// Notified when there is something to write to the control stream.
     pub(crate) wake: Arc<Notify>,
-    /// Since when it is gone; `None` while it is here.
+    /// When its connection was lost; `None` while it is connected.
     pub(crate) gone_since: Option<Moment>,
-    /// Tells an older connection apart from the present one.
+    /// The number of the newest connection, by which an older one finds that it was replaced.
     pub(crate) generation: u64,
 }
 
-/// Events that wait for a client that does not come: its workers' ends can be read from the list of
-/// workers as well, so that the newest are the ones to do without.
+/// Unconfirmed events of a client; further ones are dropped. A client that misses the end of a worker finds it in the
+/// list of workers, too.
 const EVENTS_WAITING_MAX: usize = 4096;
 
 impl RemoteClient {
-    /// Tells the client, now or when it comes back.
+    /// Sends an event, now or when the client reconnects; drops it if too many wait.
     pub(crate) fn tell(&mut self, event: &client::ClientEvent) {
         if self.control.backlog() < EVENTS_WAITING_MAX {
             self.control.send(event);
@@ -114,7 +114,7 @@ impl RemoteClient {
         }
     }
 
-    /// Where a client that comes back goes on from.
+    /// The state from which a client that reconnects continues.
     pub(crate) fn state(&mut self, workers: Vec<grid_protocol::host::Position>) -> Resume {
         Resume { session: self.session, control: self.control.position(), workers }
     }

@@ -1,4 +1,4 @@
-//! Connections, as far as the cluster knows them: whose they are, and how to end them. It names no socket.
+//! Connections as the cluster sees them: the peer's key, and a way to end them. This module names no socket.
 
 use std::fmt;
 
@@ -9,9 +9,9 @@ use grid_protocol::key::PublicKey;
 pub(crate) enum Ending {
     /// The peer's key was revoked.
     Revoked,
-    /// A newer connection takes its place; the text says what of.
+    /// A newer connection takes its place; the text is the reason given to the peer.
     Replaced(&'static str),
-    /// The peer does not keep to the protocol; the text says how.
+    /// The peer broke the protocol; the text says how.
     Protocol(&'static str),
     /// The manager shuts down.
     Shutdown,
@@ -24,17 +24,17 @@ pub(crate) struct ConnectionHandle {
 }
 
 impl ConnectionHandle {
-    /// A connection of `peer`, which `end` closes without waiting.
+    /// A connection of `peer`. `end` closes it without blocking.
     pub(crate) fn new(peer: PublicKey, end: impl Fn(Ending) + Send + Sync + 'static) -> Self {
         Self { peer, end: Box::new(end) }
     }
 
-    /// The key that the peer has proved.
+    /// The key that the peer proved to have.
     pub(crate) fn peer(&self) -> &PublicKey {
         &self.peer
     }
 
-    /// Closes the connection; a second time changes nothing.
+    /// Closes the connection; closing it again changes nothing.
     pub(crate) fn end(&self, why: Ending) {
         (self.end)(why);
     }

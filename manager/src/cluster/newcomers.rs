@@ -1,19 +1,19 @@
-//! Newcomers: peers that have shown a key and said nothing yet, counted by where they come from.
+//! Newcomers: connected peers whose first frame has not come yet, counted by source address.
 //!
-//! Keys cost nothing, addresses do: one machine cannot take all the room that there is for those who knock, with however many
-//! keys it comes.
+//! Keys cost nothing, but addresses do: one machine cannot take all places for newcomers, however many keys it has.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Newcomers at once: each has 128 KiB of window and five seconds.
+/// Newcomers at a time: each may take 128 KiB of window for five seconds, all together 128 MiB.
 const NEWCOMERS_MAX: usize = 1024;
 
-/// Of one source: a hall of machines behind one address may start together, and the rest try again.
+/// Those of one source: a room of machines behind one address may start together; the rest try again.
 const NEWCOMERS_OF_A_SOURCE_MAX: usize = 256;
 
-/// Where peers come from: an IPv4 address, or 64 bits of an IPv6 address, of which one machine has all.
+/// The source of a connection: an IPv4 address, or the upper 64 bits of an IPv6 address, because one machine has all
+/// addresses below them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct PeerSource(IpAddr);
 
@@ -26,11 +26,11 @@ impl PeerSource {
     }
 }
 
-/// Connections that have not been let in yet.
+/// Counts the newcomers of each source. Clones share the counts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Newcomers(Arc<Mutex<HashMap<PeerSource, usize>>>);
 
-/// One of them, until it is dropped.
+/// A counted newcomer; dropping it removes it from the count.
 #[derive(Debug)]
 pub(crate) struct Newcomer {
     all: Newcomers,
@@ -38,7 +38,7 @@ pub(crate) struct Newcomer {
 }
 
 impl Newcomers {
-    /// Counts a newcomer; `None` if there are too many, or too many of its source.
+    /// Counts a newcomer; `None` if there are too many in all, or of its source.
     pub(crate) fn come(&self, address: SocketAddr) -> Option<Newcomer> {
         let source = PeerSource::of(address);
         let mut sources = self.lock();

@@ -1,4 +1,4 @@
-//! PeerQueues: the outgoing mail of each peer, whether or not it is connected just now.
+//! PeerQueues: the outgoing mail of each peer, connected or not.
 
 use std::sync::Arc;
 
@@ -9,18 +9,18 @@ use tokio::sync::Notify;
 /// The outgoing side of one peer's mail.
 #[derive(Debug, Default)]
 pub(crate) struct PeerQueue {
-    /// Frames that wait for the writer.
+    /// Frames that wait for the connection's writer.
     pub(crate) post: SendQueue,
-    /// Wakes the connection's writer.
+    /// Notified when there are frames to write.
     pub(crate) wake: Arc<Notify>,
-    /// False while no connection stands: frames are not made, and a resumption makes them anew.
+    /// True while the peer is connected. Otherwise no frames are queued; resuming the links makes them again.
     pub(crate) up: bool,
-    /// Workers whose acknowledgement is owed and may travel with the next message to them.
+    /// Workers that are owed an acknowledgement, which the next message to them may carry.
     pub(crate) late: Vec<WorkerId>,
 }
 
 impl PeerQueue {
-    /// A new connection stands: starts without the frames of the old one. The caller then resumes each link.
+    /// Starts a new connection, without the frames of the old one. The caller then resumes each link.
     pub(crate) fn connect(&mut self) -> Arc<Notify> {
         self.post = SendQueue::default();
         self.late.clear();
@@ -29,7 +29,7 @@ impl PeerQueue {
         self.wake.clone()
     }
 
-    /// The connection is lost.
+    /// Ends the connection and drops its frames.
     pub(crate) fn disconnect(&mut self) {
         self.post = SendQueue::default();
         self.late.clear();
@@ -37,7 +37,7 @@ impl PeerQueue {
     }
 }
 
-/// Names a queue; as long as the manager lives, a peer keeps its own.
+/// Names a queue. Queues are not removed while the manager runs, so a name is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct PeerQueueId(usize);
 
@@ -48,23 +48,23 @@ pub(crate) struct PeerQueues {
 }
 
 impl PeerQueues {
-    /// Adds a queue, for a peer that has none.
+    /// Adds a queue.
     pub(crate) fn add(&mut self) -> PeerQueueId {
         self.queues.push(PeerQueue::default());
         PeerQueueId(self.queues.len() - 1)
     }
 
-    /// The queue, if a connection stands under it.
+    /// The queue, if its peer is connected.
     pub(crate) fn up(&mut self, id: PeerQueueId) -> Option<&mut PeerQueue> {
         self.get(id).filter(|queue| queue.up)
     }
 
-    /// The queue.
+    /// The queue, connected or not.
     pub(crate) fn get(&mut self, id: PeerQueueId) -> Option<&mut PeerQueue> {
         self.queues.get_mut(id.0)
     }
 
-    /// All queues.
+    /// All queues, connected or not.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut PeerQueue> {
         self.queues.iter_mut()
     }

@@ -1,4 +1,4 @@
-//! The mail of one worker, on its way through the manager.
+//! Routes: the two links of one worker, from its host and to its client.
 
 use std::time::Duration;
 
@@ -12,27 +12,28 @@ use tokio::sync::Notify;
 
 use crate::cluster::peer_queue::{PeerQueueId, PeerQueues};
 
-/// The mail of one worker.
+/// The two links of one worker, and what is needed to end them.
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) owner: Owner,
     pub(crate) host: PeerQueueId,
-    /// To the host; the tag is the message's number on the client's link.
+    /// The link with the host; the tag is the message's number on the client's link.
     pub(crate) outward: Link<u64>,
-    /// To a client elsewhere; the tag is the message's number on the host's link.
+    /// The link with a remote client; the tag is the message's number on the host's link. `None` for a client in this
+    /// process.
     pub(crate) homeward: Option<Link<u64>>,
-    /// True once the host said that it runs.
+    /// True once the host reported that the worker runs.
     pub(crate) started: bool,
-    /// True while it waits on its owner's client.
+    /// True while the route is in its local client's list of what waits.
     pub(crate) queued: bool,
-    /// What was taken since the last acknowledgement, in weighted bytes.
+    /// Messages taken by the client since the last acknowledgement to the host, in weighted bytes.
     pub(crate) taken: usize,
     pub(crate) heard: Moment,
     pub(crate) ttl: Duration,
     pub(crate) ending: Option<EndingRoute>,
 }
 
-/// A worker that has ended, and whose mail has not all got home yet.
+/// The end of a worker whose client has not received all its mail yet.
 #[derive(Debug)]
 pub(crate) struct EndingRoute {
     pub(crate) sent: u64,
@@ -41,12 +42,12 @@ pub(crate) struct EndingRoute {
     pub(crate) told: bool,
 }
 
-/// Taken mail at which an acknowledgement no longer waits for a message to travel with: a quarter of the
-/// window. Each message counts 1 KiB on top of its length, so that a quarter of the count closes it too.
+/// Weighted bytes taken at which an acknowledgement is sent immediately: a quarter of the window of 4 MiB. Each
+/// message counts 1 KiB on top of its length, so that 1024 messages, a quarter of the window's count, reach it too.
 const TAKEN_MAX: usize = 1 << 20;
 
 impl Route {
-    /// Route for a worker that was placed behind `host`.
+    /// The route of a worker that was placed on the host of queue `host`; `elsewhere` if its client is remote.
     pub(crate) fn new(owner: Owner, host: PeerQueueId, elsewhere: bool, ttl: Duration, now: Moment) -> Self {
         Self {
             owner,
@@ -62,7 +63,7 @@ impl Route {
         }
     }
 
-    /// The client has everything: tells the host so, which then forgets the worker.
+    /// Acknowledges everything to the host, which then forgets the worker. The client has taken everything.
     pub(crate) fn settle_finally(&mut self, worker: WorkerId, queues: &mut PeerQueues) {
         if let Some(queue) = queues.up(self.host) {
             queue.post.settle(worker, &mut self.outward);
@@ -70,14 +71,14 @@ impl Route {
         }
     }
 
-    /// For how long it has been silent at `now`, if it owes an answer and that is too long.
+    /// How long the worker has been silent, if it owes an answer and its time to live is over.
     pub(crate) fn overdue(&self, now: Moment) -> Option<Duration> {
         let owes = self.started && self.ending.is_none() && self.outward.is_owed();
         let silence = now.since(self.heard);
         (owes && !self.ttl.is_zero() && silence > self.ttl).then_some(silence)
     }
 
-    /// Sends a message to the host; its number.
+    /// Sends a message to the host, once the worker runs; returns its number on the host's link.
     pub(crate) fn forward(
         &mut self,
         worker: WorkerId,
@@ -97,7 +98,7 @@ impl Route {
         seq
     }
 
-    /// The host has settled what it was sent; true if anything new.
+    /// Handles the host's acknowledgement up to `upto`; true if it settled anything new.
     pub(crate) fn settle_outward(&mut self, upto: u64) -> Result<bool, LinkError> {
         let mut freed = false;
         for sent in self.outward.settle(upto)? {
@@ -109,7 +110,8 @@ impl Route {
         Ok(freed)
     }
 
-    /// Sees to it that the host hears of what was taken: at once if it is much, else before long.
+    /// Acknowledges what the client has taken: immediately if it is much, otherwise with the next message to the
+    /// worker or after a short delay.
     pub(crate) fn acknowledge_host(&mut self, worker: WorkerId, queues: &mut PeerQueues, late: &Notify) {
         if !self.outward.owes_acknowledgement() {
             return;
@@ -127,7 +129,7 @@ impl Route {
         }
     }
 
-    /// The end, once: when all mail that came before it is here.
+    /// Returns how the worker ended, once, when all mail that came before its end is here.
     pub(crate) fn take_end(&mut self) -> Option<End> {
         let ending = self.ending.as_mut()?;
         if ending.told || ending.end.is_none() || !self.outward.has_arrived(ending.sent) {
@@ -135,7 +137,7 @@ impl Route {
         }
         ending.told = true;
         let (settled, end) = (ending.settled, ending.end.take());
-        // A host that claims to have settled more than it was sent settles everything.
+        // The host's claim is capped at what it was sent.
         let _ = self.settle_outward(settled.min(self.outward.last_pushed()));
         end
     }

@@ -1,8 +1,8 @@
 //! The router: moves messages between clients and workers.
 //!
-//! A worker's mail crosses two links, client to manager and manager to host, and each end settles only
-//! what the other has settled, so that a slow worker holds back its own client and nobody else. A client in
-//! this process has no link of its own: what it takes is settled as it takes it.
+//! A worker's mail crosses two links, client to manager and manager to host. The manager settles a message on one
+//! link only when it was settled on the other, so that a slow worker holds back only its own client. A client in this
+//! process has no link: a message is settled when the client takes it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,15 +23,15 @@ use crate::cluster::client_session::{ClientSession, Event, Waiting};
 use crate::cluster::peer_queue::{PeerQueueId, PeerQueues};
 use crate::cluster::route::{EndingRoute, Route};
 
-/// The mail of all workers.
+/// The routes of all workers, and the sessions of their clients.
 #[derive(Debug, Default)]
 pub(crate) struct MessageRouter {
     pub(crate) queues: PeerQueues,
     pub(crate) client_sessions: HashMap<Owner, ClientSession>,
     pub(crate) mails: HashMap<WorkerId, Route>,
-    /// Wakes the one that sends late acknowledgements.
+    /// Notified when late acknowledgements are to be sent.
     pub(crate) late: Arc<Notify>,
-    /// Wakes requests that wait for room in a window.
+    /// Notified when a worker's window has room again, for requests that wait for it.
     pub(crate) room: Arc<Notify>,
 }
 
@@ -39,10 +39,10 @@ pub(crate) struct MessageRouter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The worker has ended, or was never there, or belongs to somebody else.
+    /// The worker has ended, never existed, or belongs to another client.
     #[error("no worker {0} of this client runs")]
     Gone(WorkerId),
-    /// Too much of what was sent to the worker is unanswered: wait, or collect.
+    /// The worker's window is full of unanswered messages: wait, or collect events.
     #[error("worker {0} has a full window of unanswered messages")]
     Full(WorkerId),
     /// The message is over [`MESSAGE_BYTES_MAX`](grid_protocol::limits::MESSAGE_BYTES_MAX).
@@ -56,7 +56,7 @@ pub enum SendError {
 }
 
 impl MessageRouter {
-    /// A worker was placed: its mail waits until it runs.
+    /// Opens the route of a worker that was placed. Messages to it wait until it runs.
     pub(crate) fn open(
         &mut self,
         worker: WorkerId,
@@ -69,7 +69,7 @@ impl MessageRouter {
         self.mails.insert(worker, Route::new(owner, host, elsewhere, ttl, now));
     }
 
-    /// The worker runs: what waited for it goes out, and its owner hears of it.
+    /// The worker runs: sends the messages that waited for it, and tells its client.
     pub(crate) fn started(&mut self, event: client::ClientEvent, now: Moment) {
         let client::ClientEvent::Joined { worker, host, module, replaces } = event.clone() else {
             return;
@@ -97,14 +97,14 @@ impl MessageRouter {
         }
     }
 
-    /// The host says how far the worker's mail had come when it ended; the end itself follows.
+    /// Records how far the host says the worker's mail had come when it ended; [`Self::left`] follows.
     pub(crate) fn ended_at(&mut self, worker: WorkerId, sent: u64, settled: u64) {
         if let Some(mail) = self.mails.get_mut(&worker) {
             mail.ending = Some(EndingRoute { sent, settled, end: None, told: false });
         }
     }
 
-    /// The worker is no more. Its owner hears of it after the last of its mail.
+    /// The worker has ended. Its client is told after the last of its messages.
     pub(crate) fn left(&mut self, worker: WorkerId, end: End) {
         let Some(mail) = self.mails.get_mut(&worker) else {
             return;
@@ -112,7 +112,7 @@ impl MessageRouter {
         match &mut mail.ending {
             Some(ending) => ending.end = Some(end),
             None => {
-                // Nobody will bring what is still on its way.
+                // The host did not say how far it was; nothing more is expected.
                 let sent = mail.outward.position();
                 mail.ending = Some(EndingRoute { sent, settled: 0, end: Some(end), told: false });
             }
@@ -120,7 +120,7 @@ impl MessageRouter {
         self.deliver(worker);
     }
 
-    /// The host behind `queue` is gone for good: what a worker of it that has ended had sent, and is not here, never comes.
+    /// The host of `queue` is gone for good: messages of its ended workers that are not here are not waited for.
     pub(crate) fn host_gone(&mut self, queue: PeerQueueId) {
         let ended = |(worker, mail): (&WorkerId, &mut Route)| {
             let ending = mail.ending.as_mut().filter(|_| mail.host == queue)?;
@@ -133,7 +133,11 @@ impl MessageRouter {
         }
     }
 
-    /// Sends a message of a client in this process; its number.
+    /// Sends a message of a client in this process; returns its number.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`].
     pub(crate) fn send(&mut self, owner: Owner, worker: WorkerId, payload: Bytes) -> Result<u64, SendError> {
         let max = grid_protocol::limits::MESSAGE_BYTES_MAX;
         if payload.len() > max {
@@ -147,7 +151,7 @@ impl MessageRouter {
         Ok(mail.forward(worker, &mut self.queues, MessageKind::Message, payload, 0))
     }
 
-    /// Sends a message for a client that has no link of its own to the worker.
+    /// Sends a message for a client of that key which has no link to the worker. The caller checks the length.
     ///
     /// # Errors
     ///
@@ -167,11 +171,11 @@ impl MessageRouter {
         Ok(())
     }
 
-    /// Takes in one frame from the host behind `queue`.
+    /// Handles one frame from the host of `queue`.
     ///
     /// # Errors
     ///
-    /// [`LinkError`]: the host broke the rules and must be cut off.
+    /// [`LinkError`]: the host broke the link's rules; the caller must end its connection.
     pub(crate) fn handle_host_frame(
         &mut self,
         queue: PeerQueueId,
@@ -180,7 +184,7 @@ impl MessageRouter {
         now: Moment,
     ) -> Result<(), LinkError> {
         let worker = frame.worker();
-        // Route of a worker that was given up may still be on its way: it is dropped.
+        // Frames of a worker that was given up may still be in transit; they are dropped.
         let Some(mail) = self.mails.get_mut(&worker).filter(|mail| mail.host == queue) else {
             return Ok(());
         };
@@ -209,11 +213,11 @@ impl MessageRouter {
         Ok(())
     }
 
-    /// Takes in one frame from the client of `owner`, whose queue is `queue`.
+    /// Handles one frame from the remote client of `owner`.
     ///
     /// # Errors
     ///
-    /// [`LinkError`]: the client broke the rules and must be cut off.
+    /// [`LinkError`]: the client broke the link's rules; the caller must end its connection.
     pub(crate) fn handle_client_frame(
         &mut self,
         owner: Owner,
@@ -249,11 +253,11 @@ impl MessageRouter {
         Ok(())
     }
 
-    /// A large message from a host has arrived whole on its own stream.
+    /// The payload of a large message from a host has arrived on its own stream.
     ///
     /// # Errors
     ///
-    /// [`LinkError`]: the host broke the rules and must be cut off.
+    /// [`LinkError`]: the host broke the link's rules; the caller must end its connection.
     pub(crate) fn fulfil_from_host(
         &mut self,
         queue: PeerQueueId,
@@ -268,11 +272,11 @@ impl MessageRouter {
         Ok(())
     }
 
-    /// A large message from a client has arrived whole on its own stream.
+    /// The payload of a large message from a client has arrived on its own stream.
     ///
     /// # Errors
     ///
-    /// [`LinkError`]: the client broke the rules and must be cut off.
+    /// [`LinkError`]: the client broke the link's rules; the caller must end its connection.
     pub(crate) fn fulfil_from_client(
         &mut self,
         owner: Owner,
@@ -288,7 +292,7 @@ impl MessageRouter {
         Ok(())
     }
 
-    /// Takes what waits on the client of a client in this process, `most` events at the most.
+    /// Moves what waits for a client in this process into `out`, until `out` holds `most` events.
     pub(crate) fn collect(&mut self, owner: Owner, most: usize, out: &mut Vec<Event>) {
         while out.len() < most {
             let Some(ClientSession::Here { waiting, .. }) = self.client_sessions.get_mut(&owner) else {
@@ -335,7 +339,7 @@ impl MessageRouter {
         waiting.iter().filter_map(change).collect()
     }
 
-    /// True if it stopped because `out` is full.
+    /// Moves a worker's messages into `out`; true if it stopped because `out` holds `most` events.
     fn take_mail(&mut self, worker: WorkerId, most: usize, out: &mut Vec<Event>) -> bool {
         let Some(mail) = self.mails.get_mut(&worker) else {
             return false;
@@ -361,7 +365,7 @@ impl MessageRouter {
         true
     }
 
-    /// Forgets a worker; the last event about it.
+    /// Forgets a worker; returns the last event about it.
     fn close(&mut self, worker: WorkerId, end: End) -> Option<Event> {
         let mut mail = self.mails.remove(&worker)?;
         mail.settle_finally(worker, &mut self.queues);
@@ -369,7 +373,7 @@ impl MessageRouter {
         Some(Event::Left { worker, end, unanswered })
     }
 
-    /// Moves what has come from a client on towards the worker, as far as its window reaches.
+    /// Moves messages from the client's link to the host's, as far as the worker's window has room.
     pub(crate) fn forward(&mut self, worker: WorkerId) {
         let Some(mail) = self.mails.get_mut(&worker) else {
             return;
@@ -382,7 +386,7 @@ impl MessageRouter {
         }
     }
 
-    /// Moves what has come from a worker on towards its client.
+    /// Moves messages from the host's link to the client, and the worker's end after them.
     pub(crate) fn deliver(&mut self, worker: WorkerId) {
         let Some(mail) = self.mails.get_mut(&worker) else {
             return;
@@ -431,7 +435,7 @@ impl MessageRouter {
                 }
             }
             None => {
-                // The client is gone for good, and nobody will take what comes.
+                // The client is gone for good; nobody will take the messages.
                 if mail.take_end().is_some() {
                     mail.settle_finally(worker, &mut self.queues);
                     self.mails.remove(&worker);
@@ -442,7 +446,7 @@ impl MessageRouter {
         self.sweep(worker);
     }
 
-    /// Forgets a worker whose client is elsewhere and has everything.
+    /// Forgets a worker whose remote client has settled everything.
     fn sweep(&mut self, worker: WorkerId) {
         let over = self.mails.get(&worker).is_some_and(|mail| {
             mail.ending.as_ref().is_some_and(|ending| ending.told)
@@ -453,7 +457,7 @@ impl MessageRouter {
         }
     }
 
-    /// Messages to a worker that are not settled, and messages from it that its client has not taken.
+    /// Number of unsettled messages to the worker, and of messages from it that its client has not taken.
     pub(crate) fn counts(&self, worker: WorkerId) -> (u32, u32) {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         self.mails.get(&worker).map_or((0, 0), |mail| {
@@ -466,7 +470,7 @@ impl MessageRouter {
         self.mails.get(&worker).is_some_and(|mail| mail.ending.is_some())
     }
 
-    /// The window towards a worker has opened.
+    /// Tells those who wait to send to the worker that its window has room.
     fn room_freed(&mut self, worker: WorkerId) {
         self.room.notify_waiters();
         let Some(mail) = self.mails.get_mut(&worker) else {

@@ -1,7 +1,7 @@
-//! A change of trust, put into force everywhere: connections, workers, deployments, jobs, and what hosts believe.
+//! Changes of trust, put into force everywhere: connections, workers, deployments, jobs, and what hosts trust.
 //!
-//! Whoever changes a role does it through [`Context::with_registry`], which calls [`apply`] before anybody else sees the
-//! change; nothing else announces it.
+//! Roles are changed only through [`Context::with_registry`], which calls [`apply`] before the catalog is unlocked,
+//! so nobody sees the change earlier. Nothing else announces it.
 
 use grid_protocol::host::HostCommand;
 use grid_protocol::time::Moment;
@@ -13,13 +13,13 @@ use crate::cluster::Cluster;
 use crate::cluster::connection::Ending;
 use crate::context::Context;
 
-/// Puts into force what the catalog says now. The caller holds the catalog, so that the last change is told last.
+/// Puts the catalog's present trust into force. The caller holds the catalog, so that changes are announced in order.
 pub(crate) fn apply(context: &Context, catalog: &Catalog) {
     let banned = Banned::new(catalog);
     let (trusted, revoked) = catalog.publishers();
     context.change(|cluster, now| {
         cluster.ban(banned, now);
-        // A host that refused a publisher may believe it now.
+        // A host that refused a job because of its publisher may trust the publisher now.
         cluster.coordinator.jobs.forget_refusals(None);
         let hosts: Vec<_> = cluster.sessions.keys().copied().collect();
         for host in hosts {
@@ -32,7 +32,7 @@ pub(crate) fn apply(context: &Context, catalog: &Catalog) {
 }
 
 impl Cluster {
-    /// Ends the connections of revoked keys, and all that runs for them or is theirs.
+    /// Ends the connections of revoked keys, and the workers and jobs that are theirs or run their modules.
     fn ban(&mut self, banned: Banned, now: Moment) {
         self.pending.retain(|key, waiting| {
             let out = banned.has(key);

@@ -1,4 +1,4 @@
-//! Group commit: writes the journal of jobs to disk, many changes at once, and then lets their effects take place.
+//! Group commit: writes many changes of the job journal to disk in one commit, then runs their effects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,22 +15,22 @@ use crate::jobs::coordinator::Effect;
 use crate::jobs::store::JobStore;
 use crate::store::{Change, StoreError};
 
-/// Under load, changes gather for so long after a commit, so that one wait for the disk serves many.
+/// Pause after each commit; changes gather meanwhile, so that one disk sync serves many of them.
 const LINGER: Duration = Duration::from_millis(1);
 
-/// Orders that a host has not confirmed, at which it gets no more attempts.
+/// Unconfirmed commands in a host's queue from which on it is assigned no more attempts.
 const BACKLOG_MAX: usize = 4096;
 
-/// A store that fails is tried again so often.
+/// Interval between attempts to write to a store that fails.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs for as long as the manager does.
+/// Commits batches until the manager ends; never returns.
 pub(crate) async fn run(context: &Arc<Context>) {
     let wake = context.cluster().coordinator.wake.clone();
     loop {
         let in_trouble = context.cluster().coordinator.trouble().is_some();
         let pause = if in_trouble { TROUBLE_PAUSE } else { Duration::MAX };
-        // Whether the trouble is over is looked after, though there be nothing to write.
+        // In trouble, an empty batch is committed every second, to notice that the store works again.
         let woken = timeout(pause, wake.notified()).await.is_ok();
         let (changes, effects) = context.cluster().coordinator.take_batch();
         if woken && changes.is_empty() && effects.is_empty() {
@@ -41,7 +41,7 @@ pub(crate) async fn run(context: &Arc<Context>) {
     }
 }
 
-/// Writes what waits, once, after what is being written.
+/// Writes the journal once more at shutdown, after the commit in progress; drops the batch's effects.
 pub(crate) async fn finish(context: &Arc<Context>) {
     let _turn = context.committing.lock().await;
     let (changes, _) = context.cluster().coordinator.take_batch();
@@ -50,8 +50,8 @@ pub(crate) async fn finish(context: &Arc<Context>) {
     }
 }
 
-/// Nothing takes effect before it is written. A disk that is full takes nothing but what fits into the reserve, and nothing is
-/// handed out before it has room again.
+/// Commits `changes`, retrying until the store takes them, and only then runs `effects`. Records the store's
+/// shortage, if any: while there is one, the coordinator hands out no tasks.
 async fn write(context: &Arc<Context>, changes: Vec<Change>, mut effects: Vec<Effect>) {
     #[cfg(feature = "fault-injection")]
     if context.config.sabotage == Some(crate::config::FaultInjection::AcknowledgeEarly) {
@@ -63,7 +63,7 @@ async fn write(context: &Arc<Context>, changes: Vec<Change>, mut effects: Vec<Ef
     let changes = Arc::new(changes);
     let (ready, shortage) = loop {
         let (job_store, changes) = (context.job_store.clone(), changes.clone());
-        // The thread keeps the turn, even if nobody waits for it any more.
+        // The blocking thread holds the lock, so it stays held if this future is dropped.
         let turn = context.committing.clone().lock_owned().await;
         let written = context.off_thread(move || {
             let _turn = turn;
@@ -82,7 +82,7 @@ async fn write(context: &Arc<Context>, changes: Vec<Change>, mut effects: Vec<Ef
                 effects = held;
                 sleep(TROUBLE_PAUSE).await;
             }
-            // The manager goes down.
+            // The runtime is shutting down.
             Err(_) => return,
         }
     };
@@ -109,7 +109,7 @@ fn inputs(
     Ok(assignments)
 }
 
-/// An effect that can take place.
+/// An effect whose inputs, if it needs any, were read from the store.
 pub(crate) enum ReadyEffect {
     Assign { host: PublicKey, job: JobId, assignments: Vec<Assignment> },
     Effect(Effect),
@@ -121,7 +121,7 @@ impl ReadyEffect {
             return Self::Effect(effect);
         };
         let assignments = inputs(job_store, job, &attempts).unwrap_or_else(|error| {
-            // The leases run out, and the tasks are handed out again.
+            // The hosts never hear of these attempts; their leases run out, and the tasks are assigned again.
             tracing::error!(%error, "inputs of tasks cannot be read");
             Vec::new()
         });
@@ -135,7 +135,7 @@ impl Cluster {
             ReadyEffect::Assign { host, job, assignments } => self.assign(host, job, assignments),
             ReadyEffect::Effect(Effect::Tell { host, command }) => self.command(host, &command),
             ReadyEffect::Effect(Effect::Acknowledge(client)) => {
-                // The client may have gone; it asks again.
+                // The client may have disconnected; it asks again.
                 let _ = client.send(());
             }
             ReadyEffect::Effect(Effect::OutcomeRecorded(job)) => self.coordinator.announce(job),
@@ -145,11 +145,11 @@ impl Cluster {
     }
 
     fn assign(&mut self, host: PublicKey, job: JobId, assignments: Vec<Assignment>) {
-        // A host that takes nothing off our hands gets no more: its leases end by themselves.
+        // A host that does not confirm its commands is assigned nothing; the leases expire.
         if self.sessions.get(&host).is_none_or(|session| session.control.backlog() >= BACKLOG_MAX) {
             return;
         }
-        // A host that began anew meanwhile, or whose job was stopped, has lost the lease already.
+        // The lease is gone if the host started a new session or the job was stopped meanwhile.
         let stands = |assignment: &Assignment| self.coordinator.jobs.lease(assignment.attempt).is_some();
         let assignments: Vec<_> = assignments.into_iter().filter(stands).collect();
         if assignments.is_empty() {

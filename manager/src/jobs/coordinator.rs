@@ -1,6 +1,6 @@
-//! The coordinator: does what the scheduler decides of jobs, in two steps. What must be true after a crash goes into
-//! the journal; what follows from it (an answer to a client, an attempt for a host) is an effect, and takes place
-//! when the journal is on disk. The commit task moves both along.
+//! The coordinator: carries out the scheduler's decisions about jobs in two steps. What must be true after a crash
+//! goes into the journal. What follows from it (a reply to a client, an attempt for a host) is an effect, which
+//! takes place once the journal is on disk. The group commit does both.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -22,56 +22,55 @@ use crate::jobs::announced::{Announced, AnnouncedJob};
 use crate::jobs::store::{DeadTask, JobJournal, Recovered};
 use crate::store::Change;
 
-/// Jobs while the manager lives.
+/// All jobs, while the manager lives.
 pub(crate) struct Coordinator {
     pub(crate) jobs: Jobs,
     records: BTreeMap<JobId, JobRecord>,
     told: Announced,
     journal: JobJournal,
     effects: Vec<Effect>,
-    /// Jobs that each host was told of in its present session.
+    /// Jobs that each host was told about in its present session.
     briefed: BTreeMap<PublicKey, BTreeSet<JobId>>,
     watchers: HashMap<JobId, Arc<Notify>>,
-    /// Jobs that are forgotten and of which something is still on disk.
+    /// Forgotten jobs that still have records or blobs on disk.
     leaving: BTreeSet<JobId>,
-    /// Wakes the commit task.
+    /// Notified when the group commit has something to write or to do.
     pub(crate) wake: Arc<Notify>,
-    /// Announces that the journal was written, and there is room in it.
+    /// Notified after each commit: the journal has room again.
     pub(crate) written: Arc<Notify>,
-    /// Why the store takes nothing, or should not, while that is so.
+    /// Why the store takes no changes, or is short of room; `None` if all is well.
     trouble: Option<String>,
 }
 
-/// What follows from the journal.
+/// Something that takes place once the journal so far is on disk.
 pub(crate) enum Effect {
-    /// A host gets attempts; their inputs are read first.
+    /// Assigns attempts to a host; the group commit reads their inputs first.
     Assign { host: PublicKey, job: JobId, attempts: Vec<(AttemptId, u64)> },
-    /// A host is told something.
+    /// Sends a command to a host.
     Tell { host: PublicKey, command: HostCommand },
-    /// A client is told that the manager has what it brought.
+    /// Tells a client that its submission is on disk.
     Acknowledge(oneshot::Sender<()>),
-    /// There are new outcomes, or the job has turned.
+    /// Wakes whoever waits for new outcomes of the job, or for a change of its state.
     OutcomeRecorded(JobId),
-    /// So these jobs stand now; those without are forgotten.
+    /// Publishes the committed state of these jobs; `None` means that the job was forgotten.
     Committed(Vec<(JobId, Option<AnnouncedJob>)>),
 }
 
-/// A job that was not added.
+/// Why a job was not added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotAdded {
-    /// The id is another's, or another job's.
+    /// The id belongs to another client or another job, or to a forgotten job that is still being deleted.
     Taken,
-    /// Its client has as many jobs as it may.
+    /// The client has [`JOBS_MAX`] jobs already.
     Full,
-    /// Its client or its publisher was revoked.
+    /// The client or the module's publisher was revoked.
     Banned(Ban),
 }
 
-/// What waits to be written fills so much memory at the most: clients and hosts are held back, and nothing is handed
-/// out.
+/// Bytes of unwritten journal above which clients must wait before they bring more, and no task is handed out.
 pub(crate) const UNWRITTEN_BYTES_MAX: usize = 16 << 20;
 
-/// Who brings news, and what people call it.
+/// The host that a report came from: its key and display name.
 pub(crate) struct HostRef<'a> {
     pub(crate) key: PublicKey,
     pub(crate) name: &'a str,
@@ -105,11 +104,11 @@ impl Coordinator {
         self
     }
 
-    /// A job under an id that its client drew. The same again changes nothing.
+    /// Adds a job under an id that its client chose. Adding the same job again changes nothing.
     ///
     /// # Errors
     ///
-    /// [`NotAdded`].
+    /// [`NotAdded::Taken`] or [`NotAdded::Full`]; the caller checks for bans.
     pub(crate) fn add(
         &mut self,
         id: JobId,
@@ -144,9 +143,9 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Takes in tasks from number `first` on, those that are new; the number of the next that is expected.
+    /// Adds those of the tasks from number `first` on that are new; returns the next task number expected.
     ///
-    /// `None` if some before them are missing, or the job takes no more.
+    /// `None` if the job is unknown, tasks before `first` are missing, or the job takes no new tasks.
     pub(crate) fn submit(&mut self, id: JobId, first: u64, inputs: &[Payload]) -> Option<u64> {
         let record = self.records.get_mut(&id)?;
         let known = usize::try_from(record.submitted.checked_sub(first)?).ok()?;
@@ -168,8 +167,8 @@ impl Coordinator {
         Some(record.submitted)
     }
 
-    /// Forgets a job that is over; false if it is not. What is kept of it must be swept away afterwards, and its id is
-    /// not used again before [`Self::swept`].
+    /// Forgets a job that is over; false if it is not. The caller deletes the job's records and blobs and then calls
+    /// [`Self::swept`]; until then the id cannot be used again.
     pub(crate) fn forget(&mut self, id: JobId) -> bool {
         if !self.records.get(&id).is_some_and(|record| record.state.is_over()) {
             return false;
@@ -182,17 +181,17 @@ impl Coordinator {
         true
     }
 
-    /// Jobs of which something is still kept, though they are forgotten.
+    /// Forgotten jobs that still have records or blobs on disk.
     pub(crate) fn leaving(&self) -> Vec<JobId> {
         self.leaving.iter().copied().collect()
     }
 
-    /// Nothing is kept of a job any more.
+    /// Records that nothing of a forgotten job is left on disk; its id may be used again.
     pub(crate) fn swept(&mut self, id: JobId) {
         self.leaving.remove(&id);
     }
 
-    /// Gives up the jobs of whoever may not run them any more.
+    /// Gives up the jobs whose owner or publisher is banned.
     pub(crate) fn withdraw(&mut self, now: Moment, banned: &Banned) {
         let open = self.records.iter().filter(|(_, record)| !record.state.is_over());
         let out = open.filter_map(|(id, record)| Some((*id, banned.on(&record.owner, &record.spec.module)?)));
@@ -202,18 +201,18 @@ impl Coordinator {
         }
     }
 
-    /// Tries dead tasks again.
+    /// Queues dead tasks again and deletes their outcomes and failures.
     pub(crate) fn retry(&mut self, now: Moment, id: JobId, dead: &[DeadTask]) {
         for task in dead {
             self.journal.revive(id, task);
         }
         let tasks: Vec<_> = dead.iter().map(|dead| dead.task).collect();
         self.jobs.retry(now, id, &tasks);
-        // Numbers of outcomes are not used twice, whatever is removed.
+        // The record keeps the highest outcome number, so that none is used twice after the deletion.
         self.note_down(id);
     }
 
-    /// Writes down how a job stands.
+    /// Journals the job's present state.
     fn note_down(&mut self, id: JobId) {
         if let (Some(record), Some(job)) = (self.records.get_mut(&id), self.jobs.jobs().get(&id)) {
             record.state = job.state.clone();
@@ -222,17 +221,17 @@ impl Coordinator {
         }
     }
 
-    /// Something follows once everything so far is on disk.
+    /// Queues an effect that takes place once everything journaled so far is on disk.
     pub(crate) fn after_commit(&mut self, effect: Effect) {
         self.effects.push(effect);
     }
 
-    /// What was said of a job.
+    /// The job's record, as in memory.
     pub(crate) fn record(&self, id: JobId) -> Option<&JobRecord> {
         self.records.get(&id)
     }
 
-    /// Tasks of one client that wait.
+    /// Number of tasks that wait, over all jobs of one client.
     pub(crate) fn waiting_of(&self, owner: PublicKey) -> u64 {
         self.jobs
             .jobs()
@@ -242,12 +241,13 @@ impl Coordinator {
             .sum()
     }
 
-    /// Why the store takes nothing, or should not. While there is a reason no task is taken in, and none handed out.
+    /// Why the store takes no changes, or is short of room. While there is a reason, no task is accepted or handed
+    /// out.
     pub(crate) fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
     }
 
-    /// The store has got into trouble, or out of it.
+    /// Records that the store is in trouble, or (`None`) that it works again.
     pub(crate) fn turn_trouble(&mut self, trouble: Option<String>) {
         match (&self.trouble, &trouble) {
             (None, Some(why)) => {
@@ -259,12 +259,12 @@ impl Coordinator {
         self.trouble = trouble;
     }
 
-    /// What waits to be written, in bytes.
+    /// Size of the unwritten journal, in bytes of memory.
     pub(crate) fn unwritten(&self) -> usize {
         self.journal.bytes()
     }
 
-    /// A job as its client sees it: as it stands on disk. `None` before it is there.
+    /// A job as its client sees it: its state at the last commit. `None` before the first commit of the job.
     pub(crate) fn info(&self, id: JobId) -> Option<JobInfo> {
         let (record, job) = (self.records.get(&id)?, self.jobs.jobs().get(&id)?);
         let standing = self.told.get(id)?;
@@ -291,18 +291,18 @@ impl Coordinator {
         infos
     }
 
-    /// Wakes when there are new outcomes of a job, or it has turned.
+    /// Notified when there are new outcomes of the job, or its state has changed.
     pub(crate) fn watch(&mut self, id: JobId) -> Arc<Notify> {
         self.watchers.entry(id).or_default().clone()
     }
 
-    /// A host begins a session: it knows of no job.
+    /// A host starts a session in which it was told of no job; its refusals of jobs no longer count.
     pub(crate) fn session_begins(&mut self, host: PublicKey) {
         self.briefed.remove(&host);
         self.jobs.forget_refusals(Some(host));
     }
 
-    /// What a host needs to be told before it gets attempts of a job; nothing if it was.
+    /// What a host must be told before it gets attempts of a job; `None` if it was told already.
     pub(crate) fn brief(&mut self, host: PublicKey, id: JobId) -> Option<JobBrief> {
         let spec = &self.records.get(&id)?.spec;
         self.briefed.entry(host).or_default().insert(id).then(|| JobBrief {
@@ -314,10 +314,10 @@ impl Coordinator {
         })
     }
 
-    /// True if a host works on a job that runs `module`.
+    /// True if a host was told of a job that runs `module`, or holds a lease of one.
     pub(crate) fn runs_on(&self, module: &grid_protocol::digest::Digest, host: PublicKey) -> bool {
         let briefed = self.briefed.get(&host).into_iter().flatten();
-        // A host that comes back may ask before it has said what it holds.
+        // A host that reconnects may ask for a module before it has said which attempts it holds.
         let leased = self.jobs.leases().filter(|(_, lease)| lease.host == host).map(|(_, lease)| &lease.job);
         briefed
             .chain(leased)
@@ -325,7 +325,7 @@ impl Coordinator {
             .any(|record| record.spec.module == *module)
     }
 
-    /// True if a host has a task of a job.
+    /// True if a host holds a lease of a task of the job.
     pub(crate) fn works_on(&self, job: JobId, host: PublicKey) -> bool {
         let attempts = self.jobs.jobs().get(&job).into_iter().flat_map(ScheduledJob::attempts);
         attempts.filter_map(|attempt| self.jobs.lease(attempt)).any(|lease| lease.host == host)
@@ -336,7 +336,7 @@ impl Coordinator {
         self.records.values().any(|record| record.spec.module == *module && !record.state.is_over())
     }
 
-    /// Handles what a host reports of its attempts; anything else comes back.
+    /// Handles a host's job reports; returns the events that the worker side must also see.
     pub(crate) fn handle_event(
         &mut self,
         now: Moment,
@@ -367,14 +367,14 @@ impl Coordinator {
 
     fn handle_holding(&mut self, now: Moment, host: PublicKey, attempts: &[AttemptId]) {
         self.jobs.handle_holding(now, host, attempts);
-        // It knows the jobs of what it holds, though this life of the manager did not tell it.
+        // The host knows the jobs of the attempts it holds, even if a previous manager process told it.
         let known = attempts.iter().filter_map(|attempt| self.jobs.lease(*attempt)).map(|lease| lease.job);
         self.briefed.entry(host).or_default().extend(known);
     }
 
     fn handle_returned(&mut self, now: Moment, host: PublicKey, attempts: &[AttemptId]) {
         if let Some(briefed) = self.briefed.get_mut(&host) {
-            // Perhaps it does not know the job any more: it is told of it again, if it gets more.
+            // The host may have forgotten the job; the next assignment describes it again.
             for lease in attempts.iter().filter_map(|attempt| self.jobs.lease(*attempt)) {
                 briefed.remove(&lease.job);
             }
@@ -401,18 +401,18 @@ impl Coordinator {
             };
             self.apply(verdict, attempt, host, ran_us, Some(result));
         }
-        // Once they are on disk, or were found to have no right to be, the host need not keep them.
+        // The host may drop the results once they are on disk, or were fenced.
         self.effects.push(Effect::Tell { host: host.key, command: HostCommand::Settled { attempts } });
     }
 
-    /// A host that refused a job forgets it, so that it looks anew when it is asked again.
+    /// Makes a host that refused a job forget it, so that it checks again if it is assigned the job later.
     fn forget_at(&mut self, host: PublicKey, job: JobId) {
         if self.briefed.get_mut(&host).is_some_and(|jobs| jobs.remove(&job)) {
             self.effects.push(Effect::Tell { host, command: HostCommand::JobsOver { jobs: vec![job] } });
         }
     }
 
-    /// Writes down what becomes of a task.
+    /// Journals what becomes of a task.
     fn apply(
         &mut self,
         verdict: Verdict,
@@ -439,7 +439,7 @@ impl Coordinator {
             }
             Verdict::Dead { job, task, seq, why, trial } => {
                 self.journal.failure(job, task, trial.failures(), &failed(host, ran_us, result));
-                // The attempts stand beside it, each with what it failed of.
+                // The failed attempts are in the failure table; readers add them to the outcome.
                 let outcome = Outcome::Dead { why, attempts: Vec::new() };
                 self.journal.outcome(job, seq, &OutcomeRecord { task, host: name, ran_us, outcome });
                 self.effects.push(Effect::OutcomeRecorded(job));
@@ -450,9 +450,9 @@ impl Coordinator {
         }
     }
 
-    /// Hands out work and writes down what the scheduler decides. `name` says what people call a host.
+    /// Hands out tasks and journals the scheduler's decisions. `name` returns the display name of a host.
     pub(crate) fn carry_out<'a>(&mut self, now: Moment, name: impl Fn(PublicKey) -> &'a str) {
-        // A disk that takes nothing more holds everything up.
+        // Nothing is handed out while the store is in trouble or the journal is full.
         if self.trouble.is_none() && self.journal.bytes() <= UNWRITTEN_BYTES_MAX {
             self.jobs.dispatch(now);
         }
@@ -504,24 +504,24 @@ impl Coordinator {
         self.effects.push(Effect::OutcomeRecorded(id));
     }
 
-    /// What is to be written now, and what follows from it.
+    /// Takes the unwritten changes, and the effects that may take place once they are on disk.
     pub(crate) fn take_batch(&mut self) -> (Vec<Change>, Vec<Effect>) {
         let (changes, touched) = self.journal.take();
         let mut effects = std::mem::take(&mut self.effects);
         if !touched.is_empty() {
             let standing = |id| (id, self.jobs.jobs().get(&id).map(AnnouncedJob::of));
-            // Whoever is woken by another effect finds it.
+            // First, so that whoever another effect wakes sees the committed state.
             effects.insert(0, Effect::Committed(touched.into_iter().map(standing).collect()));
         }
         (changes, effects)
     }
 
-    /// So these jobs stand on disk now.
+    /// Publishes the state of jobs that was committed.
     pub(crate) fn committed(&mut self, standings: Vec<(JobId, Option<AnnouncedJob>)>) {
         standings.into_iter().for_each(|(id, standing)| self.told.commit(id, standing));
     }
 
-    /// New outcomes are on disk: wakes those who wait for them.
+    /// Wakes whoever waits for outcomes of the job.
     pub(crate) fn announce(&self, id: JobId) {
         if let Some(watcher) = self.watchers.get(&id) {
             watcher.notify_waiters();
@@ -537,7 +537,7 @@ fn failed(host: &HostRef<'_>, ran_us: u64, result: Option<AttemptResult>) -> Att
     AttemptFailure { host: host.key, host_name: host.name.to_owned(), ran_us, failure, log }
 }
 
-/// What a host says of so many attempts is all that it can hold.
+/// Cuts a report to as many attempts as a host may hold.
 fn few(attempts: &[AttemptId]) -> &[AttemptId] {
     attempts.get(..HELD_ATTEMPTS_MAX as usize).unwrap_or(attempts)
 }

@@ -9,7 +9,7 @@
 //! | outcome | id, number of the outcome | the task's number and its outcome |
 //! | over | id, number | the number of the outcome, and whether the task failed |
 //!
-//! A task with an outcome is over, one with a lease is under way, and every other one that was acknowledged waits.
+//! A task with an outcome is over, one with a lease is under way, and every other acknowledged task waits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,22 +24,22 @@ use grid_scheduler::jobs::{Jobs, ScheduledJob};
 
 use crate::store::{Change, LAST_KEY, Store, StoreError, Table};
 
-/// Numbers of a job on their way to the disk: each key is the job's id and a number, in order.
+/// A key of a job's record `number`; keys sort by job, then by number.
 fn key(job: JobId, number: u64) -> Vec<u8> {
     [&job.0[..], &number.to_be_bytes()].concat()
 }
 
-/// The number in a key.
+/// The number at the end of a key.
 fn number(key: &[u8]) -> u64 {
     key.last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-/// Changes to what is kept of jobs.
+/// Changes to the jobs on disk that the next commit writes.
 #[derive(Debug, Default)]
 pub(crate) struct JobJournal {
     changes: Vec<Change>,
     bytes: usize,
-    /// Jobs whose record, tasks or outcomes are among the changes.
+    /// Jobs whose record, failures or outcomes are among the changes.
     touched: BTreeSet<JobId>,
 }
 
@@ -49,12 +49,12 @@ impl JobJournal {
         self.changes.push(change);
     }
 
-    /// What waits to be written, in bytes of memory.
+    /// Size of the changes, in bytes of memory.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The changes, for one commit, and the jobs that stand otherwise after it.
+    /// Takes the changes, for one commit, and the jobs whose committed state they alter.
     pub(crate) fn take(&mut self) -> (Vec<Change>, BTreeSet<JobId>) {
         self.bytes = 0;
         (std::mem::take(&mut self.changes), std::mem::take(&mut self.touched))
@@ -78,14 +78,14 @@ impl JobJournal {
         self.push(Change::remove(Table::Lease, attempt.as_u64().to_be_bytes()));
     }
 
-    /// Attempt number `count` of those at a task that failed.
+    /// Adds a failed attempt at a task; `count` is its number among the task's failures.
     pub(crate) fn failure(&mut self, job: JobId, task: u64, count: u32, failure: &AttemptFailure) {
         self.touched.insert(job);
         let key = [&key(job, task)[..], &u64::from(count).to_be_bytes()].concat();
         self.push(Change::put(Table::Failure, key, failure.to_body()));
     }
 
-    /// The outcome of a task; its results, or that it failed and why.
+    /// Adds the outcome of a task: its results, or why it is dead.
     pub(crate) fn outcome(&mut self, job: JobId, seq: u64, record: &OutcomeRecord) {
         self.touched.insert(job);
         let dead = matches!(record.outcome, Outcome::Dead { .. });
@@ -94,7 +94,7 @@ impl JobJournal {
         self.push(Change::put(Table::Over, key(job, record.task), over.to_body()));
     }
 
-    /// Takes back that a task has failed for good.
+    /// Deletes the task's outcome and failures so that it can be retried.
     pub(crate) fn revive(&mut self, job: JobId, dead: &DeadTask) {
         self.push(Change::remove(Table::Outcome, key(job, dead.seq)));
         self.push(Change::remove(Table::Over, key(job, dead.task)));
@@ -103,7 +103,7 @@ impl JobJournal {
         }
     }
 
-    /// Takes back that there is a job. What is kept of it is removed afterwards.
+    /// Deletes the job's record. [`JobStore::sweep`] deletes the rest afterwards.
     pub(crate) fn end_job(&mut self, job: JobId) {
         self.touched.insert(job);
         self.push(Change::remove(Table::Job, job.0));
@@ -112,37 +112,37 @@ impl JobJournal {
 
 /// A task that has failed for good.
 pub(crate) struct DeadTask {
-    /// Its number in its job.
+    /// The task's number in its job.
     pub(crate) task: u64,
-    /// The number of its outcome.
+    /// The number of the task's outcome.
     seq: u64,
-    /// Keys of its failures.
+    /// Keys of the task's records in the failure table.
     failures: Vec<Vec<u8>>,
 }
 
-/// Reads what is kept of jobs. Everything here may wait for the disk.
+/// Reads and writes jobs on disk. Every method may block on the disk: call it from a blocking thread.
 #[derive(Clone)]
 pub(crate) struct JobStore {
     store: Arc<dyn Store>,
 }
 
-/// Everything that a manager knows of its jobs when it starts.
+/// All jobs, as the manager finds them on disk when it starts.
 pub(crate) struct Recovered {
     pub(crate) jobs: Jobs,
     pub(crate) records: BTreeMap<JobId, JobRecord>,
-    /// Leases of jobs that are over.
+    /// Leases to delete: the job is unknown or over, or the task is over.
     pub(crate) stale: Vec<AttemptId>,
-    /// Jobs that are forgotten and of which something is still there.
+    /// Jobs without a record of which tasks, failures or outcomes are left, to be deleted.
     pub(crate) leaving: BTreeSet<JobId>,
 }
 
-/// What a failed attempt adds to an outcome, at the most: as the host's limits have it.
+/// Upper bound of what one failed attempt adds to an outcome, in bytes, by the host's limits.
 const FAILURE_BYTES: usize = 16 << 10;
 
-/// Records that are removed in one commit.
+/// Records deleted in one commit.
 const FORGET_AT_ONCE: usize = 4096;
 
-/// What is kept of a job beside its record.
+/// The tables that hold a job's records, beside the job table.
 const PARTS: [Table; 4] = [Table::Task, Table::Failure, Table::Outcome, Table::Over];
 
 impl JobStore {
@@ -154,18 +154,19 @@ impl JobStore {
         self.store.commit(changes)
     }
 
-    /// Why the disk should be left alone by what can wait.
+    /// Why work that can wait should not use the disk; `None` if it may.
     pub(crate) fn shortage(&self) -> Option<String> {
         self.store.shortage()
     }
 
-    /// The input of a task.
+    /// Reads the input of a task.
     pub(crate) fn input(&self, job: JobId, task: u64) -> Result<Option<Payload>, StoreError> {
         let body = self.store.get(Table::Task, &key(job, task))?;
         Ok(body.and_then(|body| Payload::from_body(&body).ok()))
     }
 
-    /// Outcomes after number `after`, as many as fill `bytes_max`, or one.
+    /// Reads the outcomes after number `after`, in order, up to about `bytes_max` bytes; at least one if there is
+    /// any.
     pub(crate) fn outcomes(
         &self,
         job: JobId,
@@ -196,7 +197,7 @@ impl JobStore {
         failed.map(|()| found)
     }
 
-    /// An outcome, with the attempts that failed.
+    /// Decodes an outcome and adds the task's failed attempts; `None` if it does not decode.
     fn recorded(&self, job: JobId, seq: u64, value: &[u8]) -> Result<Option<OutcomeEntry>, StoreError> {
         let Ok(OutcomeRecord { task, host, ran_us, mut outcome }) = OutcomeRecord::from_body(value) else {
             return Ok(None);
@@ -207,7 +208,7 @@ impl JobStore {
         Ok(Some(OutcomeEntry { seq, task, host, ran_us, outcome }))
     }
 
-    /// Attempts at a task that failed, oldest first, the newest of them.
+    /// Reads the newest failed attempts at a task, at most [`FAILURES_KEPT_MAX`], oldest first.
     pub(crate) fn failures(&self, job: JobId, task: u64) -> Result<Vec<AttemptFailure>, StoreError> {
         let mut failures = Vec::new();
         let range = (key(job, task), key(job, task.saturating_add(1)));
@@ -219,7 +220,7 @@ impl JobStore {
         Ok(failures)
     }
 
-    /// The tasks of a job that have failed for good.
+    /// Reads the tasks of a job that have failed for good.
     pub(crate) fn dead(&self, job: JobId) -> Result<Vec<DeadTask>, StoreError> {
         let mut dead = Vec::new();
         let range = (key(job, 0), key(job, u64::MAX));
@@ -239,7 +240,7 @@ impl JobStore {
         Ok(dead)
     }
 
-    /// The outcome of one task, if it has one.
+    /// Reads the outcome of one task, if it has one.
     pub(crate) fn outcome_of(&self, job: JobId, task: u64) -> Result<Option<OutcomeEntry>, StoreError> {
         let over = self.store.get(Table::Over, &key(job, task))?;
         let Some(OverRecord { seq, .. }) = over.and_then(|over| OverRecord::from_body(&over).ok()) else {
@@ -251,7 +252,7 @@ impl JobStore {
         }
     }
 
-    /// Removes what is kept of a job that there is no more, a piece at a time.
+    /// Deletes the records of a forgotten job, in commits of at most [`FORGET_AT_ONCE`].
     pub(crate) fn sweep(&self, job: JobId) -> Result<(), StoreError> {
         for table in PARTS {
             loop {
@@ -270,7 +271,7 @@ impl JobStore {
         Ok(())
     }
 
-    /// Jobs that there are no more, of which something is still kept: the manager ended while it was removed.
+    /// Finds jobs without a record of which other records are left: the manager ended while it deleted them.
     fn leftovers(&self, records: &BTreeMap<JobId, JobRecord>) -> Result<BTreeSet<JobId>, StoreError> {
         let mut left = BTreeSet::new();
         for table in PARTS {
@@ -291,7 +292,7 @@ impl JobStore {
         Ok(left)
     }
 
-    /// Rebuilds the queues after a restart. Each lease that was under way gets its whole term again.
+    /// Rebuilds the queues after a restart. Each lease that was held gets its whole term again.
     pub(crate) fn recover(&self, incarnation: u32, now: Moment) -> Result<Recovered, StoreError> {
         let mut jobs = Jobs::new(incarnation);
         let mut leases: BTreeMap<JobId, Vec<Leased>> = BTreeMap::new();
@@ -335,7 +336,8 @@ impl JobStore {
         Ok(Recovered { jobs, records, stale, leaving })
     }
 
-    /// Finds out which tasks of a job are over, and which of the others were begun; those of `leased` that are over.
+    /// Finds which tasks of a job are over and which of the others were begun; returns those of `leased` that are
+    /// over.
     fn rebuild(
         &self,
         id: JobId,
@@ -343,7 +345,7 @@ impl JobStore {
         record: &JobRecord,
         leased: BTreeSet<u64>,
     ) -> Result<BTreeSet<u64>, StoreError> {
-        // One bit a task: a job of ten million tasks takes 1.2 MiB while it is read.
+        // One bit per task: a job of ten million tasks takes 1.2 MiB while it is read.
         let mut over = vec![0u64; usize::try_from(record.submitted.div_ceil(64)).unwrap_or(usize::MAX)];
         let (mut done, mut dead, mut ran_us) = (0, 0, 0u64);
         let mut fresh = leased.last().map_or(0, |last| last + 1);
@@ -395,7 +397,7 @@ impl JobStore {
     }
 }
 
-/// A lease as it stands on disk.
+/// A lease on disk.
 struct Leased {
     attempt: AttemptId,
     job: JobId,

@@ -5,7 +5,7 @@ use tokio::time::timeout;
 
 use super::*;
 
-/// A machine whose clock brings down whoever reads it, from some moment on.
+/// A machine whose clock panics when it is read, once the test has set the flag.
 #[derive(Debug, Default)]
 struct Breaking(AtomicBool);
 
@@ -46,6 +46,6 @@ async fn a_manager_that_cannot_start_says_why_to_whoever_starts_it_on_a_runtime(
     let refused =
         ManagerServer::start(ManagerConfig { listen, ..ManagerConfig::new(folder.path().to_path_buf()) });
     assert!(matches!(refused, Err(StartError::Bind(_))));
-    // Nothing of it is left that would hold the store.
+    // The failed start must have released the store.
     drop(ManagerServer::start(ManagerConfig::new(folder.path().to_path_buf())).unwrap());
 }

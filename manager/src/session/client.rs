@@ -1,4 +1,4 @@
-//! A session for clients: one connection of one client, from its hello to its end.
+//! Sessions of clients: one connection of one client, from its hello to its end.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -46,7 +46,7 @@ pub(crate) async fn serve(context: Arc<Context>, conn: Conn, newcomer: Option<Ne
                     }
                     error
                 }
-                // The stream stays open, as a sign that the client is in.
+                // The stream stays open for as long as the client is let in.
                 None => {
                     let error = requests.await;
                     drop((send, reader));
@@ -77,7 +77,7 @@ async fn enter(
             let refused = ClientGreeting::Refused(refusal.clone());
             send.write_frame(&refused.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
             send.finish().await;
-            // The reason must arrive before the end of the connection does: the client closes it.
+            // The client closes the connection when it has read the reason; closing it here could lose the reason.
             let _ = tokio::time::timeout(std::time::Duration::from_secs(1), conn.closed()).await;
             return Err(SessionError::Refused(refusal));
         }
@@ -183,7 +183,7 @@ async fn read_control(
     Err(CarryError::Protocol("the control stream was ended".to_owned()))
 }
 
-/// Requests of one client under way at once; its streams are bounded as well.
+/// Requests of one connection served at a time; the number of its streams is limited as well.
 const REQUESTS_MAX: usize = 64;
 
 async fn serve_requests(context: &Arc<Context>, conn: &Conn) -> CarryError {
@@ -206,7 +206,7 @@ async fn serve_requests(context: &Arc<Context>, conn: &Conn) -> CarryError {
     }
 }
 
-/// A client's mail.
+/// Moves frames between a client's connection and the router.
 struct ClientMailHandler {
     context: Arc<Context>,
     owner: Owner,

@@ -1,4 +1,4 @@
-//! The handshake: who is let in, and as what.
+//! The handshake: which peers are let in, and with which roles.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::catalog::CatalogError;
 use crate::cluster::newcomers::Newcomer;
 use crate::context::Context;
 
-/// A peer that says nothing for so long after the handshake is sent away.
+/// Longest wait for the first frame of a peer that is connected; the peer is then refused.
 const HELLO_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Why a peer was not let in.
@@ -33,11 +33,11 @@ pub(crate) enum SessionError {
     Catalog(#[from] CatalogError),
 }
 
-/// The first frame of a peer that the manager does not know: a name, some labels, a proof. What a known peer remembers of
-/// its workers takes more.
+/// Bytes of the first frame of an unknown peer: a name, some labels, a proof. A known peer may send more, because it
+/// lists its workers.
 const STRANGERS_HELLO_BYTES_MAX: usize = 64 << 10;
 
-/// The control stream that a peer has opened, and its first frame, with which it is no newcomer any more.
+/// Waits for the control stream and its first frame, after which the peer no longer counts as a newcomer.
 pub(crate) async fn first_frame<Hello: Wire>(
     context: &Arc<Context>,
     conn: &Conn,
@@ -61,10 +61,10 @@ pub(crate) async fn first_frame<Hello: Wire>(
     frame
 }
 
-/// What a key may do here, after the ticket that it may have brought.
+/// Returns the roles of the peer's key, after it has redeemed the ticket it brought, if any.
 ///
-/// A key that has the role that this session asks for is let in by its key: the ticket that it brings once more may be past, or
-/// forgotten, and only gives what it still can.
+/// A key that has the role `asked` already is let in even if its ticket cannot be redeemed, for example because it was
+/// deleted since the key used it.
 pub(crate) async fn roles(
     context: &Arc<Context>,
     conn: &Conn,
@@ -89,13 +89,13 @@ pub(crate) async fn roles(
     checked.map_err(SessionError::Refused)
 }
 
-/// Gives a key a role without a ticket: an open grid, or an operator's word.
+/// Gives the peer's key a role without a ticket.
 pub(crate) async fn grant(context: &Arc<Context>, conn: &Conn, role: Role) -> Result<(), SessionError> {
     let peer = conn.peer();
     Ok(context.catalog(move |catalog| catalog.grant(peer, role)).await?)
 }
 
-/// Both programs must speak the same version.
+/// Refuses a peer of another protocol version.
 pub(crate) fn check_version(peer: u16) -> Result<(), JoinRefusal> {
     if peer == PROTOCOL_VERSION {
         return Ok(());
@@ -103,7 +103,7 @@ pub(crate) fn check_version(peer: u16) -> Result<(), JoinRefusal> {
     Err(JoinRefusal::Version { manager: PROTOCOL_VERSION, peer })
 }
 
-/// A host's capacity is an allegation: within its bounds it is believed, for it only binds the host.
+/// Checks the form of a host's capacity. The figures are believed: a host that overstates them only harms itself.
 pub(crate) fn check_capacity(capacity: &HostCapacity) -> Result<(), JoinRefusal> {
     let plain = |text: &str| text.len() <= NAME_BYTES_MAX && !text.chars().any(is_obeyed);
     let why = if let Err(error) = check_name(&capacity.name) {

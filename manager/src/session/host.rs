@@ -1,4 +1,4 @@
-//! A session for hosts: one connection of one host, from its hello to its end.
+//! Sessions of hosts: one connection of one host, from its hello to its end.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -46,7 +46,7 @@ pub(crate) async fn serve(context: Arc<Context>, conn: Conn, newcomer: Option<Ne
     }
 }
 
-/// A host that is in.
+/// A host that was let in.
 struct AdmittedHost {
     send: SendStream,
     reader: FrameReader,
@@ -68,7 +68,7 @@ async fn enter(
             let refused = Greeting::Refused(refusal.clone());
             send.write_frame(&refused.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
             send.finish().await;
-            // The reason must arrive before the end of the connection does: the host closes it.
+            // The host closes the connection when it has read the reason; closing it here could lose the reason.
             let _ = tokio::time::timeout(std::time::Duration::from_secs(1), conn.closed()).await;
             return Err(SessionError::Refused(refusal));
         }
@@ -94,7 +94,7 @@ async fn enter(
     Ok(AdmittedHost { send, reader, queue, mail_wake, control_wake, resumed, conn_id })
 }
 
-/// Lets the host in, or makes it wait until somebody does.
+/// Lets the host in, or makes it wait until an admin approves or revokes it or the connection ends.
 async fn admit(
     context: &Arc<Context>,
     conn: &Conn,
@@ -112,7 +112,7 @@ async fn admit(
         handshake::grant(context, conn, Role::Host).await?;
         return Ok(hello);
     }
-    // What it remembers of another life of the grid is nothing to wait with.
+    // A host that waits for approval resumes nothing; holding its list of workers would only take memory.
     let hello = Hello { resume: None, ..hello };
     let decided = Arc::new(Notify::new());
     let waiting = PendingHost {
@@ -127,7 +127,7 @@ async fn admit(
         if let Some(what) = cluster.no_room_to_wait(&peer, &waiting) {
             return Err(SessionError::Refused(JoinRefusal::Full { what: what.to_owned() }));
         }
-        // One connection of a key waits, the newest: the older may be dead, or one of hundreds.
+        // Only a key's newest connection waits: the older ones may be dead, and there may be hundreds.
         if let Some(older) = cluster.pending.insert(peer, waiting) {
             older.conn.end(Ending::Replaced("a newer connection of this host waits"));
         }
@@ -158,7 +158,7 @@ async fn admit(
 type Seated = ((Resume, bool), PeerQueueId, Arc<Notify>, Arc<Notify>, u64);
 
 impl Cluster {
-    /// Gives a host its session, the old one if both ends remember it.
+    /// Gives a host its session: the old one if both ends remember it, otherwise a new one.
     fn session(
         &mut self,
         conn: &Conn,
@@ -168,7 +168,7 @@ impl Cluster {
     ) -> Result<Seated, JoinRefusal> {
         let key = conn.peer();
         if self.banned.has(&key) {
-            // Between its greeting and now.
+            // The key was revoked during the handshake.
             return Err(JoinRefusal::Revoked { key });
         }
         let known =
@@ -181,9 +181,9 @@ impl Cluster {
             older.end(Ending::Replaced("this key has connected again"));
         }
         if resume.is_none() {
-            // What the host had in an earlier stay ends first, under the old session.
+            // Workers of the host's earlier session end first, under that session.
             self.scheduler.handle_host_gone(now, key, &End::HostLost);
-            // It gets nothing before it has said what it holds and what it wants.
+            // The host is assigned no tasks before it has said what it holds and how many it wants.
             self.coordinator.jobs.handle_host_away(key);
             self.carry_out(now);
         }
@@ -211,7 +211,7 @@ impl Cluster {
         session.conn = Some(session::handle(conn));
         session.address = conn.remote();
         session.control_wake = Arc::default();
-        // There may be commands from before, which nobody announces again.
+        // Commands from before the connection may wait; nothing else announces them.
         session.control_wake.notify_one();
         let state = Resume { session: session.session, control: session.control.position(), workers };
         let seated =
@@ -241,7 +241,7 @@ impl HostSession {
     }
 }
 
-/// Works until the connection ends; says why it did.
+/// Runs the connection's streams until one of them fails; returns why.
 async fn run(context: &Arc<Context>, conn: &Conn, entered: AdmittedHost) -> CarryError {
     let AdmittedHost { send, reader, queue, mail_wake, control_wake, conn_id, .. } = entered;
     let host = conn.peer();
@@ -274,7 +274,8 @@ async fn write_control(
 }
 
 impl Cluster {
-    /// The next frame for a host's control stream, if its connection is still the present one.
+    /// The next frame for the host's control stream; `None` if there is none or `conn_id` is not the newest
+    /// connection.
     fn next_command(&mut self, host: PublicKey, conn_id: u64) -> Option<Vec<u8>> {
         self.sessions.get_mut(&host).filter(|session| session.conn_id == conn_id)?.control.poll_transmit()
     }
@@ -299,14 +300,14 @@ async fn read_control(
         });
         handled.map_err(|error| CarryError::Protocol(error.to_string()))?;
         context.room_in_the_journal().await;
-        // The acknowledgement, at least, waits to be written.
+        // At least the acknowledgement of the frame is to be written.
         wake.notify_one();
     }
     Err(CarryError::Protocol("the control stream was ended".to_owned()))
 }
 
 impl Cluster {
-    /// True if a worker of `module` was placed on `host`, or a job's tasks: other modules are none of its business.
+    /// True if a worker on `host`, or a job that it was told of, runs `module`: a host may download no other module.
     pub(crate) fn runs_on(&self, module: &Digest, host: PublicKey) -> bool {
         if self.coordinator.runs_on(module, host) {
             return true;
@@ -319,7 +320,7 @@ impl Cluster {
     }
 }
 
-/// The connection of a host has ended; an older one than the present does not matter.
+/// Ends a host's connection in the cluster. Changes nothing there if a newer connection has replaced it.
 fn leave(context: &Context, conn: &Conn, host: PublicKey, conn_id: u64) {
     let left_for_good =
         matches!(conn.close_reason(), Some(grid_net::CloseReason::Peer { code: code::DONE, .. }));
@@ -342,7 +343,7 @@ fn leave(context: &Context, conn: &Conn, host: PublicKey, conn_id: u64) {
     });
 }
 
-/// A host's mail.
+/// Moves frames between a host's connection and the router.
 struct HostMailHandler {
     context: Arc<Context>,
     queue: PeerQueueId,

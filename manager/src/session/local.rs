@@ -1,4 +1,4 @@
-//! The client of the program that the manager is part of: the same calls as a client's, without a wire.
+//! The client of the program that embeds the manager: a client's calls, without a network.
 
 use std::sync::Arc;
 
@@ -30,35 +30,35 @@ impl LocalClient {
         Self { context, owner, arrived, room }
     }
 
-    /// Which channel its workers belong to.
+    /// The channel to which its workers belong.
     pub fn channel(&self) -> Channel {
         self.owner.channel
     }
 
-    /// Asks what a client may ask, with every role.
+    /// Makes a request, with every role; `module` is the body of an upload, a blob or a message.
     pub async fn request(&self, request: Request, module: Option<Bytes>) -> Reply {
         api::handle(&self.context, self.owner.key, request, module).await
     }
 
-    /// Asks for the bytes of a payload of a job.
+    /// Reads a blob of a job.
     ///
     /// # Errors
     ///
-    /// The [`Denial`].
+    /// The [`Denial`]: the job does not exist or does not refer to the blob, or the blob cannot be read.
     pub async fn fetch(&self, job: JobId, payload: BlobRef) -> Result<Bytes, Denial> {
         api::jobs::fetch(&self.context, self.owner.key, job, payload).await
     }
 
-    /// Sends a message; its number, which a [`Event::Failed`] about it names.
+    /// Sends a message without waiting; returns its number, which an [`Event::Failed`] about it names.
     ///
     /// # Errors
     ///
-    /// [`SendError`]; [`SendError::Full`] if the worker owes too much.
+    /// [`SendError`]; [`SendError::Full`] if the worker's window is full.
     pub fn try_send(&self, worker: WorkerId, payload: Bytes) -> Result<u64, SendError> {
         self.context.cluster().router.send(self.owner, worker, payload)
     }
 
-    /// Sends a message as soon as the worker's window has room.
+    /// Waits for room in the worker's window and sends a message; returns its number.
     ///
     /// # Errors
     ///
@@ -76,7 +76,11 @@ impl LocalClient {
         }
     }
 
-    /// Sends many messages under one lock, as far as windows have room; the first that was not sent, and why.
+    /// Sends messages under one lock, without waiting; returns their number.
+    ///
+    /// # Errors
+    ///
+    /// The index of the first message that was not sent, and why; later ones were not tried.
     pub fn send_many(
         &self,
         messages: impl IntoIterator<Item = (WorkerId, Bytes)>,
@@ -102,12 +106,12 @@ impl LocalClient {
         self.context.cluster().router.changes(self.owner)
     }
 
-    /// Takes what has come, at most `most` events, without waiting.
+    /// Moves events that have come into `events`, until it holds `most` of them. Does not wait.
     pub fn try_collect(&self, most: usize, events: &mut Vec<Event>) {
         self.context.cluster().router.collect(self.owner, most, events);
     }
 
-    /// Waits until something has come, and takes at most `most` events. Cancel-safe.
+    /// Waits until an event has come, and adds at most `most` events to `events`. Cancel-safe.
     pub async fn collect(&self, most: usize, events: &mut Vec<Event>) {
         loop {
             let before = events.len();

@@ -1,4 +1,4 @@
-//! Requests of clients, each on a stream of its own, with what comes and goes beside them.
+//! Requests of clients, each on a stream of its own; long bodies follow on the same stream.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::blobs::transfer_slots::time_for;
 use crate::context::Context;
 use crate::session::handshake::SessionError;
 
-/// Reads one request from a stream of its own and answers it.
+/// Reads one request from its stream and answers it.
 pub(crate) async fn serve(
     context: Arc<Context>,
     asker: PublicKey,
@@ -62,7 +62,7 @@ async fn receive_payload(
     payload: BlobRef,
     recv: &mut RecvStream,
 ) -> Result<Reply, SessionError> {
-    // Nothing is taken into memory for a stranger to the job.
+    // Checked first: nobody else may make the manager hold the bytes.
     if let Err(denial) = jobs::check_owner(context, asker, job) {
         return Ok(Reply::Denied(denial));
     }
@@ -96,7 +96,7 @@ async fn send_payload(
                 send.write_frame(&reply.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
                 send.write_chunk(bytes).await
             };
-            // A client that reads nothing has its stream reset when this ends.
+            // A client that does not read: the stream is reset when `send` is dropped.
             let Ok(written) = timeout(time_for(length), write).await else { return Ok(()) };
             written?;
         }
@@ -115,7 +115,7 @@ async fn receive_module(
     length: u64,
     recv: &mut RecvStream,
 ) -> Result<Reply, SessionError> {
-    // Whoever may not publish shall not fill our memory first.
+    // Checked first: a key that may not publish must not make the manager hold the bytes.
     if !api::roles(context, asker).has(Role::Publisher) {
         return Ok(Reply::Denied(not_allowed("upload a module", asker, Role::Publisher)));
     }
@@ -140,7 +140,7 @@ async fn receive_module(
     Ok(api::handle(context, asker, Request::ModuleUpload { manifest, length }, Some(wasm)).await)
 }
 
-/// Reads the message from the stream, and sends it.
+/// Reads a message from the stream and sends it to the worker.
 async fn receive_message(
     context: &Arc<Context>,
     asker: PublicKey,
@@ -148,7 +148,7 @@ async fn receive_message(
     length: u64,
     recv: &mut RecvStream,
 ) -> Result<Reply, SessionError> {
-    // Nothing is taken into memory for a stranger to the worker.
+    // Checked first: nobody else may make the manager hold the bytes.
     if let Err(denial) = api::check_owner(context, asker, worker) {
         return Ok(Reply::Denied(denial));
     }
@@ -156,7 +156,7 @@ async fn receive_message(
         let why = format!("it has {length} bytes; {MESSAGE_BYTES_MAX} is the limit");
         return Ok(Reply::Denied(deny(DenialCode::BadRequest, "message", why, "")));
     };
-    // Held until the message is in the window, which is bounded. Short ones may wait beside one another.
+    // Held until the message is in the worker's window, which is bounded. Short messages need no slot.
     let _slot = if length > INLINE_BYTES_MAX { Some(context.payloads.slots.take(asker).await) } else { None };
     let Ok(message) = timeout(time_for(length), recv.read_body(length)).await else {
         let why = format!("its bytes did not come within {:?}", time_for(length));

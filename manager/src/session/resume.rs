@@ -1,4 +1,4 @@
-//! Resumption: what the router does when a connection is lost, and when a new one stands.
+//! Resumption: what the router does when a connection is lost, and when a new one is established.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::cluster::client_session::{ClientSession, RemoteClient};
 use crate::cluster::peer_queue::PeerQueueId;
 use crate::cluster::router::MessageRouter;
 
-/// What the driver of a client's new connection works with.
+/// What the driver of a client's new connection needs.
 #[derive(Debug)]
 pub(crate) struct ClientAttached {
     pub(crate) resumed: bool,
@@ -27,13 +27,14 @@ pub(crate) struct ClientAttached {
 }
 
 impl MessageRouter {
-    /// A host is connected, has `queue`, and remembers `theirs`; what the manager has of the same links.
+    /// A host connected, with `queue` and the link positions `theirs`. Returns the wake of the queue and the
+    /// manager's positions of the same links.
     ///
-    /// Route goes on where it stopped. A host that remembers nothing gets nothing resent.
+    /// Each link that both ends remember continues where it stopped; other links are not resent.
     ///
     /// # Errors
     ///
-    /// [`LinkError`]: the host claims what was never sent to it.
+    /// [`LinkError`]: the host claims to have received messages that were never sent.
     pub(crate) fn host_connected(
         &mut self,
         queue: PeerQueueId,
@@ -60,14 +61,14 @@ impl MessageRouter {
         Ok((wake, ours))
     }
 
-    /// The connection under `queue` is lost.
+    /// The connection of `queue` is lost.
     pub(crate) fn disconnected(&mut self, queue: PeerQueueId) {
         if let Some(queue) = self.queues.get(queue) {
             queue.disconnect();
         }
     }
 
-    /// Makes a client for a client in this process.
+    /// Opens the session of a client in this process. Returns its notifications of events and of window space.
     pub(crate) fn open_local(&mut self, owner: Owner) -> (Arc<Notify>, Arc<Notify>) {
         let (arrived, room) = <(Arc<Notify>, Arc<Notify>)>::default();
         let client =
@@ -76,7 +77,7 @@ impl MessageRouter {
         (arrived, room)
     }
 
-    /// Makes sure that a client elsewhere has a client, before it has workers.
+    /// Opens the session of a remote client, if it has none, so that its workers' mail has a destination.
     pub(crate) fn open_remote(&mut self, owner: Owner, session: SessionId, now: Moment) {
         if !self.client_sessions.contains_key(&owner) {
             let queue = self.queues.add();
@@ -94,12 +95,13 @@ impl MessageRouter {
         }
     }
 
-    /// A client elsewhere comes for its mail. If it remembers this session it goes on where it was; if not,
-    /// it gets everything that no earlier program of the same channel has taken.
+    /// A remote client connected for the mail of its channel. If it remembers this session, it continues where it
+    /// stopped; if not, it gets everything that no earlier program of the channel has settled. `None` if the channel
+    /// belongs to a client in this process.
     ///
     /// # Errors
     ///
-    /// [`LinkError`]: the client claims what was never sent to it.
+    /// [`LinkError`]: the client claims to have received messages that were never sent.
     pub(crate) fn client_attached(
         &mut self,
         owner: Owner,
@@ -132,7 +134,7 @@ impl MessageRouter {
                     received
                 }
                 None => {
-                    // What an earlier program sent and the window held back goes first.
+                    // Messages of an earlier program that the worker's window held back go first.
                     while let Some(letter) = homeward.take_arrival() {
                         mail.outward.push(letter.kind, letter.payload, 0);
                     }
@@ -156,7 +158,7 @@ impl MessageRouter {
         }
         client.gone_since = None;
         client.generation += 1;
-        // An older connection finds that it is not the newest any more.
+        // Wakes the older connection, which finds that it is not the newest any more.
         std::mem::take(&mut client.wake).notify_one();
         let attached = ClientAttached {
             resumed: theirs.is_some(),
@@ -173,7 +175,7 @@ impl MessageRouter {
         Ok(Some(attached))
     }
 
-    /// The connection of a client elsewhere is over. True if it was the channel's; another has come, if it was not.
+    /// The connection of a remote client ended. False if a newer connection has taken over the channel.
     pub(crate) fn client_detached(&mut self, owner: Owner, generation: u64, now: Moment) -> bool {
         let Some(ClientSession::Remote(client)) = self.client_sessions.get_mut(&owner) else {
             return true;
@@ -188,7 +190,8 @@ impl MessageRouter {
         true
     }
 
-    /// Clients that have been gone for longer than `grace`; their sessions are cleared.
+    /// Removes the sessions of remote clients that have been gone for `grace` or longer, and returns their owners.
+    /// Sessions of the command's channel stay.
     pub(crate) fn clear_abandoned(&mut self, now: Moment, grace: Duration) -> Vec<Owner> {
         let long_gone = |client: &ClientSession| match client {
             ClientSession::Remote(RemoteClient { gone_since: Some(since), .. }) => now.since(*since) >= grace,
@@ -205,7 +208,7 @@ impl MessageRouter {
         owners
     }
 
-    /// Sends the acknowledgements that found no message to travel with.
+    /// Sends the acknowledgements that no message has carried.
     pub(crate) fn send_late_acknowledgements(&mut self) {
         for queue in self.queues.iter_mut() {
             for worker in std::mem::take(&mut queue.late) {
@@ -220,7 +223,7 @@ impl MessageRouter {
         }
     }
 
-    /// Workers that owe an answer and have been silent for longer than their time to live.
+    /// Workers that owe an answer and have been silent for longer than their time to live, with the silence.
     pub(crate) fn silent_workers(&self, now: Moment) -> Vec<(WorkerId, Duration)> {
         self.mails.iter().filter_map(|(worker, mail)| Some((*worker, mail.overdue(now)?))).collect()
     }

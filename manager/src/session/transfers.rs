@@ -1,4 +1,4 @@
-//! Transfers: modules and long inputs to hosts, long results from them; each on a stream of its own.
+//! Transfers with hosts, each on a stream of its own: modules and long inputs to them, long results from them.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::catalog::CatalogError;
 use crate::context::Context;
 use crate::session::handshake::SessionError;
 
-/// Serves what a host asks for or brings, until its connection ends.
+/// Serves a host's transfers until its connection ends.
 pub(crate) async fn serve(context: &Arc<Context>, conn: &Conn) -> CarryError {
     let mut under_way = JoinSet::new();
     loop {
@@ -57,7 +57,7 @@ async fn transfer(
     }
 }
 
-/// Gives a host the input of a task that it has.
+/// Sends a host a blob of a job, if the host holds a task of the job.
 async fn send_payload(
     context: &Arc<Context>,
     host: PublicKey,
@@ -87,13 +87,13 @@ async fn send_payload(
     timeout(time_for(length), write).await.unwrap_or_else(|_| Err(too_slow(length)))
 }
 
-/// A host that stalls with a payload.
+/// The error of a transfer of `length` bytes that exceeded its time limit.
 fn too_slow(length: usize) -> SessionError {
     let why = format!("a payload of {length} bytes took longer than {:?}", time_for(length));
     SessionError::Refused(JoinRefusal::Malformed { why })
 }
 
-/// Takes a long result of a task from the host that has it.
+/// Receives a long result from a host, if the host holds a task of the job.
 async fn receive_payload(
     context: &Arc<Context>,
     host: PublicKey,
@@ -121,7 +121,7 @@ async fn receive_payload(
     Ok(())
 }
 
-/// Keeps a result. On a disk that is full it waits, and the host has it meanwhile.
+/// Stores a result. While the disk is full it waits; the host keeps the result meanwhile.
 async fn keep(context: &Arc<Context>, job: JobId, payload: BlobRef, bytes: Bytes) -> Transferred {
     loop {
         context.out_of_trouble().await;

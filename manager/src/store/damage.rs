@@ -1,4 +1,4 @@
-//! A store whose pages make no sense: redb panics where it finds one, and the operator is to read a sentence.
+//! Damaged stores: redb panics on a page that makes no sense; the operator is to read an error message instead.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
@@ -8,12 +8,12 @@ use std::sync::Once;
 use super::StoreError;
 
 thread_local! {
-    /// Why redb panicked on this thread, while it is in [`guard`].
+    /// Why redb panicked on this thread, inside [`guard`].
     static PANIC: Cell<Option<String>> = const { Cell::new(None) };
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does something with the database at `path`; a panic of redb becomes an error that names the file.
+/// Runs `work` on the database at `path`; turns a panic of redb into an error that names the file.
 ///
 /// # Errors
 ///
@@ -25,7 +25,7 @@ pub(super) fn guard<T>(path: &Path, work: impl FnOnce() -> Result<T, StoreError>
         set_hook(Box::new(move |panic| note(panic, &others)));
     });
     let outer = GUARDED.replace(true);
-    // What a panic leaves half done is redb's own; it is not used again, or panics again and is caught again.
+    // Only redb's own state may be left inconsistent: it is not used again, or panics again and is caught again.
     let done = catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(outer);
     done.unwrap_or_else(|_| {

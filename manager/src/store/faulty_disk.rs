@@ -1,24 +1,24 @@
-//! A disk that is made up, to rehearse what real ones do: it forgets what was not synced, and tears writes.
+//! A simulated disk for crash tests: a power loss forgets what was not synced, and tears writes.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
-/// A disk that is made up. Clones are the same disk.
+/// A simulated disk. Clones are the same disk.
 #[derive(Debug, Clone)]
 pub struct FaultyDisk(Arc<Mutex<DiskImage>>);
 
 #[derive(Debug)]
 struct DiskImage {
-    /// What survives a loss of power.
+    /// What survives a power loss.
     kept: Vec<u8>,
-    /// What a program sees: with the writes that may still be lost.
+    /// What a program reads: includes writes that a power loss may still undo.
     seen: Vec<u8>,
     unsynced: Vec<Unsynced>,
-    /// The handle that works; every earlier one is dead.
+    /// The number of the handle that works; every earlier one fails.
     plugged: u64,
-    /// Writes and syncs until power is lost by itself.
+    /// Writes, syncs and length changes left until power is lost.
     until_loss: Option<u64>,
     lies: bool,
     dice: u64,
@@ -30,11 +30,11 @@ enum Unsynced {
     Length(usize),
 }
 
-/// A write may arrive in part: this much of it does, or does not, as a whole.
+/// Bytes that a torn write keeps or loses as a whole.
 const SECTOR: usize = 512;
 
 impl FaultyDisk {
-    /// An empty disk; the same seed loses the same sectors.
+    /// An empty disk. The same seed loses the same sectors.
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(DiskImage {
             kept: Vec::new(),
@@ -43,34 +43,34 @@ impl FaultyDisk {
             plugged: 0,
             until_loss: None,
             lies: false,
-            // The dice stand still at zero.
+            // The generator must not start at zero, where it stays.
             dice: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
         })))
     }
 
-    /// A handle for a store. Earlier ones are dead from now on.
+    /// Returns a handle for a store. All earlier handles fail from now on.
     pub fn plug_in(&self) -> impl StorageBackend + use<> {
         let mut platter = self.lock();
         platter.plugged += 1;
         Handle { disk: self.clone(), number: platter.plugged }
     }
 
-    /// Says that syncs are done when they are not.
+    /// Makes syncs report success without syncing.
     pub fn lie(&self) {
         self.lock().lies = true;
     }
 
-    /// Loses power by itself after so many writes and syncs.
+    /// Loses power at the `operations`-th write, sync or length change from now; that one fails, and all later ones.
     pub fn lose_power_after(&self, operations: u64) {
         self.lock().until_loss = Some(operations);
     }
 
-    /// True from a loss of power to the next [`Self::plug_in`].
+    /// True from the loss that [`Self::lose_power_after`] set up until [`Self::lose_power`] or [`Self::kill`].
     pub fn is_dead(&self) -> bool {
         self.lock().until_loss == Some(0)
     }
 
-    /// Loses power now: what was not synced is lost, or torn, or there.
+    /// Loses power now: each unsynced sector is kept or lost at random.
     pub fn lose_power(&self) {
         let mut platter = self.lock();
         platter.plugged += 1;
@@ -81,7 +81,7 @@ impl FaultyDisk {
         platter.seen = platter.kept.clone();
     }
 
-    /// The program is killed and the machine is not: everything that was written is there.
+    /// Kills the program but not the machine: every write is kept.
     pub fn kill(&self) {
         let mut platter = self.lock();
         platter.plugged += 1;
@@ -157,7 +157,7 @@ impl Handle {
         }
     }
 
-    /// The disk, for something that changes it; power may be lost just before.
+    /// The disk, for a caller that changes it; power may be lost just before the change.
     fn changing(&self) -> io::Result<MutexGuard<'_, DiskImage>> {
         let mut platter = self.platter()?;
         platter.until_loss = platter.until_loss.map(|left| left - 1);

@@ -112,6 +112,16 @@ fn is_renewable(refusal: &ManifestRefusal) -> bool {
     matches!(refusal, ManifestRefusal::SerialTooOld { .. } | ManifestRefusal::Expired { .. })
 }
 
+/// A module that was checked in full: signature, digest, trust, and contents.
+struct Obtained {
+    signed: SignedManifest,
+    manifest: Manifest,
+    wasm: Bytes,
+    report: ModuleReport,
+    /// Bytes that came from the manager; 0 if the module was on disk.
+    fetched_bytes: u64,
+}
+
 /// A module that is no longer is inspected where it is: within some 5 ms.
 const INSPECTED_HERE_BYTES_MAX: usize = 256 << 10;
 
@@ -165,8 +175,7 @@ impl ModuleLoader {
                 }
             }
         }
-        let (signed, manifest, wasm, fetched_bytes) = self.obtain(module, conns).await?;
-        let report = inspect_aside(module, &wasm).await?;
+        let Obtained { signed, manifest, wasm, report, fetched_bytes } = self.obtain(module, conns).await?;
         let limit = self.sandbox.policy().limits.memory_bytes as u64;
         if report.memory_bytes > limit {
             return Err(ModuleError::Memory { start: report.memory_bytes, limit });
@@ -183,11 +192,14 @@ impl ModuleLoader {
         &self,
         module: Digest,
         conns: &mut watch::Receiver<Option<Conn>>,
-    ) -> Result<(SignedManifest, Manifest, Bytes, u64), ModuleError> {
+    ) -> Result<Obtained, ModuleError> {
         if let Some((manifest, wasm)) = self.modules.as_ref().and_then(|modules| modules.module(&module)) {
             let signed = SignedManifest::from_bytes(&manifest)?;
             match self.check(module, &signed, &wasm) {
-                Ok(manifest) => return Ok((signed, manifest, wasm, 0)),
+                Ok(manifest) => {
+                    let report = inspect_aside(module, &wasm).await?;
+                    return Ok(Obtained { signed, manifest, wasm, report, fetched_bytes: 0 });
+                }
                 Err(ManifestRefusal::WrongDigest { .. } | ManifestRefusal::WrongLength { .. }) => {
                     tracing::warn!(%module, "a module on disk is damaged; it is fetched anew");
                 }
@@ -220,12 +232,12 @@ impl ModuleLoader {
         let checked = self.check(module, &signed, &wasm)?;
         self.trust.note(signed.publisher(), &checked)?;
         // Nothing that would be refused is ever kept.
-        inspect_aside(module, &wasm).await?;
+        let report = inspect_aside(module, &wasm).await?;
         if let Some(modules) = &self.modules {
             modules.keep(&module, &manifest, &wasm)?;
         }
-        let length = wasm.len() as u64;
-        Ok((signed, checked, wasm, length))
+        let fetched_bytes = wasm.len() as u64;
+        Ok(Obtained { signed, manifest: checked, wasm, report, fetched_bytes })
     }
 
     fn check(

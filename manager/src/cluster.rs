@@ -4,6 +4,7 @@ pub(crate) mod client_session;
 pub(crate) mod connection;
 pub(crate) mod newcomers;
 pub(crate) mod peer_queue;
+pub(crate) mod resume;
 pub(crate) mod route;
 pub(crate) mod router;
 
@@ -300,9 +301,15 @@ impl Cluster {
         }
         self.scheduler.handle_timeout(now);
         self.coordinator.jobs.handle_timeout(now);
-        let Self { sessions, scheduler, .. } = self;
+        let Self { sessions, scheduler, router, .. } = self;
         // A host that was given up begins a new session when it reconnects.
-        sessions.retain(|key, session| session.conn.is_some() || scheduler.hosts().contains_key(key));
+        sessions.retain(|key, session| {
+            let stays = session.conn.is_some() || scheduler.hosts().contains_key(key);
+            if !stays {
+                router.queues.remove(session.queue);
+            }
+            stays
+        });
     }
 
     /// Ends all connections of hosts and clients, because the manager shuts down.

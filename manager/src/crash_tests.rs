@@ -14,7 +14,7 @@ use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::time::Moment;
 
 use crate::jobs::coordinator::{Coordinator, Effect, HostRef};
-use crate::jobs::store::{JobStore, Recovered};
+use crate::jobs::store::{JobStore, RecoverError, Recovered};
 use crate::store::faulty_disk::FaultyDisk;
 use crate::store::{FileStore, StoreError};
 
@@ -83,7 +83,7 @@ fn spec() -> JobSpec {
 
 /// Starts a manager on the disk; `None` if power is lost before it is up.
 fn start(disk: &FaultyDisk, incarnation: u32) -> Result<Option<ManagerLife>, String> {
-    let begun = || -> Result<(JobStore, Recovered), StoreError> {
+    let begun = || -> Result<(JobStore, Recovered), RecoverError> {
         let store = FileStore::open_on(disk.plug_in())?;
         let job_store = JobStore::new(Arc::new(store));
         let recovered = job_store.recover(incarnation, Moment::ZERO)?;

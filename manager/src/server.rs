@@ -22,9 +22,10 @@ use crate::context::Context;
 use crate::context::trust;
 use crate::jobs::commit;
 use crate::jobs::coordinator::Coordinator;
-use crate::jobs::store::JobStore;
+use crate::jobs::store::{JobStore, RecoverError};
 use crate::session;
 use crate::session::local::LocalClient;
+use crate::store::Table;
 
 /// A manager that runs until it is stopped or dropped.
 pub struct ManagerServer {
@@ -113,7 +114,11 @@ impl ManagerServer {
         let listening = endpoint.as_ref().and_then(|endpoint| endpoint.local_address().ok());
         let addresses = advertised(&config, listening);
         let job_store = JobStore::new(catalog.store());
-        let recovered = job_store.recover(catalog.incarnation(), Moment::ZERO).map_err(CatalogError::from)?;
+        let recovered =
+            job_store.recover(catalog.incarnation(), Moment::ZERO).map_err(|error| match error {
+                RecoverError::Store(error) => CatalogError::from(error),
+                RecoverError::Record => CatalogError::Record { table: Table::Job },
+            })?;
         let payloads = BlobStore::open(&config.state_folder, catalog.store())
             .map_err(|error| CatalogError::Payload { reason: error.to_string() })?;
         let coordinator = Coordinator::new(recovered);

@@ -5,7 +5,6 @@ pub(crate) mod handshake;
 pub(crate) mod host;
 pub(crate) mod local;
 mod requests;
-pub(crate) mod resume;
 mod transfers;
 
 use grid_net::{Conn, code};

@@ -41,6 +41,14 @@ where
     }
 }
 
+/// Decodes one value from the beginning of `bytes`, whatever follows it.
+pub(crate) fn decode_first<'de, T, const LIMIT: usize>(bytes: &'de [u8]) -> Option<T>
+where
+    T: BorrowDecode<'de, ()>,
+{
+    bincode::borrow_decode_from_slice(bytes, config::<LIMIT>()).ok().map(|(value, _)| value)
+}
+
 /// The peer sent bytes that are no message: the peer must act, and its connection is closed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

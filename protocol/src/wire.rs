@@ -24,6 +24,12 @@ pub trait Wire: Sized {
     fn from_body(body: &[u8]) -> Result<Self, DecodeError>;
 }
 
+/// The protocol version that a hello begins with, whatever follows: a newer program may say more, and is told the version
+/// and not that its hello is malformed. `None` if there is none.
+pub fn version(hello: &[u8]) -> Option<u16> {
+    codec::decode_first::<u16, CONTROL_DECODED_BYTES_MAX>(hello)
+}
+
 macro_rules! wire {
     ($($message:ty),+ $(,)?) => {$(
         impl Wire for $message {

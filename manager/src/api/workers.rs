@@ -111,17 +111,21 @@ const PING_TIME_MAX: Duration = Duration::from_secs(5);
 pub(super) async fn ping(context: &Context, asker: PublicKey, worker: WorkerId) -> Result<Reply, Denial> {
     check_owner(context, asker, worker)?;
     let (answer, answered) = oneshot::channel();
-    context.change(|cluster, _| {
-        let Some(host) = cluster.scheduler.workers().get(&worker).map(|worker| worker.host) else {
-            return;
-        };
+    let asked = context.change(|cluster, _| {
+        let host = cluster.scheduler.workers().get(&worker).map(|worker| worker.host)?;
         let nonce = cluster.next_nonce();
-        if let Some(session) = cluster.sessions.get_mut(&host) {
-            session.pings.insert(nonce, answer);
-        }
+        cluster.sessions.get_mut(&host)?.pings.insert(nonce, answer);
         cluster.command(host, &HostCommand::Ping { worker, nonce });
+        Some((host, nonce))
     });
-    match timeout(PING_TIME_MAX, answered).await {
+    let answered = timeout(PING_TIME_MAX, answered).await;
+    // A host that never answers leaves nothing behind.
+    if let Some((host, nonce)) = asked
+        && let Some(session) = context.cluster().sessions.get_mut(&host)
+    {
+        session.pings.remove(&nonce);
+    }
+    match answered {
         Ok(Ok(worker_status)) => Ok(Reply::WorkerStatus(worker_status)),
         Ok(Err(_)) => Ok(Reply::WorkerStatus(WorkerStatus::Absent)),
         Err(_) => {

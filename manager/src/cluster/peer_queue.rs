@@ -1,9 +1,10 @@
-//! PeerQueues: the outgoing mail of each peer, connected or not.
+//! Peer queues: the outgoing mail of each peer, connected or not.
 
 use std::sync::Arc;
 
 use grid_protocol::id::WorkerId;
 use grid_protocol::send_queue::SendQueue;
+use slab::Slab;
 use tokio::sync::Notify;
 
 /// The outgoing side of one peer's mail.
@@ -37,21 +38,35 @@ impl PeerQueue {
     }
 }
 
-/// Names a queue. Queues are not removed while the manager runs, so a name is never reused.
+/// Names a queue. A name is never used again: the number tells a queue from an earlier one in the same place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct PeerQueueId(usize);
+pub(crate) struct PeerQueueId {
+    place: usize,
+    number: u64,
+}
 
 /// All queues.
 #[derive(Debug, Default)]
 pub(crate) struct PeerQueues {
-    queues: Vec<PeerQueue>,
+    queues: Slab<(u64, PeerQueue)>,
+    /// Queues that there have been.
+    made: u64,
+    /// Queues with acknowledgements in [`PeerQueue::late`].
+    owing: Vec<PeerQueueId>,
 }
 
 impl PeerQueues {
     /// Adds a queue.
     pub(crate) fn add(&mut self) -> PeerQueueId {
-        self.queues.push(PeerQueue::default());
-        PeerQueueId(self.queues.len() - 1)
+        self.made += 1;
+        PeerQueueId { number: self.made, place: self.queues.insert((self.made, PeerQueue::default())) }
+    }
+
+    /// Removes a queue, for good; a name that has none is ignored.
+    pub(crate) fn remove(&mut self, id: PeerQueueId) {
+        if self.get(id).is_some() {
+            self.queues.remove(id.place);
+        }
     }
 
     /// The queue, if its peer is connected.
@@ -61,11 +76,56 @@ impl PeerQueues {
 
     /// The queue, connected or not.
     pub(crate) fn get(&mut self, id: PeerQueueId) -> Option<&mut PeerQueue> {
-        self.queues.get_mut(id.0)
+        self.queues.get_mut(id.place).filter(|(number, _)| *number == id.number).map(|(_, queue)| queue)
     }
 
-    /// All queues, connected or not.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut PeerQueue> {
-        self.queues.iter_mut()
+    /// Notes that a worker's acknowledgement is owed to a connected peer, and may travel with the next message.
+    pub(crate) fn owe(&mut self, id: PeerQueueId, worker: WorkerId) {
+        let Some(queue) = self.up(id) else { return };
+        let first = queue.late.is_empty();
+        queue.late.push(worker);
+        if first {
+            self.owing.push(id);
+        }
+    }
+
+    /// Takes the queues that owe acknowledgements.
+    pub(crate) fn take_owing(&mut self) -> Vec<PeerQueueId> {
+        std::mem::take(&mut self.owing)
+    }
+
+    /// Queues that there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.queues.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_queue_that_was_removed_names_no_later_one() {
+        let mut queues = PeerQueues::default();
+        let first = queues.add();
+        queues.remove(first);
+        let second = queues.add();
+        assert!(queues.get(first).is_none() && queues.get(second).is_some());
+        queues.remove(first);
+        assert_eq!(queues.len(), 1);
+    }
+
+    #[test]
+    fn a_queue_owes_once_however_many_workers_it_owes_for() {
+        let mut queues = PeerQueues::default();
+        let (here, away) = (queues.add(), queues.add());
+        queues.get(here).unwrap().connect();
+        for count in 0..3 {
+            queues.owe(here, WorkerId::new(1, count));
+            queues.owe(away, WorkerId::new(1, count));
+        }
+        assert_eq!(queues.take_owing(), [here]);
+        assert_eq!(queues.take_owing(), []);
     }
 }

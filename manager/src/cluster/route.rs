@@ -124,7 +124,7 @@ impl Route {
             queue.post.settle(worker, &mut self.outward);
             queue.wake.notify_one();
         } else {
-            queue.late.push(worker);
+            queues.owe(self.host, worker);
             late.notify_one();
         }
     }

@@ -65,7 +65,8 @@ impl MessageRouter {
         ttl: Duration,
         now: Moment,
     ) {
-        let elsewhere = matches!(self.client_sessions.get(&owner), Some(ClientSession::Remote(_)));
+        // A client whose session was cleared may come back for the workers of its deployments.
+        let elsewhere = !matches!(self.client_sessions.get(&owner), Some(ClientSession::Here { .. }));
         self.mails.insert(worker, Route::new(owner, host, elsewhere, ttl, now));
     }
 
@@ -493,6 +494,8 @@ impl MessageRouter {
 #[cfg(test)]
 mod tests {
     use grid_protocol::client::Channel;
+    use grid_protocol::host::{Position, Resume};
+    use grid_protocol::id::SessionId;
     use grid_protocol::key::SecretKey;
 
     use super::*;
@@ -516,5 +519,56 @@ mod tests {
         router.host_gone(queue);
         let events = told(&mut router);
         assert!(matches!(events[..], [Event::Left { end: End::Stopped, .. }]), "{events:?}");
+    }
+
+    /// A router with a client elsewhere, and a worker of it that has been sent nothing.
+    fn with_a_client(session: SessionId) -> (MessageRouter, Owner, WorkerId) {
+        let owner = Owner { key: SecretKey::from_seed(&[1; 32]).public(), channel: Channel(7) };
+        let (worker, now) = (WorkerId::new(1, 1), Moment::ZERO);
+        let mut router = MessageRouter::default();
+        router.client_attached(owner, session, None, now).unwrap().unwrap();
+        let queue = router.queues.add();
+        router.open(worker, owner, queue, Duration::ZERO, now);
+        (router, owner, worker)
+    }
+
+    #[test]
+    fn a_client_that_claims_what_was_never_sent_to_it_changes_nothing() {
+        let session = SessionId([1; 16]);
+        let (mut router, owner, worker) = with_a_client(session);
+        let generation = |router: &MessageRouter| match router.client_sessions.get(&owner) {
+            Some(ClientSession::Remote(client)) => (client.generation, client.gone_since),
+            _ => panic!("it has a session"),
+        };
+        let before = generation(&router);
+        for (control, received) in [(9, 0), (0, 9)] {
+            let workers = vec![Position { worker, received }];
+            let theirs = Resume { session, control, workers };
+            assert!(router.client_attached(owner, SessionId([2; 16]), Some(&theirs), Moment::ZERO).is_err());
+            assert_eq!(generation(&router), before);
+        }
+    }
+
+    #[test]
+    fn a_client_that_is_gone_for_good_leaves_no_queue_behind() {
+        let (mut router, owner, _) = with_a_client(SessionId([1; 16]));
+        let queues = router.queues.len();
+        router.client_detached(owner, 1, Moment::ZERO);
+        let later = Moment::ZERO + Duration::from_secs(61);
+        assert_eq!(router.clear_abandoned(later, Duration::from_secs(60)), [owner]);
+        assert_eq!(router.queues.len(), queues - 1);
+    }
+
+    #[test]
+    fn a_worker_that_is_placed_while_its_client_is_gone_for_good_is_there_when_the_client_comes_back() {
+        let (mut router, owner, _) = with_a_client(SessionId([1; 16]));
+        router.client_detached(owner, 1, Moment::ZERO);
+        let later = Moment::ZERO + Duration::from_secs(61);
+        router.clear_abandoned(later, Duration::from_secs(60));
+        let queue = router.queues.add();
+        let refilled = WorkerId::new(1, 2);
+        router.open(refilled, owner, queue, Duration::ZERO, later);
+        let attached = router.client_attached(owner, SessionId([2; 16]), None, later).unwrap().unwrap();
+        assert!(attached.state.workers.iter().any(|position| position.worker == refilled));
     }
 }

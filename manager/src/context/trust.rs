@@ -52,7 +52,9 @@ impl Cluster {
             self.scheduler.handle_host_gone(now, key, &End::HostRemoved);
             self.coordinator.jobs.handle_host_gone(now, key);
             self.carry_out(now);
-            self.sessions.remove(&key);
+            if let Some(session) = self.sessions.remove(&key) {
+                self.router.queues.remove(session.queue);
+            }
         }
         self.scheduler.withdraw(|spec| banned.on(&spec.owner.key, &spec.module).is_some());
         self.coordinator.withdraw(now, &banned);

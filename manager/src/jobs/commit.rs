@@ -44,7 +44,13 @@ pub(crate) async fn run(context: &Arc<Context>) {
 /// Writes the journal once more at shutdown, after the commit in progress; drops the batch's effects.
 pub(crate) async fn finish(context: &Arc<Context>) {
     let _turn = context.committing.lock().await;
-    let (changes, _) = context.cluster().coordinator.take_batch();
+    let changes = {
+        let coordinator = &mut context.cluster().coordinator;
+        // A batch that the store refused comes first: what follows builds on it. To write it twice changes nothing.
+        let mut changes = coordinator.writing.take().map(|held| held.to_vec()).unwrap_or_default();
+        changes.extend(coordinator.take_batch().0);
+        changes
+    };
     if let Err(error) = context.job_store(move |job_store| job_store.commit(&changes)).await {
         tracing::error!(%error, "the last changes are not on disk; hosts will bring them again");
     }
@@ -61,6 +67,7 @@ async fn write(context: &Arc<Context>, changes: Vec<Change>, mut effects: Vec<Ef
         sleep(Duration::from_millis(100)).await;
     }
     let changes = Arc::new(changes);
+    context.cluster().coordinator.writing = Some(changes.clone());
     let (ready, shortage) = loop {
         let (job_store, changes) = (context.job_store.clone(), changes.clone());
         // The blocking thread holds the lock, so it stays held if this future is dropped.
@@ -87,6 +94,7 @@ async fn write(context: &Arc<Context>, changes: Vec<Change>, mut effects: Vec<Ef
         }
     };
     context.change(|cluster, _| {
+        cluster.coordinator.writing = None;
         cluster.coordinator.turn_trouble(shortage);
         cluster.coordinator.written.notify_waiters();
         for ready in ready {

@@ -40,6 +40,8 @@ pub(crate) struct Coordinator {
     pub(crate) written: Arc<Notify>,
     /// Why the store takes no changes, or is short of room; `None` if all is well.
     trouble: Option<String>,
+    /// The batch that is being written, or that the store has refused so far.
+    pub(crate) writing: Option<Arc<Vec<Change>>>,
 }
 
 /// Something that takes place once the journal so far is on disk.
@@ -95,6 +97,7 @@ impl Coordinator {
             wake: Arc::default(),
             written: Arc::default(),
             trouble: None,
+            writing: None,
         }
     }
 

@@ -145,6 +145,16 @@ const FORGET_AT_ONCE: usize = 4096;
 /// The tables that hold a job's records, beside the job table.
 const PARTS: [Table; 4] = [Table::Task, Table::Failure, Table::Outcome, Table::Over];
 
+/// The jobs on disk cannot be read, and the operator must act.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecoverError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The record of a job does not decode.
+    #[error("the record of a job makes no sense")]
+    Record,
+}
+
 impl JobStore {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self { store }
@@ -293,7 +303,7 @@ impl JobStore {
     }
 
     /// Rebuilds the queues after a restart. Each lease that was held gets its whole term again.
-    pub(crate) fn recover(&self, incarnation: u32, now: Moment) -> Result<Recovered, StoreError> {
+    pub(crate) fn recover(&self, incarnation: u32, now: Moment) -> Result<Recovered, RecoverError> {
         let mut jobs = Jobs::new(incarnation);
         let mut leases: BTreeMap<JobId, Vec<Leased>> = BTreeMap::new();
         for lease in self.leases()? {
@@ -302,10 +312,11 @@ impl JobStore {
         let (mut records, mut stale) = (BTreeMap::new(), Vec::new());
         let mut kept = Vec::new();
         for (id, body) in self.store.read(Table::Job)? {
-            let id = id.try_into().map(JobId);
-            if let (Ok(id), Ok(record)) = (id, JobRecord::from_body(&body)) {
-                kept.push((record.created, id, record));
-            }
+            // A job whose record were skipped would lose its tasks with it: nothing else says whose they are.
+            let (Ok(id), Ok(record)) = (id.try_into().map(JobId), JobRecord::from_body(&body)) else {
+                return Err(RecoverError::Record);
+            };
+            kept.push((record.created, id, record));
         }
         kept.sort_by_key(|(created, id, _)| (*created, *id));
         for (_, id, record) in kept {

@@ -1,9 +1,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use grid_disk::{Machine, SimulatedMachine};
-use tokio::time::timeout;
+use grid_protocol::digest::Digest;
+use grid_protocol::job::{GiveUp, JobId, JobSpec, Payload};
+use tokio::time::{sleep, timeout};
 
 use super::*;
+use crate::store::{Change, FileStore, Store, StoreError, Table};
 
 /// A machine whose clock panics when it is read, once the test has set the flag.
 #[derive(Debug, Default)]
@@ -48,4 +51,87 @@ async fn a_manager_that_cannot_start_says_why_to_whoever_starts_it_on_a_runtime(
     assert!(matches!(refused, Err(StartError::Bind(_))));
     // The failed start must have released the store.
     drop(ManagerServer::start(ManagerConfig::new(folder.path().to_path_buf())).unwrap());
+}
+
+/// A store that refuses every change while the test says so.
+#[derive(Debug)]
+struct Refusing {
+    file: FileStore,
+    refuses: AtomicBool,
+}
+
+impl Store for Refusing {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.file.get(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        range: std::ops::Range<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        self.file.scan(table, range, visit)
+    }
+
+    fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
+        if self.refuses.load(Ordering::SeqCst) {
+            return Err(StoreError { path: "refusing".into(), reason: "on purpose".to_owned() });
+        }
+        self.file.commit(changes)
+    }
+}
+
+#[tokio::test]
+async fn a_manager_that_stops_while_its_store_refuses_writes_what_was_refused_before_what_came_later() {
+    const JOB: JobId = JobId([7; 16]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = FileStore::open(&folder.path().join("store.redb")).unwrap();
+    let store = Arc::new(Refusing { file, refuses: AtomicBool::new(false) });
+    let config =
+        ManagerConfig { store: Some(store.clone()), ..ManagerConfig::new(folder.path().join("state")) };
+    let manager = ManagerServer::start(config).unwrap();
+    let spec = JobSpec {
+        name: "stops".into(),
+        module: Digest::from_bytes([1; 32]),
+        arguments: Vec::new(),
+        labels: Vec::new(),
+        memory_bytes: 0,
+        priority: 0,
+        timeout_ms: 1000,
+        attempts_max: 3,
+        give_up: GiveUp::Never,
+    };
+    store.refuses.store(true, Ordering::SeqCst);
+    let owner = manager.key();
+    let input = |byte| [Payload::Here(vec![byte])];
+    manager.context.change(|cluster, _| {
+        cluster.coordinator.add(JOB, owner, spec, 0).unwrap();
+        cluster.coordinator.submit(JOB, 0, &input(0)).unwrap();
+        cluster.coordinator.wake.notify_one();
+    });
+    while manager.context.cluster().coordinator.trouble().is_none() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    manager.context.change(|cluster, _| cluster.coordinator.submit(JOB, 1, &input(1)).unwrap());
+    store.refuses.store(false, Ordering::SeqCst);
+    drop(manager);
+    let kept = JobStore::new(store);
+    let recovered = kept.recover(2, Moment::ZERO).unwrap();
+    assert_eq!(recovered.records[&JOB].submitted, 2);
+    for task in 0..2 {
+        assert!(kept.input(JOB, task).unwrap().is_some(), "the input of task {task} is on disk");
+    }
+}
+
+#[test]
+fn a_manager_does_not_start_with_a_job_whose_record_makes_no_sense() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(FileStore::open(&folder.path().join("store.redb")).unwrap());
+    store.commit(&[Change::put(Table::Job, [7; 16], *b"from a newer version")]).unwrap();
+    let config =
+        ManagerConfig { store: Some(store.clone()), ..ManagerConfig::new(folder.path().join("state")) };
+    let refused = ManagerServer::start(config).map(drop);
+    assert!(matches!(refused, Err(StartError::Catalog(CatalogError::Record { table: Table::Job }))));
+    assert!(store.get(Table::Job, &[7; 16]).unwrap().is_some(), "nothing was deleted");
 }

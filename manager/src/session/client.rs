@@ -19,11 +19,11 @@ use tokio::task::JoinSet;
 use crate::catalog::CatalogError;
 use crate::cluster::client_session::ClientSession;
 use crate::cluster::newcomers::Newcomer;
+use crate::cluster::resume::ClientAttached;
 use crate::context::Context;
 use crate::session;
 use crate::session::handshake::{self, SessionError};
 use crate::session::requests;
-use crate::session::resume::ClientAttached;
 
 /// Serves a client until its connection ends.
 pub(crate) async fn serve(context: Arc<Context>, conn: Conn, newcomer: Option<Newcomer>) {
@@ -99,7 +99,6 @@ async fn admit(
     hello: Result<ClientHello, JoinRefusal>,
 ) -> Result<(Roles, Option<(Owner, ClientAttached)>), SessionError> {
     let hello = hello.map_err(SessionError::Refused)?;
-    handshake::check_version(hello.version).map_err(SessionError::Refused)?;
     let key = conn.peer();
     let roles = handshake::roles(context, conn, hello.proof, Role::Client).await?;
     if !roles.has(Role::Client) {

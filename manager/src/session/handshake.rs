@@ -10,7 +10,7 @@ use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, HOST_WORKERS_MAX, LABELS_MA
 use grid_protocol::name::{check_name, is_obeyed};
 use grid_protocol::role::{Role, Roles};
 use grid_protocol::ticket::Proof;
-use grid_protocol::wire::Wire;
+use grid_protocol::wire::{Wire, version};
 use tokio::time::timeout;
 
 use crate::catalog::CatalogError;
@@ -52,8 +52,9 @@ pub(crate) async fn first_frame<Hello: Wire>(
         send.go_first();
         let body: Bytes = recv.read_frame(max).await?;
         let reader = FrameReader::new(recv, CONTROL_FRAME_BYTES_MAX);
-        let hello =
-            Hello::from_body(&body).map_err(|error| JoinRefusal::Malformed { why: error.to_string() });
+        let hello = check_version(&body).and_then(|()| {
+            Hello::from_body(&body).map_err(|error| JoinRefusal::Malformed { why: error.to_string() })
+        });
         Ok((send, reader, hello))
     };
     let frame = timeout(HELLO_TIME_MAX, first).await.map_err(|_| SessionError::Mute)?;
@@ -95,12 +96,14 @@ pub(crate) async fn grant(context: &Arc<Context>, conn: &Conn, role: Role) -> Re
     Ok(context.catalog(move |catalog| catalog.grant(peer, role)).await?)
 }
 
-/// Refuses a peer of another protocol version.
-pub(crate) fn check_version(peer: u16) -> Result<(), JoinRefusal> {
-    if peer == PROTOCOL_VERSION {
-        return Ok(());
+/// Checks the version that a hello begins with, before the rest of it is read.
+fn check_version(hello: &[u8]) -> Result<(), JoinRefusal> {
+    match version(hello) {
+        Some(peer) if peer != PROTOCOL_VERSION => {
+            Err(JoinRefusal::Version { manager: PROTOCOL_VERSION, peer })
+        }
+        _ => Ok(()),
     }
-    Err(JoinRefusal::Version { manager: PROTOCOL_VERSION, peer })
 }
 
 /// Checks the form of a host's capacity. The figures are believed: a host that overstates them only harms itself.

@@ -102,7 +102,6 @@ async fn admit(
     hello: Result<Hello, JoinRefusal>,
 ) -> Result<Hello, SessionError> {
     let hello = hello.map_err(SessionError::Refused)?;
-    handshake::check_version(hello.version).map_err(SessionError::Refused)?;
     handshake::check_capacity(&hello.capacity).map_err(SessionError::Refused)?;
     let peer = conn.peer();
     if handshake::roles(context, conn, hello.proof, Role::Host).await?.has(Role::Host) {
@@ -177,6 +176,12 @@ impl Cluster {
             .resume
             .as_ref()
             .filter(|resume| known == Some(resume.session) && self.scheduler.hosts().contains_key(&key));
+        let wrong = |why: String| JoinRefusal::Malformed { why };
+        if let (Some(resume), Some(session)) = (resume, self.sessions.get(&key)) {
+            session.control.check_position(resume.control).map_err(|error| wrong(error.to_string()))?;
+            let checked = self.router.check_host(session.queue, &resume.workers);
+            checked.map_err(|error| wrong(error.to_string()))?;
+        }
         if let Some(older) = self.sessions.get_mut(&key).and_then(|session| session.conn.take()) {
             older.end(Ending::Replaced("this key has connected again"));
         }
@@ -192,7 +197,6 @@ impl Cluster {
             None => self.router.queues.add(),
         };
         let positions = resume.map(|resume| resume.workers.as_slice()).unwrap_or_default();
-        let wrong = |why: String| JoinRefusal::Malformed { why };
         let connected = self.router.host_connected(queue, positions);
         let (mail_wake, workers) = connected.map_err(|error| wrong(error.to_string()))?;
         let session = self.sessions.entry(key).or_insert_with(|| HostSession::new(queue, fresh));

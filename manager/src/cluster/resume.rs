@@ -40,11 +40,7 @@ impl MessageRouter {
         queue: PeerQueueId,
         theirs: &[Position],
     ) -> Result<(Arc<Notify>, Vec<Position>), LinkError> {
-        for Position { worker, received } in theirs {
-            if let Some(mail) = self.mails.get(worker).filter(|mail| mail.host == queue) {
-                mail.outward.check_position(*received)?;
-            }
-        }
+        self.check_host(queue, theirs)?;
         let Some(under) = self.queues.get(queue) else {
             return Ok(Default::default());
         };
@@ -59,6 +55,39 @@ impl MessageRouter {
         }
         wake.notify_one();
         Ok((wake, ours))
+    }
+
+    /// Checks what a host remembers, before anything changes.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`]: the host claims what was never sent to it.
+    pub(crate) fn check_host(&self, queue: PeerQueueId, theirs: &[Position]) -> Result<(), LinkError> {
+        for Position { worker, received } in theirs {
+            if let Some(mail) = self.mails.get(worker).filter(|mail| mail.host == queue) {
+                mail.outward.check_position(*received)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks what a client remembers of `session`, before anything changes.
+    fn check_client(&self, owner: Owner, theirs: &Resume) -> Result<(), LinkError> {
+        let Some(ClientSession::Remote(client)) = self.client_sessions.get(&owner) else {
+            return Ok(());
+        };
+        if client.session != theirs.session {
+            return Ok(());
+        }
+        let wrong = |_| LinkError::SettledUnsent { seq: theirs.control, next: 0 };
+        client.control.check_position(theirs.control).map_err(wrong)?;
+        for Position { worker, received } in &theirs.workers {
+            let mail = self.mails.get(worker).filter(|mail| mail.owner == owner);
+            if let Some(homeward) = mail.and_then(|mail| mail.homeward.as_ref()) {
+                homeward.check_position(*received)?;
+            }
+        }
+        Ok(())
     }
 
     /// The connection of `queue` is lost.
@@ -109,6 +138,9 @@ impl MessageRouter {
         theirs: Option<&Resume>,
         now: Moment,
     ) -> Result<Option<ClientAttached>, LinkError> {
+        if let Some(theirs) = theirs {
+            self.check_client(owner, theirs)?;
+        }
         self.open_remote(owner, fresh, now);
         let Some(ClientSession::Remote(client)) = self.client_sessions.get_mut(&owner) else {
             return Ok(None);
@@ -203,23 +235,24 @@ impl MessageRouter {
             .filter(|(owner, client)| owner.channel != Channel::COMMAND && long_gone(client));
         let owners: Vec<_> = abandoned.map(|(owner, _)| *owner).collect();
         for owner in &owners {
-            self.client_sessions.remove(owner);
+            if let Some(ClientSession::Remote(client)) = self.client_sessions.remove(owner) {
+                self.queues.remove(client.queue);
+            }
         }
         owners
     }
 
     /// Sends the acknowledgements that no message has carried.
     pub(crate) fn send_late_acknowledgements(&mut self) {
-        for queue in self.queues.iter_mut() {
+        for id in self.queues.take_owing() {
+            let Some(queue) = self.queues.up(id) else { continue };
             for worker in std::mem::take(&mut queue.late) {
                 if let Some(mail) = self.mails.get_mut(&worker) {
                     queue.post.settle(worker, &mut mail.outward);
                     mail.taken = 0;
                 }
             }
-            if queue.up && !queue.post.is_empty() {
-                queue.wake.notify_one();
-            }
+            queue.wake.notify_one();
         }
     }
 

@@ -56,7 +56,7 @@ pub enum FailureKind {
     MemoryLimit,
     /// One call took more processor time than its limit.
     TimeLimit,
-    /// The guest sent a message that is over the size limit.
+    /// The guest sent a message over the size limit, or more results than a task may have.
     MessageTooLarge,
     /// The guest exited with this code.
     Exit(i32),

@@ -106,7 +106,7 @@ mod tests {
     fn a_disk_without_room_for_the_reserve_is_short_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("reserve");
-        // No disk has so much.
+        // No disk is that large.
         let reserve = Reserve::new(path.clone(), 1 << 62);
         let said = reserve.shortage().unwrap();
         assert!(said.contains("MiB left") && said.contains(&folder.path().display().to_string()), "{said}");

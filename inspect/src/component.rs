@@ -329,7 +329,7 @@ mod tests {
         let text = component(r#"(param "message" (list u8))"#, "(param i32 i32)", "");
         let wasm = wat::parse_str(text).unwrap();
         for end in 0..wasm.len() {
-            // What is cut may be names alone.
+            // A truncation may be valid: only names may be missing.
             let _ = inspect(&wasm[..end], &ScanLimits::default());
         }
         for bit in 0..wasm.len() * 8 {

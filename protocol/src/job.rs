@@ -151,11 +151,11 @@ pub struct JobSpec {
     pub timeout_ms: u64,
     /// Attempts that may fail through the guest's fault before the task is dead: 1 to 100.
     pub attempts_max: u32,
-    /// When the manager gives the whole job up.
+    /// When the manager gives up the whole job.
     pub give_up: GiveUp,
 }
 
-/// When the manager gives a whole job up.
+/// When the manager gives up a whole job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub enum GiveUp {
     /// Never: every task gets its outcome.

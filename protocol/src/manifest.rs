@@ -444,7 +444,7 @@ mod tests {
             expires: 5,
             files,
         };
-        // Name, serial, version, digest, length, ABI, limits, validity: as it was before there were files.
+        // Name, serial, version, digest, length, ABI, limits, validity: the form without `files`.
         let old = [b"\x01m\x01\x01v".as_slice(), &[8; 32], b"\x02\x01\x01\x03\x00\x04\x05"].concat();
         let new = [&old[..], b"\x01"].concat();
         assert_eq!(small(FilesAsked::Nothing).to_statement(), old);

@@ -83,7 +83,7 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    /// Who must act.
+    /// Who must act: the operator of the host or the author of the module.
     pub fn blame(self) -> Blame {
         match self {
             Self::ModuleUnavailable | Self::HostFull | Self::HostFault => Blame::Host,

@@ -175,8 +175,8 @@ pub enum HostEvent {
         /// How each attempt ended.
         ends: Vec<AttemptEnd>,
     },
-    /// These attempts were not begun and will not be, because the host drains or has less room than before.
-    /// The manager requeues their tasks.
+    /// These attempts were not begun and will not be, for example because the host drains or has less room than
+    /// before. The manager requeues their tasks.
     Returned {
         /// The attempts.
         attempts: Vec<AttemptId>,

@@ -1,4 +1,4 @@
-//! Writing a file so that after a crash it is there whole, or as it was before.
+//! Durable writes: after a crash, a file is either complete or as it was before.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-/// The disk did not do as it was told: the operator must act.
+/// A disk operation failed; the operator must act.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing} {}: {error}", path.display())]
 pub struct DiskError {
-    /// What was tried.
+    /// The operation.
     pub doing: &'static str,
-    /// On what.
+    /// The file or folder.
     pub path: PathBuf,
-    /// The system's reason.
+    /// The system's error.
     pub error: io::Error,
 }
 
@@ -24,11 +24,12 @@ impl DiskError {
     }
 }
 
-/// Makes sure that a folder is there, for its owner alone.
+/// Creates a folder and its parents, if missing, with access for the owner only. Does not change the access
+/// of a folder that exists.
 ///
 /// # Errors
 ///
-/// [`DiskError`]: the operator must act.
+/// [`DiskError`]; the operator must act.
 pub fn use_folder(path: &Path) -> Result<(), DiskError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -37,19 +38,21 @@ pub fn use_folder(path: &Path) -> Result<(), DiskError> {
     builder.create(path).map_err(DiskError::at("make the folder", path))
 }
 
-/// Replaces the file at `path` by one with the contents `bytes`, for its owner alone.
+/// Replaces the file at `path` with one that contains `bytes` and that only the owner can access.
 ///
-/// Written beside it, synced, renamed, and the folder synced: after a power loss the old file or the new
-/// one is there, never a piece. If it fails nothing is left behind.
+/// Writes and syncs a temporary file beside it, renames it, and syncs the folder: after a power loss the old
+/// or the new file is there, complete. A failure leaves no temporary file behind.
 ///
 /// # Errors
 ///
-/// [`DiskError`]: nothing was changed, and the operator must act.
+/// [`DiskError`]; the operator must act. The old file is unchanged, unless only the last step failed: then
+/// the new file is in place, but a power loss may bring the old one back.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
     Staged::write(path, bytes)?.place()
 }
 
-/// A file that is written and synced beside its place. It is gone when it is dropped.
+/// A file that is written and synced beside its final path, and removed if it is dropped before
+/// [`Self::place`].
 #[derive(Debug)]
 pub struct Staged {
     file: NamedTempFile,
@@ -57,20 +60,22 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Writes what is to be at `path`: the part of [`replace`] that takes long.
+    /// Writes the future contents of `path`: the slow part of [`replace`].
     ///
     /// # Errors
     ///
-    /// [`DiskError`]: nothing is left behind, and the operator must act.
+    /// [`DiskError`]; the operator must act. Nothing is left behind.
     pub fn write(path: &Path, bytes: &[u8]) -> Result<Self, DiskError> {
         Ok(Self { file: write_beside(path, bytes)?, path: path.to_owned() })
     }
 
-    /// Puts it in its place, for good when this returns.
+    /// Renames the file to its final path. When this returns without an error, the file survives a power
+    /// loss.
     ///
     /// # Errors
     ///
-    /// [`DiskError`]: what was there stays, and the operator must act.
+    /// [`DiskError`]; the operator must act. The old file is unchanged, unless only syncing the folder
+    /// failed.
     pub fn place(self) -> Result<(), DiskError> {
         let Self { file, path } = self;
         file.persist(&path).map_err(|error| DiskError::at("rename to", &path)(error.error))?;
@@ -78,7 +83,7 @@ impl Staged {
     }
 }
 
-/// As [`replace`], unless there is a file already: then it stays, and the answer is false.
+/// As [`replace`], but if the file exists, leaves it and returns false.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<bool, DiskError> {
     match write_beside(path, bytes)?.persist_noclobber(path) {
         Ok(_) => sync_folder_of(path).map(|()| true),

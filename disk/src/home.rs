@@ -1,8 +1,8 @@
-//! Where the grid keeps what belongs to the user who runs it.
+//! The folder for what belongs to the user who runs the grid.
 
 use std::path::PathBuf;
 
-/// `$GRID_HOME`, or `grid` in the user's data folder (`$XDG_DATA_HOME`, `~/.local/share`), or `.grid` here.
+/// `$GRID_HOME`, else `$XDG_DATA_HOME/grid`, else `~/.local/share/grid`, else `.grid` in the current folder.
 pub fn home() -> PathBuf {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     variable("GRID_HOME")

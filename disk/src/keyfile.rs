@@ -1,4 +1,4 @@
-//! Keys on disk: one 32-byte seed a file, readable by its owner alone.
+//! Keys on disk: a file with one 32-byte seed, readable by its owner only.
 
 use std::fs;
 use std::io;
@@ -9,37 +9,37 @@ use zeroize::Zeroizing;
 
 use crate::durable::{DiskError, create, use_folder};
 
-/// A key file that is no use: the operator must act.
+/// Why a key file cannot be used; the operator must act.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyFileError {
-    /// It cannot be read or written.
+    /// The file cannot be read or written.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// It is not a seed of 32 bytes.
+    /// The file does not contain exactly 32 bytes.
     #[error("{} has {length} bytes; a key file has {SEED_BYTES}", path.display())]
     Length {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// Its length, in bytes.
         length: usize,
     },
-    /// Others can read it.
+    /// Other users can access the file.
     #[error("{} can be read by others (mode {mode:03o}); `chmod 600` it, and think about who may have the key", path.display())]
     Open {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Its mode.
+        /// Its permission bits.
         mode: u32,
     },
-    /// The system has no randomness to give.
+    /// The system has no randomness to give; its error.
     #[error("the system has no randomness to give: {0}")]
     Random(String),
 }
 
 const SEED_BYTES: usize = 32;
 
-/// Reads a key.
+/// Reads a key from a file. On Unix, refuses a file that other users can access.
 ///
 /// # Errors
 ///
@@ -48,16 +48,16 @@ pub fn load_key(path: &Path) -> Result<SecretKey, KeyFileError> {
     load_secret(path).map(|seed| SecretKey::from_seed(&seed))
 }
 
-/// Reads a key, or makes one if there is no such file.
+/// Reads a key from a file, or creates the file, and its folder, with a new key.
 ///
 /// # Errors
 ///
-/// [`KeyFileError`]. A file that is there and no good is never replaced.
+/// [`KeyFileError`]. An existing file is never replaced, even if it cannot be used.
 pub fn load_or_make_key(path: &Path) -> Result<SecretKey, KeyFileError> {
     load_or_make_secret(path).map(|seed| SecretKey::from_seed(&seed))
 }
 
-/// As [`load_or_make_key`], for a secret that is no signing key.
+/// As [`load_or_make_key`], for a secret that is not a signing key.
 ///
 /// # Errors
 ///
@@ -69,7 +69,7 @@ pub fn load_or_make_secret(path: &Path) -> Result<Zeroizing<[u8; SEED_BYTES]>, K
                 use_folder(folder)?;
             }
             let seed = Zeroizing::new(random()?);
-            // Of two programs that make it at once, one does, and both have that one.
+            // If two programs create the file simultaneously, one succeeds, and both use its seed.
             if create(path, seed.as_slice())? { Ok(seed) } else { load_secret(path) }
         }
         other => other,

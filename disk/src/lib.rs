@@ -1,5 +1,5 @@
-//! What a program asks of its machine: files that survive a power loss, keys that nobody else can read, time and
-//! randomness.
+//! What a program needs of its machine: files that survive a power loss, keys that only their owner can read,
+//! time and randomness.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! A folder that one program at a time uses.
+//! Locks on folders that only one program may use at a time.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -6,44 +6,44 @@ use std::path::{Path, PathBuf};
 
 use crate::durable::DiskError;
 
-/// A folder that is this program's, until this is dropped or the program ends, however it ends.
+/// Holds a folder for this program until it is dropped or the program ends, in whatever way.
 #[derive(Debug)]
 pub struct FolderLock {
     _file: File,
 }
 
-/// A folder that is not to be had.
+/// Why a folder cannot be locked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
-    /// The file of the lock cannot be used.
+    /// The lock file cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// Another program has the folder.
+    /// Another program holds the folder.
     #[error("{} is in use by {by}", folder.display())]
     InUse {
-        /// Which folder.
+        /// The folder.
         folder: PathBuf,
-        /// Which program: its number and, where the system tells, its name.
+        /// The program that holds it: its process id and, if the system tells, its name.
         by: String,
     },
 }
 
-/// The file in the folder that is locked. It stays when its program has ended: the lock is what counts, not the file.
+/// The locked file in the folder. It stays when its program ends: the lock counts, not the file.
 const LOCK_FILE: &str = "lock";
 
-/// What is read of the file, in which a number is expected.
+/// Bytes of the file that are read to find the holder's process id.
 const HOLDER_BYTES_MAX: u64 = 32;
 
 impl FolderLock {
-    /// Takes a folder, and writes down who has it.
+    /// Locks a folder, and writes this program's process id into the lock file.
     ///
-    /// The lock is advisory: it keeps out programs that ask for it. On a file system without locks there is none, and
-    /// nobody is kept out.
+    /// The lock is advisory: it excludes only programs that ask for it. On a file system without locks it
+    /// excludes nobody, and this succeeds.
     ///
     /// # Errors
     ///
-    /// [`LockError`]: the operator must act.
+    /// [`LockError`]; the operator must act.
     pub fn take(folder: &Path) -> Result<Self, LockError> {
         let path = folder.join(LOCK_FILE);
         let mut options = OpenOptions::new();
@@ -53,7 +53,8 @@ impl FolderLock {
         let mut file = options.open(&path).map_err(DiskError::at("open", &path))?;
         match file.try_lock() {
             Ok(()) => {
-                // Who it is helps a person, and the lock holds without it, on a full disk say.
+                // The process id only helps people: the lock holds even if it cannot be written, on a full
+                // disk for example.
                 let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
                 Ok(Self { _file: file })
             }
@@ -68,7 +69,7 @@ impl FolderLock {
     }
 }
 
-/// The program that has written its number into the file.
+/// Describes the process whose id is in the file.
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
     let read = file.rewind().and_then(|()| file.take(HOLDER_BYTES_MAX).read_to_string(&mut text));

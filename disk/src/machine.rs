@@ -1,4 +1,4 @@
-//! The machine: the time and the randomness that a program takes from it; or made up, for a simulation.
+//! The machine: a program's source of time and randomness, or a simulation's.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -6,36 +6,36 @@ use std::time::{Duration, SystemTime};
 
 use crate::keyfile::KeyFileError;
 
-/// Where a program takes the time and randomness from. Clones are the same machine.
+/// A source of time and randomness. Clones refer to the same machine.
 #[derive(Debug, Clone, Default)]
 pub struct Machine(Option<Arc<dyn SimulatedMachine>>);
 
-/// A machine that is made up: the same seed gives the same time and the same numbers.
+/// A simulated machine: the same seed gives the same times and the same numbers.
 ///
-/// It has one thread. Work that waits for the disk is done where it is asked for.
+/// It has one thread, so a program on it does its disk work in place, not on other threads.
 pub trait SimulatedMachine: Debug + Send + Sync {
-    /// Random bytes.
+    /// Fills `bytes` with random bytes.
     fn fill(&self, bytes: &mut [u8]);
 
-    /// Time since 1970 on its clock, which may be wrong.
+    /// Time since 1970 on the machine's clock, which may be wrong.
     fn unix_time(&self) -> Duration;
 
-    /// How fast its clock runs: 1 if it is right, less if it is slow.
+    /// Rate of the machine's clock: 1 if it is right, less if it is slow.
     fn pace(&self) -> f64;
 }
 
 impl Machine {
-    /// A machine that is made up.
+    /// A simulated machine.
     pub fn simulated(machine: Arc<dyn SimulatedMachine>) -> Self {
         Self(Some(machine))
     }
 
-    /// True if it is made up.
+    /// True if the machine is simulated.
     pub fn is_made_up(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Fresh random bytes.
+    /// Fresh random bytes, from a cryptographic source unless the machine is simulated.
     ///
     /// # Errors
     ///
@@ -51,7 +51,7 @@ impl Machine {
         Ok(bytes)
     }
 
-    /// A number that need not be hard to guess: for back-offs.
+    /// A random number for back-offs; 0 if the system has no randomness. Not for secrets.
     pub fn dice(&self) -> u64 {
         self.random().map_or(0, u64::from_le_bytes)
     }
@@ -69,7 +69,7 @@ impl Machine {
         self.unix_time().as_secs()
     }
 
-    /// How long `time` on this machine's clock really takes.
+    /// The real duration of `time` measured by this machine's clock.
     pub fn stretch(&self, time: Duration) -> Duration {
         match &self.0 {
             Some(machine) => time.div_f64(machine.pace()),
@@ -77,7 +77,7 @@ impl Machine {
         }
     }
 
-    /// What this machine's clock makes of `time`: the reverse of [`Self::stretch`].
+    /// What this machine's clock measures during the real duration `time`: the reverse of [`Self::stretch`].
     pub fn shrink(&self, time: Duration) -> Duration {
         match &self.0 {
             Some(machine) => time.mul_f64(machine.pace()),

@@ -1,4 +1,4 @@
-//! Room on a disk that is kept for the time when there is no other.
+//! A reserve of disk space, to be freed when the disk is full.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-/// A file without contents that takes room on a disk. When the disk is full it is removed, so that what makes room can
-/// still be written down.
+/// A file of zeros that occupies disk space. When the disk is full, the caller removes it, so that what frees
+/// more space can still be written.
 ///
-/// It does not keep others from filling the disk, and the room that it gives up can be taken by anybody.
+/// It does not stop other programs from filling the disk, nor from taking the space that it frees.
 #[derive(Debug)]
 pub struct Reserve {
     path: PathBuf,
@@ -17,15 +17,15 @@ pub struct Reserve {
 }
 
 impl Reserve {
-    /// A reserve of so many bytes in the file `path`, which [`Self::shortage`] makes.
+    /// A reserve of `bytes` bytes in the file `path`. Creates nothing; [`Self::shortage`] does.
     pub fn new(path: PathBuf, bytes: u64) -> Self {
         Self { path, bytes }
     }
 
-    /// Why nothing that can wait should be written; `None` while the reserve is there and as much again is free. Takes the
-    /// reserve if there is room for it.
+    /// Why writes that can wait should wait; `None` while the reserve exists and as much space again is free.
+    /// Creates the reserve if there is room for both.
     ///
-    /// Costs two calls of the system where nothing is short.
+    /// Costs two system calls when the reserve exists and space is not short.
     pub fn shortage(&self) -> Option<String> {
         let free = self.free();
         let held = self.is_held();
@@ -40,7 +40,7 @@ impl Reserve {
         ))
     }
 
-    /// Gives the room up; false if that was done before.
+    /// Removes the reserve; false if it did not exist or could not be removed.
     pub fn give_up(&self) -> bool {
         fs::remove_file(&self.path).is_ok()
     }
@@ -53,7 +53,7 @@ impl Reserve {
         self.path.parent().unwrap_or(Path::new("."))
     }
 
-    /// Bytes that are free for this user, on the disk where the file is; all, where the system does not say.
+    /// Bytes that are free for this user on the reserve's disk; `u64::MAX` if the system does not say.
     fn free(&self) -> u64 {
         #[cfg(unix)]
         if let Ok(about) = rustix::fs::statvfs(self.folder()) {
@@ -69,13 +69,13 @@ impl Reserve {
     }
 }
 
-/// Makes a file take so much of the disk.
+/// Makes a file occupy `bytes` bytes of the disk.
 fn allocate(file: &mut File, bytes: u64) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         use rustix::io::Errno;
         match rustix::fs::fallocate(&*file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
-            // Not every file system can.
+            // Not every file system supports it.
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
             done => return done.map_err(io::Error::from),
         }
@@ -106,7 +106,7 @@ mod tests {
     fn a_disk_without_room_for_the_reserve_is_short_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("reserve");
-        // No disk has so much.
+        // No disk is that large.
         let reserve = Reserve::new(path.clone(), 1 << 62);
         let said = reserve.shortage().unwrap();
         assert!(said.contains("MiB left") && said.contains(&folder.path().display().to_string()), "{said}");

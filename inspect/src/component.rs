@@ -1,4 +1,4 @@
-//! Components: each core module in one is counted as a module of its own, and all of them together.
+//! Components: each core module in a component is counted on its own, and all of them together.
 
 use wasmparser::component_types::{
     ComponentDefinedType, ComponentEntityType, ComponentFuncType, ComponentFuncTypeId, ComponentValType,
@@ -10,12 +10,12 @@ use crate::entry_point::{self, ComponentEntry, EntryPoint};
 use crate::limits::{Count, ScanLimits, ScanRefusal, within};
 use crate::scan::{ModuleReport, Scan, component_features, invalid};
 
-/// True if the bytes begin as a component does, rather than as a module.
+/// True if the bytes begin as a component rather than as a core module.
 pub fn is_component(wasm: &[u8]) -> bool {
     Parser::is_component(wasm)
 }
 
-/// Reads a component.
+/// Inspects a component.
 pub(crate) fn inspect(wasm: &[u8], limits: &ScanLimits) -> Result<ModuleReport, ScanRefusal> {
     let counted = count(wasm, limits)?;
     let types = Validator::new_with_features(component_features()).validate_all(wasm).map_err(invalid)?;
@@ -35,7 +35,7 @@ pub(crate) fn inspect(wasm: &[u8], limits: &ScanLimits) -> Result<ModuleReport, 
     })
 }
 
-/// What a component has of everything.
+/// What a component and everything nested in it contains.
 #[derive(Default)]
 struct Counted {
     functions: u32,
@@ -46,7 +46,7 @@ struct Counted {
     exports: Vec<String>,
 }
 
-/// What the parser is inside of.
+/// The enclosing element that the parser is in.
 enum ParseLevel<'a> {
     Module(Box<Scan<'a>>),
     Component,
@@ -89,7 +89,8 @@ fn count(wasm: &[u8], limits: &ScanLimits) -> Result<Counted, ScanRefusal> {
 }
 
 impl Counted {
-    /// Counts a section of a component; `outermost` if it is the component itself and not one inside of it.
+    /// Counts one section of a component. `outermost` is false for a nested component, whose imports and
+    /// exports do not matter.
     fn note(
         &mut self,
         payload: &Payload<'_>,
@@ -113,7 +114,7 @@ impl Counted {
             Payload::ComponentImportSection(section) if outermost => {
                 for import in section.clone() {
                     let import = import.map_err(invalid)?;
-                    // A name for a type is no demand on anybody.
+                    // An import that only names a type asks nothing of the grid.
                     if !matches!(import.ty, ComponentTypeRef::Type(TypeBounds::Eq(_))) {
                         self.imports.push(import.name.name.to_owned());
                     }
@@ -130,7 +131,7 @@ impl Counted {
     }
 }
 
-/// What the grid offers to components: its own calls, and WASI 0.2 with nothing granted behind it.
+/// True if the grid offers this import: its own calls, or WASI 0.2 (linked, but with nothing granted).
 fn is_offered(import: &str) -> bool {
     let Some((interface, version)) = import.split_once('@') else {
         return false;
@@ -203,7 +204,7 @@ fn find(exports: &[String], types: &Types) -> Result<EntryPoint, ScanRefusal> {
 const BYTES: &str = "func(list<u8>)";
 const TURN: &str = "func() -> enum { idle, again, later }";
 
-/// The type of an export, as WIT writes it, as far as a person needs it.
+/// The type of an export in WIT's notation, with as much detail as a person needs.
 fn describe(name: &str, types: &Types) -> String {
     match types.as_ref().component_item_for_export(name).map(|item| item.ty) {
         Some(ComponentEntityType::Func(id)) => write(id, types),
@@ -223,7 +224,7 @@ fn write(id: ComponentFuncTypeId, types: &Types) -> String {
     format!("{}func({}){result}", if *async_ { "async " } else { "" }, params.join(", "))
 }
 
-/// A value type, no deeper than one level: what the grid calls needs no more.
+/// A value type, one level deep; the functions that the grid calls need no more.
 fn write_value(ty: ComponentValType, types: &Types) -> String {
     let id = match ty {
         ComponentValType::Primitive(primitive) => return primitive.to_string(),
@@ -328,7 +329,7 @@ mod tests {
         let text = component(r#"(param "message" (list u8))"#, "(param i32 i32)", "");
         let wasm = wat::parse_str(text).unwrap();
         for end in 0..wasm.len() {
-            // What is cut may be names alone.
+            // A truncation may be valid: only names may be missing.
             let _ = inspect(&wasm[..end], &ScanLimits::default());
         }
         for bit in 0..wasm.len() * 8 {

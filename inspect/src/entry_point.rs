@@ -1,4 +1,4 @@
-//! Entry points: which of the three shapes of worker a module has.
+//! Entry points: which of the three kinds of worker a module is.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use wasmparser::{FuncType, ValType};
 
 use crate::limits::ScanRefusal;
 
-/// The way into a module.
+/// How a host calls a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EntryPoint {
-    /// It exports `handle_msg` and lives on between messages.
+    /// A core module that exports `handle_msg`; its instance lives on between messages.
     Core(CoreEntry),
-    /// A WASI command: `_start` is run afresh for each message.
+    /// A WASI command: `_start` runs in a new instance for each message.
     Command,
     /// A component of one of the worlds of `grid:worker`.
     Component(ComponentEntry),
@@ -21,41 +21,42 @@ pub enum EntryPoint {
 /// What a component exports besides `handle-msg`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ComponentEntry {
-    /// It takes spawn arguments.
+    /// True if it exports `start`, which takes the spawn arguments.
     pub start: bool,
-    /// It wants turns.
+    /// True if it exports `loop`, which the host calls for turns without a message.
     pub turns: bool,
-    /// It wants a last call.
+    /// True if it exports `stop`, which the host calls last.
     pub stop: bool,
 }
 
 /// What a core module exports besides `handle_msg`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CoreEntry {
-    /// Its `loop`.
+    /// The form of its `loop`.
     pub turn: LoopKind,
-    /// It takes spawn arguments.
+    /// True if it exports `init`, which takes the spawn arguments.
     pub init: bool,
-    /// It wants a last call.
+    /// True if it exports `stop`, which the host calls last.
     pub stop: bool,
-    /// It wants a first call.
+    /// True if it exports `_initialize`, which the host calls first.
     pub initialize: bool,
 }
 
-/// Which `loop` a core module has.
+/// The form of a core module's `loop`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LoopKind {
-    /// None: a message is done when `handle_msg` returns.
+    /// No `loop`: a message is done when `handle_msg` returns.
     #[default]
     Absent,
-    /// `loop() -> i32`: it says whether it wants to be called again.
+    /// `loop() -> i32`: the result says whether the guest wants to be called again.
     Answering,
-    /// `loop()`: called after each message and each poll interval; a message is done at its first send.
+    /// `loop()`: called after each message and after each poll interval; a message is done at the guest's
+    /// first send.
     Polled,
 }
 
 impl EntryPoint {
-    /// The entry point in a word.
+    /// The kind of entry point in a word.
     pub fn label(self) -> &'static str {
         match self {
             Self::Core(_) => "core",
@@ -75,7 +76,7 @@ struct Signature {
     results: &'static [ValType],
 }
 
-/// Finds the entry point among the exported functions; `memory` says whether the memory is exported.
+/// Finds the entry point among the exported functions. `memory` is true if the module exports its memory.
 pub(crate) fn find(exports: &BTreeMap<String, FuncType>, memory: bool) -> Result<EntryPoint, ScanRefusal> {
     use grid_abi as abi;
     if !exports.contains_key(abi::HANDLE_MSG) {
@@ -105,7 +106,7 @@ fn need_memory(memory: bool) -> Result<(), ScanRefusal> {
     if memory { Ok(()) } else { Err(ScanRefusal::NoMemory) }
 }
 
-/// Which of the `allowed` signatures the export has; `None` if there is no such export.
+/// The index in `allowed` of the export's signature; `None` if there is no such export.
 fn expect(
     exports: &BTreeMap<String, FuncType>,
     name: &'static str,
@@ -145,7 +146,7 @@ fn no_entry_point(exports: &BTreeMap<String, FuncType>) -> ScanRefusal {
     }
 }
 
-/// The name that was probably meant to be that of the message handler.
+/// The first name that was probably meant to be the message handler's.
 pub(crate) fn near_miss<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<String> {
     let plain =
         |name: &str| name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();

@@ -1,4 +1,4 @@
-//! Inspection: a file is read as a module or as a component, whichever it is.
+//! Inspection of a file as a core module or a component, whichever it is.
 
 use sha2::{Digest, Sha256};
 
@@ -6,19 +6,20 @@ use crate::limits::{Count, ScanLimits, ScanRefusal, within};
 use crate::scan::{ModuleReport, inspect_core};
 use crate::{component, recent};
 
-/// Reads a module or a component.
+/// Inspects a core module or a component, without running it.
 ///
 /// # Errors
 ///
-/// [`ScanRefusal`], whatever the bytes are; the work is bounded by their number.
+/// [`ScanRefusal`]. Any bytes are safe to pass; the work is bounded by their number.
 pub fn inspect(wasm: &[u8], limits: &ScanLimits) -> Result<ModuleReport, ScanRefusal> {
     within(Count::ModuleBytes, wasm.len() as u64, limits.module_bytes as u64)?;
     inspect_known(wasm, &Sha256::digest(wasm).into(), limits)
 }
 
-/// As [`inspect`], for a caller that has computed the SHA-256 of the file: one of Python is hashed for 12 ms each time.
+/// As [`inspect`], for a caller that already has the SHA-256 of the file: hashing a module of Python takes 12
+/// ms.
 ///
-/// With another file's digest it may say of this one what holds of the other.
+/// Does not check `digest`. With the digest of another file, the report may be that of the other file.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
-//! Reads a module without running it: its entry point, its exports and imports, its size.
+//! Reads a module without running it: its entry point, exports, imports and size.
 //!
-//! What a file says of itself is hostile until it is counted: [`inspect`] first counts, in one pass that
-//! allocates nothing of the file's choosing, and only then validates, so that no compiler ever sees a module
-//! that is over a limit or uses a feature that the grid does not run.
+//! A file is hostile until it is counted. [`inspect`] first counts it in one pass, whose memory the limits
+//! bound, and only then validates it, so that no compiler ever sees a module that is over a limit or uses a
+//! feature that the grid does not run.
 
 #![forbid(unsafe_code)]
 

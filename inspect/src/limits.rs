@@ -1,22 +1,23 @@
-//! Limits of a module, and what it is refused for.
+//! Limits of a module, and the reasons to refuse one.
 
 use std::fmt;
 
-/// What a module may have of each thing. The defaults leave room for the largest modules that
-/// toolchains make (a Go program: 4.4 MB, 7 000 functions), and each stops one kind of compile bomb.
+/// Limits of a module. The defaults leave room for the largest modules that toolchains make (a Go program:
+/// 4.4 MB, 7,000 functions), and each limit stops one kind of compile bomb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanLimits {
-    /// Length of the file: it is held whole several times over.
+    /// Length of the file, in bytes: several copies of it are held in memory.
     pub module_bytes: usize,
-    /// Functions: each costs the compiler some 10 µs and 10 KiB even when it is empty.
+    /// Functions, imported ones excluded; in a component, of all its modules together. Each costs the
+    /// compiler some 10 µs and 10 KiB, even when it is empty.
     pub functions: u32,
-    /// Length of one function's body: compile time grows faster than it. A body of 273 KiB took 27 s and
-    /// 556 MiB in a trial, which the compiler's own limits stop; the largest that Go makes has some 100 KiB, and the
-    /// interpreter of Python 417 KiB.
+    /// Length of one function's body, in bytes: compile time grows faster than the length. A body of 273 KiB
+    /// took 27 s and 556 MiB in a test; the compiler's own limits stop that. The largest that Go makes has
+    /// some 100 KiB, and the interpreter of Python 417 KiB.
     pub body_bytes: usize,
-    /// Locals of one function: register allocation is quadratic in them at worst.
+    /// Locals of one function: at worst, register allocation takes time quadratic in their number.
     pub locals: u32,
-    /// Blocks within blocks: the compiler keeps a frame of each.
+    /// Depth of nested blocks: the compiler keeps a frame for each.
     pub nesting: u32,
     /// Targets of one `br_table`.
     pub branch_targets: u32,
@@ -30,19 +31,20 @@ pub struct ScanLimits {
     pub exports: u32,
     /// Globals.
     pub globals: u32,
-    /// Element segments and data segments, each: an interpreter of Python has 43 000, of PHP 64 000, and each is a copy
-    /// at the most when an instance is made.
+    /// Element segments, and separately data segments: a Python interpreter has 43,000, one of PHP 64,000.
+    /// Each costs at most a copy when an instance is made.
     pub segments: u32,
-    /// Elements of one table at its start.
+    /// Initial elements of one table.
     pub table_elements: u64,
-    /// Memory at its start, in bytes; of all modules of a component together.
+    /// Initial memory, in bytes; in a component, of all its modules together.
     pub memory_bytes: u64,
-    /// Core modules in a component: each is compiled, and most are instantiated. One of Python has some thirty.
+    /// Core modules in a component: each is compiled, and most are instantiated. A component of Python has
+    /// some thirty.
     pub modules: u32,
-    /// Components within components.
+    /// Depth of nested components and modules in a component.
     pub component_depth: u32,
-    /// Types, imports, exports, aliases and instances of a component and those within it, together: the linker walks
-    /// over them.
+    /// Types, imports, exports, aliases and instances of a component and of those nested in it, together: the
+    /// linker walks over them.
     pub component_items: u32,
 }
 
@@ -70,7 +72,7 @@ impl Default for ScanLimits {
     }
 }
 
-/// Something that the scan counts.
+/// What a [`ScanRefusal::TooMuch`] has too much of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Count {
@@ -82,7 +84,7 @@ pub enum Count {
     BodyBytes,
     /// Locals of one function.
     Locals,
-    /// Blocks within blocks.
+    /// Nested blocks.
     Nesting,
     /// Targets of one branch table.
     BranchTargets,
@@ -98,13 +100,13 @@ pub enum Count {
     Globals,
     /// Segments.
     Segments,
-    /// Elements of a table.
+    /// Initial elements of one table.
     TableElements,
-    /// Bytes of memory.
+    /// Bytes of initial memory.
     MemoryBytes,
     /// Core modules of a component.
     Modules,
-    /// Components within components.
+    /// Nested components.
     ComponentDepth,
     /// Types, imports, exports, aliases and instances of components.
     ComponentItems,
@@ -134,24 +136,24 @@ impl fmt::Display for Count {
     }
 }
 
-/// Why the grid does not run a module: its author must act.
+/// Why the grid does not run a module; the module's author must act.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScanRefusal {
-    /// It is no WebAssembly, or breaks its rules, or uses a feature that the grid does not run.
+    /// It is not WebAssembly, is not valid, or uses a feature that the grid does not run.
     #[error("not a module that the grid runs: {reason} (at byte {offset})")]
     Invalid {
-        /// In the words of the validator.
+        /// The validator's reason.
         reason: String,
-        /// Where.
+        /// Position in the file, in bytes.
         offset: usize,
     },
-    /// It has too much of something.
+    /// It is over a limit.
     #[error("the module has {found} {what}, and the limit is {max}")]
     TooMuch {
-        /// Of what.
+        /// What it has too much of.
         what: Count,
-        /// How much.
+        /// How many it has.
         found: u64,
         /// The limit.
         max: u64,
@@ -159,45 +161,45 @@ pub enum ScanRefusal {
     /// It exports neither `handle_msg` nor `_start`.
     #[error("the module exports neither `handle_msg` nor `_start`{}{}", list(.found), hint(.did_you_mean))]
     NoEntryPoint {
-        /// Functions that it exports, as far as they are shown.
+        /// The first functions that it exports, by name.
         found: Vec<String>,
-        /// The one that may have been meant.
+        /// An export that was probably meant to be `handle_msg`.
         did_you_mean: Option<String>,
     },
     /// An export has the wrong type.
     #[error("the export `{export}` has the type {found}, and the grid calls {expected}")]
     WrongSignature {
-        /// Which.
+        /// The export.
         export: &'static str,
         /// Its type.
         found: String,
         /// The types that the grid calls.
         expected: String,
     },
-    /// It imports what the grid does not offer.
+    /// It imports something that the grid does not offer.
     #[error("the module imports `{module}.{name}`{}, which the grid does not offer", kind_of(.signature))]
     UnknownImport {
-        /// From where.
+        /// The module name of the import.
         module: String,
-        /// What.
+        /// The name of the import.
         name: String,
-        /// As which type, if it is a function.
+        /// Its type, if it is a function.
         signature: Option<String>,
     },
-    /// It is a component, and does not export `handle-msg`.
+    /// It is a component and does not export `handle-msg`.
     #[error("the component does not export `handle-msg`{}{}", list(.found), hint_component(.did_you_mean))]
     NoComponentEntry {
-        /// What it exports, as far as that is shown.
+        /// The first exports that it has.
         found: Vec<String>,
-        /// The one that may have been meant.
+        /// An export that was probably meant to be `handle-msg`.
         did_you_mean: Option<String>,
     },
-    /// It is a component, and imports an interface that the grid does not offer.
+    /// It is a component and imports an interface that the grid does not offer.
     #[error(
         "the component imports `{name}`, which the grid does not offer; it offers grid:worker/calls@1.0.0 and WASI 0.2 without HTTP"
     )]
     UnknownInterface {
-        /// Which.
+        /// The interface.
         name: String,
     },
     /// It does not export its memory.
@@ -217,7 +219,7 @@ fn list(found: &[String]) -> String {
     }
 }
 
-/// Refuses more than a limit.
+/// Refuses a count above its limit.
 pub(crate) fn within(what: Count, found: u64, max: u64) -> Result<(), ScanRefusal> {
     if found <= max { Ok(()) } else { Err(ScanRefusal::TooMuch { what, found, max }) }
 }

@@ -1,5 +1,5 @@
-//! What was inspected lately, so that a module that goes from a client to a manager to a host, all in one process, is read
-//! once: one of Python takes a quarter of a second each time.
+//! A cache of recent reports. A module that goes from a client to a manager to a host in one process is
+//! inspected once; a module of Python takes a quarter of a second each time.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::limits::{ScanLimits, ScanRefusal};
 use crate::scan::ModuleReport;
 
-/// Reads a file with this digest, unless the same bytes passed the same limits lately. Only what passed is remembered.
+/// Returns the cached report for this digest and these limits, or calls `read`. Refusals are not cached.
 pub(crate) fn remembered(
     wasm: &[u8],
     digest: &[u8; 32],
@@ -40,10 +40,11 @@ struct Passed {
 
 static PASSED: Mutex<VecDeque<Passed>> = Mutex::new(VecDeque::new());
 
-/// Reports that are remembered: a report has a few KiB, and some 1 MiB at the worst (names of imports and exports).
+/// Number of cached reports. A report usually takes a few KiB, and at worst 1 MiB (names of imports and
+/// exports).
 const PASSED_MAX: usize = 8;
 
-/// A shorter file is read in less time than would be won: some 5 ms.
+/// Files shorter than this are not cached: inspecting one takes at most some 5 ms.
 const BYTES_MIN: usize = 256 << 10;
 
 #[cfg(test)]
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
     use crate::inspect;
 
-    /// An echo of more than 256 KiB.
+    /// An echo module of more than 256 KiB.
     fn long(padding: u8) -> Vec<u8> {
         let text = format!(
             r#"(module (memory (export "memory") 8) (func (export "handle_msg") (param i32)) (data (i32.const 0) "{}"))"#,

@@ -1,4 +1,4 @@
-//! The scan: counts everything in a module before anything is built from it.
+//! The scan: counts the contents of a module before anything is built from it.
 
 use std::collections::BTreeMap;
 
@@ -10,27 +10,27 @@ use wasmparser::{
 use crate::entry_point::{self, EntryPoint};
 use crate::limits::{Count, ScanLimits, ScanRefusal, within};
 
-/// What a module is.
+/// What an inspection found in a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModuleReport {
-    /// The way in.
+    /// How a host calls the module.
     pub entry_point: EntryPoint,
     /// Length of the file, in bytes.
     pub bytes: usize,
-    /// Functions in it.
+    /// Number of functions, imported ones excluded.
     pub functions: u32,
-    /// Memory at its start, in bytes.
+    /// Initial memory, in bytes; in a component, of all its modules together.
     pub memory_bytes: u64,
-    /// Most memory that it can use, in bytes, if it says.
+    /// Maximum of its memory, in bytes; `None` if it declares none, or is a component.
     pub memory_max_bytes: Option<u64>,
-    /// What it imports, as `module.name`.
+    /// What it imports: `module.name` for a core module, else the names of interfaces.
     pub imports: Vec<String>,
-    /// The functions that it exports, and their types.
+    /// The exported functions and their types; for a component, all exports.
     pub exports: Vec<(String, String)>,
 }
 
-/// The features of WebAssembly that the grid runs: an explicit list, so that a new version of a library
-/// never adds one. No threads, no 64-bit memory, no garbage collection, no exceptions, no relaxed SIMD.
+/// The WebAssembly features that the grid runs. The list is explicit, so that a new version of a library
+/// never adds one: no threads, no 64-bit memory, no garbage collection, no exceptions, no relaxed SIMD.
 pub fn features() -> WasmFeatures {
     WasmFeatures::MUTABLE_GLOBAL
         | WasmFeatures::SATURATING_FLOAT_TO_INT
@@ -45,12 +45,13 @@ pub fn features() -> WasmFeatures {
         | WasmFeatures::CALL_INDIRECT_OVERLONG
 }
 
-/// What the grid runs of components: the component model as it stood at first, without anything asynchronous.
+/// The features that the grid runs in components: the component model's first version, without asynchronous
+/// calls.
 pub fn component_features() -> WasmFeatures {
     features() | WasmFeatures::COMPONENT_MODEL
 }
 
-/// Reads a core module.
+/// Inspects a core module.
 pub(crate) fn inspect_core(wasm: &[u8], limits: &ScanLimits) -> Result<ModuleReport, ScanRefusal> {
     let mut scan = Scan { limits, ..Scan::new(limits) };
     scan.read(wasm)?;
@@ -107,7 +108,7 @@ impl<'a> Scan<'a> {
         loop {
             let (payload, used) = match parser.parse(rest, true).map_err(invalid)? {
                 Chunk::Parsed { payload, consumed } => (payload, consumed),
-                // All bytes are here, so that the parser never asks for more.
+                // All bytes are passed in one chunk, so the parser never asks for more.
                 Chunk::NeedMoreData(_) => {
                     return Err(ScanRefusal::Invalid { reason: "cut short".into(), offset: wasm.len() });
                 }
@@ -120,17 +121,17 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Functions of its own.
+    /// Number of functions, imported ones excluded.
     pub(crate) fn functions(&self) -> u32 {
         self.functions
     }
 
-    /// Memory at its start, in bytes.
+    /// Initial memory, in bytes.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory_bytes
     }
 
-    /// Counts what a piece of the module has.
+    /// Counts one section or function body of the module.
     pub(crate) fn count(&mut self, payload: Payload<'_>) -> Result<(), ScanRefusal> {
         let limits = self.limits;
         match payload {
@@ -271,7 +272,7 @@ impl<'a> Scan<'a> {
                 None => self.imported_functions.get(index),
                 Some(own) => self.own_functions.get(own),
             };
-            // The module is valid, so that every index leads somewhere.
+            // The module is valid, so every index is in range.
             if let Some(ty) = place.and_then(|ty| self.function_type(*ty)) {
                 exports.insert(name.clone(), ty.clone());
             }
@@ -295,7 +296,8 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// What the grid offers: its own calls, the ABORT of AssemblyScript, and WASI, whose own types the linker checks.
+/// True if the grid offers this import: its own calls, AssemblyScript's `abort`, or WASI, whose types the
+/// linker checks.
 fn is_offered(module: &str, name: &str, ty: &FuncType) -> bool {
     let i32s = |params: usize, results: usize| {
         ty.params().len() == params
@@ -312,7 +314,7 @@ fn is_offered(module: &str, name: &str, ty: &FuncType) -> bool {
     }
 }
 
-/// Every function of WASI preview 1 that the sandbox links, with nothing granted behind it.
+/// Every function of WASI preview 1 that the sandbox links, with nothing granted.
 const WASI: &[&str] = &[
     "args_get",
     "args_sizes_get",

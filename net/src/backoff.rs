@@ -1,25 +1,25 @@
-//! How long to wait before dialling again.
+//! Back-off: how long to wait before dialling again.
 
 use std::time::Duration;
 
-/// Waits that grow and are never in step with anybody else's: each is drawn between the first wait and
-/// three times the one before.
+/// Waits that grow, with jitter so that diallers do not stay in step: each is drawn between [`Self::FIRST`]
+/// and three times the one before, at most [`Self::LAST`].
 #[derive(Debug, Clone)]
 pub struct Backoff {
     last: Duration,
 }
 
 impl Backoff {
-    /// The shortest wait: a restarted manager is back within a second or two.
+    /// The shortest wait: diallers reach a restarted manager within a second or two.
     pub const FIRST: Duration = Duration::from_millis(50);
 
-    /// The longest wait: hosts are back soon after a manager that was away for an hour.
+    /// The longest wait: hosts are back soon after a manager that was down for an hour.
     pub const LAST: Duration = Duration::from_secs(2);
 
-    /// A connection that is cut sooner than this is cut for a reason, which would cut the next one, too.
+    /// A connection that lasts less than this probably failed for a reason that would end the next one, too.
     pub const STEADY: Duration = Duration::from_secs(2);
 
-    /// The wait before the next try; `dice` is any number, evenly drawn.
+    /// The wait before the next attempt; `dice` is a uniformly distributed random number.
     pub fn next(&mut self, dice: u64) -> Duration {
         let ceiling = (self.last * 3).min(Self::LAST);
         let span = u64::try_from((ceiling - Self::FIRST).as_nanos()).unwrap_or(u64::MAX);
@@ -27,7 +27,8 @@ impl Backoff {
         self.last
     }
 
-    /// The wait after a connection that stood for `stood`: none if that was long enough for a peer that works.
+    /// The wait after a connection that lasted `stood`: zero, and a reset, if it was at least
+    /// [`Self::STEADY`].
     pub fn after(&mut self, stood: Duration, dice: u64) -> Duration {
         if stood < Self::STEADY {
             return self.next(dice);

@@ -6,20 +6,20 @@
 pub enum CloseReason {
     /// This end closed it.
     Here,
-    /// The peer closed it and said why.
+    /// The peer closed it and gave a reason.
     Peer {
-        /// One of [`code`](crate::code).
+        /// One of the constants in [`code`](crate::code).
         code: u32,
-        /// In words.
+        /// The reason in words.
         reason: String,
     },
-    /// Nothing was heard from the peer for longer than the idle timeout.
+    /// Nothing was received from the peer for longer than the idle timeout.
     Silent,
-    /// The peer has restarted and knows nothing of the connection.
+    /// The peer has restarted and does not know the connection.
     Restarted,
     /// The transport failed.
     Transport {
-        /// In words.
+        /// The reason in words.
         reason: String,
     },
 }

@@ -1,14 +1,14 @@
 //! Why a connection was closed, as a number on the wire: append only.
 
-/// The peer is done, or goes down in good order.
+/// The closing end is done, or shuts down in good order.
 pub const DONE: u32 = 0;
-/// The peer broke the protocol.
+/// The other end broke the protocol.
 pub const PROTOCOL: u32 = 1;
-/// The peer is not let in; the greeting before said why.
+/// The other end is refused; the greeting before gave the reason.
 pub const REFUSED: u32 = 2;
-/// The peer's key was revoked or its role taken away.
+/// The other end's key was revoked.
 pub const REVOKED: u32 = 3;
-/// The same key has connected again, and only one connection of it may stand.
+/// A newer connection replaces this one: only one is allowed for a host's key, or for a client's channel.
 pub const REPLACED: u32 = 4;
 /// The manager shuts down.
 pub const SHUTDOWN: u32 = 5;

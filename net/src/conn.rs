@@ -1,4 +1,4 @@
-//! Connections: an authenticated peer, and streams to and from it.
+//! Connections: an authenticated peer, and the streams to and from it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::local::{self, LocalConn};
 use crate::stream::{Receiver, RecvStream, SendStream, Sender, StreamError};
 use crate::tls::{self, Alpn};
 
-/// A connection to a peer whose key is known. Clones are the same connection.
+/// A connection to a peer whose key is proved. Clones refer to the same connection.
 #[derive(Debug, Clone)]
 pub struct Conn {
     path: Transport,
@@ -26,10 +26,11 @@ enum Transport {
     Local(Arc<LocalConn>),
 }
 
-/// What an authenticated peer may take of our memory: bytes in flight towards us, and streams at once.
+/// What an authenticated peer may occupy of our memory: bytes in flight towards us, and streams of each kind
+/// open at the same time.
 ///
-/// Before it is known what a peer may do it has [`ConnLimits::STRANGER`]. QUIC's own default for the first is
-/// unbounded: one peer pinned 133 MiB in a trial.
+/// Until its roles are known, a peer has [`ConnLimits::STRANGER`]. QUIC's own default for the bytes is
+/// unbounded: in a test, one peer occupied 133 MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnLimits {
     pub(crate) window_bytes: u32,
@@ -37,11 +38,11 @@ pub struct ConnLimits {
 }
 
 impl ConnLimits {
-    /// A peer that has only shown a key: 128 KiB and two streams.
+    /// A peer that has only proved a key: 128 KiB, and two streams of each kind.
     pub const STRANGER: Self = Self { window_bytes: 128 << 10, streams: 2 };
-    /// A host that was let in.
+    /// A host that was admitted.
     pub const HOST: Self = Self { window_bytes: 4 << 20, streams: 100 };
-    /// A client that was let in; it may upload modules.
+    /// A client that was admitted; it may upload modules.
     pub const CLIENT: Self = Self { window_bytes: 16 << 20, streams: 100 };
 }
 
@@ -57,24 +58,24 @@ impl Conn {
         Ok(Self { path: Transport::Quic(connection), peer, alpn })
     }
 
-    /// Two ends of a connection inside this process; the first is the end of the owner of `a`.
+    /// Makes both ends of a connection inside this process; the first end belongs to the owner of `a`.
     pub fn local_pair(a: PublicKey, b: PublicKey, alpn: Alpn) -> (Self, Self) {
         let (near, far) = local::pair(a, b);
         let conn = |end: LocalConn| Self { peer: end.peer, path: Transport::Local(Arc::new(end)), alpn };
         (conn(near), conn(far))
     }
 
-    /// The key that the peer proved to have.
+    /// The key that the peer proved.
     pub fn peer(&self) -> PublicKey {
         self.peer
     }
 
-    /// The protocol that the dialler asked for.
+    /// The protocol that the dialler chose.
     pub fn alpn(&self) -> Alpn {
         self.alpn
     }
 
-    /// The peer's address as it is now, or that it is in this process.
+    /// The peer's present address, or `in process`.
     pub fn remote(&self) -> String {
         match &self.path {
             Transport::Quic(connection) => connection.remote_address().to_string(),
@@ -82,7 +83,7 @@ impl Conn {
         }
     }
 
-    /// The address that a dialler's packets come from, if there is one.
+    /// The peer's present address; `None` for a connection inside this process.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         match &self.path {
             Transport::Quic(connection) => Some(connection.remote_address()),
@@ -95,18 +96,19 @@ impl Conn {
         matches!(self.path, Transport::Local(_))
     }
 
-    /// 32 bytes that only the two ends of this connection know (RFC 8446, section 7.5).
+    /// 32 bytes that only the two ends of this connection know (RFC 8446, section 7.5). All zero for a
+    /// connection inside this process.
     pub fn exporter(&self) -> [u8; 32] {
         let mut secret = [0; 32];
         if let Transport::Quic(connection) = &self.path {
-            // It fails only for a length that HKDF cannot give; 32 bytes it can.
+            // It fails only for a length that HKDF cannot produce; 32 bytes it can.
             let exported = connection.export_keying_material(&mut secret, b"EXPORTER-grid-ticket", b"");
             debug_assert!(exported.is_ok(), "32 bytes are within the exporter's reach");
         }
         secret
     }
 
-    /// Gives the peer what it may take, now that it is known who it is.
+    /// Sets what the peer may occupy. The caller does this once it knows the peer's roles.
     pub fn allow(&self, allowance: ConnLimits) {
         if let Transport::Quic(connection) = &self.path {
             connection.set_receive_window(VarInt::from_u32(allowance.window_bytes));
@@ -115,11 +117,11 @@ impl Conn {
         }
     }
 
-    /// Opens a one-way stream, waiting until the peer allows another.
+    /// Opens a one-way stream; waits until the peer allows another.
     ///
     /// # Errors
     ///
-    /// [`StreamError::Broken`]: the connection is gone.
+    /// [`StreamError::Broken`]: the connection is lost or closed.
     pub async fn open_uni(&self) -> Result<SendStream, StreamError> {
         match &self.path {
             Transport::Quic(connection) => {
@@ -129,11 +131,11 @@ impl Conn {
         }
     }
 
-    /// Opens a two-way stream, waiting until the peer allows another.
+    /// Opens a two-way stream; waits until the peer allows another.
     ///
     /// # Errors
     ///
-    /// [`StreamError::Broken`]: the connection is gone.
+    /// [`StreamError::Broken`]: the connection is lost or closed.
     pub async fn open_bi(&self) -> Result<(SendStream, RecvStream), StreamError> {
         match &self.path {
             Transport::Quic(connection) => connection.open_bi().await.map(both).map_err(gone),
@@ -141,11 +143,11 @@ impl Conn {
         }
     }
 
-    /// The next one-way stream that the peer opened.
+    /// Waits for the next one-way stream that the peer opens.
     ///
     /// # Errors
     ///
-    /// [`StreamError::Broken`]: the connection is gone.
+    /// [`StreamError::Broken`]: the connection is lost or closed.
     pub async fn accept_uni(&self) -> Result<RecvStream, StreamError> {
         match &self.path {
             Transport::Quic(connection) => {
@@ -155,11 +157,11 @@ impl Conn {
         }
     }
 
-    /// The next two-way stream that the peer opened.
+    /// Waits for the next two-way stream that the peer opens.
     ///
     /// # Errors
     ///
-    /// [`StreamError::Broken`]: the connection is gone.
+    /// [`StreamError::Broken`]: the connection is lost or closed.
     pub async fn accept_bi(&self) -> Result<(SendStream, RecvStream), StreamError> {
         match &self.path {
             Transport::Quic(connection) => connection.accept_bi().await.map(both).map_err(gone),
@@ -167,7 +169,8 @@ impl Conn {
         }
     }
 
-    /// Closes the connection and tells the peer why; what was written and not yet sent is lost.
+    /// Closes the connection and tells the peer why; what was written and not yet sent is lost. Inside this
+    /// process, streams that are already open continue.
     pub fn close(&self, code: u32, reason: &str) {
         match &self.path {
             Transport::Quic(connection) => connection.close(VarInt::from_u32(code), reason.as_bytes()),
@@ -175,7 +178,7 @@ impl Conn {
         }
     }
 
-    /// Waits for the end of the connection.
+    /// Waits until the connection ends, and returns how it ended.
     pub async fn closed(&self) -> CloseReason {
         match &self.path {
             Transport::Quic(connection) => explain(connection.closed().await),
@@ -183,7 +186,7 @@ impl Conn {
         }
     }
 
-    /// How the connection ended, if it has.
+    /// How the connection ended; `None` while it lasts.
     pub fn close_reason(&self) -> Option<CloseReason> {
         match &self.path {
             Transport::Quic(connection) => connection.close_reason().map(explain),

@@ -1,4 +1,4 @@
-//! Endpoints: a UDP socket that peers are reached through.
+//! Endpoints: a UDP socket with its QUIC connections.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -19,7 +19,7 @@ use crate::network::{Network, SimulatedSocket};
 use crate::simulated::{self, SeededIds};
 use crate::tls::{self, Alpn, Expect};
 
-/// A socket with its QUIC state. Clones are the same endpoint; it closes when it is told to.
+/// A socket with its QUIC state. Clones refer to the same endpoint.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     endpoint: quinn::Endpoint,
@@ -31,9 +31,10 @@ pub struct Endpoint {
 /// How soon silence is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// Something is sent at least so often: 3 s, so that an idle path stays open through a NAT.
+    /// Interval at which an idle connection sends something. Default: 3 s, so that its path through a NAT
+    /// stays open.
     pub keep_alive: Duration,
-    /// Silence of this length ends a connection: 10 s, three lost keep-alives and some patience.
+    /// Silence after which a connection is lost. Default: 10 s, three lost keep-alives and a margin.
     pub idle: Duration,
 }
 
@@ -43,43 +44,44 @@ impl Default for Timing {
     }
 }
 
-/// A handshake that takes longer is given up by the server, so that half-open ones do not pile up.
+/// Time limit of a handshake at the server, so that half-open ones do not accumulate.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Handshakes under way at which a newcomer must first show that its address is its own.
+/// Open connections, handshakes included, above which a newcomer must first prove its address with a retry
+/// token.
 const HANDSHAKES_BEFORE_RETRY: usize = 32;
 
-/// Handshakes under way at which newcomers are turned away.
+/// Newcomers that may wait for [`Incoming::answer`]; more are refused.
 const HANDSHAKES_MAX: usize = 1024;
 
-/// Socket buffers: with the system's default of 208 KiB, 32 hosts that arrive at once lose each other's
-/// packets and wait a second; with 8 MiB they do not.
+/// Size of the socket's buffers, in bytes. With the system's default of 208 KiB, 32 hosts that arrive
+/// together lose each other's packets and wait a second; with 8 MiB they do not.
 const SOCKET_BUFFER_BYTES: usize = 8 << 20;
 
-/// Unsent bytes that one connection may hold, beyond which writers wait.
+/// Bytes that one connection buffers until its peer acknowledges them; beyond it, writers wait.
 const SEND_WINDOW_BYTES: u64 = 8 << 20;
 
-/// The window of one stream, within that of the connection.
+/// Receive window of one stream, in bytes, within the window of its connection.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 
 impl Endpoint {
-    /// Listens for hosts and clients.
+    /// Opens an endpoint that listens for hosts and clients, and can dial.
     ///
-    /// Its stateless resets, connection ids and tokens come from `key`, so that peers notice at once when a manager
-    /// with the same key takes the place of a dead one.
+    /// Its stateless resets, connection ids and tokens derive from `key`. When a manager restarts with the
+    /// same key, the answer to a peer's next packet therefore says that the connection is gone.
     ///
     /// # Errors
     ///
-    /// [`BindError`]: the operator must act.
+    /// [`BindError`]; the operator must act.
     pub fn serve(bind: SocketAddr, key: &SecretKey, timing: Timing) -> Result<Self, BindError> {
         Self::serve_on(&Network::default(), bind, key, timing)
     }
 
-    /// As [`Self::serve`], on any network.
+    /// As [`Self::serve`], on the given network.
     ///
     /// # Errors
     ///
-    /// [`BindError`]: the operator must act.
+    /// [`BindError`]; the operator must act.
     pub fn serve_on(
         network: &Network,
         bind: SocketAddr,
@@ -98,20 +100,20 @@ impl Endpoint {
         Self::open(network, bind, Some(config), key, timing)
     }
 
-    /// An endpoint that only dials.
+    /// Opens an endpoint that only dials.
     ///
     /// # Errors
     ///
-    /// [`BindError`]: the operator must act.
+    /// [`BindError`]; the operator must act.
     pub fn dialer(bind: SocketAddr, key: &SecretKey, timing: Timing) -> Result<Self, BindError> {
         Self::dialer_on(&Network::default(), bind, key, timing)
     }
 
-    /// As [`Self::dialer`], on any network.
+    /// As [`Self::dialer`], on the given network.
     ///
     /// # Errors
     ///
-    /// [`BindError`]: the operator must act.
+    /// [`BindError`]; the operator must act.
     pub fn dialer_on(
         network: &Network,
         bind: SocketAddr,
@@ -153,13 +155,14 @@ impl Endpoint {
         Ok(Self { endpoint, key: key.clone(), timing, simulated: network.is_made_up() })
     }
 
-    /// The next peer that knocks; `None` once the endpoint is closed. [`Incoming::answer`] does the handshake.
+    /// Waits for the next newcomer; `None` once the endpoint is closed. [`Incoming::answer`] does the
+    /// handshake.
     pub async fn accept(&self) -> Option<Incoming> {
         loop {
             let incoming = self.endpoint.accept().await?;
             let crowded = self.endpoint.open_connections() > HANDSHAKES_BEFORE_RETRY;
             if crowded && !incoming.remote_address_validated() && incoming.may_retry() {
-                // It comes back with a token, or never had that address.
+                // A real peer returns with a token; one with a forged address never sees it.
                 let _ = incoming.retry();
                 continue;
             }
@@ -167,7 +170,7 @@ impl Endpoint {
         }
     }
 
-    /// Dials a manager.
+    /// Dials a manager, and checks its key if `expect` names one.
     ///
     /// # Errors
     ///
@@ -182,7 +185,7 @@ impl Endpoint {
         if self.simulated {
             config.initial_dst_cid_provider(Arc::new(|| SeededIds.generate_cid()));
         }
-        // The dialler knows whom it dials, and lets it send what a client's mail may need.
+        // The dialler knows whom it dials, so the manager may send as much as a client's mail needs.
         config.transport_config(Arc::new(transport(ConnLimits::CLIENT, self.timing)));
         let connecting = self
             .endpoint
@@ -199,57 +202,57 @@ impl Endpoint {
         Conn::from_quic(connection).map_err(|error| failed(error.to_string()))
     }
 
-    /// The key that peers see.
+    /// The endpoint's own key, which peers see.
     pub fn key(&self) -> PublicKey {
         self.key.public()
     }
 
-    /// The address that it is bound to, with the port that the system chose.
+    /// The address that the socket is bound to, with the port that the system chose.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// The system's error.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.endpoint.local_addr()
     }
 
-    /// Moves to another socket, as a laptop does between networks; connections go on.
+    /// Moves to another system socket, as a laptop changes networks; connections continue.
     ///
     /// # Errors
     ///
-    /// [`BindError`]: the old socket stays.
+    /// [`BindError`]: the old socket stays in use.
     pub fn rebind(&self, bind: SocketAddr) -> Result<(), BindError> {
         let rebound = socket(bind).and_then(|socket| self.endpoint.rebind(socket));
         rebound.map_err(|error| BindError { bind, error })
     }
 
-    /// Closes every connection, and tells the peers why.
+    /// Closes every connection, tells the peers why, and accepts no more.
     pub fn close(&self, code: u32, reason: &str) {
         self.endpoint.close(VarInt::from_u32(code), reason.as_bytes());
     }
 
-    /// Waits until peers know that their connections are closed, `patience` at most.
+    /// Waits until every peer knows that its connection is closed, at most `patience`.
     pub async fn wait_idle(&self, patience: Duration) {
-        // Peers that do not answer will find out by themselves.
+        // Peers that do not answer notice by themselves.
         let _ = timeout(patience, self.endpoint.wait_idle()).await;
     }
 }
 
-/// A peer that wants in and has shown nothing yet.
+/// A newcomer that has not proved anything yet.
 #[derive(Debug)]
 pub struct Incoming(quinn::Incoming);
 
 impl Incoming {
-    /// Where it knocks from; an allegation.
+    /// The address that the newcomer sends from; an allegation.
     pub fn from(&self) -> SocketAddr {
         self.0.remote_address()
     }
 
-    /// Does the handshake, bounded in time. The connection that comes out has the allowance of a stranger.
+    /// Does the handshake, within a time limit. The connection starts with [`ConnLimits::STRANGER`].
     ///
     /// # Errors
     ///
-    /// [`IncomingError`]: the peer failed, and nothing more need be done.
+    /// [`IncomingError`]: the newcomer failed; the caller need not do anything.
     pub async fn answer(self) -> Result<Conn, IncomingError> {
         let from = self.from();
         let failed = |reason: String| IncomingError { from, reason };
@@ -262,23 +265,23 @@ impl Incoming {
     }
 }
 
-/// A handshake that came to nothing.
+/// A handshake that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("no handshake with {from}: {reason}")]
 pub struct IncomingError {
-    /// Where the peer knocked from.
+    /// The address of the newcomer.
     pub from: SocketAddr,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// The socket cannot be had: the operator must act.
+/// The socket cannot be opened; the operator must act.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use UDP address {bind}: {}", explain_bind(.error))]
 pub struct BindError {
-    /// Which address.
+    /// The address that was asked for.
     pub bind: SocketAddr,
-    /// The system's reason.
+    /// The system's error.
     pub error: io::Error,
 }
 
@@ -299,23 +302,23 @@ fn explain_bind(error: &io::Error) -> String {
     }
 }
 
-/// A manager that could not be reached, or was not who it should be.
+/// A manager cannot be reached, or has an unexpected key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
-    /// Nobody answers there.
+    /// Nobody answers at the address.
     #[error("nobody answers at {address}")]
     Silent {
-        /// Where.
+        /// The address that was dialled.
         address: SocketAddr,
     },
-    /// Somebody else answers there.
+    /// A manager with another key answers at the address.
     #[error(
         "the manager at {address} has another key: {} was expected and {} was shown",
         expected.fingerprint(), shown.fingerprint()
     )]
     WrongKey {
-        /// Where.
+        /// The address that was dialled.
         address: SocketAddr,
         /// The key that was expected.
         expected: PublicKey,
@@ -325,9 +328,9 @@ pub enum DialError {
     /// The handshake failed.
     #[error("no connection to {address}: {reason}")]
     Failed {
-        /// Where.
+        /// The address that was dialled.
         address: SocketAddr,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
@@ -349,11 +352,11 @@ fn transport(allowance: ConnLimits, timing: Timing) -> TransportConfig {
 fn socket(bind: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(bind), Type::DGRAM, Some(Protocol::UDP))?;
     if bind.is_ipv6() {
-        // An address of all zeros then takes IPv4 as well; systems that cannot, say so at the bind.
+        // An all-zero IPv6 address then accepts IPv4 as well; a system that cannot do this fails at the bind.
         let _ = socket.set_only_v6(false);
     }
     socket.bind(&bind.into())?;
-    // The system may give less; that costs speed under load and nothing else.
+    // The system may grant less, which only costs speed under load.
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
     socket.set_nonblocking(true)?;

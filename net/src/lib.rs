@@ -1,7 +1,7 @@
-//! QUIC with raw public keys: who is at the other end, and bounded streams of bytes to it.
+//! QUIC with raw public keys: authenticated peers, and bounded streams of bytes to them.
 //!
-//! The only crate that knows of quinn and rustls; neither appears in what it offers. What a key may do is
-//! not its business: it proves keys, bounds what a peer may take of our memory, and moves bytes.
+//! The only crate that knows quinn and rustls; neither appears in its API. It proves keys, bounds the memory
+//! that a peer may occupy, and moves bytes. It does not decide what a key may do: its callers must.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Connections inside this process: the same streams without a socket.
+//! Connections between two parts of this process, with the same streams but no socket.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
 use crate::close_reason::CloseReason;
 use crate::stream::{Receiver, RecvStream, SendStream, Sender, StreamError};
 
-/// One end of a pair.
+/// One end of a local connection.
 #[derive(Debug)]
 pub(crate) struct LocalConn {
     pub(crate) peer: PublicKey,
@@ -21,13 +21,13 @@ pub(crate) struct LocalConn {
     closed_by_us: Mutex<bool>,
 }
 
-/// Bytes that a stream holds before its writer waits.
+/// Bytes that a stream buffers before its writer waits.
 const PIPE_BYTES: usize = 1 << 20;
 
-/// Streams that may wait to be accepted.
+/// Streams of one kind that may wait to be accepted.
 const BACKLOG: usize = 100;
 
-/// Two ends of one connection, each seeing the other's key.
+/// Makes both ends of a connection; each end sees the other's key.
 pub(crate) fn pair(a: PublicKey, b: PublicKey) -> (LocalConn, LocalConn) {
     let (uni_to_b, uni_from_a) = mpsc::channel(BACKLOG);
     let (uni_to_a, uni_from_b) = mpsc::channel(BACKLOG);
@@ -86,7 +86,7 @@ impl LocalConn {
 
     pub(crate) async fn closed(&self) -> CloseReason {
         let mut watcher = self.closed.subscribe();
-        // Our own sender is alive, so that the wait ends only with a value.
+        // Our own sender is alive, so the wait ends only with a value.
         let _ = watcher.wait_for(Option::is_some).await;
         self.close_reason().unwrap_or(CloseReason::Here)
     }

@@ -1,8 +1,8 @@
-//! Carriers: move mail between a connection and whoever keeps it.
+//! Mail transport: moves mail between a connection and a [`MailHandler`].
 //!
-//! Both ends of every connection that carries mail do the same: write what waits to the lanes, send large
-//! messages on streams of their own, and hand over what comes. Reading never waits for writing, so that two
-//! ends with full windows cannot stop each other.
+//! Both ends of every connection with mail do the same: write waiting frames to the lanes, send large
+//! messages on streams of their own, and hand over what arrives. Reading never waits for writing, so two ends
+//! with full windows cannot block each other.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,23 +17,25 @@ use tokio::task::JoinSet;
 use crate::conn::Conn;
 use crate::stream::{FrameReader, RecvStream, StreamError};
 
-/// Keeps the mail that a mail transport moves.
+/// Supplies outgoing mail to a mail transport, and handles incoming mail.
 pub trait MailHandler: Send + Sync + 'static {
-    /// Swaps the waiting frames of each lane for the empty buffers in `lanes`, and takes the large messages.
+    /// Swaps the waiting frames of each lane with the empty buffers in `lanes`, and appends the waiting large
+    /// messages to `bulk`.
     fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>);
 
-    /// Handles frames that came on one lane, in order.
+    /// Handles frames that arrived on one lane, in order.
     ///
     /// # Errors
     ///
-    /// What the peer did wrong: the connection ends.
+    /// What the peer did wrong; the transport stops.
     fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String>;
 
-    /// Handles a large message that is here whole; the frame that announces it may still be on its way.
+    /// Handles a large message that has arrived completely; the frame that announces it may still be in
+    /// transit.
     ///
     /// # Errors
     ///
-    /// What the peer did wrong: the connection ends.
+    /// What the peer did wrong; the transport stops.
     fn handle_bulk(&self, head: BulkHead, payload: Bytes) -> Result<(), String>;
 }
 
@@ -49,25 +51,26 @@ pub enum CarryError {
     Protocol(String),
 }
 
-/// Large messages under way at once, each way.
+/// Large messages that one end sends on a connection at the same time.
 const BULK_STREAMS_MAX: usize = 8;
 
-/// Memory for large messages that are coming in on one connection, in units of 1 MiB: four of the largest.
+/// Memory for large messages that are arriving on one connection, in units of 1 MiB: four of the largest.
 const BULK_UNITS_MAX: usize = 4 * (MESSAGE_BYTES_MAX >> 20);
 
-/// The first byte of a stream that carries one large message; lanes begin with their number.
+/// The first byte of a stream that carries one large message. A lane's stream begins with the lane's number.
 const BULK_STREAM: u8 = 0x40;
 
-/// Moves mail until the connection ends. `wake` says that the keeper has something to send.
+/// Moves mail until the connection is lost or the peer breaks the protocol. The handler notifies `wake` when
+/// it has something to send. Does not close the connection; the caller does.
 ///
 /// # Errors
 ///
-/// Always: it says why it stopped.
+/// Always returns the reason why it stopped.
 pub async fn carry(conn: &Conn, keeper: Arc<dyn MailHandler>, wake: Arc<Notify>) -> CarryError {
     let mut tasks = JoinSet::new();
     tasks.spawn(write(conn.clone(), keeper.clone(), wake));
     tasks.spawn(accept(conn.clone(), keeper));
-    // The other one is ended when the set is dropped.
+    // The other task is ended when the set is dropped.
     match tasks.join_next().await {
         Some(Ok(error)) => error,
         Some(Err(panic)) => CarryError::Protocol(panic.to_string()),
@@ -103,7 +106,8 @@ async fn write_lanes(
         loop {
             keeper.take(&mut lanes, &mut waiting);
             while bulk.try_join_next().is_some() {}
-            // Frames wait for no large message, so that one worker's do not hold up another's mail.
+            // Frames do not wait for large messages, so one worker's large messages do not delay another's
+            // mail.
             let room = BULK_STREAMS_MAX - bulk.len();
             for (head, payload) in waiting.drain(..room.min(waiting.len())) {
                 bulk.spawn(send_bulk(conn.clone(), head, payload));
@@ -133,7 +137,7 @@ async fn send_bulk(conn: Conn, head: BulkHead, payload: Bytes) {
         stream.finish().await;
         Ok::<(), StreamError>(())
     };
-    // If it breaks, so did the connection, and the message goes out again on the next one.
+    // If the stream breaks, so has the connection, and the message is sent again on the next one.
     if let Err(error) = sent.await {
         tracing::debug!(%error, worker = %head.worker, "a large message stopped half-way");
     }

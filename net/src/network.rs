@@ -1,4 +1,4 @@
-//! The network that an endpoint is on: the system's, or one that is made up for a simulation.
+//! The network of an endpoint: the system's, or a simulated one.
 
 use std::fmt::Debug;
 use std::io::{self, IoSliceMut};
@@ -10,41 +10,41 @@ use std::task::{Context, Poll};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 
-/// Where sockets come from. Clones are the same network.
+/// Where sockets come from. Clones refer to the same network.
 #[derive(Debug, Clone, Default)]
 pub struct Network(pub(crate) Option<Arc<dyn SimulatedNetwork>>);
 
-/// A network that is made up.
+/// A simulated network.
 pub trait SimulatedNetwork: Debug + Send + Sync {
-    /// A socket.
+    /// Opens a socket.
     ///
     /// # Errors
     ///
-    /// As a system's.
+    /// An error such as the system's would be.
     fn bind(&self, address: SocketAddr) -> io::Result<Box<dyn Datagrams>>;
 
-    /// What an endpoint's random numbers come from, its secrets too: nothing on such a network is secret.
+    /// The seed of an endpoint's random numbers, secrets included: nothing on a simulated network is secret.
     fn seed(&self) -> [u8; 32];
 }
 
-/// A socket of a network that is made up.
+/// A socket of a simulated network.
 pub trait Datagrams: Debug + Send + Sync {
-    /// Sends a datagram, or loses it.
+    /// Sends a datagram, or drops it.
     fn send(&self, datagram: &[u8], to: SocketAddr);
 
-    /// The next datagram that has arrived: its length in `buffer`, and whose it is.
+    /// Receives the next datagram: its length in `buffer`, and its sender.
     ///
     /// # Errors
     ///
-    /// As a system's.
+    /// An error such as the system's would be.
     fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>>;
 
-    /// Where it is bound.
+    /// The address that the socket is bound to.
     fn local_address(&self) -> SocketAddr;
 }
 
 impl Network {
-    /// A network that is made up.
+    /// A simulated network.
     pub fn simulated(network: Arc<dyn SimulatedNetwork>) -> Self {
         Self(Some(network))
     }
@@ -54,7 +54,7 @@ impl Network {
     }
 }
 
-/// A socket that is made up, as QUIC wants it.
+/// Adapts a simulated socket to quinn.
 #[derive(Debug)]
 pub(crate) struct SimulatedSocket(pub(crate) Box<dyn Datagrams>);
 

@@ -1,9 +1,9 @@
-//! What QUIC and TLS draw at random, drawn from a seed: for a network that is made up, so that a run is the same again
-//! to the last byte.
+//! Random numbers of QUIC and TLS from a seed, for a simulated network, so that a run can be repeated
+//! exactly.
 //!
-//! Lengths and times alone are not enough. A late packet of a connection that is gone is a packet of a new one to the
-//! server, and whether its scrambled header looks sound depends on every byte in it: so keys, nonces and connection
-//! ids come from the seed too. A simulation runs on one thread, whose state this is.
+//! Equal lengths and times are not enough: to the server, a late packet of an ended connection is a packet of
+//! a new one, and whether its encrypted header looks valid depends on every byte. So keys, nonces and
+//! connection ids come from the seed, too. The state is per thread; a simulation runs on one thread.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -20,12 +20,12 @@ thread_local! {
     static SEEDED: RefCell<Digest> = RefCell::new(Digest::of(&[]));
 }
 
-/// Begins again, from a seed.
+/// Restarts the sequence from a seed.
 pub(crate) fn begin(seed: [u8; 32]) {
     SEEDED.set(Digest::of(&seed));
 }
 
-/// The next 32 bytes.
+/// The next 32 bytes of the sequence.
 fn draw() -> [u8; 32] {
     SEEDED.with_borrow_mut(|state| {
         *state = Digest::of(state.as_bytes());
@@ -33,7 +33,7 @@ fn draw() -> [u8; 32] {
     })
 }
 
-/// TLS as always, but for where its secrets come from.
+/// The usual TLS algorithms, with secrets from the seed.
 pub(crate) fn provider() -> CryptoProvider {
     CryptoProvider {
         kx_groups: vec![&SeededX25519],
@@ -42,7 +42,7 @@ pub(crate) fn provider() -> CryptoProvider {
     }
 }
 
-/// Connection ids.
+/// Connection ids from the seed.
 #[derive(Debug)]
 pub(crate) struct SeededIds;
 
@@ -75,7 +75,7 @@ impl SecureRandom for Seeded {
     }
 }
 
-/// X25519 (RFC 7748).
+/// X25519 (RFC 7748) with secrets from the seed.
 #[derive(Debug)]
 struct SeededX25519;
 

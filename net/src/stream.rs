@@ -26,20 +26,20 @@ pub(crate) enum Receiver {
     Local(ReadHalf<DuplexStream>),
 }
 
-/// The stream broke: its connection is lost, or the peer gave it up.
+/// A stream cannot be used any more, or carried something that it must not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {
-    /// The connection is gone, or the peer reset the stream.
+    /// The connection is lost, or the peer reset the stream.
     #[error("the stream broke: {reason}")]
     Broken {
-        /// In the words of the transport.
+        /// The transport's reason.
         reason: String,
     },
-    /// A frame over the limit, theirs or ours.
+    /// A frame is over the limit, the peer's or our own.
     #[error(transparent)]
     TooLong(#[from] TooLong),
-    /// The stream ended inside a frame or before the bytes that were promised.
+    /// The stream ended inside a frame, or before the announced bytes.
     #[error("the stream ended too early")]
     Truncated,
 }
@@ -48,22 +48,23 @@ fn broken(error: impl std::fmt::Display) -> StreamError {
     StreamError::Broken { reason: error.to_string() }
 }
 
-/// Most bytes that one read hands over.
+/// Bytes that one read returns at most.
 const CHUNK_BYTES_MAX: usize = 256 << 10;
 
 impl SendStream {
-    /// Lets this stream go first when there is more to send than the path takes: for heartbeats, orders and reports.
+    /// Gives this stream priority when there is more to send than the path takes: for heartbeats, commands
+    /// and events.
     ///
-    /// All others take turns, a packet each. None of them may go before another: on a path that loses, messages alone fill
-    /// what it takes, and whatever came after them would never be sent.
+    /// All other streams take turns, one packet each. None of them may have priority: on a lossy path,
+    /// messages alone use all the capacity, and streams behind them would never send.
     pub fn go_first(&self) {
         if let Sender::Quic(stream) = &self.0 {
-            // A stream that is closed already has nothing to send.
+            // A stream that is already closed has nothing to send.
             let _ = stream.set_priority(1);
         }
     }
 
-    /// Writes all of `bytes`, waiting for the peer's window. Not cancel-safe.
+    /// Writes all of `bytes`; waits for the peer's window. Not cancel-safe.
     ///
     /// # Errors
     ///
@@ -87,7 +88,7 @@ impl SendStream {
         }
     }
 
-    /// Writes all of `chunks`, as [`Self::write_chunk`] does one.
+    /// Writes all of `chunks`, each as [`Self::write_chunk`] does. Not cancel-safe.
     ///
     /// # Errors
     ///
@@ -104,7 +105,7 @@ impl SendStream {
         }
     }
 
-    /// Writes one frame. Not cancel-safe.
+    /// Writes one frame of at most `max` bytes. Not cancel-safe.
     ///
     /// # Errors
     ///
@@ -124,7 +125,7 @@ impl SendStream {
 }
 
 impl RecvStream {
-    /// The next bytes, as many as are here; `None` at the end. Cancel-safe.
+    /// Reads the bytes that have arrived, after waiting for at least one; `None` at the end. Cancel-safe.
     ///
     /// # Errors
     ///
@@ -143,7 +144,7 @@ impl RecvStream {
         }
     }
 
-    /// Exactly `buffer.len()` bytes.
+    /// Reads exactly `buffer.len()` bytes.
     ///
     /// # Errors
     ///
@@ -160,7 +161,7 @@ impl RecvStream {
         }
     }
 
-    /// Exactly `length` bytes, which the caller has bounded; memory is taken as they come.
+    /// Reads exactly `length` bytes, which the caller has bounded. Memory is allocated as the bytes arrive.
     ///
     /// # Errors
     ///
@@ -178,7 +179,7 @@ impl RecvStream {
         Ok(body.into())
     }
 
-    /// One frame from a stream on which something other than frames may follow.
+    /// Reads one frame from a stream on which other bytes may follow.
     ///
     /// # Errors
     ///
@@ -196,10 +197,10 @@ impl RecvStream {
     }
 }
 
-/// What one read inside the process takes at most.
+/// Bytes that one read inside this process returns at most.
 const LOCAL_READ_BYTES: usize = 64 << 10;
 
-/// Reads frames from a stream that carries nothing else.
+/// Reads frames from a stream that carries only frames.
 #[derive(Debug)]
 pub struct FrameReader {
     stream: RecvStream,
@@ -207,13 +208,14 @@ pub struct FrameReader {
 }
 
 impl FrameReader {
-    /// Reads frames of at most `max` bytes.
+    /// A reader of frames of at most `max` bytes.
     pub fn new(stream: RecvStream, max: usize) -> Self {
         Self { stream, splitter: Splitter::new(max) }
     }
 
-    /// Waits for at least one frame and takes all that are here, so that they can be handled together.
-    /// False at the end of the stream. Cancel-safe.
+    /// Waits for at least one frame, and appends every frame that has arrived to `frames`, so that the caller
+    /// can handle them together. False at the end of the stream. Cancel-safe. The caller empties `frames`
+    /// between calls.
     ///
     /// # Errors
     ///
@@ -234,7 +236,7 @@ impl FrameReader {
         }
     }
 
-    /// The next frame; `None` at the end of the stream. Cancel-safe.
+    /// Waits for the next frame; `None` at the end of the stream. Cancel-safe.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
-//! Who is at the other end: TLS 1.3 with raw public keys (RFC 7250), both ways.
+//! Authentication of peers: TLS 1.3 with raw public keys (RFC 7250) in both directions.
 //!
-//! There are no certificates, no authorities and no expiry: a peer is its Ed25519 key, and what the key may
-//! do is decided above this crate.
+//! There are no certificates, no authorities and no expiry: a peer is its Ed25519 key. What a key may do is
+//! decided above this crate.
 
 use std::sync::Arc;
 
@@ -19,12 +19,12 @@ use rustls::{
 
 use crate::simulated;
 
-/// Which protocol a peer speaks.
+/// The protocol that a peer speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Alpn {
-    /// A host and its manager.
+    /// Between a host and the manager.
     Host,
-    /// A client and its manager.
+    /// Between a client and the manager.
     Client,
 }
 
@@ -41,16 +41,16 @@ impl Alpn {
     }
 }
 
-/// Whom a dialler expects.
+/// The key that a dialler expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
-    /// The owner of this key and nobody else.
+    /// This key and no other.
     Key(PublicKey),
-    /// Anybody: the caller looks at the key before it says anything.
+    /// Any key; the caller checks it before it sends anything.
     Anybody,
 }
 
-/// The key that a peer showed, from what TLS keeps of it.
+/// The key that a peer proved, from the chain that TLS keeps.
 pub(crate) fn peer_key(chain: &[CertificateDer<'_>]) -> Result<PublicKey, BadKey> {
     match chain {
         [key] => PublicKey::from_spki(key),
@@ -90,7 +90,7 @@ pub(crate) fn client_config(
     Ok(config)
 }
 
-/// The algorithms, and where randomness comes from.
+/// The TLS algorithms and their random source.
 pub(crate) fn provider(simulated: bool) -> Arc<CryptoProvider> {
     Arc::new(if simulated { simulated::provider() } else { rustls::crypto::ring::default_provider() })
 }
@@ -102,11 +102,12 @@ fn own_key(key: &SecretKey) -> Result<Arc<CertifiedKey>, Error> {
     Ok(Arc::new(CertifiedKey::new(vec![public], signer)))
 }
 
-/// The server's check: any good key may knock. Its roles are looked up once the connection stands.
+/// The server's check: accepts any valid key. The caller looks up its roles once the connection is
+/// established.
 #[derive(Debug)]
 struct AnyKey;
 
-/// The dialler's check.
+/// The dialler's check of the manager's key.
 #[derive(Debug)]
 struct ManagerKey {
     expect: Expect,
@@ -164,7 +165,7 @@ impl ServerCertVerifier for ManagerKey {
     ) -> Result<ServerCertVerified, Error> {
         let shown = alone(end_entity, intermediates)?;
         match self.expect {
-            // The handshake ends here; the dialler finds the key that was shown in this error's text.
+            // The handshake fails here; the dialler reads the key that was shown from this error's text.
             Expect::Key(expected) if expected != shown => Err(Error::General(format!("{WRONG_KEY}{shown}"))),
             _ => Ok(ServerCertVerified::assertion()),
         }
@@ -199,7 +200,7 @@ impl ServerCertVerifier for ManagerKey {
 
 const WRONG_KEY: &str = "another key was shown: ";
 
-/// The key that the server showed, where a failed handshake was about that.
+/// The key that the server showed, if a handshake failed because of it.
 pub(crate) fn wrong_key(reason: &str) -> Option<PublicKey> {
     let (_, shown) = reason.split_once(WRONG_KEY)?;
     shown.split_whitespace().next()?.parse().ok()

@@ -1,9 +1,10 @@
-//! What a client and the manager say to each other (ALPN `grid-client/1`).
+//! The wire protocol between a client and the manager (ALPN `grid-client/1`).
 //!
-//! The client opens one two-way stream and sends [`ClientHello`]; the manager answers with a
-//! [`ClientGreeting`], and both then send control frames on it. Each [`Request`] has a two-way stream of its
-//! own: one frame there, one [`Reply`] back. Messages cross the mail streams of an attached client in the
-//! same frames as between a manager and a host. Numbers on the wire are places: append only.
+//! The client opens a bidirectional stream and sends [`ClientHello`]; the manager answers with a
+//! [`ClientGreeting`], after which both send control frames on that stream. Each [`Request`] has a
+//! bidirectional stream of its own: the client sends one frame, the manager answers with one [`Reply`]. An
+//! attached client exchanges messages on mail streams, in the same frames as a host. Variants and fields are
+//! numbered by position on the wire, so new ones are appended.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -18,45 +19,46 @@ use crate::role::{Role, Roles};
 use crate::ticket::Proof;
 use crate::worker::{End, LimitsAsked, LogLine, Restart};
 
-/// The client's end of its control channel: nothing out yet, events in.
+/// The client's end of its control channel: sends [`ClientNote`]s, receives [`ClientEvent`]s.
 pub type ClientEnd = crate::control::Control<ClientNote, ClientEvent>;
 
-/// The manager's end towards a client.
+/// The manager's end of a client's control channel: sends [`ClientEvent`]s, receives [`ClientNote`]s.
 pub type ManagerClientEnd = crate::control::Control<ClientEvent, ClientNote>;
 
-/// Tells the programs of one key apart: workers belong to the channel that spawned them.
+/// Tells the programs of one key apart: a worker belongs to the channel that spawned it.
 ///
-/// The command line always uses [`Channel::COMMAND`], so that `grid worker spawn` in one process and
-/// `grid msg collect` in the next belong together; a library client draws one at random, and its workers
-/// end when it has been gone for [`CHANNEL_GRACE_MS`].
+/// The command line always uses [`Channel::COMMAND`], so that a worker spawned by one `grid` process can be
+/// used by the next. A library client draws a random channel; the manager stops its workers when the client
+/// has been disconnected for [`CHANNEL_GRACE_MS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Channel(pub u64);
 
 impl Channel {
-    /// The one of the command line; it outlives every process.
+    /// The channel of the command line. Its workers outlive the process that spawned them.
     pub const COMMAND: Self = Self(0);
 }
 
-/// How long the workers of a library client outlive it: a minute, for a reboot of a router.
+/// How long the workers of a disconnected library client are kept, in milliseconds: one minute, long enough
+/// for a router to reboot.
 pub const CHANNEL_GRACE_MS: u64 = 60_000;
 
 /// A client's first frame.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ClientHello {
-    /// [`PROTOCOL_VERSION`](crate::host::PROTOCOL_VERSION) of the client.
+    /// The client's [`PROTOCOL_VERSION`](crate::host::PROTOCOL_VERSION).
     pub version: u16,
-    /// Answers the ticket's challenge, where the client was given a ticket.
+    /// Proof that the client holds a ticket; `None` if it was given none.
     pub proof: Option<Proof>,
-    /// The mail that it wants; `None` if it only has requests.
+    /// The channel whose mail the client takes; `None` if it only sends requests.
     pub attach: Option<Attach>,
 }
 
-/// Asks for the mail of a channel. An earlier client on the same channel is sent away.
+/// Asks for the mail of a channel. The manager closes an earlier connection that has the same channel.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Attach {
-    /// Which channel.
+    /// The channel.
     pub channel: Channel,
-    /// What the client remembers of an earlier connection.
+    /// What the client remembers of an earlier connection; `None` starts a new session.
     pub resume: Option<Resume>,
 }
 
@@ -64,16 +66,17 @@ pub struct Attach {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum ClientGreeting {
-    /// The client is in.
+    /// The client is admitted.
     Welcome {
-        /// Where an attached client goes on from: its old session where `resumed`, else a new one.
+        /// The manager's state of the client's session: the old session if `resumed`, else a new one. `None`
+        /// for a client that did not attach.
         state: Option<Resume>,
-        /// False if links start again from 1.
+        /// True if the old session continues; false if links start again from 1.
         resumed: bool,
-        /// What the key may do.
+        /// The roles of the client's key.
         roles: Roles,
     },
-    /// The client is not let in, and the connection ends.
+    /// The client is refused, and the connection ends.
     Refused(JoinRefusal),
 }
 
@@ -81,231 +84,237 @@ pub enum ClientGreeting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum ClientNote {
-    /// The channel is not needed any more: stop its workers now.
+    /// The client no longer needs the channel: the manager stops its workers now.
     Goodbye {
-        /// For how long its workers may finish, in milliseconds.
+        /// How long the workers may take to finish, in milliseconds.
         grace_ms: u32,
     },
 }
 
-/// What happens to the workers of a channel.
+/// What the manager tells a client about the workers of its channel.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum ClientEvent {
-    /// A worker runs and takes messages.
+    /// A worker is running and takes messages.
     Joined {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
-        /// Where.
+        /// The host that runs it.
         host: PublicKey,
-        /// Its module.
+        /// The module that it runs.
         module: Digest,
-        /// The worker in whose place it came.
+        /// The ended worker that it replaces, if any.
         replaces: Option<WorkerId>,
     },
-    /// A worker has ended; what was sent to it and not settled was never answered.
+    /// A worker has ended. Messages to it with numbers above `settled` were never answered.
     Left {
-        /// Which.
+        /// The worker that ended.
         worker: WorkerId,
-        /// How.
+        /// How it ended.
         end: End,
-        /// The number of its last message; those that are still on their way come first.
+        /// The number of its last message. Messages up to this number may still be in transit and must be
+        /// delivered first.
         sent: u64,
-        /// The number of the last message that it settled.
+        /// The number of the last message that the worker settled.
         settled: u64,
     },
 }
 
-/// What a client asks. Numbers on the wire are the places of the variants: append only.
+/// What a client asks of the manager. Variants are numbered by position on the wire: append only.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum Request {
-    /// The grid at a glance.
+    /// A summary of the grid.
     Status,
     /// Makes a ticket.
     TicketNew {
-        /// What it lets in.
+        /// The role that the ticket grants.
         role: Role,
-        /// For how long, in seconds.
+        /// How long the ticket is valid, in seconds from now.
         ttl_s: u64,
     },
-    /// The tickets that are not expired.
+    /// Lists the tickets that have not expired.
     TicketList,
-    /// Makes a ticket useless.
+    /// Deletes a ticket, so that it admits nobody.
     TicketRemove {
-        /// Which.
+        /// The ticket's id.
         id: [u8; 16],
     },
-    /// The hosts.
+    /// Lists the hosts.
     HostList,
-    /// Lets a pending host in.
+    /// Approves a pending host.
     HostApprove {
-        /// Which.
+        /// The host's key.
         host: PublicKey,
     },
-    /// Gives a host no more workers, and sends it away when it has none.
+    /// Drains a host: it gets no more work, stops its workers, and leaves the grid when none is left.
     HostDrain {
-        /// Which.
+        /// The host's key.
         host: PublicKey,
     },
-    /// Takes away a host's role and its connection.
+    /// Revokes a host's key, exactly as [`Request::KeyRevoke`] does: it loses every role, not only that of a
+    /// host.
     HostRemove {
-        /// Which.
+        /// The host's key.
         host: PublicKey,
     },
-    /// Brings a module; exactly `length` bytes follow on the stream.
+    /// Uploads a module; exactly `length` bytes follow on the stream.
     ModuleUpload {
-        /// The signed manifest.
+        /// The signed manifest, encoded.
         manifest: Vec<u8>,
-        /// Length of the module.
+        /// Length of the module, in bytes.
         length: u64,
     },
-    /// The modules.
+    /// Lists the modules.
     ModuleList,
-    /// Forgets a module that no worker runs.
+    /// Removes a module that no worker, deployment or unfinished job uses.
     ModuleRemove {
-        /// Which.
+        /// The module.
         module: Digest,
     },
     /// Starts workers.
     Spawn(SpawnRequest),
-    /// The workers.
+    /// Lists workers.
     WorkerList {
-        /// Those of every key, which needs the admin role; else the asker's own.
+        /// True for the workers of every key, which needs the admin role; false for the caller's own.
         everyones: bool,
-        /// Those that have ended too, as far as the manager remembers.
+        /// True to include ended workers that the manager still remembers.
         ended: bool,
     },
     /// Stops workers.
     WorkerStop {
-        /// Which.
+        /// The workers to stop.
         workers: Vec<WorkerId>,
-        /// For how long they may finish, in milliseconds.
+        /// How long they may take to finish, in milliseconds.
         grace_ms: u32,
     },
-    /// What a worker wrote.
+    /// Returns the log lines that the manager keeps of a worker.
     WorkerLogs {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
     },
-    /// Asks a worker's host what the worker does.
+    /// Asks a worker's host for the worker's status.
     WorkerPing {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
     },
-    /// The deployments.
+    /// Lists the caller's deployments; for an admin, everybody's.
     DeploymentList,
-    /// Ends a deployment and its workers.
+    /// Removes a deployment and stops its workers.
     DeploymentRemove {
-        /// Which.
+        /// The deployment.
         deployment: DeploymentId,
     },
-    /// The keys and what they may do.
+    /// Lists the keys and their roles.
     KeyList,
-    /// Gives a key a role.
+    /// Adds a role to a key, and undoes the key's revocation if there was one.
     KeyTrust {
-        /// Which.
+        /// The key.
         key: PublicKey,
-        /// What it may be from now on.
+        /// The role to add.
         role: Role,
     },
-    /// Takes away everything that a key may do, for good, and its connections.
+    /// Revokes a key: takes all its roles, closes its connections, stops its workers, deployments and jobs,
+    /// and bans the modules that it signed. It lasts until [`Request::KeyTrust`] names the key again.
     KeyRevoke {
-        /// Which.
+        /// The key.
         key: PublicKey,
     },
-    /// Makes a job under an id that the client drew. The same again changes nothing.
+    /// Creates a job under an id that the client drew. Idempotent: the same id with the same spec changes
+    /// nothing.
     JobNew {
-        /// Its id.
+        /// The job's id.
         job: JobId,
-        /// What it is.
+        /// What the tasks have in common.
         spec: JobSpec,
     },
-    /// Brings tasks number `first` and following; answered when they are on disk. Those that the manager has
-    /// already are passed over, so that the same again changes nothing.
+    /// Adds tasks, numbered from `first`; answered when they are on the manager's disk. Idempotent: the
+    /// manager skips tasks that it already has.
     JobSubmit {
-        /// Whose tasks.
+        /// The job.
         job: JobId,
-        /// The number of the first.
+        /// The number of the first task in `inputs`.
         first: u64,
-        /// Their inputs.
+        /// The inputs, one per task.
         inputs: Vec<Payload>,
     },
-    /// No more tasks will come.
+    /// Declares that no more tasks will be added.
     JobClose {
-        /// Which job.
+        /// The job.
         job: JobId,
     },
-    /// Asks for outcomes after number `after`, waiting for the first of them.
+    /// Asks for outcomes numbered above `after`; waits for the first if there is none yet.
     JobResults {
-        /// Which job.
+        /// The job.
         job: JobId,
-        /// The number of the last outcome that the client has.
+        /// The number of the last outcome that the client has; 0 for none.
         after: u64,
-        /// How long to wait for another, in milliseconds; 30 s at most.
+        /// How long to wait for an outcome, in milliseconds; the manager waits at most 30 s.
         wait_ms: u32,
     },
-    /// One job, with its counts.
+    /// Returns one job with its counts.
     JobShow {
-        /// Which.
+        /// The job.
         job: JobId,
     },
-    /// The jobs.
+    /// Lists jobs, without their arguments; only the newest if not all fit into a reply.
     JobList {
-        /// Those of every key, which needs the admin role; else the asker's own.
+        /// True for the jobs of every key, which needs the admin role; false for the caller's own.
         everyones: bool,
     },
-    /// Stops a job: what waits gets no outcome, what runs is ended.
+    /// Cancels a job: waiting tasks get no outcome, and running attempts are ended.
     JobStop {
-        /// Which.
+        /// The job.
         job: JobId,
     },
-    /// Tries the dead tasks of a job again.
+    /// Requeues the dead tasks of a job.
     JobRetry {
-        /// Which.
+        /// The job.
         job: JobId,
     },
-    /// Forgets a job that is over, with its inputs and outcomes.
+    /// Deletes a job that is over, with its inputs and outcomes.
     JobForget {
-        /// Which.
+        /// The job.
         job: JobId,
     },
-    /// Asks in words why something is as it is.
+    /// Asks for an explanation, in words, of the state of a job, task or host.
     Explain(Subject),
-    /// Brings a payload that is too long for a frame; exactly its bytes follow on the stream.
+    /// Uploads a payload that is too long for a frame; exactly its bytes follow on the stream.
     PayloadKeep {
-        /// Of which job.
+        /// The job that the payload belongs to.
         job: JobId,
-        /// Which.
+        /// The payload's digest and length.
         payload: BlobRef,
     },
-    /// Asks for the bytes of a payload.
+    /// Downloads a payload.
     PayloadFetch {
-        /// Of which job.
+        /// The job that the payload belongs to.
         job: JobId,
-        /// Which.
+        /// The payload's digest and length.
         payload: BlobRef,
     },
-    /// Asks for the highest serial that a publisher's modules of a name ever had: the next must not be lower.
+    /// Asks for the highest serial that the manager has seen for a publisher's module name. A lower serial
+    /// would be refused.
     ModuleSerial {
-        /// Whose.
+        /// The publisher's key.
         publisher: PublicKey,
-        /// Of which name.
+        /// The module's name.
         name: String,
     },
-    /// Sends a message to a worker of the asker's key, whichever channel it belongs to; exactly its bytes follow on the
-    /// stream. Answered once the manager has it, which may wait for room in the worker's window. What the worker says to it
-    /// comes with the mail of the worker's own channel.
+    /// Sends a message to a worker of the caller's key, on any channel; exactly `length` bytes follow on the
+    /// stream. Answered once the manager has queued it; while the worker's window is full, the manager waits
+    /// for room, then refuses. The worker's answer goes to the mail of the worker's own channel.
     MessageSend {
-        /// To which worker.
+        /// The worker.
         worker: WorkerId,
-        /// How many bytes the message has.
+        /// Length of the message, in bytes.
         length: u64,
     },
 }
 
 impl Request {
-    /// True for what is asked about jobs and their tasks.
+    /// True for requests about jobs and their tasks, and for [`Request::Explain`]. False for the two payload
+    /// transfers, which carry bytes on their streams.
     pub fn is_about_jobs(&self) -> bool {
         matches!(
             self,
@@ -323,52 +332,53 @@ impl Request {
     }
 }
 
-/// What an explanation is asked about.
+/// The subject of an explanation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum Subject {
     /// A job.
     Job(JobId),
-    /// A task of a job, by its number.
+    /// A task of a job, by its number from 0.
     Task(JobId, u64),
     /// A host.
     Host(PublicKey),
 }
 
-/// Where workers shall run.
+/// Where to place workers.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Placement {
-    /// One on each of these hosts.
+    /// One worker on each of these hosts.
     On(Vec<PublicKey>),
-    /// So many, wherever there is room.
+    /// `count` workers on any hosts that fit; all of them are placed, or none.
     Anywhere {
-        /// How many.
+        /// Number of workers.
         count: u32,
     },
-    /// One for each slot of every host that fits, present and future: a deployment.
+    /// A deployment: one worker for each slot of every host that fits, including hosts that join later.
     EverySlot,
 }
 
-/// Asks for workers.
+/// A request to start workers that have everything but their host in common.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct SpawnRequest {
-    /// Whose mail they get.
+    /// The channel that the workers belong to.
     pub channel: Channel,
-    /// What they run.
+    /// The module that they run.
     pub module: Digest,
-    /// What their `init` receives.
+    /// The bytes that their `init` receives.
     pub arguments: Vec<u8>,
-    /// Where.
+    /// Where to place them.
     pub place: Placement,
-    /// Labels that a host must carry.
+    /// Labels that a host must have.
     pub labels: Vec<Label>,
-    /// Memory that a host must set aside for each, in bytes; 0 leaves it to the slots.
+    /// Memory reserved on the host for each worker, in bytes; 0 reserves none, so that only slots limit.
     pub memory_bytes: u64,
-    /// Limits.
+    /// Limits that the client asks for.
     pub limits: LimitsAsked,
-    /// What to do when one dies.
+    /// What the manager does when a worker dies.
     pub restart: Restart,
-    /// A worker that owes an answer and is silent for longer is dead; in milliseconds, 0 for never.
+    /// The manager ends a worker that owes an answer and has been silent for longer, in milliseconds; 0 never
+    /// does.
     pub ttl_ms: u64,
 }
 
@@ -376,271 +386,275 @@ pub struct SpawnRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum Reply {
-    /// It is done.
+    /// The request was carried out.
     Done,
-    /// It is not done, and nothing has changed.
+    /// The request was refused and has changed nothing, with two exceptions. After
+    /// [`DenialCode::ManagerFault`], a change to a job may still be written: the client may repeat the
+    /// request. [`Request::KeyRevoke`] of an unknown key revokes it, and says [`DenialCode::NotFound`].
     Denied(Denial),
-    /// To [`Request::Status`].
+    /// Answers [`Request::Status`].
     Status(Status),
-    /// To [`Request::TicketNew`]: the line to paste.
+    /// Answers [`Request::TicketNew`]: the line to paste.
     Ticket {
-        /// The ticket; a secret.
+        /// The ticket as text; a secret.
         text: String,
     },
-    /// To [`Request::TicketList`].
+    /// Answers [`Request::TicketList`].
     Tickets(Vec<TicketInfo>),
-    /// To [`Request::HostList`].
+    /// Answers [`Request::HostList`].
     Hosts(Vec<HostInfo>),
-    /// To [`Request::ModuleUpload`].
+    /// Answers [`Request::ModuleUpload`].
     Module(ModuleInfo),
-    /// To [`Request::ModuleList`].
+    /// Answers [`Request::ModuleList`].
     Modules(Vec<ModuleInfo>),
-    /// To [`Request::Spawn`].
+    /// Answers [`Request::Spawn`].
     Spawned {
         /// The workers placed so far.
         workers: Vec<WorkerId>,
-        /// The deployment, if it was one.
+        /// The deployment that was created, for [`Placement::EverySlot`].
         deployment: Option<DeploymentId>,
     },
-    /// To [`Request::WorkerList`].
+    /// Answers [`Request::WorkerList`].
     Workers(Vec<WorkerInfo>),
-    /// To [`Request::WorkerLogs`].
+    /// Answers [`Request::WorkerLogs`].
     Logs {
-        /// The newest lines, oldest first.
+        /// The newest lines that the manager keeps, oldest first.
         lines: Vec<LogLine>,
-        /// Lines that were dropped.
+        /// Number of lines that were dropped, by the host or the manager.
         dropped: u64,
     },
-    /// To [`Request::WorkerPing`].
+    /// Answers [`Request::WorkerPing`].
     WorkerStatus(WorkerStatus),
-    /// To [`Request::DeploymentList`].
+    /// Answers [`Request::DeploymentList`].
     Deployments(Vec<DeploymentInfo>),
-    /// To [`Request::KeyList`].
+    /// Answers [`Request::KeyList`].
     Keys(Vec<KeyInfo>),
-    /// To [`Request::JobNew`], [`Request::JobShow`] and what changes a job.
+    /// Answers [`Request::JobNew`], [`Request::JobShow`] and requests that change a job: the job as it is
+    /// now.
     Job(JobInfo),
-    /// To [`Request::JobList`].
+    /// Answers [`Request::JobList`].
     Jobs(Vec<JobInfo>),
-    /// To [`Request::JobSubmit`]: what the manager has is on its disk.
+    /// Answers [`Request::JobSubmit`]. The request's tasks with numbers below `next` are on the manager's
+    /// disk.
     Submitted {
-        /// The number of the next task that it expects; lower than asked if its queue is full.
+        /// The number of the next task that the manager expects; equal to `first` if its queue is full.
         next: u64,
     },
-    /// To [`Request::JobResults`].
+    /// Answers [`Request::JobResults`].
     Results {
-        /// Outcomes, in the order in which they were recorded.
+        /// The outcomes, in the order in which they were recorded.
         outcomes: Vec<OutcomeEntry>,
-        /// How the job stands now.
+        /// The job as it is now, without its arguments.
         job: JobInfo,
     },
-    /// To [`Request::Explain`].
+    /// Answers [`Request::Explain`].
     Explanation {
-        /// In words, a sentence each.
+        /// The explanation, one sentence per line.
         lines: Vec<String>,
     },
-    /// To [`Request::PayloadFetch`]: exactly so many bytes follow on the stream.
+    /// Answers [`Request::PayloadFetch`]: exactly `length` bytes follow on the stream.
     Payload {
-        /// How many.
+        /// Length of the payload, in bytes.
         length: u64,
     },
-    /// To [`Request::ModuleSerial`].
+    /// Answers [`Request::ModuleSerial`].
     Serial {
-        /// The highest; 0 if there was none.
+        /// The highest serial seen; 0 if there was none.
         seen: u64,
     },
 }
 
-/// What kind of no it is; the command line's exit code follows from it.
+/// The kind of a denial. The command line derives its exit code from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum DenialCode {
-    /// The request makes no sense.
+    /// The request is malformed, or asks for something outside the limits.
     BadRequest,
-    /// The key lacks a role.
+    /// The caller's key lacks a role.
     NotAllowed,
-    /// There is no such thing.
+    /// What the request names does not exist, or the caller may not see it.
     NotFound,
-    /// The module, its manifest or its signature is refused.
+    /// The manager refuses the module, its manifest or its signature.
     ModuleRejected,
-    /// No host has room for it, or a limit of the manager is reached.
+    /// No host has room, or a limit of the manager is reached.
     NoCapacity,
-    /// It cannot be done as things stand.
+    /// The present state does not allow it.
     Conflict,
-    /// The manager itself failed: its disk, for example.
+    /// The manager itself failed, for example its disk.
     ManagerFault,
 }
 
-/// A no, with its reason and what to do about it.
+/// A refusal, with its reason and what the caller can do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, thiserror::Error)]
 #[error("{what}: {why}")]
 pub struct Denial {
-    /// What kind of no.
+    /// The kind of refusal.
     pub code: DenialCode,
     /// What was not done.
     pub what: String,
-    /// Why.
+    /// The reason.
     pub why: String,
-    /// What to do about it; empty if nothing helps.
+    /// What to do about it; empty if there is nothing to do.
     pub help: String,
 }
 
-/// The grid at a glance.
+/// A summary of the grid.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Status {
     /// The manager's key.
     pub manager: PublicKey,
-    /// Version of its software.
+    /// Version of the manager's software.
     pub software: String,
-    /// How long it has been up, in milliseconds.
+    /// How long the manager has been up, in milliseconds.
     pub uptime_ms: u64,
-    /// Hosts connected.
+    /// Number of connected hosts, without those that are pending.
     pub hosts: u32,
-    /// Hosts that wait for approval.
+    /// Number of hosts that wait for approval.
     pub pending_hosts: u32,
-    /// Slots of connected hosts.
+    /// Slots of all hosts that are connected or expected back.
     pub slots: u32,
-    /// Workers that run or start.
+    /// Number of workers that have not ended.
     pub workers: u32,
-    /// Modules kept.
+    /// Number of modules that the manager keeps.
     pub modules: u32,
-    /// Deployments.
+    /// Number of deployments.
     pub deployments: u32,
-    /// Why the manager's store takes nothing, or should not, while that is so.
+    /// Why the manager's store refuses writes, or should be spared them; `None` if it works.
     pub store_trouble: Option<String>,
 }
 
 /// A ticket, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct TicketInfo {
-    /// Its id.
+    /// The ticket's id.
     pub id: [u8; 16],
-    /// What it lets in.
+    /// The role that the ticket grants.
     pub role: Role,
-    /// Until when, in seconds since 1970.
+    /// When the ticket expires, in seconds since 1970.
     pub expires: u64,
-    /// The key that it let in.
+    /// The key that used the ticket, if any.
     pub used_by: Option<PublicKey>,
 }
 
-/// How a host stands.
+/// The state of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum HostState {
-    /// Connected, its key not approved.
+    /// Connected; its key is not approved yet.
     Pending,
-    /// Connected and at work.
+    /// Connected and working.
     Ready,
-    /// Connected; takes no more workers.
+    /// Connected; takes no more work.
     Draining,
-    /// Its connection is lost; its workers are expected back.
+    /// Disconnected; the manager keeps its workers and expects it back.
     Away,
-    /// Known, and not here.
+    /// Known from an earlier session; disconnected and not expected back.
     Gone,
 }
 
-/// A host.
+/// A host, as the manager sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct HostInfo {
-    /// Its key.
+    /// The host's key.
     pub key: PublicKey,
-    /// How it stands.
+    /// The host's state.
     pub state: HostState,
-    /// What it brings.
+    /// What the host offers.
     pub capacity: HostCapacity,
-    /// Its address, as the manager sees it.
+    /// The host's address as the manager sees it; empty if the host is gone.
     pub address: String,
-    /// Workers on it.
+    /// Number of workers on the host.
     pub workers: u32,
-    /// Bytes of modules sent to it since the manager started.
+    /// Bytes of modules sent to the host. Like the next two, counted until the manager gives the host up.
     pub module_bytes_sent: u64,
-    /// Modules compiled there since the manager started.
+    /// Number of modules that the host compiled.
     pub compilations: u32,
-    /// Time spent on them, in microseconds.
+    /// Time that the host spent compiling, in microseconds.
     pub compile_us: u64,
 }
 
-/// A module.
+/// A module that the manager keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ModuleInfo {
-    /// Its id.
+    /// The module's digest, which is its id.
     pub digest: Digest,
-    /// Its name.
+    /// The module's name.
     pub name: String,
-    /// Its serial.
+    /// The serial of the release.
     pub serial: u64,
-    /// Its version, for people.
+    /// The version, for people.
     pub version: String,
-    /// Its publisher.
+    /// The key that signed the manifest.
     pub publisher: PublicKey,
-    /// Its length.
+    /// Length of the module, in bytes.
     pub length: u64,
-    /// Until when it is valid, in seconds since 1970; 0 for ever.
+    /// When the manifest expires, in seconds since 1970; 0 for never.
     pub expires: u64,
-    /// The way in, for people: `core`, `command`, `command with files` or `component`.
+    /// The kind of entry point, for people: `core`, `command`, `command with files` or `component`.
     pub entry_point: String,
-    /// True if it was here already.
+    /// True if the manager already had the module when it was uploaded.
     pub known: bool,
 }
 
-/// How a worker stands.
+/// The state of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum WorkerState {
-    /// Placed, not yet running.
+    /// Placed on a host, not yet running.
     Starting,
-    /// Runs.
+    /// Running.
     Running,
-    /// Its host's connection is lost.
+    /// Its host is disconnected and expected back.
     Away,
-    /// Asked to stop.
+    /// Asked to stop, not yet ended.
     Stopping,
-    /// Has ended.
+    /// Ended.
     Ended(End),
 }
 
-/// A worker.
+/// A worker, as the manager sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct WorkerInfo {
-    /// Its id.
+    /// The worker's id.
     pub id: WorkerId,
-    /// Its module.
+    /// The module that it runs.
     pub module: Digest,
-    /// Its host.
+    /// The host that it was placed on.
     pub host: PublicKey,
-    /// How it stands.
+    /// The worker's state.
     pub state: WorkerState,
-    /// The key of its client.
+    /// The key of the client that it belongs to.
     pub owner: PublicKey,
-    /// The channel of its client.
+    /// The channel that it belongs to.
     pub channel: Channel,
-    /// Messages sent to it and not settled.
+    /// Number of messages that were sent to it and that it has not settled.
     pub unanswered: u32,
-    /// Messages from it that its client has not taken.
+    /// Number of messages from it that its client has not taken.
     pub uncollected: u32,
-    /// The deployment that it belongs to.
+    /// The deployment that it belongs to, if any.
     pub deployment: Option<DeploymentId>,
 }
 
-/// A deployment.
+/// A deployment, as the manager keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct DeploymentInfo {
-    /// Its id.
+    /// The deployment's id.
     pub id: DeploymentId,
-    /// What was asked.
+    /// The request that created it.
     pub request: SpawnRequest,
-    /// By whom.
+    /// The key that requested it.
     pub owner: PublicKey,
-    /// Workers that it has now.
+    /// Number of workers that it has now.
     pub workers: u32,
 }
 
-/// A key and what it may do.
+/// A key and its roles.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct KeyInfo {
     /// The key.
     pub key: PublicKey,
-    /// What it may do.
+    /// The roles of the key.
     pub roles: Roles,
-    /// True if it was revoked.
+    /// True if the key was revoked.
     pub revoked: bool,
 }

@@ -1,8 +1,8 @@
-//! Bytes to messages and back: the only file that names bincode.
+//! Conversion of messages to bytes and back. The only file that names bincode.
 //!
-//! The rules hold for every message of the grid: a decoder never allocates past its limit, refuses
-//! trailing bytes, and never panics; an encoder cannot fail. Enums are append-only, because a
-//! variant's place is its number on the wire.
+//! The rules hold for every message of the grid: a decoder never allocates past its limit, refuses trailing
+//! bytes, and never panics; an encoder cannot fail. Enums are append-only, because a variant's position is
+//! its number on the wire.
 
 use alloc::vec::Vec;
 
@@ -13,10 +13,10 @@ pub(crate) use bincode::{BorrowDecode, Decode, Encode};
 
 use crate::key::PublicKey;
 
-/// Encodes `value` onto the end of `out`.
+/// Appends the encoding of `value` to `out`.
 pub(crate) fn encode_into<T: Encode>(value: &T, out: &mut Vec<u8>) {
-    // Encoding fails only where the writer does or where a type has no encoding (a mutex held by
-    // another thread); a vector takes all and our types are plain data.
+    // Encoding fails only if the writer fails or a type cannot be encoded (a locked mutex, for example). A
+    // vector accepts everything, and our types are plain data.
     let written = bincode::encode_into_writer(value, Appender(out), config::<0>());
     debug_assert!(written.is_ok(), "plain data always encodes");
 }
@@ -28,7 +28,7 @@ pub(crate) fn encode<T: Encode>(value: &T) -> Vec<u8> {
     out
 }
 
-/// Decodes one value from the whole of `bytes`, allocating at most `LIMIT` bytes.
+/// Decodes one value, which must fill `bytes`, allocating at most `LIMIT` bytes.
 pub(crate) fn decode<'de, T, const LIMIT: usize>(bytes: &'de [u8]) -> Result<T, DecodeError>
 where
     T: BorrowDecode<'de, ()>,
@@ -49,25 +49,25 @@ where
     bincode::borrow_decode_from_slice(bytes, config::<LIMIT>()).ok().map(|(value, _)| value)
 }
 
-/// The peer sent bytes that are no message: the peer must act, and its connection is closed.
+/// The bytes are not a message: the peer must act, and the caller closes its connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The bytes do not describe a value of the expected type, or one larger than its limit.
+    /// The bytes do not encode a value of the expected type, or the value is larger than its limit.
     #[error("a frame of {length} bytes is not a message of this protocol")]
     Malformed {
         /// Length of what was to be decoded, in bytes.
         length: usize,
     },
-    /// A whole message, then more.
+    /// Bytes follow a complete message.
     #[error("{extra} bytes too many after a message")]
     Trailing {
-        /// Bytes left over.
+        /// Number of bytes that follow.
         extra: usize,
     },
 }
 
-// A key is checked where it is decoded, so that no other part of the grid ever holds one that is not good.
+// Keys are checked when they are decoded, so that no other part of the grid ever holds an invalid one.
 impl Encode for PublicKey {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), error::EncodeError> {
         self.as_bytes().encode(encoder)

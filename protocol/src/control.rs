@@ -1,7 +1,7 @@
-//! Control channels: typed notes, in order, each delivered once for as long as both ends live.
+//! Control channels: typed notes, in order, each delivered exactly once while both ends live.
 //!
-//! A [`Control`] is one end of a session and outlives the connections under it, like a worker's
-//! [`Link`]; its notes are small and each is settled as soon as it is taken.
+//! A [`Control`] is one end of a session. Like a worker's [`Link`], it outlives the connections that carry
+//! it; its notes are small, and each is settled as soon as it is received.
 
 use core::marker::PhantomData;
 
@@ -20,27 +20,27 @@ pub struct Control<Out, In> {
     types: PhantomData<fn(Out) -> In>,
 }
 
-/// The end of a host: reports out, orders in.
+/// A host's end: sends events, receives commands.
 pub type HostEnd = Control<crate::host::HostEvent, crate::host::HostCommand>;
 
-/// The manager's end towards a host: orders out, reports in.
+/// The manager's end of a host's channel: sends commands, receives events.
 pub type ManagerEnd = Control<crate::host::HostCommand, crate::host::HostEvent>;
 
 /// One frame of a control stream.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ControlFrame {
-    /// Everything up to this number has been taken.
+    /// The sender has received every note up to this number.
     pub settled: u64,
-    /// A note and its number, or nothing but the acknowledgement.
+    /// A note with its number; `None` for a frame that only acknowledges.
     pub note: Option<NumberedNote>,
 }
 
-/// A note, encoded, and its number.
+/// An encoded note with its number.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct NumberedNote {
     /// Its number, from 1.
     pub seq: u64,
-    /// The note.
+    /// The note, encoded.
     pub body: Vec<u8>,
 }
 
@@ -51,28 +51,28 @@ impl<Out, In> Default for Control<Out, In> {
 }
 
 impl<Out: Encode, In: for<'de> BorrowDecode<'de, ()>> Control<Out, In> {
-    /// Queues a note; it is kept until the peer has taken it.
+    /// Queues a note, which is kept until the peer acknowledges it.
     ///
-    /// The caller bounds what it sends: [`Self::backlog`] says how much is waiting.
+    /// The queue has no limit of its own; the caller bounds it by [`Self::backlog`].
     pub fn send(&mut self, note: &Out) {
         self.link.push(MessageKind::Message, Bytes::from(codec::encode(note)), ());
     }
 
-    /// Notes that the peer has not taken yet.
+    /// Number of notes that the peer has not acknowledged.
     pub fn backlog(&self) -> usize {
         self.link.unsettled().len()
     }
 
-    /// The bytes of those notes.
+    /// Bytes of those notes.
     pub fn backlog_bytes(&self) -> usize {
         self.link.unsettled_bytes()
     }
 
-    /// Takes in one frame; the note in it, unless it came before or there is none.
+    /// Handles one frame; returns its note, unless it has none or the note was received before.
     ///
     /// # Errors
     ///
-    /// [`ControlError`]: the peer broke the rules and must be cut off.
+    /// [`ControlError`]: the peer broke the protocol; the caller must disconnect it.
     pub fn handle_frame(&mut self, body: &[u8]) -> Result<Option<In>, ControlError> {
         let frame: ControlFrame = codec::decode::<_, CONTROL_DECODED_BYTES_MAX>(body)?;
         drop(self.link.settle(frame.settled)?);
@@ -87,7 +87,7 @@ impl<Out: Encode, In: for<'de> BorrowDecode<'de, ()>> Control<Out, In> {
         Ok(Some(codec::decode::<_, CONTROL_DECODED_BYTES_MAX>(&body)?))
     }
 
-    /// The body of the next frame to write, until there is nothing more to say on this connection.
+    /// The body of the next frame to write; `None` if nothing is left to send on this connection.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         let unsent = self.unsent;
         let note = self.link.resend_after(unsent - 1).next();
@@ -101,13 +101,15 @@ impl<Out: Encode, In: for<'de> BorrowDecode<'de, ()>> Control<Out, In> {
         Some(codec::encode(&ControlFrame { settled: self.link.acknowledge(), note }))
     }
 
-    /// Starts anew with a peer that has forgotten everything; notes that it has not taken are kept for it.
+    /// Starts again with a peer that remembers nothing; notes that the old session did not acknowledge are
+    /// sent to it.
     pub fn restart(&mut self) {
         self.link.restart();
         self.unsent = 1;
     }
 
-    /// Up to where everything has arrived here, for the peer to go on from.
+    /// The number up to which every note was received, for the peer to continue from. Called when a
+    /// connection is lost.
     pub fn position(&mut self) -> u64 {
         self.link.position()
     }
@@ -121,11 +123,12 @@ impl<Out: Encode, In: for<'de> BorrowDecode<'de, ()>> Control<Out, In> {
         Ok(self.link.check_position(received)?)
     }
 
-    /// A new connection stands, and the peer has everything up to `received`.
+    /// Continues on a new connection with a peer that has received every note up to `received`; later ones
+    /// are resent.
     ///
     /// # Errors
     ///
-    /// [`ControlError`]: the peer claims what was never sent.
+    /// [`ControlError`]: the peer claims to have received what was never sent.
     pub fn resume(&mut self, received: u64) -> Result<(), ControlError> {
         drop(self.link.settle(received)?);
         self.unsent = received + 1;
@@ -133,13 +136,13 @@ impl<Out: Encode, In: for<'de> BorrowDecode<'de, ()>> Control<Out, In> {
     }
 }
 
-/// The peer broke the rules of a control channel; its connection is closed.
+/// The peer broke the protocol of a control channel; the caller must close its connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
-    /// Bytes that are no frame or no note.
+    /// The bytes are not a frame or not a note.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// Numbers that do not fit.
+    /// The numbers break the rules of a link.
     #[error(transparent)]
     Link(#[from] LinkError),
 }

@@ -1,4 +1,4 @@
-//! Digests: how a module is named.
+//! Digests: the names of modules and payloads.
 
 use core::fmt;
 use core::str::FromStr;
@@ -8,7 +8,7 @@ use sha2::Digest as _;
 
 use crate::codec::{Decode, Encode};
 
-/// The SHA-256 of a module's bytes: its id.
+/// SHA-256 of a module or payload: its id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Digest([u8; 32]);
 
@@ -28,7 +28,7 @@ impl Digest {
         &self.0
     }
 
-    /// The first twelve hexadecimal digits: enough for a person to tell modules apart.
+    /// The first twelve hexadecimal digits, enough for a person to tell modules apart.
     pub fn short(&self) -> impl fmt::Display + '_ {
         Hex(self.0.get(..6).unwrap_or_default())
     }
@@ -54,7 +54,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The text is no digest: whoever typed it must act.
+/// The text is not a digest; whoever typed it must act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a digest is 64 hexadecimal digits")]
 pub struct ParseDigestError;

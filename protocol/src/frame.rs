@@ -1,11 +1,12 @@
-//! Frames: a length of four bytes, little end first, then so many bytes.
+//! Frames: a length of four bytes, little-endian, then that many bytes.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Length of the length.
+/// Length of the length prefix, in bytes.
 pub const HEAD_BYTES: usize = 4;
 
-/// Cuts a stream of bytes into frames. It holds one unfinished frame at most, of a bounded length.
+/// Cuts a stream of bytes into frames. It buffers at most one chunk and one unfinished frame of bounded
+/// length.
 #[derive(Debug)]
 pub struct Splitter {
     max: usize,
@@ -19,10 +20,10 @@ impl Splitter {
         Self { max, whole: Bytes::new(), rest: BytesMut::new() }
     }
 
-    /// Takes in what came. The caller then takes every frame ([`Self::next_frame`]) before it brings more.
+    /// Adds bytes of the stream. The caller takes every frame ([`Self::next_frame`]) before it adds more.
     pub fn feed(&mut self, chunk: Bytes) {
         if self.rest.is_empty() && self.whole.is_empty() {
-            // The common case: whole frames in one chunk are cut out of it without a copy.
+            // The common case: complete frames in one chunk are cut out of it without a copy.
             self.whole = chunk;
         } else {
             self.rest.extend_from_slice(&self.whole);
@@ -31,11 +32,12 @@ impl Splitter {
         }
     }
 
-    /// The next whole frame, if there is one.
+    /// The next complete frame, if there is one.
     ///
     /// # Errors
     ///
-    /// [`TooLong`] as soon as the length is known, before anything is allocated for it: the peer must be cut off.
+    /// [`TooLong`] as soon as the length is known, before anything is allocated for the frame; the caller
+    /// must disconnect the peer.
     pub fn next_frame(&mut self) -> Result<Option<Bytes>, TooLong> {
         let from = if self.rest.is_empty() { &self.whole[..] } else { &self.rest[..] };
         let Some((head, body)) = from.split_first_chunk::<HEAD_BYTES>() else {
@@ -56,17 +58,17 @@ impl Splitter {
         Ok(Some(self.rest.split_to(length).freeze()))
     }
 
-    /// True between two frames: a stream may end here.
+    /// True between two frames, where a stream may end.
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty() && self.whole.is_empty()
     }
 }
 
-/// A frame of `body` that may be sent to a peer whose limit is `max`.
+/// The length prefix of a frame with `body`, for a peer that accepts `max` bytes.
 ///
 /// # Errors
 ///
-/// [`TooLong`]: our own message is over the limit, and is not sent.
+/// [`TooLong`]: our own message is over the limit and must not be sent.
 pub fn head(body: &[u8], max: usize) -> Result<[u8; HEAD_BYTES], TooLong> {
     match u32::try_from(body.len()) {
         Ok(length) if body.len() <= max => Ok(length.to_le_bytes()),
@@ -78,7 +80,7 @@ pub fn head(body: &[u8], max: usize) -> Result<[u8; HEAD_BYTES], TooLong> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a frame of {length} bytes is over the limit of {max}")]
 pub struct TooLong {
-    /// Its length, in bytes.
+    /// Length of the frame, in bytes.
     pub length: usize,
     /// The limit, in bytes.
     pub max: usize,

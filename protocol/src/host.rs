@@ -1,8 +1,8 @@
-//! What a host and the manager say to each other on the control stream (ALPN `grid-host/1`).
+//! The wire protocol between a host and the manager on the control stream (ALPN `grid-host/1`).
 //!
-//! The host opens one two-way stream and sends [`Hello`]; the manager answers with [`Greeting`]s: any number
-//! of `Pending`, then `Welcome` or `Refused`. After `Welcome` both ends send [`ControlFrame`]s. Numbers on the
-//! wire are the places of variants and fields: append only.
+//! The host opens a bidirectional stream and sends [`Hello`]; the manager answers with [`Greeting`]s: any
+//! number of `Pending`, then `Welcome` or `Refused`. After `Welcome` both ends send [`ControlFrame`]s.
+//! Variants and fields are numbered by position on the wire, so new ones are appended.
 //!
 //! [`ControlFrame`]: crate::control::ControlFrame
 
@@ -20,7 +20,7 @@ use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_KEPT_MAX};
 use crate::ticket::Proof;
 use crate::worker::{End, LimitsAsked, LogLine};
 
-/// The version of everything in this crate; the ALPNs carry it too.
+/// The version of the wire protocol of this crate; the ALPNs carry it too.
 pub const PROTOCOL_VERSION: u16 = 1;
 
 /// A host's first frame.
@@ -28,48 +28,48 @@ pub const PROTOCOL_VERSION: u16 = 1;
 pub struct Hello {
     /// [`PROTOCOL_VERSION`] of the host.
     pub version: u16,
-    /// What the host brings.
+    /// What the host offers.
     pub capacity: HostCapacity,
-    /// Answers the ticket's challenge, where the host was given a ticket.
+    /// Proof that the host holds a ticket; `None` if it was given none.
     pub proof: Option<Proof>,
-    /// What the host remembers of an earlier connection.
+    /// What the host remembers of an earlier connection; `None` starts a new session.
     pub resume: Option<Resume>,
 }
 
-/// What a host brings to the grid: all of it alleged.
+/// What a host offers the grid. All of it is an allegation of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct HostCapacity {
-    /// What people call the host.
+    /// The host's display name.
     pub name: String,
-    /// Workers that it will run at once.
+    /// Number of workers that the host runs at the same time.
     pub slots: u32,
-    /// Memory that it sets aside for workers, in bytes.
+    /// Memory that the host sets aside for workers, in bytes.
     pub memory_bytes: u64,
-    /// What placements may ask for, by name and value.
+    /// Labels that a placement may require.
     pub labels: Vec<Label>,
-    /// Processor and system, for people.
+    /// Processor and operating system, for people.
     pub platform: String,
     /// Version of the software, for people.
     pub software: String,
 }
 
-/// What one end remembers of a session, so that the other goes on from there.
+/// What one end remembers of a session, so that the other can continue it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Resume {
-    /// Which session.
+    /// The session.
     pub session: SessionId,
-    /// Up to where the control link is here.
+    /// Highest number on the control link up to which this end has received every note.
     pub control: u64,
-    /// Up to where each worker's link is here.
+    /// The same for each worker's link.
     pub workers: Vec<Position>,
 }
 
-/// Up to where a worker's link has arrived whole at the end that says so.
+/// How far one end has received a worker's link without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Position {
-    /// Whose link.
+    /// The worker whose link it is.
     pub worker: WorkerId,
-    /// Everything up to this number has arrived.
+    /// This end has received every message up to this number.
     pub received: u64,
 }
 
@@ -77,24 +77,25 @@ pub struct Position {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum Greeting {
-    /// The host's key is not approved yet; the connection stays open and another greeting follows.
+    /// The host's key is not approved yet. The connection stays open, and another greeting follows.
     Pending,
-    /// The host is in.
+    /// The host is admitted.
     Welcome(Welcome),
-    /// The host is not let in, and the connection ends.
+    /// The host is refused, and the connection ends.
     Refused(JoinRefusal),
 }
 
-/// What a welcomed host needs to know.
+/// What an admitted host needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Welcome {
-    /// What the manager remembers: the host's old session where `resumed`, else a new one with nothing in it.
+    /// The manager's state of the session: the old session if `resumed`, else a new and empty one.
     pub state: Resume,
-    /// False if the host must forget its old workers: the manager does not know them.
+    /// True if the old session continues. If false, the host ends its old workers: the manager does not know
+    /// them.
     pub resumed: bool,
-    /// Publishers that the manager vouches for; a host with pins of its own does not care.
+    /// Publishers that the manager trusts; a host with pinned publishers ignores them.
     pub publishers: Vec<PublicKey>,
-    /// Publisher keys that the manager has revoked.
+    /// Publishers that the manager has revoked; every host obeys these.
     pub revoked: Vec<PublicKey>,
 }
 
@@ -102,84 +103,88 @@ pub struct Welcome {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum HostEvent {
-    /// Workers run: instantiated, and through their `init`.
+    /// Workers are running: they are instantiated and their `init` has returned.
     Started {
-        /// Which.
+        /// The workers.
         workers: Vec<WorkerId>,
     },
     /// A worker has ended.
     Ended {
-        /// Which.
+        /// The worker that ended.
         worker: WorkerId,
-        /// How.
+        /// How it ended.
         end: End,
-        /// The number of the last message that it sent; those that are still on their way come first.
+        /// The number of the last message that it sent. Messages up to this number may still be in transit
+        /// and must be delivered first.
         sent: u64,
         /// The number of the last message that it settled.
         settled: u64,
     },
-    /// A worker wrote lines.
+    /// A worker wrote log lines.
     Log {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
-        /// What.
+        /// The lines, oldest first.
         lines: Vec<LogLine>,
-        /// Lines that were dropped before these, because the worker wrote too much.
+        /// Number of lines dropped since the last report, because the worker wrote too much.
         dropped: u64,
     },
-    /// A module can run here now.
+    /// A module is loaded and can run on this host.
     ModuleReady {
-        /// Which.
+        /// The module.
         module: Digest,
-        /// Bytes of it that crossed the network for this.
+        /// Bytes of the module that were fetched over the network for this.
         fetched_bytes: u64,
-        /// Time spent compiling, in microseconds; `None` if the compiled form was on disk.
+        /// Time spent compiling, in microseconds; `None` if the compiled form was cached.
         compile_us: Option<u64>,
     },
-    /// The host takes no more workers and goes when the last one has ended.
+    /// The host takes no more work and leaves when its last worker has ended.
     Draining,
     /// The answer to [`HostCommand::Ping`].
     Pong {
-        /// The number in the ping.
+        /// The nonce of the ping.
         nonce: u64,
-        /// What the worker does.
+        /// The worker's status.
         worker_status: WorkerStatus,
     },
-    /// The host is ready to hold so many attempts at once, those that it has included: it pulls.
+    /// The number of attempts that the host is ready to hold, those that it holds already included. The
+    /// manager assigns no more than that.
     Window {
-        /// How many.
+        /// Number of attempts.
         attempts: u32,
     },
-    /// The first note of a new session: these attempts the host has from before, and no others.
+    /// Sent at the start of a new session: the attempts that the host still holds from before. It holds no
+    /// other attempt that has not ended.
     Holding {
-        /// Which.
+        /// The attempts.
         attempts: Vec<AttemptId>,
     },
-    /// These attempts have begun. One that was over before it could be said is left out.
+    /// These attempts have begun. Attempts that ended before this was sent are left out.
     Executing {
-        /// Which.
+        /// The attempts.
         attempts: Vec<AttemptId>,
     },
-    /// Every five seconds, for all leases at once: the host vouches for these attempts, whose executors it sees at
-    /// work or about to be.
+    /// Renews leases, for all attempts together, every five seconds. The host lists only attempts whose
+    /// executors it sees working or about to work.
     Alive {
-        /// Which.
+        /// The attempts.
         attempts: Vec<AttemptId>,
     },
-    /// These attempts have ended. The host keeps each until the manager has settled it.
+    /// These attempts have ended. The host keeps each end until [`HostCommand::Settled`] names it.
     Outcomes {
-        /// How.
+        /// How each attempt ended.
         ends: Vec<AttemptEnd>,
     },
-    /// These attempts were not begun and will not be: the host drains.
+    /// These attempts were not begun and will not be, for example because the host drains or has less room than
+    /// before. The manager requeues their tasks.
     Returned {
-        /// Which.
+        /// The attempts.
         attempts: Vec<AttemptId>,
     },
 }
 
 impl HostEvent {
-    /// Holds a host to what it may report: long texts are cut, and of many lines the last are kept.
+    /// Applies the wire's limits to a report: cuts long texts, and keeps only the newest log lines.
     pub fn clamp(&mut self) {
         match self {
             Self::Ended { end: End::Failed(failure), .. } => failure.clamp(),
@@ -201,11 +206,11 @@ impl HostEvent {
 pub enum WorkerStatus {
     /// The host has no such worker.
     Absent,
-    /// It is being started.
+    /// The worker is being started.
     Starting,
-    /// It waits for a message.
+    /// The worker waits for a message.
     Idle,
-    /// It is at work.
+    /// The worker is handling a message, or has one waiting.
     Busy,
 }
 
@@ -215,51 +220,51 @@ pub enum WorkerStatus {
 pub enum HostCommand {
     /// Start workers.
     Spawn(SpawnWorker),
-    /// Stop workers: let them finish the message at hand and call their `stop`, for so long at most.
+    /// Stop workers: each may finish its current message and run its `stop`, within the grace period.
     Stop {
-        /// Which.
+        /// The workers to stop.
         workers: Vec<WorkerId>,
-        /// For how long, in milliseconds; 0 ends them at once.
+        /// Grace period, in milliseconds; 0 ends them immediately.
         grace_ms: u32,
     },
-    /// The publishers have changed.
+    /// The publishers have changed; these lists replace the earlier ones.
     Publishers {
-        /// All that the manager vouches for.
+        /// All publishers that the manager trusts.
         trusted: Vec<PublicKey>,
-        /// All that it has revoked.
+        /// All publishers that the manager has revoked.
         revoked: Vec<PublicKey>,
     },
-    /// Take no more workers; go when the last one has ended.
+    /// Take no more work, stop the workers, and leave when the last one has ended.
     Drain,
-    /// Say what a worker does.
+    /// Report a worker's status with [`HostEvent::Pong`].
     Ping {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
-        /// Comes back in the answer.
+        /// The host returns it in the answer.
         nonce: u64,
     },
-    /// A job that attempts will come of.
+    /// Describes a job; sent before the first attempt of the job.
     Job(JobBrief),
-    /// Attempt these tasks of a job that was described before, in order.
+    /// Attempt these tasks of a job, in order.
     Assign {
-        /// Whose tasks.
+        /// The job.
         job: JobId,
-        /// Which.
+        /// The attempts.
         attempts: Vec<Assignment>,
     },
-    /// Drop these attempts, whatever they do: their leases are gone.
+    /// Drop these attempts, whatever their state: their leases have ended.
     Abandon {
-        /// Which.
+        /// The attempts.
         attempts: Vec<AttemptId>,
     },
-    /// What came of these attempts is on the manager's disk: forget them.
+    /// The ends of these attempts are on the manager's disk, or the manager has rejected them: forget them.
     Settled {
-        /// Which.
+        /// The attempts.
         attempts: Vec<AttemptId>,
     },
     /// No more attempts of these jobs will come.
     JobsOver {
-        /// Which.
+        /// The jobs.
         jobs: Vec<JobId>,
     },
 }
@@ -267,66 +272,66 @@ pub enum HostCommand {
 /// Workers of one module, to be started with the same arguments.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct SpawnWorker {
-    /// Their ids.
+    /// The ids of the workers.
     pub workers: Vec<WorkerId>,
-    /// Their module.
+    /// The module that they run.
     pub module: Digest,
-    /// What their `init` receives.
+    /// The bytes that their `init` receives.
     pub arguments: Vec<u8>,
     /// Limits that the client asks for.
     pub limits: LimitsAsked,
 }
 
-/// What a host asks on a two-way stream of its own.
+/// What a host asks on a bidirectional stream of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum Transfer {
-    /// The bytes of a module; answered by [`ModuleOffered`].
+    /// Fetches a module; answered by [`ModuleOffered`].
     Module {
-        /// Which.
+        /// The module.
         module: Digest,
     },
-    /// The bytes of a payload; answered by [`Transferred`].
+    /// Fetches a payload; answered by [`Transferred`].
     Fetch {
-        /// Of which job.
+        /// The job that the payload belongs to.
         job: JobId,
-        /// Which.
+        /// The payload's digest and length.
         payload: BlobRef,
     },
-    /// Brings a payload, whose bytes follow on the stream; answered by [`Transferred`].
+    /// Uploads a payload, whose bytes follow on the stream; answered by [`Transferred`].
     Keep {
-        /// Of which job.
+        /// The job that the payload belongs to.
         job: JobId,
-        /// Which.
+        /// The payload's digest and length.
         payload: BlobRef,
     },
 }
 
-/// The answer to a host that fetches or brings a payload.
+/// The answer to a host that fetches or uploads a payload.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum Transferred {
-    /// Exactly as many bytes as were asked for follow.
+    /// The payload follows on the stream, with exactly the length that was asked for.
     Follows,
-    /// It is on the manager's disk.
+    /// The payload is on the manager's disk.
     Kept,
-    /// No.
+    /// The manager refuses the transfer.
     Refused {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
-/// The answer to [`Transfer::Module`]; where it is `Found`, exactly `length` bytes of module follow on the stream.
+/// The answer to [`Transfer::Module`]. After `Found`, exactly `length` bytes of module follow on the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum ModuleOffered {
-    /// Here it is.
+    /// The manager has the module and sends it.
     Found {
         /// The signed manifest, as its publisher made it.
         manifest: Vec<u8>,
-        /// Length of the module.
+        /// Length of the module, in bytes.
         length: u64,
     },
-    /// The manager has no such module.
+    /// The manager has no such module, or the host has no work that needs it.
     Unknown,
 }

@@ -1,23 +1,23 @@
-//! Numbers that name things; none is ever used twice.
+//! Numeric ids, none of which is used twice.
 
 use core::fmt;
 use core::str::FromStr;
 
 use crate::codec::{Decode, Encode};
 
-/// Names one worker, for ever: 32 bits of the manager's incarnation, then 32 bits of counter.
+/// Identifies one worker forever: 32 bits of the manager's incarnation, then 32 bits of counter.
 ///
-/// A restarted manager counts its incarnation up first, so that no id of an earlier life comes back.
+/// A manager that starts increments its incarnation before it assigns ids, so no earlier id is reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct WorkerId(u64);
 
 impl WorkerId {
-    /// The `count`th worker of the manager's life number `incarnation`.
+    /// Worker number `count` of the manager's incarnation number `incarnation`.
     pub fn new(incarnation: u32, count: u32) -> Self {
         Self(u64::from(incarnation) << 32 | u64::from(count))
     }
 
-    /// The id from its number, as a peer or a person gave it.
+    /// The id from its number, as given by a peer or a person.
     pub fn from_u64(number: u64) -> Self {
         Self(number)
     }
@@ -46,12 +46,12 @@ impl FromStr for WorkerId {
     }
 }
 
-/// The text names no worker: whoever typed it must act.
+/// The text is not a worker id; whoever typed it must act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a worker's id looks like `w1.17`")]
 pub struct ParseIdError;
 
-/// Names a deployment; the manager counts them up and keeps the count on disk.
+/// Identifies a deployment. The manager counts deployments, and keeps the count on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct DeploymentId(pub u64);
 
@@ -61,9 +61,11 @@ impl fmt::Display for DeploymentId {
     }
 }
 
-/// Names a host's stay with a manager: as long as both remember it, a lost connection loses nothing.
+/// Identifies a session of a host or client with a manager. While both ends remember it, a lost connection
+/// loses no message.
 ///
-/// Drawn at random by the manager, so that a restarted one never mistakes another's session for its own.
+/// The manager draws it at random, so that a restarted manager does not mistake an earlier session for its
+/// own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct SessionId(pub [u8; 16]);
 

@@ -1,8 +1,8 @@
-//! Jobs: what is said about lists of tasks, their attempts and their outcomes.
+//! Jobs: the messages about jobs, tasks, attempts and outcomes.
 //!
-//! A client names its job and numbers its tasks, so that saying the same thing again after a lost connection changes
-//! nothing. The manager numbers attempts: a result is taken only from the attempt that holds the lease, and the
-//! number tells. Numbers on the wire are the places of variants and fields: append only.
+//! A client draws the id of its job and numbers its tasks, so that a request repeated after a lost connection
+//! changes nothing. The manager numbers attempts, and accepts a result only from the attempt that holds the
+//! task's lease. Variants and fields are numbered by position on the wire, so new ones are appended.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -20,7 +20,7 @@ use crate::limits::{
 };
 use crate::worker::{Failure, FailureKind, LogLine};
 
-/// Names a job, for ever: drawn at random by its client.
+/// Identifies a job forever; drawn at random by its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct JobId(pub [u8; 16]);
 
@@ -42,25 +42,26 @@ impl FromStr for JobId {
     }
 }
 
-/// The text names no job: whoever typed it must act.
+/// The text is not a job id; whoever typed it must act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a job's id is `j` and 32 hexadecimal digits")]
 pub struct ParseJobIdError;
 
-/// Names one attempt at a task and the lease that it holds: the number fences.
+/// Identifies one attempt at a task and its lease. The manager refuses the result of an attempt without a
+/// lease.
 ///
-/// 24 bits of the manager's incarnation, then 40 bits of counter: sixteen million restarts, and ten years of a
-/// hundred thousand attempts a second in each life would be needed to use a number twice.
+/// 24 bits of the manager's incarnation, then 40 bits of counter: an id is used twice only after sixteen million
+/// restarts, or after 127 days of a hundred thousand attempts a second in one incarnation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct AttemptId(u64);
 
 impl AttemptId {
-    /// The `count`th attempt of the manager's life number `incarnation`.
+    /// Attempt number `count` of the manager's incarnation number `incarnation`.
     pub fn new(incarnation: u32, count: u64) -> Self {
         Self(u64::from(incarnation) << 40 | count & ((1 << 40) - 1))
     }
 
-    /// The id from its number, as a peer or a disk gave it.
+    /// The id from its number, as read from a peer or a disk.
     pub fn from_u64(number: u64) -> Self {
         Self(number)
     }
@@ -77,27 +78,27 @@ impl fmt::Display for AttemptId {
     }
 }
 
-/// Bytes of a task or of a result.
+/// The input of a task, or one of its results.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum Payload {
     /// The bytes, at most [`PAYLOAD_BYTES_MAX`].
     Here(Vec<u8>),
-    /// The manager keeps them.
+    /// A reference to bytes that the manager keeps as a blob.
     Blob(BlobRef),
 }
 
-/// A payload that the manager keeps as a file, named by its contents.
+/// Refers to a payload that the manager keeps as a file, by its contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct BlobRef {
-    /// The SHA-256 of its bytes.
+    /// SHA-256 of the bytes.
     pub digest: Digest,
-    /// How many they are, at most [`MESSAGE_BYTES_MAX`].
+    /// Length in bytes, at most [`MESSAGE_BYTES_MAX`].
     pub length: u64,
 }
 
 impl Payload {
-    /// How many bytes it has.
+    /// Length of the payload, in bytes.
     pub fn length(&self) -> u64 {
         match self {
             Self::Here(bytes) => bytes.len() as u64,
@@ -105,7 +106,7 @@ impl Payload {
         }
     }
 
-    /// What it adds to a frame, in bytes, at the most.
+    /// Upper bound of the bytes that the payload adds to a frame.
     pub fn frame_bytes(&self) -> usize {
         match self {
             Self::Here(bytes) => bytes.len() + 8,
@@ -115,7 +116,7 @@ impl Payload {
 }
 
 impl BlobRef {
-    /// What names these bytes.
+    /// The reference to `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self { digest: Digest::of(bytes), length: bytes.len() as u64 }
     }
@@ -133,39 +134,40 @@ impl fmt::Debug for Payload {
 /// What the tasks of a job have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct JobSpec {
-    /// What people call it.
+    /// The job's display name.
     pub name: String,
-    /// What runs.
+    /// The module that the tasks run.
     pub module: Digest,
-    /// What its `init` receives.
+    /// The bytes that the guest's `init` receives.
     pub arguments: Vec<u8>,
-    /// Labels that a host must carry.
+    /// Labels that a host must have.
     pub labels: Vec<Label>,
-    /// Most memory of a task, in bytes; 0 leaves it to the manifest and the host.
+    /// Memory limit of a task, in bytes; 0 leaves it to the manifest and the host.
     pub memory_bytes: u64,
-    /// Higher goes first among the jobs of one client; clients share the slots whatever their priorities.
+    /// Jobs of one client with a higher number go first; between clients it has no effect.
     pub priority: i32,
-    /// How long a task may take from its start, in milliseconds; then it is stopped and blamed.
+    /// How long one attempt may take from its start, in milliseconds. The host then ends it and reports
+    /// [`FailureKind::Timeout`].
     pub timeout_ms: u64,
-    /// Attempts that may fail by the guest's fault before the task is dead: 1 to 100.
+    /// Attempts that may fail through the guest's fault before the task is dead: 1 to 100.
     pub attempts_max: u32,
-    /// When to give the whole job up.
+    /// When the manager gives up the whole job.
     pub give_up: GiveUp,
 }
 
-/// When to give a whole job up.
+/// When the manager gives up a whole job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub enum GiveUp {
     /// Never: every task gets its outcome.
     #[default]
     Never,
-    /// When more than so many tasks are dead.
+    /// When more than this many tasks are dead.
     Count(u64),
-    /// When more than so many of a hundred tasks that are over are dead, and twenty at least are over.
+    /// When more than this percentage of the tasks that are over are dead, and at least twenty are over.
     Percent(u8),
 }
 
-/// How a job stands.
+/// The state of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum JobState {
@@ -175,17 +177,17 @@ pub enum JobState {
     Closed,
     /// Every task has its outcome.
     Finished,
-    /// Somebody stopped it; tasks without an outcome will get none.
+    /// Somebody stopped it; tasks without an outcome get none.
     Cancelled,
-    /// It was given up; tasks without an outcome will get none.
+    /// The manager gave it up; tasks without an outcome get none.
     GivenUp {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
 impl JobState {
-    /// True once nothing more will happen by itself.
+    /// True if the job is finished, cancelled or given up. Only a retry of its dead tasks changes that.
     pub fn is_over(&self) -> bool {
         !matches!(self, Self::Open | Self::Closed)
     }
@@ -202,10 +204,10 @@ impl JobState {
     }
 }
 
-/// How far a job is: `submitted = waiting + leased + done + dead`, at every moment.
+/// The progress of a job: `submitted = waiting + leased + done + dead`, at every moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub struct JobCounts {
-    /// Tasks that were acknowledged.
+    /// Tasks that the manager has accepted.
     pub submitted: u64,
     /// Tasks that wait for a host.
     pub waiting: u64,
@@ -215,49 +217,50 @@ pub struct JobCounts {
     pub done: u64,
     /// Tasks with a final failure.
     pub dead: u64,
-    /// Attempts that were made again.
+    /// Failed or lost attempts after which the task was tried again.
     pub retried: u64,
 }
 
 /// A job, as its client sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct JobInfo {
-    /// Its id.
+    /// The job's id.
     pub id: JobId,
-    /// Whose it is.
+    /// The key of the client that created it.
     pub owner: PublicKey,
-    /// What it is.
+    /// What its tasks have in common.
     pub spec: JobSpec,
-    /// How it stands.
+    /// The job's state.
     pub state: JobState,
-    /// How far it is.
+    /// The job's progress.
     pub counts: JobCounts,
-    /// When it was made, in seconds since 1970 on the manager's clock.
+    /// When it was created, in seconds since 1970 on the manager's clock.
     pub created: u64,
-    /// Outcomes recorded so far: the number of the newest.
+    /// The number of the newest outcome; 0 if there is none.
     pub recorded: u64,
-    /// Hosts that work on it now.
+    /// Number of hosts that hold attempts of the job.
     pub hosts: u32,
-    /// Attempts that those hosts said they have begun; the others wait there, for a slot or for the module.
+    /// Attempts that their hosts have reported as begun; the other leased ones wait for a slot or for the
+    /// module.
     pub executing: u32,
 }
 
 /// What a host needs to know of a job before its first attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct JobBrief {
-    /// Its id.
+    /// The job's id.
     pub job: JobId,
-    /// What runs.
+    /// The module that the tasks run.
     pub module: Digest,
-    /// What its `init` receives.
+    /// The bytes that the guest's `init` receives.
     pub arguments: Vec<u8>,
-    /// Most memory of a task, in bytes; 0 for the host's own limit.
+    /// Memory limit of a task, in bytes; 0 for the host's own limit.
     pub memory_bytes: u64,
-    /// How long a task may take from its start, in milliseconds.
+    /// How long one attempt may take from its start, in milliseconds.
     pub timeout_ms: u64,
 }
 
-/// One attempt, given to a host.
+/// One attempt, assigned to a host.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Assignment {
     /// The attempt.
@@ -271,16 +274,17 @@ pub struct Assignment {
 /// How an attempt ended at its host.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct AttemptEnd {
-    /// Which.
+    /// The attempt that ended.
     pub attempt: AttemptId,
-    /// How long it ran, in microseconds on the host's clock; an allegation.
+    /// How long the attempt ran, in microseconds on the host's clock; an allegation.
     pub ran_us: u64,
     /// Its results, or its failure.
     pub result: AttemptResult,
 }
 
 impl AttemptEnd {
-    /// Holds a host to what an attempt may report: results over the limit become a failure, long texts are cut.
+    /// Applies the limits of an attempt's report: too many or too long results become a
+    /// [`FailureKind::HostFault`], and long texts are cut.
     pub fn clamp(&mut self) {
         match &mut self.result {
             AttemptResult::Done(results) => {
@@ -301,30 +305,30 @@ impl AttemptEnd {
     }
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum AttemptResult {
-    /// What the task sent, in order.
+    /// The attempt succeeded; the payloads that the task sent, in order.
     Done(Vec<Payload>),
-    /// Why it failed.
+    /// The attempt failed.
     Failed {
-        /// What it died of.
+        /// Why it failed.
         failure: Failure,
         /// The guest's last lines of log, at most [`LAST_WORDS_MAX`].
         log: Vec<LogLine>,
     },
 }
 
-/// An attempt that failed, for people.
+/// A failed attempt, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct AttemptFailure {
-    /// Where.
+    /// The key of the host that ran it.
     pub host: PublicKey,
-    /// What people call the host.
+    /// The host's display name.
     pub host_name: String,
-    /// How long it ran, in microseconds.
+    /// How long the attempt ran, in microseconds.
     pub ran_us: u64,
-    /// What it died of; `None` if its host was lost.
+    /// Why it failed; `None` if the host was lost.
     pub failure: Option<Failure>,
     /// The guest's last lines of log.
     pub log: Vec<LogLine>,
@@ -333,25 +337,26 @@ pub struct AttemptFailure {
 /// The outcome of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Outcome {
-    /// What it sent, in order.
+    /// The task succeeded; the payloads that it sent, in order.
     Done(Vec<Payload>),
-    /// Every attempt failed; oldest first.
+    /// The task failed for good.
     Dead {
-        /// Why it was not tried again.
+        /// Why the manager did not try it again.
         why: String,
-        /// The attempts, at most [`FAILURES_KEPT_MAX`](crate::limits::FAILURES_KEPT_MAX).
+        /// The newest failed attempts, oldest first, at most
+        /// [`FAILURES_KEPT_MAX`](crate::limits::FAILURES_KEPT_MAX).
         attempts: Vec<AttemptFailure>,
     },
 }
 
-/// An outcome in its job's record.
+/// An outcome, as the manager reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct OutcomeEntry {
-    /// Its number in the record, from 1, in the order in which tasks ended.
+    /// The outcome's number in its job, from 1, in the order in which tasks ended.
     pub seq: u64,
     /// The task's number in its job, from 0.
     pub task: u64,
-    /// What people call the host that it ended on.
+    /// Display name of the host that the last attempt ran on.
     pub host: String,
     /// How long the last attempt ran, in microseconds.
     pub ran_us: u64,

@@ -1,41 +1,41 @@
-//! Joining: why a peer is not let in.
+//! Joining: why the manager refuses a peer.
 
 use alloc::string::String;
 
 use crate::codec::{Decode, Encode};
 use crate::key::PublicKey;
 
-/// Why a peer is not let in.
+/// Why the manager refuses a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinRefusal {
-    /// The two programs speak different versions: upgrade the older one.
+    /// The two programs speak different protocol versions: upgrade the older one.
     #[error("the manager speaks protocol {manager} and this program speaks {peer}")]
     Version {
-        /// The manager's.
+        /// The manager's version.
         manager: u16,
-        /// The peer's.
+        /// The peer's version.
         peer: u16,
     },
-    /// The manager knows no ticket of that id, or forgot it.
+    /// The manager has no ticket with that id; it may have deleted it.
     #[error("the manager knows no such ticket")]
     TicketUnknown,
-    /// The ticket is past its time.
+    /// The ticket has expired.
     #[error("the ticket expired at {at} (seconds since 1970)")]
     TicketExpired {
-        /// When, in seconds since 1970 on the manager's clock.
+        /// When it expired, in seconds since 1970 on the manager's clock.
         at: u64,
     },
-    /// The ticket has let another key in already.
+    /// Another key has used the ticket.
     #[error("the ticket was used already, by {by}")]
     TicketUsed {
-        /// The key that it let in.
+        /// The key that used it.
         by: PublicKey,
     },
-    /// The proof does not fit the ticket.
+    /// The proof was not made with this ticket's secret for this connection.
     #[error("the proof does not fit the ticket")]
     WrongProof,
-    /// The key lacks the role that this session asks for.
+    /// The key lacks the role that this session needs.
     #[error("the key {key} is not allowed in as a {role}")]
     NotAllowed {
         /// The peer's key.
@@ -49,16 +49,16 @@ pub enum JoinRefusal {
         /// The peer's key.
         key: PublicKey,
     },
-    /// The manager has as many of these as it may.
+    /// The manager has reached a limit.
     #[error("the manager has no room for another {what}")]
     Full {
-        /// Of what.
+        /// What the manager has no room for.
         what: String,
     },
-    /// The first frame makes no sense.
+    /// The first frame is malformed, or breaks a limit.
     #[error("the first frame was refused: {why}")]
     Malformed {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }

@@ -1,7 +1,7 @@
-//! Keys: who somebody is.
+//! Keys: the identity of a peer or publisher.
 //!
-//! Ed25519 throughout. A signature is always made under a [`Domain`], so that what was signed for one
-//! purpose is worth nothing for another.
+//! All keys are Ed25519. A signature is always made under a [`Domain`], so a signature for one purpose is
+//! invalid for any other.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::text::{self, TextError};
 
-/// What a signature is for. The label goes in front of what is signed.
+/// The purpose of a signature. Its label is signed in front of the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Domain {
@@ -24,7 +24,7 @@ pub enum Domain {
 }
 
 impl Domain {
-    /// The label: fixed for ever, ends in a zero byte so that none is the beginning of another.
+    /// The label, which never changes. It ends in a zero byte, so that no label is a prefix of another.
     pub fn label(self) -> &'static [u8] {
         match self {
             Self::Manifest => b"grid-manifest/1\0",
@@ -37,7 +37,7 @@ impl Domain {
     }
 }
 
-/// A private key. Its `Debug` shows the public half only, and it is wiped when dropped.
+/// A private key. `Debug` shows only the public key; the memory is wiped on drop.
 #[derive(Clone)]
 pub struct SecretKey(SigningKey);
 
@@ -48,17 +48,18 @@ impl fmt::Debug for SecretKey {
 }
 
 impl SecretKey {
-    /// The key of a 32-byte seed, which is drawn at random once and kept in a file of mode 0600.
+    /// The key of a 32-byte seed. The caller draws the seed at random once and stores it in a file of mode
+    /// 0600.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self(SigningKey::from_bytes(seed))
     }
 
-    /// The seed, for the file.
+    /// The seed, for storing in a file.
     pub fn seed(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(self.0.to_bytes())
     }
 
-    /// The public half.
+    /// The public key.
     pub fn public(&self) -> PublicKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
@@ -68,8 +69,8 @@ impl SecretKey {
         self.0.sign(&domain.statement(bytes)).to_bytes()
     }
 
-    /// A secret that only this key's owner can make, and makes again after every restart: 32 bytes of
-    /// HKDF-SHA256 of the seed under `label`.
+    /// Derives a secret that only the owner of this key can compute, the same after every restart: 32 bytes
+    /// of HKDF-SHA256 of the seed under `label`.
     pub fn derive(&self, label: &str) -> Zeroizing<[u8; 32]> {
         let mut secret = Zeroizing::new([0; 32]);
         let filled = Hkdf::<Sha256>::new(Some(b"grid-derive/1"), self.seed().as_slice())
@@ -84,14 +85,14 @@ impl SecretKey {
     }
 }
 
-/// DER of an RFC 8410 private key, up to the seed.
+/// DER of an RFC 8410 private key, before the seed.
 const PKCS8_PREFIX: &[u8] =
     &[0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
-/// DER of an RFC 8410 public key, up to the point.
+/// DER of an RFC 8410 public key, before the point.
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
-/// A public key: a valid point that is not of small order, checked when it was made.
+/// A public key: a valid curve point that is not of small order, checked on construction.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey([u8; 32]);
 
@@ -103,7 +104,7 @@ impl PublicKey {
     ///
     /// # Errors
     ///
-    /// [`BadKey`], if they are no point of the curve, or one of the weak ones.
+    /// [`BadKey`], if they are not a point of the curve, or are a point of small order.
     pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, BadKey> {
         match VerifyingKey::from_bytes(&bytes) {
             Ok(key) if !key.is_weak() => Ok(Self(bytes)),
@@ -116,7 +117,8 @@ impl PublicKey {
         &self.0
     }
 
-    /// True if the owner of this key signed `bytes` for that purpose. Strict: no malleable signatures.
+    /// True if the owner of this key signed `bytes` for this purpose. Strict: malleable signatures are
+    /// invalid.
     pub fn verify(&self, domain: Domain, bytes: &[u8], signature: &[u8; 64]) -> bool {
         let signature = ed25519_dalek::Signature::from_bytes(signature);
         VerifyingKey::from_bytes(&self.0)
@@ -132,17 +134,17 @@ impl PublicKey {
         spki
     }
 
-    /// Reads what [`Self::spki`] writes, and nothing else.
+    /// Decodes exactly what [`Self::spki`] encodes.
     ///
     /// # Errors
     ///
-    /// [`BadKey`], if it is not the one encoding of a good Ed25519 key.
+    /// [`BadKey`], if it is not the one encoding of a valid Ed25519 key.
     pub fn from_spki(spki: &[u8]) -> Result<Self, BadKey> {
         let point = spki.strip_prefix(&SPKI_PREFIX).and_then(|point| point.try_into().ok()).ok_or(BadKey)?;
         Self::from_bytes(point)
     }
 
-    /// Twenty hexadecimal digits of the key's SHA-256 in groups of four, for people to compare.
+    /// The first twenty hexadecimal digits of the key's SHA-256, in groups of four, for people to compare.
     pub fn fingerprint(&self) -> String {
         let digest = Sha256::digest(self.0);
         let mut text = String::new();
@@ -178,7 +180,7 @@ impl FromStr for PublicKey {
     }
 }
 
-/// Bytes that are no acceptable key: whoever sent them must act.
+/// Bytes that are not an acceptable key; the sender must act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid Ed25519 public key")]
 pub struct BadKey;

@@ -1,4 +1,4 @@
-//! Labels: what a host says of itself, so that work finds it.
+//! Labels: properties of a host that placements can require.
 
 use alloc::string::String;
 

@@ -1,10 +1,10 @@
-//! The words and rules of the grid's wire.
+//! The messages and rules of the grid's wire protocol.
 //!
-//! Nothing here reads a clock, throws dice or opens a socket: the crate is `no_std`, and time and
-//! randomness are arguments. From the outside in: [`frame`] cuts a stream of bytes into bounded frames,
-//! [`wire`] and [`mail`] make messages of them, [`link`](mod@link) and [`control`] number what must not be lost and
-//! [`send_queue`] collects what goes out. [`host`] and [`client`] are what is said; [`key`], [`ticket`] and
-//! [`manifest`] are who may say it.
+//! The crate is `no_std` and reads no clock, draws no random numbers and opens no socket; time and randomness
+//! are arguments. From the outside in: [`frame`] cuts a stream of bytes into bounded frames; [`wire`] and
+//! [`mail`] decode them into messages; [`link`](mod@link) and [`control`] number what must not be lost;
+//! [`send_queue`] collects what is to be sent. [`host`] and [`client`] define the messages; [`key`],
+//! [`ticket`] and [`manifest`] decide whom to trust.
 
 #![no_std]
 #![forbid(unsafe_code)]

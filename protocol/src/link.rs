@@ -1,10 +1,10 @@
-//! Links: numbered messages that survive the loss of the connection under them.
+//! Links: numbered messages that survive the loss of a connection.
 //!
-//! Each worker has a link between the manager and its host. Either end numbers what it sends from 1,
-//! keeps it until the other end says that it is *settled*, and may have only so much unsettled: the
-//! same number is acknowledgement, flow control and, after a reconnect, the place to go on from.
-//! On the way to a worker a message is settled when the worker is idle again after it; on the way
-//! back, when the client took it. Nothing here touches a socket.
+//! Each worker has a link between the manager and its host. Either end numbers what it sends from 1, keeps
+//! each message until the other end says that it is *settled*, and bounds what is unsettled. The same number
+//! serves as acknowledgement, flow control and, after a reconnect, as the position to continue from. A
+//! message to a worker is settled when the worker is idle again after it; a message from a worker, when the
+//! client has taken it. Nothing here touches a socket.
 
 use alloc::collections::{BTreeMap, VecDeque};
 
@@ -13,22 +13,22 @@ use bytes::Bytes;
 use crate::codec::{Decode, Encode};
 use crate::limits::MESSAGE_BYTES_MAX;
 
-/// Unsettled bytes at which a sender must wait: 4 MiB. A message larger than that may still go
-/// when nothing else is unsettled, so the most that an end holds for one worker is this plus one
-/// message ([`MESSAGE_BYTES_MAX`]).
+/// Unsettled bytes at which a sender must wait: 4 MiB. The last message may go past this limit, so a
+/// sender holds at most this plus one message ([`MESSAGE_BYTES_MAX`]) for one worker.
 pub const WINDOW_BYTES_MAX: usize = 4 << 20;
 
-/// Unsettled messages at which a sender must wait, so that empty messages are bounded too.
+/// Unsettled messages at which a sender must wait; it bounds what empty messages cost.
 pub const WINDOW_MESSAGES_MAX: usize = 4096;
 
-/// One end of a worker's mail. `T` is what the sender wants to remember about a message of its own.
+/// One end of a worker's link. `T` is data of the sender about each of its own messages; it is not
+/// transmitted.
 #[derive(Debug)]
 pub struct Link<T = ()> {
     next: u64,
     unsettled: VecDeque<Sent<T>>,
     unsettled_bytes: usize,
     arrivals: VecDeque<Arrival>,
-    /// Bytes that came on a stream of their own before the frame that says what they are.
+    /// Bytes of large messages that arrived before the frame that announces them, by message number.
     early: BTreeMap<u64, Bytes>,
     /// Bytes of `arrivals` and `early`.
     held_bytes: usize,
@@ -37,27 +37,27 @@ pub struct Link<T = ()> {
     told: u64,
 }
 
-/// A message that the other end has not settled yet.
+/// A message that the other end has not settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent<T> {
     /// Its number, from 1.
     pub seq: u64,
-    /// What it is.
+    /// Message or failure report.
     pub kind: MessageKind,
-    /// Its bytes.
+    /// The message's bytes.
     pub payload: Bytes,
-    /// What the sender remembers about it.
+    /// The sender's own data about the message.
     pub tag: T,
 }
 
-/// What a message on a link is.
+/// The kind of a message on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum MessageKind {
     /// Bytes between a client and a worker.
     Message,
-    /// The worker could not handle message number `about`; the bytes are its reason, in UTF-8.
+    /// The worker could not handle message number `about`; the payload is its reason, in UTF-8.
     Failure {
-        /// Number of the message that failed, on the link the other way.
+        /// Number of the failed message, on the link in the other direction.
         about: u64,
     },
 }
@@ -67,18 +67,18 @@ pub enum MessageKind {
 pub struct Delivery {
     /// Its number, from 1.
     pub seq: u64,
-    /// What it is.
+    /// Message or failure report.
     pub kind: MessageKind,
-    /// Its bytes.
+    /// The message's bytes.
     pub payload: Bytes,
 }
 
-/// What stands in a frame at a message's place.
+/// Where the bytes of a message travel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeliveryContent {
-    /// The message itself.
+    /// In the frame itself.
     Here(Bytes),
-    /// It comes on a stream of its own; [`Link::fulfil`] puts it in its place.
+    /// On a stream of their own; [`Link::fulfil`] supplies them.
     Elsewhere,
 }
 
@@ -115,13 +115,14 @@ impl<T> Default for Link<T> {
 }
 
 impl<T> Link<T> {
-    /// True while another message may be pushed.
+    /// True if another message may be pushed.
     pub fn has_room(&self) -> bool {
         self.unsettled.is_empty()
             || (self.unsettled_bytes < WINDOW_BYTES_MAX && self.unsettled.len() < WINDOW_MESSAGES_MAX)
     }
 
-    /// Numbers a message and keeps it until it is settled. The caller asks [`Self::has_room`] first.
+    /// Numbers a message and keeps it until it is settled. Does not check the window; the caller asks
+    /// [`Self::has_room`] first.
     pub fn push(&mut self, kind: MessageKind, payload: Bytes, tag: T) -> &Sent<T> {
         let seq = self.next;
         self.next += 1;
@@ -129,7 +130,7 @@ impl<T> Link<T> {
         self.unsettled.push_back_mut(Sent { seq, kind, payload, tag })
     }
 
-    /// Bytes of messages that are not settled.
+    /// Bytes of all unsettled messages.
     pub fn unsettled_bytes(&self) -> usize {
         self.unsettled_bytes
     }
@@ -139,13 +140,15 @@ impl<T> Link<T> {
         self.next - 1
     }
 
-    /// The other end has settled everything up to `seq`: forgets it, oldest first.
+    /// Settles every message up to `seq`, because the other end says so. The iterator returns them, oldest
+    /// first.
     ///
-    /// A number that is lower than an earlier one says nothing new.
+    /// A number lower than an earlier one settles nothing.
     ///
     /// # Errors
     ///
-    /// [`LinkError::SettledUnsent`]: the peer settles what was never sent, and must be cut off.
+    /// [`LinkError::SettledUnsent`]: the peer settles a message that was never sent; the caller must
+    /// disconnect it.
     pub fn settle(&mut self, seq: u64) -> Result<Settled<'_, T>, LinkError> {
         if seq >= self.next {
             return Err(LinkError::SettledUnsent { seq, next: self.next });
@@ -153,18 +156,19 @@ impl<T> Link<T> {
         Ok(Settled { link: self, upto: seq })
     }
 
-    /// What is not settled, oldest first.
+    /// The unsettled messages, oldest first.
     pub fn unsettled(&self) -> impl ExactSizeIterator<Item = &Sent<T>> {
         self.unsettled.iter()
     }
 
-    /// Takes everything that is not settled, when nobody is left to settle it.
+    /// Removes and returns every unsettled message, when no peer is left to settle them.
     pub fn take_unsettled(&mut self) -> VecDeque<Sent<T>> {
         self.unsettled_bytes = 0;
         core::mem::take(&mut self.unsettled)
     }
 
-    /// Starts anew with a peer that has forgotten everything: what is unsettled gets new numbers from 1.
+    /// Starts again with a peer that remembers nothing: renumbers the unsettled messages from 1. Drops what
+    /// was received and not taken; a caller that needs it takes it first.
     pub fn restart(&mut self) {
         let unsettled = self.take_unsettled();
         *self = Self::default();
@@ -173,23 +177,24 @@ impl<T> Link<T> {
         }
     }
 
-    /// Changes what the sender remembers about each unsettled message.
+    /// Replaces the sender's data about each unsettled message.
     pub fn retag(&mut self, mut tag: impl FnMut(&T) -> T) {
         for sent in &mut self.unsettled {
             sent.tag = tag(&sent.tag);
         }
     }
 
-    /// True if the other end owes something.
+    /// True if the other end has not settled everything.
     pub fn is_owed(&self) -> bool {
         !self.unsettled.is_empty()
     }
 
-    /// Takes in message `seq`; false for one that arrived before (it is dropped).
+    /// Receives message `seq`; false, and dropped, if it was received before.
     ///
     /// # Errors
     ///
-    /// [`LinkError::Gap`] and [`LinkError::Overrun`]: the peer broke the rules, and must be cut off.
+    /// [`LinkError::Gap`] and [`LinkError::Overrun`]: the peer broke the protocol; the caller must disconnect
+    /// it.
     pub fn accept(
         &mut self,
         seq: u64,
@@ -217,12 +222,12 @@ impl<T> Link<T> {
         Ok(true)
     }
 
-    /// Takes in the bytes of message `seq`, which come [`DeliveryContent::Elsewhere`]: before its frame or after it, as the path
-    /// has it. False if nobody waits for them (they are dropped).
+    /// Receives the bytes of message `seq`, which travel [`DeliveryContent::Elsewhere`] and may arrive before
+    /// or after the message's frame. False, and dropped, if they are not expected.
     ///
     /// # Errors
     ///
-    /// [`LinkError::Overrun`]: the peer broke the rules, and must be cut off.
+    /// [`LinkError::Overrun`]: the peer broke the protocol; the caller must disconnect it.
     pub fn fulfil(&mut self, seq: u64, payload: Bytes) -> Result<bool, LinkError> {
         let announced = seq <= self.accepted;
         let awaited = match announced {
@@ -242,13 +247,13 @@ impl<T> Link<T> {
         Ok(true)
     }
 
-    /// The message numbered `seq`, if it has come and is not taken: numbers are contiguous.
+    /// The received message `seq`, if it has not been taken. Numbers are contiguous.
     fn arrival_mut(&mut self, seq: u64) -> Option<&mut Arrival> {
         let first = self.arrivals.front()?.seq;
         self.arrivals.get_mut(usize::try_from(seq.checked_sub(first)?).ok()?)
     }
 
-    /// Counts bytes of message `seq` that are kept until the message is taken.
+    /// Checks and counts bytes of message `seq`, which are held until the message is taken.
     fn hold(&mut self, seq: u64, bytes: usize) -> Result<(), LinkError> {
         let held_bytes = self.held_bytes + bytes;
         if seq - self.finished > OUTSTANDING_MAX || held_bytes > HELD_BYTES_MAX {
@@ -258,7 +263,7 @@ impl<T> Link<T> {
         Ok(())
     }
 
-    /// The next message in order, once its bytes are here.
+    /// Takes the next message in order; `None` if there is none, or its bytes are still missing.
     pub fn take_arrival(&mut self) -> Option<Delivery> {
         match self.arrivals.pop_front()? {
             Arrival { seq, kind, content: DeliveryContent::Here(payload) } => {
@@ -272,38 +277,39 @@ impl<T> Link<T> {
         }
     }
 
-    /// True once everything up to `seq` is here, bytes and all.
+    /// True if every message up to `seq` has arrived with its bytes, and no later one lacks its bytes.
     pub fn has_arrived(&self, seq: u64) -> bool {
         let hole = self.arrivals.iter().any(|arrival| arrival.content == DeliveryContent::Elsewhere);
         self.accepted >= seq && !hole
     }
 
-    /// True if [`Self::take_arrival`] has something to give.
+    /// True if [`Self::take_arrival`] would return a message.
     pub fn has_ready_arrival(&self) -> bool {
         matches!(self.arrivals.front(), Some(Arrival { content: DeliveryContent::Here(_), .. }))
     }
 
-    /// Messages that have come, whole or not, and are not taken.
+    /// Number of messages that were received, complete or not, and not taken.
     pub fn arrivals(&self) -> usize {
         self.arrivals.len()
     }
 
-    /// The number of the last message that has come, whole or not.
+    /// The number of the last message received, complete or not.
     pub fn last_accepted(&self) -> u64 {
         self.accepted
     }
 
-    /// The number of the last message that this end is through with.
+    /// The number of the last message that this end has finished with.
     pub fn finished(&self) -> u64 {
         self.finished
     }
 
-    /// This end is through with every message up to `seq`.
+    /// Marks every message up to `seq` as finished, so that the next acknowledgement settles them. Never goes
+    /// back, and never past the last message received.
     pub fn finish(&mut self, seq: u64) {
         self.finished = self.finished.max(seq.min(self.accepted));
     }
 
-    /// The number to put in the next frame, whatever that frame carries.
+    /// The number for the `settled` field of the next frame; the caller must send that frame.
     pub fn acknowledge(&mut self) -> u64 {
         self.told = self.finished;
         self.finished
@@ -314,9 +320,10 @@ impl<T> Link<T> {
         self.told < self.finished
     }
 
-    /// The connection is gone: forgets what had only half arrived, and says up to where all is here.
+    /// Called when the connection is lost: returns the highest number up to which every message is complete,
+    /// and drops those after it.
     ///
-    /// The other end sends again what comes after ([`Self::resend_after`]).
+    /// The other end resends them ([`Self::resend_after`]).
     pub fn position(&mut self) -> u64 {
         let hole = self.arrivals.iter().position(|arrival| arrival.content == DeliveryContent::Elsewhere);
         if let Some(hole) = hole {
@@ -324,16 +331,16 @@ impl<T> Link<T> {
         }
         self.early.clear();
         self.held_bytes = self.arrivals.iter().map(Arrival::held_bytes).sum();
-        // What the last frames acknowledged may never have arrived.
+        // The frames with the last acknowledgements may be lost.
         self.told = 0;
         self.accepted
     }
 
-    /// Checks a peer's claim to have everything up to `position`.
+    /// Checks a peer's claim to have received everything up to `position`.
     ///
     /// # Errors
     ///
-    /// [`LinkError::SettledUnsent`]: it was never sent so much.
+    /// [`LinkError::SettledUnsent`]: `position` was never sent.
     pub fn check_position(&self, position: u64) -> Result<(), LinkError> {
         if position >= self.next {
             return Err(LinkError::SettledUnsent { seq: position, next: self.next });
@@ -341,29 +348,29 @@ impl<T> Link<T> {
         Ok(())
     }
 
-    /// What must be sent again to a peer that has everything up to `position`.
+    /// The messages to resend to a peer that has everything up to `position`.
     pub fn resend_after(&self, position: u64) -> impl Iterator<Item = &Sent<T>> {
-        // Numbers are contiguous, so that the first one says where the rest are.
+        // Numbers are contiguous, so the first one gives the index of the rest.
         let first = self.unsettled.front().map_or(self.next, |sent| sent.seq);
         let known = (position + 1).saturating_sub(first);
         self.unsettled.iter().skip(usize::try_from(known).unwrap_or(usize::MAX))
     }
 
-    /// The message numbered `seq`, if it is not settled.
+    /// The message `seq`, if it is unsettled.
     pub fn find_unsettled(&self, seq: u64) -> Option<&Sent<T>> {
         self.resend_after(seq.saturating_sub(1)).next().filter(|sent| sent.seq == seq)
     }
 }
 
-/// Numbers that may be accepted and unfinished: what a correct sender can have unsettled, with one window
-/// to spare for acknowledgements that crossed.
+/// Messages that may be received and not finished: one window, as a correct sender has unsettled, and one
+/// more for acknowledgements in transit.
 const OUTSTANDING_MAX: u64 = 2 * WINDOW_MESSAGES_MAX as u64;
 
-/// Bytes that may have come and not be taken: a correct sender stops at a window, which its last message went past, and a failure
-/// after that. With one window to spare.
+/// Bytes that may be received and not taken. A correct sender stops at one window; its last message may go
+/// past that, and a failure report may follow. The second window is a margin.
 const HELD_BYTES_MAX: usize = 2 * WINDOW_BYTES_MAX + MESSAGE_BYTES_MAX;
 
-/// What [`Link::settle`] forgot, oldest first; dropping it forgets the rest.
+/// What [`Link::settle`] settles, oldest first. Dropping it settles the rest.
 #[derive(Debug)]
 pub struct Settled<'a, T> {
     link: &'a mut Link<T>,
@@ -388,25 +395,25 @@ impl<T> Drop for Settled<'_, T> {
     }
 }
 
-/// The peer broke the rules of a link; its connection is closed.
+/// The peer broke the protocol of a link; the caller must close its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkError {
-    /// A number is missing.
+    /// A message is missing.
     #[error("message {seq} came where {expected} was due")]
     Gap {
-        /// The number that was due.
+        /// The number that was expected.
         expected: u64,
         /// The number that came.
         seq: u64,
     },
-    /// More messages or bytes at once than the window allows.
+    /// More messages or bytes than the window allows.
     #[error("message {seq} goes past the window")]
     Overrun {
         /// The number that came.
         seq: u64,
     },
-    /// A message was settled that was never sent.
+    /// The peer settled a message that was never sent.
     #[error("message {seq} was settled, but {next} is the next to be sent")]
     SettledUnsent {
         /// The number settled.

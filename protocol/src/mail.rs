@@ -1,4 +1,4 @@
-//! Mail frames: what crosses the mail streams between a manager and a host, or a manager and a client.
+//! Mail frames: what crosses the mail streams between the manager and a host, or the manager and a client.
 
 use alloc::vec::Vec;
 
@@ -7,64 +7,64 @@ use crate::id::WorkerId;
 use crate::limits::MAIL_DECODED_BYTES_MAX;
 use crate::link::MessageKind;
 
-/// One frame of mail. Numbers on the wire are the places of the variants: append only.
+/// One frame of mail. Variants are numbered by position on the wire: append only.
 ///
-/// Both ends speak the same frames. `settled` is [`Link::acknowledge`](crate::link::Link::acknowledge)
-/// of the sending end, so that a request and its answer carry each other's acknowledgement.
+/// Both ends use the same frames. `settled` is [`Link::acknowledge`](crate::link::Link::acknowledge) of the
+/// sending end, so that every message also acknowledges the other direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, BorrowDecode)]
 #[non_exhaustive]
 pub enum MailFrame<'a> {
-    /// A message, whole.
+    /// A message with its bytes.
     Inline {
-        /// Whose mail it is.
+        /// The worker that the link belongs to.
         worker: WorkerId,
-        /// Its number on the link.
+        /// The message's number on the link.
         seq: u64,
-        /// Everything up to this number has been settled by the sender of this frame.
+        /// The sender of this frame has settled everything up to this number.
         settled: u64,
-        /// What it is.
+        /// Message or failure report.
         kind: MessageKind,
-        /// Its bytes, at most [`INLINE_BYTES_MAX`](crate::limits::INLINE_BYTES_MAX).
+        /// The message's bytes, at most [`INLINE_BYTES_MAX`](crate::limits::INLINE_BYTES_MAX).
         payload: &'a [u8],
     },
-    /// The place of a message that comes on a stream of its own.
+    /// Announces a message whose bytes travel on a stream of their own.
     Bulk {
-        /// Whose mail it is.
+        /// The worker that the link belongs to.
         worker: WorkerId,
-        /// Its number on the link.
+        /// The message's number on the link.
         seq: u64,
-        /// Everything up to this number has been settled by the sender of this frame.
+        /// The sender of this frame has settled everything up to this number.
         settled: u64,
-        /// What it is.
+        /// Message or failure report.
         kind: MessageKind,
-        /// Its length, at most [`MESSAGE_BYTES_MAX`](crate::limits::MESSAGE_BYTES_MAX).
+        /// Length in bytes, at most [`MESSAGE_BYTES_MAX`](crate::limits::MESSAGE_BYTES_MAX).
         length: u64,
     },
-    /// Nothing but an acknowledgement.
+    /// Only an acknowledgement.
     Settled {
-        /// Whose mail it is.
+        /// The worker that the link belongs to.
         worker: WorkerId,
-        /// Everything up to this number has been settled.
+        /// The sender of this frame has settled everything up to this number.
         settled: u64,
     },
 }
 
 impl<'a> MailFrame<'a> {
-    /// Encodes the frame's body onto the end of `out`, without the length in front.
+    /// Appends the encoded body of the frame to `out`, without the length prefix.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         codec::encode_into(self, out);
     }
 
-    /// Decodes a frame's body; the payload points into it.
+    /// Decodes the body of a frame; the payload borrows from it.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`]: the peer must be cut off.
+    /// [`DecodeError`]: the caller must disconnect the peer.
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         codec::decode::<_, MAIL_DECODED_BYTES_MAX>(body)
     }
 
-    /// Whose mail it is.
+    /// The worker that the link belongs to.
     pub fn worker(&self) -> WorkerId {
         match self {
             Self::Inline { worker, .. } | Self::Bulk { worker, .. } | Self::Settled { worker, .. } => *worker,
@@ -72,31 +72,31 @@ impl<'a> MailFrame<'a> {
     }
 }
 
-/// What stands at the head of a stream that carries one large message.
+/// The header of a stream that carries one large message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, codec::Decode)]
 pub struct BulkHead {
-    /// Whose mail it is.
+    /// The worker that the link belongs to.
     pub worker: WorkerId,
-    /// Its number on the link.
+    /// The message's number on the link.
     pub seq: u64,
-    /// Its length in bytes; just so many follow.
+    /// Length of the message in bytes; exactly that many follow.
     pub length: u64,
 }
 
 impl BulkHead {
-    /// Length of an encoded head with its length in front is at most this.
+    /// Upper bound of an encoded header with its length prefix, in bytes.
     pub const BYTES_MAX: usize = 32;
 
-    /// Encodes the head's body, without the length in front.
+    /// The encoded body of the header, without the length prefix.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
     }
 
-    /// Decodes a head's body.
+    /// Decodes the body of a header.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`]: the peer must be cut off.
+    /// [`DecodeError`]: the caller must disconnect the peer.
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         codec::decode::<_, { Self::BYTES_MAX }>(body)
     }

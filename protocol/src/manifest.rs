@@ -1,4 +1,4 @@
-//! Manifests: what a publisher says about a module, signed; and who believes it.
+//! Manifests: a publisher's signed statement about a module, and the rules of whom to trust.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -10,44 +10,45 @@ use crate::key::{Domain, PublicKey, SecretKey};
 use crate::limits::MODULE_BYTES_MAX;
 use crate::worker::LimitsAsked;
 
-/// What a publisher says about a module.
+/// A publisher's statement about a module.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Manifest {
-    /// Its name: 1 to 64 of `a`–`z`, `0`–`9`, `-`, `_` and `.`.
+    /// The module's name: 1 to 64 of `a`–`z`, `0`–`9`, `-`, `_` and `.`.
     pub name: String,
-    /// Counts up with each release under the name; a lower one than was seen is refused.
+    /// Number of the release under this name; a lower one than was seen before is refused.
     pub serial: u64,
-    /// The version, for people.
+    /// The version, for people; at most 64 bytes.
     pub version: String,
     /// SHA-256 of the module.
     pub digest: Digest,
     /// Length of the module, in bytes.
     pub length: u64,
-    /// The version of the guest ABI that it is written for.
+    /// The version of the guest ABI that the module needs.
     pub abi: u32,
-    /// Limits that it asks for; a host takes the smaller of these and its own.
+    /// Limits that the module asks for; a host applies the smaller of these and its own.
     pub limits: LimitsAsked,
-    /// From when it is valid, in seconds since 1970.
+    /// When the manifest becomes valid, in seconds since 1970.
     pub not_before: u64,
-    /// Until when, in seconds since 1970; 0 for ever.
+    /// When the manifest expires, in seconds since 1970; 0 for never.
     pub expires: u64,
-    /// The files that it asks for.
+    /// The files that the module asks for.
     pub files: FilesAsked,
 }
 
-/// Files that a module asks for. Numbers on the wire are the places of the variants: append only.
+/// Files that a module asks for. Variants are numbered by position on the wire: append only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 #[non_exhaustive]
 pub enum FilesAsked {
-    /// None at all.
+    /// No files.
     #[default]
     Nothing,
-    /// A command finds a folder of its own, in memory, with the input in a file; what it writes to another comes back.
+    /// A folder of its own, in memory, for each run of a command: the input is a file in it, and files that
+    /// the command writes to the output folder are returned.
     Folder,
 }
 
-/// A manifest as it was before modules could ask for files, and as those that ask for none are still signed: a grid
-/// that knows of no files reads them.
+/// A manifest without the `files` field. Manifests that ask for no files are still signed in this form, so
+/// that older programs read them.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 struct Fileless {
     name: String,
@@ -69,16 +70,16 @@ impl From<Fileless> for Manifest {
     }
 }
 
-/// The version of the guest ABI that this grid runs.
+/// The version of the guest ABI that this version of the grid runs.
 pub const ABI_VERSION: u32 = 1;
 
-/// Length of a name, in bytes.
+/// Length limit of a name, in bytes.
 pub const MODULE_NAME_BYTES_MAX: usize = 64;
 
-/// Length of a signed manifest, in bytes: the name, the version text and twelve numbers are far below.
+/// Length limit of a signed manifest, in bytes; the name, the version text and twelve numbers need far less.
 pub const MANIFEST_BYTES_MAX: usize = 4 << 10;
 
-/// How far ahead of a checker's clock the start of validity may be, in seconds: clocks differ.
+/// How far in the future, by the checker's clock, the start of validity may be, in seconds; clocks differ.
 pub const CLOCK_SKEW_S: u64 = 300;
 
 impl Manifest {
@@ -86,20 +87,21 @@ impl Manifest {
     fn to_statement(&self) -> Vec<u8> {
         let mut statement = codec::encode(self);
         if self.files == FilesAsked::Nothing {
-            // The form from before is this one without its last byte.
+            // The older form is this one without its last byte.
             statement.pop();
         }
         statement
     }
 
-    /// Reads the bytes that are signed. No bytes are both forms: one is longer than the other by what follows it.
+    /// Decodes signed bytes in either form. They cannot be confused: the newer form is one byte longer, and
+    /// the decoder refuses missing and trailing bytes.
     fn from_statement(statement: &[u8]) -> Result<Self, ManifestRefusal> {
         codec::decode::<Self, MANIFEST_BYTES_MAX>(statement)
             .or_else(|_| codec::decode::<Fileless, MANIFEST_BYTES_MAX>(statement).map(Self::from))
             .map_err(|_| ManifestRefusal::Malformed)
     }
 
-    /// Checks the words of the manifest.
+    /// Checks the name, the version text and the length.
     fn is_well_formed(&self) -> bool {
         let letter = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(byte);
         (1..=MODULE_NAME_BYTES_MAX).contains(&self.name.len())
@@ -110,7 +112,8 @@ impl Manifest {
     }
 }
 
-/// A manifest with its signature, as it travels and as it is kept: never taken apart and made again.
+/// A manifest with its signature, as it is sent and stored. It keeps the signed bytes and never re-encodes
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct SignedManifest {
     publisher: PublicKey,
@@ -126,16 +129,17 @@ impl SignedManifest {
         Self { publisher: key.public(), signature, statement }
     }
 
-    /// The bytes to keep and to send.
+    /// The encoded form, for storage and the wire.
     pub fn to_bytes(&self) -> Vec<u8> {
         codec::encode(self)
     }
 
-    /// Reads what [`Self::to_bytes`] wrote. Nothing in it may be believed before [`Self::verify`].
+    /// Decodes what [`Self::to_bytes`] encoded. Checks nothing: the caller trusts none of it before
+    /// [`Self::verify`].
     ///
     /// # Errors
     ///
-    /// [`ManifestRefusal::Malformed`]: whoever sent it must act.
+    /// [`ManifestRefusal::Malformed`]; the sender must act.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ManifestRefusal> {
         if bytes.len() > MANIFEST_BYTES_MAX {
             return Err(ManifestRefusal::Malformed);
@@ -143,16 +147,17 @@ impl SignedManifest {
         codec::decode::<_, MANIFEST_BYTES_MAX>(bytes).map_err(|_| ManifestRefusal::Malformed)
     }
 
-    /// The key that claims to have signed.
+    /// The key that claims to have signed; unverified.
     pub fn publisher(&self) -> PublicKey {
         self.publisher
     }
 
-    /// Checks the signature over the bytes as they came, and only then reads them.
+    /// Verifies the signature over the received bytes, then decodes them. Does not check whether the
+    /// publisher is trusted: see [`Trust::admit_manifest`].
     ///
     /// # Errors
     ///
-    /// [`ManifestRefusal::BadSignature`] and [`ManifestRefusal::Malformed`]: the publisher must act.
+    /// [`ManifestRefusal::BadSignature`] and [`ManifestRefusal::Malformed`]; the publisher must act.
     pub fn verify(&self) -> Result<Manifest, ManifestRefusal> {
         if !self.publisher.verify(Domain::Manifest, &self.statement, &self.signature) {
             return Err(ManifestRefusal::BadSignature);
@@ -162,7 +167,7 @@ impl SignedManifest {
     }
 }
 
-/// Whom somebody believes: the manager has one, and every host has one of its own.
+/// The publishers that somebody trusts. The manager has one, and each host has its own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Trust {
     trusted: BTreeSet<PublicKey>,
@@ -171,18 +176,18 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Believes in `publisher`, unless it was revoked.
+    /// Trusts `publisher`; without effect while it is revoked.
     pub fn trust(&mut self, publisher: PublicKey) {
         self.trusted.insert(publisher);
     }
 
-    /// Does not believe in `publisher`, whoever trusts it.
+    /// Revokes `publisher`, which outweighs trust.
     pub fn revoke(&mut self, publisher: PublicKey) {
         self.revoked.insert(publisher);
     }
 
-    /// Takes somebody else's word for whom to believe and whom not, in place of what was said before: a revocation that is
-    /// taken back is gone.
+    /// Replaces the trusted and the revoked publishers. A revocation that is not in `revoked` ends; serials
+    /// are kept.
     pub fn replace(
         &mut self,
         trusted: impl IntoIterator<Item = PublicKey>,
@@ -192,39 +197,39 @@ impl Trust {
         self.revoked = revoked.into_iter().collect();
     }
 
-    /// The keys believed in, revoked ones left out.
+    /// The trusted publishers that are not revoked.
     pub fn trusted(&self) -> impl Iterator<Item = PublicKey> {
         self.trusted.difference(&self.revoked).copied()
     }
 
-    /// The keys revoked.
+    /// The revoked publishers.
     pub fn revoked(&self) -> impl Iterator<Item = PublicKey> {
         self.revoked.iter().copied()
     }
 
-    /// The highest serial seen of each name.
+    /// The highest serial seen of each publisher and name.
     pub fn serials(&self) -> impl Iterator<Item = (&PublicKey, &str, u64)> {
         self.serials.iter().map(|((publisher, name), serial)| (publisher, name.as_str(), *serial))
     }
 
-    /// The highest serial seen of one name; 0 if none was.
+    /// The highest serial seen of one name; 0 if there is none.
     pub fn serial(&self, publisher: PublicKey, name: &str) -> u64 {
         self.serials.get(&(publisher, String::from(name))).copied().unwrap_or_default()
     }
 
-    /// Notes that `serial` was seen. The caller keeps it on disk.
+    /// Records that `serial` was seen; a lower one changes nothing. The caller stores it durably.
     pub fn note_serial(&mut self, publisher: PublicKey, name: &str, serial: u64) {
         let seen = self.serials.entry((publisher, String::from(name))).or_default();
         *seen = serial.max(*seen);
     }
 
-    /// Checks everything about a module that can be checked without reading its code.
+    /// Checks a manifest and that `module` is the module it describes. Does not read the module's code.
     ///
-    /// `now` is in seconds since 1970. The caller then notes the serial ([`Self::note_serial`]).
+    /// `now` is in seconds since 1970. On success the caller records the serial ([`Self::note_serial`]).
     ///
     /// # Errors
     ///
-    /// [`ManifestRefusal`], a reason for each; nothing is changed.
+    /// [`ManifestRefusal`], with the first reason found.
     pub fn admit(
         &self,
         signed: &SignedManifest,
@@ -236,11 +241,12 @@ impl Trust {
         Ok(manifest)
     }
 
-    /// As [`Self::admit`], before the module itself is here, or once its digest is known.
+    /// Checks a manifest as [`Self::admit`] does, without the module; the caller checks its length and
+    /// digest.
     ///
     /// # Errors
     ///
-    /// [`ManifestRefusal`], a reason for each.
+    /// [`ManifestRefusal`], with the first reason found.
     pub fn admit_manifest(&self, signed: &SignedManifest, now: u64) -> Result<Manifest, ManifestRefusal> {
         let publisher = signed.publisher;
         let manifest = signed.verify()?;
@@ -269,7 +275,7 @@ impl Trust {
 }
 
 impl Manifest {
-    /// Checks that `module` is what this describes.
+    /// Checks that `module` has the length and digest of this manifest.
     ///
     /// # Errors
     ///
@@ -287,11 +293,12 @@ impl Manifest {
     }
 }
 
-/// Why a module is not believed in. All but the two about publishers are for the publisher to mend.
+/// Why a manifest or module is refused. The publisher must act, except that an operator decides which
+/// publishers are trusted and revoked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestRefusal {
-    /// It is no manifest of this version.
+    /// It is not a manifest of this version.
     #[error("the manifest makes no sense")]
     Malformed,
     /// The signature is not the publisher's, or not over these bytes.
@@ -300,55 +307,55 @@ pub enum ManifestRefusal {
     /// The publisher was revoked.
     #[error("the publisher {publisher} was revoked")]
     RevokedPublisher {
-        /// Its key.
+        /// The publisher's key.
         publisher: PublicKey,
     },
-    /// The publisher is not trusted here: the operator may change that.
+    /// The publisher is not trusted here; the operator can change that.
     #[error("the publisher {publisher} is not trusted here")]
     UntrustedPublisher {
-        /// Its key.
+        /// The publisher's key.
         publisher: PublicKey,
     },
-    /// The module is written for another version of the ABI.
+    /// The module needs another version of the guest ABI.
     #[error("the module is written for guest ABI {abi}, and this grid runs {ABI_VERSION}")]
     UnknownAbi {
-        /// Which.
+        /// The version that it needs.
         abi: u32,
     },
-    /// It is past its time.
+    /// The manifest has expired.
     #[error("the manifest expired at {at} (seconds since 1970)")]
     Expired {
-        /// When.
+        /// When it expired, in seconds since 1970.
         at: u64,
     },
-    /// Its time has not come, or the clock here is wrong.
+    /// The manifest is not valid yet, or this machine's clock is wrong.
     #[error("the manifest is valid only from {from} (seconds since 1970); is the clock right?")]
     NotYetValid {
-        /// From when.
+        /// When it becomes valid, in seconds since 1970.
         from: u64,
     },
-    /// A newer one under the same name was seen.
+    /// A newer release of the same name was seen.
     #[error("serial {serial} is older than {seen}, which was seen already")]
     SerialTooOld {
-        /// The highest seen.
+        /// The highest serial seen.
         seen: u64,
-        /// The manifest's.
+        /// The manifest's serial.
         serial: u64,
     },
-    /// The module is longer or shorter than the manifest says.
+    /// The module's length is not the manifest's.
     #[error("the module has {module} bytes, and the manifest says {manifest}")]
     WrongLength {
-        /// What the manifest says.
+        /// Length in the manifest, in bytes.
         manifest: u64,
-        /// What it is.
+        /// Length of the module, in bytes.
         module: u64,
     },
     /// The module is not the one that was signed.
     #[error("the module is {module}, and the manifest is for {manifest}")]
     WrongDigest {
-        /// What the manifest says.
+        /// Digest in the manifest.
         manifest: Digest,
-        /// What it is.
+        /// Digest of the module.
         module: Digest,
     },
 }
@@ -437,7 +444,7 @@ mod tests {
             expires: 5,
             files,
         };
-        // Name, serial, version, digest, length, ABI, limits, validity: as it was before there were files.
+        // Name, serial, version, digest, length, ABI, limits, validity: the form without `files`.
         let old = [b"\x01m\x01\x01v".as_slice(), &[8; 32], b"\x02\x01\x01\x03\x00\x04\x05"].concat();
         let new = [&old[..], b"\x01"].concat();
         assert_eq!(small(FilesAsked::Nothing).to_statement(), old);

@@ -2,29 +2,29 @@
 
 use crate::limits::NAME_BYTES_MAX;
 
-/// A name that nobody could tell from another, or type.
+/// Why a name is refused: people could not see it, type it, or tell it from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// It has no letter.
+    /// It has no visible character.
     #[error("a name has at least one letter that can be seen")]
     Empty,
-    /// It is too long.
+    /// It is longer than [`NAME_BYTES_MAX`].
     #[error("a name has at most {NAME_BYTES_MAX} bytes")]
     TooLong,
-    /// A terminal obeys a letter of it.
+    /// It has a character that a terminal interprets instead of showing it.
     #[error("a name has no {}: it is not shown, and may change how the rest is", letter.escape_default())]
     Obeyed {
-        /// The letter.
+        /// The character.
         letter: char,
     },
 }
 
-/// Checks a name that somebody gives.
+/// Checks a name.
 ///
 /// # Errors
 ///
-/// [`NameError`], if it is empty, too long, or has what is not shown.
+/// [`NameError`], if it is empty, too long, or has a character that is not shown.
 pub fn check_name(name: &str) -> Result<(), NameError> {
     if name.len() > NAME_BYTES_MAX {
         return Err(NameError::TooLong);
@@ -36,8 +36,8 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
     }
 }
 
-/// True for what a terminal does not show but obeys: control characters, marks of reading direction, separators of
-/// lines and paragraphs, and what is invisible altogether.
+/// True for characters that a terminal interprets instead of showing: control characters, text direction
+/// marks, line and paragraph separators, and invisible characters.
 pub fn is_obeyed(letter: char) -> bool {
     letter.is_control()
         || matches!(

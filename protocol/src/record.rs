@@ -1,4 +1,4 @@
-//! What the manager keeps on disk that never crosses the wire as such.
+//! Records that the manager keeps on disk and never sends in this form.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -7,44 +7,45 @@ use crate::codec::{Decode, Encode};
 use crate::job::{JobSpec, JobState, Outcome};
 use crate::key::PublicKey;
 
-/// A module that the manager keeps.
+/// A module, as the manager keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ModuleRecord {
-    /// The signed manifest, as it came.
+    /// The signed manifest, as it was received.
     pub manifest: Vec<u8>,
-    /// The way in: `core`, `command` or `component`.
+    /// The kind of entry point: `core`, `command` or `component`.
     pub entry_point: String,
 }
 
-/// A job that the manager keeps.
+/// A job, as the manager keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct JobRecord {
-    /// Whose it is.
+    /// The key of the client that created it.
     pub owner: PublicKey,
-    /// What it is.
+    /// What its tasks have in common.
     pub spec: JobSpec,
-    /// How it stands.
+    /// The job's state.
     pub state: JobState,
-    /// When it was made, in seconds since 1970.
+    /// When it was created, in seconds since 1970.
     pub created: u64,
-    /// Tasks up to here, exclusive, were acknowledged.
+    /// Number of accepted tasks.
     pub submitted: u64,
-    /// Bytes of all inputs together.
+    /// Length of all inputs together, in bytes.
     pub input_bytes: u64,
-    /// Numbers of outcomes up to here were used when this was written.
+    /// The highest number of an outcome when this was written; later outcomes have higher numbers.
     pub recorded: u64,
-    /// Tasks with results when this was written; all of them, once the job is over.
+    /// Tasks with results when this was written; exact once the job is over.
     pub done: u64,
     /// Tasks with a final failure when this was written.
     pub dead: u64,
 }
 
-/// The outcome of a task that the manager keeps, under its job and its number.
+/// The outcome of a task, kept under its job and the outcome's number. A dead task's attempts are kept
+/// separately.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct OutcomeRecord {
     /// The task's number in its job.
     pub task: u64,
-    /// What people call the host that it ended on.
+    /// Display name of the host that the last attempt ran on.
     pub host: String,
     /// How long the last attempt ran, in microseconds.
     pub ran_us: u64,
@@ -52,12 +53,12 @@ pub struct OutcomeRecord {
     pub outcome: Outcome,
 }
 
-/// That a task is over, under its job and the task's number.
+/// Marks a task as over, under its job and the task's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct OverRecord {
-    /// The number of its outcome.
+    /// The number of the task's outcome.
     pub seq: u64,
-    /// True if it failed.
+    /// True if the task is dead.
     pub dead: bool,
     /// How long the last attempt ran, in microseconds.
     pub ran_us: u64,

@@ -5,17 +5,17 @@ use core::str::FromStr;
 
 use crate::codec::{Decode, Encode};
 
-/// One thing that a key may be. Numbers on the wire are the places of the variants: append only.
+/// One role of a key. Variants are numbered by position on the wire: append only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[non_exhaustive]
 pub enum Role {
     /// Runs workers.
     Host,
-    /// Spawns workers and talks to its own.
+    /// Spawns workers, and exchanges messages with its own.
     Client,
-    /// Signs modules, and uploads them.
+    /// Signs and uploads modules.
     Publisher,
-    /// Changes who may do what, and sees everybody's workers.
+    /// Changes roles, and sees everybody's workers.
     Admin,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// The text names no role: whoever typed it must act.
+/// The text does not name a role; whoever typed it must act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a role is one of: host, client, publisher, admin")]
 pub struct ParseRoleError;
@@ -58,21 +58,21 @@ impl FromStr for Role {
 pub struct Roles(u8);
 
 impl Roles {
-    /// No role at all.
+    /// The empty set.
     pub const NONE: Self = Self(0);
 
-    /// These and one more.
+    /// This set with `role` added.
     #[must_use]
     pub fn with(self, role: Role) -> Self {
         Self(self.0 | 1 << role as u8)
     }
 
-    /// True if `role` is among them.
+    /// True if the set contains `role`.
     pub fn has(self, role: Role) -> bool {
         self.0 & (1 << role as u8) != 0
     }
 
-    /// The roles, in their order.
+    /// The roles in the set, in the order of [`Role::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Role> {
         Role::ALL.into_iter().filter(move |role| self.has(*role))
     }

@@ -1,4 +1,4 @@
-//! The outgoing mail of one connection: frames by lane, ready to write, and large messages apart.
+//! The outgoing mail of one connection: encoded frames by lane, and large messages apart.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -10,9 +10,9 @@ use crate::limits::{INLINE_BYTES_MAX, MAIL_STREAMS};
 use crate::link::{Link, Sent};
 use crate::mail::{BulkHead, MailFrame};
 
-/// Outgoing mail; a driver takes what is there and writes it.
+/// Outgoing mail, which a driver takes and writes.
 ///
-/// All mail of a worker goes through one lane, so that its order holds.
+/// All mail of a worker uses the same lane, so its order is kept.
 #[derive(Debug, Default)]
 pub struct SendQueue {
     lanes: [Vec<u8>; MAIL_STREAMS],
@@ -20,7 +20,8 @@ pub struct SendQueue {
 }
 
 impl SendQueue {
-    /// Puts a message of `worker` on its way; the acknowledgement that `link` owes goes with it.
+    /// Queues a message of `worker`, with `settled` as acknowledgement of the other direction. A message over
+    /// [`INLINE_BYTES_MAX`] is announced in its lane and queued for a stream of its own.
     pub fn put<T>(&mut self, worker: WorkerId, sent: &Sent<T>, settled: u64) {
         let (seq, kind) = (sent.seq, sent.kind);
         if sent.payload.len() <= INLINE_BYTES_MAX {
@@ -32,7 +33,7 @@ impl SendQueue {
         }
     }
 
-    /// Sends the acknowledgement that `link` owes, if it owes one.
+    /// Queues the acknowledgement that `link` owes, if it owes one.
     pub fn settle<T>(&mut self, worker: WorkerId, link: &mut Link<T>) {
         if link.owes_acknowledgement() {
             let settled = link.acknowledge();
@@ -40,12 +41,13 @@ impl SendQueue {
         }
     }
 
-    /// Sends nothing but an acknowledgement.
+    /// Queues a frame that only acknowledges.
     pub fn acknowledge(&mut self, worker: WorkerId, settled: u64) {
         self.frame(&MailFrame::Settled { worker, settled });
     }
 
-    /// Sends again what a peer that has everything up to `position` lacks, and what is owed to it.
+    /// Queues what a peer lacks that has everything up to `position`: the acknowledgement of `link`, then its
+    /// later messages.
     pub fn resume<T>(&mut self, worker: WorkerId, link: &mut Link<T>, position: u64) {
         let settled = link.acknowledge();
         self.frame(&MailFrame::Settled { worker, settled });
@@ -59,12 +61,12 @@ impl SendQueue {
         self.bulk.is_empty() && self.lanes.iter().all(Vec::is_empty)
     }
 
-    /// Swaps the frames of each lane for the empty buffers of `lanes`, whose memory is used again.
+    /// Swaps the frames of each lane with `lanes`, whose buffers are reused. The caller passes empty buffers.
     pub fn take_lanes(&mut self, lanes: &mut [Vec<u8>; MAIL_STREAMS]) {
         core::mem::swap(&mut self.lanes, lanes);
     }
 
-    /// The next large message, for a stream of its own.
+    /// Takes the next large message, which the driver writes to a stream of its own.
     pub fn take_bulk(&mut self) -> Option<(BulkHead, Bytes)> {
         self.bulk.pop_front()
     }

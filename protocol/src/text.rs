@@ -1,7 +1,7 @@
-//! Keys and tickets as text that survives being read aloud, pasted and double-clicked.
+//! Keys and tickets as text that can be read aloud, pasted, and selected with a double click.
 //!
-//! A prefix says what it is; the rest is lower-case base32 without padding, of the bytes and the first four
-//! bytes of the SHA-256 of the prefix and the bytes, so that a slip of the hand is found.
+//! A prefix names the kind. After it comes lower-case base32 without padding: the bytes, then the first four
+//! bytes of the SHA-256 of the prefix and the bytes, so that typing errors are found.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 const CHECK_BYTES: usize = 4;
 
-/// Writes `bytes` behind `prefix`.
+/// Encodes `bytes` behind `prefix`.
 pub(crate) fn write(prefix: &str, bytes: &[u8]) -> String {
     let mut checked = bytes.to_vec();
     checked.extend_from_slice(&check(prefix, bytes));
@@ -20,7 +20,7 @@ pub(crate) fn write(prefix: &str, bytes: &[u8]) -> String {
     text
 }
 
-/// Reads what [`write`] wrote; at most `max` characters are looked at.
+/// Decodes what [`write`] encoded; refuses text of more than `max` bytes before decoding.
 pub(crate) fn read(prefix: &'static str, text: &str, max: usize) -> Result<Vec<u8>, TextError> {
     let text = text.trim();
     if text.len() > max {
@@ -42,26 +42,26 @@ fn check(prefix: &str, bytes: &[u8]) -> [u8; CHECK_BYTES] {
     [a, b, c, d]
 }
 
-/// The text is not what was asked for: whoever pasted it must act.
+/// The text is not of the expected kind or is damaged; whoever pasted it must act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextError {
-    /// It is something else.
+    /// It has another prefix.
     #[error("it does not begin with `{expected}`")]
     Prefix {
-        /// How it should begin.
+        /// The expected prefix.
         expected: &'static str,
     },
-    /// Characters are wrong, missing or too many.
+    /// Characters are wrong, missing or added.
     #[error("it is mistyped or cut short: its checksum does not fit")]
     Mistyped,
-    /// It is longer than any such text.
+    /// It is longer than any text of this kind.
     #[error("it is longer than {max} characters")]
     TooLong {
-        /// The most that is looked at.
+        /// The limit, in bytes.
         max: usize,
     },
-    /// The checksum fits, and the contents make no sense.
+    /// The checksum is correct, but the contents cannot be decoded.
     #[error("it is well typed, but its contents make no sense; it may be from a newer version")]
     Contents,
 }

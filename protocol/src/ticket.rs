@@ -1,8 +1,8 @@
-//! Tickets: one line of text that lets a machine in.
+//! Tickets: one line of text that lets a machine join the grid.
 //!
-//! The secret in a ticket never crosses the wire. The newcomer proves that it has it with a MAC over both keys
-//! and over the connection's TLS exporter, so that a proof is worth nothing to another key, to another manager or
-//! on another connection.
+//! The secret in a ticket never crosses the wire. The newcomer proves that it has the secret with a MAC over
+//! both keys and the connection's TLS exporter, so a proof is worth nothing to another key, to another
+//! manager or on another connection.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,27 +19,27 @@ use crate::key::PublicKey;
 use crate::role::Role;
 use crate::text::{self, TextError};
 
-/// How a ticket is named: 16 random bytes.
+/// Identifies a ticket: 16 random bytes.
 pub type TicketId = [u8; 16];
 
-/// Addresses that a ticket may name.
+/// Number of addresses that a ticket may contain.
 pub const TICKET_ADDRESSES_MAX: usize = 8;
 
-/// The port of a manager, where none is named.
+/// The UDP port of a manager whose address names none.
 pub const DEFAULT_PORT: u16 = 4747;
 
-/// A ticket, with its secret: what is pasted on the machine that shall join.
+/// A ticket with its secret, to be pasted on the machine that joins.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Ticket {
-    /// Where the manager listens, as `host:port`; the first that answers is used.
+    /// Where the manager listens, as `host:port`; the newcomer uses the first that answers.
     pub addresses: Vec<String>,
-    /// The manager's key: another one at the same address is refused.
+    /// The manager's key; a manager with another key at these addresses is refused.
     pub manager: PublicKey,
-    /// Its name.
+    /// The ticket's id.
     pub id: TicketId,
-    /// What the newcomer may be.
+    /// The role that the ticket grants.
     pub role: Role,
-    /// Until when, in seconds since 1970 on the manager's clock.
+    /// When the ticket expires, in seconds since 1970 on the manager's clock.
     pub expires: u64,
     secret: [u8; 32],
 }
@@ -49,7 +49,7 @@ impl Ticket {
     const BYTES_MAX: usize = 4096;
     const TEXT_MAX: usize = 2 * Self::BYTES_MAX;
 
-    /// Makes a ticket; `id` and `secret` must be fresh from a good random source.
+    /// Makes a ticket. The caller draws `id` and `secret` from a cryptographic random source.
     pub fn new(
         addresses: Vec<String>,
         manager: PublicKey,
@@ -61,7 +61,7 @@ impl Ticket {
         Self { addresses, manager, id, role, expires, secret }
     }
 
-    /// What the manager keeps of it.
+    /// What the manager keeps of the ticket, with its secret.
     pub fn record(&self) -> TicketRecord {
         TicketRecord {
             id: self.id,
@@ -72,7 +72,8 @@ impl Ticket {
         }
     }
 
-    /// Proves to the ticket's manager, on the connection with that `exporter`, that `newcomer` has it.
+    /// Proves to the ticket's manager that `newcomer` has the ticket. The proof is valid only on the
+    /// connection that has this TLS `exporter`.
     pub fn prove(&self, newcomer: &PublicKey, exporter: &[u8; 32]) -> Proof {
         let mac = mac(&self.secret, &self.manager, newcomer, exporter).finalize().into_bytes();
         Proof { id: self.id, mac: mac.into() }
@@ -80,7 +81,7 @@ impl Ticket {
 }
 
 impl fmt::Display for Ticket {
-    /// Writes the line to paste: a secret.
+    /// Writes the line to paste, which contains the secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&text::write(Self::PREFIX, &codec::encode(self)))
     }
@@ -109,25 +110,25 @@ impl FromStr for Ticket {
     }
 }
 
-/// Shows that somebody has a ticket, without showing the ticket.
+/// Proves that somebody has a ticket, without revealing its secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Proof {
-    /// Which ticket.
+    /// The ticket's id.
     pub id: TicketId,
-    /// HMAC-SHA256 under the ticket's secret.
+    /// HMAC-SHA256 under the ticket's secret, over both keys and the TLS exporter.
     pub mac: [u8; 32],
 }
 
 /// What a manager keeps of a ticket that it made.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct TicketRecord {
-    /// Its name.
+    /// The ticket's id.
     pub id: TicketId,
-    /// What the newcomer may be.
+    /// The role that the ticket grants.
     pub role: Role,
-    /// Until when, in seconds since 1970.
+    /// When the ticket expires, in seconds since 1970.
     pub expires: u64,
-    /// The key that it let in. The same key may come again; another may not.
+    /// The key that used the ticket. The same key may use it again, even when it has expired; no other may.
     pub used_by: Option<PublicKey>,
     secret: [u8; 32],
 }
@@ -142,13 +143,13 @@ impl fmt::Debug for TicketRecord {
 }
 
 impl TicketRecord {
-    /// Checks a newcomer's proof at `now` (seconds since 1970); the role that the ticket gives.
+    /// Checks a newcomer's proof at `now` (seconds since 1970); returns the role that the ticket grants.
     ///
-    /// The caller then notes `newcomer` in `used_by`, durably, before it lets it in.
+    /// The caller sets `used_by` to `newcomer`, durably, before it admits the newcomer.
     ///
     /// # Errors
     ///
-    /// [`JoinRefusal`], with a reason for each: the proof is wrong, the ticket expired, or another key used it.
+    /// [`JoinRefusal`]: the proof is wrong, the ticket has expired, or another key has used it.
     pub fn check(
         &self,
         proof: &Proof,
@@ -157,7 +158,7 @@ impl TicketRecord {
         exporter: &[u8; 32],
         now: u64,
     ) -> Result<Role, JoinRefusal> {
-        // In constant time; and first, so that nobody without the secret learns anything about the ticket.
+        // In constant time, and first, so that nobody without the secret learns anything about the ticket.
         mac(&self.secret, manager, newcomer, exporter)
             .verify_slice(&proof.mac)
             .map_err(|_| JoinRefusal::WrongProof)?;
@@ -183,21 +184,21 @@ fn mac(secret: &[u8; 32], manager: &PublicKey, newcomer: &PublicKey, exporter: &
     mac
 }
 
-/// What `--manager` takes.
+/// What `--manager` accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ManagerAddress {
-    /// A ticket: the manager is known, and lets its bearer in.
+    /// A ticket: gives the manager's key, and lets its bearer join.
     Ticket(Ticket),
-    /// A known manager; the newcomer waits for approval, unless its key is known there.
+    /// A manager's key and address. The newcomer waits for approval, unless the manager knows its key.
     Pinned {
         /// The manager's key.
         key: PublicKey,
-        /// Where it listens, as `host:port`.
+        /// Where the manager listens, as `host:port`.
         address: String,
     },
-    /// An address, trusted on first use.
+    /// An address alone: the key found there is trusted on first use.
     Bare {
-        /// Where it listens, as `host:port`.
+        /// Where the manager listens, as `host:port`.
         address: String,
     },
 }
@@ -211,7 +212,7 @@ impl ManagerAddress {
         }
     }
 
-    /// The manager's key, where it is known.
+    /// The manager's key, if it is given.
     pub fn key(&self) -> Option<PublicKey> {
         match self {
             Self::Ticket(ticket) => Some(ticket.manager),
@@ -221,20 +222,20 @@ impl ManagerAddress {
     }
 }
 
-/// The text names no manager: whoever typed it must act.
+/// The text does not name a manager; whoever typed it must act.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseManagerError {
-    /// It begins like a ticket.
+    /// It begins like a ticket and cannot be decoded.
     #[error("the ticket cannot be read: {0}")]
     Ticket(TextError),
-    /// It has a key in front of the address.
+    /// It has a key in front of the address that cannot be decoded.
     #[error("the manager's key cannot be read: {0}")]
     Key(TextError),
-    /// The address is none.
+    /// The address is not valid.
     #[error("`{address}` is no address: write host:port, as in 192.0.2.7:4747")]
     Address {
-        /// What was given.
+        /// The text that was given.
         address: String,
     },
 }

@@ -1,11 +1,11 @@
-//! Instants without a clock: what `protocol` and `scheduler` are told instead of asking.
+//! Instants without a clock, which callers pass to `protocol` and `scheduler`.
 
 use core::ops::{Add, Sub};
 use core::time::Duration;
 
 /// A moment on the caller's monotonic clock, in nanoseconds since an epoch of the caller's choice.
 ///
-/// Only differences mean anything. The driver makes them from its clock, a simulation from a counter.
+/// Only differences are meaningful. A driver derives moments from its clock, a simulation from a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Moment(u64);
 
@@ -18,7 +18,7 @@ impl Moment {
         Self(nanos(since_epoch))
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// The time from `earlier` to this moment; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

@@ -1,4 +1,4 @@
-//! Whole messages to frame bodies and back.
+//! Conversion of whole messages to frame bodies and back.
 
 use alloc::vec::Vec;
 
@@ -10,17 +10,16 @@ use crate::limits::CONTROL_DECODED_BYTES_MAX;
 use crate::record::{JobRecord, ModuleRecord, OutcomeRecord, OverRecord};
 use crate::ticket::TicketRecord;
 
-/// A message that fills a frame by itself, outside the numbered notes of a control channel.
+/// A message that fills a frame, outside the numbered notes of a control channel.
 pub trait Wire: Sized {
-    /// The body of the frame, without the length in front.
+    /// Encodes the body of the frame, without the length prefix.
     fn to_body(&self) -> Vec<u8>;
 
-    /// Reads the body of a frame, allocating at most
-    /// [`CONTROL_DECODED_BYTES_MAX`].
+    /// Decodes the body of a frame, allocating at most [`CONTROL_DECODED_BYTES_MAX`].
     ///
     /// # Errors
     ///
-    /// [`DecodeError`]: the peer sent something else, and must be cut off.
+    /// [`DecodeError`]: the bytes are something else; the caller must disconnect the peer.
     fn from_body(body: &[u8]) -> Result<Self, DecodeError>;
 }
 
@@ -46,6 +45,6 @@ macro_rules! wire {
 
 wire!(Hello, Greeting, Transfer, Transferred, ModuleOffered, ClientHello, ClientGreeting, Request, Reply);
 
-// On disk, not on the wire; the same rules hold.
+// Kept on disk, not sent; the same rules hold.
 wire!(HostCapacity, KeyInfo, DeploymentInfo, TicketRecord, ModuleRecord);
 wire!(JobRecord, Payload, OutcomeRecord, OverRecord, AttemptFailure);

@@ -1,4 +1,4 @@
-//! What is said about a worker: how to start it, how it fares, how it ended.
+//! Workers: how to start one, what its host reports of it, how it ended.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -7,27 +7,27 @@ use core::fmt;
 use crate::codec::{Decode, Encode};
 use crate::limits::{BACKTRACE_FRAME_BYTES_MAX, BACKTRACE_FRAMES_MAX, FAILURE_MESSAGE_BYTES_MAX};
 
-/// Limits that somebody asks for a worker; a host takes the smaller of these, the manifest's and its own.
+/// Limits requested for a worker. A host applies the smallest of these, the manifest's and its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub struct LimitsAsked {
-    /// Most linear memory, in bytes.
+    /// Limit of linear memory, in bytes.
     pub memory_bytes: Option<u64>,
-    /// Most time on a processor for one call into the guest, in milliseconds.
+    /// Limit of processor time for one call into the guest, in milliseconds.
     pub call_ms: Option<u64>,
 }
 
-/// What to do when a worker dies.
+/// What the manager does when a worker ends by [accident](End::is_accident), or because its host drains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub enum Restart {
-    /// HostEvent it.
+    /// Only report it.
     #[default]
     Never,
-    /// Start another one in its place if it failed or its host was lost, at most so often.
+    /// Start a replacement, a limited number of times.
     OnFailure {
-        /// Restarts allowed.
+        /// Number of restarts allowed; a deployment counts failures in a row on one host.
         at_most: u32,
     },
-    /// Start another one in its place whatever it died of, unless it was stopped on purpose.
+    /// Start a replacement every time.
     Always,
 }
 
@@ -42,48 +42,48 @@ pub enum Blame {
     Client,
 }
 
-/// What a guest, or its host, died of. Numbers on the wire are the places of the variants: append only.
+/// Why a guest or its host failed. Variants are numbered by position on the wire: append only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum FailureKind {
-    /// A trap of the guest's code: `unreachable`, a division by zero, a wrong indirect call…
+    /// The guest's code trapped: `unreachable`, a division by zero, a wrong indirect call, and so on.
     Trap,
-    /// The guest touched memory that it has not, by itself or through a grid call.
+    /// The guest accessed memory outside its own, directly or through a grid call.
     OutOfBounds,
-    /// The guest's stack is full.
+    /// The guest's stack overflowed.
     StackOverflow,
-    /// The guest could not be given the memory or the tables that it starts with.
+    /// The memory or the tables that the guest starts with, or that its job asks for, are over the limit.
     MemoryLimit,
-    /// One call took more time on a processor than it may.
+    /// One call took more processor time than its limit.
     TimeLimit,
-    /// The guest sent a message over the limit.
+    /// The guest sent a message over the size limit, or more results than a task may have.
     MessageTooLarge,
-    /// The guest ended itself with this exit code.
+    /// The guest exited with this code.
     Exit(i32),
-    /// An export returned what the ABI does not know.
+    /// An export returned a value that the ABI does not define.
     BadReturn,
     /// The guest refused its spawn arguments, or trapped while it started.
     Start,
-    /// The module was refused by the host: signature, publisher, limits, shape.
+    /// The host refused the module: its signature, publisher, limits or form.
     ModuleRefused,
-    /// The module could not be compiled within its limits.
+    /// Compiling the module took more time or memory than its limit.
     CompileLimit,
-    /// The module could not be had from the manager.
+    /// The host could not get the module from the manager.
     ModuleUnavailable,
     /// The host has no room for another worker.
     HostFull,
     /// The host itself failed: its disk, its memory, its own code.
     HostFault,
-    /// The guest said that it failed, and why.
+    /// The guest reported that it failed, and why.
     Reported,
     /// A task took longer than its timeout.
     Timeout,
-    /// The guest was refused memory beyond its limit while it worked, and died of it.
+    /// The guest was refused memory beyond its limit while it worked, and ended because of it.
     OutOfMemory,
 }
 
 impl FailureKind {
-    /// Who must act.
+    /// Who must act: the operator of the host or the author of the module.
     pub fn blame(self) -> Blame {
         match self {
             Self::ModuleUnavailable | Self::HostFull | Self::HostFault => Blame::Host,
@@ -91,17 +91,17 @@ impl FailureKind {
         }
     }
 
-    /// True if the module could not even begin here: that says nothing of what it was to work on.
+    /// True if the module could not start on this host, which says nothing about its input.
     pub fn is_unfit(self) -> bool {
         matches!(self, Self::ModuleRefused | Self::CompileLimit | Self::MemoryLimit | Self::Start)
     }
 
-    /// True if the same input fails in the same way wherever it goes.
+    /// True if the same input fails in the same way on every host.
     pub fn is_permanent(self) -> bool {
         matches!(self, Self::MessageTooLarge | Self::BadReturn)
     }
 
-    /// The kind in a word or two, as people and scripts read it.
+    /// The kind in a word or two, for people and scripts.
     pub fn label(self) -> &'static str {
         match self {
             Self::Trap => "trap",
@@ -125,19 +125,19 @@ impl FailureKind {
     }
 }
 
-/// How and why a worker failed.
+/// How and why a worker or an attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Failure {
-    /// What it died of.
+    /// The kind of failure.
     pub kind: FailureKind,
-    /// In words, for a person.
+    /// The failure in words, for a person.
     pub message: String,
     /// The guest's own frames, innermost first; empty where there are none.
     pub backtrace: Vec<String>,
 }
 
 impl Failure {
-    /// Holds a host to what it may say of a failure: long texts are cut.
+    /// Applies the limits of a failure report: cuts long texts, and keeps the innermost frames.
     pub fn clamp(&mut self) {
         cut(&mut self.message, FAILURE_MESSAGE_BYTES_MAX);
         self.backtrace.truncate(BACKTRACE_FRAMES_MAX);
@@ -145,7 +145,7 @@ impl Failure {
     }
 }
 
-/// Cuts a text between two letters, and gives back the memory of what is cut.
+/// Cuts a text to at most `most` bytes at a character boundary, and frees the memory of the rest.
 fn cut(text: &mut String, most: usize) {
     if text.len() > most {
         text.truncate(text.floor_char_boundary(most));
@@ -153,7 +153,7 @@ fn cut(text: &mut String, most: usize) {
     }
 }
 
-/// How a worker ended. Numbers on the wire are the places of the variants: append only.
+/// How a worker ended. Variants are numbered by position on the wire: append only.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[non_exhaustive]
 pub enum End {
@@ -161,16 +161,17 @@ pub enum End {
     Stopped,
     /// It failed.
     Failed(Failure),
-    /// Its host is lost: killed, unreachable for too long, or restarted.
+    /// Its host is lost: killed, disconnected for too long, or restarted.
     HostLost,
-    /// Its host was revoked or removed.
+    /// Its host's key was revoked.
     HostRemoved,
-    /// It was silent for longer than its time to live while it owed an answer.
+    /// It owed an answer and was silent for longer than its time to live.
     Silent {
-        /// For how long, in milliseconds.
+        /// How long it was silent, in milliseconds.
         ms: u64,
     },
-    /// Its client went away and did not come back.
+    /// Its client disconnected and did not come back in time. The manager does not send this: it stops such
+    /// workers, and they end as [`End::Stopped`].
     ClientLost,
 }
 
@@ -180,7 +181,7 @@ impl End {
         matches!(self, Self::Failed(_) | Self::HostLost | Self::Silent { .. })
     }
 
-    /// The end in a word or two, as people and scripts read it.
+    /// The end in a word or two, for people and scripts.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Stopped => "stopped",
@@ -206,7 +207,7 @@ impl fmt::Display for End {
     }
 }
 
-/// How grave a line of log is. Numbers on the wire are the places of the variants, and the guest's own.
+/// Severity of a log line. Variants are numbered by position on the wire, with the guest ABI's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub enum LogLevel {
     /// Something is broken.
@@ -215,14 +216,14 @@ pub enum LogLevel {
     Warn,
     /// Something happened; also what a guest writes to stdout.
     Info,
-    /// For the author.
+    /// For the module's author.
     Debug,
-    /// For the author, in bulk.
+    /// For the module's author, in detail.
     Trace,
 }
 
 impl LogLevel {
-    /// The level that a guest names by number; what is past the end is [`LogLevel::Trace`].
+    /// The level that a guest names by number; any number above the last is [`LogLevel::Trace`].
     pub fn from_number(number: u8) -> Self {
         match number {
             0 => Self::Error,
@@ -233,7 +234,7 @@ impl LogLevel {
         }
     }
 
-    /// The level as people and scripts read it.
+    /// The level in a word, for people and scripts.
     pub fn label(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -248,16 +249,16 @@ impl LogLevel {
 /// One line that a worker wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct LogLine {
-    /// The host's clock, in milliseconds since 1970; an allegation of the host.
+    /// When the host took the line, in milliseconds since 1970 on the host's clock; an allegation.
     pub unix_ms: u64,
-    /// How grave it is.
+    /// Severity of the line.
     pub level: LogLevel,
-    /// The line, without its end.
+    /// The text, without its line break.
     pub text: String,
 }
 
 impl LogLine {
-    /// Holds a host to so many bytes of text.
+    /// Cuts the text to at most `most` bytes.
     pub fn clamp(&mut self, most: usize) {
         cut(&mut self.text, most);
     }

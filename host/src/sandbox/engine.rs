@@ -80,8 +80,8 @@ pub(crate) fn runtime(policy: &Policy, reservation: Reservation) -> Result<Engin
     Engine::new(&config)
 }
 
-/// The engine with the most room, up to `policy.workers_max` guests, that the address space of this process allows; also
-/// the policy with that number of guests, and the reservation for each memory.
+/// The engine with the most room, up to `policy.workers_max` guests, that the address space of this process allows, the
+/// policy with that number of guests, and the reservation for each memory.
 ///
 /// The number of guests is halved until an engine fits. If whole reservations leave no room for `slots` guests and as
 /// many that are ending, reservations are small.

@@ -139,7 +139,8 @@ impl CommandRun<'_> {
     }
 }
 
-/// The answer of a command that succeeded: its standard output and, if it was granted files, those in its output folder.
+/// The answer of a command that succeeded: its standard output and, if it was granted files, those in its output
+/// folder.
 fn answer(process: WasiProcess, max: usize) -> Result<Bytes, Failure> {
     let (stdout, fs) = process.into_answer();
     let Some(fs) = fs else {

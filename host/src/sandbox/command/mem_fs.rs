@@ -16,7 +16,7 @@ use paths::ResolvedPath;
 /// maximal length included, and then gets `ENOSPC`.
 const ENTRIES_MAX: usize = 4096;
 
-/// Nesting depth of folders. A program that recurses through a whole tree must not run out of stack.
+/// Nesting depth of folders, so that whatever walks a whole tree recursively does not run out of stack.
 const DEPTH_MAX: usize = 32;
 
 /// Most capacity by which a file grows ahead of its contents, which doubles up to this, so that little is unused.

@@ -62,9 +62,9 @@ impl Memory<'_> {
     }
 }
 
-/// Bytes that one call moves between a guest and its files: 1 MiB, which takes about 100 µs. A call for more is short:
-/// a guest could name the same 240 MiB in each of 1 024 buffers, which would occupy a thread for minutes, and no deadline
-/// stops a host call.
+/// Bytes that one call moves between a guest and its files: 1 MiB, which takes about 100 µs. A call for more is short.
+/// A guest could name the same 240 MiB in each of 1 024 buffers, which would occupy a thread for minutes, and no
+/// deadline stops a host call.
 pub(super) const TRANSFER_BYTES_MAX: usize = 1 << 20;
 
 /// Buffers that one read or write uses, as many as most systems take. A call with more is short: a guest could name 30

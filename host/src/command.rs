@@ -1,7 +1,7 @@
 //! The command `grid-host`: joins this machine to a grid.
 //!
-//! Part of the library, so that the program `grid`, which contains a host anyway, acts as `grid-host` if it is run under
-//! that name.
+//! Part of the library, so that the program `grid`, which contains a host anyway, acts as `grid-host` if it is run
+//! under that name.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! Compiled modules on disk, kept by one host for itself or shared by all programs of one user.
 //!
-//! Compiled code is not sandboxed against errors in itself, so each file has a MAC whose key never leaves this machine:
+//! Compiled code can do anything that the host process can, so each file has a MAC whose key never leaves this machine:
 //! a file that somebody else wrote is not loaded, and its module is compiled again.
 
 use std::fs::{self, File, TryLockError};

@@ -33,7 +33,7 @@ pub struct SerialsError {
 }
 
 impl HostTrust {
-    /// Reads the trust of the host with its state in `folder`. A file that is missing or cannot be read counts as empty.
+    /// Reads the trust of the host with its state in `folder`. A missing or unreadable file counts as empty.
     ///
     /// # Errors
     ///

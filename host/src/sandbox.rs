@@ -301,8 +301,8 @@ impl Sandbox {
             let instance = shared.component_linker.instantiate_pre(&component).map_err(load)?;
             return Ok(Program(ProgramKind::Component(instance, entry_point), command::Terms::default()));
         }
-        // SAFETY: `Compiled` is made in one place only, from bytes that our own compiler wrote, in this
-        // process, in its child, or to a file whose MAC under this host's own key was checked.
+        // SAFETY: `Compiled` is made by `vouch` alone, from bytes that our own compiler wrote, in this process, in its
+        // child, or to a file whose MAC under this host's own key was checked.
         let module = unsafe { Module::deserialize(&shared.engine, &compiled.0) }.map_err(load)?;
         let linker = if entry_point == EntryPoint::Command { &shared.commands } else { &shared.linker };
         let instance = linker.instantiate_pre(&module).map_err(load)?;

@@ -1,4 +1,4 @@
-//! The cache: modules on disk, each fetched once, in a folder that is bounded.
+//! The module cache: fetched modules on disk, in a folder of bounded size.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,49 +8,51 @@ use bytes::Bytes;
 use grid_disk::{DiskError, KeyFileError, replace, use_folder};
 use grid_protocol::digest::Digest;
 
-/// Modules on disk, in a folder of their own.
+/// A cache of modules and their signed manifests, in a folder.
 #[derive(Debug, Clone)]
 pub struct ModuleCache {
     folder: BoundedFolder,
 }
 
-/// The cache cannot be used: the host's operator must act.
+/// Why a cache cannot be used: the host's operator must act.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// The disk.
+    /// The folder or a file cannot be written.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The file with the key that compiled code is kept under.
+    /// The file with the MAC key for compiled code cannot be read or made.
     #[error(transparent)]
     Key(#[from] KeyFileError),
 }
 
-/// Files of modules, compiled or not: 8 GiB; the least recently used go first.
+/// Bytes of all files of modules, compiled or not: 8 GiB. The oldest are removed first; using compiled code renews its
+/// file, using a module does not.
 pub const CACHE_BYTES_MAX: u64 = 8 << 30;
 
 impl ModuleCache {
-    /// Opens the cache in `folder`, or makes it.
+    /// Opens the cache in `folder`, which is made if it is missing.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Disk`].
+    /// [`CacheError::Disk`] if the folder cannot be made.
     pub fn open(folder: &Path, bytes_max: u64) -> Result<Self, CacheError> {
         Ok(Self { folder: BoundedFolder::open(folder, bytes_max)? })
     }
 
-    /// A module and its signed manifest, if both are here. The caller checks them as if they had just come.
+    /// Reads a module and its signed manifest, if the cache has both. Does not check them: the caller must, as if they
+    /// had just been fetched.
     pub fn module(&self, module: &Digest) -> Option<(Vec<u8>, Bytes)> {
         let manifest = fs::read(self.path(module, "manifest")).ok()?;
         let wasm = fs::read(self.path(module, "wasm")).ok()?;
         Some((manifest, wasm.into()))
     }
 
-    /// Keeps a module that has been checked.
+    /// Stores a module, which the caller has checked, and removes the oldest files if there is no room for it.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Disk`]: nothing is kept.
+    /// [`CacheError::Disk`] if a file cannot be written.
     pub fn keep(&self, module: &Digest, manifest: &[u8], wasm: &[u8]) -> Result<(), CacheError> {
         self.folder.make_room((manifest.len() + wasm.len()) as u64);
         replace(&self.path(module, "wasm"), wasm)?;
@@ -62,7 +64,7 @@ impl ModuleCache {
     }
 }
 
-/// A folder whose oldest files go when it is full. Keys and locks stay and are not counted.
+/// A folder whose oldest files are removed when it is full. Files of keys and locks are neither removed nor counted.
 #[derive(Debug, Clone)]
 pub(crate) struct BoundedFolder {
     folder: PathBuf,
@@ -79,7 +81,7 @@ impl BoundedFolder {
         self.folder.join(name)
     }
 
-    /// Removes the oldest files until `more` bytes fit.
+    /// Removes the oldest files until `more` bytes fit. A file that cannot be removed is logged and left.
     pub(crate) fn make_room(&self, more: u64) {
         let Ok(entries) = fs::read_dir(&self.folder) else {
             return;

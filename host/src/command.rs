@@ -1,6 +1,7 @@
 //! The command `grid-host`: joins this machine to a grid.
 //!
-//! A library, so that the program `grid`, which has a host in it anyway, is `grid-host` too where it goes by that name.
+//! Part of the library, so that the program `grid`, which contains a host anyway, acts as `grid-host` if it is run
+//! under that name.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -74,21 +75,22 @@ struct HostArgs {
     start_seconds: f64,
 }
 
-/// The one argument of the compiler's child process, for both programs.
+/// First argument of the compiler's child process, for `grid` and `grid-host`.
 pub const COMPILE: &str = "compile-module";
 
-/// Exit codes, as `grid` has them.
+/// Exit codes, the same as those of `grid`.
 mod exit {
     pub(super) const FAILED: u8 = 1;
     pub(super) const USAGE: u8 = 2;
     pub(super) const NOT_ALLOWED: u8 = 4;
 }
 
-/// The program `grid-host`: reads its arguments, joins, serves until it is drained or refused.
+/// The program `grid-host`: reads its arguments, joins the grid, and serves until it is drained or must not connect
+/// again.
 ///
 /// The exit code is one of those that `grid --help` lists.
 pub fn main() -> ExitCode {
-    // Before anything else: the child shall not even read its environment.
+    // Before anything else: the compiler's child must not even read its environment.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == COMPILE) {
         return run_child().into();
     }
@@ -100,7 +102,7 @@ pub fn main() -> ExitCode {
         Ok(host) => host,
         Err(problem) => return problem.tell(),
     };
-    // The network has a thread of its own; guests have others.
+    // The network runs on this thread; guests have threads of their own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Problem::System(error.to_string()).tell(),
@@ -181,7 +183,7 @@ fn stranger(error: &KnownManagersError) -> ExitCode {
     exit::NOT_ALLOWED.into()
 }
 
-/// What keeps a host from beginning.
+/// Why the host cannot start.
 enum Problem {
     Usage(String),
     Host(HostError),
@@ -255,17 +257,17 @@ fn label(text: &str) -> Result<Label, String> {
     Ok(Label { name: name.to_owned(), value: value.to_owned() })
 }
 
-/// A name that a person gives, for both programs.
+/// Checks a name that a person gave on the command line, for `grid` and `grid-host`.
 ///
 /// # Errors
 ///
-/// What is wrong with it, to be told with the flag that it was given to.
+/// What is wrong with the name. The caller adds the flag that it was given to.
 pub fn name(text: &str) -> Result<String, String> {
     check_name(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
-/// A command that takes an empty variable of ours for one that is not set, as a shell script sets it; for both
-/// programs.
+/// Makes a command treat empty environment variables, which shell scripts often set, as not set; for `grid` and
+/// `grid-host`.
 pub fn without_empty(command: clap::Command) -> clap::Command {
     let is_empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
     command

@@ -1,4 +1,5 @@
-//! Compiling, which is hostile input too: in a child process with limits, behind a bounded scan.
+//! Compiling: modules are hostile input for the compiler, so they are inspected first, and compiled in a child process
+//! with limits.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -20,23 +21,23 @@ use crate::sandbox::{Compiled, engine};
 pub enum Compiler {
     /// In a child process: `program` run with `argument`, which must call [`run_child`].
     Child {
-        /// Which program; normally this one.
+        /// The program to run; normally this one.
         program: PathBuf,
-        /// Its first argument.
+        /// The first argument of the program.
         argument: String,
     },
-    /// In this process: for a program that runs nobody's modules but its own.
+    /// In this process, without these limits: only for a program that runs no modules but its own.
     InProcess,
 }
 
-/// A module that could not be compiled.
+/// Why a module could not be compiled.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompileError {
-    /// The compiler says no: the module's author must act.
+    /// The compiler refuses the module: the module's author must act.
     #[error("the compiler refuses the module: {0}")]
     Refused(String),
-    /// It took more than compiling may: the module's author must act.
+    /// Compiling exceeded a limit, or the compiler failed: the module's author must act.
     #[error("compiling the module took more than {COMPILE_TIME_MAX:?} or {mib} MiB: {0}", mib = COMPILE_BYTES_MAX >> 20)]
     Limit(String),
     /// The child process could not be run: the host's operator must act.
@@ -44,43 +45,43 @@ pub enum CompileError {
     Unavailable(String),
 }
 
-/// Processor time of one compilation: a minute; a Python component of 18 MB takes 8 s.
+/// Processor time of one compilation: one minute. A Python component of 18 MB takes 8 s.
 const COMPILE_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// Wall time of one compilation, on a machine that is busy with guests.
+/// Wall-clock time of one compilation: four times the processor time, for a machine that is busy with guests.
 const COMPILE_WALL_TIME_MAX: Duration = Duration::from_secs(240);
 
-/// Address space of a compilation: 2 GiB; the bomb of 273 KiB that slipped by in a trial took 556 MiB.
+/// Address space of a compilation: 2 GiB. A compilation bomb of 273 KiB that passed inspection in a trial took 556 MiB.
 const COMPILE_BYTES_MAX: u64 = 2 << 30;
 
-/// Compiled code: 16 times the longest module.
+/// Length of compiled code: 1 GiB, 16 times the longest module.
 const COMPILED_BYTES_MAX: u64 = 1 << 30;
 
-/// The child's exit code when the module is to blame.
+/// The child's exit code if the compiler refuses the module.
 const EXIT_REFUSED: i32 = 3;
 
 impl Compiler {
-    /// The compiler of the program that is running, started again with `argument`.
+    /// A compiler that runs the present program as a child process, with `argument`.
     ///
     /// # Errors
     ///
-    /// [`CompileError::Unavailable`], if the system does not say where the program is.
+    /// [`CompileError::Unavailable`] if the system does not tell the path of the program.
     pub fn child(argument: &str) -> Result<Self, CompileError> {
         let program =
             std::env::current_exe().map_err(|error| CompileError::Unavailable(error.to_string()))?;
         Ok(Self::Child { program, argument: argument.to_owned() })
     }
 
-    /// Compiles a module that [`inspect`](grid_inspect::inspect) has let pass.
+    /// Compiles a module. The caller must have had it accepted by [`inspect`](grid_inspect::inspect).
     ///
     /// # Errors
     ///
-    /// [`CompileError`].
+    /// [`CompileError`], whose variant says who must act.
     pub async fn compile(&self, wasm: Bytes) -> Result<Compiled, CompileError> {
         self.compile_for(wasm, Reservation::WHOLE).await
     }
 
-    /// As [`Self::compile`], for a sandbox with these reservations.
+    /// As [`Self::compile`], for a sandbox with this memory reservation.
     pub(crate) async fn compile_for(
         &self,
         wasm: Bytes,
@@ -125,7 +126,7 @@ async fn compile_in_child(
         return Err(CompileError::Unavailable("the child has no pipes".to_owned()));
     };
     let feed = async move {
-        // A child that dies early says why by its status.
+        // Ignored: if the child dies before it has read everything, its exit status tells why.
         let _ = stdin.write_all(wasm).await;
     };
     let (mut compiled, mut said) = (Vec::new(), Vec::new());
@@ -145,12 +146,12 @@ async fn compile_in_child(
     }
 }
 
-/// Names everything that compiled code depends on, as [`CompiledCache::open`](crate::compiled::CompiledCache::open) wants
-/// it.
+/// A hash of everything that compiled code depends on, for
+/// [`CompiledCache::open`](crate::compiled::CompiledCache::open).
 ///
 /// # Errors
 ///
-/// [`CompileError::Unavailable`], on a machine that the compiler does not know.
+/// [`CompileError::Unavailable`] if the compiler does not support this machine.
 pub fn compatibility() -> Result<u64, CompileError> {
     let engine = compiler(Reservation::WHOLE)?;
     Ok(engine::compatibility(&engine))
@@ -170,20 +171,20 @@ fn compile_here(wasm: &[u8], reservation: Reservation) -> Result<Bytes, CompileE
     compiled.map(Bytes::from).map_err(|error| CompileError::Refused(format!("{error:#}")))
 }
 
-/// The child process: a module comes in on standard input, compiled code goes out on standard output.
+/// Runs the child process: reads a module from standard input and writes compiled code to standard output.
 ///
-/// Limits itself first: processor time, address space, no files, no network, no other programs. Returns
-/// the exit code, for a `main` to return.
+/// Limits itself first: processor time and address space on Unix; on Linux also no files, no network and no other
+/// programs. Returns the exit code, which the caller's `main` must return.
 pub fn run_child() -> u8 {
     let said = |message: &str| {
-        // There is nobody to tell if this fails, too.
+        // If standard error fails, too, there is no other way to report.
         let _ = writeln!(std::io::stderr(), "{message}");
     };
     if let Err(error) = limit_self() {
         said(&format!("the compiler cannot limit itself: {error}"));
         return 1;
     }
-    // Read after the limits were set, though our own host wrote it.
+    // Read only after the limits are set, although this host's own process wrote it.
     let told = std::env::args_os().nth(2).and_then(|told| Reservation::from_argument(told.to_str()?));
     let reservation = told.unwrap_or(Reservation::WHOLE);
     let mut wasm = Vec::new();

@@ -1,7 +1,7 @@
-//! Compiled modules on disk, which one host keeps for itself, or all programs of one user share.
+//! Compiled modules on disk, kept by one host for itself or shared by all programs of one user.
 //!
-//! Compiled code is trusted with everything, so it is kept under a MAC whose key never leaves this machine: a file that
-//! somebody else wrote is compiled anew and not loaded.
+//! Compiled code can do anything that the host process can, so each file has a MAC whose key never leaves this machine:
+//! a file that somebody else wrote is not loaded, and its module is compiled again.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::cache::{BoundedFolder, CacheError};
 use crate::sandbox::Compiled;
 
-/// Compiled modules on disk.
+/// A cache of compiled modules, in a folder.
 #[derive(Debug, Clone)]
 pub struct CompiledCache {
     folder: BoundedFolder,
@@ -25,41 +25,45 @@ pub struct CompiledCache {
     compatibility: u64,
 }
 
-/// The right to compile a module, so that of several processes that need it one compiles and the others wait.
+/// The right to compile a module: of several processes that need the module, one compiles it and the others wait.
 ///
-/// Advisory: where locks do not work, each compiles for itself.
+/// Advisory: where locks do not work, each process compiles for itself.
 #[derive(Debug)]
 pub struct Claim {
     lock: PathBuf,
     /// Held until the claim is dropped.
     _file: File,
-    /// Another process had the claim first, so that the compiled form may be here by now.
+    /// True if another process had the claim before, so that the compiled module may be in the cache by now.
     pub waited: bool,
 }
 
 const MAC_BYTES: usize = 32;
 
-/// What the programs of one user share: 2 GiB, some thirty modules of Python; the least recently used go first.
+/// Bytes of compiled modules that the programs of one user share: 2 GiB, about thirty modules of Python. The least
+/// recently used are removed first.
 pub const SHARED_BYTES_MAX: u64 = 2 << 30;
 
 impl CompiledCache {
-    /// Opens the cache in `folder`, or makes it. `compatibility` names what compiled code depends on.
+    /// Opens the cache in `folder`. The folder and the MAC key in it are made if they are missing.
+    ///
+    /// `compatibility` is a hash of what compiled code depends on, such as
+    /// [`compatibility`](crate::compile::compatibility) returns; code that was stored under another is not found.
     ///
     /// # Errors
     ///
-    /// [`CacheError`].
+    /// [`CacheError::Disk`] if the folder cannot be made; [`CacheError::Key`] if the MAC key cannot be read or made.
     pub fn open(folder: &Path, compatibility: u64, bytes_max: u64) -> Result<Self, CacheError> {
         let bounded = BoundedFolder::open(folder, bytes_max)?;
         let key = load_or_make_secret(&bounded.path("cache.key"))?;
         Ok(Self { folder: bounded, key, compatibility })
     }
 
-    /// True if a compiled form is here that fits this engine. Whether this machine made it is known when it is read.
+    /// True if the cache has compiled code of the module for this engine. Does not check its MAC; [`Self::get`] does.
     pub fn has(&self, module: &Digest) -> bool {
         self.path(module).is_file()
     }
 
-    /// The compiled form, if it is here, was made on this machine, and fits this engine.
+    /// Reads the compiled code of a module, if the cache has it for this engine and its MAC is right.
     pub fn get(&self, module: &Digest) -> Option<Compiled> {
         let path = self.path(module);
         let bytes = Bytes::from(fs::read(&path).ok()?);
@@ -68,17 +72,17 @@ impl CompiledCache {
             tracing::warn!(path = %path.display(), "compiled code was not written by this host; it is compiled anew");
             return None;
         }
-        // The oldest file goes first when room is needed; a failure only makes this one look older.
+        // The oldest files are removed first. If this fails, the file only looks older than it is.
         let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
-        // SAFETY: only `keep` knows the key, and it is given what the compiler wrote.
+        // SAFETY: the MAC is right, only `keep` makes MACs, and it is given what the compiler wrote.
         Some(unsafe { Compiled::vouch(bytes.slice(MAC_BYTES..)) })
     }
 
-    /// Keeps a compiled form.
+    /// Stores compiled code, and removes the oldest files if there is no room for it.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Disk`]: nothing is kept.
+    /// [`CacheError::Disk`] if the file cannot be written; nothing is stored then.
     pub fn keep(&self, module: &Digest, compiled: &Compiled) -> Result<(), CacheError> {
         let code = compiled.bytes();
         self.folder.make_room(code.len() as u64);
@@ -86,7 +90,7 @@ impl CompiledCache {
         Ok(replace(&self.path(module), &[&mac[..], code].concat())?)
     }
 
-    /// Waits until no other process compiles the module. `None` if the folder has no locks.
+    /// Waits until no other holder has the claim to the module, and takes it. `None` if the folder supports no locks.
     pub async fn claim(&self, module: &Digest) -> Option<Claim> {
         let lock = self.folder.path(&format!("{module}.lock"));
         let file = File::create(&lock).ok()?;
@@ -123,7 +127,7 @@ impl CompiledCache {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Who waits has the file open; one that stays is empty.
+        // Processes that wait have the file open. If it cannot be removed, an empty file stays.
         let _ = fs::remove_file(&self.lock);
     }
 }
@@ -185,7 +189,7 @@ mod tests {
         assert!(!cache.claim(&module).await.unwrap().waited);
     }
 
-    /// What a future gives when it is polled once.
+    /// Polls a future once; returns its output if it is ready.
     async fn poll_once<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
         std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
             std::task::Poll::Ready(value) => std::task::Poll::Ready(Some(value)),

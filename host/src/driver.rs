@@ -1,4 +1,4 @@
-//! The driver: keeps a host connected to its manager, and carries what it has to say.
+//! The driver: keeps a host connected to its manager, and moves control frames and mail over the connection.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -20,79 +20,79 @@ use crate::known_managers::{KnownManagers, KnownManagersError, ReachError};
 use crate::sandbox::gather;
 use crate::worker_supervisor::WorkerSupervisor;
 
-/// The manager that a host serves, and how it is reached.
+/// How a host reaches the manager that it serves.
 pub(crate) enum Upstream {
-    /// Over the network.
+    /// Over the network; a lost connection is dialled again.
     Dial(Box<Dial>),
-    /// In this process; when the connection ends, so does the host.
+    /// A manager in this process; when the connection ends, so does the host. `None` once the connection is used.
     Local(Option<Conn>),
 }
 
-/// A manager over the network.
+/// What is needed to dial a manager over the network.
 pub(crate) struct Dial {
     pub(crate) endpoint: Endpoint,
     pub(crate) manager: ManagerAddress,
     pub(crate) known_managers: KnownManagers,
 }
 
-/// Why a host ended. All but [`HostEnded::Drained`] are for its operator.
+/// Why a host ended. The operator must act on all but [`HostEnded::Drained`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostEnded {
-    /// It was told to stop, and its workers have finished.
+    /// The host was told to drain, and its workers and tasks have ended.
     #[error("the host was drained")]
     Drained,
-    /// The manager in this process is gone.
+    /// The connection to the manager in this process has ended.
     #[error("the manager is gone: {0}")]
     ManagerGone(CloseReason),
-    /// The manager does not let it in.
+    /// The manager does not admit the host.
     #[error("the manager refuses this host: {0}")]
     Refused(JoinRefusal),
     /// The host's key was revoked.
     #[error("this host's key was revoked")]
     Revoked,
-    /// Another program uses the same key.
+    /// Another program has connected with this host's key.
     #[error("another program has connected with this host's key")]
     Replaced,
-    /// Somebody else answers at the manager's address.
+    /// The known managers do not admit the key that answers at the manager's address, or cannot be stored.
     #[error(transparent)]
     Stranger(#[from] KnownManagersError),
-    /// The manager's key is not the one that was given.
+    /// The manager's key is not the one that the operator gave.
     #[error("{0}")]
     WrongKey(DialError),
 }
 
-/// What a host says about its progress, for whoever runs it.
+/// Progress of a host's connection, reported to the program that runs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostProgress {
-    /// Somebody new answers at a bare address, and is remembered.
+    /// A manager answered for the first time at an address given without a key; its key is now trusted there.
     FirstUse {
-        /// The key of the manager there.
+        /// The key of the manager.
         key: grid_protocol::key::PublicKey,
-        /// Where.
+        /// The address at which it answered.
         address: String,
     },
-    /// The manager does not answer; it is tried again.
+    /// The manager could not be joined; the host will retry.
     Waiting {
-        /// Why.
+        /// Why it could not be joined.
         reason: String,
     },
-    /// The host waits for somebody to approve it.
+    /// The host waits for its key to be approved at the manager.
     Pending,
-    /// The host is in.
+    /// The manager has admitted the host.
     Joined {
-        /// True if workers from before went on.
+        /// True if the session and its workers continue; false if a new session has begun.
         resumed: bool,
     },
-    /// The connection was lost; workers go on, and it is made anew.
+    /// The connection was lost; workers continue to run, and the host will reconnect.
     Lost {
-        /// Why.
+        /// Why it was lost.
         reason: String,
     },
 }
 
-/// Serves the manager until the host is drained, or is not wanted.
+/// Serves the manager until the host has drained, or must not connect again.
 pub(crate) async fn run(
     supervisor: &Arc<WorkerSupervisor>,
     route: Upstream,
@@ -160,7 +160,7 @@ async fn keep_connected(
     }
 }
 
-/// Something went wrong on the way in.
+/// Why joining the manager failed: for the moment, or for good.
 enum Setback {
     Passing(String),
     Final(HostEnded),
@@ -250,7 +250,7 @@ async fn greeted(
     }
 }
 
-/// Carries everything until the connection ends, or the host is drained.
+/// Moves control frames and mail until the connection ends or the host is drained.
 async fn serve(supervisor: &Arc<WorkerSupervisor>, joined: Joined) -> (Conn, CarryError) {
     let Joined { conn, send, reader } = joined;
     let keeper = Arc::new(SupervisorMail(supervisor.clone()));
@@ -265,7 +265,7 @@ async fn serve(supervisor: &Arc<WorkerSupervisor>, joined: Joined) -> (Conn, Car
     (conn, error)
 }
 
-/// Lines of log and starts of workers are collected for so long before they are reported together.
+/// Pause after each round of reports, in which log lines and starts of workers are collected for the next.
 const REPORT_PAUSE: Duration = Duration::from_millis(1);
 
 async fn write_control(
@@ -277,7 +277,7 @@ async fn write_control(
         while let Some(frame) = supervisor.next_report() {
             send.write_frame(&frame, CONTROL_FRAME_BYTES_MAX).await.map_err(CarryError::Lost)?;
         }
-        // A flood of lines becomes a thousand reports a second at most.
+        // Bounds the rounds to a thousand a second, however many lines the workers write.
         tokio::time::sleep(REPORT_PAUSE).await;
     }
 }
@@ -299,7 +299,7 @@ async fn drained(supervisor: &WorkerSupervisor) {
     }
 }
 
-/// Waits; true if the host has nothing left to wait for.
+/// Waits for up to `wait`; true as soon as the host drains and runs nothing.
 async fn wait_or_drained(supervisor: &WorkerSupervisor, wait: Duration) -> bool {
     let drained = async {
         while !supervisor.is_drained_alone() {
@@ -309,7 +309,7 @@ async fn wait_or_drained(supervisor: &WorkerSupervisor, wait: Duration) -> bool 
     tokio::time::timeout(wait, drained).await.is_ok()
 }
 
-/// A host's mail.
+/// Connects the mail transport to the outbox and the mailboxes of a host's workers.
 struct SupervisorMail(Arc<WorkerSupervisor>);
 
 impl MailHandler for SupervisorMail {
@@ -322,7 +322,7 @@ impl MailHandler for SupervisorMail {
     }
 
     fn handle_bulk(&self, head: BulkHead, payload: Bytes) -> Result<(), String> {
-        // Mail for a worker that has ended may still be on its way.
+        // Mail for a worker that this host has forgotten may still arrive.
         let Some(entry) = self.0.entry(head.worker) else {
             return Ok(());
         };
@@ -334,7 +334,7 @@ impl SupervisorMail {
     fn hand_out(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {
         for body in frames.drain(..) {
             let frame = MailFrame::decode(&body).map_err(|error| error.to_string())?;
-            // Mail for a worker that has ended may still be on its way.
+            // Mail for a worker that this host has forgotten may still arrive.
             let Some(entry) = self.0.entry(frame.worker()) else {
                 continue;
             };

@@ -1,4 +1,4 @@
-//! A host: takes workers from a manager and runs them.
+//! A host: runs the workers and tasks that a manager gives it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,43 +21,43 @@ use crate::sandbox::{Policy, Sandbox, SandboxError, SimulatedGuests};
 use crate::trust::{HostTrust, SerialsError};
 use crate::worker_supervisor::WorkerSupervisor;
 
-/// How a host shall be.
+/// Configuration of a host.
 #[derive(Debug, Clone)]
 pub struct HostConfig {
-    /// What people call it.
+    /// Display name.
     pub name: String,
-    /// Where it keeps its key, its modules and what it has seen.
+    /// Folder of the host's key, modules, known managers, revocations and serials. One host alone may use it.
     pub state_folder: PathBuf,
-    /// Whether it keeps modules on its disk, so that it fetches each once. A host in its manager's process has no need of a
-    /// second copy.
+    /// Whether to keep modules on disk, so that each is fetched once. A host in its manager's process needs no second
+    /// copy.
     pub keeps_modules: bool,
-    /// Where compiled modules are that the programs of this user share, 2 GiB of them at most; `None` keeps them with
-    /// the modules. A folder that cannot be used is the same as none.
+    /// Folder of compiled modules, at most 2 GiB, that the programs of this user share. `None`, or a folder that cannot
+    /// be used, keeps them with the modules.
     pub shared_compiled: Option<PathBuf>,
-    /// Workers that it runs at once.
+    /// Workers and tasks to run concurrently; fewer if the address space does not suffice.
     pub slots: u32,
-    /// Memory that it sets aside for them, in bytes.
+    /// Memory to offer for workers and tasks, in bytes. `policy` limits what each may take.
     pub memory_bytes: u64,
-    /// What placements may ask for.
+    /// Labels that placements may ask for.
     pub labels: Vec<Label>,
-    /// Publishers that it believes, whatever its manager says; empty to believe its manager.
+    /// Publishers to trust, whatever the manager says; if empty, those that the manager vouches for.
     pub pins: Vec<PublicKey>,
-    /// What it allows its workers.
+    /// What guests are allowed.
     pub policy: Policy,
     /// Where modules are compiled.
     pub compiler: Compiler,
-    /// How soon the transport notices silence.
+    /// Timing of the transport: how soon it notices silence.
     pub timing: Timing,
-    /// The network that it dials on.
+    /// The network to dial on.
     pub network: Network,
-    /// Where it takes time and randomness from.
+    /// Source of time and randomness.
     pub machine: Machine,
-    /// What runs in place of guests, for a simulation.
+    /// What runs in place of guests in a simulation; `None` for real guests.
     pub guests: Option<Arc<dyn SimulatedGuests>>,
 }
 
 impl HostConfig {
-    /// A host of one slot that keeps its state in `state_folder`, on this machine and its network.
+    /// A host of one slot and 256 MiB that keeps its state in `state_folder` and compiles modules in this process.
     pub fn new(state_folder: PathBuf) -> Self {
         Self {
             name: "host".to_owned(),
@@ -78,32 +78,32 @@ impl HostConfig {
     }
 }
 
-/// A host that could not be set up: its operator must act.
+/// Why a host could not be set up: its operator must act.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {
-    /// Its state folder.
+    /// The state folder could not be made.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// Its state folder is another program's.
+    /// The state folder is in use by another program, or could not be locked.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// Its key.
+    /// The host's key could not be read or made.
     #[error(transparent)]
     Key(#[from] KeyFileError),
-    /// Its socket.
+    /// The socket could not be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// Its sandbox.
+    /// The sandbox could not be set up.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    /// Its cache.
+    /// The cache of modules or of compiled code could not be opened.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// The serials that it has seen.
+    /// The file of serials is malformed.
     #[error(transparent)]
     Serials(#[from] SerialsError),
-    /// The managers that it knows.
+    /// The file of known managers is malformed.
     #[error(transparent)]
     KnownManagers(#[from] KnownManagersError),
 }
@@ -114,27 +114,29 @@ pub struct Host {
     config: HostConfig,
     key: SecretKey,
     supervisor: Arc<WorkerSupervisor>,
-    /// Two hosts on one folder would have one key, and take the manager from each other for ever.
+    /// Two hosts on one folder would have one key, and replace each other at the manager for ever.
     _folder: FolderLock,
 }
 
-/// Asks a host to drain. Clones ask the same host.
+/// Asks a host to drain. Clones refer to the same host.
 #[derive(Debug, Clone)]
 pub struct Drain(Arc<WorkerSupervisor>);
 
 impl Drain {
-    /// Takes no more workers, lets those that run finish, and ends the host then.
+    /// Starts draining and returns: the host takes no more work, and ends once its workers and tasks have ended.
+    ///
+    /// Workers are asked to stop, and are ended after 30 s; tasks that have begun run to their end or timeout.
     pub fn begin(&self) {
         self.0.drain();
     }
 }
 
 impl Host {
-    /// Sets a host up: its key, its sandbox, its cache.
+    /// Sets up a host: key, sandbox, caches and trust. Does not connect; [`Self::serve`] does.
     ///
     /// # Errors
     ///
-    /// [`HostError`].
+    /// [`HostError`], whose variant names what could not be set up.
     pub fn new(mut config: HostConfig) -> Result<Self, HostError> {
         use_folder(&config.state_folder)?;
         let folder = FolderLock::take(&config.state_folder)?;
@@ -164,26 +166,27 @@ impl Host {
         Ok(Self { config, key, supervisor, _folder: folder })
     }
 
-    /// The host's key.
+    /// The public key of the host.
     pub fn key(&self) -> PublicKey {
         self.key.public()
     }
 
-    /// Workers that it offers to run at once: what was asked for, or what fits in one process.
+    /// Number of slots that the host offers: those configured, or fewer if not all fit in one process.
     pub fn slots(&self) -> u32 {
         self.config.slots
     }
 
-    /// For whoever wants to end it.
+    /// A handle by which the host can be asked to drain.
     pub fn drain(&self) -> Drain {
         Drain(self.supervisor.clone())
     }
 
-    /// Serves a manager over the network until it is drained or not wanted.
+    /// Serves a manager over the network, across connections, until the host is drained or must not connect again.
     ///
     /// # Errors
     ///
-    /// [`HostError`], if it cannot begin.
+    /// [`HostError::KnownManagers`] if the file of known managers is malformed; [`HostError::Bind`] if no socket can be
+    /// bound.
     pub async fn serve(
         &self,
         manager: ManagerAddress,
@@ -195,7 +198,7 @@ impl Host {
         Ok(driver::run(&self.supervisor, route, &self.capacity(), &progress).await)
     }
 
-    /// Serves a manager in this process.
+    /// Serves a manager in this process until the host is drained or the connection ends.
     pub async fn serve_local(&self, conn: Conn, progress: impl Fn(HostProgress) + Send + Sync) -> HostEnded {
         driver::run(&self.supervisor, Upstream::Local(Some(conn)), &self.capacity(), &progress).await
     }
@@ -219,7 +222,7 @@ impl Host {
     }
 }
 
-/// Says what little address space means for those who run workers here.
+/// Warns the operator if a limited address space costs slots or speed.
 fn tell_room(wanted: usize, slots: usize, sandbox: &Sandbox) {
     if slots < wanted {
         tracing::warn!("address space is limited: this host offers {slots} of the {wanted} slots asked for");
@@ -232,7 +235,7 @@ fn tell_room(wanted: usize, slots: usize, sandbox: &Sandbox) {
     }
 }
 
-/// The compiled modules that are shared, or the host's own.
+/// Opens the shared cache of compiled modules, or the host's own if there is none or it cannot be used.
 fn open_compiled(config: &HostConfig, compatibility: u64) -> Result<CompiledCache, CacheError> {
     if let Some(shared) = &config.shared_compiled {
         match CompiledCache::open(shared, compatibility, SHARED_BYTES_MAX) {

@@ -1,4 +1,4 @@
-//! KnownManagers: managers that were reached by a bare address, and the keys that they showed first.
+//! Known managers: the keys of managers that were reached by a bare address, trusted on first use.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,71 +10,74 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::ticket::ManagerAddress;
 use tokio::task::JoinSet;
 
-/// How long an address has for an answer before the next is dialled beside it: a name may stand for several, and the
-/// first of them for nobody. RFC 8305 calls it the connection attempt delay.
+/// Time after which the next address is dialled while the ones before have not answered: a name may resolve to several
+/// addresses, and nobody may answer at the first. RFC 8305 calls it the connection attempt delay.
 const NEXT_DIAL_PAUSE: Duration = Duration::from_millis(250);
 
-/// Keys by address, kept in a text file as ssh does.
+/// Keys of managers by address, kept in a text file, as in ssh's `known_hosts`.
 #[derive(Debug)]
 pub struct KnownManagers {
     file: PathBuf,
     keys: BTreeMap<String, PublicKey>,
 }
 
-/// The key at an address is not to be trusted, or could not be remembered.
+/// Why the key at an address is not trusted, or could not be read or stored: the operator must act.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KnownManagersError {
-    /// Another key than last time: the manager was set up anew, or somebody stands in its place.
+    /// The manager showed another key than before: it was set up anew, or somebody impersonates it.
     #[error(
         "the manager at {address} has another key than before: it was {} and is now {}",
         known.fingerprint(), shown.fingerprint()
     )]
     Changed {
-        /// Where.
+        /// The address that was dialled.
         address: String,
-        /// The key that is known.
+        /// The key that is known for the address.
         known: PublicKey,
-        /// The key that was shown.
+        /// The key that the manager showed.
         shown: PublicKey,
-        /// Where the known key is written down.
+        /// The file that holds the known key.
         file: PathBuf,
     },
     /// The file cannot be written.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The file cannot be read.
+    /// A line of the file is malformed.
     #[error("{}: line {line} is not `address key`", path.display())]
     Line {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Which line, from 1.
+        /// Number of the line, from 1.
         line: usize,
     },
 }
 
-/// A manager that was not reached.
+/// Why a manager was not reached.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReachError {
-    /// Nobody answers, for now.
+    /// No address could be resolved and dialled; the caller may retry.
     #[error("{0}")]
     Silent(String),
-    /// The manager's key is not the one that was given.
+    /// The manager's key is not the one that was given with its address.
     #[error("{0}")]
     WrongKey(DialError),
-    /// The key at a bare address is not the one that is known, or cannot be remembered.
+    /// The key at a bare address is not the known one, or a new key cannot be stored.
     #[error(transparent)]
     Stranger(#[from] KnownManagersError),
 }
 
 impl KnownManagers {
-    /// Dials a manager at its addresses side by side, each a moment after the one before; the address too, if its key is new here and is
-    /// remembered from now on.
+    /// Dials the addresses of a manager concurrently, each 250 ms after the one before or as soon as a dial has failed,
+    /// and returns the first connection.
+    ///
+    /// If no key was given or known for the address, any key is trusted and stored, and the address is returned too.
     ///
     /// # Errors
     ///
-    /// [`ReachError`]; all but [`ReachError::Silent`] will not pass by themselves.
+    /// [`ReachError::Silent`] if no address can be reached, which may pass; [`ReachError::WrongKey`] or
+    /// [`ReachError::Stranger`] at the first wrong key, or if the key cannot be stored, when somebody must act.
     pub async fn reach(
         &mut self,
         endpoint: &Endpoint,
@@ -125,14 +128,14 @@ impl KnownManagers {
         }
     }
 
-    /// Reads the file, if there is one.
+    /// Reads the known managers from a file. A file that is missing or cannot be read counts as empty.
     ///
     /// # Errors
     ///
-    /// [`KnownManagersError::Line`].
+    /// [`KnownManagersError::Line`] if a line is malformed.
     pub fn open(file: &Path) -> Result<Self, KnownManagersError> {
         let mut keys = BTreeMap::new();
-        // A file that is missing knows nobody; one that cannot be read cannot be written, which says why.
+        // A file that exists but cannot be read is replaced as soon as a key is stored.
         let text = std::fs::read_to_string(file).unwrap_or_default();
         for (place, line) in text.lines().enumerate() {
             let wrong = || KnownManagersError::Line { path: file.to_path_buf(), line: place + 1 };
@@ -142,23 +145,23 @@ impl KnownManagers {
         Ok(Self { file: file.to_path_buf(), keys })
     }
 
-    /// The key that was seen at `address`.
+    /// The key that is known for `address`.
     pub fn key(&self, address: &str) -> Option<PublicKey> {
         self.keys.get(address).copied()
     }
 
-    /// Remembers a key.
+    /// Stores the key of `address` durably, in place of the one known before, if any.
     ///
     /// # Errors
     ///
-    /// [`KnownManagersError::Disk`].
+    /// [`KnownManagersError::Disk`] if the file cannot be written; the key is then known until the program ends.
     pub fn remember(&mut self, address: &str, key: PublicKey) -> Result<(), KnownManagersError> {
         self.keys.insert(address.to_owned(), key);
         let lines: String = self.keys.iter().map(|(address, key)| format!("{address} {key}\n")).collect();
         Ok(replace(&self.file, lines.as_bytes())?)
     }
 
-    /// The file.
+    /// The file that holds the known managers.
     pub fn file(&self) -> &Path {
         &self.file
     }

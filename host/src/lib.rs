@@ -1,8 +1,8 @@
 //! Runs guests in a sandbox, on behalf of a manager.
 //!
-//! A [`Host`] keeps one connection to its manager (`driver`), a table of workers that outlives it (`supervisor`),
-//! the modules that it has fetched (`module_loader`, [`cache`]), and the [`sandbox`] that runs them. A worker and the network
-//! meet in the worker's [`mailbox`] and nowhere else.
+//! A [`Host`] keeps one connection to its manager (`driver`), the workers, which outlive it (`worker_supervisor`), the
+//! attempts at tasks (`task_runner`), the modules that it has fetched (`module_loader`, [`cache`], [`compiled`]), and
+//! the [`sandbox`] that runs them. A worker and the network meet in the worker's [`mailbox`] and nowhere else.
 
 pub mod cache;
 pub mod command;

@@ -1,9 +1,10 @@
-//! Lockdown: what a process of ours gives up, so that a fault in it is worth little. Linux only; elsewhere
-//! there is nothing to give up, and limits of memory and time hold all the same.
+//! Lockdown: limits and rights that a process of ours gives up, so that an attacker who takes it over gains little.
+//!
+//! Limits of time and memory need Unix, and giving up rights needs Linux; elsewhere the functions do nothing.
 
 use std::time::Duration;
 
-/// The system did not take what it was offered.
+/// The system refused a limit or a filter.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {reason}")]
 pub(crate) struct LockdownError {
@@ -18,15 +19,16 @@ impl LockdownError {
     }
 }
 
-/// Limits processor time and address space, and takes a low priority.
+/// Limits this process to `processor` time, rounded down to seconds, and to `address_space` bytes; forbids core files
+/// and lowers the priority.
 ///
 /// # Errors
 ///
-/// [`LockdownError`].
+/// [`LockdownError`] if the system refuses one of them.
 #[cfg(unix)]
 pub(crate) fn limit_resources(processor: Duration, address_space: u64) -> Result<(), LockdownError> {
     use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
-    // A limit that is there already, of whoever started the host, can only be lowered.
+    // A hard limit that was set by whoever started the host can only be lowered.
     let lower = |resource, value: u64| {
         let value = getrlimit(resource).maximum.map_or(value, |maximum| maximum.min(value));
         setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
@@ -34,12 +36,13 @@ pub(crate) fn limit_resources(processor: Duration, address_space: u64) -> Result
     lower(Resource::Cpu, processor.as_secs()).map_err(LockdownError::at("processor time"))?;
     lower(Resource::As, address_space).map_err(LockdownError::at("address space"))?;
     lower(Resource::Core, 0).map_err(LockdownError::at("core files"))?;
-    // SimulatedGuests that run go before modules that shall.
+    // Running guests take precedence over modules that are being compiled.
     nice(LOW_PRIORITY).map_err(LockdownError::at("priority"))?;
     Ok(())
 }
 
-/// A tenth of what a guest gets: at 19, the lowest, a busy host never finished compiling in a trial.
+/// Niceness: a tenth of a guest's share of the processor. At 19, the lowest priority, a busy host never finished
+/// compiling in a trial.
 #[cfg(unix)]
 const LOW_PRIORITY: i32 = 10;
 
@@ -48,12 +51,13 @@ pub(crate) fn limit_resources(_: Duration, _: u64) -> Result<(), LockdownError> 
     Ok(())
 }
 
-/// Gives up files, network, signals to others and new programs; computing, memory and the pipes that are
-/// open stay.
+/// Gives up files, network, signals to other processes and starting programs; computing, memory and the open pipes
+/// remain.
 ///
 /// # Errors
 ///
-/// [`LockdownError`]. A kernel without Landlock is none: the list of system calls holds by itself.
+/// [`LockdownError`] if a filter cannot be applied. A kernel without Landlock is no error: the filter of system calls
+/// suffices.
 #[cfg(target_os = "linux")]
 pub(crate) fn to_pure_computation() -> Result<(), LockdownError> {
     use landlock::{ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
@@ -79,7 +83,7 @@ pub(crate) fn to_pure_computation() -> Result<(), LockdownError> {
     Ok(())
 }
 
-/// What a program needs that reads a pipe, computes and writes a pipe.
+/// System calls of a program that reads a pipe, computes and writes a pipe.
 #[cfg(target_os = "linux")]
 const COMPUTATION: &[libc::c_long] = &[
     libc::SYS_read,
@@ -114,7 +118,7 @@ const COMPUTATION: &[libc::c_long] = &[
     libc::SYS_prctl,
 ];
 
-/// Every other system call of this process fails with `EPERM` from now on.
+/// Makes every system call but these fail with `EPERM`, in all threads of this process and for good.
 #[cfg(target_os = "linux")]
 fn allow_only(calls: &[libc::c_long]) -> Result<(), LockdownError> {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_threads};

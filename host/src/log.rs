@@ -1,6 +1,7 @@
-//! What both programs say on standard error: their log, and lines to whoever started them.
+//! What both programs write to standard error: their log, and lines for the person who started them.
 //!
-//! Nothing here panics where nobody can be told: on a full disk, or when the reader has gone, the program goes on.
+//! If standard error cannot be written, because the disk is full or its reader has ended, the lines are lost and the
+//! program continues.
 
 use std::io::{IsTerminal, Write};
 
@@ -10,28 +11,31 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Writes the log to standard error: what `GRID_LOG` asks for, such as `info` or `warn,grid_host=debug`; else warnings.
+/// Starts writing the log to standard error: what `GRID_LOG` asks for, such as `info` or `warn,grid_host=debug`, or by
+/// default warnings.
 ///
-/// Colours go to a terminal alone. A standard error that cannot be written loses the line and ends nothing.
+/// Lines are coloured only on a terminal, and only unless `NO_COLOR` is set.
 ///
-/// Call it once, from `main`.
+/// # Panics
+///
+/// If it is called twice; `main` calls it once.
 pub fn to_stderr() {
     let asked = std::env::var("GRID_LOG").ok().filter(|filter| !filter.is_empty());
     let asked = asked.and_then(|filter| filter.parse().ok());
     let filter = asked.unwrap_or_else(|| Targets::new().with_default(Level::WARN));
-    // The layer would tell of a line that cannot be written by `eprintln!`, which panics for the same reason.
+    // The layer would report a line that cannot be written with `eprintln!`, which panics for the same reason.
     let lines = fmt::layer().with_writer(std::io::stderr).log_internal_errors(false).with_ansi(is_for_eyes());
     tracing_subscriber::registry().with(filter).with(lines).init();
 }
 
-/// Colours are for a terminal, unless its owner wants none.
+/// True if standard error is a terminal and `NO_COLOR` is not set.
 fn is_for_eyes() -> bool {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     std::io::stderr().is_terminal() && !unwanted
 }
 
-/// Says a line on standard error; where nobody can read it, it is lost.
+/// Writes a line to standard error; if that fails, the line is lost.
 pub fn say(line: &str) {
-    // In one piece, so that lines of several threads do not mix.
+    // In one write, so that lines of several threads do not mix.
     let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }

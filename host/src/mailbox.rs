@@ -1,7 +1,8 @@
-//! A worker's mailbox: what stands between the sandbox and the network.
+//! A worker's mailbox: where the sandbox and the network meet.
 //!
-//! The sandbox polls it for messages and puts answers in; the driver of the connection fills and empties
-//! the other side. It outlives connections: what is not settled goes out again on the next one.
+//! The sandbox polls it for messages and puts the guest's messages in; the driver delivers frames from the
+//! manager and takes outgoing mail from the outbox. It outlives connections: what the manager has not settled
+//! is sent again on the next one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,21 +18,21 @@ pub use grid_protocol::link::Delivery;
 
 use crate::outbox::Outbox;
 
-/// What comes to a worker.
+/// What a worker receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received {
     /// A message.
     Message(Delivery),
-    /// Stop: finish nothing more, call `stop`, end.
+    /// A request to stop: the worker handles no more messages, calls `stop` and ends.
     Stop,
 }
 
-/// What a guest gets its messages from and gives its answers to: a worker's [`Mailbox`], or the task executor's hand.
+/// Where a guest's messages come from and go to: a worker's [`Mailbox`], or a job's executor.
 pub trait MessagePort: Send + Sync + std::fmt::Debug {
-    /// What comes next, once there is room to say that it failed.
+    /// The next message or stop request. A message is ready only while there is room to report that it failed.
     fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Received>;
 
-    /// Takes a message from the guest. It leaves at [`Self::flush`]; the caller asks [`Self::poll_room`] first.
+    /// Takes a message from the guest. It is sent at [`Self::flush`]; the caller waits for [`Self::poll_room`] first.
     fn send(&self, payload: Bytes);
 
     /// True while there is room for another message.
@@ -40,20 +41,20 @@ pub trait MessagePort: Send + Sync + std::fmt::Debug {
     /// Ready while there is room for another message.
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// The guest could not handle message `seq`.
+    /// Records that the guest could not handle message `seq`.
     fn fail(&self, seq: u64, failure: Failure);
 
-    /// The guest is through with everything up to message `seq`.
+    /// Records that the guest has handled every message up to `seq`.
     fn done(&self, seq: u64);
 
-    /// End of a turn: what was sent leaves, and what is done is acknowledged.
+    /// Ends a turn: sends the guest's messages and acknowledges those that it has handled.
     fn flush(&self);
 
-    /// A line of the guest's log; one that is not `allowed` is only counted.
+    /// Takes a line of the guest's log. One that is not `allowed`, because it exceeds the log budget, is dropped.
     fn log(&self, level: u8, text: &str, allowed: bool);
 }
 
-/// One worker's mail.
+/// The messages to and from one worker.
 #[derive(Debug)]
 pub struct Mailbox {
     worker: WorkerId,
@@ -65,9 +66,9 @@ pub struct Mailbox {
 #[derive(Debug, Default)]
 struct MailboxState {
     link: Link,
-    /// The first message that has not been given to the present connection.
+    /// Number of the first message that has not been queued for the present connection.
     unposted: u64,
-    /// The connection that it was given to.
+    /// Number of the present connection, or of the last one.
     connection: u64,
     stopping: bool,
     on_incoming: Option<Waker>,
@@ -75,17 +76,17 @@ struct MailboxState {
 }
 
 impl Mailbox {
-    /// An empty mailbox; nothing leaves it before [`Self::resume`].
+    /// An empty mailbox, which sends nothing before [`Self::resume`].
     pub fn new(worker: WorkerId, outbox: Arc<Outbox>) -> Self {
         Self { worker, outbox, ended: AtomicBool::new(false), inner: Mutex::default() }
     }
 
-    /// Whose it is.
+    /// The worker that the mailbox belongs to.
     pub fn worker(&self) -> WorkerId {
         self.worker
     }
 
-    /// Asks the worker to stop.
+    /// Asks the worker to stop once it has handled its current message. Does not abort it.
     pub fn stop(&self) {
         let mut inner = self.lock();
         inner.stopping = true;
@@ -93,11 +94,11 @@ impl Mailbox {
         wake(&mut inner.on_room);
     }
 
-    /// Takes in a frame from the manager.
+    /// Handles a frame from the manager. `body` is the frame's buffer, which `frame` borrows from.
     ///
     /// # Errors
     ///
-    /// [`LinkError`]: the manager broke the rules, and the connection must be closed.
+    /// [`LinkError`] if the manager broke the rules of the link; the caller must close the connection.
     pub fn handle_frame(&self, frame: MailFrame<'_>, body: &Bytes) -> Result<(), LinkError> {
         let mut inner = self.lock();
         let settled = match frame {
@@ -122,11 +123,11 @@ impl Mailbox {
         Ok(())
     }
 
-    /// A large message has arrived whole.
+    /// Handles the bytes of a large message, which have arrived on a stream of their own.
     ///
     /// # Errors
     ///
-    /// [`LinkError`]: the manager broke the rules.
+    /// [`LinkError`] if the manager broke the rules of the link; the caller must close the connection.
     pub fn fulfil(&self, seq: u64, payload: Bytes) -> Result<(), LinkError> {
         let mut inner = self.lock();
         inner.link.fulfil(seq, payload)?;
@@ -136,16 +137,17 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Up to where the manager's messages have arrived whole, after a connection was lost.
+    /// Called after a connection was lost: returns the number up to which every message has arrived whole, and drops
+    /// those that arrived after it.
     pub fn position(&self) -> u64 {
         self.lock().link.position()
     }
 
-    /// A new connection stands, and the manager has everything up to `received`.
+    /// Continues on a new connection: sends again every message after `received`, which the manager has.
     ///
     /// # Errors
     ///
-    /// [`LinkError`]: the manager claims what was never sent.
+    /// [`LinkError`] if the manager claims to have a message that was never sent.
     pub fn resume(&self, connection: u64, received: u64) -> Result<(), LinkError> {
         let mut inner = self.lock();
         let MailboxState { link, unposted, connection: present, .. } = &mut *inner;
@@ -156,14 +158,15 @@ impl Mailbox {
         Ok(())
     }
 
-    /// The worker has ended: how far its mail got, sent and settled.
+    /// Records that the worker has ended; returns the number of the last message that it sent, and of the last that it
+    /// handled.
     pub fn end(&self) -> (u64, u64) {
         let inner = self.lock();
         self.ended.store(true, Ordering::Release);
         (inner.link.last_pushed(), inner.link.finished())
     }
 
-    /// True while a message is at hand or waits.
+    /// True while a message is being handled or waits to be.
     pub fn is_busy(&self) -> bool {
         let inner = self.lock();
         inner.link.last_accepted() > inner.link.finished()
@@ -174,7 +177,7 @@ impl Mailbox {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// True if the worker has ended and the manager has taken everything.
+    /// True if the worker has ended and the manager has settled every message from it.
     pub fn is_over(&self) -> bool {
         self.has_ended() && !self.lock().link.is_owed()
     }
@@ -190,7 +193,7 @@ impl MessagePort for Mailbox {
         if inner.stopping {
             return Poll::Ready(Received::Stop);
         }
-        // A message may fail, and the failure takes room in the window like any other.
+        // The message may fail, and the report of the failure takes room in the window like any message.
         if !inner.link.has_room() {
             register(&mut inner.on_room, cx);
             return Poll::Pending;

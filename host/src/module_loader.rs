@@ -1,4 +1,4 @@
-//! The module loader: modules from the manager to programs that are ready to run, each fetched and compiled once.
+//! The module loader: fetches modules from the manager and compiles them, each once, into programs ready to run.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,10 +21,10 @@ use crate::compiled::CompiledCache;
 use crate::sandbox::{Program, Sandbox, SandboxError};
 use crate::trust::HostTrust;
 
-/// The modules of a host.
+/// Loads the modules of a host and keeps them.
 #[derive(Debug)]
 pub(crate) struct ModuleLoader {
-    /// `None` where each is fetched anew.
+    /// Modules on disk; `None` if the host keeps none and fetches a module each time.
     modules: Option<ModuleCache>,
     compiled: CompiledCache,
     compiler: Compiler,
@@ -33,7 +33,7 @@ pub(crate) struct ModuleLoader {
     shelves: Mutex<HashMap<Digest, Arc<AsyncMutex<Option<LoadedModule>>>>>,
 }
 
-/// A module that is ready.
+/// A module that is ready to run.
 #[derive(Debug, Clone)]
 struct LoadedModule {
     signed: SignedManifest,
@@ -41,7 +41,7 @@ struct LoadedModule {
     limits: LimitsAsked,
 }
 
-/// What it took to make a module ready.
+/// What loading a module took: bytes fetched from the manager, and the time to compile it, if it was compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LoadStats {
     pub(crate) fetched_bytes: u64,
@@ -49,7 +49,7 @@ pub(crate) struct LoadStats {
 }
 
 impl LoadStats {
-    /// What the manager is told of it.
+    /// The report of it to the manager.
     pub(crate) fn report(self, module: Digest) -> HostEvent {
         HostEvent::ModuleReady { module, fetched_bytes: self.fetched_bytes, compile_us: self.compile_us }
     }
@@ -81,7 +81,7 @@ pub(crate) enum ModuleError {
 }
 
 impl ModuleError {
-    /// What a worker that was to run the module died of.
+    /// The failure of a worker or a task that was to run the module.
     pub(crate) fn failure(&self) -> Failure {
         let kind = match self {
             Self::Refused(_) | Self::Inspected(_) | Self::Compile(CompileError::Refused(_)) => {
@@ -98,16 +98,16 @@ impl ModuleError {
     }
 }
 
-/// Modules that are kept ready: each may take as much memory as its code.
+/// Entries at which those that no caller is using are dropped: each may take as much memory as its compiled code.
 const SHELVES_MAX: usize = 64;
 
-/// Tries to fetch a module, each on a connection of its own.
+/// Attempts at fetching a module.
 const FETCHES_MAX: u32 = 3;
 
-/// Time between them, where the connection stands.
+/// Longest pause between two attempts; the loss of the connection ends it earlier.
 const FETCH_PAUSE: Duration = Duration::from_secs(1);
 
-/// True if the same module may come back with a newer signature that is good.
+/// True if the manager may have the same module with a newer, acceptable signature.
 fn is_renewable(refusal: &ManifestRefusal) -> bool {
     matches!(refusal, ManifestRefusal::SerialTooOld { .. } | ManifestRefusal::Expired { .. })
 }
@@ -122,11 +122,11 @@ struct Obtained {
     fetched_bytes: u64,
 }
 
-/// A module that is no longer is inspected where it is: within some 5 ms.
+/// Length up to which a module is inspected on the calling thread, which takes about 5 ms.
 const INSPECTED_HERE_BYTES_MAX: usize = 256 << 10;
 
-/// Inspects a module whose digest was checked, a long one on another thread: one of Python takes a quarter of a second, in which this thread would
-/// answer nobody.
+/// Inspects a module whose digest was checked. A long one is inspected on another thread: a Python module takes a
+/// quarter of a second, which would block the network thread.
 async fn inspect_aside(module: Digest, wasm: &Bytes) -> Result<ModuleReport, ModuleError> {
     let inspect = move |wasm: &Bytes| inspect_known(wasm, module.as_bytes(), &ScanLimits::default());
     if wasm.len() <= INSPECTED_HERE_BYTES_MAX {
@@ -134,7 +134,7 @@ async fn inspect_aside(module: Digest, wasm: &Bytes) -> Result<ModuleReport, Mod
     }
     let wasm = wasm.clone();
     let inspected = tokio::task::spawn_blocking(move || inspect(&wasm)).await;
-    // Only a panic of the inspection gets here.
+    // The only error here is a panic of the inspection.
     Ok(inspected.map_err(|error| CompileError::Limit(error.to_string()))??)
 }
 
@@ -149,8 +149,14 @@ impl ModuleLoader {
         Self { modules, compiled, compiler, trust, sandbox, shelves: Mutex::default() }
     }
 
-    /// A program that is ready to run, with the limits that its manifest asks for. However many workers ask at
-    /// once, the module is fetched and compiled once. What it took, if it took anything.
+    /// Loads a module; returns the program, the limits that its manifest asks for, and the load statistics, which are
+    /// `None` if the module was loaded before.
+    ///
+    /// Concurrent calls for the same module fetch and compile it once. Every call checks the publisher again.
+    ///
+    /// # Errors
+    ///
+    /// [`ModuleError`] if the module is not trusted, cannot be fetched, or cannot run within the host's limits.
     pub(crate) async fn program(
         &self,
         module: Digest,
@@ -159,14 +165,14 @@ impl ModuleLoader {
         let shelf = {
             let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
             if shelves.len() >= SHELVES_MAX {
-                // What nobody asks for just now comes back from the disk; guests that run keep their own.
+                // A dropped module is loaded from disk again when needed; running guests keep their own program.
                 shelves.retain(|_, shelf| Arc::strong_count(shelf) > 1);
             }
             shelves.entry(module).or_default().clone()
         };
         let mut shelf = shelf.lock().await;
         if let Some(shelved) = &*shelf {
-            // Its publisher may have been revoked since.
+            // The publisher may have been revoked since the module was loaded.
             match self.trust.admit_manifest(&shelved.signed) {
                 Err(refusal) if is_renewable(&refusal) => *shelf = None,
                 admitted => {
@@ -187,7 +193,8 @@ impl ModuleLoader {
         Ok((shelved.program, shelved.limits, Some(LoadStats { fetched_bytes, compile_us })))
     }
 
-    /// The module's bytes, from the disk or from the manager, checked in full either way.
+    /// The module's manifest and bytes, from disk or from the manager, checked in full either way, and the number of
+    /// bytes fetched.
     async fn obtain(
         &self,
         module: Digest,
@@ -212,7 +219,7 @@ impl ModuleLoader {
         let mut tries = 0;
         let (manifest, wasm) = loop {
             tries += 1;
-            // The watch ends only with the host itself.
+            // The watch closes only when the host ends.
             let Ok(conn) = conns.wait_for(Option::is_some).await.map(|conn| conn.clone()) else {
                 return Err(ModuleError::Unknown);
             };
@@ -222,7 +229,7 @@ impl ModuleLoader {
             match self.fetch(module, &conn).await {
                 Err(ModuleError::Fetch(error)) if tries < FETCHES_MAX => {
                     tracing::info!(%module, %error, "a module stopped half-way; it is fetched again");
-                    // A connection that stands may have a manager behind it that cannot read its disk just now.
+                    // If the connection is intact, the manager may be unable to read its disk for the moment.
                     let _ = tokio::time::timeout(FETCH_PAUSE, conn.closed()).await;
                 }
                 other => break other?,
@@ -231,7 +238,7 @@ impl ModuleLoader {
         let signed = SignedManifest::from_bytes(&manifest)?;
         let checked = self.check(module, &signed, &wasm)?;
         self.trust.note(signed.publisher(), &checked)?;
-        // Nothing that would be refused is ever kept.
+        // Before it is kept, so that the cache has no module that would be refused.
         let report = inspect_aside(module, &wasm).await?;
         if let Some(modules) = &self.modules {
             modules.keep(&module, &manifest, &wasm)?;
@@ -248,7 +255,7 @@ impl ModuleLoader {
     ) -> Result<Manifest, ManifestRefusal> {
         let manifest = self.trust.admit(signed, wasm)?;
         if manifest.digest != module {
-            // A good module under a good manifest, but not the one that was asked for.
+            // Module and manifest are valid, but are not those that were asked for.
             return Err(ManifestRefusal::WrongDigest { manifest: manifest.digest, module });
         }
         Ok(manifest)
@@ -262,7 +269,7 @@ impl ModuleLoader {
         let ModuleOffered::Found { manifest, length } = ModuleOffered::from_body(&offered)? else {
             return Err(ModuleError::Unknown);
         };
-        // Whose module this is is known before a byte of it is taken in.
+        // The publisher is checked before any byte of the module is read.
         let checked = self.trust.admit_manifest(&SignedManifest::from_bytes(&manifest)?)?;
         if checked.length != length || length > MODULE_BYTES_MAX as u64 {
             return Err(ManifestRefusal::WrongLength { manifest: checked.length, module: length }.into());
@@ -300,7 +307,7 @@ impl ModuleLoader {
         Ok((program, Some(compile_us)))
     }
 
-    /// The program, if its compiled form is on disk.
+    /// The program, if its compiled code is on disk and can be loaded.
     fn load_compiled(&self, module: Digest, entry_point: EntryPoint) -> Option<Program> {
         let loaded = self.sandbox.load(&self.compiled.get(&module)?, entry_point);
         loaded

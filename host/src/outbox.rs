@@ -1,4 +1,4 @@
-//! The outbox: what a host's workers have to say, on its way to the connection's writers.
+//! The outbox: mail and log lines of a host's workers, until the writers of the connection take them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,17 +12,17 @@ use grid_protocol::send_queue::SendQueue;
 use grid_protocol::worker::{LogLevel, LogLine};
 use tokio::sync::Notify;
 
-/// Lines that wait for each worker: a worker that writes faster than the network carries loses its own.
+/// Log lines that may wait for each worker. A worker that writes faster than the network carries loses its own lines.
 const LINES_WAITING_MAX: usize = 64;
 
-/// Everything that a host sends, whichever connection carries it.
+/// Outgoing mail, which belongs to one connection, and log lines, which outlive it.
 #[derive(Debug, Default)]
 pub struct Outbox {
     mail: Mutex<OutgoingMail>,
     logs: Mutex<BTreeMap<WorkerId, WaitingLog>>,
-    /// Wakes the writer of the mail streams.
+    /// Notifies the writer of the mail streams that mail waits.
     pub mail_ready: Arc<Notify>,
-    /// Wakes the writer of the control stream.
+    /// Notifies the writer of the control stream that there may be something to report.
     pub control_ready: Notify,
 }
 
@@ -37,12 +37,12 @@ struct OutgoingMail {
 pub struct WaitingLog {
     /// The lines, oldest first.
     pub lines: Vec<LogLine>,
-    /// How many were dropped before them.
+    /// Number of lines that were dropped.
     pub dropped: u64,
 }
 
 impl Outbox {
-    /// Changes the outgoing mail of `connection`; does nothing if that one is gone.
+    /// Changes the outgoing mail of `connection`; does nothing if that connection is lost.
     pub fn with_post(&self, connection: u64, change: impl FnOnce(&mut SendQueue)) {
         let mut mail = lock(&self.mail);
         if mail.connection == connection && connection != 0 {
@@ -52,8 +52,8 @@ impl Outbox {
         }
     }
 
-    /// A connection stands; the number that names it. Mail made for an earlier one is dropped: each worker
-    /// resumes by itself.
+    /// Handles a new connection; returns its number, which is not 0. Drops mail queued for an earlier connection: the
+    /// caller must resume each [`Mailbox`](crate::mailbox::Mailbox), which queues its mail again.
     pub fn connect(&self) -> u64 {
         let mut mail = lock(&self.mail);
         let connection = mail.connection + 1;
@@ -61,20 +61,20 @@ impl Outbox {
         connection
     }
 
-    /// The connection is lost: mail for it is dropped until the next one stands.
+    /// Handles the loss of the connection: drops its mail, and all mail until the next [`Self::connect`].
     pub fn disconnect(&self) {
-        // A number that no mailbox has been given.
+        // The new number is given to no mailbox, so none can queue mail under it.
         self.connect();
     }
 
-    /// Takes the mail that waits; the empty buffers in `lanes` are used for what comes next.
+    /// Takes the mail that waits, and leaves the empty buffers in `lanes` for what is queued next.
     pub fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
         let mut mail = lock(&self.mail);
         mail.post.take_lanes(lanes);
         bulk.extend(std::iter::from_fn(|| mail.post.take_bulk()));
     }
 
-    /// Keeps a line for the manager, or counts one that its worker was not allowed to write.
+    /// Keeps a line for the manager. If `text` is `None`, or too many lines wait, counts a dropped line instead.
     pub fn log(&self, worker: WorkerId, level: LogLevel, text: Option<&str>) {
         let mut logs = lock(&self.logs);
         let waiting = logs.entry(worker).or_default();
@@ -90,17 +90,17 @@ impl Outbox {
         self.control_ready.notify_one();
     }
 
-    /// The waiting log of one worker, if it has any.
+    /// Takes the waiting log of `worker`, if it has any.
     pub(crate) fn take_log_of(&self, worker: WorkerId) -> Option<WaitingLog> {
         lock(&self.logs).remove(&worker)
     }
 
-    /// Takes the lines of one worker that wait.
+    /// Takes the waiting log of one worker, the one with the lowest id; `None` if no log waits.
     pub fn take_log(&self) -> Option<(WorkerId, WaitingLog)> {
         lock(&self.logs).pop_first()
     }
 
-    /// Forgets the lines that wait.
+    /// Drops all waiting log lines.
     pub fn clear_logs(&self) {
         lock(&self.logs).clear();
     }

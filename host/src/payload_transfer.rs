@@ -1,4 +1,4 @@
-//! Payload transfer: long inputs from the manager and long results to it, each on a stream of its own.
+//! Payload transfer: fetches long inputs from the manager and sends it long results, each on a stream of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +14,16 @@ use tokio::sync::mpsc;
 
 use crate::worker_supervisor::WorkerSupervisor;
 
-/// Time between tries, where the connection stands.
+/// Pause between two attempts at a transfer. While there is no connection, also the interval at which the attempt at
+/// the task is checked for still being wanted.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What cannot be moved, and never will be.
+/// Why a payload was not transferred.
 #[derive(Debug)]
 enum TransferError {
-    /// The stream broke: it is tried again.
+    /// The stream broke; the transfer is retried.
     Broken,
-    /// The manager says no.
+    /// The manager refused, or its answer or the payload is invalid; the transfer is not retried.
     Refused(String),
 }
 
@@ -33,7 +34,7 @@ impl From<StreamError> for TransferError {
 }
 
 impl WorkerSupervisor {
-    /// Brings the input of an attempt to the task runner.
+    /// Fetches the input of an attempt and gives it to the task runner. Gives up once the attempt is not held any more.
     pub(crate) async fn fetch_input(self: Arc<Self>, job: JobId, task: Assignment, payload: BlobRef) {
         let input = self.keep_trying(&task.attempt, |conn| fetch(conn, job, payload)).await;
         let Some(input) = input else {
@@ -42,7 +43,7 @@ impl WorkerSupervisor {
         self.runner.fetched(job, task, input.map_err(|why| failure(FailureKind::HostFault, why)));
     }
 
-    /// Brings long results to the manager, one attempt beside another, for as long as the host runs.
+    /// Sends long results to the manager, those of several attempts concurrently. Runs as long as the host does.
     pub(crate) async fn carry_results(
         self: &Arc<Self>,
         mut long: mpsc::UnboundedReceiver<(JobId, AttemptEnd)>,
@@ -71,7 +72,7 @@ impl WorkerSupervisor {
             let stored = BlobRef::of(&bytes);
             let kept = self.keep_trying(&end.attempt, |conn| keep(conn, job, stored, bytes.clone())).await;
             match kept {
-                // Nobody wants it any more.
+                // The attempt was abandoned.
                 None => break,
                 Some(Ok(())) => *result = Payload::Blob(stored),
                 Some(Err(why)) => {
@@ -84,7 +85,8 @@ impl WorkerSupervisor {
         self.runner.sent(end);
     }
 
-    /// Tries on one connection after the other; `None` once the attempt is not wanted any more.
+    /// Retries a transfer, across connections, until it succeeds or is refused; `None` once the host no longer holds
+    /// the attempt.
     async fn keep_trying<T, F>(
         &self,
         attempt: &grid_protocol::job::AttemptId,
@@ -141,7 +143,7 @@ async fn keep(conn: Conn, job: JobId, payload: BlobRef, bytes: Bytes) -> Result<
         send.finish().await;
         Ok::<_, StreamError>(())
     };
-    // A manager that refuses answers before it has read all of it.
+    // A manager that refuses may answer before it has read all of the payload.
     let (_, answer) = tokio::join!(bringing, recv.read_frame(CONTROL_FRAME_BYTES_MAX));
     match Transferred::from_body(&answer?) {
         Ok(Transferred::Kept) => Ok(()),

@@ -1,8 +1,8 @@
-//! The sandbox: runs guests, shares the processor among them, and holds each to its limits.
+//! The sandbox: runs guests, shares the processor among them, and enforces their limits.
 //!
-//! SimulatedGuests run on compute threads of their own, so that nothing that a guest does holds up the network. A guest that
-//! computes gives way every 10 ms; one that waits costs no thread. Nothing here knows of connections: a
-//! guest's whole world is its [`MessagePort`].
+//! Guests run on compute threads, so that no guest can block the network. A guest that computes yields every 10 ms; one
+//! that waits occupies no thread. The sandbox knows no connections: a guest communicates through its [`MessagePort`]
+//! alone.
 
 mod command;
 mod component;
@@ -53,18 +53,18 @@ use pool::{Pool, PoolTask};
 /// What a host allows all of its guests together, and each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// Limits of each worker.
+    /// Limits of each guest.
     pub limits: Limits,
-    /// Workers at once. Each takes four of the process's memory mappings, of which Linux allows 65 530.
+    /// Guests that may run concurrently. Each takes four of the process's memory mappings; Linux allows 65 530.
     pub workers_max: usize,
-    /// Threads that run guests. Two at least, so that one guest in a long memory operation does not hold up
-    /// the rest.
+    /// Number of threads that run guests: one for each processor. At least two, so that one guest in a long memory
+    /// operation does not block the others.
     pub compute_threads: usize,
-    /// Runs components, too. They bring a larger part of the engine into play than modules do.
+    /// Whether components may run (they may). They expose a larger part of the engine than core modules do.
     pub components: bool,
 }
 
-/// Workers that fit into the mappings that Linux allows a process, with some to spare for the host itself.
+/// Guests that fit into the 65 530 mappings that Linux allows a process, with some left for the host itself.
 const WORKERS_MAX: usize = 15_000;
 
 impl Default for Policy {
@@ -79,7 +79,7 @@ impl Default for Policy {
     }
 }
 
-/// Runs guests. Clones are the same sandbox.
+/// Runs guests. Clones refer to the same sandbox.
 #[derive(Clone)]
 pub struct Sandbox(Backend);
 
@@ -92,7 +92,7 @@ enum Backend {
 struct SandboxShared {
     engine: Engine,
     linker: Linker<Guest>,
-    /// For commands, which have files of their own.
+    /// For commands, with the calls for their own files.
     commands: Linker<Guest>,
     component_linker: wasmtime::component::Linker<Guest>,
     policy: Policy,
@@ -115,14 +115,14 @@ enum ProgramKind {
 }
 
 impl Program {
-    /// The program under the name, and with the files, that its publisher's manifest says.
+    /// The program with the name and the access to files that its manifest states.
     #[must_use]
     pub fn published(self, manifest: &Manifest) -> Self {
         Self(self.0, command::Terms::of(manifest))
     }
 }
 
-/// Ends a worker at once, whatever it does.
+/// Ends a guest, whatever it is doing.
 #[derive(Debug, Clone)]
 pub struct AbortHandle(Arc<dyn GuestHandle>);
 
@@ -134,17 +134,17 @@ struct Aborting {
 }
 
 impl AbortHandle {
-    /// Ends the worker at its next tick.
+    /// Ends the guest: immediately if it waits, at its next tick if it computes. Does not wait for the end.
     pub fn now(&self) {
         self.0.end();
     }
 
-    /// The guest's time is over: the call at hand traps at its next tick, with a backtrace. Or it is not, again.
+    /// If `over`, makes the current call trap at its next tick, with a backtrace; if not, takes that back.
     pub(crate) fn expire(&self, over: bool) {
         self.0.expire(over);
     }
 
-    /// True if the guest has not given way for so long that its thread must hang.
+    /// True if the guest has not yielded for so long (5 s) that its thread must hang.
     pub(crate) fn is_stuck(&self) -> bool {
         self.0.is_stuck()
     }
@@ -169,14 +169,14 @@ impl GuestHandle for Aborting {
     }
 }
 
-/// The sandbox cannot do it.
+/// Why the sandbox could not be set up, or could not load or start a module.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SandboxError {
-    /// The system gives it no memory or no threads: the operator must act.
+    /// The system provides no memory or no threads: the operator must act.
     #[error("the sandbox cannot be set up: {0}")]
     Setup(String),
-    /// The system gives it too little address space: the operator must act.
+    /// The system provides too little address space: the operator must act.
     #[error(
         "there is no address space for even one worker: {0}; `ulimit -v unlimited` lifts the limit of a shell"
     )]
@@ -184,24 +184,27 @@ pub enum SandboxError {
     /// The module cannot be loaded: its author must act.
     #[error("the module cannot be loaded: {0}")]
     Load(String),
-    /// The host runs no components: its operator has said so.
+    /// The module is a component, which the operator of the host has disabled.
     #[error("the module is a component, and this host runs none (`grid-host --no-components`)")]
     NoComponents,
-    /// There is no room for another worker.
+    /// There is no room for another guest.
     #[error("the host runs {max} workers and has no room for another")]
     Full {
-        /// How many it may run.
+        /// Number of guests that may run concurrently.
         max: usize,
     },
 }
 
 impl Sandbox {
-    /// Sets up the engine, the threads and the address space, for `slots` workers at once or as many as there is room for,
-    /// which [`Self::policy`] tells.
+    /// Sets up the engine, the threads and the address space.
+    ///
+    /// If the address space does not suffice for `policy.workers_max` guests, makes room for fewer, with bounds checks
+    /// if `slots` guests do not fit without; [`Self::policy`] returns the number.
     ///
     /// # Errors
     ///
-    /// [`SandboxError::Setup`] and [`SandboxError::AddressSpace`].
+    /// [`SandboxError::AddressSpace`] if there is no room for one guest; [`SandboxError::Setup`] if anything else
+    /// fails.
     pub fn new(policy: Policy, slots: usize) -> Result<Self, SandboxError> {
         let setup = |error: &dyn fmt::Display| SandboxError::Setup(format!("{error:#}"));
         let fitting = engine::fitting(&policy, slots);
@@ -218,7 +221,7 @@ impl Sandbox {
         let pool = Pool::start(policy.compute_threads, timers.handle()).map_err(|error| setup(&error))?;
         let ticking = Arc::new(AtomicBool::new(true));
         let (clock, ticks) = (engine.clone(), ticking.clone());
-        // Keeps the guests' timers, too.
+        // This thread also drives the timers of the guests.
         let tick = async move {
             let mut interval = interval(engine::EPOCH_TICK);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -245,18 +248,18 @@ impl Sandbox {
         }))))
     }
 
-    /// A sandbox without a sandbox: what runs in it is made up, for a simulation.
+    /// A sandbox for a simulation, in which `guests` run in place of modules.
     pub(crate) fn simulated(guests: Arc<dyn SimulatedGuests>, policy: Policy) -> Self {
         Self(Backend::Simulated(guests, policy))
     }
 
-    /// What stands for a module where guests are made up; `None` where they are real.
+    /// The program of a module in a simulation, without any code; `None` if guests are real.
     pub(crate) fn program(&self, module: Digest) -> Option<Program> {
         matches!(self.0, Backend::Simulated(..))
             .then(|| Program(ProgramKind::Simulated(module), command::Terms::default()))
     }
 
-    /// The policy that it keeps.
+    /// The policy in force, in which `workers_max` may be lower than the one given to [`Self::new`].
     pub fn policy(&self) -> &Policy {
         match &self.0 {
             Backend::Real(shared) => &shared.policy,
@@ -264,7 +267,7 @@ impl Sandbox {
         }
     }
 
-    /// What modules must be compiled for.
+    /// The memory reservation that modules must be compiled for.
     pub(crate) fn reservation(&self) -> engine::Reservation {
         match &self.0 {
             Backend::Real(shared) => shared.reservation,
@@ -272,7 +275,7 @@ impl Sandbox {
         }
     }
 
-    /// Names everything that compiled code depends on.
+    /// A hash of everything that compiled code depends on: version, configuration and features of the engine.
     pub fn compatibility(&self) -> u64 {
         match &self.0 {
             Backend::Real(shared) => engine::compatibility(&shared.engine),
@@ -280,11 +283,12 @@ impl Sandbox {
         }
     }
 
-    /// Makes a module ready that was compiled by [`compile`](crate::compile).
+    /// Loads a module that was compiled by [`compile`](crate::compile).
     ///
     /// # Errors
     ///
-    /// [`SandboxError::Load`] and [`SandboxError::NoComponents`].
+    /// [`SandboxError::NoComponents`] if the policy does not allow the module; [`SandboxError::Load`] if the engine
+    /// refuses it or it imports what the host does not offer.
     pub fn load(&self, compiled: &Compiled, entry_point: EntryPoint) -> Result<Program, SandboxError> {
         self.check_entry_point(entry_point)?;
         let Backend::Real(shared) = &self.0 else {
@@ -292,13 +296,13 @@ impl Sandbox {
         };
         let load = |error: wasmtime::Error| SandboxError::Load(format!("{error:#}"));
         if let EntryPoint::Component(entry_point) = entry_point {
-            // SAFETY: as below.
+            // SAFETY: as for `Module::deserialize` below.
             let component = unsafe { Component::deserialize(&shared.engine, &compiled.0) }.map_err(load)?;
             let instance = shared.component_linker.instantiate_pre(&component).map_err(load)?;
             return Ok(Program(ProgramKind::Component(instance, entry_point), command::Terms::default()));
         }
-        // SAFETY: `Compiled` is made in one place only, from bytes that our own compiler wrote, in this
-        // process, in its child, or to a file whose MAC under this host's own key was checked.
+        // SAFETY: `Compiled` is made by `vouch` alone, from bytes that our own compiler wrote, in this process, in its
+        // child, or to a file whose MAC under this host's own key was checked.
         let module = unsafe { Module::deserialize(&shared.engine, &compiled.0) }.map_err(load)?;
         let linker = if entry_point == EntryPoint::Command { &shared.commands } else { &shared.linker };
         let instance = linker.instantiate_pre(&module).map_err(load)?;
@@ -311,11 +315,11 @@ impl Sandbox {
         }
     }
 
-    /// Whether the policy lets modules with this entry point in.
+    /// Checks that the policy allows modules with this entry point.
     ///
     /// # Errors
     ///
-    /// [`SandboxError::NoComponents`].
+    /// [`SandboxError::NoComponents`] for a component, if the policy allows none.
     pub fn check_entry_point(&self, entry_point: EntryPoint) -> Result<(), SandboxError> {
         if matches!(entry_point, EntryPoint::Component(_)) && !self.policy().components {
             return Err(SandboxError::NoComponents);
@@ -323,7 +327,7 @@ impl Sandbox {
         Ok(())
     }
 
-    /// True if no compute thread has come back from a guest for so long that all of them must hang.
+    /// True if no compute thread has returned from a guest for so long (5 s) that all of them must hang.
     pub(crate) fn is_wedged(&self) -> bool {
         match &self.0 {
             Backend::Real(shared) => shared.pool.is_wedged(),
@@ -331,11 +335,15 @@ impl Sandbox {
         }
     }
 
-    /// Starts a worker. `on_start` is called when it takes messages, `on_end` once, when it is gone.
+    /// Starts a guest and returns without waiting for it.
+    ///
+    /// `on_start` is called when the guest is ready for messages, `on_end` exactly once when it has ended, even if it
+    /// never became ready.
     ///
     /// # Errors
     ///
-    /// [`SandboxError::Full`]; neither is called then.
+    /// [`SandboxError::Full`] if there is no room for another guest; [`SandboxError::Load`] if another sandbox loaded
+    /// the program. Neither function is called then.
     pub fn start(
         &self,
         program: &Program,
@@ -353,7 +361,7 @@ impl Sandbox {
                 Backend::Real(shared),
                 ProgramKind::Core(..) | ProgramKind::Command(_) | ProgramKind::Component(..),
             ) => shared,
-            // A program is loaded by the sandbox that runs it.
+            // Only the sandbox that loaded a program can run it.
             _ => return Err(SandboxError::Load("the module was loaded by another sandbox".to_owned())),
         };
         let max = shared.policy.workers_max;
@@ -365,34 +373,34 @@ impl Sandbox {
         let guest = Guest::new(mailbox.clone(), limits, meter.clone());
         let work = live(program.0.clone(), program.1.clone(), guest, arguments, on_start);
         let work = run(shared.clone(), mailbox, abort.clone(), work, on_end);
-        // Nobody else has the handle yet.
+        // Both are set here alone, before the handle is returned, so neither call can fail.
         let _ = abort.meter.set(meter.clone());
         let _ = abort.task.set(shared.pool.spawn(meter, work));
         Ok(AbortHandle(abort))
     }
 }
 
-/// Compiled code that may be loaded.
+/// Compiled code that is trusted, so that it may be loaded.
 #[derive(Clone)]
 pub struct Compiled(Bytes);
 
 impl Compiled {
-    /// Vouches for compiled code.
+    /// Declares compiled code trusted.
     ///
     /// # Safety
     ///
-    /// The bytes must be what this version's compiler wrote, unchanged: running anything else is undefined.
+    /// The bytes must be what this version's compiler wrote, unchanged: running anything else is undefined behaviour.
     pub unsafe fn vouch(bytes: Bytes) -> Self {
         Self(bytes)
     }
 
-    /// The bytes.
+    /// The compiled code.
     pub fn bytes(&self) -> &Bytes {
         &self.0
     }
 }
 
-/// A guest's life, whichever entry point it has.
+/// Starts a guest and lets it handle messages until it stops or fails, whichever kind of entry point it has.
 async fn live(
     program: ProgramKind,
     terms: command::Terms,
@@ -419,7 +427,7 @@ async fn live(
     }
 }
 
-/// Runs a guest until it ends, or is ended.
+/// Runs a guest until it ends or is aborted, then calls `on_end`.
 async fn run(
     shared: Arc<SandboxShared>,
     mailbox: Arc<dyn MessagePort>,
@@ -445,7 +453,7 @@ async fn run(
     ending.end(end);
 }
 
-/// Tells once that a guest is no more, even where its task panics.
+/// Calls `on_end` exactly once when a guest has ended, even if its task panics or is dropped.
 struct EndNotice<F: FnOnce(End)> {
     shared: Arc<SandboxShared>,
     on_end: Option<F>,
@@ -496,10 +504,10 @@ impl fmt::Debug for Sandbox {
     }
 }
 
-/// Gives way to other workers after so many messages without a pause: some 20 µs of small ones.
+/// Messages that a guest may handle in a row before it yields to others: about 20 µs of small ones.
 const MESSAGES_IN_A_ROW: u32 = 64;
 
-/// What a store of a guest needs before anything runs in it.
+/// Sets the limits of a guest's store, before anything runs in it.
 fn prepare(store: &mut wasmtime::Store<Guest>) {
     store.limiter(|guest| guest);
     store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
@@ -513,22 +521,22 @@ fn prepare(store: &mut wasmtime::Store<Guest>) {
     begin_slice(store);
 }
 
-/// Bytes of its memory that one call of WASI may be given, such as a path or a list of what to wait for; the answer to
-/// more is `ENOMEM`. Wasmtime's own limit is 128 MiB, which a host call would copy without giving way.
+/// Bytes of guest memory that one WASI call may pass to the host, such as a path or a list of what to wait for; a call
+/// with more fails with `ENOMEM`. Wasmtime's own limit is 128 MiB, which a host call would copy without yielding.
 const HOST_CALL_BYTES_MAX: usize = 1 << 20;
 
-/// A slice ends at the next tick or the one after it.
+/// Length of a slice in epoch ticks: it ends at the next tick or the one after it.
 const SLICE_TICKS: u64 = 1;
 
-/// A slice begins: the guest had nothing to do, or has just given way.
+/// Begins a slice: called when the guest has waited or has just yielded.
 ///
-/// Not at each call: a guest whose calls are all shorter than a tick would never give way. The deadline of the
-/// slice goes on from call to call, and the first call after it gives way where it begins.
+/// Not called for each call into the guest: a guest whose calls are all shorter than a tick would never yield. The
+/// deadline of the slice carries over from call to call, and the first call after it yields at its start.
 fn begin_slice(store: &mut wasmtime::Store<Guest>) {
     store.set_epoch_deadline(SLICE_TICKS);
 }
 
-/// A call begins, and may take so much time on a processor.
+/// Begins to charge a call into the guest, which may take `budget` of processor time.
 fn begin_call(store: &wasmtime::Store<Guest>, budget: Duration) {
     store.data().meter.begin(budget);
 }

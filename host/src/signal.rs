@@ -1,6 +1,6 @@
-//! Signals: how a person or a supervisor asks a process to end.
+//! Signals by which a person or a service manager asks a process to end.
 
-/// Waits until somebody asks the process to end: SIGTERM or Ctrl-C.
+/// Waits until the process is asked to end, by SIGTERM or Ctrl-C.
 #[cfg(unix)]
 pub async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
@@ -15,7 +15,7 @@ pub async fn terminated() {
     }
 }
 
-/// Waits until somebody asks the process to end: Ctrl-C.
+/// Waits until the process is asked to end, by Ctrl-C.
 #[cfg(not(unix))]
 pub async fn terminated() {
     if tokio::signal::ctrl_c().await.is_err() {

@@ -1,8 +1,8 @@
-//! The task_runner: the attempts that a host holds, and the executors that work on them.
+//! The task runner: the attempts that a host holds, and the executors that work on them.
 //!
-//! Attempts wait in the order in which they came. An executor is a guest of one job; it takes the next task as soon as
-//! it is idle again, and has a slot only while it has a task. What has ended is kept until the manager has it on disk,
-//! whatever becomes of the connection.
+//! Attempts wait in the order of their arrival. An executor is a guest of one job; it takes the next task as soon as it
+//! is idle, and occupies a slot only while it has a task. The end of an attempt is kept, across connections, until the
+//! manager has it on disk.
 
 mod executor;
 mod report;
@@ -35,27 +35,28 @@ pub(crate) struct TaskRunner {
     outbox: Arc<Outbox>,
     machine: Machine,
     inner: Mutex<RunnerState>,
-    /// Wakes the timer loop: there is something to keep time of.
+    /// Notified when there are timeouts or lease renewals to watch again.
     busy: Notify,
-    /// Wakes whoever waits for the last attempt to end.
+    /// Notified when an attempt ends, so that a draining host can check whether it is empty.
     emptied: Arc<Notify>,
-    /// Where attempts with long results go.
+    /// Takes ended attempts whose results do not fit into a report.
     long: mpsc::UnboundedSender<(JobId, AttemptEnd)>,
 }
 
-/// A host without a connection starts no more tasks after so long: the leases of those that wait are gone, twice over.
+/// Time without a connection after which no waiting task is started: twice the 15 s term of a lease, so their leases
+/// have expired.
 const ALONE_MAX: Duration = Duration::from_secs(30);
 
-/// An executor without a task is kept for so long.
+/// Time for which an executor without a task is kept.
 const IDLE_MAX: Duration = Duration::from_secs(10);
 
-/// How often timeouts are looked at while anything runs.
+/// Interval between checks of timeouts while anything runs.
 const TICK: Duration = Duration::from_millis(50);
 
-/// An executor that was told to end when it is idle, and does not, is ended after so long.
+/// Time that an idle executor has to end after it was asked to, before it is aborted.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// A guest whose time is over has so long to end at its own next tick, with a backtrace, before it is ended.
+/// Time that a guest whose timeout has passed has to trap at its next tick, with a backtrace, before it is aborted.
 const TRAP_GRACE: Duration = Duration::from_millis(100);
 
 impl TaskRunner {
@@ -85,13 +86,13 @@ impl TaskRunner {
         Self { sandbox, outbox, machine, inner: Mutex::new(inner), busy: Notify::new(), emptied, long }
     }
 
-    /// A job that attempts will come of; true if its module must be made ready.
+    /// Registers a job whose attempts the manager is about to assign. Does not load its module.
     pub(crate) fn brief(&self, brief: JobBrief) {
         let mut inner = self.lock();
         if inner.jobs.get(&brief.job).is_some_and(|known| known.brief == brief) {
             return;
         }
-        // Ids are drawn by clients: one that comes again may mean something else.
+        // Clients choose the ids, so the same id may come again with a different job.
         inner.forget(brief.job);
         inner.jobs.insert(
             brief.job,
@@ -105,7 +106,8 @@ impl TaskRunner {
         );
     }
 
-    /// Publishers have changed: what runs is looked at again. The jobs whose modules must be made ready.
+    /// Called when the trusted publishers have changed. Dismisses idle executors, and returns the jobs whose modules
+    /// the caller must load, and so check, again. Executors that have a task continue with it.
     pub(crate) fn doubt(&self) -> Vec<JobBrief> {
         let mut inner = self.lock();
         let mut doubted = Vec::new();
@@ -121,13 +123,15 @@ impl TaskRunner {
         doubted
     }
 
-    /// Takes attempts in. What must be made ready for them: the job's module, and inputs that the manager keeps.
+    /// Accepts attempts; returns what the caller must load for them: the job's module, and inputs kept by the manager.
+    ///
+    /// If the host drains or does not know the job, the attempts are returned to the manager instead.
     pub(crate) fn assign(self: &Arc<Self>, job: JobId, attempts: Vec<Assignment>) -> Wants {
         let mut inner = self.lock();
         let RunnerState { jobs, held, arrivals, draining, .. } = &mut *inner;
         let known = jobs.get_mut(&job).filter(|_| !*draining);
         let Some(known) = known else {
-            // The manager does not know yet that this host takes no more, or it was told that the job is over.
+            // Either the manager does not know yet that this host drains, or the host was told that the job is over.
             inner.news.returned.extend(attempts.iter().map(|assignment| assignment.attempt));
             self.outbox.control_ready.notify_one();
             return Wants::default();
@@ -152,13 +156,13 @@ impl TaskRunner {
         }
         self.pump(&mut inner);
         drop(inner);
-        // Leases are renewed while the module is on its way, too.
+        // Leases must be renewed while the module is being loaded, too.
         self.busy.notify_one();
         self.outbox.control_ready.notify_one();
         wants
     }
 
-    /// The input of an attempt is here, or cannot be had.
+    /// Handles the fetched input of an attempt, or the failure to fetch it.
     pub(crate) fn fetched(self: &Arc<Self>, job: JobId, mut task: Assignment, input: Result<Bytes, Failure>) {
         let mut inner = self.lock();
         // It may have been abandoned or given back meanwhile.
@@ -166,7 +170,7 @@ impl TaskRunner {
             return;
         }
         match input {
-            // A job that was forgotten meanwhile is told of again, if the manager still wants it.
+            // If the manager still wants a job that was forgotten meanwhile, it describes the job again.
             _ if inner.draining || !inner.jobs.contains_key(&job) => {
                 inner.held.remove(&task.attempt);
                 inner.news.returned.push(task.attempt);
@@ -190,12 +194,12 @@ impl TaskRunner {
         self.emptied.notify_one();
     }
 
-    /// True while an attempt is wanted.
+    /// True while the host holds the attempt; false once it was abandoned, returned or settled.
     pub(crate) fn holds(&self, attempt: AttemptId) -> bool {
         self.lock().held.contains_key(&attempt)
     }
 
-    /// The long results of an attempt are with the manager, or could not be brought.
+    /// Handles the end of an attempt whose long results were sent to the manager, or could not be sent.
     pub(crate) fn sent(self: &Arc<Self>, end: AttemptEnd) {
         let mut inner = self.lock();
         inner.sending = inner.sending.saturating_sub(1);
@@ -206,7 +210,9 @@ impl TaskRunner {
         self.emptied.notify_one();
     }
 
-    /// A job's module is ready, or never will be.
+    /// Handles the loaded module of a job, or the failure to load it, which fails the job's waiting attempts.
+    ///
+    /// After a failure of the module itself later attempts fail too; after any other, the next attempt loads it again.
     pub(crate) fn loaded(self: &Arc<Self>, job: JobId, loaded: Result<(Program, LimitsAsked), Failure>) {
         let mut inner = self.lock();
         let Some(known) = inner.jobs.get_mut(&job) else {
@@ -241,10 +247,10 @@ impl TaskRunner {
         self.outbox.control_ready.notify_one();
     }
 
-    /// Drops attempts whose leases are gone, whatever they do.
+    /// Drops attempts whose leases have expired or were revoked, and aborts those that run.
     pub(crate) fn abandon(&self, attempts: &[AttemptId]) {
         let mut inner = self.lock();
-        // A manager that has given up on this host hears that it lives.
+        // Report the window again: the manager may have taken this host for lost.
         inner.news.window = None;
         let mut waiting = BTreeSet::new();
         for attempt in attempts {
@@ -268,7 +274,7 @@ impl TaskRunner {
         self.outbox.control_ready.notify_one();
     }
 
-    /// Forgets attempts whose ends are on the manager's disk.
+    /// Forgets attempts whose ends the manager has on disk.
     pub(crate) fn settled(&self, attempts: &[AttemptId]) {
         let mut inner = self.lock();
         for attempt in attempts {
@@ -278,7 +284,7 @@ impl TaskRunner {
         }
     }
 
-    /// No more attempts of these jobs will come.
+    /// Forgets jobs of which the manager will assign no more attempts.
     pub(crate) fn jobs_over(&self, jobs: &[JobId]) {
         let mut inner = self.lock();
         jobs.iter().for_each(|job| inner.forget(*job));
@@ -286,37 +292,39 @@ impl TaskRunner {
         self.busy.notify_one();
     }
 
-    /// How many slots workers leave.
+    /// Sets the number of tasks that may run concurrently: the slots that no worker occupies.
+    ///
+    /// Does not end tasks that run beyond a lower capacity.
     pub(crate) fn set_capacity(self: &Arc<Self>, capacity: usize) {
         let mut inner = self.lock();
         inner.capacity = capacity;
         if capacity == 0 {
-            // Another host may have them.
+            // Another host may be able to run them.
             inner.give_back(usize::MAX);
         }
         self.pump(&mut inner);
     }
 
-    /// Takes no more attempts, gives those back that have not begun.
+    /// Accepts no more attempts and returns those that have not begun to the manager. Running attempts continue.
     pub(crate) fn drain(&self) {
         let mut inner = self.lock();
         inner.draining = true;
         inner.give_back(usize::MAX);
     }
 
-    /// True if nothing runs and, where `told` is asked for, the manager has everything.
+    /// True if nothing runs or is being sent and, if `told` is set, no attempt is held or waits to be returned.
     pub(crate) fn is_empty(&self, told: bool) -> bool {
         let inner = self.lock();
         let said = inner.held.is_empty() && inner.news.returned.is_empty();
         inner.running.is_empty() && inner.sending == 0 && (!told || said)
     }
 
-    /// Keeps time: timeouts, renewals, executors that nobody needs. Runs for as long as the host does.
+    /// The timer loop: enforces timeouts, requests lease renewals, ends idle executors. Runs as long as the host does.
     pub(crate) async fn run_clockwork(self: &Arc<Self>) -> std::convert::Infallible {
         let (tick, pause) = (self.machine.stretch(TICK), self.machine.stretch(LEASE_RENEWAL));
         let mut renewal = Instant::now() + pause;
         loop {
-            // The window may have changed with what ended last.
+            // The end of a task may have changed the window.
             self.outbox.control_ready.notify_one();
             if self.lock().is_at_rest() && !self.sandbox.is_wedged() {
                 self.busy.notified().await;
@@ -352,7 +360,7 @@ impl TaskRunner {
         }
     }
 
-    /// Gives tasks to executors while there are both.
+    /// Starts waiting tasks while there is capacity for them.
     fn pump(self: &Arc<Self>, inner: &mut RunnerState) {
         while inner.running.len() + inner.sending < inner.capacity && !inner.is_alone_for_long() {
             let Some((job, task)) = inner.next_task(None) else {
@@ -364,7 +372,7 @@ impl TaskRunner {
         }
     }
 
-    /// Gives a task to an executor; false if there can be none now, and the task waits again.
+    /// Gives a task to an idle or new executor; false if there can be none now, and the task is put back first in line.
     fn hand_out(self: &Arc<Self>, inner: &mut RunnerState, id: JobId, task: Assignment) -> bool {
         let Some(job) = inner.jobs.get_mut(&id) else {
             return true;
@@ -396,7 +404,8 @@ impl TaskRunner {
         true
     }
 
-    /// An executor is idle again: its task is over, and it gets another if there is one for it.
+    /// Called when an executor has finished its task: records the end, and gives the executor another task if there is
+    /// one.
     fn finished(self: &Arc<Self>, executor: &Arc<Executor>, end: AttemptEnd) {
         let mut inner = self.lock();
         inner.note_time(Duration::from_micros(end.ran_us), true);
@@ -404,7 +413,7 @@ impl TaskRunner {
             if let Some(held) = inner.held.get_mut(&end.attempt) {
                 *held = AttemptState::Sending;
                 inner.sending += 1;
-                // The supervisor takes them for as long as the host runs.
+                // The supervisor holds the receiver for as long as the host runs.
                 let _ = self.long.send((executor.job(), end));
             }
         } else {
@@ -413,7 +422,7 @@ impl TaskRunner {
         if let Some(job) = inner.jobs.get_mut(&executor.job()) {
             job.started = true;
         }
-        // Another job's task may have waited for longer than the next of this one.
+        // A task of another job may have waited longer than the next task of this one.
         let more = inner.running.len() + inner.sending <= inner.capacity && !inner.is_alone_for_long();
         let next = (more && !executor.is_ending()).then(|| inner.next_task(Some(executor.job()))).flatten();
         match next {
@@ -435,7 +444,7 @@ impl TaskRunner {
         self.emptied.notify_one();
     }
 
-    /// An executor is no more; what it had in hand, if anything, has failed.
+    /// Called when an executor's guest has ended: fails its task, or requeues a task that the guest never started.
     fn ended(self: &Arc<Self>, executor: &Arc<Executor>, end: End) {
         let mut inner = self.lock();
         inner.running.retain(|running| !Arc::ptr_eq(running, executor));
@@ -466,16 +475,16 @@ impl TaskRunner {
     }
 }
 
-/// What must be made ready for attempts.
+/// What the caller of [`TaskRunner::assign`] must load for the attempts.
 #[derive(Debug, Default)]
 pub(crate) struct Wants {
-    /// The job whose module is not ready.
+    /// The job, if its module must be loaded.
     pub(crate) module: Option<JobBrief>,
-    /// Attempts whose inputs the manager keeps.
+    /// Attempts whose inputs must be fetched from the manager.
     pub(crate) inputs: Vec<(Assignment, BlobRef)>,
 }
 
-/// True if the results do not fit into a report.
+/// True if the results do not fit into one report.
 fn is_long(end: &AttemptEnd) -> bool {
     let AttemptResult::Done(results) = &end.result else {
         return false;

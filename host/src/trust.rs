@@ -1,4 +1,4 @@
-//! Whom this host believes, and what it has seen: kept on its own disk.
+//! Trust: the publishers that this host trusts, the serials that it has seen and the keys that were revoked.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,21 +8,23 @@ use grid_disk::{DiskError, Machine, replace};
 use grid_protocol::key::PublicKey;
 use grid_protocol::manifest::{Manifest, ManifestRefusal, SignedManifest, Trust};
 
-/// The host's own trust. With pins it believes the pinned publishers and nobody else, whatever its manager
-/// says; without, it believes those that its manager vouches for. What the manager has revoked it believes in neither case,
-/// until the manager takes it back.
+/// Decides which publishers this host trusts: with pins the pinned ones and no others, whatever the manager says;
+/// without, those that the manager vouches for. In neither case a publisher that the manager has revoked, until it
+/// withdraws the revocation.
+///
+/// Serials and revocations are kept on the host's disk.
 #[derive(Debug)]
 pub(crate) struct HostTrust {
     trust: Mutex<Trust>,
-    /// The publishers that this host's operator named; none to believe the manager.
+    /// The publishers that the host's operator pinned; empty to trust those of the manager.
     pins: Vec<PublicKey>,
     file: PathBuf,
-    /// Where the revocations are kept, so that a restart does not forget them.
+    /// The file that keeps revocations across restarts.
     revoked_file: PathBuf,
     machine: Machine,
 }
 
-/// The file of serials is no use: the host's operator must act.
+/// The file of serials is malformed: the host's operator must act.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: line {line} is not `publisher name serial`", path.display())]
 pub struct SerialsError {
@@ -31,19 +33,18 @@ pub struct SerialsError {
 }
 
 impl HostTrust {
-    /// Opens the trust of the host whose state is in `folder`.
+    /// Reads the trust of the host with its state in `folder`. A missing or unreadable file counts as empty.
     ///
     /// # Errors
     ///
-    /// [`SerialsError`]. A missing file is none.
+    /// [`SerialsError`] if a line of the serials is malformed.
     pub(crate) fn open(folder: &Path, pins: &[PublicKey], machine: Machine) -> Result<Self, SerialsError> {
         let file = folder.join("serials");
         let mut trust = Trust::default();
         for pin in pins {
             trust.trust(*pin);
         }
-        // Nothing was seen yet, or nothing can be read; a host that cannot read cannot write either, and
-        // says so at the first module.
+        // A file that exists but cannot be read is replaced when the first new release is noted.
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         for (place, line) in text.lines().enumerate() {
             let wrong = || SerialsError { path: file.clone(), line: place + 1 };
@@ -57,12 +58,14 @@ impl HostTrust {
         }
         let revoked_file = folder.join("revoked");
         let text = std::fs::read_to_string(&revoked_file).unwrap_or_default();
-        // A line that is no key revokes nothing; the manager says all of it again when the host joins.
+        // A malformed line is skipped: the manager sends all revocations again when the host joins.
         text.lines().filter_map(|line| line.parse().ok()).for_each(|key| trust.revoke(key));
         Ok(Self { trust: Mutex::new(trust), pins: pins.to_vec(), file, revoked_file, machine })
     }
 
-    /// Takes the manager's word for whom to believe, where the operator of this host has not said.
+    /// Applies the manager's list of trusted publishers, unless the operator has pinned some, and its revocations.
+    ///
+    /// Stores changed revocations on disk; a failure to do so is only logged.
     pub(crate) fn hear(&self, trusted: Vec<PublicKey>, revoked: Vec<PublicKey>) {
         let mut trust = self.lock();
         let before: Vec<_> = trust.revoked().collect();
@@ -77,29 +80,30 @@ impl HostTrust {
         }
     }
 
-    /// Checks a manifest, before its module is here.
+    /// Checks a manifest without its module: signature, publisher, ABI, dates and serial.
     ///
     /// # Errors
     ///
-    /// [`ManifestRefusal`].
+    /// [`ManifestRefusal`], which says what is wrong.
     pub(crate) fn admit_manifest(&self, signed: &SignedManifest) -> Result<Manifest, ManifestRefusal> {
         self.lock().admit_manifest(signed, self.machine.unix_now())
     }
 
-    /// Checks a module and its manifest.
+    /// Checks a manifest, and that `module` is the module that it describes.
     ///
     /// # Errors
     ///
-    /// [`ManifestRefusal`].
+    /// [`ManifestRefusal`], which says what is wrong.
     pub(crate) fn admit(&self, signed: &SignedManifest, module: &Bytes) -> Result<Manifest, ManifestRefusal> {
         self.lock().admit(signed, module, self.machine.unix_now())
     }
 
-    /// Remembers that a release was seen, so that an older one is refused from now on.
+    /// Stores the serial of a release durably, so that older releases are refused from now on.
     ///
     /// # Errors
     ///
-    /// [`DiskError`]: the release must not run, or a power loss could bring the older one back.
+    /// [`DiskError`] if it cannot be stored. The caller must then not run the release: after a power loss an older one
+    /// would be accepted again.
     pub(crate) fn note(&self, publisher: PublicKey, manifest: &Manifest) -> Result<(), DiskError> {
         let mut trust = self.lock();
         let known = trust.serials().any(|(key, name, serial)| {

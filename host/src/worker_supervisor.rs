@@ -1,4 +1,4 @@
-//! The supervisor: the workers of a host, whichever connection serves them.
+//! The worker supervisor: holds a host's workers, which outlive the connection to the manager.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ use crate::sandbox::{AbortHandle, Sandbox};
 use crate::task_runner::TaskRunner;
 use crate::trust::HostTrust;
 
-/// A host's workers and what they have to say.
+/// The workers of a host, their reports to the manager, and the session that they belong to.
 #[derive(Debug)]
 pub(crate) struct WorkerSupervisor {
     pub(crate) outbox: Arc<Outbox>,
@@ -31,12 +31,12 @@ pub(crate) struct WorkerSupervisor {
     pub(crate) machine: Machine,
     sandbox: Sandbox,
     module_loader: ModuleLoader,
-    /// The connection that modules are fetched through.
+    /// The connection over which modules and payloads are transferred; `None` while there is none.
     pub(crate) conns: watch::Sender<Option<Conn>>,
     inner: Mutex<SupervisorState>,
-    /// Wakes whoever waits for the last worker to end.
+    /// Notified when a worker or an attempt ends, so that a draining host can check whether it is empty.
     pub(crate) emptied: Arc<Notify>,
-    /// Taken by whoever carries them.
+    /// Attempts with long results, until [`Self::take_long_results`] takes the receiver.
     long_results: Mutex<Option<mpsc::UnboundedReceiver<(JobId, AttemptEnd)>>>,
 }
 
@@ -45,13 +45,13 @@ struct SupervisorState {
     session: Option<SessionId>,
     control: HostEnd,
     workers: HashMap<WorkerId, Arc<WorkerEntry>>,
-    /// Workers that run and have not been reported.
+    /// Workers that have started and whose start has not been reported.
     started: Vec<WorkerId>,
     connection: u64,
     draining: bool,
 }
 
-/// A worker's place.
+/// A worker on this host: its mailbox and how to end it.
 #[derive(Debug)]
 pub(crate) struct WorkerEntry {
     pub(crate) mailbox: Arc<Mailbox>,
@@ -59,25 +59,26 @@ pub(crate) struct WorkerEntry {
     running: std::sync::atomic::AtomicBool,
 }
 
-/// How a worker can be ended.
+/// How far a worker's start has got, and so how it can be ended.
 #[derive(Debug, Default)]
 enum Lifecycle {
-    /// Not yet: its module is fetched or compiled.
+    /// Its module is being fetched or compiled, so nothing can be ended yet.
     #[default]
     Preparing,
-    /// As soon as it has started.
+    /// As `Preparing`, but the worker is to be ended as soon as it has started.
     EndsAtStart,
-    /// At once.
+    /// It has been started and can be ended immediately.
     Running(AbortHandle),
 }
 
-/// Reports that may wait for the manager before lines of log are held back.
+/// Unacknowledged reports on the control link at which log lines are held back in the outbox.
 const REPORTS_BEFORE_LOGS: usize = 256;
 
-/// Workers that have ended and whose mail waits to be taken, beyond as many as there are slots: each may hold 4 MiB.
+/// Ended workers with mail that the manager has not taken, beyond one for each slot. Each holds memory: a link's window
+/// of 4 MiB, plus one message.
 const ENDED_SPARE: usize = 16;
 
-/// How long workers may finish when the host drains.
+/// Time that workers have to finish when the host drains, before they are ended.
 pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(30);
 
 impl WorkerSupervisor {
@@ -117,7 +118,7 @@ impl WorkerSupervisor {
         }
     }
 
-    /// What this end remembers of the session, for the manager to go on from.
+    /// The session and the positions of its links, for the manager to resume from; `None` before the first session.
     pub(crate) fn resume_offer(&self) -> Option<Resume> {
         let mut inner = self.lock();
         let session = inner.session?;
@@ -129,7 +130,13 @@ impl WorkerSupervisor {
         Some(Resume { session, control, workers: inner.workers.iter().map(position).collect() })
     }
 
-    /// A connection stands. Links go on where the manager says, or start anew, and old workers end.
+    /// Handles a new connection: resumes the links at the positions that the manager reports.
+    ///
+    /// If the session is not `resumed`, ends all workers and starts a new session instead.
+    ///
+    /// # Errors
+    ///
+    /// The reason, if the manager claims to have received what was never sent; the caller closes the connection.
     pub(crate) fn connected(&self, conn: &Conn, state: &Resume, resumed: bool) -> Result<(), String> {
         let connection = self.outbox.connect();
         let mut inner = self.lock();
@@ -162,14 +169,14 @@ impl WorkerSupervisor {
         Ok(())
     }
 
-    /// The connection is lost; workers go on.
+    /// Handles the loss of the connection. Workers and tasks continue to run.
     pub(crate) fn disconnected(&self) {
         self.conns.send_replace(None);
         self.runner.disconnected();
         self.outbox.disconnect();
     }
 
-    /// The next frame for the control stream.
+    /// Takes the next frame to send on the control stream; `None` if there is nothing to send.
     pub(crate) fn next_report(&self) -> Option<Vec<u8>> {
         let mut inner = self.lock();
         inner.report_started();
@@ -186,10 +193,14 @@ impl WorkerSupervisor {
         inner.control.poll_transmit()
     }
 
-    /// Handles a frame of the control stream.
+    /// Handles a frame that the manager sent on the control stream.
+    ///
+    /// # Errors
+    ///
+    /// The reason, if the frame breaks the rules of the control link; the caller closes the connection.
     pub(crate) fn handle_control(self: &Arc<Self>, frame: &[u8]) -> Result<(), String> {
         let command = self.lock().control.handle_frame(frame).map_err(|error| error.to_string())?;
-        // The acknowledgement waits to be written, whatever the command was.
+        // Whatever the command was, it must be acknowledged.
         self.outbox.control_ready.notify_one();
         match command {
             Some(HostCommand::Spawn(spawn)) => self.spawn(spawn),
@@ -211,7 +222,7 @@ impl WorkerSupervisor {
             Some(HostCommand::Ping { worker, nonce }) => {
                 let worker_status = self.worker_status(worker);
                 let mut inner = self.lock();
-                // Who asks for the log after an answer finds what was written before it.
+                // The log goes first: a client that reads the log after the answer sees all lines written before it.
                 self.report_log(&mut inner, worker);
                 inner.control.send(&HostEvent::Pong { nonce, worker_status });
                 drop(inner);
@@ -232,7 +243,7 @@ impl WorkerSupervisor {
         }
     }
 
-    /// Makes the module of a job ready.
+    /// Loads the module of a job in the background and tells the task runner the result.
     fn load(self: &Arc<Self>, brief: JobBrief) {
         let supervisor = self.clone();
         tokio::spawn(async move {
@@ -248,26 +259,26 @@ impl WorkerSupervisor {
         });
     }
 
-    /// Tells the task runner how many slots the workers leave.
+    /// Tells the task runner how many slots no worker occupies.
     fn share_slots(&self) {
         let inner = self.lock();
-        // Under the lock: of two that change the number of workers the later says it last.
+        // Under the lock, so that of two concurrent changes the task runner hears the later one last.
         self.runner.set_capacity(self.slots.saturating_sub(inner.workers.len()));
         drop(inner);
         self.outbox.control_ready.notify_one();
     }
 
-    /// Attempts with long results, for whoever carries them; `None` if somebody does.
+    /// Takes the receiver of attempts with long results; `None` if it was taken before.
     pub(crate) fn take_long_results(&self) -> Option<mpsc::UnboundedReceiver<(JobId, AttemptEnd)>> {
         self.long_results.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// The entry of a worker.
+    /// The entry of a worker, if this host has that worker.
     pub(crate) fn entry(&self, worker: WorkerId) -> Option<Arc<WorkerEntry>> {
         self.lock().workers.get(&worker).cloned()
     }
 
-    /// Forgets a worker that has ended, once the manager has everything of it.
+    /// Forgets a worker if it has ended and the manager has acknowledged all of its mail.
     pub(crate) fn forget_if_over(&self, worker: WorkerId) {
         let mut inner = self.lock();
         if inner.workers.get(&worker).is_some_and(|entry| entry.mailbox.is_over()) {
@@ -280,7 +291,9 @@ impl WorkerSupervisor {
         }
     }
 
-    /// Takes no more workers, and lets those that run finish.
+    /// Starts draining: the host takes no more workers or tasks, and asks its workers to stop.
+    ///
+    /// Workers that still run after [`DRAIN_GRACE`] are ended; tasks that have begun run on to their end or timeout.
     pub(crate) fn drain(&self) {
         let mut inner = self.lock();
         if std::mem::replace(&mut inner.draining, true) {
@@ -295,7 +308,7 @@ impl WorkerSupervisor {
         self.stop(&workers, DRAIN_GRACE);
     }
 
-    /// True once the host drains and has no worker left.
+    /// True once a draining host has no worker and no attempt, and the manager has acknowledged every report.
     pub(crate) fn is_drained(&self) -> bool {
         let inner = self.lock();
         inner.draining
@@ -304,7 +317,7 @@ impl WorkerSupervisor {
             && self.runner.is_empty(true)
     }
 
-    /// As [`Self::is_drained`], when there is no connection to report the ends of workers on.
+    /// True once a draining host runs nothing. For use without a connection, when ends cannot be reported.
     pub(crate) fn is_drained_alone(&self) -> bool {
         let inner = self.lock();
         let idle =
@@ -319,7 +332,7 @@ impl WorkerSupervisor {
             let mut inner = self.lock();
             for worker in spawn.workers {
                 let entry = Arc::new(WorkerEntry::new(worker, self.outbox.clone()));
-                // A worker that nothing was received from yet: the manager has everything up to 0.
+                // A new worker has sent nothing, so the manager has everything up to 0.
                 let _ = entry.mailbox.resume(inner.connection, 0);
                 inner.workers.insert(worker, entry.clone());
                 entries.push(entry);
@@ -393,7 +406,7 @@ impl WorkerSupervisor {
         }
     }
 
-    /// Reports what a worker has written and nobody was told yet.
+    /// Sends the log lines of a worker that wait in the outbox.
     fn report_log(&self, inner: &mut SupervisorState, worker: WorkerId) {
         if let Some(log) = self.outbox.take_log_of(worker) {
             inner.control.send(&HostEvent::Log { worker, lines: log.lines, dropped: log.dropped });
@@ -403,12 +416,12 @@ impl WorkerSupervisor {
     fn ended(&self, entry: &WorkerEntry, end: End) {
         let worker = entry.mailbox.worker();
         let mut inner = self.lock();
-        // Under the lock: whoever finds that it has ended may forget it, and its end would not be reported.
+        // Under the lock: otherwise `forget_if_over` could drop the entry before the end is reported.
         let (sent, settled) = entry.mailbox.end();
-        // A manager that forgot the worker does not want to hear of it.
+        // A worker that is not in the table belongs to an earlier session: the manager has forgotten it.
         if inner.workers.contains_key(&worker) {
             inner.report_started();
-            // Its last words come before its end: a manager takes none from a worker that it does not know.
+            // The log comes before the end: the manager ignores log lines of a worker that it does not know.
             self.report_log(&mut inner, worker);
             inner.control.send(&HostEvent::Ended { worker, end, sent, settled });
         }
@@ -458,8 +471,8 @@ impl WorkerSupervisor {
 }
 
 impl SupervisorState {
-    /// True if there are more workers than slots, the one that is about to start among them. One that has ended and
-    /// whose client has not taken its mail yet needs no slot; it takes memory, though, so that there is an end to those, too.
+    /// True if there are too many workers, including the one about to start: more than `slots` alive, or more than
+    /// `2 × slots + ENDED_SPARE` in all. An ended worker whose mail has not been taken needs memory, but no slot.
     fn is_crowded(&self, slots: usize) -> bool {
         let all = self.workers.len();
         if all <= slots {
@@ -469,7 +482,7 @@ impl SupervisorState {
         alive > slots || all > 2 * slots + ENDED_SPARE
     }
 
-    /// Workers that started are reported together, and before anything else about them.
+    /// Reports all workers that have started, in one event. Called before anything else is reported about them.
     fn report_started(&mut self) {
         if !self.started.is_empty() {
             let workers = std::mem::take(&mut self.started);
@@ -487,7 +500,7 @@ impl WorkerEntry {
         }
     }
 
-    /// Ends the worker, whatever it does; one that has not started ends as soon as it does.
+    /// Ends the worker, whatever it is doing; one that has not started yet is ended as soon as it starts.
     fn end_now(&self) {
         self.mailbox.stop();
         let mut fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);

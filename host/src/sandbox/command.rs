@@ -27,7 +27,7 @@ use crate::sandbox::{begin_call, prepare};
 use arguments::{Arguments, ArgumentsError};
 pub(crate) use wasi_process::WasiProcess;
 
-/// What a module's manifest says that matters to a command.
+/// What a command takes from its module's manifest: its name, and whether it is granted files.
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
     name: Arc<str>,
@@ -46,13 +46,18 @@ impl Default for Terms {
     }
 }
 
-/// Gives commands what they have for files, in place of what `linker` has.
+/// Replaces the calls for arguments, descriptors and files in `linker` by those of commands.
 pub(super) fn link(linker: &mut Linker<Guest>) -> Result<()> {
     calls::link(linker)
 }
 
-/// Runs a command for each message: the message is its standard input, its standard output the answer.
-/// A command that fails fails its message and nothing else.
+/// Runs a command for each message: the message is its standard input, its standard output is the answer.
+///
+/// If a run fails, only its message fails, and the next one is handled. Returns when the worker is asked to stop.
+///
+/// # Errors
+///
+/// [`FailureKind::Start`] if the spawn arguments are no arguments of a command.
 pub(super) async fn run(
     instance: &InstancePre<Guest>,
     terms: &Terms,
@@ -64,7 +69,8 @@ pub(super) async fn run(
     on_start();
     let Guest { mailbox, limits, meter, .. } = guest;
     let command = CommandRun { instance, terms, arguments };
-    // Clocks and dice, which take longer to make than an instance, and keep nothing of a run that ended well.
+    // Clocks and randomness, reused because making them takes longer than an instance. They keep no state of a run that
+    // succeeded.
     let mut wasi = None;
     loop {
         let letter = match std::future::poll_fn(|cx| mailbox.poll_incoming(cx)).await {
@@ -88,7 +94,7 @@ pub(super) async fn run(
     }
 }
 
-/// What is the same for all of a worker's messages.
+/// What the runs of a command have in common.
 struct CommandRun<'a> {
     instance: &'a InstancePre<Guest>,
     terms: &'a Terms,
@@ -96,13 +102,18 @@ struct CommandRun<'a> {
 }
 
 impl CommandRun<'_> {
-    /// One run, from its input to its answer.
+    /// Runs the command once; returns its answer, and the WASI state to reuse.
+    ///
+    /// # Errors
+    ///
+    /// If the command traps, exits with a code other than 0, or answers too much; or if the input does not fit its
+    /// arguments.
     async fn handle(&self, mut guest: Guest, input: Bytes) -> Result<(Bytes, Option<WasiP1Ctx>), Failure> {
         let refuse = |error| refused(FailureKind::Reported, error);
         let arguments = self.arguments.of(&self.terms.name, &input).map_err(refuse)?;
         let log = Stdio::new(&guest.mailbox, &guest.limits, grid_abi::level::WARN);
         let max = guest.limits.message_bytes;
-        // What comes back as files is part of the answer, and bounded with it.
+        // Files that are returned are part of the answer, so they have the same limit.
         let files = self.terms.files.then_some(max);
         guest.process = Some(WasiProcess::new(arguments, input, log.clone(), max, files));
         let budget = guest.limits.call;
@@ -128,7 +139,8 @@ impl CommandRun<'_> {
     }
 }
 
-/// What a command that ended well has to say.
+/// The answer of a command that succeeded: its standard output and, if it was granted files, those in its output
+/// folder.
 fn answer(process: WasiProcess, max: usize) -> Result<Bytes, Failure> {
     let (stdout, fs) = process.into_answer();
     let Some(fs) = fs else {
@@ -147,7 +159,7 @@ fn refused(kind: FailureKind, error: ArgumentsError) -> Failure {
     Failure { kind, message: error.to_string(), backtrace: Vec::new() }
 }
 
-/// What it wrote last says more than how it ended.
+/// Adds the end of the command's standard error to a failure, which it often explains better.
 fn with_tail(mut failure: Failure, tail: &str) -> Failure {
     if !tail.is_empty() {
         failure.message.push_str("; it wrote: ");

@@ -1,4 +1,4 @@
-//! Components of the worlds of `grid:worker`: the same life as a core module's, reached through typed functions.
+//! Components of the worlds of `grid:worker`: guests that live as core modules do, but are called by typed functions.
 
 use bytes::Bytes;
 use grid_abi::component as abi;
@@ -14,7 +14,7 @@ use crate::sandbox::guest::Guest;
 use crate::sandbox::message_loop::{self, Exports, Turns};
 use crate::sandbox::{begin_call, prepare};
 
-/// A component that is set up, with its exports at hand.
+/// A component that has been started, and its exports.
 pub(super) struct Component {
     store: Store<Guest>,
     handle_msg: Func,
@@ -22,7 +22,7 @@ pub(super) struct Component {
     stop: Option<TypedFunc<(), ()>>,
 }
 
-/// What `loop` answers.
+/// What `loop` returns.
 #[expect(dead_code, reason = "made by lifting what a guest returns")]
 #[derive(Debug, Clone, Copy, ComponentType, Lift)]
 #[component(enum)]
@@ -36,7 +36,7 @@ enum ComponentTurn {
     Later,
 }
 
-/// How grave a line of the log is.
+/// Level of a log line.
 #[expect(dead_code, reason = "made by lifting what a guest says")]
 #[derive(Debug, Clone, Copy, ComponentType, Lift)]
 #[component(enum)]
@@ -55,7 +55,7 @@ enum Level {
 }
 
 impl Component {
-    /// Runs everything that comes before the first message.
+    /// Instantiates the component and runs its `start`.
     pub(super) async fn start(
         instance: &InstancePre<Guest>,
         entry_point: ComponentEntry,
@@ -64,7 +64,7 @@ impl Component {
     ) -> Result<Self> {
         let mut store = Store::new(instance.engine(), guest);
         prepare(&mut store);
-        // The most that one call from the guest may carry, and the handles that it may hold.
+        // Limits the bytes that one call from the guest may pass, and the handles that the guest may hold.
         store.set_hostcall_fuel(store.data().limits.message_bytes + CALL_BYTES_BESIDES);
         store.set_max_component_handles(RESOURCES_MAX);
         begin_call(&store, store.data().limits.start);
@@ -92,7 +92,7 @@ impl Exports for Component {
     }
 
     async fn handle_msg(&mut self, message: Bytes) -> Result<()> {
-        // Typed here, because the type has the lifetime of the message.
+        // Typed at each call, because the type has the lifetime of the message.
         let handle_msg = self.handle_msg.typed::<(&[u8],), ()>(&self.store)?;
         handle_msg.call_async(&mut self.store, (&message,)).await
     }
@@ -117,10 +117,10 @@ impl Exports for Component {
     }
 }
 
-/// Bytes that a call may carry besides a message of the greatest length.
+/// Bytes that a call may pass besides a message of maximal length.
 const CALL_BYTES_BESIDES: usize = 1 << 20;
 
-/// Offers the grid calls, and WASI 0.2 with nothing behind it.
+/// Adds the grid calls, and WASI 0.2 that grants no files, network, arguments or environment.
 pub(super) fn link(linker: &mut Linker<Guest>) -> Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     let mut calls = linker.instance(&format!("{}@{}", abi::CALLS, abi::VERSION))?;
@@ -161,7 +161,7 @@ fn fail(mut store: StoreContextMut<'_, Guest>, reason: &WasmStr) -> Result<()> {
     Ok(())
 }
 
-/// Words of a guest, cut to what a log takes. A component that says what is no text traps, as its model has it.
+/// Text from a guest, cut to the longest log line. Invalid text is a trap, as the component model requires.
 fn text(store: &StoreContextMut<'_, Guest>, words: &WasmStr) -> Result<String> {
     let words = words.to_str(store)?;
     Ok(words.get(..words.floor_char_boundary(grid_abi::TEXT_BYTES_MAX)).unwrap_or_default().to_owned())

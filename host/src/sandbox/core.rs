@@ -1,4 +1,4 @@
-//! Core modules: a guest that lives on between messages, reached through functions of numbers.
+//! Core modules: guests that live on between messages, and are called by functions of numbers.
 
 use bytes::Bytes;
 use grid_inspect::{CoreEntry, LoopKind};
@@ -9,7 +9,7 @@ use crate::sandbox::guest::Guest;
 use crate::sandbox::message_loop::{Exports, Turn, Turns};
 use crate::sandbox::{begin_call, prepare};
 
-/// A guest that is set up, with its exports at hand.
+/// A core module that has been started, and its exports.
 pub(super) struct Core {
     store: Store<Guest>,
     handle_msg: TypedFunc<i32, ()>,
@@ -24,7 +24,7 @@ enum Loop {
 }
 
 impl Core {
-    /// Runs everything that comes before the first message.
+    /// Instantiates the module and runs its `_initialize` and `init`.
     pub(super) async fn start(
         instance: &InstancePre<Guest>,
         entry_point: CoreEntry,
@@ -77,7 +77,7 @@ impl Exports for Core {
         let length = i32::try_from(message.len()).unwrap_or(i32::MAX);
         self.store.data_mut().waiting = Some(message);
         self.handle_msg.call_async(&mut self.store, length).await?;
-        // What was not received by now never is.
+        // A message that the guest did not receive in this call is dropped.
         self.store.data_mut().waiting = None;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The engine: how guests are compiled and where their memory comes from.
+//! The engine: configures how guests are compiled and how their memory is allocated.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
@@ -8,16 +8,16 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 
 use crate::sandbox::Policy;
 
-/// A guest that computes gives way so often.
+/// Interval at which a guest that computes yields.
 pub(crate) const EPOCH_TICK: Duration = Duration::from_millis(10);
 
-/// Stack of a guest: 512 KiB, of which deep recursion makes a trap and nothing worse.
+/// Stack of a guest: 512 KiB. Deeper recursion traps.
 const WASM_STACK_BYTES: usize = 512 << 10;
 
-/// Stack on which a guest's call runs, host calls included.
+/// Stack on which a call into a guest runs, host calls included: 1 MiB.
 const CALL_STACK_BYTES: usize = 1 << 20;
 
-/// Address space set aside for each memory, on which compiled code depends.
+/// Address space reserved for each memory, on which compiled code depends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reservation {
     bytes: u64,
@@ -25,16 +25,16 @@ pub(crate) struct Reservation {
 
 impl Reservation {
     /// All that a 32-bit index reaches, so that compiled code needs no bounds checks. 15 000 of them take 60 TiB of the
-    /// 128 TiB that a process has; none of it is used before it is touched.
+    /// 128 TiB that a process has; they use no memory before it is touched.
     pub(crate) const WHOLE: Self = Self { bytes: 4 << 30 };
 
-    /// What a worker may have and no more, for a process whose address space is limited: compiled code checks each index.
+    /// No more than a guest may use, for a process whose address space is limited: compiled code checks each index.
     pub(crate) fn small(memory_bytes: usize) -> Self {
         let bytes = (memory_bytes as u64).max(1).next_multiple_of(WASM_PAGE_BYTES);
         Self { bytes: bytes.min(Self::WHOLE.bytes) }
     }
 
-    /// As the compiler's child process is told it.
+    /// The argument that tells the compiler's child process the reservation.
     pub(crate) fn to_argument(self) -> String {
         self.bytes.to_string()
     }
@@ -47,13 +47,13 @@ impl Reservation {
 
 const WASM_PAGE_BYTES: u64 = 64 << 10;
 
-/// Unmapped space behind each memory, for offsets that are part of an instruction.
+/// Unmapped space behind each memory, which catches constant offsets in instructions: 32 MiB.
 const MEMORY_GUARD_BYTES: u64 = 32 << 20;
 
-/// Frames of a guest that a trap reports.
+/// Frames of a guest that the backtrace of a trap may have.
 const BACKTRACE_FRAMES_MAX: usize = 16;
 
-/// The engine that runs guests, with room for `policy.workers_max` of them.
+/// An engine that runs guests, with room for `policy.workers_max` of them.
 pub(crate) fn runtime(policy: &Policy, reservation: Reservation) -> Result<Engine> {
     let mut config = common(reservation);
     let count = u32::try_from(policy.workers_max).unwrap_or(u32::MAX);
@@ -80,14 +80,15 @@ pub(crate) fn runtime(policy: &Policy, reservation: Reservation) -> Result<Engin
     Engine::new(&config)
 }
 
-/// The engine with the most room, up to `policy.workers_max` guests, that the address space of this process allows; the
-/// policy as it is then, and what is set aside for each memory.
+/// The engine with the most room, up to `policy.workers_max` guests, that the address space of this process allows, the
+/// policy with that number of guests, and the reservation for each memory.
 ///
-/// Where whole reservations leave no room for `slots` workers and as many that are ending, smaller ones are made.
+/// The number of guests is halved until an engine fits. If whole reservations leave no room for `slots` guests and as
+/// many that are ending, reservations are small.
 ///
 /// # Errors
 ///
-/// What kept it from the smallest engine, for one guest.
+/// If not even an engine for one guest fits: why the last attempt failed.
 pub(crate) fn fitting(policy: &Policy, slots: usize) -> Result<(Engine, Policy, Reservation)> {
     let enough = slots.saturating_mul(2).clamp(1, policy.workers_max.max(1));
     let whole = halvings(policy.workers_max, enough).map(|workers| (Reservation::WHOLE, workers));
@@ -105,46 +106,46 @@ pub(crate) fn fitting(policy: &Policy, slots: usize) -> Result<(Engine, Policy, 
     Err(last.unwrap_or_else(|| wasmtime::Error::msg("it would leave no memory for the host itself")))
 }
 
-/// A number and its halves, down to the last that is not below `least`.
+/// `most` and its repeated halves, down to the last that is not below `least`.
 fn halvings(most: usize, least: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(most), |count| Some(count / 2)).take_while(move |count| *count >= least)
 }
 
-/// True if the host itself can still map what it needs.
+/// True if the host itself can still map [`HOST_BYTES`].
 fn leaves_room() -> bool {
-    // Nothing of it is touched.
+    // Reserved and released again without being touched.
     Vec::<u8>::new().try_reserve_exact(HOST_BYTES).is_ok()
 }
 
-/// Address space that the host needs besides its guests: stacks of threads, compiled modules, messages.
+/// Address space that the host needs besides its guests, for thread stacks, compiled modules and messages: 256 MiB.
 const HOST_BYTES: usize = 256 << 20;
 
 const TABLES_A_MODULE: u32 = 2;
 
-/// Core instances of one component: Python has some thirty, for its libraries and what glues them together.
+/// Core instances of one component: Python has about thirty, for its libraries and the adapters between them.
 const CORE_INSTANCES_A_COMPONENT: u32 = 128;
 
-/// Core instances of a worker, over all of them: a number to count up to, nothing is set aside for it.
+/// Core instances of a guest, on average over all guests: only a count, for which nothing is reserved.
 const CORE_INSTANCES_A_WORKER: u32 = 8;
 
-/// Memories of one component: each module in one that was put together from several languages has its own.
+/// Memories of one component: if it was composed from several languages, each of its modules has its own.
 const MEMORIES_A_COMPONENT: u32 = 4;
 
 /// Tables of one component.
 const TABLES_A_COMPONENT: u32 = 8;
 
-/// What a guest may hold of the host at once, streams and timers say: some 100 bytes each. Wasmtime's own default
-/// is a million.
+/// Host resources, such as streams and timers, that a guest may hold at a time: about 100 bytes each. Wasmtime's own
+/// default is a million.
 pub(crate) const RESOURCES_MAX: usize = 4096;
 
-/// An engine that compiles and runs nothing; what it makes, [`runtime`]'s engine with the same reservation takes.
+/// An engine that only compiles; [`runtime`]'s engine with the same reservation can load its code.
 pub(crate) fn compiler(reservation: Reservation) -> Result<Engine> {
     let mut config = common(reservation);
     config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
     Engine::new(&config)
 }
 
-/// Names everything that compiled code depends on: version, config, features.
+/// A hash of everything that compiled code depends on: version, configuration and features of the engine.
 pub(crate) fn compatibility(engine: &Engine) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -155,8 +156,8 @@ fn common(reservation: Reservation) -> Config {
     let mut config = Config::new();
     config.wasm_features(WasmFeatures::all(), false);
     config.wasm_features(grid_inspect::component_features(), true);
-    // The engine's own glue between two components has the memories of both. No guest's module has two: `inspect`
-    // refuses that before anything is compiled.
+    // The engine's adapters between two components access the memories of both. No module of a guest has two memories:
+    // `inspect` refuses those before anything is compiled.
     config.wasm_multi_memory(true);
     config
         .epoch_interruption(true)

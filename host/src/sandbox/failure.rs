@@ -1,4 +1,4 @@
-//! Failures: what a guest died of, from what the engine says.
+//! Failures: explains why a guest failed, from the engine's error and the guest's last output.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use wasmtime_wasi::I32Exit;
 
 use crate::sandbox::symbol::{self, bounded};
 
-/// Why a host call, or the clock, ended a guest.
+/// Why the host ended a guest: a bad host call or return value, or the end of its time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Stop {
     #[error(
@@ -27,10 +27,11 @@ pub(crate) enum Stop {
     BadReturn(i32),
 }
 
-/// What a guest leaves behind: its last words, and whether it was refused memory, since the last message came.
+/// What a failure reports besides the engine's error: the guest's last output, and whether it was refused memory, since
+/// its last message came.
 #[derive(Debug, Default)]
 pub(crate) struct FailureContext {
-    /// There is something to forget.
+    /// There may be something to forget.
     any: AtomicBool,
     inner: Mutex<FailureNotes>,
 }
@@ -38,19 +39,19 @@ pub(crate) struct FailureContext {
 #[derive(Debug, Default)]
 struct FailureNotes {
     memory_refused: bool,
-    /// The end of what it logged as errors.
+    /// The end of what the guest logged as errors.
     errors: Vec<u8>,
-    /// The end of what it wrote to standard error.
+    /// The end of what the guest wrote to standard error.
     stderr: Vec<u8>,
 }
 
-/// Last words that a failure repeats, in bytes.
+/// Bytes of the guest's last output that a failure includes.
 const LAST_WORDS_BYTES_MAX: usize = 2 << 10;
 
 impl FailureContext {
-    /// A new message has come.
+    /// Forgets everything, because a new message is to be handled.
     pub(crate) fn forget(&self) {
-        // One task alone writes and forgets, so that a glance is enough.
+        // Only the guest's own task writes and forgets, so a relaxed load suffices.
         if self.any.load(Ordering::Relaxed) {
             *self.lock() = FailureNotes::default();
             self.any.store(false, Ordering::Relaxed);
@@ -61,12 +62,12 @@ impl FailureContext {
         self.lock().memory_refused = true;
     }
 
-    /// The guest logged an error.
+    /// Notes a line that the guest logged as an error.
     pub(crate) fn note_error(&self, line: &[u8]) {
         append(&mut self.lock().errors, line);
     }
 
-    /// The guest wrote a line to standard error.
+    /// Notes a line that the guest wrote to standard error.
     pub(crate) fn note_stderr(&self, line: &[u8]) {
         append(&mut self.lock().stderr, line);
     }
@@ -86,7 +87,7 @@ fn append(tail: &mut Vec<u8>, line: &[u8]) {
     tail.drain(..excess);
 }
 
-/// Explains an error of the engine. `starting` is true before the first message.
+/// Turns an error of the engine into a failure. `starting` is true until the guest is ready for messages.
 pub(crate) fn explain(error: &wasmtime::Error, starting: bool, failure_context: &FailureContext) -> Failure {
     let backtrace = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
     let (mut kind, mut message) = classify(error);
@@ -127,7 +128,7 @@ fn classify(error: &wasmtime::Error) -> (FailureKind, String) {
         };
         return (kind, trap.to_string());
     }
-    // One of the causes is the backtrace, with the guest's names in it, which may be as long as the module.
+    // Bounded, because one cause is the backtrace, whose function names may be as long as the module.
     let text = bounded(error.root_cause(), REASON_BYTES_MAX);
     let mut causes = error.chain().map(|cause| bounded(cause, REASON_BYTES_MAX));
     let memory = ["memory minimum size", "exceeds memory limits", "exceeds the limit", "table minimum size"];

@@ -1,4 +1,4 @@
-//! The grid calls that a core module may make, and WASI with nothing behind it.
+//! The grid calls that a core module may make, and WASI preview 1 with nothing granted.
 
 use bytes::Bytes;
 use grid_protocol::worker::{Failure, FailureKind};
@@ -10,7 +10,7 @@ use crate::sandbox::guest_slice::GuestSlice;
 use crate::sandbox::log_budget::text;
 use crate::sandbox::stdio_calls;
 
-/// Offers the grid calls, and WASI with nothing behind it.
+/// Adds the grid calls, and WASI preview 1 that grants no files, network, arguments or environment.
 pub(crate) fn link(linker: &mut Linker<Guest>) -> Result<()> {
     wasmtime_wasi::p1::add_to_linker_async(linker, Guest::wasi)?;
     stdio_calls::link(linker)?;
@@ -40,7 +40,7 @@ fn recv(mut caller: Caller<'_, Guest>, pointer: i32, capacity: i32) -> Result<i3
         place.copy_from_slice(waiting);
         guest.waiting = None;
     }
-    // A message is bounded by 64 MiB.
+    // A message has at most 64 MiB, so the length fits.
     Ok(i32::try_from(length).unwrap_or(i32::MAX))
 }
 
@@ -68,10 +68,10 @@ fn fail(mut caller: Caller<'_, Guest>, pointer: i32, length: i32) -> Result<()> 
     Ok(())
 }
 
-/// AssemblyScript's runtime calls this with two UTF-16 strings and a place in the source.
+/// Called by AssemblyScript's runtime with two UTF-16 strings, the message and the file, and a line and column.
 fn abort(caller: Caller<'_, Guest>, message: i32, file: i32, line: i32, column: i32) -> Result<()> {
     let string = |pointer: i32| {
-        // The length in bytes stands in the four bytes before the string.
+        // The four bytes before the string hold its length in bytes.
         let length = read(&caller, pointer.wrapping_sub(4), 4).ok()?;
         let length = i32::from_le_bytes(length.try_into().ok()?);
         let bytes = read(&caller, pointer, length.clamp(0, 4096)).ok()?;
@@ -82,11 +82,11 @@ fn abort(caller: Caller<'_, Guest>, message: i32, file: i32, line: i32, column: 
     Err(Stop::Abort(format!("{message} at {file}:{line}:{column}")).into())
 }
 
-/// Sends a message to the client, once there is room for it.
+/// Sends a guest's message; waits until there is room for it.
 pub(crate) async fn deliver(guest: &mut Guest, message: Bytes) {
     let mailbox = &guest.mailbox;
     if !mailbox.has_room() {
-        // What was sent before must leave, or there never is room again.
+        // Messages sent before must be flushed, or there is never room again.
         mailbox.flush();
         std::future::poll_fn(|cx| mailbox.poll_room(cx)).await;
     }
@@ -94,7 +94,7 @@ pub(crate) async fn deliver(guest: &mut Guest, message: Bytes) {
     guest.sent = true;
 }
 
-/// What the guest's memory has at an alleged place.
+/// The bytes of a slice of guest memory, after a check that the guest has it.
 fn read<'a>(caller: &'a Caller<'_, Guest>, pointer: i32, length: i32) -> Result<&'a [u8], Stop> {
     let memory = caller.data().memory.map_or(&[][..], |memory| memory.data(caller));
     let place = GuestSlice::new(pointer, length).check(memory.len())?;

@@ -1,4 +1,4 @@
-//! A guest's own state in the host.
+//! The state that the host keeps for a guest.
 
 use std::sync::Arc;
 
@@ -16,28 +16,28 @@ use crate::sandbox::log_budget::LogBudget;
 use crate::sandbox::meter::Meter;
 use crate::sandbox::stdio::{self, Stdio};
 
-/// What the host keeps for one guest.
+/// The state of one guest, held by its store.
 pub(crate) struct Guest {
     pub(crate) mailbox: Arc<dyn MessagePort>,
     pub(crate) limits: Limits,
     pub(crate) meter: Arc<Meter>,
-    /// What `recv` gives.
+    /// The message or arguments that the next `recv` returns.
     pub(crate) waiting: Option<Bytes>,
-    /// The message at hand.
+    /// Number of the current message.
     pub(crate) at_hand: u64,
     /// The guest sent something since this was last cleared.
     pub(crate) sent: bool,
-    /// The message at hand was reported as failed.
+    /// The current message was reported as failed; before the first message, `init` reported a failure.
     pub(crate) failed: bool,
     pub(crate) memory: Option<Memory>,
     pub(crate) wasi: Option<WasiP1Ctx>,
     /// Standard output and error of a core module.
     consoles: Option<[Stdio; 2]>,
-    /// What a command has at hand, and no other guest.
+    /// The run of a command; `None` for other guests.
     pub(crate) process: Option<WasiProcess>,
-    /// What its failure will say besides the engine's own words.
+    /// What a failure of the guest reports besides the engine's error.
     pub(crate) failure_context: Arc<FailureContext>,
-    /// All of its memories together, in bytes: a component may have several.
+    /// Size of all the guest's memories together, in bytes: a component may have several.
     memory_bytes: usize,
     log: LogBudget,
 }
@@ -62,13 +62,13 @@ impl Guest {
         }
     }
 
-    /// The WASI state, made at the first call: most guests never ask.
+    /// The WASI state, made at the first call, because most guests never need it.
     pub(crate) fn wasi(&mut self) -> &mut WasiP1Ctx {
         let Self { wasi, mailbox, limits, failure_context, .. } = self;
         wasi.get_or_insert_with(|| stdio::nothing_granted(mailbox, limits, failure_context))
     }
 
-    /// What a descriptor of a core module writes to, made at the first call.
+    /// The stream that descriptor `fd` of a core module writes to, if there is one. Made at the first call.
     pub(crate) fn stdio(&mut self, fd: i32) -> Option<&Stdio> {
         let Self { consoles, mailbox, limits, failure_context, .. } = self;
         let [stdout, stderr] = consoles.get_or_insert_with(|| {
@@ -81,7 +81,7 @@ impl Guest {
         }
     }
 
-    /// A message is taken up.
+    /// Begins to handle message `seq`.
     pub(crate) fn take_up(&mut self, seq: u64) {
         self.at_hand = seq;
         self.failed = false;
@@ -89,7 +89,7 @@ impl Guest {
         self.failure_context.forget();
     }
 
-    /// Writes a line to the log.
+    /// Writes a line to the log, if the log budget allows it.
     pub(crate) fn log(&mut self, level: i32, line: &str) {
         let level = level.clamp(grid_abi::level::ERROR, grid_abi::level::TRACE);
         if level == grid_abi::level::ERROR {
@@ -99,7 +99,7 @@ impl Guest {
         self.mailbox.log(u8::try_from(level).unwrap_or_default(), line, allowed);
     }
 
-    /// The message at hand could not be handled; only the first reason counts.
+    /// Reports that the current message could not be handled. Only the first report for a message counts.
     pub(crate) fn fail(&mut self, failure: Failure) {
         if !std::mem::replace(&mut self.failed, true) {
             self.mailbox.fail(self.at_hand, failure);
@@ -107,7 +107,11 @@ impl Guest {
         }
     }
 
-    /// An error if `init`, or `start` of a component, refused the spawn arguments.
+    /// Checks that `init`, or `start` of a component, has not refused the spawn arguments.
+    ///
+    /// # Errors
+    ///
+    /// If the guest has reported a failure.
     pub(crate) fn check_not_refused(&self) -> Result<()> {
         if self.failed {
             return Err(wasmtime::Error::msg("the worker refused its spawn arguments"));

@@ -1,10 +1,10 @@
-//! Places in a guest's memory.
+//! Slices of a guest's memory.
 
 use std::ops::Range;
 
 use crate::sandbox::failure::Stop;
 
-/// A place in a guest's memory that a grid call was given: an allegation until it is checked.
+/// A slice of guest memory that a guest passed to a host call: an allegation until it is checked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GuestSlice {
     pointer: u32,
@@ -16,7 +16,11 @@ impl GuestSlice {
         Self { pointer: pointer.cast_unsigned(), length: length.cast_unsigned() }
     }
 
-    /// The place, if all of it lies in a memory of `size` bytes.
+    /// The range of the slice in a memory of `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::OutOfBounds`] if not all of it lies in that memory.
     pub(crate) fn check(self, size: usize) -> Result<Range<usize>, Stop> {
         let start = self.pointer as usize;
         let end = start.checked_add(self.length as usize).filter(|end| *end <= size);

@@ -1,29 +1,29 @@
-//! What a worker may take, each limit with the attack that it stops.
+//! The limits of a guest, each with the attack that it stops.
 
 use std::time::Duration;
 
 use grid_protocol::worker::LimitsAsked;
 
-/// Limits of one worker.
+/// Limits of one guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Linear memory, in bytes: 256 MiB. A guest that grows beyond gets −1 from `memory.grow`; one that
-    /// starts beyond is refused.
+    /// Linear memory, in bytes (default 256 MiB). Growing beyond it makes `memory.grow` return −1; a guest that
+    /// starts with more is refused.
     pub memory_bytes: usize,
-    /// Elements of each table: 100 000, some 1.6 MB; `table.grow` beyond gives −1.
+    /// Elements of each table (default 100 000, about 1.6 MB). Beyond it `table.grow` returns −1.
     pub table_elements: usize,
-    /// One message, in bytes: 64 MiB. A guest that sends more traps.
+    /// Length of one message, in bytes (default 64 MiB). A guest that sends a longer one traps.
     pub message_bytes: usize,
-    /// Time on a processor for one call of `handle_msg` or `loop`: an hour. A guest that spins burns this
-    /// much of one compute thread, in slices of 10 ms, and starves nobody; waiting is not charged.
+    /// Processor time of one call of `handle_msg` or `loop` (default 1 h). A guest that spins uses this much of
+    /// one compute thread, in slices of 10 ms, and starves no other guest; waiting is not charged.
     pub call: Duration,
-    /// Time on a processor for everything before the first message: 10 s.
+    /// Processor time of everything before the first message (default 10 s).
     pub start: Duration,
-    /// Time on a processor for `stop`: 2 s.
+    /// Processor time of `stop` (default 2 s).
     pub stop: Duration,
-    /// Bytes of log that a worker may write at once: 64 KiB.
+    /// Bytes of log that a guest may write in one burst (default 64 KiB).
     pub log_burst_bytes: u32,
-    /// Bytes of log a second, after that: 16 KiB. What is over is dropped and counted.
+    /// Bytes of log per second that a guest may write after a burst (default 16 KiB). What exceeds it is dropped.
     pub log_bytes_per_s: u32,
 }
 
@@ -43,7 +43,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// These, made smaller where somebody asks for less; nobody gets more by asking.
+    /// These limits, lowered to those of `asked` that are lower. Asking for more raises no limit.
     #[must_use]
     pub fn lowered(self, asked: &LimitsAsked) -> Self {
         let memory = asked.memory_bytes.and_then(|bytes| usize::try_from(bytes).ok());

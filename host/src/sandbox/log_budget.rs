@@ -1,10 +1,10 @@
-//! Log budgets: how much a guest may write to its log.
+//! Log budgets: a limit on the rate at which a guest writes to its log.
 
 use std::time::Instant;
 
 use crate::sandbox::limits::Limits;
 
-/// How much a worker may still write to its log.
+/// The bytes that a guest may still write to its log, refilled over time.
 #[derive(Debug)]
 pub(crate) struct LogBudget {
     left: u32,
@@ -27,7 +27,7 @@ impl LogBudget {
             let gained = u32::try_from(gained).unwrap_or(u32::MAX);
             self.left = self.left.saturating_add(gained).min(limits.log_burst_bytes);
         }
-        // An empty line costs something too.
+        // Each line costs 32 bytes more, so that empty lines are limited too.
         let cost = u32::try_from(length).unwrap_or(u32::MAX).saturating_add(32);
         match self.left.checked_sub(cost) {
             Some(left) => {
@@ -39,7 +39,7 @@ impl LogBudget {
     }
 }
 
-/// Words of a guest: cut before they are copied, and made to be text.
+/// Bytes of a guest as text, cut to the longest log line before they are copied. Invalid UTF-8 is replaced.
 pub(crate) fn text(bytes: &[u8]) -> String {
     let bytes = bytes.get(..grid_abi::TEXT_BYTES_MAX).unwrap_or(bytes);
     String::from_utf8_lossy(bytes).into_owned()

@@ -1,4 +1,4 @@
-//! A guest's life between its start and its end, whichever entry point it has: messages, turns, the last call.
+//! The message loop of a guest, from its start to its end: messages, turns, and the call of `stop`.
 
 use bytes::Bytes;
 use tokio::time::{Duration, Instant, timeout_at};
@@ -8,21 +8,21 @@ use crate::mailbox::{Delivery, Received};
 use crate::sandbox::guest::Guest;
 use crate::sandbox::{MESSAGES_IN_A_ROW, begin_call, begin_slice};
 
-/// What a guest that lives on between messages can be asked.
+/// The exports of a guest that lives on between messages.
 pub(super) trait Exports: Send {
-    /// Where it lives.
+    /// The store of the guest.
     fn store(&mut self) -> &mut Store<Guest>;
 
-    /// When it takes turns.
+    /// When the guest takes turns.
     fn turns(&self) -> Turns;
 
-    /// Gives it a message.
+    /// Calls `handle_msg` with a message.
     fn handle_msg(&mut self, message: Bytes) -> impl Future<Output = Result<()>> + Send;
 
-    /// Gives it a turn.
+    /// Calls `loop`, which gives the guest a turn.
     fn turn(&mut self) -> impl Future<Output = Result<Turn>> + Send;
 
-    /// Tells it that it ends.
+    /// Calls `stop`, if the guest has it.
     fn stop(&mut self) -> impl Future<Output = Result<()>> + Send;
 }
 
@@ -35,27 +35,27 @@ pub(super) enum Turns {
     AfterMessages,
     /// At its start, and after each message.
     FromTheStart,
-    /// From its start on, each poll interval, and after each message; it says nothing of itself.
+    /// From its start on, at each poll interval, and after each message, because its `loop` returns nothing.
     Polled,
 }
 
-/// What is left to do after a turn.
+/// When a guest wants its next turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Nothing, until the next message.
+    /// After the next message.
     Idle,
-    /// Something.
+    /// Immediately.
     Again,
-    /// Nothing now: it takes another turn at the next poll.
+    /// After the poll interval, or after the next message if that comes first.
     Later,
 }
 
 /// A guest that has been started.
 pub(super) struct MessageLoop<E> {
     exports: E,
-    /// The last message whose handling is not over: one is left behind by a turn that is to go on later.
+    /// Number of the last message if it is not done yet, because a turn will continue with it later.
     pending: Option<u64>,
-    /// When the next turn is due, if nothing comes.
+    /// When the next turn is due, if no message comes first.
     next_turn: Option<Instant>,
 }
 
@@ -64,7 +64,7 @@ impl<E: Exports> MessageLoop<E> {
         Self { exports, pending: None, next_turn: None }
     }
 
-    /// Takes messages until it is told to stop.
+    /// Handles messages until the guest is asked to stop, then calls `stop`.
     pub(super) async fn live(&mut self) -> Result<()> {
         self.guest().mailbox.flush();
         match self.exports.turns() {
@@ -87,7 +87,7 @@ impl<E: Exports> MessageLoop<E> {
         }
     }
 
-    /// What comes next; `None` when a turn is due before anything comes.
+    /// The next message or stop request; `None` if a turn is due first.
     async fn incoming(&mut self) -> Option<Received> {
         let next_turn = self.next_turn;
         let mailbox = &self.exports.store().data().mailbox;
@@ -125,7 +125,7 @@ impl<E: Exports> MessageLoop<E> {
         Ok(())
     }
 
-    /// Gives turns until nothing is left to do for now.
+    /// Gives the guest turns until it wants no other immediately.
     async fn take_turns(&mut self) -> Result<()> {
         self.next_turn = None;
         loop {
@@ -146,14 +146,14 @@ impl<E: Exports> MessageLoop<E> {
         }
     }
 
-    /// The message at hand is done.
+    /// Acknowledges the pending message as handled.
     fn finish(&mut self) {
         if let Some(seq) = self.pending.take() {
             self.guest().mailbox.done(seq);
         }
     }
 
-    /// The message at hand is done if something was sent since it came.
+    /// Acknowledges the pending message if the guest has sent something since it came.
     fn finish_if_answered(&mut self) {
         if self.guest().sent {
             self.finish();
@@ -178,5 +178,5 @@ impl<E: Exports> MessageLoop<E> {
     }
 }
 
-/// Between turns of a guest that is to go on later.
+/// Time between the turns of a guest that will continue later.
 const POLL_INTERVAL: Duration = Duration::from_millis(grid_abi::POLL_INTERVAL_MS);

@@ -1,21 +1,21 @@
-//! The meter: how long a guest has been on a processor.
+//! The meter: measures the processor time of a guest.
 //!
-//! A worker's future is polled when it runs and left alone when it waits, so that time on the processor is
-//! the time inside its polls; waiting for room, or for its turn, is not charged.
+//! A guest's future is polled only while it runs, so processor time is the time inside its polls. Waiting for
+//! a message, for room or for a thread is not charged.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Measures one worker. All access is from the one task that runs it; the atomics are for the compiler.
+/// Measures one guest. Only the task that runs the guest accesses it, except [`Self::expire`], which any may call.
 #[derive(Debug)]
 pub(crate) struct Meter {
     epoch: Instant,
-    /// Charged in earlier polls of the call at hand, in nanoseconds.
+    /// Time charged in earlier polls of the current call, in nanoseconds.
     spent: AtomicU64,
-    /// When the present poll, or the call at hand if later, began; nanoseconds since `epoch`.
+    /// When the present poll, or the current call if later, began; nanoseconds since `epoch`.
     since: AtomicU64,
     budget: AtomicU64,
-    /// Somebody else has decided that its time is over.
+    /// The guest's time was declared over, whatever its budget.
     expired: AtomicBool,
 }
 
@@ -30,19 +30,19 @@ impl Meter {
         }
     }
 
-    /// A call begins, and may take so long.
+    /// Begins to measure a call, which may take `budget` of processor time.
     pub(crate) fn begin(&self, budget: Duration) {
         self.spent.store(0, Ordering::Relaxed);
         self.since.store(self.now(), Ordering::Relaxed);
         self.budget.store(nanos(budget), Ordering::Relaxed);
     }
 
-    /// Ends the time of the guest, or gives it back.
+    /// Declares the guest's time over, whatever its budget, or takes that back. [`Self::begin`] does not take it back.
     pub(crate) fn expire(&self, over: bool) {
         self.expired.store(over, Ordering::Relaxed);
     }
 
-    /// True if the call at hand has used up its budget.
+    /// True if the current call has used up its budget, or the guest's time was declared over.
     pub(crate) fn is_over(&self) -> bool {
         if self.expired.load(Ordering::Relaxed) {
             return true;
@@ -51,19 +51,19 @@ impl Meter {
         self.spent.load(Ordering::Relaxed) + running > self.budget.load(Ordering::Relaxed)
     }
 
-    /// What the call at hand may take.
+    /// The budget of the current call.
     pub(crate) fn budget(&self) -> Duration {
         Duration::from_nanos(self.budget.load(Ordering::Relaxed))
     }
 
-    /// The worker is polled; the moment, for [`Self::pause`].
+    /// Begins a poll; returns when it began, for [`Self::pause`].
     pub(crate) fn resume(&self) -> u64 {
         let now = self.now();
         self.since.store(now, Ordering::Relaxed);
         now
     }
 
-    /// The poll that began at `resumed` is over; how long it took.
+    /// Ends the poll that began at `resumed`, and charges its time; returns how long it took.
     pub(crate) fn pause(&self, resumed: u64) -> Duration {
         let now = self.now();
         let ran = now - self.since.load(Ordering::Relaxed);
@@ -76,7 +76,7 @@ impl Meter {
     }
 }
 
-/// A duration in nanoseconds; 584 years at the most.
+/// A duration in nanoseconds, at most 584 years.
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,9 +1,8 @@
-//! The pool: threads that run guests, and nothing else does.
+//! The pool: the threads that run guests.
 //!
-//! A worker is one task. Ready tasks wait in one queue, first come, first served; a task that gives way goes to its
-//! end. A thread that hands messages to workers gathers the tasks that this wakes ([`Pool::gather`]): many go to the
-//! queue together, and a single quick one is run where it is, because waking another thread takes longer than most
-//! messages.
+//! A guest is one task. Ready tasks wait in one queue, first come, first served; a task that yields goes to its end. A
+//! thread that delivers messages gathers the tasks that this wakes ([`gather`]): several go to the queue together, and
+//! a single quick one is run inline, on the delivering thread, because waking another takes longer than most messages.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -21,7 +20,7 @@ use crate::sandbox::meter::{Meter, nanos};
 
 type BoxedTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Threads and their tasks; they end when it is dropped.
+/// Threads and their tasks; both end when the pool is dropped.
 pub(super) struct Pool {
     shared: Arc<PoolShared>,
 }
@@ -29,46 +28,46 @@ pub(super) struct Pool {
 struct PoolShared {
     queue: Mutex<Queue>,
     ready: Condvar,
-    /// Every task that has not ended, so that none outlives the pool.
+    /// Every task that has not ended, so that dropping the pool can end them.
     tasks: Mutex<HashMap<u64, Arc<PoolTask>>>,
     next: AtomicU64,
     closed: AtomicBool,
     inline_policy: InlinePolicy,
-    /// Since when each thread has been with one task, in nanoseconds since the epoch of the policy; 0 while it is not.
+    /// Since when each thread has run its present task, in nanoseconds since the epoch of the policy; 0 if it has none.
     busy_since: Vec<AtomicU64>,
-    /// When a task was last taken from the queue, or came into an empty one.
+    /// When a task was last taken from the queue or put into an empty one, in nanoseconds since the same epoch.
     moved: AtomicU64,
 }
 
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Arc<PoolTask>>,
-    /// Threads that have nothing to do.
+    /// Number of threads that wait for a task.
     sleeping: usize,
 }
 
-/// A worker's life, from the pool's side.
+/// The task of one guest.
 pub(super) struct PoolTask {
     id: u64,
     state: AtomicU8,
     work: Mutex<Option<BoxedTask>>,
     meter: Arc<Meter>,
-    /// Since when it is polled, in nanoseconds since the epoch of the policy; 0 while it is not.
+    /// Since when the present poll has run, in nanoseconds since the epoch of the policy; 0 between polls.
     polled_since: AtomicU64,
-    /// Polls in a row that were quick.
+    /// Number of the latest polls in a row that were quick.
     quick: AtomicU32,
-    /// Was slow where others waited: never again.
+    /// Blocked the network thread for over 1 ms once; never polled inline again.
     inline_banned: AtomicBool,
     shared: Arc<PoolShared>,
 }
 
-/// Waits to be woken.
+/// State of a task that waits to be woken.
 const IDLE: u8 = 0;
-/// In the queue, or about to be.
+/// State of a task that is in the queue or about to be.
 const READY: u8 = 1;
-/// On a thread.
+/// State of a task that a thread is polling.
 const RUNNING: u8 = 2;
-/// On a thread, and woken meanwhile.
+/// State of a task that a thread is polling and that was woken meanwhile.
 const WOKEN: u8 = 3;
 
 thread_local! {
@@ -76,7 +75,11 @@ thread_local! {
 }
 
 impl Pool {
-    /// Starts the threads; `timers` is the runtime whose clock the tasks use.
+    /// Starts the threads; `timers` is the runtime that drives the timers of the tasks.
+    ///
+    /// # Errors
+    ///
+    /// If the system starts no thread.
     pub(super) fn start(threads: usize, timers: &Handle) -> std::io::Result<Self> {
         let shared = Arc::new(PoolShared {
             queue: Mutex::default(),
@@ -102,7 +105,8 @@ impl Pool {
         Ok(Self { shared })
     }
 
-    /// True if every thread has been with one task for so long that it must hang, or none takes what waits.
+    /// True if every thread has run its task for longer than [`STUCK`], or no thread has taken a waiting task for as
+    /// long.
     pub(super) fn is_wedged(&self) -> bool {
         let inline_policy = &self.shared.inline_policy;
         let mut since = self.shared.busy_since.iter().map(|since| since.load(Ordering::Relaxed));
@@ -112,7 +116,7 @@ impl Pool {
                 && self.shared.queue.try_lock().is_ok_and(|queue| !queue.waiting.is_empty())
     }
 
-    /// Runs `work` to its end; its time on a processor is measured.
+    /// Runs `work` to its end on the threads of the pool, and charges its processor time to `meter`.
     pub(super) fn spawn(
         &self,
         meter: Arc<Meter>,
@@ -136,7 +140,7 @@ impl Pool {
     }
 }
 
-/// Does `work`, which may wake tasks, and then runs those or has them run.
+/// Runs `work`, then the tasks that it woke: a single quick one inline, others on the threads of the pool.
 pub(crate) fn gather<T>(work: impl FnOnce() -> T) -> T {
     GATHERED.set(Some(Vec::new()));
     let result = work();
@@ -163,7 +167,7 @@ impl PoolShared {
         }
     }
 
-    /// The next task, once there is one; `None` when the pool is closed.
+    /// Waits for the next task; `None` once the pool is closed.
     fn next(&self) -> Option<Arc<PoolTask>> {
         let mut queue = lock(&self.queue);
         loop {
@@ -171,7 +175,7 @@ impl PoolShared {
                 return None;
             }
             if let Some(task) = queue.waiting.pop_front() {
-                // Waking another thread takes longer than a quick task, and the two then fight over the queue.
+                // Waking another thread takes longer than a quick task, and both would then contend for the queue.
                 let help = !queue.waiting.is_empty() && queue.sleeping > 0 && !task.is_quick();
                 drop(queue);
                 if help {
@@ -200,7 +204,7 @@ impl PoolShared {
 }
 
 impl PoolTask {
-    /// Polls the task once; nobody else does meanwhile.
+    /// Polls the task once, and returns how long that took. The state makes sure that no other thread polls it.
     fn run(self: Arc<Self>) -> Duration {
         self.state.store(RUNNING, Ordering::Release);
         let waker = Waker::from(self.clone());
@@ -228,7 +232,7 @@ impl PoolTask {
         ran
     }
 
-    /// Waits to be woken, or goes to the end of the queue if it was woken already.
+    /// Makes the task idle or, if it was woken during its poll, puts it at the end of the queue.
     fn rest(self: Arc<Self>) {
         let rests = self.state.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok();
         if !rests {
@@ -238,20 +242,21 @@ impl PoolTask {
         }
     }
 
-    /// Drops the work, if nobody is at it.
+    /// Drops the work, unless a thread is polling it.
     fn end(&self) {
         lock(&self.shared.tasks).remove(&self.id);
         let work = self.work.try_lock().ok().and_then(|mut work| work.take());
-        // Its end may wake and even end other tasks: no lock is held.
+        // Dropping the work may wake and even end other tasks, so no lock is held.
         drop(work);
     }
 
-    /// True if it has been polled for so long that its thread must hang: a guest gives way every 10 ms.
+    /// True if its present poll has run for longer than [`STUCK`], so that its thread must hang: a guest yields every
+    /// 10 ms.
     pub(super) fn is_stuck(&self) -> bool {
         self.shared.inline_policy.is_long_ago(self.polled_since.load(Ordering::Relaxed))
     }
 
-    /// True if its last polls were all quick.
+    /// True if its last [`QUICK_IN_A_ROW`] polls were all quick.
     fn is_quick(&self) -> bool {
         self.quick.load(Ordering::Relaxed) >= QUICK_IN_A_ROW
     }
@@ -260,7 +265,7 @@ impl PoolTask {
         self.is_quick() && !self.inline_banned.load(Ordering::Relaxed) && self.shared.inline_policy.stands()
     }
 
-    /// Runs the task on a thread that has better things to do.
+    /// Polls the task inline. If that is slow, bans it from inline polls for good, and all tasks for [`WITHDRAWN`].
     fn run_here(self: Arc<Self>) {
         if self.clone().run() > SLOW {
             self.inline_banned.store(true, Ordering::Relaxed);
@@ -296,12 +301,12 @@ impl Wake for PoolTask {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::SeqCst);
-        // A thread that has looked and not yet gone to sleep holds this lock.
+        // A thread that has checked `closed` but does not wait yet holds this lock, and would miss the notification.
         drop(lock(&self.shared.queue));
         self.shared.ready.notify_all();
         let tasks: Vec<_> = lock(&self.shared.tasks).values().cloned().collect();
         for task in tasks {
-            // One that is on a thread just now sees that the pool is closed.
+            // A task that a thread is polling is ended after the poll, because the pool is closed.
             task.end();
         }
         let waiting = std::mem::take(&mut lock(&self.shared.queue).waiting);
@@ -315,26 +320,26 @@ impl fmt::Debug for PoolTask {
     }
 }
 
-/// A poll that takes no longer is quick: less than what waking a thread costs at its worst.
+/// Longest poll that counts as quick: less than waking a thread costs in the worst case.
 const QUICK: Duration = Duration::from_micros(100);
 
-/// Quick polls in a row after which a task may be run where it is woken.
+/// Quick polls in a row after which a task may be polled inline.
 const QUICK_IN_A_ROW: u32 = 8;
 
-/// A task that takes longer where others wait has blocked them.
+/// Longest inline poll that is not held against a task.
 const SLOW: Duration = Duration::from_millis(1);
 
-/// For so long after that, nobody is run where it is woken. A guest that is quick until it is not can hold up the
-/// network by a slice once, for which it needs a new worker each time, and all of them together once a second.
+/// Time after a slow inline poll in which no task is polled inline. A guest that is quick at first can block the
+/// network for one slice, once; to do it again it needs a new worker, and all guests together can do it once a second.
 const WITHDRAWN: Duration = Duration::from_secs(1);
 
-/// A poll that takes longer hangs: five hundred slices.
+/// Time after which a poll counts as hanging: five hundred slices.
 const STUCK: Duration = Duration::from_secs(5);
 
-/// Whether tasks may be run by the thread that wakes them.
+/// Whether tasks may be polled inline, by the thread that wakes them.
 struct InlinePolicy {
     epoch: Instant,
-    /// Not before then, in nanoseconds since `epoch`.
+    /// No inline polls before this time, in nanoseconds since `epoch`.
     until: AtomicU64,
 }
 
@@ -347,7 +352,7 @@ impl InlinePolicy {
         nanos(self.epoch.elapsed()).max(1)
     }
 
-    /// True if `since` is a moment, and long past.
+    /// True if `since` is not 0 and more than [`STUCK`] ago.
     fn is_long_ago(&self, since: u64) -> bool {
         since != 0 && self.now().saturating_sub(since) > nanos(STUCK)
     }

@@ -1,4 +1,4 @@
-//! SimulatedGuests that are made up: for a simulation, in which no code runs and the rest of the host is real.
+//! Simulated guests: for a simulation in which no guest code runs and the rest of the host is real.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::mailbox::MessagePort;
 
 /// What runs in place of guests.
 pub trait SimulatedGuests: Debug + Send + Sync {
-    /// Starts one. `on_start` is called when it takes messages, `on_end` once, when it is gone.
+    /// Starts a guest. Must call `on_start` when the guest is ready for messages, and `on_end` once when it has ended.
     fn start(
         &self,
         module: Digest,
@@ -19,18 +19,18 @@ pub trait SimulatedGuests: Debug + Send + Sync {
         on_end: Box<dyn FnOnce(End) + Send>,
     ) -> Arc<dyn GuestHandle>;
 
-    /// True if every thread that guests run on hangs.
+    /// True if every thread that runs guests hangs.
     fn are_wedged(&self) -> bool;
 }
 
-/// What a guest is held by.
+/// Controls a running guest.
 pub trait GuestHandle: Debug + Send + Sync {
-    /// Ends it at its next tick.
+    /// Ends the guest, at its next tick if it computes.
     fn end(&self);
 
-    /// Its time is over: the call at hand traps at its next tick. Or it is not, again.
+    /// If `over`, makes the current call trap at its next tick; if not, takes that back.
     fn expire(&self, over: bool);
 
-    /// True if it has not given way for so long that its thread must hang.
+    /// True if the guest has not yielded for so long that its thread must hang.
     fn is_stuck(&self) -> bool;
 }

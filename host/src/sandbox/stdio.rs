@@ -1,4 +1,4 @@
-//! The stdio: a guest's standard output and error become lines of its log.
+//! Standard output and error of a guest, whose lines go to its log.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,8 +15,8 @@ use crate::sandbox::failure::FailureContext;
 use crate::sandbox::limits::Limits;
 use crate::sandbox::log_budget::{LogBudget, text};
 
-/// WASI with nothing granted: no files, no network, no arguments, no environment. Clocks and randomness are
-/// there, sleeping waits without a thread, and what is written becomes log.
+/// WASI with nothing granted: no files, no network, no arguments, no environment. The guest has clocks and
+/// randomness, sleeps without occupying a thread, and its output goes to its log.
 pub(crate) fn nothing_granted(
     mailbox: &Arc<dyn MessagePort>,
     limits: &Limits,
@@ -31,14 +31,14 @@ pub(crate) fn nothing_granted(
     wasi
 }
 
-/// Random bytes that one call may ask for: enough for any key, and too little to keep a thread busy.
+/// Random bytes that one call may ask for: 1 MiB, enough for any key, and too few to keep a thread busy.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
-/// Bytes that one call may write to a stream: 64 KiB, as long as a pipe. The call is then short. Each line costs some
-/// 200 ns, and a guest has 240 MiB of lines of one byte to write; no clock stops a host call.
+/// Bytes that one call may write to a stream: 64 KiB, as much as a pipe takes; a call with more writes only these. Each
+/// line costs about 200 ns, a guest could pass 240 MiB of one-byte lines, and no deadline stops a host call.
 pub(super) const CONSOLE_BYTES_MAX: usize = 64 << 10;
 
-/// One of a guest's output streams; clones are the same stream.
+/// An output stream of a guest; clones refer to the same stream.
 #[derive(Clone)]
 pub(crate) struct Stdio(Arc<Mutex<StdioLines>>);
 
@@ -52,7 +52,7 @@ struct StdioLines {
     failure_context: Option<Arc<FailureContext>>,
 }
 
-/// The end of the output that a failure shows.
+/// Bytes of the end of the output that [`Stdio::finish`] returns, for a failure.
 const TAIL_BYTES_MAX: usize = 2 << 10;
 
 impl Stdio {
@@ -80,18 +80,18 @@ impl Stdio {
         Self::new(mailbox, limits, grid_abi::level::WARN).remembered(failure_context)
     }
 
-    /// Takes what a guest writes.
+    /// Takes what a guest writes, and logs each complete line.
     pub(crate) fn take(&self, bytes: &[u8]) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes);
     }
 
-    /// What is written is remembered, for what a failure will say.
+    /// Also notes what is written in `failure_context`.
     fn remembered(self, failure_context: &Arc<FailureContext>) -> Self {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).failure_context = Some(failure_context.clone());
         self
     }
 
-    /// Writes out a line that was begun and not ended, and gives the end of everything written.
+    /// Logs the last line if it is incomplete, and returns the end of everything written.
     pub(crate) fn finish(&self) -> String {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lines.end_line();
@@ -107,7 +107,7 @@ impl StdioLines {
         self.tail.drain(..excess);
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
-            // A line without an end is cut into lines of the greatest length.
+            // A line that is too long is split into lines of maximal length.
             for part in text.chunks(grid_abi::TEXT_BYTES_MAX) {
                 if self.begun.len() + part.len() > grid_abi::TEXT_BYTES_MAX {
                     self.end_line();
@@ -166,7 +166,7 @@ impl OutputStream for Stdio {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        // The stream is always ready; a guest that floods it pays with its own time, and its budget drops the rest.
+        // The stream is always ready: a guest that floods it spends its own time, and the log budget drops the excess.
         Ok(CONSOLE_BYTES_MAX)
     }
 }

@@ -1,4 +1,4 @@
-//! The calls of WASI by which a core module writes and ends.
+//! The WASI calls `fd_write` and `proc_exit` of a core module.
 
 use wasmtime::{Caller, Linker, Result};
 use wasmtime_wasi::I32Exit;
@@ -8,8 +8,8 @@ use crate::sandbox::command::memory::Memory;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::stdio::CONSOLE_BYTES_MAX;
 
-/// Replaces what `linker` has for `fd_write` and `proc_exit`: wasmtime's own takes a buffer of any length in one call, and
-/// knows no exit code above 125.
+/// Replaces `fd_write` and `proc_exit` in `linker`: wasmtime's own take a buffer of any length in one call, and no exit
+/// code above 125.
 pub(super) fn link(linker: &mut Linker<Guest>) -> Result<()> {
     linker.allow_shadowing(true);
     linker.func_wrap(WASI, "fd_write", fd_write)?;
@@ -21,10 +21,10 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> Result<()> {
 
 const WASI: &str = "wasi_snapshot_preview1";
 
-/// Writes to standard output or error, which is all that is open; the errno.
+/// Writes to standard output or error, the only open descriptors; returns the errno.
 fn fd_write(mut caller: Caller<'_, Guest>, fd: i32, buffers: i32, count: i32, out: i32) -> Result<i32> {
     let exported = |caller: &mut Caller<'_, Guest>| caller.get_export(grid_abi::MEMORY)?.into_memory();
-    // A start function runs before the instance is there.
+    // A start function calls before `Guest::memory` is set.
     let memory = caller.data().memory.or_else(|| exported(&mut caller));
     let Some(memory) = memory else {
         return Ok(Errno::Badf.code());

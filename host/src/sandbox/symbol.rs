@@ -1,29 +1,29 @@
-//! Names of functions as their authors wrote them, for Rust and C++. The names are a guest's, and so is what they unfold to.
+//! Demangles function names of Rust and C++. Names come from a guest, so their length and expansion are hostile input.
 
 use std::fmt::{self, Write};
 
-/// A name longer than this is not demangled but cut: the work of reading one grows faster than its length. Most names of
-/// real programs are shorter.
+/// Longest mangled name that is demangled, in bytes; longer ones are only cut. The work of demangling grows faster than
+/// the length, and most names of real programs are shorter.
 const MANGLED_BYTES_MAX: usize = 512;
 
-/// What is shown of a name. 300 bytes of C++ that refer to what came before, eight times at eight depths, unfold to
-/// 274 MB in 29 s; a writer that takes no more than this ends that after some microseconds.
+/// Longest name that is shown, in bytes. A C++ name of 300 bytes that refers back eight times at eight depths expands
+/// to 274 MB in 29 s; a writer that accepts no more than this stops that after some microseconds.
 const SHOWN_BYTES_MAX: usize = 1 << 10;
 
-/// How deep the C++ demangler may call itself. At its own limits, 96 and 128, a name of 1 KiB overflows the 2 MiB of a
-/// compute thread's stack where nothing is optimised, and ends the host.
+/// Recursion limit of the C++ demangler. At its own limits, 96 and 128, a name of 1 KiB overflows the 2 MiB stack of a
+/// compute thread in an unoptimised build, and ends the host.
 const RECURSION_MAX: u32 = 64;
 
-/// Stack for names of C++, twice what [`RECURSION_MAX`] takes at its worst.
+/// Stack for demangling C++ names: 8 MiB, twice what [`RECURSION_MAX`] takes in the worst case.
 const CPP_STACK_BYTES: usize = 8 << 20;
 
-/// Ends a text that was cut.
+/// Marks the end of a text that was cut.
 const CUT: &str = "…";
 
-/// The names of functions as their authors wrote them, cut to what a backtrace has room for.
+/// Demangles function names, and cuts each to [`SHOWN_BYTES_MAX`].
 ///
-/// Names of C++ are read on a thread of their own, with the stack that this takes; where the system gives no thread, or
-/// its reader fails, they are shown as they are.
+/// C++ names are demangled on a thread of their own, which has the stack for it. If the system starts no thread, or the
+/// thread panics, they are shown mangled.
 pub(super) fn shown<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let names: Vec<_> = names.collect();
     if !names.iter().any(|name| is_cpp(name)) {
@@ -37,7 +37,8 @@ pub(super) fn shown<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     .unwrap_or_else(|| names.iter().map(|name| plain_or_rust(name)).collect())
 }
 
-/// Without such a beginning nothing is mangled, though much could be read so: in C++, `a` is `signed char`.
+/// True if a name may be a mangled C++ name. Without the check for a prefix, the plain name `a` would be demangled to
+/// `signed char`.
 fn is_cpp(name: &str) -> bool {
     name.len() <= MANGLED_BYTES_MAX && ["_Z", "__Z"].iter().any(|prefix| name.starts_with(prefix))
 }
@@ -52,7 +53,7 @@ fn plain_or_rust(name: &str) -> String {
     bounded(name, SHOWN_BYTES_MAX)
 }
 
-/// `None` if it is no name of C++; Rust's old ones look like them, and are none.
+/// Demangles a C++ name; `None` if it is none. Names in Rust's old mangling look like C++ names, and are excluded.
 fn demangle_cpp(name: &str) -> Option<String> {
     if !is_cpp(name) || rustc_demangle::try_demangle(name).is_ok() {
         return None;
@@ -65,15 +66,15 @@ fn demangle_cpp(name: &str) -> Option<String> {
     (written.is_ok() || text.is_cut).then(|| text.into_text())
 }
 
-/// A value as text, of which no more than so many bytes are ever written.
+/// A value as text. Formatting stops after `bytes_max` bytes, and the text then ends with [`CUT`].
 pub(super) fn bounded(value: impl fmt::Display, bytes_max: usize) -> String {
     let mut text = Bounded::new(bytes_max);
-    // Ends with an error when it is full, which shows in the text.
+    // An error means that the text is full, which its end shows.
     let _ = write!(text, "{value:#}");
     text.into_text()
 }
 
-/// A writer that fails once it is full, so that whoever writes stops.
+/// A writer that fails once it is full, so that formatting stops.
 struct Bounded {
     text: String,
     bytes_max: usize,
@@ -141,7 +142,7 @@ mod tests {
         }
     }
 
-    /// A class of eight arguments, each of which is what came before: eight times as long with each depth.
+    /// A class of eight arguments, each of which refers to the class before, so that each depth is eight times as long.
     fn unfolding(depth: usize) -> String {
         let mut name = "_Z1f1AI1BE".to_owned();
         for before in 1..=depth {
@@ -172,7 +173,7 @@ mod tests {
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     }
 
-    /// Names of parts that C++ compilers put together, in no order that makes sense, repeated to the greatest length.
+    /// Names made of the parts of mangled C++ names in random order, repeated up to the maximal length.
     fn nonsense(count: u64) -> impl Iterator<Item = String> {
         let parts = "S_ S0_ S1_ T_ I E J N P R K i c 1A X L Dp DT sp f _Z F v St cv sZ Li1E U D tl il M A_ ul UlvE_ C1";
         let parts: Vec<_> = parts.split(' ').collect();

@@ -1,4 +1,4 @@
-//! An executor: a guest of one job, from one task to the next.
+//! An executor: a guest of one job that runs its tasks one after the other.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -29,34 +29,34 @@ pub(super) struct Executor {
 #[derive(Debug)]
 struct ExecutorState {
     task: Option<RunningTask>,
-    /// The input of the task in hand, until the guest takes it.
+    /// The input of the current task, until the guest takes it.
     input: Option<Bytes>,
     waker: Option<Waker>,
-    /// It is to end when it is idle.
+    /// The guest was asked to end when it is idle.
     stopping: bool,
-    /// It is to end at once: it gets nothing more.
+    /// The guest is being aborted, and gets no more tasks.
     ending: bool,
-    /// It has taken a task: it got through its start.
+    /// The guest has taken a task, so its start succeeded.
     begun: bool,
-    /// Why it does not begin, in its own words.
+    /// The failure that the guest reported before it took a task.
     refusal: Option<Failure>,
     seq: u64,
     idle_since: Instant,
 }
 
-/// The task in hand.
+/// The current task of an executor.
 #[derive(Debug)]
 pub(super) struct RunningTask {
     attempt: AttemptId,
     task: u64,
-    /// When the guest took it; until then, when it was given to the guest.
+    /// When the guest took the task; until then, when the executor was given it.
     began: Instant,
     timeout: Duration,
     results: Vec<Payload>,
     bytes: usize,
     failure: Option<Failure>,
     log: VecDeque<LogLine>,
-    /// When it was told that its time is over.
+    /// When the guest was told that its timeout has passed.
     expired: Option<Instant>,
 }
 
@@ -75,7 +75,7 @@ impl RunningTask {
         }
     }
 
-    /// The attempt failed with the guest, or for want of one.
+    /// Ends the attempt as failed, because its guest ended or could not be started.
     pub(super) fn failed(mut self, failure: Failure) -> AttemptEnd {
         self.failure = Some(failure);
         self.end()
@@ -86,7 +86,7 @@ impl RunningTask {
         let result = match self.failure {
             None => AttemptResult::Done(self.results),
             Some(mut failure) => {
-                // The clock and the guest's own budget run out at about the same time.
+                // The wall clock and the guest's processor budget may run out at about the same time.
                 let spent = failure.kind == FailureKind::TimeLimit && self.began.elapsed() >= self.timeout;
                 if self.expired.is_some() || spent {
                     failure.kind = FailureKind::Timeout;
@@ -99,27 +99,27 @@ impl RunningTask {
     }
 }
 
-/// What an executor had in hand when it ended.
+/// The task that an executor had not finished when its guest ended.
 pub(super) enum Unfinished {
-    /// The guest had taken it.
+    /// The guest had taken the task.
     Begun(RunningTask),
-    /// The guest, which had done others before or was told to end, had not: it is as good as new.
+    /// The guest never started this task, so it is requeued without an attempt charged. The guest had done other tasks
+    /// before, or was aborted.
     Untouched(Assignment),
-    /// The guest did not get through its start, and why in its own words.
+    /// The guest failed in its start, with the failure that it reported, if any.
     NotBegun(RunningTask, Option<Failure>),
 }
 
-/// A guest must be through its start after so long, by the clock on the wall: its time on a processor is bounded
-/// already.
+/// Wall-clock time in which a guest must complete its start; [`Limits::start`] bounds its processor time.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// The host itself is at fault.
+/// A failure of the host itself.
 pub(super) fn host_fault(message: String) -> Failure {
     Failure { kind: FailureKind::HostFault, message, backtrace: Vec::new() }
 }
 
 impl Executor {
-    /// Starts a guest; it takes a task as soon as it is through its `init`.
+    /// Starts a guest, which takes a task once its `init` is done.
     pub(super) fn start(
         runner: &Arc<TaskRunner>,
         job: JobId,
@@ -160,7 +160,7 @@ impl Executor {
         self.job
     }
 
-    /// Gives it a task; it has none.
+    /// Gives the executor a task. The caller makes sure that it has none.
     pub(super) fn give(&self, task: RunningTask, input: Vec<u8>) {
         if let Some(abort) = self.abort() {
             abort.expire(false);
@@ -174,7 +174,7 @@ impl Executor {
         }
     }
 
-    /// Takes what it has in hand, when it is no more.
+    /// Takes the unfinished task, if any, after the guest has ended.
     pub(super) fn take_task(&self) -> Option<Unfinished> {
         let mut state = self.lock();
         let task = state.task.take()?;
@@ -188,35 +188,35 @@ impl Executor {
         Some(Unfinished::NotBegun(task, state.refusal.take()))
     }
 
-    /// True if it gets nothing more.
+    /// True if the guest is being aborted, so that it must get no more tasks.
     pub(super) fn is_ending(&self) -> bool {
         self.lock().ending
     }
 
-    /// True if it works on that attempt.
+    /// True if `attempt` is the current task.
     pub(super) fn has(&self, attempt: AttemptId) -> bool {
         self.lock().task.as_ref().is_some_and(|task| task.attempt == attempt)
     }
 
-    /// The attempt that it works on, unless it is stuck: not even preempted any more.
+    /// The current attempt, unless the guest is stuck, so that the lease must not be renewed.
     pub(super) fn vouched(&self) -> Option<AttemptId> {
         let stuck = self.is_stuck();
         self.lock().task.as_ref().filter(|_| !stuck).map(|task| task.attempt)
     }
 
-    /// True if it is not even preempted any more.
+    /// True if the guest no longer yields to preemption, so that its thread must hang.
     pub(super) fn is_stuck(&self) -> bool {
         self.abort().is_some_and(|abort| abort.is_stuck())
     }
 
-    /// How long the task in hand has been running.
+    /// How long the current task has been running; zero before the guest takes it.
     pub(super) fn running_for(&self, now: Instant) -> Duration {
         let state = self.lock();
         let task = state.task.as_ref().filter(|_| state.input.is_none());
         task.map_or(Duration::ZERO, |task| now.duration_since(task.began))
     }
 
-    /// Asks it to end when it is idle.
+    /// Asks the guest to end when it is idle.
     pub(super) fn stop(&self) {
         let mut state = self.lock();
         state.stopping = true;
@@ -226,7 +226,7 @@ impl Executor {
         }
     }
 
-    /// Ends it at once, whatever it does.
+    /// Aborts the guest, whatever it is doing.
     pub(super) fn end_now(&self) {
         self.lock().ending = true;
         self.stop();
@@ -235,7 +235,9 @@ impl Executor {
         }
     }
 
-    /// Ends the guest if its task has taken too long: first by a trap of its own, then without asking.
+    /// Ends the guest if its start or its task has taken too long.
+    ///
+    /// A task's guest is first made to trap, which gives a backtrace, and is aborted if it still runs after `grace`.
     pub(super) fn check_time(&self, now: Instant, grace: Duration) {
         let mut state = self.lock();
         let untaken = state.input.is_some();
@@ -243,7 +245,7 @@ impl Executor {
             return;
         };
         if untaken {
-            // The guest's start has a time of its own.
+            // The guest is still starting, which has a limit of its own.
             if now.duration_since(task.began) >= START_TIME_MAX {
                 let message = format!("it was not through its start after {START_TIME_MAX:?}");
                 let failure = Failure { kind: FailureKind::Start, message, backtrace: Vec::new() };
@@ -307,14 +309,14 @@ impl MessagePort for Executor {
 
     fn send(&self, payload: Bytes) {
         let mut state = self.lock();
-        // What a guest sends before it has taken the task has nothing to do with it.
+        // What a guest sends before it has taken the task is no result of it.
         if state.input.is_some() {
             return;
         }
         let Some(task) = &mut state.task else {
             return;
         };
-        // Their bytes alone: what each takes beside them is bounded by their number.
+        // Only payload bytes count: the overhead of each result is bounded by `RESULTS_MAX`.
         task.bytes += payload.len();
         if task.bytes > MESSAGE_BYTES_MAX || task.results.len() >= RESULTS_MAX {
             task.results.clear();

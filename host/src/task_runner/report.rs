@@ -1,4 +1,4 @@
-//! What the task runner has to tell the manager.
+//! The reports of the task runner to the manager.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,36 +11,36 @@ use tokio::time::Instant;
 
 use super::{AttemptState, JobQueue, RunnerState, TaskRunner};
 
-/// How often a host vouches for its attempts: three times in the term of a lease.
+/// Interval at which a host renews the leases of its attempts: three times in the 15 s term of a lease.
 pub(crate) const LEASE_RENEWAL: Duration = Duration::from_secs(5);
 
-/// A host asks for so much work ahead: enough to bridge the way to the manager and its disk.
+/// Running time of the tasks that a host asks for ahead: covers the round trip to the manager and its disk.
 const AHEAD: Duration = Duration::from_millis(100);
 
-/// The way to the manager is nothing beside a task that takes so long.
+/// Running time of a task beside which the round trip to the manager is negligible.
 pub(super) const LONG: Duration = Duration::from_secs(1);
 
-/// Attempts that wait here at the most.
+/// Upper limit of the attempts that a host asks for ahead.
 const AHEAD_MAX: usize = 4096;
 
-/// What a failure takes of a frame at the most: its text, a backtrace, and some lines of log.
+/// Upper limit of the bytes that a failure takes of a frame: its text, a backtrace, and some lines of log.
 const FAILURE_BYTES: usize = 16 << 10;
 
-/// What the manager does not know yet.
+/// What the manager has not been told yet.
 #[derive(Debug, Default)]
 pub(super) struct PendingReports {
-    /// A new session begins: everything is news.
+    /// A new session has begun, so all attempts that the host holds must be reported.
     pub(super) anew: bool,
     pub(super) ended: VecDeque<AttemptId>,
     pub(super) executing: Vec<AttemptId>,
     pub(super) returned: Vec<AttemptId>,
     pub(super) renewal_due: bool,
-    /// What the manager was told of the window.
+    /// The window that the manager was last told.
     pub(super) window: Option<u32>,
 }
 
 impl TaskRunner {
-    /// A connection stands; `anew` if the manager remembers nothing of the last one.
+    /// Handles a new connection; `anew` if the manager remembers nothing of the last session.
     pub(crate) fn connected(self: &Arc<Self>, anew: bool) {
         let mut inner = self.lock();
         inner.alone_since = None;
@@ -59,23 +59,23 @@ impl TaskRunner {
             inner.news.ended = ended.into();
             inner.news.executing = running;
             inner.news.returned.clear();
-            // The manager says which jobs are over only to those that it told of them.
+            // In a new session the manager announces the end of a job only to hosts that it has told of the job.
             let busy: BTreeSet<_> = inner.running.iter().map(|executor| executor.job()).collect();
             let over =
                 |(id, job): (&JobId, &JobQueue)| (job.queue.is_empty() && !busy.contains(id)).then_some(*id);
             let over: Vec<_> = inner.jobs.iter().filter_map(over).collect();
             over.into_iter().for_each(|job| inner.forget(job));
         }
-        // While nobody was there nothing was begun.
+        // Without a connection no more tasks may have been started.
         self.pump(&mut inner);
     }
 
-    /// The connection is lost.
+    /// Handles the loss of the connection: after [`ALONE_MAX`](super::ALONE_MAX) no more tasks are started.
     pub(crate) fn disconnected(&self) {
         self.lock().alone_since.get_or_insert(Instant::now());
     }
 
-    /// The next thing to report, until there is nothing.
+    /// Takes the next report; `None` if there is nothing to report.
     pub(crate) fn next_report(&self) -> Option<HostEvent> {
         let mut inner = self.lock();
         if std::mem::take(&mut inner.news.anew) {
@@ -84,7 +84,7 @@ impl TaskRunner {
         if std::mem::take(&mut inner.news.renewal_due) {
             return Some(HostEvent::Alive { attempts: inner.vouched(self.sandbox.is_wedged()) });
         }
-        // Before what makes room: what is given back shall not come again.
+        // Before the reports that make room in the window: the manager must not assign again what is returned here.
         if let Some(window) = self.next_window(&mut inner) {
             return Some(window);
         }
@@ -105,7 +105,7 @@ impl TaskRunner {
         None
     }
 
-    /// How much the host is ready to hold, if that has changed.
+    /// The window to report, if it differs enough from the one reported last; returns attempts that exceed it.
     fn next_window(&self, inner: &mut RunnerState) -> Option<HostEvent> {
         let window = if self.sandbox.is_wedged() { 0 } else { inner.window() };
         let told = inner.news.window;
@@ -115,7 +115,7 @@ impl TaskRunner {
             return None;
         }
         inner.news.window = Some(window);
-        // What waits beyond it waits better where it may run sooner.
+        // Waiting attempts beyond the window may run sooner on another host.
         let surplus = inner.active().saturating_sub(window as usize);
         inner.give_back(surplus);
         Some(HostEvent::Window { attempts: window })
@@ -123,12 +123,12 @@ impl TaskRunner {
 }
 
 impl RunnerState {
-    /// Attempts that run or wait.
+    /// Number of attempts that have not ended.
     fn active(&self) -> usize {
         self.held.values().filter(|held| !matches!(held, AttemptState::Ended(_))).count()
     }
 
-    /// What the host has from before, as much as fits: of those that have ended the ends follow anyway.
+    /// The attempts that the host holds, up to [`HELD_ATTEMPTS_MAX`]. Ended ones come last: their ends follow anyway.
     fn holding(&self) -> Vec<AttemptId> {
         let active = |held: &AttemptState| !matches!(held, AttemptState::Ended(_));
         let first = self.held.iter().filter(|(_, held)| active(held));
@@ -155,7 +155,7 @@ impl RunnerState {
         ends
     }
 
-    /// Attempts that have an executor at work, or will have one.
+    /// Attempts whose leases are to be renewed: those that run, will be able to run, or send their results.
     fn vouched(&self, wedged: bool) -> Vec<AttemptId> {
         if wedged {
             return Vec::new();
@@ -168,16 +168,16 @@ impl RunnerState {
         at_work.iter().copied().chain(waits.map(|(attempt, _)| *attempt)).collect()
     }
 
-    /// Attempts that the host is ready to hold.
+    /// The number of attempts that the host is ready to hold; 0 if it can run none.
     fn window(&self) -> u32 {
-        // An executor that hangs has its slot for good.
+        // An executor that hangs never releases its slot.
         let stuck = self.running.iter().filter(|executor| executor.is_stuck()).count();
         let free = self.capacity.saturating_sub(stuck).min(self.memory_slots());
         if self.draining || free == 0 || self.held.len() > HELD_ATTEMPTS_MAX as usize {
             return 0;
         }
         let capacity = free as f64;
-        // Tasks that take long are not kept waiting here, where no other host can have them.
+        // Long tasks are not requested ahead: while they wait here, no other host can run them.
         let quick = self.usual.filter(|usual| *usual < LONG.as_secs_f64());
         let ahead = quick.map_or(0.0, |usual| (capacity * AHEAD.as_secs_f64() / usual.max(1e-6)).ceil());
         // A float to integer cast saturates.

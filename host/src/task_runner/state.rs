@@ -1,4 +1,4 @@
-//! The state of the task runner: jobs, attempts, executors, and which goes to which.
+//! The state of the task runner: jobs, attempts and executors, and which executor gets which task.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,29 +18,29 @@ pub(super) struct RunnerState {
     pub(super) held: BTreeMap<AttemptId, AttemptState>,
     /// Executors that have a task.
     pub(super) running: Vec<Arc<Executor>>,
-    /// Attempts whose results are on their way.
+    /// Number of attempts whose long results are being sent. Each keeps a slot.
     pub(super) sending: usize,
-    /// Executors that were told to end, and when.
+    /// Executors that were asked to end, and when.
     pub(super) leaving: Vec<(Instant, Arc<Executor>)>,
-    /// Executors that may have one at once.
+    /// Number of tasks that may run, or send long results, concurrently.
     pub(super) capacity: usize,
-    /// Memory that jobs which ask for some may have together, in bytes.
+    /// Memory for the running tasks of all jobs that ask for memory, in bytes.
     pub(super) memory_bytes: u64,
     pub(super) arrivals: u64,
     /// Since when there is no connection.
     pub(super) alone_since: Option<Instant>,
     pub(super) draining: bool,
-    /// What a task takes, in seconds, lately.
+    /// Moving average of the running time of a task, in seconds; `None` before the first has finished.
     pub(super) usual: Option<f64>,
     pub(super) news: report::PendingReports,
 }
 
-/// How an attempt stands here.
+/// The state of an attempt on this host.
 #[derive(Debug)]
 pub(super) enum AttemptState {
     Waiting,
     Running,
-    /// Done, and its long results are on their way to the manager.
+    /// Done; its long results are being sent to the manager.
     Sending,
     Ended(AttemptEnd),
 }
@@ -51,7 +51,7 @@ pub(super) struct JobQueue {
     pub(super) ready: Readiness,
     pub(super) queue: VecDeque<(u64, Assignment)>,
     pub(super) idle: Vec<Arc<Executor>>,
-    /// A guest of it got through its start here.
+    /// A guest of the job has finished a task on this host, so the job's module can start here.
     pub(super) started: bool,
 }
 
@@ -80,7 +80,7 @@ impl RunnerState {
         Some((id, task))
     }
 
-    /// Nothing is here that time has anything to do with.
+    /// True when no attempt is held and no executor is idle or leaving, so the timer may sleep.
     pub(super) fn is_at_rest(&self) -> bool {
         self.held.is_empty() && self.leaving.is_empty() && self.jobs.values().all(|job| job.idle.is_empty())
     }
@@ -89,15 +89,15 @@ impl RunnerState {
     pub(super) fn give(&self, executor: &Executor, task: Assignment) {
         let timeout = self.jobs.get(&executor.job()).map_or(0, |job| job.brief.timeout_ms);
         let running = RunningTask::new(&task, Duration::from_millis(timeout));
-        // What the manager keeps was fetched before.
+        // An input that the manager keeps was fetched before the task was queued.
         if let Payload::Here(input) = task.input {
             executor.give(running, input);
         }
     }
 
-    /// A task that was taken out waits again, before all others of its job.
+    /// Puts a task back in the queue, before all others of its job.
     pub(super) fn put_first(&mut self, id: JobId, task: Assignment) {
-        // One that was abandoned meanwhile is of no interest.
+        // A task that was abandoned meanwhile is dropped.
         if let Some(held) = self.held.get_mut(&task.attempt) {
             *held = AttemptState::Waiting;
             if let Some(job) = self.jobs.get_mut(&id) {
@@ -106,7 +106,7 @@ impl RunnerState {
         }
     }
 
-    /// An executor has nothing to do. So many as may run at once are kept.
+    /// Keeps an executor that has no task, or dismisses it if there are as many idle ones as tasks may run.
     pub(super) fn rest(&mut self, executor: &Arc<Executor>) {
         if executor.is_ending() {
             return;
@@ -120,20 +120,20 @@ impl RunnerState {
         }
     }
 
-    /// Tells an executor to end, and sees to it.
+    /// Asks an executor to end; the timer loop aborts it if it does not.
     pub(super) fn dismiss(&mut self, executor: Arc<Executor>) {
         executor.stop();
         self.leaving.push((Instant::now(), executor));
     }
 
-    /// Idle executors of other jobs make room.
+    /// Dismisses the idle executors of all other jobs, to make room for one of job `own`.
     pub(super) fn make_room(&mut self, own: JobId) {
         let others = self.jobs.iter_mut().filter(|(id, _)| **id != own);
         let idle: Vec<_> = others.flat_map(|(_, job)| std::mem::take(&mut job.idle)).collect();
         idle.into_iter().for_each(|executor| self.dismiss(executor));
     }
 
-    /// A job is not to be worked on any more.
+    /// Forgets a job: drops its waiting attempts and dismisses its idle executors. Running attempts continue.
     pub(super) fn forget(&mut self, id: JobId) {
         if let Some(job) = self.jobs.remove(&id) {
             for (_, task) in job.queue {
@@ -143,7 +143,7 @@ impl RunnerState {
         }
     }
 
-    /// Gives attempts back that have not begun, the newest first.
+    /// Returns up to `most` queued attempts to the manager, newest first.
     pub(super) fn give_back(&mut self, most: usize) {
         for _ in 0..most {
             let newest = self.jobs.iter().filter_map(|(id, job)| Some((job.queue.back()?.0, *id))).max();
@@ -156,7 +156,10 @@ impl RunnerState {
         }
     }
 
-    /// A guest did not get through its start. Where none ever did, no task of the job can run here.
+    /// Fails a task whose guest failed in its start.
+    ///
+    /// Unless the host is at fault or a guest of the job has worked here before, no task of the job can run here: its
+    /// waiting attempts fail too, and so do later ones.
     pub(super) fn not_begun(
         &mut self,
         id: JobId,
@@ -189,7 +192,7 @@ impl RunnerState {
         self.news.executing.push(task.attempt);
     }
 
-    /// Memory that the jobs of running executors asked for, in bytes.
+    /// Memory that the jobs of running executors ask for, in bytes.
     pub(super) fn memory_used(&self) -> u64 {
         if self.jobs.values().all(|job| job.brief.memory_bytes == 0) {
             return 0;
@@ -198,7 +201,7 @@ impl RunnerState {
         self.running.iter().filter_map(asked).sum()
     }
 
-    /// Executors that may run at once, as far as memory goes.
+    /// Number of executors that may run concurrently within the memory, if each takes as much as the largest job's.
     pub(super) fn memory_slots(&self) -> usize {
         let asked = self.jobs.values().filter(|job| !job.queue.is_empty()).map(|job| job.brief.memory_bytes);
         let running = self.running.iter().filter_map(|executor| self.jobs.get(&executor.job()));
@@ -209,7 +212,7 @@ impl RunnerState {
         usize::try_from((self.memory_bytes / most).max(1)).unwrap_or(usize::MAX)
     }
 
-    /// The module cannot begin here: none of the job's tasks can.
+    /// Fails all queued attempts of a job, because its module cannot run here.
     pub(super) fn refuse(&mut self, id: JobId, failure: &Failure) {
         let queue = self.jobs.get_mut(&id).map(|job| std::mem::take(&mut job.queue)).unwrap_or_default();
         for (_, task) in queue {
@@ -218,7 +221,7 @@ impl RunnerState {
         }
     }
 
-    /// An attempt has ended; one that was abandoned meanwhile is of no interest.
+    /// Records the end of an attempt and queues its report; ignores one that was abandoned meanwhile.
     pub(super) fn end(&mut self, mut end: AttemptEnd) {
         end.clamp();
         if let Some(held) = self.held.get_mut(&end.attempt) {
@@ -227,7 +230,7 @@ impl RunnerState {
         }
     }
 
-    /// A task took so long, or has taken so long already.
+    /// Updates the average with the time that a task took or, if it is not over, has taken already.
     pub(super) fn note_time(&mut self, took: Duration, is_over: bool) {
         let took = took.as_secs_f64();
         self.usual = match self.usual {

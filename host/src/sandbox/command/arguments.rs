@@ -1,23 +1,23 @@
-//! Arguments: what a command finds in its `argv`.
+//! Arguments: the `argv` of a command.
 
 use bytes::Bytes;
 use grid_protocol::limits::{COMMAND_ARGUMENTS_BYTES_MAX, COMMAND_ARGUMENTS_MAX};
 
 use super::cbor;
 
-/// The arguments after the program's name, as they were given: `{}` in them stands for a task's input.
+/// The arguments after the program's name, as the client gave them: `{}` in them stands for the input of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Arguments(Vec<String>);
 
-/// Length of an input that may stand in an argument. What is longer is no word of a command line; it is in the
-/// standard input anyway.
+/// Longest input that may replace `{}` in an argument, in bytes. A longer one is no word of a command line; the command
+/// has it as standard input anyway.
 const INPUT_BYTES_MAX: usize = 4 << 10;
 
-/// What stands for the input in an argument, and what stands for that.
+/// The placeholder for the input in an argument, and the escape for the placeholder itself.
 const PLACE: &str = "{}";
 const ESCAPED: &str = "{{}}";
 
-/// Why a command cannot be given its arguments: whoever gave them must act.
+/// Why a command cannot be given its arguments: the client that gave them must act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ArgumentsError {
     #[error("the arguments are neither text nor an array of texts in CBOR")]
@@ -35,9 +35,9 @@ pub(super) enum ArgumentsError {
 }
 
 impl Arguments {
-    /// Reads spawn arguments: an array of texts in CBOR, or one text; nothing at all is no argument.
+    /// Reads spawn arguments: an array of texts in CBOR, or one text. Empty bytes are no arguments.
     pub(super) fn read(given: &Bytes) -> Result<Self, ArgumentsError> {
-        // An array of CBOR begins with a byte that no text begins with.
+        // Not ambiguous: the first byte of a CBOR array begins no UTF-8 text.
         let arguments = match cbor::texts(given, COMMAND_ARGUMENTS_MAX) {
             Ok(texts) => texts,
             Err(cbor::NoTexts::TooMany) => return Err(ArgumentsError::TooMany),
@@ -55,7 +55,7 @@ impl Arguments {
         Ok(Self(arguments.into_iter().map(str::to_owned).collect()))
     }
 
-    /// The arguments of one run: the program's name, and those that were given, with the input in its places.
+    /// The arguments of one run: the program's name, and the given arguments with `{}` replaced by the input.
     pub(super) fn of(&self, program: &str, input: &[u8]) -> Result<Vec<String>, ArgumentsError> {
         let mut made = Vec::with_capacity(self.0.len() + 1);
         made.push(program.to_owned());
@@ -75,7 +75,11 @@ impl Arguments {
     }
 }
 
-/// An argument with the input in its places, if it is not longer than `most` then.
+/// Replaces `{}` in an argument by the input, and `{{}}` by `{}`.
+///
+/// # Errors
+///
+/// [`ArgumentsError::TooLong`] if the result exceeds `most` bytes; [`ArgumentsError::Input`] if the input is no word.
 fn filled(argument: &str, input: &[u8], most: usize) -> Result<String, ArgumentsError> {
     let mut made = String::new();
     for (index, piece) in argument.split(ESCAPED).enumerate() {
@@ -141,7 +145,7 @@ mod tests {
         assert_eq!(read(&array(256)).unwrap().len(), 256);
         assert_eq!(read(&array(257)), Err(ArgumentsError::TooMany));
         assert_eq!(read(&[b'a'; (64 << 10) + 1]), Err(ArgumentsError::TooLong));
-        // What the input makes of them counts, and stops before it is made.
+        // The limit holds after the input is inserted, and is checked before a long result is built.
         assert_eq!(filled(&"{}".repeat(17), &[b'a'; 4096]), Err(ArgumentsError::TooLong));
         assert!(filled(&"{}".repeat(15), &[b'a'; 4096]).is_ok());
         assert_eq!(filled(&"{}".repeat(30_000), &[b'a'; 4096]), Err(ArgumentsError::TooLong));

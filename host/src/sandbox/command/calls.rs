@@ -1,9 +1,10 @@
-//! The calls of WASI preview 1 that are about arguments, descriptors and files, on a [`WasiProcess`].
+//! The calls of WASI preview 1 for arguments, descriptors and files, on a [`WasiProcess`].
+//!
+//! Of the rights that a guest asks for, only those to read and to write a file have an effect.
 //!
 //! # Source
 //!
-//! WASI preview 1: the numbers, and how what is written to the guest's memory is laid out. What a guest asks of rights
-//! is ignored, but for reading and writing of a file.
+//! WASI preview 1: the numbers, and the layout of what is written to the guest's memory.
 
 use wasmtime::{Caller, Linker, Result};
 
@@ -15,7 +16,7 @@ use super::wasi_process::{Open, OpenFile, Refused, WasiProcess, Whence, now};
 use crate::sandbox::guest::Guest;
 use crate::sandbox::stdio::CONSOLE_BYTES_MAX;
 
-/// Replaces the calls that `linker` has by these.
+/// Replaces the calls of the same names in `linker`.
 pub(super) fn link(linker: &mut Linker<Guest>) -> Result<()> {
     linker.allow_shadowing(true);
     link_arguments(linker)?;
@@ -30,13 +31,13 @@ const WASI: &str = "wasi_snapshot_preview1";
 
 type Done = Result<(), Refused>;
 
-/// Does a call on the guest's process and memory; its result is the errno, or the end of the guest.
+/// Does a call on the guest's process and memory; returns the errno, or the error that ends the guest.
 fn call(
     mut caller: Caller<'_, Guest>,
     work: impl FnOnce(&mut WasiProcess, &mut Memory<'_>) -> Done,
 ) -> Result<i32> {
     let Some(memory) = caller.data().memory else {
-        // A start function that calls before there is an instance has nothing that could be read or written.
+        // A start function calls before the instance exists, so there is no memory to read or write.
         return Ok(Errno::Badf.code());
     };
     let (bytes, guest) = memory.data_and_store_mut(&mut caller);
@@ -336,7 +337,7 @@ fn link_paths(linker: &mut Linker<Guest>) -> Result<()> {
     link_links(linker)
 }
 
-/// There are no links here: nothing makes one, and nothing is one.
+/// The file system has no links: calls that make one fail with `EPERM`, and no path is one.
 fn link_links(linker: &mut Linker<Guest>) -> Result<()> {
     linker.func_wrap(
         WASI,
@@ -375,8 +376,8 @@ fn link_links(linker: &mut Linker<Guest>) -> Result<()> {
 
 type OnPath = fn(&mut MemFs, super::mem_fs::Id, &[u8], u64) -> Result<(), Errno>;
 
-/// Writes what is in buffers; how much of it was written. A write that fails after some of it is short, and so is one of
-/// more than a call may move.
+/// Writes buffers to a descriptor; returns the number of bytes written. That is fewer than asked for if the write fails
+/// after a part, or if a call may not move so many.
 fn write(
     process: &mut WasiProcess,
     memory: &Memory<'_>,
@@ -426,7 +427,7 @@ fn set_times(fs: &mut MemFs, id: super::mem_fs::Id, accessed: i64, modified: i64
     Ok(fs.set_times(id, time(accessed, 1, 2)?, time(modified, 4, 8)?, now)?)
 }
 
-/// The folder that a command with files finds open.
+/// Name of the preopened folder of a command that was granted files.
 const ROOT_NAME: &[u8] = b"/";
 
 const FLAG_APPEND: i32 = 1;

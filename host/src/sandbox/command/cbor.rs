@@ -1,8 +1,8 @@
-//! The two shapes of CBOR (RFC 8949) that a command and its client exchange: its arguments, and its answer with files.
+//! The two CBOR (RFC 8949) structures that a command and its client exchange: arguments, and an answer with files.
 
 use std::collections::BTreeMap;
 
-/// Why bytes are no array of texts.
+/// Why bytes are not an array of texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoTexts {
     TooMany,
@@ -14,7 +14,7 @@ const TEXT: u8 = 3;
 const ARRAY: u8 = 4;
 const MAP: u8 = 5;
 
-/// Reads an array of at most `max` texts, and nothing after it.
+/// Reads an array of at most `max` texts, which must be all of `bytes`.
 pub(super) fn texts(bytes: &[u8], max: usize) -> Result<Vec<&str>, NoTexts> {
     let (count, mut rest) = head(bytes, ARRAY)?;
     if count > max {
@@ -30,11 +30,11 @@ pub(super) fn texts(bytes: &[u8], max: usize) -> Result<Vec<&str>, NoTexts> {
     if rest.is_empty() { Ok(texts) } else { Err(NoTexts::Other) }
 }
 
-/// What a command wrote, as one map: its standard output, and its files by their paths.
+/// Encodes the answer of a command as one map: its standard output, and its files by their paths.
 pub(super) fn answer(stdout: &[u8], files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
     let length = answer_length(stdout, files);
     let mut out = Vec::with_capacity(length);
-    // In the order of RFC 8949, section 4.2.1: the same answer always has the same bytes.
+    // In the order of RFC 8949, section 4.2.1, so that equal answers have equal bytes.
     push_head(&mut out, MAP, 2);
     push(&mut out, TEXT, b"files");
     push_head(&mut out, MAP, files.len());
@@ -47,16 +47,16 @@ pub(super) fn answer(stdout: &[u8], files: &BTreeMap<String, Vec<u8>>) -> Vec<u8
     out
 }
 
-/// What the answer takes at the most, in bytes.
+/// Upper bound for the length of the encoded answer, in bytes.
 pub(super) fn answer_length(stdout: &[u8], files: &BTreeMap<String, Vec<u8>>) -> usize {
     let files = files.iter().map(|(path, content)| path.len() + content.len() + 2 * HEAD_BYTES_MAX);
     files.sum::<usize>() + stdout.len() + 6 * HEAD_BYTES_MAX
 }
 
-/// A head of CBOR with a length of 64 bits.
+/// Bytes of a CBOR head with a 64-bit length.
 const HEAD_BYTES_MAX: usize = 9;
 
-/// Reads the head of an item of that major type; its length, and what follows.
+/// Reads the head of an item of type `major`; returns the item's length, and the bytes after the head.
 fn head(bytes: &[u8], major: u8) -> Result<(usize, &[u8]), NoTexts> {
     let (first, rest) = bytes.split_first().ok_or(NoTexts::Other)?;
     if first >> 5 != major {

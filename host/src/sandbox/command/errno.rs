@@ -1,6 +1,6 @@
 //! Errors of WASI preview 1, by its numbers.
 
-/// Why a call of a guest did not do what it was asked to; the guest goes on.
+/// Why a call of a guest failed. The guest gets the number and continues.
 ///
 /// # Source
 ///
@@ -28,7 +28,7 @@ pub(in crate::sandbox) enum Errno {
 }
 
 impl Errno {
-    /// As the guest gets it.
+    /// The number that the guest gets.
     pub(in crate::sandbox) fn code(self) -> i32 {
         i32::from(self as u16)
     }

@@ -1,4 +1,4 @@
-//! How what a guest asks about is laid out in its memory.
+//! Layout in guest memory of what the calls return about files and folders.
 //!
 //! # Source
 //!
@@ -8,8 +8,8 @@ use super::errno::Errno;
 use super::mem_fs::{FIRST_NUMBER, Id, MemFs, Stat};
 use super::wasi_process::Open;
 
-/// Fills `room` with what a folder has after `cookie`; how much of it was filled. The last entry may be cut, which
-/// tells the guest to ask again.
+/// Fills `room` with a folder's entries after `cookie`; returns the number of bytes filled. The last entry may be cut,
+/// which tells the guest to call again.
 pub(super) fn list(fs: &MemFs, folder: Id, cookie: u64, room: &mut [u8]) -> Result<usize, Errno> {
     let own = fs.stat(folder)?.number;
     let names = fs.list(folder, cookie.max(FIRST_NUMBER))?;
@@ -58,7 +58,7 @@ pub(super) fn fdstat(open: Open) -> [u8; 24] {
         }
         Open::Folder { .. } => (RIGHTS_FOLDER, false),
     };
-    // What is opened from a folder may have whatever there is.
+    // What is opened in a folder may have all rights.
     let inheriting = if let Open::Folder { .. } = open { RIGHTS_FILE | RIGHTS_FOLDER } else { 0 };
     let mut stat = [0; 24];
     set(&mut stat, 0, &[kind(open)]);
@@ -97,8 +97,8 @@ const RIGHT_POLL: i64 = 1 << 27;
 /// `fd_datasync`, `fd_write`, `fd_allocate`, `fd_filestat_set_size`.
 const RIGHTS_WRITING: i64 = 1 | RIGHT_WRITE | 1 << 8 | 1 << 22;
 
-/// What can be asked of a file: all of `fd_` but `fd_readdir`.
+/// Rights of a file: all `fd_` calls but `fd_readdir`.
 const RIGHTS_FILE: i64 = 0x1ff | 1 << 21 | 1 << 22 | 1 << 23 | RIGHT_POLL;
 
-/// What can be asked of a folder: all of `path_`, `fd_readdir`, and what is common to both.
+/// Rights of a folder: all `path_` calls, `fd_readdir`, and what files and folders have in common.
 const RIGHTS_FOLDER: i64 = 0x07ff_fe00 | 1 << 3 | 1 << 4 | 1 << 21 | 1 << 23;

@@ -1,7 +1,7 @@
-//! The file system of a command: the files and folders of one run of a command, in memory and bounded.
+//! The in-memory file system of a command: the files and folders of one run, bounded in number and bytes.
 //!
-//! A guest never reaches the host's file system: what it takes for one is this. It reads no clock; calls that
-//! change something are told the time.
+//! It is the only file system that a guest can reach. It reads no clock: calls that change something take the
+//! time as an argument.
 
 mod paths;
 
@@ -12,23 +12,23 @@ use bytes::Bytes;
 use super::errno::Errno;
 use paths::ResolvedPath;
 
-/// Files and folders at once. A guest that makes files in a loop takes 3 MiB of the host, names of the greatest length
-/// included, and then gets `ENOSPC`.
+/// Files and folders that may exist at a time. A guest that makes files in a loop takes 3 MiB of the host, names of
+/// maximal length included, and then gets `ENOSPC`.
 const ENTRIES_MAX: usize = 4096;
 
-/// Folders inside each other. What goes through a whole tree calls itself for each, and must not run out of stack.
+/// Nesting depth of folders, so that whatever walks a whole tree recursively does not run out of stack.
 const DEPTH_MAX: usize = 32;
 
-/// A file grows by as much as it has, and by no more than this at once, so that it takes little more than it holds.
+/// Most capacity by which a file grows ahead of its contents, which doubles up to this, so that little is unused.
 const GROWTH_BYTES_MAX: usize = 1 << 20;
 
-/// The name of the file that holds the input.
+/// Name of the file that holds the input.
 pub(super) const INPUT: &str = "input";
 
-/// The name of the folder whose files come back.
+/// Name of the folder whose files are returned in the answer.
 pub(super) const OUTPUT: &str = "out";
 
-/// The name of a folder for whatever else a program writes: most look for it by this name.
+/// Name of the folder for temporary files, where most programs look for it.
 const SCRATCH: &str = "tmp";
 
 /// The files and folders of one run.
@@ -37,41 +37,41 @@ pub(super) struct MemFs {
     nodes: Vec<Option<Node>>,
     free: Vec<usize>,
     entries: usize,
-    /// Bytes in files, those that were given left out.
+    /// Bytes in files, without the input.
     bytes: usize,
     bytes_max: usize,
     made: u64,
 }
 
-/// A file or folder; good while it has a name, or is open.
+/// A file or folder. Valid while the file or folder has a name or is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Id(usize);
 
-/// The root.
+/// The root folder.
 pub(super) const ROOT: Id = Id(0);
 
 #[derive(Debug)]
 struct Node {
     number: u64,
-    /// The folder that it is in; the root is in itself.
+    /// The folder that contains it; for the root, the root itself.
     parent: Id,
     content: NodeContent,
     opens: u32,
     named: bool,
-    /// It can be neither removed nor renamed.
+    /// True if it can be neither removed nor renamed.
     fixed: bool,
     times: Times,
 }
 
 #[derive(Debug)]
 enum NodeContent {
-    /// What was given, and cannot be changed.
+    /// The input, which cannot be changed.
     Given(Bytes),
     File(Vec<u8>),
     Folder(BTreeMap<String, Id>),
 }
 
-/// When it was read, written and changed, in nanoseconds since 1970.
+/// Times of the last access, write and change, in nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Times {
     pub(super) accessed: u64,
@@ -85,7 +85,7 @@ impl Times {
     }
 }
 
-/// What is known about a file or folder.
+/// Attributes of a file or folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stat {
     pub(super) number: u64,
@@ -105,7 +105,8 @@ pub(super) struct How {
 }
 
 impl MemFs {
-    /// A file system with the input, a folder for output and one for scratch, whose files may take `bytes_max` together.
+    /// A file system with the input and the folders for output and temporary files. Files other than the input may take
+    /// `bytes_max` together.
     pub(super) fn new(input: Bytes, bytes_max: usize, now: u64) -> Self {
         let mut fs = Self { nodes: Vec::new(), free: Vec::new(), entries: 0, bytes: 0, bytes_max, made: 0 };
         let names = [(INPUT, NodeContent::Given(input)), (OUTPUT, folder()), (SCRATCH, folder())];
@@ -123,7 +124,7 @@ impl MemFs {
         fs
     }
 
-    /// Opens a path, which makes a file where `how` says so. The caller closes what it gets.
+    /// Opens a path; creates a file if `how` says so. The caller must [`Self::close`] the result.
     pub(super) fn open(&mut self, from: Id, path: &[u8], how: How, now: u64) -> Result<Id, Errno> {
         let place = self.place(from, path)?;
         let id = match self.find(&place) {
@@ -157,13 +158,13 @@ impl MemFs {
         Ok(id)
     }
 
-    /// Notes that something is open once more.
+    /// Counts one more opening of a file or folder.
     pub(super) fn opened(&mut self, id: Id) -> Result<(), Errno> {
         self.node_mut(id)?.opens += 1;
         Ok(())
     }
 
-    /// Closes what was opened; what has no name any more is gone then.
+    /// Closes a file or folder once; deletes it if it has no name and is open no more.
     pub(super) fn close(&mut self, id: Id) {
         if let Ok(node) = self.node_mut(id) {
             node.opens = node.opens.saturating_sub(1);
@@ -171,7 +172,7 @@ impl MemFs {
         }
     }
 
-    /// What a path leads to.
+    /// The file or folder that a path names.
     pub(super) fn look_up(&self, from: Id, path: &[u8]) -> Result<Id, Errno> {
         self.find(&self.place(from, path)?)
     }
@@ -187,7 +188,7 @@ impl MemFs {
         Ok(Stat { number: node.number, is_folder, size: size as u64, times: node.times })
     }
 
-    /// A file's bytes from `at` to its end.
+    /// The bytes of a file from `at` to its end; none if `at` is beyond it.
     pub(super) fn read(&self, id: Id, at: u64) -> Result<&[u8], Errno> {
         let bytes = match &self.node(id)?.content {
             NodeContent::Given(bytes) => &bytes[..],
@@ -197,7 +198,9 @@ impl MemFs {
         Ok(usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default())
     }
 
-    /// Writes into a file at `at`, as much as there is room for; how much that was.
+    /// Writes to a file at `at`, as much as there is room for; returns the number of bytes written.
+    ///
+    /// A gap between the end of the file and `at` is filled with zeros, which need room, too.
     pub(super) fn write(&mut self, id: Id, at: u64, bytes: &[u8], now: u64) -> Result<usize, Errno> {
         if bytes.is_empty() {
             return self.file(id).map(|_| 0);
@@ -205,7 +208,7 @@ impl MemFs {
         let room = self.bytes_max - self.bytes;
         let file = self.file(id)?;
         let start = usize::try_from(at).map_err(|_| Errno::Fbig)?;
-        // What is over what the file has is new, and so is what lies between.
+        // New bytes, including a gap before `start`, need room; overwritten ones do not.
         let most = file.len().saturating_add(room);
         let end = start.saturating_add(bytes.len()).min(most);
         let Some(count) = end.checked_sub(start).filter(|count| *count > 0) else {
@@ -225,12 +228,12 @@ impl MemFs {
         Ok(count)
     }
 
-    /// The length of a file, for writing at its end.
+    /// The length of a file: the position at which to append.
     pub(super) fn end(&self, id: Id) -> Result<u64, Errno> {
         self.stat(id).map(|stat| stat.size)
     }
 
-    /// Makes a file so long: cuts it, or fills it up with zeros.
+    /// Sets the length of a file: truncates it, or fills it with zeros.
     pub(super) fn resize(&mut self, id: Id, size: u64, now: u64) -> Result<(), Errno> {
         let size = usize::try_from(size).map_err(|_| Errno::Fbig)?;
         let file = self.file(id)?;
@@ -244,7 +247,7 @@ impl MemFs {
         self.touch(id, now)
     }
 
-    /// Makes a file at least so long.
+    /// Makes a file at least `size` bytes long.
     pub(super) fn allocate(&mut self, id: Id, size: u64, now: u64) -> Result<(), Errno> {
         if self.file(id)?.len() as u64 >= size { Ok(()) } else { self.resize(id, size, now) }
     }
@@ -303,7 +306,8 @@ impl MemFs {
         }
     }
 
-    /// Gives something another name, in whatever folder; what had that name before is gone.
+    /// Moves a file or folder to another name, in the same folder or another. A file or empty folder that has that name
+    /// is replaced.
     pub(super) fn rename(
         &mut self,
         (from, path): (Id, &[u8]),
@@ -354,9 +358,9 @@ impl MemFs {
         self.touch(new_place.folder, now)
     }
 
-    /// What a folder has, oldest first, from what comes after number `after`: number, name, whether it is a folder.
+    /// The entries of a folder whose numbers are above `after`, oldest first: number, name, and whether it is a folder.
     ///
-    /// By number, because a program that removes what it is shown must be shown all the same what comes then.
+    /// Positions are numbers, so that a program that removes entries while it lists them misses none.
     pub(super) fn list(&self, id: Id, after: u64) -> Result<Vec<(u64, &str, bool)>, Errno> {
         let node = self.node(id)?;
         let NodeContent::Folder(names) = &node.content else {
@@ -373,7 +377,7 @@ impl MemFs {
         Ok(listed)
     }
 
-    /// The files under the folder for output, by their paths in it.
+    /// The files in the output folder and its subfolders, by their paths in it.
     pub(super) fn into_output(mut self) -> BTreeMap<String, Vec<u8>> {
         let mut found = BTreeMap::new();
         let out = self.look_up(ROOT, OUTPUT.as_bytes()).unwrap_or(ROOT);
@@ -416,7 +420,7 @@ impl MemFs {
         self.made += 1;
         self.entries += 1;
         let node = Node {
-            // The first numbers are those of `.` and `..` in a list.
+            // The first numbers are used for `.` and `..` in a list.
             number: self.made + FIRST_NUMBER,
             parent,
             content,
@@ -452,7 +456,7 @@ impl MemFs {
         let id = self.names_mut(folder)?.remove(name).ok_or(Errno::Noent)?;
         let node = self.node_mut(id)?;
         node.named = false;
-        // Its folder may go, too.
+        // The folder it was in may be deleted before it.
         node.parent = ROOT;
         self.drop_unused(id);
         self.touch(folder, now)
@@ -469,7 +473,7 @@ impl MemFs {
         }
     }
 
-    /// Makes a file longer, if there is room.
+    /// Extends a file with zeros to `size` bytes, if there is room; does nothing if it is as long.
     fn grow(&mut self, id: Id, size: usize) -> Result<(), Errno> {
         let room = self.bytes_max - self.bytes;
         let file = self.file(id)?;
@@ -522,14 +526,14 @@ impl MemFs {
     }
 }
 
-/// Numbers up to here are no file's: a list gives them to `.` and `..`.
+/// Numbers up to this one belong to no file: a list uses them for `.` and `..`.
 pub(super) const FIRST_NUMBER: u64 = 2;
 
 fn folder() -> NodeContent {
     NodeContent::Folder(BTreeMap::new())
 }
 
-/// Makes room for `more` bytes, of which the limit has been checked.
+/// Reserves capacity for `more` bytes, which the caller has checked against the limit.
 pub(super) fn lengthen(bytes: &mut Vec<u8>, more: usize) {
     if bytes.capacity() - bytes.len() < more {
         bytes.reserve_exact(more.max(bytes.len().min(GROWTH_BYTES_MAX)));

@@ -1,10 +1,10 @@
-//! A guest's memory, as a call is given places in it.
+//! Access to a guest's memory by the pointers and lengths of a call.
 
 use super::wasi_process::Refused;
 use crate::sandbox::failure::Stop;
 use crate::sandbox::guest_slice::GuestSlice;
 
-/// What a guest says lies in its memory, and where it wants something.
+/// A guest's memory during a call. Every access checks that the slice lies in it.
 pub(in crate::sandbox) struct Memory<'a>(pub(in crate::sandbox) &'a mut [u8]);
 
 impl Memory<'_> {
@@ -24,12 +24,12 @@ impl Memory<'_> {
         Ok(())
     }
 
-    /// Puts a number that is bounded far below what 32 bits hold.
+    /// Writes a number, which the caller bounds far below what 32 bits hold.
     pub(super) fn put_u32(&mut self, pointer: i32, number: usize) -> Result<(), Refused> {
         self.put(pointer, &u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes())
     }
 
-    /// One of the buffers of a list that has been checked.
+    /// Pointer and length of buffer number `index` in a list that [`Self::buffers`] has checked.
     pub(in crate::sandbox) fn buffer(&self, buffers: i32, index: u32) -> Result<(i32, i32), Stop> {
         let place = buffers.wrapping_add((index * 8).cast_signed());
         let (pointer, length) = self.slice(place, 8)?.split_at_checked(4).unwrap_or_default();
@@ -37,7 +37,7 @@ impl Memory<'_> {
         Ok((number(pointer), number(length)))
     }
 
-    /// How many buffers of a list are looked at; all of the list lies in memory.
+    /// Checks that a list of buffers lies in memory; returns how many of them the call uses, at most [`BUFFERS_MAX`].
     pub(in crate::sandbox) fn buffers(&self, buffers: i32, count: i32) -> Result<u32, Stop> {
         let count = count.cast_unsigned();
         let length = count.checked_mul(8).map_or(-1, u32::cast_signed);
@@ -45,7 +45,7 @@ impl Memory<'_> {
         Ok(count.min(BUFFERS_MAX))
     }
 
-    /// Copies bytes into buffers, as many as fit and one call may move; how many that were.
+    /// Copies bytes into buffers, as many as fit and one call may move; returns their number.
     pub(super) fn scatter(&mut self, buffers: i32, count: i32, bytes: &[u8]) -> Result<usize, Stop> {
         let bytes = bytes.get(..TRANSFER_BYTES_MAX).unwrap_or(bytes);
         let mut left = bytes;
@@ -62,10 +62,11 @@ impl Memory<'_> {
     }
 }
 
-/// Bytes that one call moves between a guest and its files: 1 MiB, some 100 µs; the call is then short. A guest may name
-/// the same 240 MiB in each of 1 024 buffers, and no clock stops a host call: a thread would be away for minutes.
+/// Bytes that one call moves between a guest and its files: 1 MiB, which takes about 100 µs. A call for more is short.
+/// A guest could name the same 240 MiB in each of 1 024 buffers, which would occupy a thread for minutes, and no
+/// deadline stops a host call.
 pub(super) const TRANSFER_BYTES_MAX: usize = 1 << 20;
 
-/// Buffers of one read or write that are looked at, as many as most systems take; the call is then short. A guest may
-/// name 30 million of them, all empty.
+/// Buffers that one read or write uses, as many as most systems take. A call with more is short: a guest could name 30
+/// million of them, all empty.
 const BUFFERS_MAX: u32 = 1024;

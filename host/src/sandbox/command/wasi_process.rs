@@ -1,4 +1,4 @@
-//! One run of a command: its arguments, its descriptors, and what is behind them.
+//! One run of a command: its arguments, its descriptors, and the streams and files behind them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,25 +9,26 @@ use super::mem_fs::{How, Id, MemFs, ROOT, Stat, Times, lengthen};
 use crate::sandbox::failure::Stop;
 use crate::sandbox::stdio::Stdio;
 
-/// What one run of a command has at hand.
+/// The state of one run of a command.
 pub(crate) struct WasiProcess {
     pub(super) arguments: Vec<String>,
     input: Bytes,
     answer: Vec<u8>,
     answer_bytes_max: usize,
     log: Stdio,
-    /// Where the module was granted files.
+    /// The files; `None` if the module was not granted any.
     fs: Option<MemFs>,
     open: Vec<Option<Open>>,
 }
 
-/// Descriptors at once. A guest that opens in a loop takes 50 KiB of the host, and then gets `EMFILE`.
+/// Descriptors that may be open at a time. A guest that opens files in a loop takes 50 KiB of the host, and then gets
+/// `EMFILE`.
 const OPEN_MAX: usize = 1024;
 
-/// What a descriptor is of.
+/// What a descriptor refers to.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Open {
-    /// Standard input, from this place on.
+    /// Standard input, at this position.
     Input(u64),
     /// Standard output.
     Answer,
@@ -49,7 +50,7 @@ pub(super) struct OpenFile {
     pub(super) write: bool,
 }
 
-/// Why a call was not done: the guest is told, or it is over.
+/// Why a call failed: an errno for the guest, or a reason to end the guest.
 #[derive(Debug)]
 pub(super) enum Refused {
     Errno(Errno),
@@ -68,7 +69,7 @@ impl From<Stop> for Refused {
     }
 }
 
-/// From where a place in a file is counted.
+/// What a seek is relative to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whence {
     Start,
@@ -77,7 +78,7 @@ pub(super) enum Whence {
 }
 
 impl WasiProcess {
-    /// A run with nothing but its three streams, or with files, too, which may take `files_bytes_max`.
+    /// A run with the three standard streams and, if `files_bytes_max` is given, files that may take as many bytes.
     pub(super) fn new(
         arguments: Vec<String>,
         input: Bytes,
@@ -91,13 +92,13 @@ impl WasiProcess {
         Self { arguments, input, answer: Vec::new(), answer_bytes_max, log, fs, open }
     }
 
-    /// What was written to standard output, and the files.
+    /// What was written to standard output, and the files, if the run had any.
     pub(super) fn into_answer(self) -> (Vec<u8>, Option<MemFs>) {
         (self.answer, self.fs)
     }
 
     pub(super) fn fs(&mut self) -> Result<&mut MemFs, Errno> {
-        // A descriptor of a folder is open only where there is a tree.
+        // Never missing for a folder's descriptor: folders are open only if there is a file system.
         self.fs.as_mut().ok_or(Errno::Badf)
     }
 
@@ -114,7 +115,7 @@ impl WasiProcess {
         slot.filter(|slot| slot.is_some()).ok_or(Errno::Badf)
     }
 
-    /// The folder that a descriptor is of.
+    /// The folder that a descriptor refers to.
     pub(super) fn folder(&self, fd: i32) -> Result<Id, Errno> {
         match self.descriptor(fd)? {
             Open::Folder { id, .. } => Ok(id),
@@ -122,7 +123,7 @@ impl WasiProcess {
         }
     }
 
-    /// The file that a descriptor is of.
+    /// The file that a descriptor refers to.
     pub(super) fn file(&self, fd: i32) -> Result<OpenFile, Errno> {
         match self.descriptor(fd)? {
             Open::File(file) => Ok(file),
@@ -132,12 +133,12 @@ impl WasiProcess {
         }
     }
 
-    /// The file that a descriptor is of, if it was opened for writing.
+    /// The file that a descriptor refers to, if it was opened for writing.
     pub(super) fn writable(&self, fd: i32) -> Result<OpenFile, Errno> {
         self.file(fd).and_then(|file| if file.write { Ok(file) } else { Err(Errno::Badf) })
     }
 
-    /// Opens a path.
+    /// Opens a path relative to the folder `fd`; returns the lowest free descriptor.
     pub(super) fn open(&mut self, fd: i32, path: &[u8], how: How, file: OpenFile) -> Result<usize, Errno> {
         let folder = self.folder(fd)?;
         let free = self.open.iter().position(Option::is_none).unwrap_or(self.open.len());
@@ -166,7 +167,7 @@ impl WasiProcess {
         Ok(())
     }
 
-    /// Makes `to` what `from` is, and closes what `to` was.
+    /// Moves descriptor `from` to `to`, and closes what `to` referred to.
     pub(super) fn renumber(&mut self, from: i32, to: i32) -> Result<(), Errno> {
         let moved = self.descriptor(from)?;
         self.descriptor(to)?;
@@ -181,7 +182,7 @@ impl WasiProcess {
         Ok(())
     }
 
-    /// The bytes that can be read at a place; at the descriptor's own, if none is named.
+    /// The bytes that can be read at `at` or, if it is `None`, at the descriptor's position.
     pub(super) fn readable(&self, fd: i32, at: Option<u64>) -> Result<&[u8], Errno> {
         match self.descriptor(fd)? {
             Open::Input(here) => {
@@ -197,7 +198,7 @@ impl WasiProcess {
         }
     }
 
-    /// Moves a descriptor's place on.
+    /// Advances a descriptor's position.
     pub(super) fn advance(&mut self, fd: i32, by: usize) {
         if let Ok(Some(Open::Input(at) | Open::File(OpenFile { at, .. }))) = self.slot_mut(fd) {
             *at = at.saturating_add(by as u64);
@@ -224,7 +225,13 @@ impl WasiProcess {
         Ok(place)
     }
 
-    /// Writes at a place; at the descriptor's own, if none is named, which moves on. How much was written.
+    /// Writes at `at` or, if it is `None`, at the descriptor's position, which advances. Returns the number of bytes
+    /// written.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::MessageTooLarge`] if standard output exceeds the limit of an answer, which ends the guest; an errno for
+    /// anything else.
     pub(super) fn write(&mut self, fd: i32, at: Option<u64>, bytes: &[u8]) -> Result<usize, Refused> {
         match self.descriptor(fd)? {
             Open::Answer | Open::Log if at.is_some() => return Err(Errno::Spipe.into()),
@@ -275,11 +282,11 @@ impl WasiProcess {
     }
 }
 
-/// What is known about a stream.
+/// Attributes of a standard stream.
 const STREAM: Stat =
     Stat { number: 0, is_folder: false, size: 0, times: Times { accessed: 0, modified: 0, changed: 0 } };
 
-/// The time, in nanoseconds since 1970.
+/// The present time, in nanoseconds since 1970.
 pub(super) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)

@@ -1,12 +1,12 @@
-//! Paths: where they lead in a tree, which is never out of it.
+//! Paths: resolved within the in-memory tree, which they cannot leave.
 
 use super::{Id, MemFs, NodeContent, ROOT};
 use crate::sandbox::command::errno::Errno;
 
-/// Where a path leads.
+/// A path resolved up to its last name.
 pub(super) struct ResolvedPath<'a> {
     pub(super) folder: Id,
-    /// The last name; `None` where the path is that of the folder itself.
+    /// The last name, which may not exist; `None` if the path names `folder` itself.
     pub(super) name: Option<&'a str>,
     pub(super) must_be_folder: bool,
 }
@@ -23,7 +23,7 @@ impl MemFs {
         if path.contains('\0') {
             return Err(Errno::Inval);
         }
-        // Paths are relative to a folder that is open; a program's own library has taken the first stroke away.
+        // Paths are relative to an open folder: the program's C library has removed a leading slash.
         if path.starts_with('/') {
             return Err(Errno::Notcapable);
         }
@@ -36,7 +36,7 @@ impl MemFs {
                 return Err(Errno::Nametoolong);
             }
             if part == ".." {
-                // The root is in itself: there is nothing above it.
+                // The root is its own parent, so no path leads out of it.
                 folder = self.node(folder)?.parent;
             } else if parts.peek().is_none() {
                 return Ok(ResolvedPath { folder, name: Some(part), must_be_folder });
@@ -59,7 +59,7 @@ impl MemFs {
         Ok(id)
     }
 
-    /// The folders from `folder` up to the root.
+    /// The folders from `folder` up to the root, both included.
     pub(super) fn above(&self, folder: Id) -> Result<Vec<Id>, Errno> {
         let mut above = vec![folder];
         let mut at = folder;
@@ -70,7 +70,7 @@ impl MemFs {
         Ok(above)
     }
 
-    /// How many folders are inside each other from here, this one included; a file counts as one.
+    /// Depth of the tree below `id`, itself included; a file counts as one level.
     pub(super) fn height(&self, id: Id) -> Result<usize, Errno> {
         let mut highest = 0;
         let mut left = vec![(id, 1)];
@@ -84,8 +84,8 @@ impl MemFs {
     }
 }
 
-/// Length of a name, in bytes, as on most systems: with the number of entries, it bounds what names take.
+/// Longest name, in bytes, as on most systems. With the number of entries, it bounds the memory of names.
 const NAME_BYTES_MAX: usize = 255;
 
-/// Length of a path, in bytes: a path costs a look-up for each of its names.
+/// Longest path, in bytes. A path costs a look-up for each of its names.
 const PATH_BYTES_MAX: usize = 4096;

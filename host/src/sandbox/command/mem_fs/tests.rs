@@ -63,13 +63,13 @@ fn files_take_no_more_than_their_budget_and_give_back_what_is_removed() {
     assert_eq!(write(&mut fs, "a", &[1; 60]), Ok(60));
     assert_eq!(write(&mut fs, "b", &[2; 60]), Ok(40), "as much as there is room for");
     assert_eq!(write(&mut fs, "c", &[3; 1]), Err(Errno::Nospc));
-    // Another file in its place, the same file shorter, and one that is gone, all make room.
+    // Replacing, truncating and removing a file all make room.
     assert_eq!(write(&mut fs, "a", &[1; 50]), Ok(50));
     assert_eq!(write(&mut fs, "c", &[3; 60]), Ok(10));
     fs.unlink(ROOT, b"b", NOW).unwrap();
     fs.rename((ROOT, b"c"), (ROOT, b"a"), NOW).unwrap();
     assert_eq!(write(&mut fs, "d", &[4; 100]), Ok(90));
-    // What lies between the end and the place counts before it is made.
+    // The gap between the end of the file and the position counts before it is filled.
     let id = fs.look_up(ROOT, b"a").unwrap();
     assert_eq!(fs.write(id, u64::MAX - 1, b"x", NOW), Err(Errno::Nospc));
     assert_eq!(fs.resize(id, 1 << 60, NOW), Err(Errno::Nospc));
@@ -96,7 +96,7 @@ fn there_are_no_more_files_than_allowed_and_folders_are_no_deeper() {
         path.push_str("/d");
     }
     assert_eq!(path.split('/').count(), DEPTH_MAX);
-    // Nor do they become so by being moved.
+    // Nor can they get deeper by being moved.
     fs.make_folder(ROOT, b"e", NOW).unwrap();
     fs.make_folder(ROOT, b"e/f", NOW).unwrap();
     assert_eq!(fs.rename((ROOT, b"d"), (ROOT, b"e/f/d"), NOW), Err(Errno::Nametoolong));
@@ -114,7 +114,7 @@ fn what_is_open_lives_on_without_a_name_and_counts_until_it_is_closed() {
     assert_eq!(write(&mut fs, "b", b"x"), Err(Errno::Nospc));
     fs.close(id);
     assert_eq!(write(&mut fs, "b", b"x"), Ok(1));
-    // Nothing can be made in a folder that is gone.
+    // Nothing can be made in a removed folder.
     fs.make_folder(ROOT, b"d", NOW).unwrap();
     let folder = fs.open(ROOT, b"d", How { folder: true, ..How::default() }, NOW).unwrap();
     fs.remove_folder(ROOT, b"d", NOW).unwrap();

@@ -24,6 +24,18 @@ impl DiskError {
     }
 }
 
+/// Reads a text file; no text if there is no such file. What is there and cannot be read is never taken for nothing.
+///
+/// # Errors
+///
+/// [`DiskError`] if the file is there and cannot be read, or is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, DiskError> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        read => read.map_err(DiskError::at("read", path)),
+    }
+}
+
 /// Creates a folder and its parents, if missing, with access for the owner only. Does not change the access
 /// of a folder that exists.
 ///

@@ -10,7 +10,7 @@ mod lock;
 mod machine;
 mod reserve;
 
-pub use durable::{DiskError, Staged, replace, use_folder};
+pub use durable::{DiskError, Staged, read_text, replace, use_folder};
 pub use home::home;
 pub use keyfile::{KeyFileError, load_key, load_or_make_key, load_or_make_secret, random};
 pub use lock::{FolderLock, LockError};

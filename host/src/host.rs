@@ -18,7 +18,7 @@ use crate::known_managers::{KnownManagers, KnownManagersError};
 use crate::module_loader::ModuleLoader;
 use crate::sandbox::engine::Reservation;
 use crate::sandbox::{Policy, Sandbox, SandboxError, SimulatedGuests};
-use crate::trust::{HostTrust, SerialsError};
+use crate::trust::{HostTrust, TrustError};
 use crate::worker_supervisor::WorkerSupervisor;
 
 /// Configuration of a host.
@@ -100,10 +100,10 @@ pub enum HostError {
     /// The cache of modules or of compiled code could not be opened.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// The file of serials is malformed.
+    /// What the host knows of publishers cannot be read.
     #[error(transparent)]
-    Serials(#[from] SerialsError),
-    /// The file of known managers is malformed.
+    Trust(#[from] TrustError),
+    /// The file of known managers cannot be read.
     #[error(transparent)]
     KnownManagers(#[from] KnownManagersError),
 }

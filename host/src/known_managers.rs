@@ -40,7 +40,7 @@ pub enum KnownManagersError {
         /// The file that holds the known key.
         file: PathBuf,
     },
-    /// The file cannot be written.
+    /// The file cannot be read or written.
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// A line of the file is malformed.
@@ -128,15 +128,14 @@ impl KnownManagers {
         }
     }
 
-    /// Reads the known managers from a file. A file that is missing or cannot be read counts as empty.
+    /// Reads the known managers from a file. A missing file counts as empty.
     ///
     /// # Errors
     ///
-    /// [`KnownManagersError::Line`] if a line is malformed.
+    /// [`KnownManagersError`] if the file cannot be read, or a line of it is malformed.
     pub fn open(file: &Path) -> Result<Self, KnownManagersError> {
         let mut keys = BTreeMap::new();
-        // A file that exists but cannot be read is replaced as soon as a key is stored.
-        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let text = grid_disk::read_text(file)?;
         for (place, line) in text.lines().enumerate() {
             let wrong = || KnownManagersError::Line { path: file.to_path_buf(), line: place + 1 };
             let (address, key) = line.split_once(' ').ok_or_else(wrong)?;

@@ -28,4 +28,4 @@ pub use grid_net::Timing;
 pub use host::{Drain, Host, HostConfig, HostError};
 pub use known_managers::{KnownManagers, KnownManagersError, ReachError};
 pub use signal::terminated;
-pub use trust::SerialsError;
+pub use trust::TrustError;

@@ -24,30 +24,38 @@ pub(crate) struct HostTrust {
     machine: Machine,
 }
 
-/// The file of serials is malformed: the host's operator must act.
+/// What the host knows of publishers cannot be read: the host's operator must act.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: line {line} is not `publisher name serial`", path.display())]
-pub struct SerialsError {
-    path: PathBuf,
-    line: usize,
+#[non_exhaustive]
+pub enum TrustError {
+    /// A file of it cannot be read.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A line of the file of serials is malformed.
+    #[error("{}: line {line} is not `publisher name serial`", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
+    },
 }
 
 impl HostTrust {
-    /// Reads the trust of the host with its state in `folder`. A missing or unreadable file counts as empty.
+    /// Reads the trust of the host with its state in `folder`. A missing file counts as empty.
     ///
     /// # Errors
     ///
-    /// [`SerialsError`] if a line of the serials is malformed.
-    pub(crate) fn open(folder: &Path, pins: &[PublicKey], machine: Machine) -> Result<Self, SerialsError> {
+    /// [`TrustError`] if a file cannot be read, or a line of the serials is malformed.
+    pub(crate) fn open(folder: &Path, pins: &[PublicKey], machine: Machine) -> Result<Self, TrustError> {
         let file = folder.join("serials");
         let mut trust = Trust::default();
         for pin in pins {
             trust.trust(*pin);
         }
-        // A file that exists but cannot be read is replaced when the first new release is noted.
-        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let text = grid_disk::read_text(&file)?;
         for (place, line) in text.lines().enumerate() {
-            let wrong = || SerialsError { path: file.clone(), line: place + 1 };
+            let wrong = || TrustError::Line { path: file.clone(), line: place + 1 };
             let mut words = line.split(' ');
             let (Some(publisher), Some(name), Some(serial)) = (words.next(), words.next(), words.next())
             else {
@@ -57,7 +65,7 @@ impl HostTrust {
             trust.note_serial(publisher, name, serial.parse().map_err(|_| wrong())?);
         }
         let revoked_file = folder.join("revoked");
-        let text = std::fs::read_to_string(&revoked_file).unwrap_or_default();
+        let text = grid_disk::read_text(&revoked_file)?;
         // A malformed line is skipped: the manager sends all revocations again when the host joins.
         text.lines().filter_map(|line| line.parse().ok()).for_each(|key| trust.revoke(key));
         Ok(Self { trust: Mutex::new(trust), pins: pins.to_vec(), file, revoked_file, machine })

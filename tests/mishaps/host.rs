@@ -59,7 +59,22 @@ fn starved_host(workspace: &Workspace) -> Said {
     Said::of(&mut command, b"")
 }
 
+/// `grid-host` whose file of this name in its state folder is no text.
+fn host_with_garbage_in(workspace: &Workspace, name: &str) -> Said {
+    std::fs::create_dir_all(workspace.path("host")).unwrap();
+    std::fs::write(workspace.path("host").join(name), b"\xff\xfe").unwrap();
+    let said = host(workspace, &["--manager", "127.0.0.1:1"]);
+    assert_eq!(std::fs::read(workspace.path("host").join(name)).unwrap(), b"\xff\xfe", "it is not replaced");
+    said
+}
+
 mishaps! {
+    a_host_whose_known_managers_cannot_be_read_trusts_nobody_anew:
+        |workspace: &Workspace| host_with_garbage_in(workspace, "known-managers") => 1, ["known-managers", "cannot read"];
+    a_host_whose_serials_cannot_be_read_says_so_and_forgets_none:
+        |workspace: &Workspace| host_with_garbage_in(workspace, "serials") => 1, ["serials", "cannot read"];
+    a_host_whose_revocations_cannot_be_read_says_so:
+        |workspace: &Workspace| host_with_garbage_in(workspace, "revoked") => 1, ["revoked", "cannot read"];
     a_word_that_is_no_command_is_exit_code_2: |workspace: &Workspace| workspace.grid(&["hots", "ls"]) => 2, ["--help"];
     a_run_with_4_gib_of_address_space_is_done_with_smaller_reservations:
         limited_run => 0, ["bounds checks", "2 tasks done"];

@@ -48,7 +48,7 @@ pub enum ConnectError {
     /// The manager was not reached, or showed another key than the expected one.
     #[error(transparent)]
     Reach(#[from] ReachError),
-    /// The system gave no socket.
+    /// The UDP socket cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The system gave no thread.

@@ -349,7 +349,7 @@ impl Client {
         self.standing(Liveness::Dead)
     }
 
-    /// Asks a worker's host what the worker does.
+    /// Asks a worker's host what the worker does; [`WorkerStatus::Absent`] if it has ended.
     ///
     /// # Errors
     ///
@@ -382,7 +382,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Denial`]: `NotFound` if one of them is unknown or not this key's; then none is stopped.
+    /// [`Denial`]: `NotFound` if one of them is unknown, or is another key's and this one is not an admin; then none is
+    /// stopped.
     pub async fn stop_workers(&self, workers: &[WorkerId], grace: Duration) -> Result<(), Denial> {
         let grace_ms = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
         self.request(Request::WorkerStop { workers: workers.to_vec(), grace_ms }).await.map(drop)
@@ -392,7 +393,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Denial`]: `NotFound` if there is no such deployment, `NotAllowed` if it belongs to another key.
+    /// [`Denial`]: `NotFound` if there is no such deployment; `NotAllowed` if it belongs to another key, unless this
+    /// one is an admin.
     pub async fn remove_deployment(&self, deployment: DeploymentId) -> Result<(), Denial> {
         self.request(Request::DeploymentRemove { deployment }).await.map(drop)
     }
@@ -454,7 +456,7 @@ impl Client {
     }
 
     /// Tells the manager that this client's channel is no longer needed: the manager stops its workers, which may take
-    /// up to `grace` to finish. Does not wait for them, and does nothing in the manager's process.
+    /// up to `grace` to finish. Does not wait for them. Has no effect in the manager's process or without mail.
     pub fn goodbye(&self, grace: Duration) {
         if let ManagerAccess::Remote(remote) = &self.path {
             remote.goodbye(u32::try_from(grace.as_millis()).unwrap_or(u32::MAX));
@@ -568,7 +570,8 @@ impl SpawnBuilder<'_> {
     }
 
     /// Starts a deployment: one worker in every slot of every host that fits, now and whenever a host joins, until the
-    /// deployment is removed. Another worker replaces one that dies, unless a restart policy was given.
+    /// deployment is removed. The restart policy [`Restart::Never`] counts as [`Restart::Always`] here: another worker
+    /// replaces one that dies.
     ///
     /// # Errors
     ///

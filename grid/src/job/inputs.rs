@@ -10,7 +10,7 @@ use crate::cbor::to_cbor;
 
 /// A source of tasks whose next input may have to be waited for. Every iterator of bytes is a source that never waits.
 pub trait Inputs {
-    /// The next task's input; `None` once there are no more.
+    /// The next task's input; `None` once there are no more, and from then on.
     ///
     /// If it returns [`Poll::Pending`], it must wake `cx` when an input has come.
     ///

@@ -22,8 +22,7 @@ pub(crate) struct TestRunArgs {
     /// The module, or the worker's folder once it is built.
     #[arg(default_value = ".")]
     module: PathBuf,
-    /// Messages, one JSON value a line [default: messages.jsonl beside the module if there is one, else standard
-    /// input].
+    /// Messages, one JSON value a line [default: messages.jsonl beside the module if there is one, else standard input].
     #[arg(short, long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// Each line is a message as it is, not JSON.

@@ -1,6 +1,7 @@
-//! Counts primes in the manner of the ancestor's README: hand out chunks, collect results, mind who comes and goes.
+//! Counts primes, as in the ancestor's README: hands out chunks, collects results, and copes with workers that join and
+//! leave.
 //!
-//! `primes MODULE` uses this machine alone; `primes MODULE MANAGER` every host of that manager.
+//! `primes MODULE` uses this machine alone; `primes MODULE MANAGER` uses every host of that manager.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program talks")]
 

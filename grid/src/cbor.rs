@@ -6,33 +6,33 @@ use cbor4ii::core::utils::SliceReader;
 use cbor4ii::serde::Deserializer;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// A value that is no CBOR, or CBOR that is no such value: whoever made it must act.
+/// A value that could not be encoded, or a message that could not be decoded: the program that made it must act.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CborError {
-    /// The value has no encoding.
+    /// The value has no CBOR encoding.
     #[error("the value has no CBOR encoding: {0}")]
     Encode(String),
-    /// The bytes are no such value.
+    /// The message is not CBOR of the expected type.
     #[error("the message is no such value: {0}")]
     Decode(String),
 }
 
-/// Encodes a value.
+/// Encodes a value as CBOR.
 ///
 /// # Errors
 ///
-/// [`CborError::Encode`].
+/// [`CborError::Encode`] if the value has no CBOR encoding.
 pub fn to_cbor<T: Serialize>(value: &T) -> Result<Bytes, CborError> {
     let encoded = cbor4ii::serde::to_vec(Vec::new(), value);
     encoded.map(Bytes::from).map_err(|error| CborError::Encode(error.to_string()))
 }
 
-/// Decodes a value, which is all of the message: what goes on after it is no such value, but most likely text.
+/// Decodes a message that is one value in CBOR and nothing else.
 ///
 /// # Errors
 ///
-/// [`CborError::Decode`].
+/// [`CborError::Decode`] if the message is not such a value, or bytes follow it: then it is most likely text.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! A client: spawns workers and talks to them.
+//! A client: spawns workers and exchanges messages with them.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,10 +21,10 @@ use crate::connection::Connection;
 use crate::denial::unexpected;
 use crate::publish::{Publication, PublishError};
 
-/// Spawns workers and talks to them, from the manager's own process or from anywhere else.
+/// Spawns workers and exchanges messages with them, from the manager's own process or over the network.
 ///
-/// Everything that a worker sends, and everything that happens to it, waits here until it is taken: one at
-/// a time with [`Self::next_event`], or all at once with [`Self::collect`].
+/// The client queues its workers' messages and the events about them until the program takes them: one at a
+/// time with [`Self::next_event`], or the queued messages together with [`Self::collect`].
 pub struct Client {
     path: ManagerAccess,
     key: SecretKey,
@@ -37,14 +37,14 @@ enum ManagerAccess {
     Remote(Connection),
 }
 
-/// What a program that asks for things one at a time has not asked for yet.
+/// Events that the program has not taken yet, and the last known state of each worker.
 #[derive(Default)]
 struct CollectedState {
     events: std::collections::VecDeque<Event>,
     workers: BTreeMap<WorkerId, Liveness>,
 }
 
-/// How a worker stands, as its client sees it.
+/// The state of a worker, as its client sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Liveness {
     Unconfirmed,
@@ -61,10 +61,10 @@ impl Liveness {
     }
 }
 
-/// Events that are taken over at once.
+/// Events that one look at the manager or the connection takes over.
 const EVENTS_AT_ONCE: usize = 1024;
 
-/// Ended workers that [`Client::dead_workers`] remembers.
+/// Workers that a client remembers, whatever their state; above this it forgets all that have ended.
 const DEAD_KEPT_MAX: usize = 100_000;
 
 impl Client {
@@ -76,7 +76,7 @@ impl Client {
         Self { path: ManagerAccess::Remote(remote), key, machine, seen: Mutex::default() }
     }
 
-    /// This client's key.
+    /// This client's public key.
     pub fn key(&self) -> PublicKey {
         self.key.public()
     }
@@ -88,7 +88,7 @@ impl Client {
         }
     }
 
-    /// Which of its key's programs this client is.
+    /// The channel that this client's workers belong to. It tells the programs of one key apart.
     pub fn channel(&self) -> Channel {
         match &self.path {
             ManagerAccess::Here(local) => local.channel(),
@@ -96,11 +96,14 @@ impl Client {
         }
     }
 
-    /// Asks the manager something.
+    /// Sends a request to the manager and returns its reply.
+    ///
+    /// Over the network a request may take up to 30 s, and another second per 64 KiB of bytes that go with it. When the
+    /// connection is lost, only requests that are safe to repeat are repeated.
     ///
     /// # Errors
     ///
-    /// The manager's [`Denial`], or that it could not be asked.
+    /// The manager's [`Denial`]; [`DenialCode::ManagerFault`] also if no reply came.
     pub async fn request(&self, request: Request) -> Result<Reply, Denial> {
         self.request_with(request, None).await
     }
@@ -120,7 +123,7 @@ impl Client {
         }
     }
 
-    /// The bytes of a payload that the manager keeps for a job.
+    /// Fetches the bytes of a payload that the manager stores for a job.
     pub(crate) async fn fetch(&self, job: JobId, payload: BlobRef) -> Result<Bytes, Denial> {
         match &self.path {
             ManagerAccess::Here(local) => local.fetch(job, payload).await,
@@ -128,11 +131,12 @@ impl Client {
         }
     }
 
-    /// Signs a module with this client's key and uploads it, if the manager does not have it.
+    /// Signs a module with this client's key and uploads it as `name`.
     ///
     /// # Errors
     ///
-    /// [`PublishError`]: the module or its publisher is refused.
+    /// [`PublishError::Module`] if the grid does not run such a module; [`PublishError::Denied`] if the manager refuses
+    /// the module or its publisher, or does not answer.
     pub async fn upload(&self, name: &str, wasm: impl Into<Bytes>) -> Result<ModuleInfo, PublishError> {
         let wasm = wasm.into();
         let mut publication = Publication::new(name, &wasm)?;
@@ -141,11 +145,11 @@ impl Client {
         self.upload_signed(publication.sign(&self.key), wasm).await
     }
 
-    /// As [`Self::upload`], for a command that is to have files: [`Publication::with_files`].
+    /// As [`Self::upload`], for a command that gets files; see [`Publication::with_files`].
     ///
     /// # Errors
     ///
-    /// [`PublishError`].
+    /// As [`Self::upload`]; [`PublishError::FilesWithoutCommand`] if the module is not a WASI command.
     pub async fn upload_with_files(
         &self,
         name: &str,
@@ -157,12 +161,14 @@ impl Client {
         self.upload_signed(publication.sign(&self.key), wasm).await
     }
 
-    /// Raises the serial of a publication above those that `publisher` gave to its name before. The time is enough, unless a
-    /// clock was ahead once.
+    /// Raises the serial of a publication above every serial that `publisher` has used for its name.
+    ///
+    /// A serial taken from the clock needs no raising, unless an earlier one came from a clock that was ahead.
     ///
     /// # Errors
     ///
-    /// [`Denial`], but none from a manager that does not know the question: the serial then stays as it is.
+    /// The manager's [`Denial`], except [`DenialCode::BadRequest`]: a manager too old to know the request leaves the
+    /// serial as it is.
     pub async fn raise_serial(
         &self,
         publication: &mut Publication,
@@ -184,7 +190,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`PublishError`].
+    /// [`PublishError::Denied`].
     pub async fn upload_signed(&self, manifest: Vec<u8>, wasm: Bytes) -> Result<ModuleInfo, PublishError> {
         let request = Request::ModuleUpload { manifest, length: wasm.len() as u64 };
         match self.request_with(request, Some(wasm)).await? {
@@ -193,7 +199,8 @@ impl Client {
         }
     }
 
-    /// Begins to describe workers of a module; nothing happens before one of its last calls.
+    /// Describes workers of a module; nothing is sent before [`SpawnBuilder::anywhere`], [`SpawnBuilder::on`] or
+    /// [`SpawnBuilder::every_slot`].
     pub fn spawn(&self, module: Digest) -> SpawnBuilder<'_> {
         SpawnBuilder {
             client: self,
@@ -211,13 +218,14 @@ impl Client {
         }
     }
 
-    /// Sends a message, waiting while the worker owes too many answers; the message's number.
+    /// Sends a message to a worker; returns the message's number, by which [`Event::Failed`] refers to it.
     ///
-    /// The worker may still be starting: the message waits for it.
+    /// Waits while the worker's window is full: 4096 messages or 4 MiB that the worker has not handled yet. A worker
+    /// that is still starting gets the message once it runs.
     ///
     /// # Errors
     ///
-    /// [`SendError::Gone`] and [`SendError::TooLong`].
+    /// [`SendError::Gone`] if the worker has ended; [`SendError::TooLong`] above 64 MiB.
     pub async fn send(&self, worker: WorkerId, message: impl Into<Bytes>) -> Result<u64, SendError> {
         match &self.path {
             ManagerAccess::Here(local) => local.send(worker, message.into()).await,
@@ -225,13 +233,13 @@ impl Client {
         }
     }
 
-    /// Sends a message by a request, as a client without mail must: returns once the manager has the message. Its answers
-    /// go to the channel that the worker belongs to.
+    /// Sends a message as a request, the only way for a client without mail. Returns once the manager has the message;
+    /// the worker's answers go to the worker's own channel.
     ///
     /// # Errors
     ///
-    /// [`Denial`]: `NotFound` if no such worker of this key runs, `NoCapacity` if its window had no room for ten seconds;
-    /// after `ManagerFault` the message may have been sent.
+    /// [`Denial`]: `NotFound` if no such worker of this key runs, `NoCapacity` if its window had no room for ten
+    /// seconds; after `ManagerFault` the message may have been sent.
     pub async fn post(&self, worker: WorkerId, message: impl Into<Bytes>) -> Result<(), Denial> {
         let message = message.into();
         let request = Request::MessageSend { worker, length: message.len() as u64 };
@@ -241,11 +249,11 @@ impl Client {
         }
     }
 
-    /// Sends a message if the worker's window has room.
+    /// As [`Self::send`], without waiting.
     ///
     /// # Errors
     ///
-    /// [`SendError`].
+    /// As [`Self::send`]; [`SendError::Full`] if the worker's window has no room.
     pub fn try_send(&self, worker: WorkerId, message: impl Into<Bytes>) -> Result<u64, SendError> {
         match &self.path {
             ManagerAccess::Here(local) => local.try_send(worker, message.into()),
@@ -253,7 +261,7 @@ impl Client {
         }
     }
 
-    /// Sends a message to every active worker; whether each took it.
+    /// Sends a message to every active worker, one after the other, each as [`Self::send`] does; returns each result.
     pub async fn broadcast(&self, message: impl Into<Bytes>) -> BTreeMap<WorkerId, Result<u64, SendError>> {
         let message = message.into();
         let mut sent = BTreeMap::new();
@@ -263,7 +271,9 @@ impl Client {
         sent
     }
 
-    /// Sends each worker its messages, in order; whether each worker took all of them.
+    /// Sends each worker its messages, in order, each as [`Self::send`] does; returns the first error of each worker.
+    ///
+    /// A message that cannot be sent does not hold back those after it.
     pub async fn spread<M: Into<Bytes>>(
         &self,
         messages: BTreeMap<WorkerId, Vec<M>>,
@@ -279,7 +289,7 @@ impl Client {
         sent
     }
 
-    /// The next event, as soon as there is one. Cancel-safe.
+    /// Waits for the next event and takes it. Cancel-safe: a dropped call loses no event.
     pub async fn next_event(&self) -> Event {
         loop {
             if let Some(event) = self.lock().events.pop_front() {
@@ -294,14 +304,16 @@ impl Client {
         }
     }
 
-    /// Waits for events and takes all that have come, many at a time. Cancel-safe.
+    /// Waits for an event and takes all that are queued then. Cancel-safe: a dropped call loses no event.
     pub async fn next_events(&self, events: &mut Vec<Event>) {
         let first = self.next_event().await;
         events.push(first);
         events.extend(self.lock().events.drain(..));
     }
 
-    /// The messages that have come, by worker, without waiting; other events stay.
+    /// Takes the messages that have come, by worker, without waiting; other events stay queued.
+    ///
+    /// One call takes over at most 1024 new events from the manager.
     pub fn collect(&self) -> BTreeMap<WorkerId, Vec<Bytes>> {
         self.look();
         let mut messages: BTreeMap<WorkerId, Vec<Bytes>> = BTreeMap::new();
@@ -315,12 +327,12 @@ impl Client {
         messages
     }
 
-    /// Drops every message that has come.
+    /// Drops the messages that [`Self::collect`] would return.
     pub fn flush(&self) {
         drop(self.collect());
     }
 
-    /// The next worker that has joined, without waiting. Messages that have come stay uncollected.
+    /// Takes the next [`Event::Joined`], without waiting, and returns its worker.
     pub fn try_accept(&self) -> Option<WorkerId> {
         let mut seen = self.lock();
         let collected = seen.events.iter().position(|event| matches!(event, Event::Joined { .. }));
@@ -337,26 +349,26 @@ impl Client {
         Some(worker)
     }
 
-    /// Workers that run and take messages.
+    /// Workers that have joined and have not ended.
     pub fn active_workers(&self) -> Vec<WorkerId> {
         self.workers_that_are(Liveness::Active)
     }
 
-    /// Workers that were asked for and have not been heard of.
+    /// Workers that this client started and that have neither joined nor ended.
     pub fn unconfirmed_workers(&self) -> Vec<WorkerId> {
         self.workers_that_are(Liveness::Unconfirmed)
     }
 
-    /// Workers that have ended.
+    /// Workers that have ended. The client forgets them once it knows more than 100 000 workers.
     pub fn dead_workers(&self) -> Vec<WorkerId> {
         self.workers_that_are(Liveness::Dead)
     }
 
-    /// What a worker does, as its host sees it.
+    /// Asks a worker's host what the worker does; [`WorkerStatus::Absent`] if it has ended.
     ///
     /// # Errors
     ///
-    /// [`Denial`]: there is no such worker, or its host does not answer.
+    /// [`Denial`]: `NotFound` if this key has no such worker, `Conflict` if its host does not answer within 5 s.
     pub async fn ping(&self, worker: WorkerId) -> Result<WorkerStatus, Denial> {
         match self.request(Request::WorkerPing { worker }).await? {
             Reply::WorkerStatus(worker_status) => Ok(worker_status),
@@ -364,7 +376,7 @@ impl Client {
         }
     }
 
-    /// This client's workers that have not ended, as the manager sees them.
+    /// The workers of this client's channel that have not ended, as the manager sees them.
     ///
     /// # Errors
     ///
@@ -379,26 +391,32 @@ impl Client {
         }
     }
 
-    /// Asks workers to stop: each may finish the message at hand, for `grace` at the most.
+    /// Asks workers to stop; each may take up to `grace` to finish the message that it handles.
+    ///
+    /// Does not wait until they have ended: [`Event::Left`] tells.
     ///
     /// # Errors
     ///
-    /// [`Denial`].
+    /// [`Denial`]: `NotFound` if one of them is unknown, or is another key's and this one is not an admin; then none is
+    /// stopped.
     pub async fn stop_workers(&self, workers: &[WorkerId], grace: Duration) -> Result<(), Denial> {
         let grace_ms = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
         self.request(Request::WorkerStop { workers: workers.to_vec(), grace_ms }).await.map(drop)
     }
 
-    /// Ends a deployment and its workers.
+    /// Ends a deployment and stops its workers, which may take up to 10 s to finish.
     ///
     /// # Errors
     ///
-    /// [`Denial`].
+    /// [`Denial`]: `NotFound` if there is no such deployment; `NotAllowed` if it belongs to another key, unless this
+    /// one is an admin.
     pub async fn remove_deployment(&self, deployment: DeploymentId) -> Result<(), Denial> {
         self.request(Request::DeploymentRemove { deployment }).await.map(drop)
     }
 
-    /// Stops all workers of this client and waits until they have ended, `grace` and a little more at most.
+    /// Stops all workers of this client's channel and waits until they have ended, for up to `grace` and 1 s.
+    ///
+    /// Does nothing if the manager does not answer or denies it.
     pub async fn stop_all(&self, grace: Duration) {
         let Ok(workers) = self.workers().await else {
             return;
@@ -419,12 +437,13 @@ impl Client {
                 self.take_over(events);
             }
         };
-        // Who does not stop in time is ended with the manager, or by its own host.
+        // A worker that does not stop in time is ended by its host, or with the manager.
         let _ = tokio::time::timeout(grace + Duration::from_secs(1), all_left).await;
     }
 
-    /// True if `worker` is through with everything that it was sent, and everything that it sent is here, or if it has
-    /// ended. Only a client of a manager elsewhere can tell; another says that it is.
+    /// True if `worker` has ended, or has handled everything that it was sent and everything that it sent has arrived.
+    ///
+    /// Only a client over the network can tell; one in the manager's process always returns true.
     pub fn is_quiet(&self, worker: WorkerId) -> bool {
         match &self.path {
             ManagerAccess::Here(_) => true,
@@ -432,8 +451,8 @@ impl Client {
         }
     }
 
-    /// Why the manager has sent this client away, if it has: its key was revoked, or another program has the mail of its
-    /// channel. No event comes any more.
+    /// Why the manager disconnected this client for good, if it did: its key was revoked, or another client took over
+    /// its channel. No more events come then.
     pub fn sent_away(&self) -> Option<&Denial> {
         match &self.path {
             ManagerAccess::Here(_) => None,
@@ -441,7 +460,9 @@ impl Client {
         }
     }
 
-    /// Waits until something has come or was settled. Cancel-safe.
+    /// Waits until something comes from the manager, for up to 50 ms; then [`Self::is_quiet`] is worth another look.
+    ///
+    /// Returns immediately in the manager's process. Cancel-safe.
     pub async fn settled(&self) {
         match &self.path {
             ManagerAccess::Here(_) => {}
@@ -449,7 +470,8 @@ impl Client {
         }
     }
 
-    /// Tells the manager that this client is done: its workers stop.
+    /// Tells the manager that this client's channel is no longer needed: the manager stops its workers, which may take
+    /// up to `grace` to finish. Does not wait for them. Has no effect in the manager's process or without mail.
     pub fn goodbye(&self, grace: Duration) {
         if let ManagerAccess::Remote(remote) = &self.path {
             remote.goodbye(u32::try_from(grace.as_millis()).unwrap_or(u32::MAX));
@@ -470,7 +492,7 @@ impl Client {
         all.filter(|(_, liveness)| **liveness == wanted).map(|(worker, _)| *worker).collect()
     }
 
-    /// Takes over what has come, without waiting.
+    /// Takes over events that have come, without waiting.
     fn look(&self) {
         let mut events = Vec::new();
         match &self.path {
@@ -500,10 +522,10 @@ impl Client {
     }
 }
 
-/// A worker that owes an answer and is silent for an hour is dead, as in the ancestor.
+/// Default of [`SpawnBuilder::ttl`]: one hour, as in the ancestor.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(3600);
 
-/// Workers that are about to be asked for.
+/// Describes workers to start; made by [`Client::spawn`].
 #[must_use = "nothing is spawned before `anywhere`, `on` or `every_slot`"]
 pub struct SpawnBuilder<'a> {
     client: &'a Client,
@@ -511,43 +533,46 @@ pub struct SpawnBuilder<'a> {
 }
 
 impl SpawnBuilder<'_> {
-    /// What the workers' `init` receives.
+    /// Bytes that each worker's `init` receives, at most 512 KiB; none by default.
     pub fn arguments(mut self, arguments: impl Into<Vec<u8>>) -> Self {
         self.request.arguments = arguments.into();
         self
     }
 
-    /// A label that their hosts must carry.
+    /// Adds a label that the workers' hosts must carry; up to 64.
     pub fn label(mut self, name: &str, value: &str) -> Self {
         self.request.labels.push(Label { name: name.to_owned(), value: value.to_owned() });
         self
     }
 
-    /// Memory that their hosts must set aside for each, in bytes.
+    /// Memory that a host must set aside for each worker, in bytes; 0, the default, leaves it to the slots.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.request.memory_bytes = bytes;
         self
     }
 
-    /// Limits for them; a host takes the smaller of these, the manifest's and its own.
+    /// Limits of each worker; the host applies the smallest of these, the manifest's and its own.
     pub fn limits(mut self, limits: LimitsAsked) -> Self {
         self.request.limits = limits;
         self
     }
 
-    /// What to do when one dies.
+    /// What the manager does when a worker dies; by default it starts another only for [`Self::every_slot`].
     pub fn restart(mut self, restart: Restart) -> Self {
         self.request.restart = restart;
         self
     }
 
-    /// A worker that owes an answer and is silent for longer is dead; zero for never.
+    /// How long a worker that owes an answer may be silent before the manager takes it for dead; zero for ever.
+    /// [`DEFAULT_TTL`] by default.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.request.ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
         self
     }
 
-    /// Starts so many, wherever there is room.
+    /// Starts `count` workers, 1 to 65 536, on hosts that have room.
+    ///
+    /// They may still be starting when this returns; [`Event::Joined`] tells when each runs.
     ///
     /// # Errors
     ///
@@ -557,18 +582,19 @@ impl SpawnBuilder<'_> {
         self.ask().await.map(|(workers, _)| workers)
     }
 
-    /// Starts one on each of these hosts.
+    /// Starts one worker on each of these hosts.
     ///
     /// # Errors
     ///
-    /// [`Denial`]; then none is started.
+    /// As [`Self::anywhere`].
     pub async fn on(mut self, hosts: &[PublicKey]) -> Result<Vec<WorkerId>, Denial> {
         self.request.place = Placement::On(hosts.to_vec());
         self.ask().await.map(|(workers, _)| workers)
     }
 
-    /// Starts one in every slot of every host, now and whenever a host joins, until the deployment is removed. A
-    /// worker that dies is started again, unless a restart policy was given.
+    /// Starts a deployment: one worker in every slot of every host that fits, now and whenever a host joins, until the
+    /// deployment is removed. The restart policy [`Restart::Never`] counts as [`Restart::Always`] here: another worker
+    /// replaces one that dies.
     ///
     /// # Errors
     ///
@@ -589,7 +615,7 @@ impl SpawnBuilder<'_> {
             Reply::Spawned { workers, deployment } => {
                 let mut seen = self.client.lock();
                 for worker in &workers {
-                    // It may have joined before the answer came.
+                    // The worker may have joined before the reply came.
                     seen.workers.entry(*worker).or_insert(Liveness::Unconfirmed);
                 }
                 drop(seen);

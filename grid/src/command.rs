@@ -1,4 +1,4 @@
-//! The command line: what was typed, and how its outcome is told.
+//! The command line: parses the arguments, runs the command, prints its result.
 
 mod cli_error;
 mod compiled;
@@ -62,13 +62,13 @@ pub(crate) struct Common {
     quiet: bool,
 }
 
-/// What is known of the manager.
+/// The manager's address, and where it is known from.
 pub(crate) enum Address {
-    /// It was named.
+    /// From the command line, the environment or config.toml.
     Named(ManagerAddress),
-    /// It was started on this machine, and has not ended in good order.
+    /// From the file of a manager on this machine, which runs or was killed.
     Running(ManagerAddress),
-    /// Nothing.
+    /// No manager is known.
     None,
 }
 
@@ -112,9 +112,9 @@ enum Command {
     Man,
 }
 
-/// Parses what was typed, does it, tells how it went.
+/// Parses the arguments, runs the command, and prints its result or its error.
 pub(crate) fn run() -> ExitCode {
-    // Before anything else: the child shall not even read its environment.
+    // Before anything else: the compiler child must not even read its environment.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == grid_host::command::COMPILE) {
         return grid_host::compile::run_child().into();
     }
@@ -139,7 +139,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// Ctrl-C ends every command at once but `up` and `run`, which end in good order by themselves.
+/// Waits for Ctrl-C, which ends every command immediately except `up` and `run`: they handle it themselves.
 async fn interrupted(command: &Command) {
     if matches!(command, Command::Up(_) | Command::Run(_)) || tokio::signal::ctrl_c().await.is_err() {
         std::future::pending().await
@@ -204,7 +204,7 @@ impl Common {
         }
     }
 
-    /// The manager: the flag or its variable, then the file, then the one on this machine.
+    /// The manager's address: from the flag or its variable, else config.toml, else the manager on this machine.
     pub(crate) fn known(&self) -> Result<Address, CliError> {
         let parse = |text: &str, from: &str| {
             text.parse()
@@ -238,7 +238,7 @@ impl Common {
         Ok(config.manager)
     }
 
-    /// Where `grid up` writes how it is reached.
+    /// The file into which `grid up` writes its address and key.
     pub(crate) fn running_file(&self) -> PathBuf {
         self.home.join("running-manager")
     }

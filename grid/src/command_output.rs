@@ -1,4 +1,4 @@
-//! What a command that has files answers: its standard output, and the files that it wrote.
+//! The output of a command that has files: its standard output, and the files that it wrote.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,13 +8,13 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::cbor::{CborError, from_cbor};
 
-/// The answer of a command whose manifest asks for files.
+/// The output of a command whose manifest asks for files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CommandOutput {
-    /// Its standard output.
+    /// The command's standard output.
     pub stdout: Bytes,
-    /// What it left in the folder `out`, by the paths in there. They are the guest's words: check them before they
-    /// become paths of your own.
+    /// The files that it left in the folder `out`, by their paths in there. The guest chose the paths: check them
+    /// before using them as paths on disk.
     pub files: BTreeMap<String, Bytes>,
 }
 
@@ -26,11 +26,12 @@ struct OutputFields {
 }
 
 impl CommandOutput {
-    /// Reads an answer: a map of CBOR with `files` and `stdout`, and nothing else.
+    /// Decodes a command's output: a CBOR map with `files` and `stdout`, and nothing else.
     ///
     /// # Errors
     ///
-    /// [`CborError::Decode`], if it is something else: the command had no files, or it was another worker.
+    /// [`CborError::Decode`] if the message is something else: the command had no files, or the worker is not a
+    /// command.
     ///
     /// # Examples
     ///
@@ -49,7 +50,7 @@ impl CommandOutput {
     }
 }
 
-/// The byte that an answer begins with.
+/// The first byte of an output: a CBOR map with two entries.
 const MAP_OF_TWO: u8 = 0xa2;
 
 struct ByteString(Bytes);

@@ -1,4 +1,4 @@
-//! Connecting a client to a manager elsewhere.
+//! Connecting a client to a manager over the network.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use grid_protocol::ticket::{ManagerAddress, ParseManagerError};
 use crate::client::Client;
 use crate::connection::{ConnectError, Connection, Dialer};
 
-/// How a client shall be.
+/// Configuration of a [`Client`] over the network; made by [`Client::builder`].
 #[must_use = "nothing is connected before `connect`"]
 pub struct ClientBuilder {
     home: PathBuf,
@@ -24,20 +24,20 @@ pub struct ClientBuilder {
     network: Network,
 }
 
-/// The client could not be connected.
+/// Why a client could not be connected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The manager's address makes no sense.
+    /// The manager's address cannot be parsed.
     #[error(transparent)]
     Address(#[from] ParseManagerError),
-    /// The client's key.
+    /// The client's key cannot be read or made.
     #[error(transparent)]
     Key(#[from] KeyFileError),
-    /// The managers that are known by address.
+    /// The file of known managers cannot be read.
     #[error(transparent)]
     KnownManagers(#[from] KnownManagersError),
-    /// The manager.
+    /// The manager was not reached, or refused the client.
     #[error(transparent)]
     Connect(#[from] ConnectError),
 }
@@ -56,32 +56,33 @@ impl Default for ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Takes key and known managers from `home`, not from the user's own folder.
+    /// Reads the key and the known managers from `home`, not from the user's own folder.
     pub fn home(mut self, home: impl AsRef<Path>) -> Self {
         self.home = home.as_ref().to_path_buf();
         self
     }
 
-    /// Uses this key, not the one on disk.
+    /// Uses this key instead of the one on disk.
     pub fn key(mut self, key: SecretKey) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// Uses this channel, not one drawn at random: two clients of one channel share their workers, and only
-    /// the one that came last gets the mail.
+    /// Uses this channel instead of one drawn at random. Clients on one channel share their workers; only the one that
+    /// connected last gets their messages and events, and the manager disconnects the others.
     pub fn channel(mut self, channel: Channel) -> Self {
         self.channel = Some(channel);
         self
     }
 
-    /// Only makes requests, and leaves the channel's mail alone.
+    /// Makes requests only: the client gets no messages and no events, and disconnects no other client. Its channel is
+    /// then that of the command line, whatever [`Self::channel`] says.
     pub fn without_mail(mut self) -> Self {
         self.mail = false;
         self
     }
 
-    /// Takes time and randomness from `machine`, and reaches managers on `network`: for a simulation.
+    /// For simulations: takes time and randomness from `machine`, and connects over `network`.
     pub fn rehearse_on(mut self, machine: Machine, network: Network) -> Self {
         (self.machine, self.network) = (machine, network);
         self
@@ -89,29 +90,32 @@ impl ClientBuilder {
 
     /// Connects to a manager: a ticket, `KEY@HOST:PORT`, or `HOST:PORT` (trusted on first use).
     ///
+    /// Blocks until the manager has let the client in. From then on a thread of the client's own reconnects whenever
+    /// the connection is lost, until the client is dropped.
+    ///
     /// # Errors
     ///
-    /// [`ClientError`].
+    /// [`ClientError`], each variant with its cause; the first attempt is not repeated.
     pub fn connect(self, manager: &str) -> Result<Client, ClientError> {
         self.connect_to(manager.parse()?)
     }
 
-    /// As [`Self::connect`], with an address that was read before.
+    /// As [`Self::connect`], with an address that is parsed already.
     ///
     /// # Errors
     ///
-    /// [`ClientError`].
+    /// As [`Self::connect`].
     pub fn connect_to(self, manager: ManagerAddress) -> Result<Client, ClientError> {
         let (dialer, channel) = self.dialer(manager)?;
         let (key, machine) = (dialer.key.clone(), dialer.machine.clone());
         Ok(Client::remote(Connection::connect(dialer, channel)?, key, machine))
     }
 
-    /// As [`Self::connect_to`], on the runtime that this is called on and without a thread of the client's own.
+    /// As [`Self::connect_to`], on the tokio runtime of the caller and without a thread of the client's own.
     ///
     /// # Errors
     ///
-    /// [`ClientError`].
+    /// As [`Self::connect`].
     pub async fn connect_here(self, manager: ManagerAddress) -> Result<Client, ClientError> {
         let (dialer, channel) = self.dialer(manager)?;
         let (key, machine) = (dialer.key.clone(), dialer.machine.clone());
@@ -125,7 +129,7 @@ impl ClientBuilder {
         };
         let channel = match self.channel {
             Some(channel) => channel,
-            // Above the channels that have a meaning.
+            // The high bit keeps it apart from the channels with a fixed meaning.
             None => Channel(self.machine.dice() | 1 << 63),
         };
         let known_managers = KnownManagers::open(&self.home.join("known-managers"))?;
@@ -135,21 +139,21 @@ impl ClientBuilder {
 }
 
 impl Client {
-    /// Connects to a manager elsewhere with the user's own key.
+    /// Connects to a manager with the user's own key, as [`ClientBuilder::connect`] does.
     ///
     /// # Errors
     ///
-    /// [`ClientError`].
+    /// As [`ClientBuilder::connect`].
     pub fn connect(manager: &str) -> Result<Self, ClientError> {
         ClientBuilder::default().connect(manager)
     }
 
-    /// Begins to describe a client.
+    /// Describes a client over the network.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
 
-    /// What this client's key may do, as the manager said when it let it in.
+    /// The roles of this client's key when the manager last let it in; `None` in the manager's process.
     pub fn roles(&self) -> Option<Roles> {
         self.remote_roles()
     }

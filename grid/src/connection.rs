@@ -1,5 +1,5 @@
-//! A client elsewhere: the same mail as a client in the manager's process, over a connection that may be lost
-//! and made anew.
+//! A client over the network: the same mail as a client in the manager's process, over a connection that is made
+//! again whenever it is lost.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -35,28 +35,28 @@ use tokio::time::Instant;
 
 use crate::session::{Collectable, EndedWorker, Session};
 
-/// Why the manager cannot be talked to.
+/// Why no connection to the manager was made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// Nobody answers, or the network fails.
+    /// The connection was lost, or the manager's greeting made no sense.
     #[error("the manager cannot be reached: {0}")]
     Unreachable(String),
     /// The manager does not let this key in.
     #[error("the manager refuses: {0}")]
     Refused(JoinRefusal),
-    /// It was not reached, or somebody else was.
+    /// The manager was not reached, or showed another key than the expected one.
     #[error(transparent)]
     Reach(#[from] ReachError),
-    /// No socket or no thread.
+    /// The UDP socket cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The system gives no thread.
+    /// The system gave no thread.
     #[error("the system gives no thread: {0}")]
     Thread(std::io::Error),
 }
 
-/// A client that reaches its manager over the network, or through a pipe in the same process.
+/// A client's connection to its manager, kept up until it is dropped.
 pub(crate) struct Connection {
     shared: Arc<ConnectionShared>,
     stopping: watch::Sender<bool>,
@@ -71,24 +71,24 @@ struct ConnectionShared {
     arrived: Notify,
     room: Notify,
     conn: watch::Sender<Option<Conn>>,
-    /// Why the manager sent this client away for good, if it did.
+    /// Why the manager disconnected this client for good, if it did.
     sent_away: OnceLock<Denial>,
     roles: Mutex<Roles>,
 }
 
-/// How long a wait for settlements may overlook one.
+/// Longest wait for a settlement: one that came before the wait is not announced again.
 const SETTLED_PAUSE: Duration = Duration::from_millis(50);
 
-/// A request that finds no connection waits so long for one.
+/// How long a request may take, waiting for a connection included and the transfer of its bytes not.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 
 impl Connection {
-    /// Connects, and keeps the connection up from then on. Without a channel it can only make requests.
+    /// Connects, and keeps the connection up from then on. Without a channel the client makes requests only.
     pub(crate) fn connect(dialer: Dialer, channel: Option<Channel>) -> Result<Self, ConnectError> {
         let shared = Arc::new(ConnectionShared::new(channel));
         let (stopping, stopped) = watch::channel(false);
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
-        // The other end waits below.
+        // The receiver waits below.
         let ready: AdmissionCallback = Box::new(move |entered| drop(ready.send(entered)));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -106,7 +106,7 @@ impl Connection {
         Ok(Self { shared, stopping, thread: Some(thread) })
     }
 
-    /// As [`Self::connect`], on the runtime that this is called on.
+    /// As [`Self::connect`], on the runtime of the caller.
     pub(crate) async fn connect_here(dialer: Dialer, channel: Option<Channel>) -> Result<Self, ConnectError> {
         let shared = Arc::new(ConnectionShared::new(channel));
         let (stopping, stopped) = watch::channel(false);
@@ -129,7 +129,7 @@ impl Connection {
         self.exchange(request, module).await.0
     }
 
-    /// The bytes of a payload that the manager keeps for a job.
+    /// Fetches the bytes of a payload that the manager stores for a job.
     pub(crate) async fn fetch(&self, job: JobId, payload: BlobRef) -> Result<Bytes, Denial> {
         match self.exchange(Request::PayloadFetch { job, payload }, None).await {
             (Reply::Payload { .. }, bytes) => Ok(bytes),
@@ -138,7 +138,7 @@ impl Connection {
         }
     }
 
-    /// A request and its answer, with what follows either.
+    /// Sends a request and the bytes that follow it; returns the reply and the bytes that follow that.
     async fn exchange(&self, request: Request, body: Option<Bytes>) -> (Reply, Bytes) {
         let asked = async {
             loop {
@@ -150,13 +150,13 @@ impl Connection {
                 let Some(conn) = conn else { break };
                 match ask(&conn, &request, body.as_ref()).await {
                     Ok(reply) => return Ok(reply),
-                    // Asking again may do it twice, unless it is only a question.
+                    // The manager may have carried it out: only what is safe to repeat is repeated.
                     Err(error) if !is_question(&request) => return Err(error.to_string()),
-                    // A stream may break on a connection that lives: whoever asks decides what then.
+                    // The stream broke but the connection did not: the caller decides what to do.
                     Err(error) if conn.close_reason().is_none() => return Err(error.to_string()),
                     Err(_) => {
                         conn.closed().await;
-                        // Whoever keeps the connection up shall get to know it too.
+                        // Lets the task that keeps the connection up notice the loss, too.
                         tokio::task::yield_now().await;
                     }
                 }
@@ -181,7 +181,7 @@ impl Connection {
         })
     }
 
-    /// Why the manager sent this client away, if it did: nothing comes or goes any more.
+    /// Why the manager disconnected this client for good, if it did: nothing is sent or received any more.
     pub(crate) fn sent_away(&self) -> Option<&Denial> {
         self.shared.sent_away.get()
     }
@@ -252,7 +252,7 @@ impl Connection {
         }
     }
 
-    /// True if the worker has settled everything, and all that it sent before is here.
+    /// True if the worker has settled every message and everything that it sent has arrived, or if it has ended.
     pub(crate) fn is_quiet(&self, worker: WorkerId) -> bool {
         let shared = self.shared.lock();
         shared.links.get(&worker).is_none_or(|known| {
@@ -261,13 +261,13 @@ impl Connection {
         })
     }
 
-    /// Waits until something was settled.
+    /// Waits until something comes from the manager, for up to [`SETTLED_PAUSE`].
     pub(crate) async fn settled(&self) {
-        // A moment at most: what was settled before the wait is not announced again.
+        // Bounded, because what was settled before the wait is not announced again.
         let _ = tokio::time::timeout(SETTLED_PAUSE, self.shared.room.notified()).await;
     }
 
-    /// Tells the manager that the channel is not needed any more.
+    /// Tells the manager that the channel is no longer needed.
     pub(crate) fn goodbye(&self, grace_ms: u32) {
         self.shared.lock().control.send(&ClientNote::Goodbye { grace_ms });
         self.shared.control_ready.notify_one();
@@ -291,7 +291,7 @@ impl Drop for Connection {
 
 fn is_question(request: &Request) -> bool {
     match request {
-        // The second time they would find something else.
+        // Repeated, they would find another state: more dead tasks, or no job.
         Request::JobRetry { .. } | Request::JobForget { .. } => false,
         Request::Status
         | Request::TicketList
@@ -306,12 +306,12 @@ fn is_question(request: &Request) -> bool {
         | Request::KeyList
         | Request::PayloadKeep { .. }
         | Request::PayloadFetch { .. } => true,
-        // What is asked about jobs is numbered by its client, and changes nothing the second time.
+        // The client numbers jobs and tasks, so that repeating these changes nothing.
         other => other.is_about_jobs(),
     }
 }
 
-/// What bytes that go with a request, or its answer, may take on a slow line.
+/// How long the bytes that follow a request or its reply may take, in addition.
 fn transfer_time(request: &Request) -> Duration {
     let length = match request {
         Request::ModuleUpload { length, .. } => *length,
@@ -322,7 +322,7 @@ fn transfer_time(request: &Request) -> Duration {
     Duration::from_secs(length / SLOW_BYTES_A_SECOND)
 }
 
-/// A line that is slower is no use.
+/// The slowest line that a transfer is given time for.
 const SLOW_BYTES_A_SECOND: u64 = 64 << 10;
 
 async fn ask(conn: &Conn, request: &Request, body: Option<&Bytes>) -> Result<(Reply, Bytes), StreamError> {
@@ -346,7 +346,7 @@ async fn ask(conn: &Conn, request: &Request, body: Option<&Bytes>) -> Result<(Re
     Ok((reply, recv.read_body(bounded).await?))
 }
 
-/// Whom to dial, and from where.
+/// The manager to dial, and what to dial it with.
 pub(crate) struct Dialer {
     pub(crate) manager: ManagerAddress,
     pub(crate) key: SecretKey,
@@ -355,7 +355,7 @@ pub(crate) struct Dialer {
     pub(crate) network: Network,
 }
 
-/// Told once, whether the manager has let the client in.
+/// Called once, with the result of the first attempt to connect.
 type AdmissionCallback = Box<dyn FnOnce(Result<(), ConnectError>) + Send>;
 
 async fn run(
@@ -420,7 +420,8 @@ async fn run(
     endpoint.wait_idle(Duration::from_secs(1)).await;
 }
 
-/// What a client that the manager has sent away for good answers to whoever asks it for anything.
+/// The denial of every request once the manager has disconnected the client for good; `None` for a reason after which
+/// the client connects again.
 fn final_word(reason: CloseReason) -> Option<Denial> {
     let CloseReason::Peer { code, reason } = reason else {
         return None;
@@ -534,7 +535,7 @@ impl ConnectionShared {
 
     fn sent_away(&self, denial: Denial) {
         let _ = self.sent_away.set(denial);
-        // Whoever waits for a connection looks again.
+        // Wakes the requests that wait for a connection.
         self.conn.send_replace(None);
     }
 
@@ -545,7 +546,7 @@ impl ConnectionShared {
         inner.post = SendQueue::default();
     }
 
-    /// Waits until the manager has taken every note, a moment at most.
+    /// Waits until the manager has acknowledged every note, for up to 1 s.
     async fn flushed(&self) {
         let taken = async {
             while self.lock().control.backlog() > 0 {

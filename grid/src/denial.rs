@@ -1,8 +1,8 @@
-//! Denials that a client makes itself.
+//! Denials that the client makes itself.
 
 use grid_protocol::client::{Denial, DenialCode, Reply};
 
-/// The manager answered another question than the one that was asked.
+/// The denial for a reply that does not belong to the request.
 pub(crate) fn unexpected(reply: &Reply) -> Denial {
     Denial {
         code: DenialCode::ManagerFault,

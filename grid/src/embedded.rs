@@ -1,4 +1,4 @@
-//! A manager in the user's own program, with local workers if there shall be any.
+//! A manager in the user's own program, with local workers if the program wants them.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -21,7 +21,9 @@ use tokio::sync::{mpsc, watch};
 use crate::client::Client;
 use crate::denial::unexpected;
 
-/// A manager in this process. Everything that a [`Client`] does, it does too.
+/// A manager in this process, and a [`Client`] of it: all methods of [`Client`] can be called on it.
+///
+/// Dropping it stops the manager and its local host, and waits for the threads that they run on.
 pub struct Manager {
     client: Client,
     server: grid_manager::ManagerServer,
@@ -38,7 +40,7 @@ struct LocalHost {
     serving: watch::Receiver<()>,
 }
 
-/// How a manager shall be.
+/// Configuration of a [`Manager`]; made by [`Manager::builder`].
 #[must_use = "nothing is started before `start`"]
 pub struct ManagerBuilder {
     home: PathBuf,
@@ -54,29 +56,29 @@ pub struct ManagerBuilder {
     grace: Duration,
 }
 
-/// The manager could not be started.
+/// Why a manager could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManagerError {
-    /// The manager itself.
+    /// The manager itself did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// Its local host.
+    /// Its local host could not be set up.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// Its key.
+    /// Its key file could not be read.
     #[error(transparent)]
     Key(#[from] KeyFileError),
-    /// Its store.
+    /// Its catalog could not be changed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// The system gives no folder or no thread.
+    /// The system gave no temporary folder or no thread, or the local host did not join.
     #[error("the system gives no folder or no thread: {0}")]
     System(#[from] std::io::Error),
 }
 
 impl ManagerError {
-    /// What the operator can do about it, to be read on the command line.
+    /// What the operator can do about it, as a hint for the command line.
     pub fn help(&self) -> &'static str {
         match self {
             Self::Start(error) => error.help(),
@@ -89,8 +91,8 @@ impl ManagerError {
 }
 
 impl Manager {
-    /// Begins to describe a manager. As it stands it serves this process alone, keeps nothing, and has no
-    /// local workers.
+    /// Describes a manager. By default it serves this process only, keeps no state after it ends, and has no local
+    /// workers.
     pub fn builder() -> ManagerBuilder {
         ManagerBuilder {
             home: grid_disk::home(),
@@ -102,7 +104,7 @@ impl Manager {
             away_grace: Duration::from_secs(10),
             timing: Timing::default(),
             policy: Policy::default(),
-            // What runs here is this program's own.
+            // Local workers run this program's own modules.
             compiler: Compiler::InProcess,
             grace: Duration::from_secs(10),
         }
@@ -113,16 +115,16 @@ impl Manager {
         self.server.key()
     }
 
-    /// Where it listens.
+    /// The address that it listens on, with the port that the system chose; `None` if it serves this process only.
     pub fn listening(&self) -> Option<SocketAddr> {
         self.server.listening()
     }
 
-    /// A line of text that lets one machine join, for a day.
+    /// Makes a ticket: a line of text that gives one key this role, once, within a day.
     ///
     /// # Errors
     ///
-    /// [`Denial`], if the manager listens nowhere.
+    /// [`Denial`]: `Conflict` if the manager does not listen, `ManagerFault` if its disk fails.
     pub async fn ticket(&self, role: Role) -> Result<String, Denial> {
         match self.client.request(Request::TicketNew { role, ttl_s: TICKET_TTL_S }).await? {
             Reply::Ticket { text } => Ok(text),
@@ -130,17 +132,17 @@ impl Manager {
         }
     }
 
-    /// Gives a key a role.
+    /// Gives a key a role, as `grid key trust` does.
     ///
     /// # Errors
     ///
-    /// [`CatalogError`].
+    /// [`CatalogError`] if it cannot be written to disk.
     pub fn grant(&self, key: PublicKey, role: Role) -> Result<(), CatalogError> {
         self.server.grant(key, role)
     }
 
-    /// Waits until the manager, or one of its local hosts, serves no more, though nobody stopped it: a thread of it panicked. A
-    /// program that is a manager must end then.
+    /// Waits until the manager or its local host no longer serves. If nobody stopped it, its thread has panicked: a
+    /// program whose purpose is the manager must exit then.
     pub async fn ended(&self) {
         let hosts = self.hosts.iter().map(|host| host.serving.clone());
         let (ended, mut has_ended) = mpsc::channel::<()>(1);
@@ -148,7 +150,7 @@ impl Manager {
             let ended = ended.clone();
             tokio::spawn(async move {
                 while serving.changed().await.is_ok() {}
-                // Whoever asked may have gone.
+                // The caller may have dropped the wait.
                 let _ = ended.send(()).await;
             });
         }
@@ -158,7 +160,7 @@ impl Manager {
         }
     }
 
-    /// Stops workers in good order, `grace` at most, then the manager.
+    /// Stops this program's workers as [`Client::stop_all`] does, then the manager and its local host.
     pub async fn stop(mut self, grace: Duration) {
         self.client.stop_all(grace).await;
         self.grace = Duration::ZERO;
@@ -166,7 +168,7 @@ impl Manager {
     }
 }
 
-/// How long a ticket is good: a day.
+/// How long a ticket is valid, in seconds: one day.
 pub const TICKET_TTL_S: u64 = 24 * 3600;
 
 impl Deref for Manager {
@@ -192,73 +194,79 @@ impl Drop for Manager {
 }
 
 impl ManagerBuilder {
-    /// The folder of what the programs of this user share: modules that local workers ran are kept compiled in
-    /// `folder/compiled` (2 GiB, the least recently used go first). By default it is that of the command line: `GRID_HOME`,
-    /// else a folder in the user's home.
+    /// The folder that the programs of this user share: the local host caches compiled modules in `folder/compiled` (up
+    /// to 2 GiB, the least recently used are removed first). Default: that of the command line, `GRID_HOME` or else a
+    /// folder in the user's home.
     pub fn home(mut self, folder: impl AsRef<Path>) -> Self {
         self.home = folder.as_ref().to_path_buf();
         self
     }
 
-    /// Keeps key, store and modules in `folder`, so that a restart has them; without, they are gone at the end.
+    /// Keeps key, store and modules in `folder`, for the next start. By default they are in a temporary folder, which
+    /// is removed when the manager is dropped.
     pub fn state(mut self, folder: impl AsRef<Path>) -> Self {
         self.state = Some(folder.as_ref().to_path_buf());
         self
     }
 
-    /// Listens for hosts and clients; port 0 lets the system choose.
+    /// Listens on this UDP address for hosts and clients; with port 0 the system chooses the port. By default the
+    /// manager serves this process only.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = Some(address);
         self
     }
 
-    /// Names this address, as `host:port`, in tickets, instead of the one that it listens on.
+    /// Adds an address, as `host:port`, that tickets name instead of the one that the manager listens on.
     pub fn advertise(mut self, address: &str) -> Self {
         self.advertise.push(address.to_owned());
         self
     }
 
-    /// Lets hosts in that nobody approved; the default only for a manager that listens on loopback alone.
+    /// Whether hosts may join without approval: only for a manager that strangers cannot reach. True by default if the
+    /// manager listens on a loopback address.
     pub fn open_join(mut self, open: bool) -> Self {
         self.open_join = Some(open);
         self
     }
 
-    /// Runs so many workers in this process, without a socket and without a ticket.
+    /// Runs a local host with this number of slots in this process, without a socket and without a ticket; none by
+    /// default.
     pub fn local_slots(mut self, slots: u32) -> Self {
         self.local_slots = slots;
         self
     }
 
-    /// What local workers may take.
+    /// What the local host allows all of its workers together, and each of them.
     pub fn local_policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Where modules for local workers are compiled: in this process, unless it runs other people's.
+    /// Where modules for local workers are compiled: in this process by default, which is meant for a program that
+    /// runs only its own modules.
     pub fn local_compiler(mut self, compiler: Compiler) -> Self {
         self.compiler = compiler;
         self
     }
 
-    /// How long a lost connection may stay lost before the workers behind it are given up.
+    /// How long a host's connection may stay lost before the manager gives up its workers: 10 s by default, after the
+    /// time in which [`Timing`] notices the loss.
     pub fn away_grace(mut self, grace: Duration) -> Self {
         self.away_grace = grace;
         self
     }
 
-    /// How soon the transport notices silence.
+    /// How soon the manager and its local host notice a silent connection.
     pub fn timing(mut self, timing: Timing) -> Self {
         self.timing = timing;
         self
     }
 
-    /// Starts the manager on a thread of its own; when this returns it listens.
+    /// Starts the manager on a thread of its own; when this returns it listens, and its local host has joined.
     ///
     /// # Errors
     ///
-    /// [`ManagerError`].
+    /// [`ManagerError`], each variant with its cause.
     pub fn start(self) -> Result<Manager, ManagerError> {
         let (manager, local) = self.start_with(grid_manager::ManagerServer::start)?;
         if let Some(local) = local {
@@ -267,14 +275,15 @@ impl ManagerBuilder {
         Ok(manager)
     }
 
-    /// Starts the manager on the runtime that this is called on; when this returns it listens.
+    /// Starts the manager on the tokio runtime of the caller; when this returns it listens, and its local host has
+    /// joined.
     ///
-    /// A message then needs no change of threads between manager and program, which halves what it takes; but a
-    /// program that blocks its runtime for seconds holds up the manager as well, and hosts take it for dead.
+    /// A message then needs no change of threads between manager and program, which halves its time. But a program that
+    /// blocks its runtime for seconds blocks the manager as well, and hosts take the manager for dead.
     ///
     /// # Errors
     ///
-    /// [`ManagerError`].
+    /// As [`Self::start`].
     pub async fn start_here(self) -> Result<Manager, ManagerError> {
         let (manager, local) = self.start_with(grid_manager::ManagerServer::start_here)?;
         if let Some(local) = local {
@@ -336,10 +345,10 @@ fn host_did_not_join() -> ManagerError {
     std::io::Error::other("the local host did not join").into()
 }
 
-/// The channel of the program that the manager is part of.
+/// The channel of the program that the manager runs in.
 const EMBEDDED_CHANNEL: Channel = Channel(1);
 
-/// Where a user's compiled modules are, in their home folder.
+/// The folder of compiled modules within a user's home folder of the grid.
 pub const COMPILED_FOLDER: &str = "compiled";
 
 fn local_host(
@@ -354,14 +363,14 @@ fn local_host(
     let work = move || {
         // Dropped when the thread ends, however it does.
         let _serves = serves;
-        // Made and dropped here: whoever starts a host may be on a runtime, where no other may be dropped.
+        // Made and dropped on this thread: a runtime must not be dropped inside another, where the caller may be.
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => return tracing::error!(%error, "the system gives the local host no runtime"),
         };
         let progress = |progress| {
             if matches!(progress, HostProgress::Joined { .. }) {
-                // Only the first is waited for.
+                // `start` waits for the first join only.
                 let _ = joined.try_send(());
             }
         };
@@ -369,6 +378,6 @@ fn local_host(
         tracing::debug!(%ended, "the local host has ended");
     };
     let thread = thread::Builder::new().name("grid-local-host".to_owned()).spawn(work)?;
-    // Whoever starts a manager with slots may use them at once.
+    // The caller waits for the join, so that the slots can be used when `start` returns.
     Ok((LocalHost { drain, thread: Some(thread), serving }, has_joined))
 }

@@ -1,4 +1,4 @@
-//! Jobs: hand the grid tasks, take each outcome once.
+//! Jobs: submit tasks to the grid, and take each outcome once.
 
 mod builder;
 mod inputs;
@@ -22,20 +22,20 @@ pub use builder::{JobBuilder, SubmitError};
 pub use inputs::{CborInputs, Inputs};
 pub use map::Map;
 
-/// A task may take so long, unless its job says otherwise.
+/// Default of [`JobBuilder::timeout`]: one hour.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// A task is attempted so often, where it fails by its own fault, unless its job says otherwise.
+/// Default number of attempts at a task that fails by its own fault; see [`JobBuilder::retries`].
 pub const DEFAULT_ATTEMPTS: u32 = 3;
 
 /// How long one request waits for outcomes.
 const RESULTS_WAIT: Duration = Duration::from_secs(10);
 
-/// A manager that does not answer is asked again so often, with a pause in between: two minutes for a restart.
+/// Repetitions of a request that the manager does not answer: 60, 2 s apart, allow it two minutes to restart.
 const TRIES_MAX: u32 = 60;
 const TRY_PAUSE: Duration = Duration::from_secs(2);
 
-/// A job at the manager.
+/// A job that the manager keeps. Dropping this handle does not stop the job.
 #[derive(Clone)]
 pub struct Job<'a> {
     client: &'a Client,
@@ -49,11 +49,11 @@ pub struct TaskOutcome {
     pub task: u64,
     /// The outcome's own number in the job's record, from 1, in the order in which tasks ended.
     pub seq: u64,
-    /// What people call the host that it ended on.
+    /// The display name of the host that the task ended on.
     pub host: String,
-    /// How long its last attempt ran.
+    /// How long its last attempt ran, as the host says.
     pub ran: Duration,
-    /// What it sent, in order, or why there is nothing.
+    /// The messages that the task sent, in order, or why it failed.
     pub results: Result<Vec<Bytes>, TaskFailed>,
 }
 
@@ -61,18 +61,18 @@ pub struct TaskOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the task failed: {why}")]
 pub struct TaskFailed {
-    /// Why it was not tried again.
+    /// Why it was not retried.
     pub why: String,
-    /// Its attempts, oldest first.
+    /// Its newest failed attempts, at most 8, oldest first.
     pub attempts: Vec<AttemptFailure>,
 }
 
 impl TaskOutcome {
-    /// The first thing that the task sent, as a value.
+    /// Decodes the first message that the task sent, which must be CBOR.
     ///
     /// # Errors
     ///
-    /// [`CborError::Decode`], if it sent nothing, failed, or sent something else.
+    /// [`CborError::Decode`] if the task failed, sent nothing, or sent something else.
     pub fn value<T: DeserializeOwned>(&self) -> Result<T, CborError> {
         match &self.results {
             Ok(results) => match results.first() {
@@ -85,11 +85,11 @@ impl TaskOutcome {
 }
 
 impl TaskOutcome {
-    /// The answer of a command whose manifest asks for files.
+    /// Decodes the output of a command whose manifest asks for files.
     ///
     /// # Errors
     ///
-    /// [`CborError::Decode`], if the task failed, or what it sent is no such answer.
+    /// [`CborError::Decode`] if the task failed, or did not send exactly one such output.
     pub fn command_answer(&self) -> Result<CommandOutput, CborError> {
         match &self.results {
             Ok(results) => match &results[..] {
@@ -112,7 +112,7 @@ impl From<OutcomeEntry> for TaskOutcome {
     }
 }
 
-/// The bytes of a result. Those that the manager keeps were fetched before.
+/// The bytes of a result. One that the manager stores must have been fetched before.
 fn here(result: Payload) -> Bytes {
     match result {
         Payload::Here(bytes) => bytes.into(),
@@ -120,7 +120,7 @@ fn here(result: Payload) -> Bytes {
     }
 }
 
-/// Results that are held in memory at once, beyond one task's.
+/// Stored results that one call fetches into memory, in bytes; those of one task may exceed it.
 const FETCHED_BYTES_MAX: u64 = 64 << 20;
 
 impl Client {
@@ -128,7 +128,7 @@ impl Client {
         let mut tries = 0;
         loop {
             match self.request(request.clone()).await {
-                // What is asked about jobs changes nothing when it is asked twice.
+                // Repeating a request about jobs changes nothing.
                 Err(denial) if denial.code == DenialCode::ManagerFault && tries < TRIES_MAX => {
                     tries += 1;
                     tokio::time::sleep(TRY_PAUSE).await;
@@ -140,22 +140,26 @@ impl Client {
 }
 
 impl Job<'_> {
-    /// Its id.
+    /// The job's id.
     pub fn id(&self) -> JobId {
         self.id
     }
 
-    /// Whose job it is.
+    /// The client that this handle sends its requests with.
     pub fn client(&self) -> &Client {
         self.client
     }
 
-    /// Brings tasks, of which the first has the number `first` in the job; when this returns they are on the manager's
-    /// disk. A full queue holds this up.
+    /// Submits tasks, numbered from `first`; returns the number after the last. When this returns they are on the
+    /// manager's disk.
+    ///
+    /// Waits while the manager's queue is full. Tasks that the manager already has are skipped, so that it is safe to
+    /// submit the same again. An input may have up to 64 MiB.
     ///
     /// # Errors
     ///
-    /// [`Denial`].
+    /// [`Denial`]: `Conflict` if `first` is beyond the next task or the job takes no more; `ManagerFault` if the
+    /// manager does not answer for some minutes.
     pub async fn submit(&self, first: u64, inputs: Vec<Bytes>) -> Result<u64, Denial> {
         let end = first + inputs.len() as u64;
         let mut left: VecDeque<Bytes> = inputs.into();
@@ -163,7 +167,7 @@ impl Job<'_> {
         while !left.is_empty() {
             let (mut batch, mut bytes) = (Vec::new(), 0);
             for input in &left {
-                // A long one is brought apart, and takes its place by name.
+                // A long input is uploaded on its own; the batch has a reference in its place.
                 bytes += if input.len() > PAYLOAD_BYTES_MAX { LONG_BYTES } else { input.len() + 16 };
                 if !batch.is_empty() && (bytes > BATCH_BYTES_MAX || batch.len() == BATCH_TASKS_MAX) {
                     break;
@@ -185,29 +189,30 @@ impl Job<'_> {
         Ok(end)
     }
 
-    /// No more tasks will come.
+    /// Declares that no more tasks will come: the job finishes when all of its tasks have outcomes.
     ///
     /// # Errors
     ///
-    /// [`Denial`].
+    /// [`Denial`], as for [`Self::show`].
     pub async fn close(&self) -> Result<JobInfo, Denial> {
         self.info_from(Request::JobClose { job: self.id }).await
     }
 
-    /// How it stands.
+    /// The job's state and counts.
     ///
     /// # Errors
     ///
-    /// [`Denial`].
+    /// [`Denial`]: `NotFound` if there is no such job of this key; `ManagerFault` if the manager does not answer for
+    /// some minutes.
     pub async fn show(&self) -> Result<JobInfo, Denial> {
         self.info_from(Request::JobShow { job: self.id }).await
     }
 
-    /// Why it is not further, in words, a line each: what `grid explain` prints.
+    /// Explains why the job has not got further, one sentence per line, as `grid explain` prints it.
     ///
     /// # Errors
     ///
-    /// [`Denial`].
+    /// [`Denial`], as for [`Self::show`].
     pub async fn explain(&self) -> Result<Vec<String>, Denial> {
         match self.client.request(Request::Explain(Subject::Job(self.id))).await? {
             Reply::Explanation { lines } => Ok(lines),
@@ -215,21 +220,23 @@ impl Job<'_> {
         }
     }
 
-    /// Stops it: what waits gets no outcome, what runs is ended.
+    /// Stops the job: waiting tasks get no outcome, and running attempts are ended.
     ///
     /// # Errors
     ///
-    /// [`Denial`].
+    /// [`Denial`], as for [`Self::show`].
     pub async fn stop(&self) -> Result<JobInfo, Denial> {
         self.info_from(Request::JobStop { job: self.id }).await
     }
 
-    /// Tries its dead tasks again. Asked twice, it tries those again that died in between: if no answer comes, look
-    /// how the job stands.
+    /// Retries the tasks that have failed for good.
+    ///
+    /// The request is not repeated, because that would also retry tasks that failed in between: if no reply comes,
+    /// check with [`Self::show`].
     ///
     /// # Errors
     ///
-    /// [`Denial`].
+    /// [`Denial`]: `NotFound` if there is no such job of this key, or the manager no longer has its module.
     pub async fn retry(&self) -> Result<JobInfo, Denial> {
         match self.client.request(Request::JobRetry { job: self.id }).await? {
             Reply::Job(info) => Ok(info),
@@ -237,20 +244,24 @@ impl Job<'_> {
         }
     }
 
-    /// Forgets it, with its inputs and outcomes; it must be over.
+    /// Makes the manager forget the job, with its inputs and outcomes.
     ///
     /// # Errors
     ///
-    /// [`Denial`].
+    /// [`Denial`]: `Conflict` if the job is not over; `NotFound` if there is no such job, which may also mean that the
+    /// reply to an earlier request was lost.
     pub async fn forget(&self) -> Result<(), Denial> {
         self.client.ask_again(Request::JobForget { job: self.id }).await.map(drop)
     }
 
-    /// Outcomes after number `after`, waiting for the first of them for `wait` at the most; and how the job stands.
+    /// Returns outcomes with numbers after `after`, and the job's state. Waits for the first of them for up to `wait`,
+    /// and never more than 30 s.
+    ///
+    /// May return fewer than there are: ask again after the last one.
     ///
     /// # Errors
     ///
-    /// [`Denial`].
+    /// [`Denial`], as for [`Self::show`].
     pub async fn outcomes(&self, after: u64, wait: Duration) -> Result<(Vec<OutcomeEntry>, JobInfo), Denial> {
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         let request = Request::JobResults { job: self.id, after, wait_ms };
@@ -261,7 +272,7 @@ impl Job<'_> {
                 for recorded in &mut outcomes {
                     let long = long_bytes(recorded);
                     if fetched > 0 && fetched + long > FETCHED_BYTES_MAX {
-                        // The rest comes when it is asked for after these.
+                        // The caller asks for the rest after these.
                         break;
                     }
                     fetched += long;
@@ -275,7 +286,7 @@ impl Job<'_> {
         }
     }
 
-    /// Brings a long input, and leaves its name in its place.
+    /// Uploads an input that is too long for a batch, and puts a reference in its place.
     async fn put_away(&self, input: &mut Payload) -> Result<(), Denial> {
         let Payload::Here(bytes) = input else {
             return Ok(());
@@ -301,7 +312,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Fetches the results that the manager keeps.
+    /// Fetches those results of an outcome that the manager stores as blobs.
     async fn fetch_results(&self, recorded: &mut OutcomeEntry) -> Result<(), Denial> {
         let Outcome::Done(results) = &mut recorded.outcome else {
             return Ok(());
@@ -314,11 +325,11 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Waits until it is over; how it stands then.
+    /// Waits until the job is over, and returns its state.
     ///
     /// # Errors
     ///
-    /// [`Denial`].
+    /// [`Denial`], as for [`Self::show`].
     pub async fn wait(&self) -> Result<JobInfo, Denial> {
         let mut info = self.show().await?;
         while !info.state.is_over() {
@@ -335,10 +346,10 @@ impl Job<'_> {
     }
 }
 
-/// What a long input takes of a batch.
+/// Bytes of a batch that the reference to a long input takes, at most.
 const LONG_BYTES: usize = 64;
 
-/// Bytes of an outcome's results that the manager keeps apart.
+/// Bytes of those results of an outcome that the manager stores as blobs.
 fn long_bytes(recorded: &OutcomeEntry) -> u64 {
     let Outcome::Done(results) = &recorded.outcome else {
         return 0;

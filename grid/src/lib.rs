@@ -1,8 +1,8 @@
 //! A compute grid of WebAssembly workers.
 //!
 //! A [`Manager`] runs in your program, or as `grid up`; `grid-host` runs on every other machine. You upload a
-//! signed module, spawn workers of it on the hosts that there are, and talk to them with plain messages. A
-//! [`Client`] does the same from a program elsewhere.
+//! signed module, spawn workers of it on the hosts, and exchange plain messages with them. A [`Client`] does the
+//! same from another process or machine.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,8 +25,9 @@
 //! # }
 //! ```
 //!
-//! Whoever has a list of tasks hands it over: [`Client::map`] gives each task's outcome once, whatever hosts and managers
-//! do meanwhile. [`Client::job`] is the same with retries, timeouts and the rest; [`Client::submit`] is one task.
+//! For a list of tasks there is [`Client::map`]: it gives each task's outcome once, even if hosts or the manager fail
+//! meanwhile. [`Client::job`] does the same with retries, timeouts and other settings; [`Client::submit`] runs one
+//! task.
 //!
 //! ```no_run
 //! # async fn example(grid: wasm_grid::Manager, module: wasm_grid::Digest) -> Result<(), Box<dyn std::error::Error>> {

@@ -1,4 +1,5 @@
-//! The program `grid`; under the name of `grid-host` it is that one, so that a package needs to carry the code once.
+//! The program `grid`. Run under the name `grid-host` it is that program, so that a package needs to carry the code
+//! once.
 
 #![forbid(unsafe_code)]
 

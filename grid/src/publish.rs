@@ -1,4 +1,4 @@
-//! Publishing: what is said about a module, signed.
+//! Publishing: a module's manifest, made and signed.
 
 use std::time::SystemTime;
 
@@ -10,40 +10,40 @@ use grid_protocol::key::SecretKey;
 use grid_protocol::manifest::{ABI_VERSION, FilesAsked, Manifest, SignedManifest};
 use grid_protocol::worker::LimitsAsked;
 
-/// A module that is about to be signed.
+/// A module with its manifest, before it is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
-    /// What will be signed. The fields may be changed before.
+    /// The manifest to sign. Its fields may be changed before.
     pub manifest: Manifest,
-    /// What the module is.
+    /// What the inspection found in the module.
     pub report: ModuleReport,
 }
 
-/// A module that did not get to the manager.
+/// Why a module was not published.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
     /// The grid does not run such a module: its author must act.
     #[error(transparent)]
     Module(#[from] grid_inspect::ScanRefusal),
-    /// It was to have files, and is no WASI command.
+    /// Files were asked for, and the module is not a WASI command.
     #[error("only a WASI command can have files, and the module's entry point is `{entry_point}`")]
     FilesWithoutCommand {
-        /// What it is.
+        /// The module's entry point.
         entry_point: &'static str,
     },
-    /// The manager refuses it.
+    /// The manager refuses the module, or does not answer.
     #[error(transparent)]
     Denied(#[from] Denial),
 }
 
 impl Publication {
-    /// Checks a module and describes it: the serial is the time, so that each release is newer than the
-    /// one before.
+    /// Inspects a module and makes a manifest for it. The serial is the time in seconds since 1970, so that each
+    /// release is newer than the one before.
     ///
     /// # Errors
     ///
-    /// [`PublishError::Module`].
+    /// [`PublishError::Module`] if the grid does not run such a module.
     pub fn new(name: &str, wasm: &[u8]) -> Result<Self, PublishError> {
         let digest = Digest::of(wasm);
         let report = inspect_known(wasm, digest.as_bytes(), &ScanLimits::default())?;
@@ -63,14 +63,14 @@ impl Publication {
         Ok(Self { manifest, report })
     }
 
-    /// As [`Self::new`], for a command that is to have files; and the module as it is to be uploaded.
+    /// As [`Self::new`], for a command that gets files; also returns the bytes to upload.
     ///
-    /// It ends in a mark, an empty section that says so: hosts know a module by its bytes, and the same bytes with files
-    /// and without would be two modules of one id.
+    /// They end in a mark, an empty custom section: a module's id is the digest of its bytes, and the same bytes with
+    /// and without files would be two modules with one id.
     ///
     /// # Errors
     ///
-    /// [`PublishError::Module`] and [`PublishError::FilesWithoutCommand`].
+    /// As [`Self::new`]; [`PublishError::FilesWithoutCommand`] if the module is not a WASI command.
     pub fn with_files(name: &str, wasm: Bytes) -> Result<(Self, Bytes), PublishError> {
         let marked = if wasm.ends_with(FILES_MARK) { wasm } else { [&wasm[..], FILES_MARK].concat().into() };
         let mut publication = Self::new(name, &marked)?;
@@ -83,13 +83,13 @@ impl Publication {
         Ok((publication, marked))
     }
 
-    /// Signs it.
+    /// Signs the manifest; returns it with its signature, as the wire has it.
     pub fn sign(&self, key: &SecretKey) -> Vec<u8> {
         SignedManifest::sign(&self.manifest, key).to_bytes()
     }
 }
 
-/// A custom section with a name and nothing in it.
+/// A custom section named `grid:files`, with nothing in it.
 const FILES_MARK: &[u8] = b"\0\x0b\x0agrid:files";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The session: a client's end of the mail, between its connections.
+//! The session: the client's end of its workers' mail, which outlives each connection.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -12,7 +12,7 @@ use grid_protocol::mail::MailFrame;
 use grid_protocol::send_queue::SendQueue;
 use grid_protocol::worker::End;
 
-/// What a client keeps of its session, whichever connection carries it.
+/// What a client keeps of its session from one connection to the next.
 #[derive(Default)]
 pub(crate) struct Session {
     pub(crate) session: Option<SessionId>,
@@ -56,7 +56,7 @@ impl Finished {
     }
 }
 
-/// One worker's mail.
+/// One worker's mail, and its end once it has ended.
 #[derive(Default)]
 pub(crate) struct SessionWorker {
     pub(crate) link: Link,
@@ -65,20 +65,20 @@ pub(crate) struct SessionWorker {
 }
 
 impl SessionWorker {
-    /// True if it has ended, all of its mail is here, and [`Event::Left`] was announced.
+    /// True once the worker has ended, all of its mail has arrived, and [`Event::Left`] is queued.
     pub(crate) fn is_over(&self) -> bool {
         self.ending.as_ref().is_some_and(|ending| ending.end.is_none())
     }
 }
 
-/// A worker that has ended, and whose mail has not all come yet.
+/// How a worker ended; `end` is taken when all of its mail has arrived.
 pub(crate) struct EndedWorker {
     pub(crate) end: Option<End>,
     pub(crate) sent: u64,
     pub(crate) settled: u64,
 }
 
-/// What waits to be collected, in order.
+/// What the program has yet to collect, in order.
 pub(crate) enum Collectable {
     Mail(WorkerId),
     Joined(Event),
@@ -86,7 +86,7 @@ pub(crate) enum Collectable {
 }
 
 impl Session {
-    /// The manager has forgotten the session: every worker of it is gone.
+    /// Ends every worker as lost with its host, because the manager has forgotten the session.
     pub(crate) fn forget_everything(&mut self) {
         self.control = ClientEnd::default();
         let workers: Vec<_> = self.links.keys().copied().collect();
@@ -114,7 +114,7 @@ impl Session {
         }
         if let Some(end) = ending.end.take() {
             let settled = ending.settled.min(known.link.last_pushed());
-            // It is no more than was sent, so that it cannot fail.
+            // No more than was sent, so that this cannot fail.
             drop(known.link.settle(settled));
             self.waiting.push_back(Collectable::Left(worker, end));
         }

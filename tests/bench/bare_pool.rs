@@ -1,4 +1,4 @@
-//! A reference for benchmarks: nothing but wasmtime's pool, an instance and one call, again and again.
+//! A reference for benchmarks: only wasmtime's pool, which makes an instance and calls it once, repeatedly.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figure")]
 

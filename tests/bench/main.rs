@@ -1,4 +1,4 @@
-//! The measured ends of `cargo xtask bench`: the grid's, and a reference on bare streams. Each prints one figure.
+//! The measured programs of `cargo xtask bench`: the grid, and a reference on bare streams. Each prints one figure.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ fn key(seed: u8) -> SecretKey {
     SecretKey::from_seed(&[seed; 32])
 }
 
-/// Sends each frame back, all that are here together.
+/// Sends each frame back; frames that have arrived together go back together.
 async fn raw_serve_frames() {
     let endpoint = Endpoint::serve(([127, 0, 0, 1], 0).into(), &key(1), Timing::default()).unwrap();
     println!("{}", endpoint.local_address().unwrap());
@@ -55,7 +55,7 @@ async fn raw_serve_frames() {
     }
 }
 
-/// Sends back what comes, as it comes.
+/// Sends all bytes back as they come.
 async fn raw_serve() {
     let endpoint = Endpoint::serve(([127, 0, 0, 1], 0).into(), &key(1), Timing::default()).unwrap();
     println!("{}", endpoint.local_address().unwrap());
@@ -80,7 +80,7 @@ async fn dial(address: &str) -> (Endpoint, Conn) {
     (endpoint, conn)
 }
 
-/// Microseconds of one round trip, the median.
+/// Prints the median of a round trip, in microseconds.
 async fn raw_rounds(address: &str) {
     let (_endpoint, conn) = dial(address).await;
     let (mut send, mut recv) = conn.open_bi().await.unwrap();
@@ -95,7 +95,7 @@ async fn raw_rounds(address: &str) {
     println!("{}", median(times).as_secs_f64() * 1e6);
 }
 
-/// Echoed frames a second: each of a thousand numbers has one frame under way, all on one stream.
+/// Prints the echoed frames per second: a thousand numbers have one frame each under way, all on one stream.
 async fn raw_mux(address: &str) {
     let (_endpoint, conn) = dial(address).await;
     let (mut send, recv) = conn.open_bi().await.unwrap();
@@ -195,7 +195,8 @@ async fn mux(grid: &Client, workers: &[WorkerId]) -> f64 {
     answered as f64 / started.elapsed().as_secs_f64()
 }
 
-/// Fills the host, lets each worker handle a message, waits to be looked at, and tries one more.
+/// Fills the host and lets each worker handle a message; after a line on stdin, for which the memory is measured,
+/// checks that one more worker is refused.
 async fn idle(grid: &Client, module: wasm_grid::Digest, first: WorkerId) {
     let mut workers = spawn(grid, module, IDLE - 1).await;
     workers.push(first);

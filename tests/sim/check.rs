@@ -1,9 +1,9 @@
-//! What was promised, and whether it was kept.
+//! The promises that the simulation checks.
 //!
-//! (I1) each acknowledged task has exactly one outcome; (I2) there is none for what was never brought; (I3) results
-//! are those of a run in which nothing goes wrong; (I4) never are two attempts at a task both accepted; (I5) no lease
-//! is older than its time and a second; (I6) what waits, is leased, done and dead is what was brought; (I7) nothing that a
-//! client was told of a job is taken back.
+//! (I1) each acknowledged task has exactly one outcome; (I2) no outcome is of a task that was never submitted; (I3)
+//! results are those of a run without faults; (I4) no two attempts at one task are both accepted; (I5) no lease
+//! outlives its time by more than a second; (I6) the waiting, leased, done and dead tasks together are those submitted;
+//! (I7) nothing that a client was told of a job is taken back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -12,10 +12,10 @@ use grid_protocol::job::{JobCounts, JobId, JobInfo};
 
 use crate::guests::Task;
 
-/// A task's number, and what is recorded of it: its results, or why it failed.
+/// A task's number and its recorded outcome: its results, or why it failed.
 pub type Violation = (u64, Result<Vec<Vec<u8>>, String>);
 
-/// Keeps the promises, and the first that was broken.
+/// Records what clients were told, and the first promise that was broken.
 #[derive(Default)]
 pub struct Checker(Mutex<Book>);
 
@@ -24,78 +24,78 @@ struct Book {
     violation: Option<String>,
     jobs: BTreeMap<JobId, Vec<Task>>,
     acknowledged: BTreeMap<JobId, u64>,
-    /// What clients were told last of their jobs.
+    /// The last state of each job that a client was told.
     told: BTreeMap<JobId, JobInfo>,
-    /// Jobs that each client has ended, and whether another is under way.
+    /// Number of jobs that each client has finished, and whether another is under way.
     clients: BTreeMap<u8, (u8, bool)>,
     through: BTreeSet<u8>,
     outcomes: u64,
     dead: u64,
-    /// How the manager described itself last.
+    /// The manager's last description of its own state.
     state: String,
 }
 
 impl Checker {
-    /// Notes the first promise that is broken.
+    /// Records a broken promise, if it is the first.
     pub fn violate(&self, what: String) {
         self.0.lock().unwrap().violation.get_or_insert(what);
     }
 
-    /// How the manager describes itself.
+    /// Records the manager's description of its state.
     pub fn note_state(&self, state: String) {
         self.0.lock().unwrap().state = state;
     }
 
-    /// How it last did.
+    /// The manager's last description of its state.
     pub fn state(&self) -> String {
         self.0.lock().unwrap().state.clone()
     }
 
-    /// What was broken, if anything.
+    /// The first broken promise, if any.
     pub fn violation(&self) -> Option<String> {
         self.0.lock().unwrap().violation.clone()
     }
 
-    /// The number of the job that a client is at.
+    /// The number of a client's current or next job.
     pub fn jobs_of(&self, client: u8) -> u8 {
         self.0.lock().unwrap().clients.get(&client).map_or(0, |at| at.0)
     }
 
-    /// True if a client has begun that job and not ended it.
+    /// True if a client has begun that job and not finished it.
     pub fn is_begun(&self, client: u8, number: u8) -> bool {
         self.0.lock().unwrap().clients.get(&client) == Some(&(number, true))
     }
 
-    /// A client begins a job, or begins it again.
+    /// Records that a client begins a job, or begins it again.
     pub fn begin(&self, client: u8, number: u8, id: JobId, tasks: &[Task]) {
         let mut book = self.0.lock().unwrap();
         book.clients.insert(client, (number, true));
         book.jobs.insert(id, tasks.to_vec());
     }
 
-    /// A client has everything of its job.
+    /// Records that a client has finished its job.
     pub fn end(&self, client: u8) {
         let mut book = self.0.lock().unwrap();
         let at = book.clients.entry(client).or_default();
         *at = (at.0 + 1, false);
     }
 
-    /// A client begins nothing more.
+    /// Records that a client begins no more jobs.
     pub fn client_is_through(&self, client: u8) {
         self.0.lock().unwrap().through.insert(client);
     }
 
-    /// How many clients are through.
+    /// Number of clients that begin no more jobs.
     pub fn through(&self) -> usize {
         self.0.lock().unwrap().through.len()
     }
 
-    /// Tasks up to `count` were acknowledged.
+    /// Records that the first `count` tasks of a job were acknowledged.
     pub fn acknowledged(&self, job: JobId, count: u64) {
         self.0.lock().unwrap().acknowledged.insert(job, count);
     }
 
-    /// A client was told how its job stands.
+    /// Checks (I7) and records the state of a job that a client was told.
     pub fn told(&self, info: &JobInfo) {
         let mut book = self.0.lock().unwrap();
         let before = book.told.insert(info.id, info.clone());
@@ -111,19 +111,19 @@ impl Checker {
         }
     }
 
-    /// Outcomes of which a client was told.
+    /// Number of outcomes that a client was told of.
     pub fn told_of(&self, id: JobId) -> u64 {
         let book = self.0.lock().unwrap();
         book.told.get(&id).map_or(0, |info| info.counts.done + info.counts.dead)
     }
 
-    /// Tasks brought, outcomes recorded, and those among them that failed.
+    /// Number of tasks submitted, of outcomes recorded, and of the failed ones among those.
     pub fn counts(&self) -> (u64, u64, u64) {
         let book = self.0.lock().unwrap();
         (book.jobs.values().map(|tasks| tasks.len() as u64).sum(), book.outcomes, book.dead)
     }
 
-    /// Compares everything that is recorded of a job with what it should be.
+    /// Checks everything that the manager recorded of a job.
     pub fn audit(&self, id: JobId, info: &JobInfo, outcomes: &[Violation]) {
         if let Err(violation) = self.check(id, info, outcomes) {
             self.violate(format!("{violation} ({id})"));

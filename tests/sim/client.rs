@@ -1,4 +1,4 @@
-//! Clients of the simulation: they bring jobs, take the outcomes, and check them.
+//! Clients of the simulation: they submit jobs, take the outcomes, and check them.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use wasm_grid::{Client, Denial, ManagerAddress};
 use crate::check::Checker;
 use crate::guests::Task;
 
-/// What a client needs to know.
+/// A client of the simulation.
 #[derive(Clone)]
 pub struct ClientNode {
     pub number: u8,
@@ -26,18 +26,18 @@ pub struct ClientNode {
     pub network: Network,
     pub manager: ManagerAddress,
     pub checker: Arc<Checker>,
-    /// No new job begins after so long.
+    /// The client begins no new job after this time.
     pub until: Duration,
 }
 
 /// Tasks in a job.
 const TASKS: usize = 60;
 
-/// A client that could not go on begins again after so long.
+/// How long a client waits after an error before it begins again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl ClientNode {
-    /// Brings job after job until the time is over.
+    /// Submits one job after the other until the time is over.
     pub async fn run(self) {
         let mut number = self.checker.jobs_of(self.number);
         loop {
@@ -99,7 +99,7 @@ impl ClientNode {
         let job = client.job("job", module).id(id);
         let inputs = tasks.iter().map(|task| task.to_bytes());
         if number.is_multiple_of(2) {
-            // As `grid.map` does it.
+            // As `Client::map` does.
             let mut results = job.map(inputs).await?;
             let mut seen = BTreeSet::new();
             while let Some(outcome) = results.next().await? {
@@ -123,7 +123,7 @@ impl ClientNode {
         self.audit(client, id).await
     }
 
-    /// Reads everything that is recorded of a job.
+    /// Reads everything that the manager recorded of a job, and checks it.
     async fn audit(&self, client: &Client, id: JobId) -> Result<(), Denial> {
         let job = client.find_job(id);
         let (mut after, mut outcomes) = (0, Vec::new());
@@ -155,7 +155,7 @@ impl ClientNode {
     }
 }
 
-/// The bytes of a result, which has none of its own if it is kept apart.
+/// The bytes of a result; empty if the manager stores it as a blob.
 fn bytes(result: Payload) -> Vec<u8> {
     if let Payload::Here(bytes) = result { bytes } else { Vec::new() }
 }

@@ -1,4 +1,4 @@
-//! Everything that goes wrong, from the seed.
+//! The faults of a run, drawn from the seed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use crate::guests::Stage;
 use crate::network::SharedNetwork;
 use crate::run::{MANAGER, RunReport, host_name};
 
-/// What goes wrong, and what is to be mended when.
+/// Injects faults, and repairs each after a time.
 pub struct FaultPlan {
     dice: Dice,
     next: Duration,
@@ -44,7 +44,7 @@ impl FaultPlan {
         Duration::from_millis((from + self.dice.roll(to - from)) as u64)
     }
 
-    /// Does what is due at `now`.
+    /// Makes the repairs that are due at `now`, and the next fault if it is due.
     pub fn step(&mut self, sim: &mut Sim<'_>, now: Duration, report: &mut RunReport) {
         self.mend(sim, now);
         if now < self.next {
@@ -80,7 +80,7 @@ impl FaultPlan {
                     1 => sim.partition_oneway(other.as_str(), MANAGER),
                     _ => sim.partition(other.as_str(), MANAGER),
                 }
-                // Blinks, and silences as long as a lease.
+                // Short interruptions, or silences longer than a lease.
                 let whole =
                     now + if self.dice.roll(2) == 0 { self.ms(100, 4000) } else { self.ms(13_000, 24_000) };
                 self.mends.push((whole, Mend::Repair(other, MANAGER.to_owned())));
@@ -113,7 +113,7 @@ impl FaultPlan {
         }
     }
 
-    /// The shared_network clears: everything is mended.
+    /// Repairs everything: the network is good from now on.
     pub fn end(&mut self, sim: &mut Sim<'_>) {
         self.mend(sim, Duration::MAX);
         self.shared_network.loss.store(0, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! SimulatedGuests that are made up: they take as long as their tasks say, fail as their tasks say, and hang when their host does.
+//! Simulated guests: they take as long as their tasks say, fail if their tasks say so, and hang when their host does.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,19 +11,19 @@ use grid_protocol::digest::Digest;
 use grid_protocol::worker::{End, Failure, FailureKind};
 use tokio::sync::Notify;
 
-/// A task: its number, how long it takes, and what becomes of it.
+/// A task: its number, how long it takes, and whether it fails.
 #[derive(Debug, Clone, Copy)]
 pub struct Task {
     /// Its number in its job.
     pub number: u64,
     /// How long it takes, in milliseconds.
     pub ms: u64,
-    /// Whether it fails, wherever it runs.
+    /// True if it fails on every host.
     pub fails: bool,
 }
 
 impl Task {
-    /// As bytes.
+    /// The task as the bytes of an input.
     pub fn to_bytes(self) -> Vec<u8> {
         [self.number, self.ms, u64::from(self.fails)].map(u64::to_le_bytes).concat()
     }
@@ -36,16 +36,16 @@ impl Task {
         Self { number: word(0), ms: word(1), fails: word(2) != 0 }
     }
 
-    /// What it answers.
+    /// The task's result.
     pub fn answer(self) -> Vec<u8> {
         self.number.wrapping_mul(self.number + 7).to_le_bytes().to_vec()
     }
 }
 
-/// What runs in place of guests on one host.
+/// What controls the simulated guests of one host.
 #[derive(Debug, Default)]
 pub struct Stage {
-    /// Everything that runs hangs.
+    /// True while all guests of the host hang.
     pub hangs: AtomicBool,
 }
 
@@ -91,7 +91,7 @@ impl SimulatedGuests for Cast {
     }
 }
 
-/// The stage, as hosts are given it.
+/// The simulated guests of one host, as the host is given them.
 #[derive(Debug, Clone)]
 pub struct Cast(pub Arc<Stage>);
 

@@ -1,4 +1,4 @@
-//! Machines that are made up: clocks that are wrong, and randomness from the seed.
+//! Simulated machines: wrong clocks, and randomness from the seed.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use grid_disk::{Machine, SimulatedMachine};
 use grid_tests::Dice;
 
-/// When the simulation begins, by clocks that are right: some day in 2040.
+/// When the simulation begins, by correct clocks, as time since 1970: a day in 2039.
 const BEGIN: Duration = Duration::from_secs(2_200_000_000);
 
 /// A machine whose clock is wrong by `offset` seconds, and runs at `pace`.
@@ -17,7 +17,7 @@ struct WrongClock {
     pace: f64,
 }
 
-/// A machine for a node.
+/// Makes the machine of a node.
 pub fn machine(seed: u64, offset: i64, pace: f64) -> Machine {
     Machine::simulated(Arc::new(WrongClock { dice: Mutex::new(Dice::new(seed)), offset, pace }))
 }

@@ -1,8 +1,8 @@
-//! The simulation: manager, hosts, clients and QUIC in one process, on a clock and a network that are made up.
+//! The simulation: manager, hosts, clients and QUIC in one process, on a simulated clock and network.
 //!
-//! Everything is the real code but the guests, and everything comes from one number, the seed: the same seed gives
+//! All code is the real one except the guests, and everything follows from one number, the seed: the same seed gives
 //! the same datagrams at the same instants. `sim A B` runs the seeds from A up to, but not including, B and ends with
-//! an error at the first promise that is broken; `sim A B --sabotage never-fence` breaks one on purpose.
+//! an error at the first broken promise; `sim A B --sabotage never-fence` breaks one on purpose.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person")]
 
@@ -81,14 +81,14 @@ fn main() -> ExitCode {
     if broken.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// What all threads share.
+/// State shared by all threads.
 struct All {
     next: u64,
     sum: RunReport,
     broken: Option<(u64, String)>,
 }
 
-/// Runs seed after seed, until there are no more or a promise is broken.
+/// Runs one seed after the other, until there are no more or a promise is broken.
 fn run_seeds(all: &Mutex<All>, end: u64, sabotage: Option<FaultInjection>) {
     loop {
         let seed = {
@@ -103,7 +103,7 @@ fn run_seeds(all: &Mutex<All>, end: u64, sabotage: Option<FaultInjection>) {
         let mut all = all.lock().unwrap();
         all.sum.add(&report);
         if let Some(violation) = report.violation {
-            // The lowest seed is the one to look at.
+            // The lowest seed is reported.
             if all.broken.as_ref().is_none_or(|(lowest, _)| seed < *lowest) {
                 all.broken = Some((seed, violation));
             }

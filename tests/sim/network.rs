@@ -1,4 +1,4 @@
-//! A network that is made up: loses, delays and reorders datagrams, and keeps a trace of all of them.
+//! A simulated network: it loses, delays and reorders datagrams, and keeps a trace of all of them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,16 +12,16 @@ use grid_net::{Datagrams, Network, SimulatedNetwork};
 use grid_tests::Dice;
 use turmoil::net::UdpSocket;
 
-/// What all nodes share: how bad the shared_network is, and what was sent.
+/// Shared by all nodes: the network's loss, and the trace of what was sent.
 #[derive(Debug, Default)]
 pub struct SharedNetwork {
-    /// Datagrams that are lost, in a thousand.
+    /// Datagrams that are lost, per thousand.
     pub loss: AtomicU64,
     trace: Mutex<(u64, u64)>,
 }
 
 impl SharedNetwork {
-    /// Datagrams sent so far, and a number that stands for when each was sent, from where, to where and what was in it.
+    /// Number of datagrams sent so far, and a hash of when each was sent, from where, to where, and its contents.
     pub fn trace(&self) -> (u64, u64) {
         *self.trace.lock().unwrap()
     }
@@ -33,7 +33,7 @@ impl SharedNetwork {
         let sealed =
             datagram.chunks(8).map(|bytes| bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
         for word in [micros, address(from), address(to), datagram.len() as u64].into_iter().chain(sealed) {
-            // FNV-1a, a word at a time.
+            // FNV-1a, by words.
             trace.1 = (trace.1 ^ word).wrapping_mul(0x0100_0000_01b3);
         }
     }
@@ -54,7 +54,7 @@ struct NodeNetwork {
     shared_network: Arc<SharedNetwork>,
 }
 
-/// The network for a node.
+/// Makes the network of a node.
 pub fn network(seed: u64, shared_network: &Arc<SharedNetwork>) -> Network {
     Network::simulated(Arc::new(NodeNetwork {
         dice: Mutex::new(Dice::new(seed)),
@@ -67,7 +67,7 @@ impl SimulatedNetwork for NodeNetwork {
         if address.is_ipv6() {
             return Err(io::ErrorKind::AddrNotAvailable.into());
         }
-        // It is ready at once: nothing in it waits.
+        // Ready on the first poll: nothing in it waits.
         let mut bind = pin!(UdpSocket::bind(address));
         let Poll::Ready(socket) = bind.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -125,7 +125,7 @@ impl Datagrams for NodeSocket {
         self.shared_network.note(self.local, to, datagram);
         let roll = self.dice.lock().unwrap().roll(1000) as u64;
         if roll >= self.shared_network.loss.load(Ordering::Relaxed) {
-            // A full queue loses datagrams, as it does everywhere.
+            // A datagram that meets a full queue is lost, as on any network.
             let _ = self.socket.try_send_to(datagram, to);
         }
     }

@@ -1,4 +1,4 @@
-//! One run: the nodes, two minutes of their time, and what came of it.
+//! One run: starts the nodes, simulates two minutes or more, and reports the result.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -25,29 +25,29 @@ const PORT: u16 = 4747;
 const HOSTS: usize = 8;
 const CLIENTS: usize = 2;
 
-/// A run takes so long, by the clock of the simulation.
+/// Length of a run on the simulated clock, if all jobs are over by then.
 const LENGTH: Duration = Duration::from_secs(120);
 
-/// Jobs that are not over by then never will be: in good shared_network a task may still need the ends of two leases, and a
-/// third attempt of twenty seconds.
+/// Jobs that are not over by then count as stuck: on the repaired network a task may still need the ends of two leases,
+/// and a third attempt of twenty seconds.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Things go wrong for so long.
+/// How long faults are injected.
 const STORM: Duration = Duration::from_secs(70);
 
-/// No job begins after so long.
+/// Clients begin no new job after this time.
 const BEGIN_UNTIL: Duration = Duration::from_secs(60);
 
-/// The world stands still for no shorter time.
+/// Step of the simulated clock.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Which run.
+/// The parameters of a run.
 pub struct Scenario {
     pub seed: u64,
     pub sabotage: Option<FaultInjection>,
 }
 
-/// What came of a run, or of several.
+/// The result of a run, or the sum of several.
 #[derive(Debug, Default)]
 pub struct RunReport {
     pub seeds: u64,
@@ -88,7 +88,7 @@ fn key(kind: u8, number: usize) -> SecretKey {
     SecretKey::from_seed(&[kind, number as u8, 7, 7].repeat(8).try_into().unwrap())
 }
 
-/// Puts a key where a program looks for it.
+/// Writes a fixed key to the file from which a program reads its own; returns the public key.
 fn keep_key(file: &Path, kind: u8, number: usize) -> PublicKey {
     let seed: [u8; 32] = [kind, number as u8, 7, 7].repeat(8).try_into().unwrap();
     grid_disk::use_folder(file.parent().unwrap()).unwrap();
@@ -98,7 +98,7 @@ fn keep_key(file: &Path, kind: u8, number: usize) -> PublicKey {
 
 type Ended = Result<(), Box<dyn std::error::Error>>;
 
-/// Runs a scenario to its end.
+/// Runs a scenario to its end, or to the first broken promise.
 pub fn run(scenario: &Scenario) -> RunReport {
     let folder = tempfile::tempdir().unwrap();
     let mut dice = Dice::new(scenario.seed);
@@ -166,7 +166,7 @@ pub fn run(scenario: &Scenario) -> RunReport {
     report
 }
 
-/// Seconds by which a clock is wrong: a day at the most.
+/// Seconds by which a clock is wrong: up to a day.
 fn offset(dice: &mut Dice) -> i64 {
     [0, 0, -3600, 86_400, -86_400][dice.roll(5)]
 }

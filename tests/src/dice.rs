@@ -1,13 +1,13 @@
-//! Numbers that are the same in every run.
+//! Pseudo-random numbers that are the same in every run.
 
-/// A generator of numbers: the same seed gives the same ones.
+/// A generator of pseudo-random numbers: the same seed gives the same sequence.
 #[derive(Debug)]
 pub struct Dice(u64);
 
 impl Dice {
     /// Starts from a seed.
     pub fn new(seed: u64) -> Self {
-        // The generator stands still at zero.
+        // From zero the generator would only give zeros.
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 

@@ -1,4 +1,4 @@
-//! The harness: a manager and hosts, as processes.
+//! The harness: a manager and hosts, each a process.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub struct Grid {
     join: String,
 }
 
-/// What a command said.
+/// What a command printed, and its exit code.
 #[derive(Debug)]
 pub struct Said {
     /// Its exit code.
@@ -41,7 +41,7 @@ impl Said {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
-        // Whoever does not read all of it may do so.
+        // The command may end without reading all of it.
         let writer = std::thread::spawn(move || stdin.write_all(&input));
         let output = child.wait_with_output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let _ = writer.join();
@@ -52,11 +52,11 @@ impl Said {
         }
     }
 
-    /// The JSON documents that it printed, one a line.
+    /// The JSON documents that it printed, one per line.
     ///
     /// # Panics
     ///
-    /// If one is none.
+    /// If a line is not JSON.
     pub fn lines(&self) -> Vec<Value> {
         let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {self:?}"));
         self.stdout.lines().map(parse).collect()
@@ -66,7 +66,7 @@ impl Said {
     ///
     /// # Panics
     ///
-    /// If it is none.
+    /// If it did not print one.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -89,7 +89,8 @@ impl Grid {
         Self { manager, folder, address, join }
     }
 
-    /// As [`Self::closed`], with the manager's state on a disk of so many MiB, in memory, that nobody else sees.
+    /// As [`Self::closed`], with the manager's state on a disk of `mebibytes` MiB in memory, which only the manager
+    /// sees.
     ///
     /// # Panics
     ///
@@ -106,19 +107,19 @@ impl Grid {
         Self { manager, folder, address, join }
     }
 
-    /// A file in the state folder of a manager that has a disk of its own.
+    /// A file in the state folder of a manager started with [`Self::on_disk_of`].
     pub fn on_disk(&self, name: &str) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.manager.id()));
         let folder = self.folder.path().canonicalize().unwrap_or_default();
         root.join(folder.strip_prefix("/").unwrap_or(&folder)).join("manager").join(name)
     }
 
-    /// Starts the manager again, where it was, after it was killed.
+    /// Starts the manager again after it was killed, with the same state and port.
     pub fn restart_manager(&mut self, arguments: &[&str]) {
         self.restart_manager_with(arguments, &[]);
     }
 
-    /// As [`Self::restart_manager`], with variables in its environment.
+    /// As [`Self::restart_manager`], with variables in the manager's environment.
     pub fn restart_manager_with(&mut self, arguments: &[&str], variables: &[(&str, &str)]) {
         let port = self.address.rsplit(':').next().unwrap_or_default();
         let mut command = grid();
@@ -128,7 +129,7 @@ impl Grid {
         (self.manager, self.join, self.address) = (manager, join, address);
     }
 
-    /// The line that `grid up` printed, to be pasted on another machine.
+    /// The line that `grid up` printed, which joins a host.
     pub fn join_line(&self) -> &str {
         &self.join
     }
@@ -138,34 +139,34 @@ impl Grid {
         &self.address
     }
 
-    /// The manager's address alone.
+    /// The manager's address without its key, as `HOST:PORT`.
     pub fn bare_address(&self) -> &str {
         self.address.split_once('@').map_or(&self.address, |(_, address)| address)
     }
 
-    /// A folder of the test's own.
+    /// A path within the test's own folder.
     pub fn folder(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// A fresh ticket for a role.
+    /// Makes a ticket for a role.
     pub fn ticket(&self, role: &str) -> String {
         self.must(&["ticket", "new", "--quiet", "--role", role]).stdout.trim().to_owned()
     }
 
-    /// Starts a host with a ticket of its own, and waits until it is in.
+    /// Starts a host with a ticket of its own, and waits until it has joined.
     pub fn host(&self, name: &str, arguments: &[&str]) -> ChildProcess {
         let mut host = self.host_at(&self.ticket("host"), name, arguments);
         host.wait_for("joined");
         host
     }
 
-    /// Starts a host that is given `manager`.
+    /// Starts a host whose `--manager` is `manager`.
     pub fn host_at(&self, manager: &str, name: &str, arguments: &[&str]) -> ChildProcess {
         self.host_with(manager, name, arguments, &[])
     }
 
-    /// As [`Self::host_at`], with variables in its environment.
+    /// As [`Self::host_at`], with variables in the host's environment.
     pub fn host_with(
         &self,
         manager: &str,
@@ -198,7 +199,7 @@ impl Grid {
         Said::of(&mut self.command(arguments), input.as_bytes())
     }
 
-    /// `grid` as the manager's own user, to be run.
+    /// The command that runs `grid` as the manager's own user.
     pub fn command(&self, arguments: &[&str]) -> Command {
         self.command_as("", arguments)
     }
@@ -214,7 +215,7 @@ impl Grid {
     ///
     /// # Panics
     ///
-    /// If it does not.
+    /// If it fails.
     pub fn must(&self, arguments: &[&str]) -> Said {
         let said = self.grid(arguments);
         assert_eq!(said.code, 0, "grid {arguments:?}: {said:?}");
@@ -232,7 +233,7 @@ impl Grid {
         Client::builder().home(self.folder("client")).key(key).connect(&self.address).unwrap()
     }
 
-    /// A client of another user, who is let in as a client.
+    /// A client of another user, with a client's ticket.
     ///
     /// # Panics
     ///
@@ -241,11 +242,11 @@ impl Grid {
         Client::builder().home(self.folder(name)).connect(&self.ticket("client")).unwrap()
     }
 
-    /// Asks again and again until `holds`, and gives what `grid ARGUMENTS --json` printed then.
+    /// Runs `grid ARGUMENTS --json` repeatedly until `holds` is true of its output; returns that output.
     ///
     /// # Panics
     ///
-    /// If it never does.
+    /// If that takes more than 40 s.
     pub fn wait_until(&self, arguments: &[&str], holds: impl Fn(&Value) -> bool) -> Value {
         let started = Instant::now();
         let arguments = [arguments, &["--json"]].concat();
@@ -260,14 +261,14 @@ impl Grid {
     }
 }
 
-/// Mounts a disk of `$1` MiB on the folder `$2`, in a namespace of its own, and becomes the program that follows.
+/// Mounts a disk of `$1` MiB on the folder `$2`, and executes the command line that follows.
 const ON_SMALL_DISK: &str = r#"mount -t tmpfs -o "size=$1m" small "$2" && shift 2 && exec "$@""#;
 
 fn grid() -> Command {
     Command::new(program("grid"))
 }
 
-/// Starts a manager with a command that ends in the program.
+/// Starts a manager with a command that runs `grid`; returns it, its join line and its address.
 fn up(
     command: &mut Command,
     home: &Path,
@@ -282,7 +283,7 @@ fn up(
     (manager, join, address)
 }
 
-/// A program of this project: beside this one, or above the tests.
+/// The path of a program of this project, in this program's folder or the one above.
 ///
 /// # Panics
 ///

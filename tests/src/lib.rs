@@ -1,7 +1,7 @@
-//! What the grid's tests share: the `Grid` harness and the modules that they send.
+//! Shared by the grid's tests: the `Grid` harness and the modules that they run.
 //!
-//! A [`Grid`] is real: `grid up` and `grid-host` processes over QUIC on loopback, each with a state folder of its own
-//! that goes away with it. A test waits for events, never for time, and everything is bounded.
+//! A [`Grid`] is real: `grid up` and `grid-host` processes over QUIC on loopback, with state folders that are removed
+//! at the end. A test waits for events, never for time, and every wait has a limit.
 
 mod dice;
 mod grid;
@@ -20,11 +20,11 @@ pub use process::{ChildProcess, Frozen};
 pub use random::{RandomModules, random_module};
 pub use relay::{NetworkConditions, Relay};
 
-/// Runs a test that must end: a minute is a hundred times what the slowest needs.
+/// Runs a test that must end within a minute, a hundred times what the slowest needs.
 ///
 /// # Panics
 ///
-/// If it does not.
+/// If it does not end.
 pub async fn within<T>(work: impl Future<Output = T>) -> T {
     match tokio::time::timeout(Duration::from_secs(60), work).await {
         Ok(done) => done,
@@ -44,34 +44,34 @@ pub async fn within_minutes<T>(minutes: u64, work: impl Future<Output = T>) -> T
     }
 }
 
-/// The worker that sends back what it gets, written by hand.
+/// A worker that sends back each message, written by hand.
 ///
 /// # Panics
 ///
-/// If it is no module.
+/// If its text is not a module.
 pub fn echo() -> Vec<u8> {
     wat::parse_str(include_str!("../../modules/echo.wat")).expect("the module is good")
 }
 
-/// The worker whose tasks take as long as they say, and answer with the square of their number.
+/// A worker whose tasks sleep for the time in their input, and answer with the square of their number.
 ///
 /// # Panics
 ///
-/// If it is no module.
+/// If its text is not a module.
 pub fn sleeper() -> Vec<u8> {
     wat::parse_str(include_str!("../../modules/sleeper.wat")).expect("the module is good")
 }
 
-/// The worker whose tasks compute for as long as they say, and answer with the square of their number.
+/// A worker whose tasks compute for the time in their input, and answer with the square of their number.
 ///
 /// # Panics
 ///
-/// If it is no module.
+/// If its text is not a module.
 pub fn busy() -> Vec<u8> {
     wat::parse_str(include_str!("../../modules/busy.wat")).expect("the module is good")
 }
 
-/// Begins to describe a grid in this process, whose compiled modules lie in the project's target folder.
+/// Describes a grid in this process that caches compiled modules in the project's target folder.
 ///
 /// # Panics
 ///
@@ -81,7 +81,7 @@ pub fn local() -> ManagerBuilder {
     Manager::builder().home(root.join("target/test-home"))
 }
 
-/// Where an example worker is, built by `cargo xtask modules`.
+/// The path of an example worker that `cargo xtask modules` built.
 ///
 /// # Panics
 ///

@@ -1,11 +1,11 @@
-//! Processes of a test: started, listened to, ended by their own id and never left behind.
+//! Processes of a test: their output is read, and they are ended by their own id when dropped.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-/// A process whose every line is kept.
+/// A process whose output lines are all kept.
 pub struct ChildProcess {
     name: String,
     child: Child,
@@ -13,7 +13,7 @@ pub struct ChildProcess {
     said: Vec<String>,
 }
 
-/// Nothing that a test waits for takes longer.
+/// How long a test waits for a line or for the end of a process.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 impl ChildProcess {
@@ -21,16 +21,16 @@ impl ChildProcess {
     ///
     /// # Panics
     ///
-    /// If there is none: `cargo build --workspace --bins` builds them.
+    /// If it cannot be run: `cargo build --workspace --bins` builds the programs.
     pub fn start(name: &str, command: &mut Command) -> Self {
         Self::start_with_stderr(name, command, Stdio::piped())
     }
 
-    /// As [`Self::start`], with a standard error of the test's own, which is not listened to.
+    /// As [`Self::start`], with standard error sent to `stderr` and not read.
     ///
     /// # Panics
     ///
-    /// If there is no such program.
+    /// If the program cannot be run.
     pub fn start_with_stderr(name: &str, command: &mut Command, stderr: Stdio) -> Self {
         let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn();
         let mut child = started.unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -52,11 +52,11 @@ impl ChildProcess {
         Self { name: name.to_owned(), child, lines, said: Vec::new() }
     }
 
-    /// Waits for a line with `part` in it, from the beginning or since then.
+    /// Waits for a line that contains `part`; one that was printed before counts, too.
     ///
     /// # Panics
     ///
-    /// If it does not come.
+    /// If it does not come within 40 s.
     pub fn wait_for(&mut self, part: &str) -> String {
         let until = Instant::now() + PATIENCE;
         if let Some(line) = self.said.iter().find(|line| line.contains(part)) {
@@ -76,7 +76,7 @@ impl ChildProcess {
         }
     }
 
-    /// As [`Self::wait_for`], while other things go on.
+    /// As [`Self::wait_for`], without blocking the runtime.
     ///
     /// # Panics
     ///
@@ -89,19 +89,19 @@ impl ChildProcess {
         heard.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
-    /// Whether it has said a line with `part` in it by now.
+    /// True if it has printed a line that contains `part`.
     pub fn has_said(&mut self, part: &str) -> bool {
         self.said.extend(self.lines.try_iter());
         self.said.iter().any(|line| line.contains(part))
     }
 
-    /// Forgets what was said, so that [`Self::wait_for`] waits for something new.
+    /// Forgets the lines printed so far, so that [`Self::wait_for`] waits for a new one.
     pub fn forget(&mut self) {
         self.said.extend(self.lines.try_iter());
         self.said.clear();
     }
 
-    /// Waits for the end of the process; its exit code.
+    /// Waits for the end of the process; returns its exit code.
     ///
     /// # Panics
     ///
@@ -110,38 +110,38 @@ impl ChildProcess {
         self.wait().code().unwrap_or_else(|| panic!("{} was killed", self.name))
     }
 
-    /// Waits for its end, however it comes.
+    /// Waits for the end of the process, by itself or by a signal.
     ///
     /// # Panics
     ///
-    /// If it does not.
+    /// If it does not end.
     pub fn ended(&mut self) {
         self.wait();
     }
 
-    /// Everything that it said, once it has ended.
+    /// Waits for the end of the process; returns everything that it printed.
     ///
     /// # Panics
     ///
     /// If it does not end.
     pub fn everything(&mut self) -> String {
         self.wait();
-        // Both ends of the channel are closed when the readers have read to the end.
+        // The channel closes when both readers have read to the end.
         self.said.extend(self.lines.iter());
         self.said.join("\n")
     }
 
-    /// Kills the process, as a machine that loses power does.
+    /// Kills the process with SIGKILL, as if its machine lost power.
     ///
     /// # Panics
     ///
-    /// If the system does not.
+    /// If the system cannot.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.wait();
     }
 
-    /// The most memory that it has held, in KiB.
+    /// Its peak resident memory, in KiB.
     ///
     /// # Panics
     ///
@@ -152,7 +152,7 @@ impl ChildProcess {
         line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
-    /// Its number in the system.
+    /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -161,17 +161,17 @@ impl ChildProcess {
     ///
     /// # Panics
     ///
-    /// If there is no such process any more.
+    /// If the process has ended.
     pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
 
-    /// Stops threads whose names begin so, and no others, until the value is dropped.
+    /// Stops the threads whose names begin with `name`, and no others, until the returned value is dropped.
     ///
     /// # Panics
     ///
-    /// If there are none.
+    /// If there are no such threads.
     pub fn freeze(&self, name: &str) -> Frozen {
         let tasks = format!("/proc/{}/task", self.child.id());
         let named = std::fs::read_dir(tasks).unwrap().filter_map(|task| {
@@ -188,14 +188,14 @@ impl ChildProcess {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            // The system has no wait with a limit; 5 ms is the grain of this one.
+            // The system has no wait with a time limit, so this one polls every 5 ms.
             std::thread::sleep(Duration::from_millis(5));
         }
         panic!("{} does not end; it said: {:#?}", self.name, self.said);
     }
 }
 
-/// Threads that stand still, in a process that goes on.
+/// Threads that are stopped in a process whose other threads run.
 pub struct Frozen {
     thaw: Option<Sender<()>>,
     keeper: Option<std::thread::JoinHandle<()>>,
@@ -206,7 +206,7 @@ impl Frozen {
         assert!(!threads.is_empty(), "there is no such thread");
         let (thaw, thawed) = channel::<()>();
         let (frozen, is_frozen) = channel();
-        // Whoever holds a thread must be the one that lets it go.
+        // The thread that attaches with ptrace must be the one that detaches.
         let keeper = std::thread::spawn(move || {
             for thread in &threads {
                 trace(libc::PTRACE_SEIZE, *thread);
@@ -216,7 +216,7 @@ impl Frozen {
                 assert_eq!(stopped, *thread, "{}", std::io::Error::last_os_error());
             }
             frozen.send(()).unwrap();
-            // Ends with an error when the other end is dropped.
+            // Returns an error when the sender is dropped.
             let _ = thawed.recv();
             for thread in &threads {
                 trace(libc::PTRACE_DETACH, *thread);
@@ -231,7 +231,7 @@ impl Drop for Frozen {
     fn drop(&mut self) {
         drop(self.thaw.take());
         if let Some(keeper) = self.keeper.take() {
-            // It has panicked in front of everybody already.
+            // A panic of the thread was printed already.
             let _ = keeper.join();
         }
     }
@@ -246,7 +246,7 @@ fn trace(request: libc::c_uint, thread: i32) {
 
 impl Drop for ChildProcess {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Modules that are made up, and what a real grid makes of them.
+//! Randomly generated modules, run on a real grid.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use wasm_smith::Config;
 
 use crate::{ChildProcess, Dice, Grid};
 
-/// What a worker imports and exports.
+/// The imports and exports of a worker.
 const WORKER: &str = r#"(module
     (import "grid" "recv" (func (param i32 i32) (result i32)))
     (import "grid" "send" (func (param i32 i32)))
@@ -25,7 +25,7 @@ const WORKER: &str = r#"(module
     (func (export "loop") (result i32) i32.const 0)
     (func (export "handle_msg") (param i32)))"#;
 
-/// And a command.
+/// The imports and exports of a command.
 const COMMAND: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_read" (func (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))
@@ -35,8 +35,8 @@ const COMMAND: &str = r#"(module
     (memory (export "memory") 1)
     (func (export "_start")))"#;
 
-/// A module that is made up from a seed: a worker or a command more often than not, of features that the grid has and of
-/// others, whole or with a bit that is wrong.
+/// Generates a module from a seed: mostly a worker or a command, sometimes with features that the grid does not run,
+/// sometimes with one wrong bit.
 ///
 /// # Panics
 ///
@@ -52,14 +52,14 @@ pub fn random_module(seed: u64) -> Vec<u8> {
     let known = dice.roll(10) > 0;
     let config = Config {
         module_shape: shape.map(|shape| wat::parse_str(shape).expect("the shape is good")),
-        // A start function is what the grid forbids last.
+        // The grid checks for a start function last.
         allow_start_export: true,
         max_memory32_bytes: 1 << 30,
         max_table_elements: 200_000,
         memory64_enabled: !known,
         exceptions_enabled: !known,
         gc_enabled: !known,
-        // With them come references to what is outside, which the grid has not.
+        // They include external references, which the grid does not run.
         reference_types_enabled: !known,
         relaxed_simd_enabled: !known,
         tail_call_enabled: !known,
@@ -75,22 +75,22 @@ pub fn random_module(seed: u64) -> Vec<u8> {
     wasm
 }
 
-/// A grid that is given modules that are made up.
+/// A grid that is given generated modules.
 pub struct RandomModules {
     _grid: Grid,
     host: ChildProcess,
     client: Client,
-    /// How the workers ended, and how modules were refused, with how often.
+    /// The ends of workers and the refusals of modules, each with its count.
     pub ends: BTreeMap<String, u64>,
 }
 
-/// Modules at a time.
+/// Modules that run at a time.
 const BATCH: u64 = 16;
 
-/// A call into a worker may take so many milliseconds of a processor.
+/// Processor time of one call into a worker, in milliseconds.
 const CALL_MS: u64 = 20;
 
-/// How long a worker may go on with its message after it was asked to stop.
+/// How long a worker may take to finish its message after it was asked to stop.
 const GRACE: Duration = Duration::from_millis(50);
 
 impl RandomModules {
@@ -106,12 +106,11 @@ impl RandomModules {
         Self { _grid: grid, host, client, ends: BTreeMap::new() }
     }
 
-    /// Checks, uploads, compiles and runs the modules of so many seeds. Each is refused with a reason, or runs and ends
-    /// with one.
+    /// Uploads and runs the modules of these seeds. Each must be refused with a reason, or run and end for a reason.
     ///
     /// # Panics
     ///
-    /// If the manager or the host fails at one, or takes more memory than its limits allow.
+    /// If the manager or the host fails on a module.
     pub async fn run(&mut self, seeds: std::ops::Range<u64>) {
         let mut from = seeds.start;
         while from < seeds.end {
@@ -121,7 +120,7 @@ impl RandomModules {
         }
     }
 
-    /// Says how the host is after all that.
+    /// Checks the host after the runs.
     ///
     /// # Panics
     ///
@@ -136,7 +135,7 @@ impl RandomModules {
         let mut workers = BTreeMap::new();
         let mut modules = Vec::new();
         for seed in seeds {
-            // Of one name the newest alone would be taken.
+            // Different names, because a host takes only the newest module of a name.
             let name = format!("random-{}", seed % BATCH);
             match self.client.upload(&name, random_module(seed)).await {
                 Ok(module) => modules.push((seed, module.digest)),
@@ -144,7 +143,7 @@ impl RandomModules {
                 Err(error) => panic!("seed {seed}: {error}"),
             }
         }
-        // Some spin as they start.
+        // Some loop for ever when they start.
         let limits = LimitsAsked { memory_bytes: None, call_ms: Some(CALL_MS) };
         let spawned = modules.iter().map(async |(seed, module)| {
             let workers = self.client.spawn(*module).limits(limits).anywhere(1).await;
@@ -152,7 +151,7 @@ impl RandomModules {
         });
         workers.extend(join_all(spawned).await);
         for worker in workers.keys() {
-            // It may have ended already.
+            // The worker may have ended already.
             let _ = self.client.try_send(*worker, vec![7; 64]);
         }
         let ids: Vec<_> = workers.keys().copied().collect();
@@ -182,7 +181,7 @@ impl RandomModules {
     }
 
     fn count(&mut self, what: &str, how: &str) {
-        // Numbers in reasons are of no interest.
+        // Reasons that differ only in numbers are counted together.
         let how: String = how.chars().filter(|letter| !letter.is_ascii_digit()).take(48).collect();
         *self.ends.entry(format!("{what}{how}")).or_default() += 1;
     }

@@ -1,4 +1,5 @@
-//! A path between a program and the manager: it can be cut, it can change its port as a router does, and it has conditions.
+//! A network path between a program and the manager, which can be cut, can change its port as a router does, and has
+//! network conditions.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,16 +18,16 @@ pub struct Relay {
     path: Arc<RelayPath>,
 }
 
-/// What a path does to datagrams, each way.
+/// Loss, delay, rate and packet size of a path, in each direction.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NetworkConditions {
-    /// Datagrams that are lost, in a hundred.
+    /// Datagrams that are lost, in percent.
     pub loss: u32,
-    /// How long each is under way.
+    /// Delay of each datagram.
     pub delay: Duration,
-    /// Bits a second that pass; zero for all. What does not wait at most a second in front of it is lost.
+    /// Rate in bits per second; zero for no limit. A datagram that would wait more than a second for its turn is lost.
     pub bits: u64,
-    /// The longest packet that passes, in bytes, with its headers; zero for all. Longer ones are lost without a word.
+    /// Longest packet that passes, in bytes with its headers; zero for no limit. Longer ones are lost silently.
     pub packet: usize,
 }
 
@@ -38,7 +39,7 @@ struct RelayPath {
 }
 
 impl Relay {
-    /// Relays what comes from one program to the manager at `manager`, and back.
+    /// Relays datagrams from one program to the manager at `manager`, and back.
     ///
     /// # Panics
     ///
@@ -47,7 +48,7 @@ impl Relay {
         Self::under_conditions(manager, NetworkConditions::default()).await
     }
 
-    /// As [`Self::to`], and not as fast and as sure as loopback.
+    /// As [`Self::to`], under these network conditions.
     ///
     /// # Panics
     ///
@@ -66,7 +67,7 @@ impl Relay {
         Self { address, path }
     }
 
-    /// Where the program finds the relay.
+    /// The address that the program must dial.
     pub fn address(&self) -> String {
         self.address.to_string()
     }
@@ -76,13 +77,13 @@ impl Relay {
         self.path.cut.store(true, Ordering::SeqCst);
     }
 
-    /// Lets datagrams through again; how many were dropped meanwhile.
+    /// Lets datagrams through again; returns how many were dropped meanwhile.
     pub fn mend(&self) -> u64 {
         self.path.cut.store(false, Ordering::SeqCst);
         self.path.dropped.swap(0, Ordering::SeqCst)
     }
 
-    /// Goes on from another port, as when a router forgets the old one.
+    /// Sends from another port from now on, as a router does that has forgotten the old one.
     pub fn change_port(&self) {
         self.path.moved.notify_one();
     }
@@ -98,11 +99,11 @@ impl RelayPath {
     }
 }
 
-/// One direction: what is on its way arrives in order.
+/// One direction of the path; datagrams arrive in the order in which they were sent.
 struct Lane {
     dice: Dice,
     conditions: NetworkConditions,
-    /// When the last that was let in is through the narrow place.
+    /// When the last accepted datagram has passed at the path's rate.
     clear: Instant,
     arriving: mpsc::UnboundedSender<Parcel>,
 }
@@ -114,7 +115,7 @@ struct Parcel {
     datagram: Vec<u8>,
 }
 
-/// What a datagram has in front of it on its way: an IP header of version 4, and that of UDP.
+/// Bytes of the IPv4 and UDP headers of a datagram.
 const HEADERS: usize = 28;
 
 impl Lane {
@@ -122,11 +123,11 @@ impl Lane {
         let (arriving, mut parcels) = mpsc::unbounded_channel::<Parcel>();
         tokio::spawn(async move {
             while let Some(parcel) = parcels.recv().await {
-                // Who sleeps for no time sleeps for a millisecond.
+                // Even a sleep of no length would take a millisecond.
                 if parcel.at > Instant::now() {
                     sleep_until(parcel.at).await;
                 }
-                // A datagram that cannot be sent is lost, as any may be.
+                // A datagram that cannot be sent counts as lost.
                 let _ = parcel.socket.send_to(&parcel.datagram, parcel.to).await;
             }
         });
@@ -146,7 +147,7 @@ impl Lane {
         self.clear = self.clear.max(now) + Duration::from_micros(takes);
         let at = self.clear + self.conditions.delay;
         let parcel = Parcel { at, socket: socket.clone(), to, datagram: datagram.to_vec() };
-        // The runtime is going down with the test.
+        // Fails only while the runtime shuts down at the end of the test.
         let _ = self.arriving.send(parcel);
     }
 }

@@ -1,4 +1,4 @@
-//! A flood of datagrams from strangers: what is no QUIC at all, and beginnings of connections that go no further.
+//! A flood of datagrams from unknown peers: garbage, and first datagrams of connections that go no further.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,13 +10,14 @@ use grid_tests::{Dice, Grid};
 use tokio::net::UdpSocket;
 use wasm_grid::SecretKey;
 
-/// Ports that the flood comes from.
+/// Number of ports that the flood comes from.
 const PORTS: usize = 2000;
 
-/// Beginnings of connections, each by another client.
+/// Number of different first datagrams, each of its own connection.
 const INITIALS: usize = 2000;
 
-/// Sends so many datagrams, half of them garbage; a host joins meanwhile.
+/// Sends a number of datagrams, half of them garbage, while a host joins. Checks that the host joins within 2 s, that
+/// the manager answers with at most three times the bytes, and that it takes at most 50 MiB more memory.
 pub(crate) async fn flood(datagrams: u64) {
     let grid = Grid::closed();
     let manager: SocketAddr = grid.bare_address().parse().unwrap();
@@ -57,7 +58,7 @@ pub(crate) async fn flood(datagrams: u64) {
     }
     let took = began.elapsed();
     let (_host, joined) = joining.expect("there are ten datagrams at least").await.unwrap();
-    // What is still under way to the sockets.
+    // Answers may still be on their way to the sockets.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let answered = received.load(Ordering::Relaxed);
     let memory = grid.manager.memory_kib() - before;
@@ -78,7 +79,7 @@ async fn count(socket: Arc<UdpSocket>, received: Arc<AtomicU64>) {
     }
 }
 
-/// The first datagrams of clients, each of its own connection.
+/// Makes first datagrams of connections, by dialling an address that never answers.
 async fn initials() -> Vec<Vec<u8>> {
     let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = silent.local_addr().unwrap();

@@ -1,23 +1,23 @@
-//! A grid that lives on: restarts in random order, clocks that are wrong, tickets that are past, keys that are revoked and
-//! trusted again. After each step those come in who may, and nobody else.
+//! A long-lived grid: restarts in random order, wrong clocks, expired tickets, keys that are revoked and trusted again.
+//! After each step exactly those members get in that may.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use grid_tests::{ChildProcess, Dice, Grid};
 
-/// How long a host may take to be back, or to be gone.
+/// How long a host may take to be ready again.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Clocks of a manager, as `faketime` has them; the right one first.
+/// Clocks of a manager, as `faketime` writes them; the correct one first.
 const CLOCKS: [&str; 6] = ["+0", "+0", "+1d", "-1d", "+3650d", "@1970-01-01 00:01:00"];
 
-/// Somebody who was let in by a ticket of seconds.
+/// A host or client that was let in with a ticket that is valid for eleven seconds.
 struct Member {
     name: String,
     ticket: String,
     key: String,
-    /// `None` of a client.
+    /// The host's process; `None` for a client.
     process: Option<ChildProcess>,
     is_host: bool,
     revoked: bool,
@@ -46,14 +46,14 @@ impl Member {
         self.process = Some(grid.host_at(&self.ticket, &self.name, &[]));
     }
 
-    /// Whether a client is let in now.
+    /// True if the manager lets the client in now.
     fn comes_in(&self, grid: &Grid) -> bool {
         let said = grid.grid_as(&self.name, &["--manager", &self.ticket, "status"]);
         assert!(said.code == 0 || said.code == 4, "{said:?}");
         said.code == 0
     }
 
-    /// Who may come in comes in, and who may not does not.
+    /// Checks that the member gets in, or does not if its key is revoked.
     fn check(&mut self, grid: &Grid) {
         if !self.is_host {
             assert_eq!(self.comes_in(grid), !self.revoked, "{} revoked: {}", self.name, self.revoked);
@@ -71,7 +71,7 @@ impl Member {
     }
 }
 
-/// A ticket of eleven seconds.
+/// Makes a ticket that is valid for eleven seconds.
 fn short_ticket(grid: &Grid, role: &str) -> String {
     let said = grid.must(&["ticket", "new", "--quiet", "--role", role, "--hours", "0.003"]);
     said.stdout.trim().to_owned()
@@ -97,7 +97,7 @@ fn library() -> PathBuf {
     found.expect("`apt-get install faketime` brings it")
 }
 
-/// So many steps.
+/// Runs `steps` random steps, and checks all members after each.
 pub(crate) fn lives(steps: u64, seed: u64) {
     let library = library();
     let (mut grid, mut dice) = (Grid::closed(), Dice::new(seed));

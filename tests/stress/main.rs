@@ -1,12 +1,12 @@
-//! The stress: real processes, killed and stopped while tasks are under way, and every outcome counted.
+//! The stress tests: real processes, killed and stopped while tasks run, and every outcome counted.
 //!
 //! `stress hosts TASKS KILLS` kills a host every 200 ms, and stops some for seconds; `stress manager KILLS` kills the
-//! manager twenty times a minute. Both end with an error at the first outcome that is lost, doubled or wrong.
-//! `stress queue TASKS` fills a manager without hosts, restarts it, and lets two hosts join; `stress noop TASKS` counts
-//! tasks a second that do nothing, each on disk before it is acknowledged; `stress long SECONDS` is one task in one call;
-//! `stress fair SLOTS` lets two clients with unequal queues share a host; `stress flood DATAGRAMS` is
-//! strangers that send what is no message; `stress lives STEPS SEED` restarts and revokes
-//! what there is, with clocks that are wrong; `stress modules FROM TO` runs modules that are made up from these seeds.
+//! manager twenty times a minute. Both fail if an outcome is lost, doubled or wrong. `stress queue TASKS` fills a
+//! manager without hosts, restarts it, and lets two hosts join; `stress noop TASKS` counts no-op tasks per second, each
+//! on disk before it is acknowledged; `stress long SECONDS` runs one task in one call; `stress fair SLOTS` lets two
+//! clients with unequal queues share a host; `stress flood DATAGRAMS` floods the manager with datagrams of unknown
+//! peers; `stress lives STEPS SEED` restarts programs and revokes keys, with wrong clocks; `stress modules FROM TO`
+//! runs modules generated from these seeds.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person")]
 
@@ -65,13 +65,13 @@ async fn modules(seeds: std::ops::Range<u64>) {
     }
 }
 
-/// A task's number and how long it takes, from 1 to 50 ms.
+/// The input of a task: its number and how long it takes, from 1 to 50 ms.
 fn task(number: u64) -> Vec<u8> {
     let nanoseconds = (1 + number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 50) * 1_000_000;
     [number.to_le_bytes(), nanoseconds.to_le_bytes()].concat()
 }
 
-/// Outcomes by task, each checked as it comes.
+/// Counts outcomes by task, and checks each as it comes.
 #[derive(Default)]
 struct Tally {
     seen: BTreeMap<u64, u64>,
@@ -107,7 +107,7 @@ async fn work(client: &Client, module: wasm_grid::Digest, tasks: u64) -> (Tally,
 }
 
 fn start_host(grid: &Grid, number: usize, manager: &str) -> ChildProcess {
-    // Every attempt that begins leaves a line, whatever becomes of its host.
+    // Every attempt that begins writes a line to the log, even if its host is killed later.
     let log = [("GRID_LOG", "warn,grid_host::attempt=trace")];
     grid.host_with(manager, &format!("host-{number}"), &["--slots", SLOTS], &log)
 }
@@ -124,7 +124,7 @@ fn begun(said: &str) -> u64 {
     said.matches(" begins").count() as u64
 }
 
-/// Kills hosts and stops some until it is told to end; the attempts that were begun.
+/// Kills hosts and stops some until `over`; returns how many attempts the hosts began.
 fn inject_faults(grid: &Grid, mut hosts: Vec<ChildProcess>, kills: usize, over: &AtomicBool) -> u64 {
     let mut dice = Dice::new(7);
     let (mut killed, mut stopped, mut begins) = (0, 0, 0);
@@ -177,7 +177,7 @@ async fn hosts(tasks: u64, kills: usize) {
     over.store(true, Ordering::Relaxed);
     let begun = tokio::task::spawn_blocking(|| injector.join().unwrap()).await.unwrap();
     tally.check(tasks);
-    // The undisturbed run began each task once, on hosts that were still there when the other run began.
+    // The undisturbed run began each task once, and the same hosts' logs are counted here.
     let extra = begun.saturating_sub(2 * tasks);
     println!("with faults: {:.1} s, {} tried again", took.as_secs_f64(), info.counts.retried);
     println!("{extra} extra executions, {:.2} %", extra as f64 * 100.0 / tasks as f64);
@@ -194,7 +194,7 @@ async fn manager(kills: usize) {
         let over = over.clone();
         tokio::spawn(async move {
             let enough = over.clone();
-            // Tasks come as long as the manager is killed.
+            // Tasks are submitted until the last kill of the manager.
             let inputs = (0..).take_while(move |_| !enough.load(Ordering::Relaxed)).map(task);
             let mut results = client.job("stress", module).map(inputs).await.unwrap();
             let mut tally = Tally::default();
@@ -222,7 +222,7 @@ async fn manager(kills: usize) {
         }
         println!("{kills} kills in {:.1} s", began.elapsed().as_secs_f64());
         over.store(true, Ordering::Relaxed);
-        // They stay until the client has everything.
+        // The manager and the hosts stay until the client has all outcomes.
         (back, grid, hosts)
     })
     .await
@@ -240,7 +240,7 @@ async fn manager(kills: usize) {
     assert!(at(99) < 3.0, "hosts took too long");
 }
 
-/// Resident memory of a process and the most that it ever was, in MiB.
+/// Resident memory of a process and its peak, in MiB.
 fn memory(process: &ChildProcess) -> (u64, u64) {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
     let field = |name: &str| {
@@ -250,10 +250,10 @@ fn memory(process: &ChildProcess) -> (u64, u64) {
     (field("VmRSS:"), field("VmHWM:"))
 }
 
-/// The most memory that a manager may take, in MiB, however many tasks wait.
+/// Memory that a manager may take at most, in MiB, however many tasks wait.
 const QUEUE_MIB_MAX: u64 = 200;
 
-/// A manager with a full queue must serve so soon after its start.
+/// How long a manager with a full queue may take from its start until it serves.
 const RESTART_MAX: Duration = Duration::from_secs(5);
 
 async fn queue(tasks: u64) {
@@ -302,7 +302,7 @@ async fn noop(tasks: u64) {
     let client = grid.client();
     let module = client.upload("echo", grid_tests::echo()).await.unwrap().digest;
     let _hosts = [grid.host("one", &["--slots", "1"]), grid.host("two", &["--slots", "1"])];
-    // The hosts have the module before the clock starts.
+    // A first run, so that the hosts have the module before time is measured.
     count_noops(&client, module, 1000).await;
     let took = count_noops(&client, module, tasks).await;
     println!("{:.0} durable no-op tasks a second", tasks as f64 / took.as_secs_f64());
@@ -338,7 +338,7 @@ async fn long(seconds: u64) {
     assert_eq!(begun, 1);
 }
 
-/// One client has twenty times as many tasks as the other, and was there first.
+/// One client has twenty times as many tasks as the other and submits first; both must get about the same share.
 async fn fair(slots: &str) {
     let grid = Grid::start(&[]);
     let _host = grid.host("shared", &["--slots", slots]);

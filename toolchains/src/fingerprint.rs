@@ -1,4 +1,5 @@
-//! What a built module depends on, in a number: what has the same number need not be built again.
+//! Fingerprints: a digest of everything that a built module depends on. With the same fingerprint it need not be built
+//! again.
 
 use std::fs;
 use std::path::Path;
@@ -9,9 +10,9 @@ use crate::language::Language;
 use crate::project::Project;
 use crate::recipe::{Recipe, rust};
 
-/// A number for a project's sources, its SDK, and the toolchain with its version and flags, in hexadecimal.
+/// A digest of a project's sources, its SDK, and the toolchain with its version and flags: 32 hexadecimal digits.
 ///
-/// Files that cannot be read do not count: the build itself will say so.
+/// Files that cannot be read are left out; the build itself will report them.
 pub fn fingerprint(project: &Project, recipe: &Recipe) -> String {
     let mut hasher = Sha256::new();
     hasher.update(recipe.version.as_bytes());
@@ -32,7 +33,7 @@ pub fn fingerprint(project: &Project, recipe: &Recipe) -> String {
     hasher.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Folders that a build writes to.
+/// Folders that builds write to.
 const NOT_SOURCES: [&str; 4] = ["target", "node_modules", "__pycache__", ".zig-cache"];
 
 fn add(hasher: &mut Sha256, root: &Path, folder: &Path) {

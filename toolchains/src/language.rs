@@ -1,9 +1,9 @@
-//! The languages that workers are written in, as far as this crate knows them.
+//! The languages with an SDK, in which workers can be made and built.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A language with an SDK here. Others need none: the guest ABI is a page.
+/// A language with an SDK. A worker in another language can implement the guest ABI itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Language {
@@ -26,11 +26,11 @@ pub enum Language {
 }
 
 impl Language {
-    /// All of them, in the order of the tables.
+    /// All languages, in the order of the documentation's tables.
     pub const ALL: [Self; 8] =
         [Self::Rust, Self::C, Self::Cpp, Self::Go, Self::Zig, Self::AssemblyScript, Self::Python, Self::Js];
 
-    /// The name that is typed.
+    /// The name on the command line and in `grid.toml`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rust => "rust",
@@ -44,7 +44,7 @@ impl Language {
         }
     }
 
-    /// The file that a worker is written in.
+    /// The path of a worker's source file in its folder.
     pub fn source(self) -> &'static str {
         match self {
             Self::Rust => "src/lib.rs",
@@ -58,7 +58,7 @@ impl Language {
         }
     }
 
-    /// The folder of its SDK, in `guest-sdk`.
+    /// The folder of its SDK within `guest-sdk`.
     pub(crate) fn sdk_folder(self) -> &'static str {
         match self {
             Self::Cpp => "c",
@@ -66,7 +66,7 @@ impl Language {
         }
     }
 
-    /// The folder of a new worker's files, in that of the SDK.
+    /// The folder of a new worker's files, within that of the SDK.
     pub(crate) fn template_folder(self) -> &'static str {
         match self {
             Self::Cpp => "template-cpp",
@@ -81,7 +81,7 @@ impl fmt::Display for Language {
     }
 }
 
-/// No such language.
+/// There is no SDK for the language of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no SDK for `{0}`; there is one for rust, c, cpp, go, zig, assemblyscript, python and js")]
 pub struct UnknownLanguage(String);
@@ -89,7 +89,7 @@ pub struct UnknownLanguage(String);
 impl FromStr for Language {
     type Err = UnknownLanguage;
 
-    /// Takes the name, and what people call the language otherwise.
+    /// Parses the name or a common alias of it, in any case.
     fn from_str(text: &str) -> Result<Self, UnknownLanguage> {
         let text = text.to_lowercase();
         Ok(match text.as_str() {

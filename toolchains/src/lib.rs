@@ -1,10 +1,10 @@
 //! Makes new workers, finds the toolchain of their language, and builds them.
 //!
-//! Everything here runs programs that are installed already, and says in a line what to install where one is missing. A
-//! worker is a folder with a `grid.toml` ([`Project`]); what is done to it is a list of command lines ([`Recipe`]), so
-//! that a person can see them and type them.
+//! This crate runs programs that are installed already; if one is missing, the error names the line that installs it. A
+//! worker is a folder with a `grid.toml` ([`Project`]); building it is a list of command lines ([`Recipe`]), which a
+//! person can read and type.
 //!
-//! **Deliberately absent:** installing anything, and everything about modules: what is built is a file.
+//! **Deliberately absent:** installing anything, and knowledge of modules: the result of a build is just a file.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! A worker as its author has it: a folder with a `grid.toml`.
+//! A worker's project: a folder with a `grid.toml`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,15 @@ use crate::sdk;
 pub struct Project {
     /// The folder.
     pub folder: PathBuf,
-    /// What the module is called: 1 to 64 of `a`–`z`, `0`–`9`, `-`, `_` and `.`.
+    /// The module's name: 1 to 64 of `a`–`z`, `0`–`9`, `-`, `_` and `.`.
     pub name: String,
-    /// What it is written in.
+    /// The language that the worker is written in.
     pub language: Language,
-    /// Where the SDK is.
+    /// The folder of the SDK.
     pub sdk: PathBuf,
 }
 
-/// `grid.toml`, as it is written.
+/// The contents of `grid.toml`.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
@@ -29,67 +29,67 @@ struct Settings {
     sdk: PathBuf,
 }
 
-/// The name of the file that makes a folder a worker's.
+/// The file that makes a folder a worker's.
 const SETTINGS: &str = "grid.toml";
 
 const SDK: &str = "sdk";
 
-/// What `grid module test` tries a worker with: a new one adds them up.
+/// The messages that `grid module test` sends; a new worker adds them up.
 const MESSAGES: &str = "messages.jsonl";
 
 fn default_sdk() -> PathBuf {
     SDK.into()
 }
 
-/// The folder is no worker's: its author must act.
+/// Why a folder is not a worker's: its author must act.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProjectError {
     /// There is no `grid.toml`.
     #[error("{0} has no grid.toml; `grid module new NAME --lang LANG` makes a worker")]
     NoSettings(String),
-    /// It says something else than it may.
+    /// The `grid.toml` is not valid.
     #[error("{path}: {reason}")]
     BadSettings {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// In the words of its reader.
+        /// What is wrong with it.
         reason: String,
     },
-    /// The source that the language wants is missing.
+    /// The source file that the language needs is missing.
     #[error("{0} is missing: that is where a worker in {1} is written")]
     NoSource(String, Language),
-    /// The SDK is not where the settings say.
+    /// The SDK is not where `grid.toml` says.
     #[error("the SDK is not at {0}; `sdk` in grid.toml says where it is")]
     NoSdk(String),
 }
 
-/// A new worker could not be made: its author must act.
+/// Why a new worker could not be made: its author must act.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NewError {
     /// The name cannot be a module's.
     #[error("`{0}` cannot be a module's name: 1 to 64 of a-z, 0-9, -, _ and ., a letter first")]
     BadName(String),
-    /// There is something already.
+    /// The folder exists and is not empty.
     #[error("{0} exists and is not empty")]
     Exists(String),
     /// A file cannot be written.
     #[error("{path}: {error}")]
     Disk {
-        /// Which.
+        /// The path of the file.
         path: String,
-        /// Why.
+        /// The system's reason.
         error: std::io::Error,
     },
 }
 
 impl Project {
-    /// Reads the settings in a folder.
+    /// Opens a worker's folder: reads its `grid.toml`, and checks that source and SDK are there.
     ///
     /// # Errors
     ///
-    /// [`ProjectError`].
+    /// [`ProjectError`], each variant with its cause.
     pub fn open(folder: &Path) -> Result<Self, ProjectError> {
         let path = folder.join(SETTINGS);
         let text =
@@ -100,7 +100,7 @@ impl Project {
             return Err(bad(NewError::BadName(settings.name).to_string()));
         }
         let source = folder.join(settings.language.source());
-        // A program in Rust, rather than a library, is a WASI command.
+        // In Rust, a WASI command is a program rather than a library.
         let is_program = settings.language == Language::Rust && folder.join("src/main.rs").is_file();
         if !source.is_file() && !is_program {
             return Err(ProjectError::NoSource(source.display().to_string(), settings.language));
@@ -112,11 +112,12 @@ impl Project {
         Ok(Self { folder: folder.to_path_buf(), name: settings.name, language: settings.language, sdk })
     }
 
-    /// Writes a worker that builds and runs into a new folder, the SDK beside it. The folder may exist if it is empty.
+    /// Writes a worker that builds and runs into a new folder, with the SDK in a folder of it. The folder may exist if
+    /// it is empty.
     ///
     /// # Errors
     ///
-    /// [`NewError`]; what was written before it stays.
+    /// [`NewError`]; files that were written before the error stay.
     pub fn create(folder: &Path, name: &str, language: Language) -> Result<Self, NewError> {
         if !is_name(name) || !name.starts_with(|first: char| first.is_ascii_lowercase()) {
             return Err(NewError::BadName(name.to_owned()));
@@ -136,19 +137,19 @@ impl Project {
         Ok(Self { folder: folder.to_path_buf(), name: name.to_owned(), language, sdk: folder.join(SDK) })
     }
 
-    /// Where its module goes unless somebody says otherwise.
+    /// The default path of the module: `NAME.wasm` in the folder.
     pub fn output(&self) -> PathBuf {
         self.folder.join(format!("{}.wasm", self.name))
     }
 
-    /// The folder with the WIT of components: with the SDK where that stands alone, else beside it.
+    /// The folder with the WIT of components: inside the SDK if that is a copy of its own, else beside it.
     pub(crate) fn wit(&self) -> PathBuf {
         let own = self.sdk.join("wit");
         if own.is_dir() { own } else { self.sdk.join("../wit") }
     }
 }
 
-/// A template with the project's name in it.
+/// A template with the project's name filled in.
 fn named(contents: &[u8], name: &str) -> Vec<u8> {
     match std::str::from_utf8(contents) {
         Ok(text) => text.replace("{{name}}", name).into_bytes(),

@@ -25,11 +25,11 @@ use crate::tool::{Missing, Toolbox};
 pub struct Recipe {
     /// The toolchain and its version, as it prints it.
     pub version: String,
-    /// What is run, in this order; the last step leaves the module behind.
+    /// The command lines, in order; the last one writes the module.
     pub steps: Vec<Step>,
-    /// Where the last step leaves it, if not where it is wanted.
+    /// Where the last step writes the module, if that is not the output.
     product: Option<PathBuf>,
-    /// Whether what only a debugger reads must be taken out of the module: hundreds of kilobytes.
+    /// True if debug sections must be removed from the module: hundreds of kilobytes.
     strip_debug: bool,
 }
 
@@ -45,35 +45,35 @@ pub struct Step {
 /// A module that was built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Built {
-    /// Where it is.
+    /// The path of the module.
     pub path: PathBuf,
     /// Its length, in bytes.
     pub bytes: u64,
-    /// How long it took.
+    /// How long the build took.
     pub took: Duration,
 }
 
-/// A project that was not built.
+/// Why a project was not built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// There is no toolchain: whoever builds must install it.
+    /// A toolchain is missing: the user must install it.
     #[error(transparent)]
     Missing(#[from] Missing),
-    /// The toolchain says no: the author must act.
+    /// A step failed: the worker's author must act.
     #[error("`{step}` failed{}", said(.output))]
     Failed {
-        /// What was run.
+        /// The command line.
         step: String,
         /// What it printed.
         output: String,
     },
-    /// A program cannot be run, or a file not written.
+    /// A program cannot be run, or a file cannot be read or written.
     #[error("{what}: {error}")]
     System {
-        /// Which.
+        /// The program or file.
         what: String,
-        /// Why.
+        /// The system's reason.
         error: std::io::Error,
     },
 }
@@ -82,11 +82,11 @@ fn said(output: &str) -> String {
     if output.is_empty() { String::new() } else { format!(":\n{output}") }
 }
 
-/// How to build a project into `output`, with what is here.
+/// Makes the recipe that builds a project into `output` with the toolchain that is installed.
 ///
 /// # Errors
 ///
-/// [`Missing`]: what to install.
+/// [`Missing`], if there is none; it says what to install.
 pub fn recipe(project: &Project, output: &Path, tools: &Toolbox) -> Result<Recipe, Missing> {
     match project.language {
         Language::Rust => rust::recipe(project, tools),
@@ -99,11 +99,11 @@ pub fn recipe(project: &Project, output: &Path, tools: &Toolbox) -> Result<Recip
     }
 }
 
-/// Runs a recipe.
+/// Runs a recipe; returns the module at `output`.
 ///
 /// # Errors
 ///
-/// [`BuildError`]; what was at `output` before may be gone.
+/// [`BuildError`]; a file that was at `output` before may be lost.
 pub fn build(recipe: &Recipe, output: &Path) -> Result<Built, BuildError> {
     let started = Instant::now();
     let system = |what: &Path| {
@@ -170,7 +170,7 @@ impl Step {
     }
 }
 
-/// As a person would type it, in the project's folder.
+/// The command line as a person would type it in the project's folder.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.environment {
@@ -186,7 +186,7 @@ fn quoted(word: &str) -> String {
     if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{word}'") }
 }
 
-/// When cargo runs cargo, the outer one's settings must not reach the inner one.
+/// Removes the variables of an outer cargo from a command's environment, because they would change an inner cargo.
 pub(crate) fn without_outer_cargo(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
@@ -197,7 +197,7 @@ pub(crate) fn without_outer_cargo(command: &mut Command) {
     }
 }
 
-/// The name of a file in a project as its toolchain, which runs in the project's folder, must be told.
+/// An absolute path, because toolchains run in the project's folder.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }

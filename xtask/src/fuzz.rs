@@ -1,4 +1,4 @@
-//! The fuzz targets, each for a while: what a peer sends, how sessions go, what somebody pastes.
+//! Runs the fuzz targets: frames of a peer, sequences of session events, manifests.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use crate::chore::{ChoreError, output, root, run as run_command, say};
 
 const TARGETS: [&str; 3] = ["frames", "sessions", "manifests"];
 
-/// Runs every target for so many seconds; the first finding ends it.
+/// Runs each target for `seconds`; stops at the first finding.
 pub(crate) fn run(seconds: u32) -> Result<(), ChoreError> {
     if output(&mut nightly(&["--version"])).is_err() {
         say("fuzz: the nightly compiler is missing; installing it");
@@ -35,7 +35,7 @@ pub(crate) fn run(seconds: u32) -> Result<(), ChoreError> {
 fn nightly(arguments: &[&str]) -> Command {
     let mut command = Command::new("rustup");
     command.current_dir(root()).args(["run", "nightly", "cargo"]).args(arguments);
-    // A chore runs under another toolchain's cargo, whose traces would lead this one astray.
+    // The chore itself runs under another toolchain's cargo, whose variables would change this one.
     for name in ["CARGO", "RUSTUP_TOOLCHAIN", "RUSTC", "RUSTDOC"] {
         command.env_remove(name);
     }

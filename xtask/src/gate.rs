@@ -1,4 +1,4 @@
-//! The gate: everything that must hold, in the order in which it fails soonest.
+//! The gate: all checks, those that fail soonest first.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use crate::chore::{ChoreError, cargo, output, print, run as run_command, say};
 use crate::programs::{self, Profile};
 use crate::{demo, fetch, modules, sim};
 
-/// Checks everything; the first thing that does not hold ends it.
+/// Runs all checks; stops at the first that fails.
 ///
-/// Two things go on at a time: what waits for a compiler stands beside another compiler, and what waits for clocks beside
-/// the simulation, which gives way to it. What measures time runs alone (`.config/nextest.toml` says which tests do).
+/// Two steps run at a time: two builds, then tests that mostly wait beside the simulation, which has a lower priority.
+/// Tests that measure time run alone (`.config/nextest.toml` lists them).
 pub(crate) fn run() -> Result<(), ChoreError> {
     let gate = Gate { began: Instant::now(), steps: Mutex::default() };
     let done = gate.run();
@@ -27,7 +27,7 @@ struct Gate {
     steps: Mutex<Vec<GateStep>>,
 }
 
-/// A step that is over.
+/// A step that has ended.
 struct GateStep {
     name: &'static str,
     began: Duration,
@@ -92,7 +92,7 @@ impl Gate {
         done
     }
 
-    /// Does one thing beside another; what went wrong with the second is told first.
+    /// Runs two lists of steps at the same time; if both fail, returns the error of the second.
     fn beside(
         &self,
         one: impl FnOnce() -> Result<(), ChoreError> + Send,

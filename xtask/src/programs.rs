@@ -1,15 +1,15 @@
-//! Building the project's own programs.
+//! Builds the project's own programs.
 //!
-//! Every chore selects the whole workspace and then the targets that it needs. Cargo unites the features of what is
-//! selected, so that one chore finds built what another has built; with `-p` each would build tokio, and all that stands
-//! on it, once more.
+//! Every chore selects the whole workspace and then the targets that it needs. Cargo unites the features of the
+//! selected packages, so that chores share their builds; with `-p` each would build tokio and everything above it
+//! again.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::chore::{ChoreError, cargo, output, root, run, say};
 
-/// How programs are built.
+/// The cargo profile of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
     /// Quick to build.
@@ -19,7 +19,7 @@ pub(crate) enum Profile {
 }
 
 impl Profile {
-    /// The folder in the target folder.
+    /// The profile's folder in the target folder.
     fn folder(self) -> &'static str {
         match self {
             Self::Dev => "debug",
@@ -27,8 +27,8 @@ impl Profile {
         }
     }
 
-    /// Processor time to build one package, in seconds, about: that of `cargo xtask demo` on an empty target folder, divided by
-    /// the packages; twice that for a release.
+    /// Approximate processor time to build one package, in seconds: that of `cargo xtask demo` with an empty target
+    /// folder, divided by the number of packages; twice that for a release.
     fn package_seconds(self) -> f64 {
         match self {
             Self::Dev => 2.0,
@@ -37,7 +37,8 @@ impl Profile {
     }
 }
 
-/// Builds these targets (`--bin NAME`, `--example NAME`, `--bins`) of the workspace; the folder that they are in.
+/// Builds these targets (`--bin NAME`, `--example NAME`, `--bins`) of the workspace; returns the folder of the
+/// programs.
 pub(crate) fn build(profile: Profile, targets: &[&str]) -> Result<PathBuf, ChoreError> {
     let folder = target_folder()?.join(profile.folder());
     if !folder.join("grid").exists() {
@@ -63,7 +64,7 @@ pub(crate) fn target_folder() -> Result<PathBuf, ChoreError> {
     Ok(folder.map_or_else(|| root().join("target"), PathBuf::from))
 }
 
-/// Packages that the programs are made of.
+/// Number of packages that the programs consist of.
 fn packages() -> Result<usize, ChoreError> {
     let mut tree: Command =
         cargo(&["tree", "--quiet", "--prefix=none", "--edges=normal,build", "--package=wasm-grid"]);

@@ -1,4 +1,4 @@
-//! The simulation, by seed.
+//! Runs the simulation, by seed.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::chore::{ChoreError, output, print, run as run_command};
 use crate::programs::{self, Profile};
 
-/// Runs the seeds of a range, or one of them, with a promise broken on purpose if one is named.
+/// Runs one seed or a range of seeds, with a promise broken on purpose if `sabotage` names one.
 pub(crate) fn run(seed: Option<u64>, seeds: Option<&str>, sabotage: Option<&str>) -> Result<(), ChoreError> {
     let (from, to) = match (seed, seeds) {
         (Some(seed), None) => (seed, seed + 1),
@@ -22,8 +22,8 @@ pub(crate) fn run(seed: Option<u64>, seeds: Option<&str>, sabotage: Option<&str>
     run_command(&mut sim)
 }
 
-/// What the gate asks for: two hundred seeds without a violation, five that are the same twice, and two broken
-/// promises that are noticed. It takes what time the other steps leave.
+/// The gate's checks: two hundred seeds run without a violation, five give the same trace twice, and two broken
+/// promises are found. Runs at the lowest priority, beside the other steps.
 pub(crate) fn check(programs: &Path) -> Result<(), ChoreError> {
     let sim = |arguments: &[&str]| {
         let mut sim = Command::new("nice");
@@ -36,7 +36,7 @@ pub(crate) fn check(programs: &Path) -> Result<(), ChoreError> {
             let said = sim(&[&seed.to_string(), &(seed + 1).to_string()])?;
             Ok(said.lines().next().unwrap_or_default().to_owned())
         };
-        // Beside each other, so that what depends on the time of the machine shows.
+        // At the same time, so that a dependency on the machine's real time shows.
         let (first, second) = std::thread::scope(|scope| {
             let first = scope.spawn(trace);
             let second = trace();
@@ -49,7 +49,7 @@ pub(crate) fn check(programs: &Path) -> Result<(), ChoreError> {
             return Err(ChoreError::Other(format!("it is not the same again: {second}")));
         }
     }
-    // About one seed of forty shows the first.
+    // About one seed in forty finds the first.
     for promise in ["never-fence", "acknowledge-early"] {
         if sim(&["201", "401", "--sabotage", promise]).is_ok() {
             return Err(ChoreError::Other(format!("nobody noticed {promise} within two hundred seeds")));

@@ -1,4 +1,4 @@
-//! Ordeals: real processes under hard conditions, and the peers that do the same work.
+//! Runs the stress tests, and other systems on the same work for comparison.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use crate::chore::{ChoreError, root, run as run_command, say};
 use crate::install;
 use crate::programs::{self, Profile};
 
-/// Builds for release, and runs one stress.
+/// Builds for release, and runs one stress test.
 pub(crate) fn run(words: &[String]) -> Result<(), ChoreError> {
     if words.first().is_some_and(|word| word == "lives") {
         install::faketime_if_missing()?;
@@ -15,7 +15,7 @@ pub(crate) fn run(words: &[String]) -> Result<(), ChoreError> {
     run_command(Command::new(programs.join("stress")).args(words))
 }
 
-/// Counts the no-op tasks a second of Ray, Dask and a pool of processes, in an environment of their own.
+/// Counts the no-op tasks per second of Ray, Dask and a process pool, in a Python environment of their own.
 pub(crate) fn run_peers() -> Result<(), ChoreError> {
     let environment = root().join("target/peers");
     let python = environment.join("bin/python");

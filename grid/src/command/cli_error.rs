@@ -1,4 +1,4 @@
-//! Faults: what went wrong, why, what to type, and the exit code that says so to a script.
+//! Errors of the command line: what went wrong, why, what to type, and the exit code for scripts.
 
 use std::fmt::Display;
 
@@ -8,14 +8,14 @@ use wasm_grid::{
     SendError,
 };
 
-/// Why a command did not do what it was asked.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct CliError {
     pub(crate) code: u8,
     pub(crate) what: String,
     pub(crate) cause: Option<String>,
     pub(crate) help: Option<String>,
-    /// Whether it was told already.
+    /// True if it was printed already.
     pub(crate) told: bool,
 }
 
@@ -39,8 +39,8 @@ impl CliError {
         Self { cause: Some(cause.to_string()), ..Self::new(FAILED, what) }
     }
 
-    /// What standard output or a file of results does not take. A reader that has had enough, as `head` has, is no
-    /// fault: the command ends, and says nothing.
+    /// Standard output or a file of results cannot be written. If the reader has closed the pipe, as `head` does, the
+    /// command ends without a message.
     pub(crate) fn unwritten(what: impl Display, error: std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::BrokenPipe => Self { told: true, ..Self::new(0, "the reader has gone") },
@@ -72,7 +72,7 @@ impl CliError {
         Self::new(INTERRUPTED, "interrupted")
     }
 
-    /// True if it says that the manager cannot be reached.
+    /// True if the manager could not be reached.
     pub(crate) fn is_unreachable(&self) -> bool {
         self.code == UNREACHABLE
     }

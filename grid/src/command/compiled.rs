@@ -1,4 +1,4 @@
-//! The user's compiled modules: what starts at once, and what has to be compiled first.
+//! The user's cache of compiled modules: announcing a compilation, and compiling ahead of the first start.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use wasm_grid::{Bytes, COMPILED_FOLDER, Digest};
 use crate::command::cli_error::CliError;
 use crate::command::output::{Output, bytes};
 
-/// Says that a module will be compiled, if it will be; people wonder what takes so long.
+/// Tells the user that a module will be compiled, if it is long and not in the cache.
 pub(crate) fn announce(home: &Path, name: &str, wasm: &Bytes, module: &Digest, output: &Output) {
     let known = open(home).is_ok_and(|cache| cache.has(module));
     if !known && wasm.len() >= ANNOUNCED_BYTES_MIN {
@@ -22,7 +22,7 @@ pub(crate) fn announce(home: &Path, name: &str, wasm: &Bytes, module: &Digest, o
     }
 }
 
-/// What is shorter is compiled before anybody wonders.
+/// A shorter module compiles too quickly to be worth a message.
 const ANNOUNCED_BYTES_MIN: usize = 256 << 10;
 
 /// Compiles a module ahead of its first start, in a process that goes on when this one ends.
@@ -35,7 +35,7 @@ pub(crate) fn begin(home: &Path, module: &Path) {
     let mut ahead = Command::new(program);
     ahead.args(["module", "precompile"]).arg(module).arg("--home").arg(home);
     ahead.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    // Ctrl-C in the terminal is not meant for it.
+    // A process group of its own, so that Ctrl-C in the terminal does not reach it.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut ahead, 0);
     if let Err(error) = ahead.spawn() {

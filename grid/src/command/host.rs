@@ -47,7 +47,7 @@ impl HostSubcommand {
                     .done(&format!("{} takes no more workers, and goes when it has none", host.capacity.name))
             }
             Self::Rm { host } => {
-                // A key is taken at its word: it may belong to a host that was never here.
+                // A key is used as it is: it may belong to a host that never joined.
                 let (key, name) = match host.parse::<PublicKey>() {
                     Ok(key) => (key, key.fingerprint()),
                     Err(_) => find(&hosts, host).map(|host| (host.key, host.capacity.name.clone()))?,
@@ -59,7 +59,7 @@ impl HostSubcommand {
     }
 }
 
-/// The hosts of the grid.
+/// Lists the hosts of the grid.
 pub(crate) async fn list(client: &Client) -> Result<Vec<HostInfo>, CliError> {
     match client.request(Request::HostList).await? {
         Reply::Hosts(hosts) => Ok(hosts),
@@ -67,7 +67,7 @@ pub(crate) async fn list(client: &Client) -> Result<Vec<HostInfo>, CliError> {
     }
 }
 
-/// True if one host or several go by this name.
+/// True if at least one host has this name, fingerprint or key.
 pub(crate) fn is_known(hosts: &[HostInfo], name: &str) -> bool {
     hosts.iter().any(|host| goes_by(host, name))
 }
@@ -77,7 +77,7 @@ fn goes_by(host: &HostInfo, name: &str) -> bool {
     host.capacity.name == name || key.to_string() == name || key.fingerprint().starts_with(name)
 }
 
-/// The one host that goes by this name.
+/// The only host with this name, fingerprint or key.
 pub(crate) fn find<'a>(hosts: &'a [HostInfo], name: &str) -> Result<&'a HostInfo, CliError> {
     let found: Vec<_> = hosts.iter().filter(|host| goes_by(host, name)).collect();
     match found.as_slice() {

@@ -110,7 +110,7 @@ impl Explain {
 }
 
 impl Explain {
-    /// A job, a host, or a task of a job: all of their names may have a `/`.
+    /// Finds the job, the host or the task that is meant: all of their names may contain a `/`.
     async fn subject(&self, client: &Client) -> Result<Subject, CliError> {
         let no_job = match find(client, self.what.clone()).await {
             Ok(job) => return Ok(Subject::Job(job)),
@@ -133,7 +133,7 @@ async fn list(client: &Client, everyones: bool) -> Result<Vec<JobInfo>, CliError
     }
 }
 
-/// The job of that id, or the only one whose id or name begins so.
+/// The job with this id, or the only one whose id or name begins with `text`.
 async fn find(client: &Client, text: String) -> Result<JobId, CliError> {
     if let Ok(id) = text.parse() {
         return Ok(id);
@@ -166,7 +166,7 @@ async fn forget(client: &Client, output: &Output, jobs: &[String], over: bool) -
     output.done(&format!("{} {are} forgotten", counted(ids.len() as u64, "job")))
 }
 
-/// How the entry point of a command is called.
+/// The label of a WASI command's entry point.
 const COMMAND: &str = "command";
 
 async fn results(client: &Client, id: JobId, after: u64, follow: bool) -> Result<(), CliError> {
@@ -192,7 +192,7 @@ async fn results(client: &Client, id: JobId, after: u64, follow: bool) -> Result
     }
 }
 
-/// Why tasks failed: for people as it comes, for scripts in one document.
+/// Prints why tasks failed: as the outcomes come for people, in one document for scripts.
 async fn logs(client: &Client, output: &Output, id: JobId) -> Result<(), CliError> {
     let (job, mut after, mut failures) = (client.find_job(id), 0, Vec::new());
     loop {
@@ -214,7 +214,7 @@ async fn logs(client: &Client, output: &Output, id: JobId) -> Result<(), CliErro
     if output.is_json() { output.document(json!({ "failures": failures })) } else { Ok(()) }
 }
 
-/// Why a task failed, attempt by attempt, for people; with the name of its file, if it was one.
+/// Why a task failed, attempt by attempt, for people; with the name of its file, if its input was a file.
 pub(crate) fn failure_lines(task: u64, file: Option<&Path>, failed: &TaskFailed) -> Lines {
     let file = file.map_or_else(String::new, |file| format!(" ({})", shown::line(&file.to_string_lossy())));
     let mut lines = Lines::from(&format!("task {task}{file} failed: {}", failed.why));
@@ -236,7 +236,7 @@ pub(crate) fn failure_lines(task: u64, file: Option<&Path>, failed: &TaskFailed)
     lines
 }
 
-/// The flag that might help a task that failed so.
+/// The flag that might help after such a failure.
 fn hint(attempt: &AttemptFailure) -> Option<&'static str> {
     match attempt.failure.as_ref()?.kind {
         FailureKind::Timeout => Some("--timeout SECONDS gives tasks more time"),
@@ -253,7 +253,7 @@ fn hint(attempt: &AttemptFailure) -> Option<&'static str> {
     }
 }
 
-/// Why a task failed, for scripts.
+/// Why a task failed, as JSON for scripts.
 pub(crate) fn failure_json(failed: &TaskFailed) -> Value {
     let attempts = failed.attempts.iter().map(|attempt| {
         json!({

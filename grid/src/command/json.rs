@@ -1,4 +1,4 @@
-//! Messages that people write in JSON.
+//! Messages that the user writes in JSON.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -11,20 +11,20 @@ use wasm_grid::{Bytes, to_cbor};
 
 use crate::command::value::message;
 
-/// What some editors put before a text.
+/// The UTF-8 byte order mark, which some editors put before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The marks of UTF-16, which some shells write.
+/// The byte order marks of UTF-16, which some shells write.
 const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 
-/// Digits that a number of 64 bits may have.
+/// Every integer with up to this number of digits fits 64 bits.
 const SHORT_DIGITS: usize = 18;
 
-/// JSON as a message in CBOR. Integers of up to 128 bits stay what they are.
+/// Converts JSON to a CBOR message. Integers of up to 128 bits keep their value.
 ///
 /// # Errors
 ///
-/// Why it is no JSON, or cannot be sent.
+/// Why it is not JSON, or has no CBOR encoding.
 pub(crate) fn from_json(text: &[u8]) -> Result<Bytes, String> {
     if UTF_16.iter().any(|mark| text.starts_with(mark)) {
         return Err("it is UTF-16; save it as UTF-8".to_owned());
@@ -42,7 +42,7 @@ pub(crate) fn from_json(text: &[u8]) -> Result<Bytes, String> {
     to_cbor(&exact.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
 }
 
-/// JSON with integers as they are written.
+/// JSON with its integers exact.
 enum Exact {
     Scalar(Value),
     Big(i128),
@@ -64,7 +64,7 @@ impl Serialize for Exact {
     }
 }
 
-/// The numbers of a JSON text as they are written, in their order.
+/// The numbers of a JSON text as they are written, in order.
 fn numbers(text: &[u8]) -> Vec<&str> {
     let (mut found, mut rest) = (Vec::new(), text);
     while let Some((first, others)) = rest.split_first() {
@@ -94,7 +94,7 @@ fn after_string(mut rest: &[u8]) -> &[u8] {
     rest
 }
 
-/// Reads a value whose numbers come in this order.
+/// Deserializes a value, taking the text of each number from this list in order.
 #[derive(Clone, Copy)]
 struct Numbers<'a> {
     numbers: &'a [&'a str],

@@ -104,7 +104,7 @@ impl ModuleSubcommand {
     }
 }
 
-/// Reads a module; a `.wat` file becomes WebAssembly on the way.
+/// Reads a module; a `.wat` file is converted to WebAssembly.
 pub(crate) fn read(file: &Path) -> Result<Bytes, CliError> {
     let bytes = std::fs::read(file)
         .map_err(|error| CliError::not_found(format!("{} cannot be read: {error}", file.display())))?;
@@ -116,7 +116,7 @@ pub(crate) fn read(file: &Path) -> Result<Bytes, CliError> {
         .map_err(|error| CliError::rejected(format!("{} is no module", file.display()), error))
 }
 
-/// A module and what is said about it; a command that is to have files is marked.
+/// Makes a module's publication; returns it with the bytes to upload, which are marked if the command gets files.
 pub(crate) fn describe(name: &str, wasm: Bytes, with_files: bool) -> Result<(Publication, Bytes), CliError> {
     let described = match with_files {
         true => Publication::with_files(name, wasm),
@@ -140,7 +140,7 @@ impl Upload {
         let manifest = &mut publication.manifest;
         manifest.version.clone_from(&self.version);
         if let Some(days) = self.expires {
-            // The serial is the time, as yet.
+            // The serial is still the time.
             manifest.expires = manifest.serial.saturating_add(days.saturating_mul(24 * 3600));
         }
         let client = common.client()?;
@@ -150,7 +150,7 @@ impl Upload {
             None => client.raise_serial(&mut publication, publisher.public()).await?,
         }
         let manifest = &publication.manifest;
-        // A module that is here already under the same name needs no new signature.
+        // A module that the manager has under the same name needs no new signature.
         let modules = list(&client).await?;
         let current = is_current(&modules, manifest.digest);
         let known = modules.into_iter().find(|module| {
@@ -182,8 +182,8 @@ impl Upload {
     }
 }
 
-/// True if the manager has the module, and no newer one was published under its name: hosts that have seen a newer
-/// serial refuse an older one, so that an old module must be signed anew.
+/// True if the manager has the module, and no newer one under its name. Hosts that have seen a newer serial refuse an
+/// older one, so that an old module must be signed again.
 pub(crate) fn is_current(modules: &[ModuleInfo], digest: Digest) -> bool {
     let newer = |this: &ModuleInfo, other: &ModuleInfo| {
         other.name == this.name && other.publisher == this.publisher && other.serial > this.serial
@@ -192,7 +192,7 @@ pub(crate) fn is_current(modules: &[ModuleInfo], digest: Digest) -> bool {
     known.is_some_and(|known| !modules.iter().any(|other| newer(known, other)))
 }
 
-/// The modules of the grid.
+/// Lists the modules of the grid.
 pub(crate) async fn list(client: &Client) -> Result<Vec<ModuleInfo>, CliError> {
     match client.request(Request::ModuleList).await? {
         Reply::Modules(modules) => Ok(modules),
@@ -200,7 +200,7 @@ pub(crate) async fn list(client: &Client) -> Result<Vec<ModuleInfo>, CliError> {
     }
 }
 
-/// The module that goes by this name (the newest, where there are several), or by this digest.
+/// The module with this name (the newest if there are several) or this beginning of its digest.
 pub(crate) fn find(modules: &[ModuleInfo], name: &str) -> Result<ModuleInfo, CliError> {
     let by_name = modules.iter().filter(|module| module.name == name).max_by_key(|module| module.serial);
     let starts = |digest: &Digest| name.len() >= 6 && digest.to_string().starts_with(&name.to_lowercase());

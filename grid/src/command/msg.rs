@@ -48,10 +48,10 @@ pub(crate) struct Content {
     raw: bool,
 }
 
-/// How long a message may take to be handled before `msg send` gives up waiting; it is not taken back.
+/// How long `msg send` waits until a message is handled; giving up does not take the message back.
 const HANDLED_TIME_MAX: Duration = Duration::from_secs(3600);
 
-/// After the first event, others that come within this are printed with it.
+/// After an event, how long `msg collect` waits for another.
 const QUIET: Duration = Duration::from_millis(100);
 
 impl MsgSubcommand {
@@ -108,7 +108,7 @@ impl Content {
     }
 }
 
-/// Sends a message, as soon as the worker's window has room for it.
+/// Sends a message once the worker's window has room for it.
 async fn post(client: &Client, worker: WorkerId, message: Bytes) -> Result<(), CliError> {
     loop {
         match client.post(worker, message.clone()).await {
@@ -121,7 +121,7 @@ async fn post(client: &Client, worker: WorkerId, message: Bytes) -> Result<(), C
     }
 }
 
-/// What a worker died of, while a message was with it.
+/// The error for a worker that ended before it had handled a message.
 fn ended(worker: WorkerId, end: &End) -> CliError {
     let mut cause = end.to_string();
     if let End::Failed(failure) = end {
@@ -132,7 +132,7 @@ fn ended(worker: WorkerId, end: &End) -> CliError {
     fault.help(&format!("`grid worker logs {worker}` prints what it wrote"))
 }
 
-/// Waits until nothing that `workers` were sent is left to handle; how one of them has ended, if one has.
+/// Waits until `workers` have handled everything that they were sent; returns how one of them ended, if one has.
 async fn handled(client: &Client, workers: &[WorkerId]) -> Result<Option<End>, CliError> {
     let busy = |known: &[WorkerInfo]| {
         known.iter().any(|info| info.unanswered > 0 && !matches!(info.state, WorkerState::Ended(_)))

@@ -1,7 +1,7 @@
-//! Output: data to stdout as a table, as JSON or as bare ids; talk to stderr.
+//! Output: data to stdout as a table, as JSON or as ids only; messages for people to stderr.
 //!
-//! Everything for people passes [`Lines`] or [`shown`], so that no command has to know which texts are a stranger's. A
-//! standard error that cannot be written ends nothing.
+//! All text for people passes [`Lines`] or [`shown`], so that no command has to know which texts are untrusted. An
+//! error of writing to stderr is ignored.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,17 +12,17 @@ use serde_json::{Value, json};
 use crate::command::cli_error::CliError;
 use crate::command::shown::{self, Lines};
 
-/// How the outcome is told.
+/// How results and messages are printed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     json: bool,
     quiet: bool,
 }
 
-/// The version of every JSON document.
+/// The version of the JSON documents, in each document's `schema`.
 const SCHEMA: u32 = 1;
 
-/// Rows that a command prints.
+/// A list that a command prints.
 pub(crate) struct Rows {
     /// The name of the list in JSON.
     pub(crate) name: &'static str,
@@ -30,7 +30,7 @@ pub(crate) struct Rows {
     pub(crate) headings: &'static [&'static str],
     /// The cells of each row, and the row in JSON.
     pub(crate) rows: Vec<(Vec<String>, Value)>,
-    /// What to say when there is none.
+    /// The message if there are no rows.
     pub(crate) empty: &'static str,
 }
 
@@ -87,7 +87,7 @@ impl Output {
         self.json
     }
 
-    /// Says that something was done, where there is nothing to print.
+    /// Reports success of a command that has no data to print.
     pub(crate) fn done(self, what: &str) -> Result<(), CliError> {
         if self.json {
             return self.document(json!({ "done": true }));
@@ -103,25 +103,25 @@ impl Output {
         written.map_err(|error| CliError::unwritten("the output cannot be written", error))
     }
 
-    /// Talks to a person.
+    /// Prints a message to stderr, if messages are on.
     pub(crate) fn say(self, what: &str) {
         self.say_lines(&what.into());
     }
 
-    /// Talks to a person, in several lines.
+    /// Prints a message of several lines to stderr, if messages are on.
     pub(crate) fn say_lines(self, lines: &Lines) {
         if self.talks() {
             talk(lines);
         }
     }
 
-    /// True if people are talked to.
+    /// True if messages for people are on: neither `--json` nor `--quiet`.
     pub(crate) fn talks(self) -> bool {
         !self.quiet && !self.json
     }
 
-    /// Tells how something went that was printed as it came: in JSON as one last line, which tells what is wrong
-    /// with it, too.
+    /// Ends a command whose data was printed as it came. With `--json` it prints a last line with the summary and the
+    /// error, if any.
     pub(crate) fn summary(self, summary: Value, fault: Option<CliError>) -> Result<(), CliError> {
         if self.json {
             let mut last = json!({ "summary": summary });
@@ -133,13 +133,13 @@ impl Output {
         fault.map_or(Ok(()), |fault| Err(CliError { told: self.json, ..fault }))
     }
 
-    /// Tells what went wrong; the exit code.
+    /// Prints an error, unless it was printed already; returns the exit code.
     pub(crate) fn fail(self, fault: &CliError) -> ExitCode {
         if fault.told {
             return fault.code.into();
         }
         if self.json {
-            // A reader that has gone away is told by the exit code.
+            // If nobody reads it, the exit code still tells.
             let _ = self.document(json!({ "error": fault.to_json() }));
         } else {
             let mut lines = Lines::from(&format!("error: {}", fault.what));
@@ -162,23 +162,23 @@ impl Output {
     }
 }
 
-/// Writes to standard error. Nobody may be there to read it any more, which is no reason to end: `eprintln` would panic.
+/// Writes to stderr and ignores errors: `eprintln` would panic if stderr is closed.
 fn talk(lines: &Lines) {
     let _ = std::io::stderr().lock().write_all(lines.as_str().as_bytes());
 }
 
-/// A number of things, in words.
+/// A number with its noun, in the singular or plural.
 pub(crate) fn counted(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
-/// Time since 1970 as people write it.
+/// A time in seconds since 1970, as date and time in UTC.
 pub(crate) fn time(unix_s: u64) -> String {
     let second = i64::try_from(unix_s).ok().and_then(|second| jiff::Timestamp::from_second(second).ok());
     second.map_or_else(|| unix_s.to_string(), |time| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
 }
 
-/// A number of bytes as people write it.
+/// A number of bytes with a binary unit.
 pub(crate) fn bytes(bytes: u64) -> String {
     bytesize::ByteSize::b(bytes).display().iec().to_string()
 }

@@ -117,18 +117,18 @@ pub(crate) struct RunArgs {
     arguments: Vec<String>,
 }
 
-/// What a run is about, once its flags were understood.
+/// What a run needs to begin, once its flags are parsed.
 struct RunPlan<'a> {
     client: &'a Client,
     name: String,
     module: Digest,
     by_command: bool,
-    /// Whether its job outlives this process.
+    /// True if its job outlives this process.
     kept: bool,
     output: Output,
 }
 
-/// How long the manager may take to stop or to forget a job that nobody needs any more.
+/// How long the manager may take to stop or forget a job that is no longer needed.
 const END_TIME_MAX: Duration = Duration::from_secs(5);
 
 impl RunArgs {
@@ -233,7 +233,7 @@ impl RunArgs {
         Ok(TaskSource::Files(files.into_iter()))
     }
 
-    /// The flags that change what comes out, by their names.
+    /// The flags that change the results, by name.
     fn options(&self, name: &str) -> Value {
         json!({
             "name": name,
@@ -254,7 +254,7 @@ impl RunArgs {
         })
     }
 
-    /// Brings the tasks and leaves.
+    /// Submits the tasks and does not wait for their outcomes.
     async fn detach(&self, work: &RunPlan<'_>, files: Vec<PathBuf>) -> Result<(), CliError> {
         let mut feed = Feed::start(self.source(files)?, Skip::default(), None)?;
         let job = self.describe_job(work)?.start().await?;
@@ -271,7 +271,7 @@ impl RunArgs {
         work.output.one(&id, &id, json!({ "job": id, "tasks": brought }))
     }
 
-    /// Brings the tasks and writes their outcomes out.
+    /// Submits the tasks and writes out their outcomes.
     async fn work(&self, work: &RunPlan<'_>, files: Vec<PathBuf>) -> Result<(), CliError> {
         let journal = match &self.resume {
             Some(path) => {
@@ -283,7 +283,7 @@ impl RunArgs {
         };
         let others = [Some(&self.module), self.input.as_ref(), self.resume.as_ref()].into_iter().flatten();
         check_output(self.output.as_deref(), others.chain(&files))?;
-        // Where there is no input, no output is touched.
+        // Opened first: if there is no input, the output is not touched.
         let source = self.source(files.clone())?;
         let length = journal.as_ref().map_or(0, |journal| journal.state().length);
         let mut drive = Drive {
@@ -321,7 +321,7 @@ impl RunArgs {
         drive.progress.conclude(&left.info, skipped, drive.unkept, fault)
     }
 
-    /// Makes a job for all tasks. It does not outlive this process: nobody would take its outcomes.
+    /// Makes a job for all tasks. On an error it stops the job, because nobody would take its outcomes.
     async fn begin(
         &self,
         work: &RunPlan<'_>,
@@ -348,7 +348,7 @@ impl RunArgs {
         Ok((left?, feed.wrong))
     }
 
-    /// Goes on with the job of the journal, or with a new one for what is not written out.
+    /// Continues the job of the journal, or makes a new one for the tasks whose outcomes are not written out.
     async fn go_on(
         &self,
         work: &RunPlan<'_>,
@@ -376,7 +376,7 @@ impl RunArgs {
                 let left = drive.all(job.go_on(had, &mut feed, state.after), &places, &mut listen()?).await?;
                 return Ok((left, feed.wrong));
             }
-            // It was ended early: what it has is awaited, and the other tasks need another.
+            // The job ended early: takes the outcomes that it has; the other tasks need another job.
             let none = std::iter::empty::<Bytes>();
             let left = drive.all(job.go_on(had, none, state.after), &done.gaps(), &mut listen()?).await?;
             if left.interrupted {
@@ -403,7 +403,7 @@ fn listen() -> Result<Signals, CliError> {
     Signals::listen().map_err(|error| CliError::failed("signals cannot be listened to", error))
 }
 
-/// A job and how it stands, if the manager has it.
+/// The job and its state, if the manager has it.
 async fn find(client: &Client, id: JobId) -> Result<Option<(Job<'_>, JobInfo)>, CliError> {
     let job = client.find_job(id);
     match job.show().await {
@@ -413,7 +413,7 @@ async fn find(client: &Client, id: JobId) -> Result<Option<(Job<'_>, JobInfo)>, 
     }
 }
 
-/// Forgets a job of which everything was printed, so that such jobs do not pile up at the manager.
+/// Makes the manager forget a job whose outcomes were all printed, so that such jobs do not pile up.
 async fn forget(client: &Client, id: JobId) {
     let job = client.find_job(id);
     if let Ok(Err(denial)) = timeout(END_TIME_MAX, job.forget()).await {

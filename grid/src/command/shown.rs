@@ -1,20 +1,21 @@
-//! Text of others, made fit to be shown: what a guest, a host or a file says cannot move the cursor, colour the screen,
-//! reverse the reading direction, or begin a line that looks like one of ours.
+//! Untrusted text, escaped for the terminal: text of a guest, a host or a file cannot move the cursor, colour the
+//! screen, reverse the reading direction, or begin a line that looks like one of ours.
 
 use std::fmt::Write;
 
 use grid_protocol::name::is_obeyed;
 use serde_json::Value;
 
-/// Lines for a person. Whoever adds text to them need not know where it comes from.
+/// Lines for a person. Text is escaped as it is added, wherever it comes from.
 #[derive(Debug, Default)]
 pub(crate) struct Lines(String);
 
-/// How much deeper the further lines of a text stand than its first: nothing of them can be taken for a line of ours.
+/// Further indentation of a text's lines after its first, in columns, so that none can be taken for a line of ours.
 const DEEPER: usize = 4;
 
 impl Lines {
-    /// Adds a text, `indent` columns from the left; its own line breaks stay, with what follows them further right.
+    /// Adds a text, indented by `indent` columns; its own line breaks stay, and the lines after them are indented
+    /// further.
     pub(crate) fn push(&mut self, indent: usize, text: &str) {
         for (place, line) in text.trim_end_matches(['\n', '\r']).split('\n').enumerate() {
             let indent = if place == 0 { indent } else { indent + DEEPER };
@@ -52,7 +53,7 @@ impl<T: AsRef<str>> From<&[T]> for Lines {
     }
 }
 
-/// A text that stays on its line.
+/// A text escaped so that it stays on one line.
 pub(crate) fn line(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for (place, part) in text.split('\n').enumerate() {
@@ -64,8 +65,8 @@ pub(crate) fn line(text: &str) -> String {
     shown
 }
 
-/// A document in JSON, on one line or many. What JSON itself leaves as it is, though a terminal obeys it, is written
-/// as an escape: for a program it is the same document.
+/// A JSON document, on one line or many. Characters that JSON allows but a terminal obeys are written as escapes, which
+/// mean the same to a JSON parser.
 pub(crate) fn json(value: &Value, many_lines: bool) -> String {
     let text = if many_lines { format!("{value:#}\n") } else { format!("{value}\n") };
     if text.is_ascii() && !text.contains('\x7f') {

@@ -3,19 +3,19 @@
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// Ctrl-C: a person who can be told, and can type it once more.
+    /// Ctrl-C: from a person, who can read a message and press it again.
     Interrupt,
-    /// SIGTERM, as `timeout` and a shutdown send it, or SIGHUP: the terminal is closed. Nobody will ask again.
+    /// SIGTERM, as `timeout` and a shutdown send it, or SIGHUP, because the terminal is closed. It may not come twice.
     End,
 }
 
-/// Signals from when they are listened to; from then on none of them ends the process by itself.
+/// Listens for signals; while it does, none of them ends the process by itself.
 pub(crate) struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
-    /// Not listened to under `nohup`.
+    /// `None` under `nohup`, which has SIGHUP ignored.
     #[cfg(unix)]
     hangup: Option<tokio::signal::unix::Signal>,
 }
@@ -36,7 +36,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next; a future that is dropped has taken none.
+    /// Waits for the next signal. Cancel-safe: a dropped call has taken none.
     pub(crate) async fn next(&mut self) -> Asked {
         let hangup = async {
             match &mut self.hangup {
@@ -53,8 +53,7 @@ impl Signals {
     }
 }
 
-/// True if whoever started this process, such as `nohup`, had it ignore the signal. Where the system does not say, it
-/// did not.
+/// True if the parent process, such as `nohup`, had this process ignore the signal. False if the system does not say.
 #[cfg(unix)]
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -70,7 +69,7 @@ impl Signals {
         Ok(Self {})
     }
 
-    /// Waits for the next.
+    /// Waits for the next Ctrl-C.
     pub(crate) async fn next(&mut self) -> Asked {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;

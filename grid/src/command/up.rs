@@ -32,12 +32,12 @@ pub(crate) struct UpArgs {
     state: Option<PathBuf>,
 }
 
-/// How long workers may finish when the manager stops.
+/// How long workers may take to finish when the manager stops.
 const GRACE: Duration = Duration::from_secs(10);
 
 impl UpArgs {
     pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
-        // From now on, so that no moment is left in which a signal would kill it.
+        // Listens before anything starts, so that a signal never kills a manager that runs.
         let terminated = tokio::spawn(terminated());
         tokio::task::yield_now().await;
         let state = self.state.clone().unwrap_or_else(|| common.home.join("manager"));
@@ -87,7 +87,7 @@ impl UpArgs {
             manager.stop(GRACE).await;
         }
         let file = common.running_file();
-        // A file of another manager, started since, stays.
+        // The file may belong to another manager, started since; then it stays.
         if std::fs::read(&file).is_ok_and(|named| named == running.as_bytes()) {
             let _ = std::fs::remove_file(file);
         }
@@ -100,7 +100,7 @@ impl UpArgs {
     }
 }
 
-/// An address that can stand in a ticket.
+/// Parses an address for tickets.
 fn address(text: &str) -> Result<String, String> {
     match text.parse() {
         Ok(ManagerAddress::Bare { address }) => Ok(address),

@@ -1,4 +1,4 @@
-//! Messages as JSON, and JSON as messages.
+//! Conversion of messages to JSON and of JSON to messages.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use wasm_grid::{Bytes, CborError, from_cbor, to_cbor};
 
-/// JSON as a message in CBOR.
+/// Converts JSON to a CBOR message.
 ///
 /// # Errors
 ///
@@ -16,7 +16,7 @@ pub(crate) fn message(value: &Value) -> Result<Bytes, CborError> {
     to_cbor(&Json(value))
 }
 
-/// JSON whose null is CBOR's null: as a Rust program's unit it would become an empty array.
+/// JSON whose null is encoded as CBOR's null; serialized as a Rust unit it would become an empty array.
 struct Json<'a>(&'a Value);
 
 impl Serialize for Json<'_> {
@@ -32,12 +32,12 @@ impl Serialize for Json<'_> {
     }
 }
 
-/// A message as JSON: what its CBOR says, or its text, or its bytes in hexadecimal.
+/// Converts a message to JSON: the value of its CBOR, else its text, else its bytes in hexadecimal.
 pub(crate) fn value(payload: &[u8]) -> Value {
     from_cbor::<Displayed>(payload).map_or_else(|_| content(payload), |shown| shown.0)
 }
 
-/// What CBOR says, in JSON: keys that are no text become text, and bytes are `{"bytes": hexadecimal}`.
+/// A CBOR value as JSON: keys that are not text become text, and bytes become `{"bytes": hexadecimal}`.
 struct Displayed(Value);
 
 impl<'de> Deserialize<'de> for Displayed {
@@ -116,7 +116,7 @@ impl<'de> Visitor<'de> for ShownVisitor {
     }
 }
 
-/// What a command wrote as JSON: its text, for most write nothing else, or else as any message.
+/// Converts a command's output to JSON: its text, if it is plain text, as most commands write; else as any message.
 pub(crate) fn written(stdout: &[u8]) -> Value {
     let plain = |letter: char| !letter.is_control() || matches!(letter, '\n' | '\r' | '\t');
     match std::str::from_utf8(stdout) {
@@ -125,7 +125,7 @@ pub(crate) fn written(stdout: &[u8]) -> Value {
     }
 }
 
-/// Bytes as JSON: their text, or themselves in hexadecimal.
+/// Converts bytes to JSON: their text if they are UTF-8, else hexadecimal.
 pub(crate) fn content(payload: &[u8]) -> Value {
     match std::str::from_utf8(payload) {
         Ok(text) => json!({ "text": text }),

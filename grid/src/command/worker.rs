@@ -86,10 +86,10 @@ pub(crate) struct SpawnArgs {
     arguments: Vec<String>,
 }
 
-/// How long a spawn waits until its workers run: a large module is compiled in less.
+/// How long a spawn waits until its workers run; compiling a large module takes less.
 const START_TIME_MAX: Duration = Duration::from_secs(120);
 
-/// The manager is asked again so soon, at first and later on, how workers stand.
+/// Pauses between two requests for the workers' states: the first, and the longest after doubling.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -117,7 +117,7 @@ impl WorkerSubcommand {
     }
 }
 
-/// The workers that the manager shows this client.
+/// Lists this key's workers, or everyone's.
 pub(crate) async fn list(client: &Client, ended: bool, everyones: bool) -> Result<Vec<WorkerInfo>, CliError> {
     match client.request(Request::WorkerList { everyones, ended }).await? {
         Reply::Workers(workers) => Ok(workers),
@@ -178,8 +178,8 @@ impl SpawnArgs {
     }
 }
 
-/// Asks the manager until `workers` are no longer `pending`; how they stand then. No mail is taken: it may hold answers of
-/// other workers, which nobody has read yet.
+/// Asks the manager until `workers` are no longer `pending`; returns their states then. It takes no mail, which may
+/// hold unread answers of other workers.
 pub(crate) async fn settled(
     client: &Client,
     workers: &[WorkerId],
@@ -197,7 +197,7 @@ pub(crate) async fn settled(
     }
 }
 
-/// Waits until workers run; the first that does not is the fault.
+/// Waits until workers run; the error is that of the first that failed.
 async fn wait(client: &Client, workers: &[WorkerId]) -> Result<(), CliError> {
     let failed = |info: &WorkerInfo| matches!(&info.state, WorkerState::Ended(end) if end.is_accident());
     let starting = |known: &[WorkerInfo]| {
@@ -224,7 +224,7 @@ fn ended(worker: WorkerId, end: &End) -> CliError {
         .help(&format!("`grid worker logs {worker}` prints what it wrote"))
 }
 
-/// Stops what runs of a module, of the client alone or of everyone, and `more` workers.
+/// Stops the workers and deployments of a module, this key's or everyone's, and `more` workers.
 async fn stop_module(
     common: &Common,
     output: &Output,
@@ -235,7 +235,7 @@ async fn stop_module(
 ) -> Result<(), CliError> {
     let client = common.client()?;
     let module = module::find(&module::list(&client).await?, module)?;
-    // Whoever may not list everybody's workers learns so before anything is stopped.
+    // A key that may not list everyone's workers is refused here, before anything is stopped.
     let workers = list(&client, false, everyone).await?;
     let Reply::Deployments(deployments) = client.request(Request::DeploymentList).await? else {
         return Err(CliError::failed("no deployments", "the manager answered something else"));

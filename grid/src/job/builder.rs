@@ -1,4 +1,4 @@
-//! A job that is about to be made.
+//! The description of a job, before it is made.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::cbor::{CborError, to_cbor};
 use crate::client::Client;
 use crate::job::{CborInputs, DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, Inputs, Job, Map, TaskOutcome};
 
-/// A job that is about to be made.
+/// Describes a job; made by [`Client::job`].
 #[must_use = "nothing is made before `start`"]
 pub struct JobBuilder<'a> {
     client: &'a Client,
@@ -21,23 +21,24 @@ pub struct JobBuilder<'a> {
     spec: JobSpec,
 }
 
-/// Why there is no outcome of a task that was submitted alone.
+/// Why a task submitted with [`Client::submit`] has no outcome.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError {
-    /// The task has no encoding: the program must act.
+    /// The task has no CBOR encoding: the program must act.
     #[error(transparent)]
     Cbor(#[from] CborError),
-    /// The manager says no.
+    /// The manager denied a request.
     #[error(transparent)]
     Denied(#[from] Denial),
-    /// Somebody stopped its job.
+    /// Its job was stopped before the task had an outcome.
     #[error("the task was stopped")]
     Stopped,
 }
 
 impl Client {
-    /// Begins to describe a job: tasks for a module that the manager has.
+    /// Describes a job: tasks for a module that the manager has. Nothing is sent before [`JobBuilder::start`] or one of
+    /// the `map` methods.
     pub fn job(&self, name: &str, module: Digest) -> JobBuilder<'_> {
         JobBuilder {
             client: self,
@@ -56,16 +57,17 @@ impl Client {
         }
     }
 
-    /// A job that exists.
+    /// A handle to an existing job. Does not ask the manager whether the job exists.
     pub fn find_job(&self, id: JobId) -> Job<'_> {
         Job { client: self, id }
     }
 
-    /// Brings `inputs` to a module, as tasks of a job with the defaults, and gives their outcomes as they come.
+    /// Makes a job with default settings whose tasks are `inputs`, and gives their outcomes as they come; see
+    /// [`JobBuilder::map`].
     ///
     /// # Errors
     ///
-    /// [`Denial`].
+    /// [`Denial`], as for [`JobBuilder::start`].
     ///
     /// # Examples
     ///
@@ -87,11 +89,11 @@ impl Client {
         self.job("map", module).map(inputs).await
     }
 
-    /// Has one task done, whose input is `task` in CBOR, and waits for its outcome. The manager forgets it then.
+    /// Runs one task, whose input is `task` in CBOR, waits for its outcome, and makes the manager forget its job.
     ///
     /// # Errors
     ///
-    /// [`SubmitError`]; a task that fails is no error here, but an outcome.
+    /// [`SubmitError`]. A task that fails is not an error but an outcome.
     ///
     /// # Examples
     ///
@@ -115,49 +117,51 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl<'a> JobBuilder<'a> {
-    /// What each executor's `init` receives.
+    /// Bytes that each executor's `init` receives, at most 512 KiB; none by default.
     pub fn arguments(mut self, arguments: impl Into<Vec<u8>>) -> Self {
         self.spec.arguments = arguments.into();
         self
     }
 
-    /// A label that hosts must carry.
+    /// Adds a label that the job's hosts must carry; up to 64.
     pub fn label(mut self, name: &str, value: &str) -> Self {
         self.spec.labels.push(Label { name: name.to_owned(), value: value.to_owned() });
         self
     }
 
-    /// Most memory of a task, in bytes.
+    /// Memory that a task may use, in bytes; 0, the default, leaves it to the manifest and the host.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.spec.memory_bytes = bytes;
         self
     }
 
-    /// Higher goes first among this client's jobs.
+    /// Priority among the jobs of this client: higher goes first, 0 by default. Shares between clients do not depend on
+    /// it.
     pub fn priority(mut self, priority: i32) -> Self {
         self.spec.priority = priority;
         self
     }
 
-    /// How long a task may take from its start: an hour, unless this is called.
+    /// How long a task may take from its start, one hour by default; an attempt that takes longer is stopped and counts
+    /// as failed by its own fault.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.spec.timeout_ms = millis(timeout);
         self
     }
 
-    /// How often a task that failed by its own fault is tried again: twice, unless this is called.
+    /// How often a task that fails by its own fault is retried: twice by default, 99 times at most.
     pub fn retries(mut self, retries: u32) -> Self {
         self.spec.attempts_max = retries.saturating_add(1);
         self
     }
 
-    /// When to give the whole job up: never, unless this is called.
+    /// When the manager gives up the whole job; never by default.
     pub fn max_failures(mut self, most: GiveUp) -> Self {
         self.spec.give_up = most;
         self
     }
 
-    /// The id, so that the same job is made once however often it is asked for; drawn at random without.
+    /// Sets the job's id, so that starting the same job again makes no second one. Drawn at random by default.
     pub fn id(mut self, id: JobId) -> Self {
         self.id = Some(id);
         self
@@ -167,7 +171,8 @@ impl<'a> JobBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`Denial`].
+    /// [`Denial`]: `BadRequest` if a setting is out of range, `NotFound` if the manager does not have the module,
+    /// `Conflict` if another job has the id, `NoCapacity` if the manager keeps 1000 jobs of this key already.
     pub async fn start(self) -> Result<Job<'a>, Denial> {
         let id = match self.id {
             Some(id) => id,
@@ -177,12 +182,14 @@ impl<'a> JobBuilder<'a> {
         Ok(Job { client: self.client, id })
     }
 
-    /// Makes the job and brings it `inputs` as outcomes are taken: with a bounded number of tasks under way, in
-    /// memory that does not grow with their number.
+    /// Makes the job, and submits `inputs` while its outcomes are taken from the returned [`Map`].
+    ///
+    /// At most some 50 000 tasks are submitted ahead of the outcomes taken, so that memory does not grow with the
+    /// number of inputs.
     ///
     /// # Errors
     ///
-    /// [`Denial`].
+    /// [`Denial`], as for [`Self::start`].
     pub async fn map<I>(self, inputs: I) -> Result<Map<'a, I::IntoIter>, Denial>
     where
         I: IntoIterator<Item: Into<Bytes>>,
@@ -190,11 +197,11 @@ impl<'a> JobBuilder<'a> {
         self.map_from(inputs.into_iter()).await
     }
 
-    /// As [`Self::map`], with values of the program's own, which become CBOR; [`TaskOutcome::value`] is the way back.
+    /// As [`Self::map`], with inputs that are encoded as CBOR; [`TaskOutcome::value`] decodes a result.
     ///
     /// # Errors
     ///
-    /// [`Denial`].
+    /// [`Denial`], as for [`Self::start`].
     ///
     /// # Examples
     ///
@@ -216,11 +223,11 @@ impl<'a> JobBuilder<'a> {
         self.map_from(CborInputs(inputs.into_iter())).await
     }
 
-    /// As [`Self::map`], from a source that may have to be waited for.
+    /// As [`Self::map`], from a source whose next input may have to be waited for.
     ///
     /// # Errors
     ///
-    /// [`Denial`].
+    /// [`Denial`], as for [`Self::start`].
     pub async fn map_from<I: Inputs>(self, inputs: I) -> Result<Map<'a, I>, Denial> {
         Ok(self.start().await?.go_on(0, inputs, 0))
     }

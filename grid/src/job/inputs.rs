@@ -1,4 +1,4 @@
-//! Where the tasks of a [`Map`](crate::Map) come from.
+//! Sources of the tasks of a [`Map`](crate::Map).
 
 use std::task::{Context, Poll};
 
@@ -8,15 +8,15 @@ use serde::Serialize;
 
 use crate::cbor::to_cbor;
 
-/// A source of tasks that may have to be waited for. Every iterator of bytes is one that never waits.
+/// A source of tasks whose next input may have to be waited for. Every iterator of bytes is a source that never waits.
 pub trait Inputs {
-    /// The next task's input; `None` when there are no more, and from then on.
+    /// The next task's input; `None` once there are no more, and from then on.
     ///
-    /// Where it must be waited for, `cx` is woken once it has come.
+    /// If it returns [`Poll::Pending`], it must wake `cx` when an input has come.
     ///
     /// # Errors
     ///
-    /// Whatever [`Denial`] the map's `next` shall return, once; more inputs may follow it.
+    /// A [`Denial`] that [`Map::next`](crate::Map::next) then returns once; more inputs may follow it.
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Denial>>>;
 }
 
@@ -29,7 +29,7 @@ where
     }
 }
 
-/// A program's own values as tasks, in CBOR.
+/// Encodes a program's own values as tasks, in CBOR.
 pub struct CborInputs<I>(pub(crate) I);
 
 impl<I> Inputs for CborInputs<I>

@@ -1,4 +1,4 @@
-//! The outcomes of a job, whose tasks are brought meanwhile.
+//! The outcomes of a job, whose tasks are submitted meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
@@ -13,30 +13,30 @@ use grid_protocol::limits::{BATCH_BYTES_MAX, BATCH_TASKS_MAX};
 
 use crate::job::{Inputs, Job, RESULTS_WAIT, TaskOutcome};
 
-/// Tasks that [`Map`] brings before it has given the outcomes of earlier ones: what waits here for its turn is never
-/// more than their outcomes.
+/// Tasks that [`Map`] submits ahead of the outcomes that it has given. It bounds the outcomes that wait here for their
+/// turn.
 const AHEAD_MAX: u64 = 50_000;
 
-/// The outcomes of a job whose tasks are brought as they are taken.
+/// The outcomes of a job, whose tasks are submitted while outcomes are taken: with [`Self::next`], or as a [`Stream`].
 ///
-/// One request asks for outcomes while another brings tasks, so that a slow source of tasks holds up no outcome, and
-/// a task is brought as soon as it is there. It is a [`Stream`], too.
+/// One request waits for outcomes while another submits tasks, so that a slow source of tasks holds up no outcome, and
+/// each task is submitted as soon as the source has it. Nothing is submitted while nobody waits for an outcome.
 pub struct Map<'a, I> {
     job: Job<'a>,
     inputs: I,
-    /// Tasks that the manager has, from the first.
+    /// The number of the next task to submit; the manager has all before it.
     brought: u64,
-    /// Outcomes that were given.
+    /// Number of outcomes given; in order, also the number of the next task.
     taken: u64,
     /// The number of the last outcome that came.
     after: u64,
     exhausted: bool,
     closed: bool,
-    /// Whether the last answer had no more outcomes.
+    /// True if the job is over and the last answer had no more outcomes.
     drained: bool,
-    /// Tasks that are on their way, in case that the way is left half-way.
+    /// Tasks that are being submitted, kept until the manager has them.
     batch: Vec<Bytes>,
-    /// Outcomes that came before their turn, if they are wanted in order.
+    /// Outcomes that came before their turn, if they are given in order.
     in_order: Option<BTreeMap<u64, TaskOutcome>>,
     waiting: VecDeque<TaskOutcome>,
     info: Option<JobInfo>,
@@ -44,20 +44,21 @@ pub struct Map<'a, I> {
     bringing: Option<PendingRequest<'a, BatchResult>>,
 }
 
-/// A request that is under way: it goes on where it was, whoever asks for its answer next.
+/// A request under way. It is kept across calls, so that a dropped call does not abandon it.
 type PendingRequest<'a, T> = Pin<Box<dyn Future<Output = Result<T, Denial>> + Send + 'a>>;
 
-/// What came of bringing tasks.
+/// The result of submitting tasks or of closing the job.
 enum BatchResult {
-    /// The manager has all before this number.
+    /// The manager has all tasks before this number.
     Tasks(u64),
-    /// The job takes no more, because it was asked to, or because it is over.
+    /// The job takes no more tasks: it was closed, or it is over.
     NoMore(Box<JobInfo>),
 }
 
 impl<'a> Job<'a> {
-    /// Goes on with a job: brings `inputs`, of which the first is task `first`, and gives outcomes after number
-    /// `after`.
+    /// Continues a job: submits `inputs`, numbered from `first`, and gives the outcomes with numbers after `after`.
+    ///
+    /// With [`Map::in_order`], `after` must be 0: the first outcome given is that of task 0.
     pub fn go_on<I: Inputs>(&self, first: u64, inputs: I, after: u64) -> Map<'a, I> {
         Map {
             job: self.clone(),
@@ -90,7 +91,7 @@ impl<'a> Job<'a> {
 }
 
 impl<'a, I: Inputs> Map<'a, I> {
-    /// Gives outcomes in the order of their tasks; a slow one holds back those after it.
+    /// Gives outcomes in the order of their tasks; a slow task holds back the outcomes after it.
     pub fn in_order(mut self) -> Self {
         self.in_order = Some(BTreeMap::new());
         self
@@ -101,17 +102,17 @@ impl<'a, I: Inputs> Map<'a, I> {
         &self.job
     }
 
-    /// How far it is, as far as is known here.
+    /// The job's state and counts as of the manager's last answer; `None` before the first.
     pub fn progress(&self) -> Option<&JobInfo> {
         self.info.as_ref()
     }
 
-    /// Brings no more tasks: the outcomes of those that were brought still come.
+    /// Takes no more inputs; the outcomes of the tasks taken so far still come.
     pub fn bring_no_more(&mut self) {
         self.exhausted = true;
     }
 
-    /// True if the next outcome is here already.
+    /// True if [`Self::next`] has an outcome to return without waiting.
     pub fn has_next(&self) -> bool {
         match &self.in_order {
             Some(early) => early.contains_key(&self.taken),
@@ -119,14 +120,14 @@ impl<'a, I: Inputs> Map<'a, I> {
         }
     }
 
-    /// The next outcome; `None` when there are no more. One whose future was dropped half-way is not lost.
+    /// Waits for the next outcome; `None` when there are no more. Cancel-safe: a dropped call loses no outcome.
     ///
-    /// A job that is given up or stopped while tasks are brought is brought no more of them: the outcomes that it
-    /// has still come, and how it stands says the rest.
+    /// When the job is given up or stopped, no more tasks are submitted. The outcomes that it has still come, and
+    /// [`Self::progress`] tells the job's state.
     ///
     /// # Errors
     ///
-    /// [`Denial`].
+    /// [`Denial`], of the manager or of the source of inputs.
     pub async fn next(&mut self) -> Result<Option<TaskOutcome>, Denial> {
         poll_fn(|cx| self.poll_outcome(cx)).await
     }
@@ -137,7 +138,7 @@ impl<'a, I: Inputs> Map<'a, I> {
                 return Poll::Ready(Ok(Some(outcome)));
             }
             if self.is_complete() {
-                // Tasks that were stopped leave holes.
+                // The tasks of a stopped job that have no outcome leave gaps.
                 let early = self.in_order.take().unwrap_or_default();
                 if early.is_empty() {
                     return Poll::Ready(Ok(None));
@@ -167,7 +168,7 @@ impl<'a, I: Inputs> Map<'a, I> {
         self.info.as_ref().is_some_and(all)
     }
 
-    /// Asks for outcomes, and takes in those that come.
+    /// Asks the manager for outcomes, and queues those that come.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Denial>> {
         let asking = self.asking.get_or_insert_with(|| {
             let (job, after) = (self.job.clone(), self.after);
@@ -190,9 +191,9 @@ impl<'a, I: Inputs> Map<'a, I> {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes note of how the job stands. One that is over gets no more tasks.
+    /// Records the job's state, if it is news. A job that is over gets no more tasks.
     fn learn(&mut self, info: JobInfo) {
-        // Answers come on streams of their own, and one may overtake another.
+        // Each answer comes on a stream of its own, so that an older one may come later.
         let stand = |info: &JobInfo| (info.recorded, info.counts.submitted, info.state.is_over());
         if self.info.as_ref().is_some_and(|known| stand(known) > stand(&info)) {
             return;
@@ -204,7 +205,8 @@ impl<'a, I: Inputs> Map<'a, I> {
         self.info = Some(info);
     }
 
-    /// Brings what tasks there are, if there is room; pending if there are none as yet.
+    /// Submits the tasks that are ready, if there is room, or closes the job after the last; pending if there are none
+    /// yet.
     fn poll_bringing(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Denial>> {
         if self.bringing.is_none() {
             ready!(self.poll_batch(cx))?;
@@ -237,7 +239,7 @@ impl<'a, I: Inputs> Map<'a, I> {
         Poll::Ready(Ok(()))
     }
 
-    /// Fills the batch with what tasks there are; ready once it has one, or there will be none.
+    /// Fills the batch with the tasks that are ready; ready once it has one, or there will be none.
     fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Denial>> {
         let given = if self.in_order.is_some() { self.taken } else { self.after };
         if self.brought.saturating_sub(given) >= AHEAD_MAX && !self.exhausted && self.batch.is_empty() {

@@ -11,7 +11,7 @@ pub(super) fn recipe(project: &Project, output: &Path, tools: &Toolbox) -> Resul
     let step = Step::new(&project.folder, &asc, [project.language.source(), "-O3", "--debug"])
         .argument("--runtime")
         .argument("incremental")
-        // What stands outside of functions runs where everything is in place.
+        // Code outside of functions then runs from an export, once the instance is complete.
         .argument("--exportStart")
         .argument("_initialize")
         .argument("--outFile")

@@ -7,7 +7,7 @@ use crate::project::Project;
 use crate::recipe::{Recipe, Step, absolute};
 use crate::tool::{Missing, Toolbox, version};
 
-/// Debian's WASI library, which its clang finds by itself.
+/// The folder of Debian's WASI C library, which Debian's clang finds by itself.
 const DEBIAN_LIBC: &str = "/usr/lib/wasm32-wasi";
 
 pub(super) fn recipe(project: &Project, output: &Path, tools: &Toolbox) -> Result<Recipe, Missing> {
@@ -28,7 +28,7 @@ pub(super) fn recipe(project: &Project, output: &Path, tools: &Toolbox) -> Resul
     })?;
     let mut step = Step::new(&project.folder, &compiler, Vec::<String>::new());
     match flavour {
-        // Names of functions stay, for backtraces. The stack lies below everything, so that it cannot grow into data.
+        // Function names are kept, for backtraces. The stack lies below the data, so that it cannot grow into it.
         Flavour::Clang => {
             step = step.argument("--target=wasm32-wasi").argument("-Wl,--strip-debug,--stack-first");
         }

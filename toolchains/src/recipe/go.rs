@@ -11,7 +11,7 @@ pub(super) fn recipe(project: &Project, output: &Path, tools: &Toolbox) -> Resul
     let go = tools.need(project.language, &["go"], "go", install)?;
     let output = absolute(output);
     let step = Step::new(&project.folder, &go, ["build", "-trimpath", "-buildmode=c-shared"])
-        // Names of functions stay, for backtraces.
+        // Function names are kept, for backtraces.
         .argument("-ldflags=-w")
         .argument("-o")
         .argument(output)
@@ -19,7 +19,7 @@ pub(super) fn recipe(project: &Project, output: &Path, tools: &Toolbox) -> Resul
         .environment("GOOS", "wasip1")
         .environment("GOARCH", "wasm")
         .environment("GOWORK", "off")
-        // No other compiler is fetched, whatever go.mod says.
+        // Go must not download another compiler, whatever go.mod says.
         .environment("GOTOOLCHAIN", "local");
     Ok(Recipe::new(version(&go, "version"), vec![step]))
 }

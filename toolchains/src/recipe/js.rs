@@ -1,4 +1,4 @@
-//! JavaScript, bundled, and put together with QuickJS as a component.
+//! JavaScript: bundled, then combined with QuickJS into a component.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Python, put together as a component.
+//! Python: combined with its interpreter into a component.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::project::Project;
 use crate::recipe::{Recipe, Step, absolute};
 use crate::tool::{Missing, Toolbox, version};
 
-/// A folder of a project with pure-Python packages to bring along.
+/// The folder of a project with pure-Python packages to include.
 const PACKAGES: &str = "packages";
 
 pub(super) fn recipe(project: &Project, output: &Path, tools: &Toolbox) -> Result<Recipe, Missing> {
@@ -24,7 +24,7 @@ pub(super) fn recipe(project: &Project, output: &Path, tools: &Toolbox) -> Resul
     if project.folder.join(PACKAGES).is_dir() {
         step = step.argument("-p").argument(PACKAGES);
     }
-    // The SDK's own module loads `worker`, and has what the component must export.
+    // The SDK's own module imports `worker`, and has the functions that the component must export.
     let step = step.argument("-o").argument(absolute(output)).argument("grid_worker.app");
     Ok(Recipe::new(version(&tool, "--version"), vec![step]))
 }

@@ -1,4 +1,4 @@
-//! Rust, with rustup's target, or with a compiler that has its library's source beside it.
+//! Rust, with rustup's target, or with a compiler that comes with the source of its standard library.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,14 +11,14 @@ use crate::tool::{Missing, Toolbox, output, version};
 /// The target of every worker in Rust.
 const TARGET: &str = "wasm32-wasip1";
 
-/// Where Debian has WASI's C library.
+/// The folder of Debian's WASI C library.
 const WASI_LIBC: &str = "/usr/lib/wasm32-wasi";
 
 /// A way to compile workers.
 enum Toolchain {
-    /// The compiler, ours or another one, has the target's standard library.
+    /// A compiler with the target's standard library: `rustc` on the path if `None`.
     Installed(Option<PathBuf>),
-    /// The compiler has its library's source beside it; the standard library is built from that.
+    /// A compiler that comes with the source of its standard library, which is built for the target.
     FromSource { rustc: PathBuf, linker: PathBuf },
 }
 
@@ -26,13 +26,13 @@ pub(super) fn recipe(project: &Project, tools: &Toolbox) -> Result<Recipe, Missi
     let (steps, version) = cargo(&project.folder, tools)?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| workspace(&project.folder).join("target"), PathBuf::from);
-    // Cargo names the file after the library, in which a hyphen is none.
+    // Cargo names the file after the library, with underscores instead of hyphens.
     let file = format!("{}.wasm", project.name.replace('-', "_"));
     let product = Some(target.join(TARGET).join("release").join(file));
     Ok(Recipe { product, ..Recipe::new(version, steps) })
 }
 
-/// The folder of a crate's workspace, or its own.
+/// The folder of a crate's workspace; without one, the crate's own.
 pub(crate) fn workspace(folder: &Path) -> PathBuf {
     let folder = absolute(folder);
     let is_workspace = |folder: &&Path| {

@@ -1,6 +1,6 @@
-//! Taking out of a module what only a debugger reads, and leaving the names of functions.
+//! Removes debug sections from a module; the names of functions stay.
 
-/// A module without its custom sections called `.debug_…`. What is no module comes back as it is.
+/// A module without its custom sections named `.debug_…`. Bytes that are not a module are returned unchanged.
 pub(super) fn without_debug_sections(module: &[u8]) -> Vec<u8> {
     strip(module).unwrap_or_else(|| module.to_vec())
 }
@@ -28,7 +28,7 @@ fn is_debug(section: &[u8]) -> bool {
     name.is_some_and(|name| name.starts_with(b".debug_"))
 }
 
-/// A number in LEB128 of 32 bits, and what follows it.
+/// Reads a 32-bit LEB128 number; returns it with the bytes after it.
 fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut value = 0usize;
     for (place, byte) in bytes.iter().enumerate().take(5) {

@@ -10,11 +10,11 @@ pub(super) fn recipe(project: &Project, output: &Path, tools: &Toolbox) -> Resul
     let install = "pip install ziglang==0.17.1 (its standard library changes with each release)";
     let zig = tools.need(project.language, &["zig", "python-zig"], "zig", install)?;
     let sdk = absolute(&project.sdk).join("grid.zig");
-    // Safety checks stay: a worker that overflows ends with a message, and it costs little.
+    // Safety checks are kept: they cost little, and a worker that overflows ends with a message.
     let module = ["-target", "wasm32-freestanding", "-O", "safe", "-fno-strip"];
     let mut step =
         Step::new(&project.folder, &zig, ["build-exe", "-fno-entry", "-rdynamic", "--stack", "65536"]);
-    // Flags before a module are that module's own.
+    // Flags before a module apply to that module.
     step = module.iter().fold(step, |step, flag| step.argument(*flag)).argument("--dep").argument("grid");
     step = step.argument(format!("-Mroot={}", project.language.source()));
     step = module.iter().fold(step, |step, flag| step.argument(*flag));
@@ -23,6 +23,6 @@ pub(super) fn recipe(project: &Project, output: &Path, tools: &Toolbox) -> Resul
         .argument(format!("-femit-bin={}", absolute(output).display()))
         .environment("ZIG_LOCAL_CACHE_DIR", absolute(&project.folder).join("target/zig-cache"));
     let recipe = Recipe::new(format!("zig {}", version(&zig, "version")), vec![step]);
-    // Zig writes names only together with what a debugger reads.
+    // Zig writes function names only together with debug sections.
     Ok(Recipe { strip_debug: true, ..recipe })
 }

@@ -82,7 +82,7 @@ fn open(folder: &Path) -> Result<Project, CliError> {
     Project::open(folder).map_err(|error| CliError::usage(error.to_string()))
 }
 
-/// The module that is meant by a file, or by the folder that it is built in.
+/// The module's file: `path` itself, or the module built in that folder.
 pub(crate) fn module_file(path: &Path) -> Result<PathBuf, CliError> {
     if !path.is_dir() {
         return Ok(path.to_path_buf());

@@ -1,4 +1,4 @@
-//! `grid module check`: what the grid makes of a file.
+//! `grid module check`: how the grid would run a file, or why it would refuse it.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use crate::command::cli_error::CliError;
 use crate::command::module::{author, read};
 use crate::command::output::{Output, bytes};
 
-/// Memory that a host gives a worker unless its operator says otherwise.
+/// A host's default memory limit for a worker.
 const USUAL_MEMORY_BYTES: u64 = 256 << 20;
 
-/// Explains a file.
+/// Prints what the inspection finds in a file.
 ///
 /// # Errors
 ///
@@ -54,7 +54,7 @@ pub(crate) fn check(output: &Output, file: &Path) -> Result<(), CliError> {
     output.one(&lines[..], &digest.to_string(), value)
 }
 
-/// What the grid will do with it.
+/// What the grid does with a module of this entry point.
 fn entry_point(entry_point: EntryPoint) -> &'static str {
     match entry_point {
         EntryPoint::Core(entry_point) => match entry_point.turn {
@@ -79,7 +79,7 @@ fn entry_point(entry_point: EntryPoint) -> &'static str {
     }
 }
 
-/// What an author might not expect.
+/// Notes on what the author might not expect.
 fn notes(report: &grid_inspect::ModuleReport) -> Vec<String> {
     let mut notes = Vec::new();
     if report.memory_bytes > USUAL_MEMORY_BYTES {
@@ -129,7 +129,7 @@ fn list(names: &[String]) -> String {
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
 }
 
-/// A type after a name: functions of core modules begin with a bracket, everything else with a word.
+/// A type as it follows a name: directly if it begins with a bracket (a core function), else after a colon.
 fn typed(ty: &str) -> String {
     if ty.starts_with('(') { ty.to_owned() } else { format!(": {ty}") }
 }

@@ -39,22 +39,22 @@ pub(crate) struct TestRunArgs {
     call_seconds: f64,
 }
 
-/// Where a worker's folder has messages to try it with.
+/// The file of test messages in a worker's folder.
 const MESSAGES: &str = "messages.jsonl";
 
-/// A line of the messages, in bytes.
+/// Longest line of the messages, in bytes.
 const LINE_BYTES_MAX: u64 = 64 << 20;
 
-/// Where the sandbox is reached.
+/// The address that the sandbox's manager listens on.
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// Time that a worker has for its last call.
+/// Time that a worker has to finish its last call.
 const STOP_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Time for a module to be compiled and started.
 const START_TIME_MAX: Duration = Duration::from_secs(300);
 
-/// The worker under trial, and what came of it so far.
+/// The worker under test, and its answers so far.
 struct TestRun {
     client: Client,
     worker: WorkerId,
@@ -63,9 +63,9 @@ struct TestRun {
     lines_shown: usize,
     answers: Vec<Value>,
     failed: usize,
-    /// The worker is gone.
+    /// True once the worker has ended.
     left: bool,
-    // Last, so that they outlive the client.
+    // Last, so that they are dropped after the client.
     _grid: Manager,
     _home: tempfile::TempDir,
 }
@@ -108,7 +108,7 @@ impl TestRunArgs {
         let home = tempfile::tempdir().map_err(|error| sandbox(&error))?;
         let grid = Manager::builder().home(&common.home).local_slots(1).listen(LOOPBACK).start();
         let grid = grid.map_err(|error| sandbox(&error))?;
-        // A client of its own, since only one that is elsewhere hears when a message is done.
+        // A client over the network, because only such a client learns when a message has been handled.
         let client = Client::builder().home(home.path()).connect(&grid.ticket(Role::Client).await?)?;
         let module = grid.upload(name, wasm).await?;
         let limits = LimitsAsked {
@@ -169,7 +169,7 @@ impl TestRun {
         }
     }
 
-    /// Sends a message and shows what comes of it; false if the worker is gone.
+    /// Sends a message and prints what the worker sends and logs; false if the worker has ended.
     async fn try_message(&mut self, message: Bytes) -> Result<bool, CliError> {
         let began = Instant::now();
         self.client.send(self.worker, message).await?;
@@ -180,7 +180,7 @@ impl TestRun {
             }
         }
         let took = began.elapsed();
-        // What it sent has come before the word that it is through.
+        // Everything that it sent for this message has arrived; takes what is queued.
         while let Ok(event) = tokio::time::timeout(Duration::ZERO, self.client.next_event()).await {
             self.note(event);
         }
@@ -194,7 +194,7 @@ impl TestRun {
     fn note(&mut self, event: Event) {
         match event {
             Event::Message { payload, .. } => {
-                // What answers text is likely to be text, though it may be a value by chance.
+                // The answer to text is most likely text, even if it happens to decode as CBOR.
                 let value = if self.lines { written(&payload) } else { value(&payload) };
                 self.output.say(&format!("< {value}"));
                 self.answers.push(json!({ "message": value }));
@@ -218,9 +218,10 @@ impl TestRun {
         }
     }
 
-    /// Shows what was logged since the last time.
+    /// Prints what the worker logged since the last call.
     async fn show_log(&mut self) -> Result<(), CliError> {
-        // What it wrote before a ping comes before the answer. One that has ended has said everything.
+        // The log lines written before the ping arrive before its reply; a worker that has ended has sent all of its
+        // own.
         let _ = self.client.ping(self.worker).await;
         let Reply::Logs { lines, .. } =
             self.client.request(Request::WorkerLogs { worker: self.worker }).await?
@@ -272,7 +273,7 @@ fn open(input: Option<&std::path::Path>) -> Result<Box<dyn BufRead>, CliError> {
     Ok(Box::new(BufReader::new(file)))
 }
 
-/// The next line that is not empty; `None` at the end.
+/// The next line that is not empty; `None` at the end of the input.
 fn next_line(reader: &mut dyn BufRead) -> Result<Option<String>, CliError> {
     loop {
         let mut line = String::new();

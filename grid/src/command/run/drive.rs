@@ -1,4 +1,4 @@
-//! The work of a run: takes outcomes as they come, writes them out, notes them.
+//! The main loop of a run: takes outcomes as they come, writes them out, and records them in the journal.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,55 +18,55 @@ use crate::command::run::spans::Gaps;
 use crate::command::shown::Lines;
 use crate::command::signals::{Asked, Signals};
 
-/// What a run writes to and keeps account in.
+/// The outputs of a run: results, files, progress and journal.
 pub(crate) struct Drive {
     pub(crate) sink: Sink,
     pub(crate) raw: bool,
     /// The module is a WASI command, whose results are most likely text.
     pub(crate) by_command: bool,
-    /// Where files go that come back.
+    /// Where the files that tasks wrote go.
     pub(crate) folder: Option<Folder>,
     pub(crate) progress: Progress,
     pub(crate) journal: Option<Arc<RunJournal>>,
     /// The names of the tasks, if they are files.
     pub(crate) files: Vec<PathBuf>,
-    /// Outcomes come in the order of the tasks: the last one's number does not say which came before.
+    /// True if outcomes come in the order of the tasks. The number of the last one then does not say which came before.
     pub(crate) in_order: bool,
-    /// Tasks that were done, but whose files could not be written.
+    /// Tasks that succeeded but whose files could not be written.
     pub(crate) unkept: u64,
-    /// Since when nothing has come, and no host has been seen at work.
+    /// How long no outcome has come and no host has worked on the job.
     pub(crate) idle: Idle,
 }
 
-/// A run that gets nowhere.
+/// A period in which a run makes no progress.
 #[derive(Default)]
 pub(crate) struct Idle {
     since: Option<Instant>,
-    /// People have been told why.
+    /// True if the user was told why.
     told: bool,
 }
 
-/// How a job was left.
+/// How a run ended.
 pub(crate) struct RunEnd {
-    /// How it stands.
+    /// The job's last known state.
     pub(crate) info: JobInfo,
-    /// Whether a signal ended it.
+    /// True if a signal ended the run.
     pub(crate) interrupted: bool,
 }
 
-/// How often progress is looked at while no outcome comes.
+/// Interval between checks of the progress while no outcome comes.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
-/// A run that no host takes up for so long says why.
+/// How long no host may work on a run before the run says why.
 const IDLE_MAX: Duration = Duration::from_secs(3);
 
-/// How long a job that is stopped by a signal may take to know it.
+/// How long the manager may take to stop a job after a signal.
 const STOP_TIME_MAX: Duration = Duration::from_secs(5);
 
 impl Drive {
-    /// Takes all outcomes of a job, whose tasks are those of the input at `places`.
+    /// Takes all outcomes of a job; `places` maps the job's tasks to those of the input.
     ///
-    /// Ctrl-C once ends the bringing of tasks, twice the job; SIGTERM and SIGHUP end the job.
+    /// The first Ctrl-C stops submitting tasks, the second stops the job, as SIGTERM and SIGHUP do.
     pub(crate) async fn all<I: Inputs>(
         &mut self,
         mut results: Map<'_, I>,
@@ -111,19 +111,19 @@ impl Drive {
         Ok(RunEnd { info, interrupted })
     }
 
-    /// Says once why no host takes up the job, if none has for some seconds: what `grid explain` says.
+    /// Prints once why no host works on the job, as `grid explain` does, if none has for [`IDLE_MAX`].
     async fn say_why_idle(&mut self, job: &Job<'_>) {
         let idle = self.idle.since.get_or_insert_with(Instant::now).elapsed();
         if idle < IDLE_MAX || self.idle.told {
             return;
         }
-        // A manager that does not answer now is asked again in a second.
+        // If the manager does not answer, it is asked again after `LOOK_PAUSE`.
         let (Ok(info), Ok(Reply::Status(status))) =
             (job.show().await, job.client().request(Request::Status).await)
         else {
             return;
         };
-        // What hosts are at work on comes to nothing either while the manager's store takes nothing.
+        // While the manager's store takes no changes, the work of hosts yields no outcomes either.
         let waits = info.counts.leased == 0 && info.counts.waiting > 0;
         if !waits && status.store_trouble.is_none() {
             self.idle = Idle::default();
@@ -143,7 +143,7 @@ impl Drive {
         Ok(RunEnd { info, interrupted: true })
     }
 
-    /// Writes an outcome out, and notes it then; `more` outcomes may be written with it.
+    /// Writes an outcome out, then records it in the journal. If `more` follow, both may wait for the next.
     fn take(&mut self, mut outcome: TaskOutcome, places: &Gaps, more: bool) -> Result<(), CliError> {
         outcome.task = places.at(outcome.task);
         let done_before = self.journal.as_ref().is_some_and(|journal| journal.has(outcome.task));
@@ -158,7 +158,7 @@ impl Drive {
                 journal.handed(outcome.task);
             }
         }
-        // What is on its way to a reader cannot be taken back, and is noted at once; what is in a file can be.
+        // Output to a pipe or terminal cannot be taken back, so it is recorded immediately; a file can be cut.
         if more && (self.journal.is_none() || !self.sink.is_final()) {
             return Ok(());
         }
@@ -173,7 +173,7 @@ impl Drive {
         Ok(())
     }
 
-    /// Writes an outcome out. Where a task's files cannot be written, it has failed.
+    /// Writes an outcome out. A task whose files cannot be written is turned into a failed one.
     fn write(&mut self, outcome: &mut TaskOutcome, file: Option<&Path>) -> Result<(), CliError> {
         let answer = outcome.command_answer().ok();
         let kept = match (&self.folder, &answer) {
@@ -204,7 +204,7 @@ impl Drive {
         Ok(())
     }
 
-    /// Says something on a line of its own.
+    /// Prints a message on a line of its own.
     fn say(&mut self, lines: &Lines) {
         self.end_line();
         self.progress.say(lines);
@@ -218,7 +218,7 @@ impl Drive {
     }
 }
 
-/// Writes outcomes; on a terminal while the progress line is out of the way.
+/// Writes outcomes; on a terminal it hides the progress line meanwhile.
 fn beside<T>(progress: &Progress, sink: &mut Sink, write: impl FnOnce(&mut Sink) -> T) -> T {
     if sink.is_terminal() { progress.aside(|| write(sink)) } else { write(sink) }
 }

@@ -1,4 +1,4 @@
-//! The way of the tasks from their source to the job: read on a thread of their own, so that a slow source holds up
+//! Feeds tasks from their source to the job. They are read on a thread of their own, so that a slow source delays
 //! neither outcomes nor Ctrl-C.
 
 use std::cmp::Ordering;
@@ -14,33 +14,33 @@ use crate::command::run::journal::{Prefix, RunJournal, chained};
 use crate::command::run::source::TaskSource;
 use crate::command::run::spans::Spans;
 
-/// The tasks of a run as they are read.
+/// The tasks of a run, as the thread reads them.
 pub(crate) struct Feed {
     chunks: mpsc::Receiver<Result<Vec<Bytes>, CliError>>,
     chunk: vec::IntoIter<Bytes>,
     checked: Option<oneshot::Receiver<()>>,
-    /// What is wrong with the input: it ended the tasks.
+    /// The error in the input that ended the tasks, if any.
     pub(crate) wrong: Option<CliError>,
 }
 
-/// Which tasks of the input a job shall not get, because it has them, or because they are done.
+/// Tasks of the input that must not be submitted, because the job has them or they are done.
 #[derive(Debug, Default)]
 pub(crate) struct Skip {
-    /// Done before the job was made.
+    /// Tasks that were done before the job was made.
     pub(crate) done: Spans,
-    /// How many of the others the job has.
+    /// Number of the other tasks that the job has already.
     pub(crate) had: u64,
 }
 
-/// Chunks that wait to be taken: what the thread reads ahead.
+/// Chunks that the thread reads ahead.
 const CHUNKS_MAX: usize = 4;
 
-/// Tasks and bytes of a chunk: a source that is quick gives about a batch at a time.
+/// Tasks and bytes of a chunk: a fast source gives about a batch at a time.
 const CHUNK_TASKS_MAX: usize = 4096;
 const CHUNK_BYTES_MAX: usize = 256 << 10;
 
 impl Feed {
-    /// Begins to read.
+    /// Starts the thread that reads.
     pub(crate) fn start(
         source: TaskSource,
         skip: Skip,
@@ -67,7 +67,7 @@ impl Feed {
         Ok(Self { chunks, chunk: Vec::new().into_iter(), checked: Some(checked), wrong: None })
     }
 
-    /// Waits until the input is known to be that of the journal, as far as the journal knows it.
+    /// Waits until the input has been compared with the part that the journal knows; fails if they differ.
     pub(crate) async fn checked(&mut self) -> Result<(), CliError> {
         let Some(checked) = self.checked.take() else {
             return Ok(());
@@ -81,7 +81,7 @@ impl Feed {
         }
     }
 
-    /// The next tasks, some at a time; `None` when there are no more.
+    /// The next chunk of tasks; `None` when there are no more, or the input is wrong.
     pub(crate) async fn next_chunk(&mut self) -> Option<Vec<Bytes>> {
         match self.chunks.recv().await? {
             Ok(chunk) => Some(chunk),
@@ -108,14 +108,14 @@ impl Inputs for &mut Feed {
     }
 }
 
-/// What runs on the thread.
+/// The reader on the thread.
 struct FeedReader {
     source: TaskSource,
     skip: Skip,
     journal: Option<Arc<RunJournal>>,
-    /// What the journal knows of the input.
+    /// The part of the input that the journal knows.
     known: Prefix,
-    /// What was read of it now.
+    /// The part that has been read in this run.
     read: Prefix,
     chunk: Vec<Bytes>,
     bytes: usize,
@@ -126,11 +126,11 @@ struct FeedReader {
 impl FeedReader {
     fn run(mut self) {
         if let Err(fault) = self.read() {
-            // Tasks before the one that is wrong are good.
+            // The tasks before the wrong one are still submitted.
             let stopped = self.check.is_none() && self.flush().is_err();
             self.check = None;
             if !stopped {
-                // Nobody is there any more when the run was interrupted.
+                // The receiver is dropped if the run was interrupted.
                 let _ = self.sender.blocking_send(Err(fault));
             }
         }
@@ -142,7 +142,7 @@ impl FeedReader {
             self.take(task);
             self.check_prefix(false)?;
             let full = self.chunk.len() >= CHUNK_TASKS_MAX || self.bytes >= CHUNK_BYTES_MAX;
-            // Nothing is handed out before it is known that it is the same input.
+            // Nothing is handed out before the input is known to be the journal's.
             if self.check.is_none() && (full || self.source.may_wait()) {
                 self.flush()?;
             }
@@ -169,7 +169,7 @@ impl FeedReader {
         self.chunk.push(task);
     }
 
-    /// Compares the input with what the journal knows of it, until so much was read: all, if it knows the end.
+    /// Compares what was read with the journal once as much is read as the journal knows; `ended` is true at the end.
     fn check_prefix(&mut self, ended: bool) -> Result<(), CliError> {
         if self.check.is_none() {
             return Ok(());
@@ -186,13 +186,13 @@ impl FeedReader {
         }
         let enough = self.read.tasks == tasks && (ended || !all);
         if let Some(check) = self.check.take_if(|_| enough) {
-            // Who waited for it may have been interrupted.
+            // The receiver is dropped if the run was interrupted.
             let _ = check.send(());
         }
         Ok(())
     }
 
-    /// Hands out what was read; the journal knows of it first.
+    /// Records what was read in the journal, then hands out the chunk.
     fn flush(&mut self) -> Result<(), CliError> {
         if let Some(journal) = &self.journal
             && (self.read.tasks > self.known.tasks || (self.read.all && !self.known.all))

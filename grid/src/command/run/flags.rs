@@ -1,4 +1,4 @@
-//! Flags of a run that take more than a word to understand.
+//! Parsing of those flags of a run that need more than a conversion.
 
 use std::path::Path;
 
@@ -7,12 +7,12 @@ use wasm_grid::{GiveUp, to_cbor};
 
 use crate::command::cli_error::CliError;
 
-/// A path as text; one that is none looks like it.
+/// A path as text; bytes that are not UTF-8 are replaced.
 pub(crate) fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// Spawn arguments: text, or the arguments of a command as an array of texts in CBOR.
+/// Encodes spawn arguments: text as it is, or the arguments of a command as a CBOR array of texts.
 pub(crate) fn spawn_arguments(text: &str, arguments: &[String]) -> Result<Vec<u8>, CliError> {
     if arguments.is_empty() {
         return Ok(text.as_bytes().to_vec());
@@ -26,7 +26,7 @@ pub(crate) fn spawn_arguments(text: &str, arguments: &[String]) -> Result<Vec<u8
     to_cbor(&arguments).map(Vec::from).map_err(|error| CliError::usage(error.to_string()))
 }
 
-/// When a job is given up: a number of failed tasks, or a share of them.
+/// Parses when a job is given up: a number of failed tasks, or a percentage.
 pub(crate) fn give_up(text: &str) -> Result<GiveUp, String> {
     let parsed = match text.strip_suffix('%') {
         Some(share) => share.parse().ok().filter(|share| *share <= 100).map(GiveUp::Percent),

@@ -1,4 +1,4 @@
-//! The folder that the files of a run's tasks go to.
+//! The folder into which a run writes the files of its tasks.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,11 +9,11 @@ use wasm_grid::Bytes;
 
 use crate::command::cli_error::CliError;
 
-/// The files of a task are not written.
+/// Why the files of a task were not written.
 pub(crate) enum Unkept {
-    /// They cannot be, whatever folder it is: their names are the guest's, and the task has failed.
+    /// Their names, which the guest chose, cannot be used: the task has failed.
     Task(String),
-    /// Those of the next task cannot be, either.
+    /// The folder cannot be written: no task's files can be.
     Run(CliError),
 }
 
@@ -22,16 +22,16 @@ pub(crate) enum Unkept {
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes the folder, if there is none.
+    /// Creates the folder if it does not exist.
     pub(crate) fn open(path: &Path) -> Result<Self, CliError> {
         fs::create_dir_all(path).map_err(|error| unwritten(path, error))?;
         Ok(Self(path.to_path_buf()))
     }
 
-    /// Writes a task's files into a folder of its own; where each of them is.
+    /// Writes a task's files into a folder of its own; returns where each of them is.
     ///
-    /// The paths are a guest's words, passed on by a host: one that would lead elsewhere is refused before anything is
-    /// written, and a link on the way is not followed.
+    /// The guest chose the paths, and a host passed them on: one that leads out of the folder is refused before
+    /// anything is written, and links are not followed.
     pub(crate) fn write<'a>(
         &self,
         task: u64,
@@ -65,7 +65,7 @@ impl Folder {
     }
 }
 
-/// Whether the names are what the system does not take, or the folder is.
+/// Tells from an error whether the names are at fault or the folder.
 fn unkept(place: &Path, error: Error) -> Unkept {
     match error.kind() {
         ErrorKind::InvalidFilename
@@ -79,7 +79,7 @@ fn unkept(place: &Path, error: Error) -> Unkept {
     }
 }
 
-/// A path that stays in the folder that it is joined to.
+/// The path, if it stays inside the folder that it is joined to.
 fn inside(path: &str) -> Option<&Path> {
     let parsed = Path::new(path);
     let is_name = |component: Component<'_>| matches!(component, Component::Normal(_));

@@ -1,9 +1,9 @@
-//! The journal of a run: what makes it go on where it was, whatever was killed.
+//! The journal of a run, with which the same command continues the run after a crash of any program.
 //!
-//! A line of JSON says one thing that is true from then on. Tasks are noted before the manager gets them, and outcomes
-//! after they were written out: a crash in between brings a task again, which the manager knows, or prints an outcome
-//! again, but loses none. Where outcomes go to a file, its length is noted with them, and what is beyond it is cut
-//! off.
+//! Each line is a JSON entry that holds from then on. Tasks are recorded before the manager gets them, and outcomes
+//! after they were written out. A crash in between submits a task again, which the manager recognises, or prints an
+//! outcome again, but loses none. If outcomes go to a file, its length is recorded with them, and anything beyond that
+//! length is cut off.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -17,23 +17,23 @@ use wasm_grid::{Bytes, Digest, JobId};
 use crate::command::cli_error::CliError;
 use crate::command::run::spans::Spans;
 
-/// What tells one run from another, apart from its input.
+/// What identifies a run, apart from its input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RunHeader {
-    /// What runs: its digest.
+    /// The digest of its module.
     pub(crate) module: String,
-    /// The flags that change what comes out.
+    /// The flags that change the results.
     pub(crate) options: Value,
 }
 
 /// The beginning of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Prefix {
-    /// How many tasks it has.
+    /// Number of its tasks.
     pub(crate) tasks: u64,
-    /// The digest of them all.
+    /// The digest of all of them.
     pub(crate) digest: Digest,
-    /// Whether it is all of the input.
+    /// True if it is all of the input.
     pub(crate) all: bool,
 }
 
@@ -44,7 +44,7 @@ impl Default for Prefix {
 }
 
 impl Prefix {
-    /// True if it is all of an input of so many tasks.
+    /// True if it is all of an input with this number of tasks.
     pub(crate) fn is_all(&self, tasks: u64) -> bool {
         self.all && self.tasks == tasks
     }
@@ -60,36 +60,37 @@ pub(crate) fn chained(digest: Digest, task: &Bytes) -> Digest {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Entry {
-    /// Whose journal it is: the first line.
+    /// The first line: identifies the run.
     RunHeader { version: u32, run: RunHeader },
     /// A job is made for all tasks that are not written out yet.
     Job { id: String },
     /// The manager may have the tasks of the input up to here.
     Brought { tasks: u64, digest: String, all: bool },
-    /// Outcomes were written out: rows of tasks, the number of the last outcome, and the length of the output.
+    /// Outcomes were written out: ranges of tasks, the number of the last outcome, and the length of the output in
+    /// bytes.
     Written { tasks: Vec<(u64, u64)>, after: u64, length: u64 },
 }
 
-/// The version of the journal's form.
+/// The version of the journal's format.
 const VERSION: u32 = 1;
 
-/// What a journal says, all in all.
+/// What a journal says, all entries together.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RunState {
     /// The last job.
     pub(crate) job: Option<JobId>,
-    /// Tasks that were written out before it was made: it does not have them.
+    /// Tasks whose outcomes were written out before the job was made: it does not have them.
     pub(crate) done_before: Spans,
-    /// The number of its last outcome that was written out.
+    /// The number of the job's last outcome that was written out.
     pub(crate) after: u64,
     /// Tasks whose outcomes were written out.
     pub(crate) written: Spans,
-    /// How long the output was then.
+    /// The length of the output after them, in bytes.
     pub(crate) length: u64,
     prefix: Prefix,
 }
 
-/// A journal that is open; no other run can have it open.
+/// An open journal, locked against other runs.
 pub(crate) struct RunJournal {
     path: PathBuf,
     inner: Mutex<JournalFile>,
@@ -98,12 +99,12 @@ pub(crate) struct RunJournal {
 struct JournalFile {
     file: File,
     state: RunState,
-    /// Tasks that were written out since the last line that says so.
+    /// Tasks whose outcomes were handed to the output since the last [`Entry::Written`].
     fresh: Spans,
 }
 
 impl RunJournal {
-    /// Opens the journal of a run, or begins it.
+    /// Opens the journal of a run, or creates it.
     pub(crate) fn open(path: &Path, run: &RunHeader) -> Result<Self, CliError> {
         let unread =
             |error| CliError::failed(format!("the journal {} cannot be used", path.display()), error);
@@ -123,7 +124,7 @@ impl RunJournal {
         if length == 0 && !serde_json::to_vec(&first).is_ok_and(begins) {
             return Err(CliError::usage(format!("{} is no journal", path.display())).help(OTHER_RUN));
         }
-        // The line at which it was killed is half a line.
+        // A crash may have left half a line at the end.
         file.set_len(length as u64).map_err(unread)?;
         file.seek(SeekFrom::End(0)).map_err(unread)?;
         let journal = Self {
@@ -133,7 +134,7 @@ impl RunJournal {
         if length == 0 {
             journal.append(&mut journal.lock(), &first)?;
             journal.sync()?;
-            // Its name must be on disk, too.
+            // The file's name must be on disk, too.
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             File::open(folder.unwrap_or(Path::new(".")))
                 .and_then(|folder| folder.sync_all())
@@ -142,12 +143,12 @@ impl RunJournal {
         Ok(journal)
     }
 
-    /// What it says.
+    /// What the journal says.
     pub(crate) fn state(&self) -> RunState {
         self.lock().state.clone()
     }
 
-    /// What it knows of the input.
+    /// The part of the input that the journal knows.
     pub(crate) fn prefix(&self) -> Prefix {
         self.lock().state.prefix
     }
@@ -158,30 +159,30 @@ impl RunJournal {
         inner.state.written.contains(task)
     }
 
-    /// A job will be made for what is not written out; on disk when this returns.
+    /// Records that a job is about to be made for the tasks not written out; on disk when this returns.
     pub(crate) fn job(&self, id: JobId) -> Result<(), CliError> {
         self.note(Entry::Job { id: id.to_string() })?;
         self.sync()
     }
 
-    /// Tasks will be brought; on disk when this returns.
+    /// Records that tasks up to here are about to be submitted; on disk when this returns.
     pub(crate) fn brought(&self, prefix: Prefix) -> Result<(), CliError> {
         let Prefix { tasks, digest, all } = prefix;
         self.note(Entry::Brought { tasks, digest: digest.to_string(), all })?;
         self.sync()
     }
 
-    /// The outcome of a task was handed to the output; [`Self::written`] follows.
+    /// Notes that a task's outcome was handed to the output; [`Self::written`] must follow.
     pub(crate) fn handed(&self, task: u64) {
         let mut inner = self.lock();
         inner.fresh.insert(task, task + 1);
         inner.state.written.insert(task, task + 1);
     }
 
-    /// What was handed to the output is written out: `after` is the number of the last outcome, `length` how long
-    /// the output is.
+    /// Records that everything handed to the output is written out: `after` is the number of the last outcome, `length`
+    /// that of the output's bytes.
     ///
-    /// It survives the end of this process; [`Self::sync`] lets it survive that of the machine.
+    /// The record survives the end of this process; after [`Self::sync`] also that of the machine.
     pub(crate) fn written(&self, after: u64, length: u64) -> Result<(), CliError> {
         let fresh = std::mem::take(&mut self.lock().fresh);
         if fresh.count() == 0 {
@@ -190,7 +191,7 @@ impl RunJournal {
         self.note(Entry::Written { tasks: fresh.rows().collect(), after, length })
     }
 
-    /// Waits until all of it is on disk.
+    /// Waits until all of the journal is on disk.
     pub(crate) fn sync(&self) -> Result<(), CliError> {
         self.lock().file.sync_data().map_err(|error| self.unwritten(error))
     }
@@ -198,7 +199,7 @@ impl RunJournal {
     fn note(&self, entry: Entry) -> Result<(), CliError> {
         let mut inner = self.lock();
         self.append(&mut inner, &entry)?;
-        // What it says of itself is good.
+        // An entry that this process wrote is well-formed.
         let _ = inner.state.learn(entry);
         Ok(())
     }
@@ -241,7 +242,7 @@ impl RunState {
     }
 }
 
-/// What whole lines say, and how long they are.
+/// Reads the complete lines; returns the state that they give and their length in bytes.
 fn replay(bytes: &[u8], run: &RunHeader) -> Result<(RunState, usize), String> {
     let mut state = RunState::default();
     let length = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
@@ -261,7 +262,7 @@ fn replay(bytes: &[u8], run: &RunHeader) -> Result<(RunState, usize), String> {
     Ok((state, length))
 }
 
-/// Says in what another run is another.
+/// Fails with a description of what differs between two runs, if anything does.
 fn differs(theirs: &RunHeader, ours: &RunHeader) -> Result<(), String> {
     if theirs.module != ours.module {
         return Err(format!("is of another module, {}", theirs.module));

@@ -1,4 +1,4 @@
-//! The files that `--files` means.
+//! The files that match `--files`.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -9,10 +9,10 @@ use glob::Pattern;
 
 use crate::command::cli_error::CliError;
 
-/// Files of one run: their names are kept until its end.
+/// Limit of the files of one run, whose names are kept in memory until its end.
 const FILES_MAX: usize = 1_000_000;
 
-/// The component of a pattern that stands for folders below folders, and for none.
+/// The component of a pattern that matches any number of nested folders, zero included.
 const ANY_FOLDERS: &str = "**";
 
 /// The files that match, each once, in the order of the patterns and of their names.
@@ -25,7 +25,7 @@ pub(crate) fn matching(patterns: &[OsString]) -> Result<Vec<PathBuf>, CliError> 
             return Err(CliError::not_found(format!("no file matches --files {pattern}"))
                 .help("quote the pattern, so that the shell leaves it alone; `**` goes through folders"));
         }
-        // `./a` is `a`.
+        // `./a` is the same file as `a`.
         let is_new = |path: &PathBuf| {
             seen.insert(path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>())
         };
@@ -37,7 +37,7 @@ pub(crate) fn matching(patterns: &[OsString]) -> Result<Vec<PathBuf>, CliError> 
     Ok(files)
 }
 
-/// The file of this very name, as a shell passes it on, or those that match.
+/// The file with exactly this name, as a shell passes it on, or else the files that match.
 fn matching_one(pattern: &Path) -> Result<Vec<PathBuf>, CliError> {
     if pattern.is_file() {
         return Ok(vec![pattern.to_path_buf()]);
@@ -49,7 +49,7 @@ fn matching_one(pattern: &Path) -> Result<Vec<PathBuf>, CliError> {
             Component::Normal(name) => match wild(pattern, name)? {
                 Some(wild) => every(&places, |place| {
                     let mut names = names(place)?;
-                    // A name that is no text matches by what it looks like.
+                    // A name that is not UTF-8 is matched with replacement characters.
                     names.retain(|name| wild.matches(&name.to_string_lossy()));
                     Ok(names.into_iter().map(|name| place.join(name)).collect())
                 })?,
@@ -66,7 +66,7 @@ fn matching_one(pattern: &Path) -> Result<Vec<PathBuf>, CliError> {
     Ok(places)
 }
 
-/// What one name of a pattern stands for, unless it is itself.
+/// Parses one component of a pattern; `None` if it has no wildcard.
 fn wild(pattern: &Path, name: &OsStr) -> Result<Option<Pattern>, CliError> {
     let Some(text) = name.to_str().filter(|text| text.contains(['*', '?', '['])) else {
         return Ok(None);
@@ -75,7 +75,7 @@ fn wild(pattern: &Path, name: &OsStr) -> Result<Option<Pattern>, CliError> {
     Pattern::new(text).map(Some).map_err(wrong)
 }
 
-/// What `find` finds in each place, one after another.
+/// The results of `find` in each place, one after another.
 fn every(
     places: &[PathBuf],
     find: impl Fn(&Path) -> Result<Vec<PathBuf>, CliError>,
@@ -87,20 +87,20 @@ fn every(
     Ok(found)
 }
 
-/// A folder and all below it. Links are not followed: one could lead back.
+/// A folder and all folders below it. Links are not followed, because one could lead back.
 fn folders(place: &Path) -> Result<Vec<PathBuf>, CliError> {
     let (mut found, mut left) = (Vec::new(), vec![place.to_path_buf()]);
     while let Some(folder) = left.pop() {
         let below = names(&folder)?.into_iter().map(|name| folder.join(name));
         let below = below.filter(|path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()));
-        // The last is taken first.
+        // A stack: the last is taken first.
         left.extend(below.rev());
         found.push(folder);
     }
     Ok(found)
 }
 
-/// The names in a folder in their order; none, if it is no folder.
+/// The names in a folder, sorted; none if it is not a folder.
 fn names(folder: &Path) -> Result<Vec<OsString>, CliError> {
     let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let unread = |error| CliError::failed(format!("the folder {} cannot be read", here.display()), error);

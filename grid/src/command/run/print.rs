@@ -1,4 +1,4 @@
-//! Outcomes as they are printed.
+//! Printing of outcomes.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -14,10 +14,10 @@ use crate::command::job;
 use crate::command::shown;
 use crate::command::value::{content, value, written};
 
-/// Where outcomes go.
+/// The file or the standard output that outcomes go to.
 pub(crate) struct Sink {
     out: Out,
-    /// What was written last on a terminal does not end its line.
+    /// True if the last output on a terminal did not end with a line break.
     open_line: bool,
 }
 
@@ -27,7 +27,7 @@ enum Out {
 }
 
 impl Sink {
-    /// Opens the file, or standard output. A file is cut to `length`, and goes on from there.
+    /// Opens the file, or standard output. A file is cut to `length` bytes and appended to.
     pub(crate) fn open(path: Option<&Path>, length: u64) -> Result<Self, CliError> {
         let Some(path) = path else {
             return Ok(Self::new(Out::Stdout(BufWriter::new(std::io::stdout()))));
@@ -56,12 +56,12 @@ impl Sink {
         Self { out, open_line: false }
     }
 
-    /// True if a person sees the outcomes where progress is shown, too.
+    /// True if outcomes go to a terminal, where progress may be shown, too.
     pub(crate) fn is_terminal(&self) -> bool {
         matches!(&self.out, Out::Stdout(out) if out.get_ref().is_terminal())
     }
 
-    /// True, once, if what a person sees does not end with a line break.
+    /// True if the output on a terminal does not end with a line break; false from then on.
     pub(crate) fn take_open_line(&mut self) -> bool {
         std::mem::take(&mut self.open_line)
     }
@@ -77,7 +77,7 @@ impl Sink {
         print_line(self.out(), outcome, by_command, file, places).map_err(unwritten)
     }
 
-    /// Writes what a task sent as it is.
+    /// Writes the messages of a task as they are.
     pub(crate) fn write_raw(&mut self, results: &[Bytes]) -> Result<(), CliError> {
         if let Some(last) = results.iter().rev().find_map(|result| result.last()) {
             self.open_line = *last != b'\n' && self.is_terminal();
@@ -93,7 +93,7 @@ impl Sink {
         }
     }
 
-    /// Hands everything to the system; how long the file is.
+    /// Hands everything to the system; returns the length of the file, in bytes.
     pub(crate) fn flush(&mut self) -> Result<u64, CliError> {
         match &mut self.out {
             Out::Stdout(out) => out.flush().map(|()| 0),
@@ -102,7 +102,7 @@ impl Sink {
         .map_err(unwritten)
     }
 
-    /// Waits until a file is on disk.
+    /// Waits until the file is on disk.
     pub(crate) fn sync(&mut self) -> Result<(), CliError> {
         match &mut self.out {
             Out::Stdout(_) => Ok(()),
@@ -110,18 +110,18 @@ impl Sink {
         }
     }
 
-    /// True if what was written cannot be taken back.
+    /// True if written output cannot be taken back: it is not a file.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self.out, Out::Stdout(_))
     }
 }
 
-/// Refuses an output that the run reads, too: it would be empty by then.
+/// Refuses an output that is also an input of the run: opening it would empty it.
 pub(crate) fn check_output<'a>(
     output: Option<&Path>,
     read: impl Iterator<Item = &'a PathBuf>,
 ) -> Result<(), CliError> {
-    // One that is not there yet is no other; opening what is no file may wait.
+    // A file that does not exist yet is none of the inputs; opening something that is not a file may block.
     let is_regular = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.is_file());
     let handle = |path: &Path| is_regular(path).then(|| Handle::from_path(path).ok()).flatten();
     let Some((output, out)) = output.and_then(|output| Some((output, handle(output)?))) else {
@@ -138,8 +138,8 @@ fn unwritten(error: std::io::Error) -> CliError {
     CliError::unwritten("the results cannot be written", error)
 }
 
-/// One outcome as one line of JSON; with the name of its file, if its task was one, and with the files that came back:
-/// where they were written, or what is in them.
+/// Writes one outcome as one line of JSON: with the name of the task's file, if it was one, and with the files that the
+/// task wrote: their places if they were written to disk, else their contents.
 pub(crate) fn print_line(
     out: &mut dyn Write,
     outcome: &TaskOutcome,

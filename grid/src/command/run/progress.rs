@@ -1,4 +1,4 @@
-//! What is said on standard error while tasks are under way, and at the end.
+//! Messages on standard error while tasks run, and at the end.
 
 use std::time::{Duration, Instant};
 
@@ -10,16 +10,16 @@ use crate::command::cli_error::CliError;
 use crate::command::output::{Output, counted};
 use crate::command::shown::Lines;
 
-/// How often progress is said where there is no terminal to draw on, unless a tenth was done before.
+/// Interval between progress messages without a terminal; one comes sooner if another tenth of the tasks is done.
 const SAY_PAUSE: Duration = Duration::from_secs(10);
 
-/// How often the progress line changes on a terminal.
+/// Interval between changes of the progress line on a terminal.
 const DRAW_PAUSE: Duration = Duration::from_millis(100);
 
-/// What is said on standard error while tasks are under way.
+/// The progress on standard error while tasks run.
 pub(crate) struct Progress {
     output: Output,
-    /// Hidden where standard error is no terminal, or one that cannot draw.
+    /// Hidden if standard error is not a terminal, or one that cannot draw.
     bar: ProgressBar,
     began: Instant,
     said: Instant,
@@ -27,22 +27,22 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Progress that is drawn where that can be done, or else said now and then.
+    /// Draws progress on a terminal; without one it prints a message now and then.
     pub(crate) fn new(output: Output) -> Self {
         let now = Instant::now();
         let target = if output.talks() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
-        // As wide as the terminal is, and no wider: what is wrapped would stay there.
+        // At most as wide as the terminal: a wrapped line could not be erased.
         if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
             bar.set_style(style);
         }
         Self { output, bar, began: now, said: now, tenth: 0 }
     }
 
-    /// Says how far the job is, if it is time to.
+    /// Shows how far the job is, if a message is due.
     pub(crate) fn update(&mut self, info: &JobInfo) {
         if info.state.is_over() {
-            // How it ended is said soon.
+            // `conclude` tells how it ended.
             return;
         }
         let counts = info.counts;
@@ -63,23 +63,23 @@ impl Progress {
         }
     }
 
-    /// Says something else.
+    /// Prints another message beside the progress.
     pub(crate) fn say(&self, lines: &Lines) {
         self.aside(|| self.output.say_lines(lines));
     }
 
-    /// Does what writes to the terminal while the progress line is out of the way.
+    /// Runs `write`, which writes to the terminal, while the progress line is hidden.
     pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         self.bar.suspend(write)
     }
 
-    /// Takes the progress line away for good.
+    /// Removes the progress line for good.
     pub(crate) fn end(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// Tells how the job ended: in a line for people, in a document for scripts. The outcomes of `skipped` tasks were
-    /// written before, by this job or by earlier ones; `unkept` tasks were done, and their files could not be written.
+    /// Reports how the job ended: in a line for people, in a document for scripts. The outcomes of `skipped` tasks were
+    /// written by an earlier run; the files of `unkept` tasks, which succeeded, could not be written.
     pub(crate) fn conclude(
         &self,
         info: &JobInfo,
@@ -114,12 +114,12 @@ impl Progress {
     }
 }
 
-/// How far a job is.
+/// The progress of a job, in one line.
 fn line(info: &JobInfo, elapsed: Duration) -> String {
     let (counts, hosts) = (info.counts, counted(info.hosts.into(), "host"));
     let over = counts.done + counts.dead;
     if over == 0 {
-        // Nothing is known yet of how long a task takes.
+        // It is not known yet how long a task takes.
         let what = match (info.hosts, info.executing) {
             (0, _) => "no host has taken one yet".to_owned(),
             (_, 0) => {
@@ -137,8 +137,8 @@ fn line(info: &JobInfo, elapsed: Duration) -> String {
     )
 }
 
-/// What is wrong with how a job ended, if anything is; failed tasks are exit code 8. A job that is `kept` by its manager
-/// can be asked about.
+/// The error for how a job ended, if any; failed tasks give exit code 8. If the manager has `kept` the job, the hint
+/// says how to ask about it.
 pub(crate) fn shortcoming(info: &JobInfo, kept: bool) -> Option<CliError> {
     let (counts, id) = (info.counts, info.id);
     let open = counts.submitted.saturating_sub(counts.done + counts.dead);
@@ -158,7 +158,7 @@ pub(crate) fn shortcoming(info: &JobInfo, kept: bool) -> Option<CliError> {
     Some(CliError::some_failed(what).help(if kept { &help } else { "" }))
 }
 
-/// What is wrong if tasks were done whose files could not be written.
+/// The error for tasks that succeeded but whose files could not be written, if there are any.
 pub(crate) fn unkept(tasks: u64) -> Option<CliError> {
     let what = format!("the files of {} could not be written", counted(tasks, "task"));
     (tasks > 0).then(|| CliError::some_failed(what).help("what they are called, and why, is said above"))

@@ -1,4 +1,4 @@
-//! Where the tasks of a run come from: lines, files, or the whole input.
+//! Sources of a run's tasks: lines, files, or the whole input.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -30,7 +30,7 @@ pub(crate) enum TaskSource {
     Files(vec::IntoIter<PathBuf>),
 }
 
-/// What is read from the input at once, at the most.
+/// Size of the buffer that reads the input, in bytes.
 const READ_BYTES: usize = 256 << 10;
 
 impl TaskSource {
@@ -62,7 +62,7 @@ impl TaskSource {
         }
     }
 
-    /// True if the next task may be long in coming.
+    /// True if the next task may have to be waited for.
     pub(crate) fn may_wait(&self) -> bool {
         match self {
             Self::Stream { from, .. } => !from.buffer().contains(&b'\n'),
@@ -84,7 +84,7 @@ fn next_line(
     loop {
         bytes.clear();
         *line += 1;
-        // JSON is longer than its CBOR, but not by that much.
+        // Bounds memory: a longer line is cut, and then refused. Little JSON is more than twice as long as its CBOR.
         let most = 2 * MESSAGE_BYTES_MAX as u64;
         if from.by_ref().take(most).read_until(b'\n', &mut bytes).map_err(unread)? == 0 {
             return Ok(None);
@@ -115,7 +115,7 @@ fn read_file(path: &Path) -> Result<Bytes, CliError> {
     checked(bytes.into(), || path.display().to_string())
 }
 
-/// Refuses what the manager would refuse, by its name.
+/// Refuses a task that is longer than the manager takes, with its name in the error.
 fn checked(task: Bytes, name: impl FnOnce() -> String) -> Result<Bytes, CliError> {
     if task.len() > MESSAGE_BYTES_MAX {
         return Err(CliError::usage(format!("{} is longer than {MESSAGE_BYTES_MAX} bytes", name()))

@@ -1,16 +1,16 @@
-//! Sets of numbers that come in long rows, and where the other numbers are.
+//! Sets of numbers stored as ranges, and the numbers between those.
 
 use std::collections::BTreeMap;
 
-/// A set of numbers, kept as its rows: memory grows with the holes between them.
+/// A set of numbers, stored as ranges: its memory grows with the number of gaps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Spans {
-    /// One past the end of each row, by its first number.
+    /// The number after each range, by the first number in it.
     rows: BTreeMap<u64, u64>,
 }
 
 impl Spans {
-    /// Takes in the numbers from `first` to before `end`, of which the set has none or all.
+    /// Adds the numbers `first..end`, of which the set has none or all.
     pub(crate) fn insert(&mut self, mut first: u64, mut end: u64) {
         if first >= end || self.contains(first) {
             return;
@@ -31,17 +31,17 @@ impl Spans {
         self.rows.range(..=number).next_back().is_some_and(|(_, end)| number < *end)
     }
 
-    /// How many numbers it has.
+    /// Count of the numbers in the set.
     pub(crate) fn count(&self) -> u64 {
         self.rows().map(|(first, end)| end - first).sum()
     }
 
-    /// Its rows: the first number of each, and one past its last.
+    /// The ranges: the first number of each, and the one after its last.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.rows.iter().map(|(first, end)| (*first, *end))
     }
 
-    /// The numbers that it has not, in order.
+    /// The numbers that are not in the set, in order.
     pub(crate) fn gaps(&self) -> Gaps {
         let mut covered = 0;
         let row = |(first, end)| {
@@ -53,15 +53,15 @@ impl Spans {
     }
 }
 
-/// The numbers that [`Spans`] has not.
+/// The numbers that are not in a [`Spans`].
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gaps {
-    /// For each row: the numbers before it that are not in the set, and those in the set up to its end.
+    /// For each range: the count of numbers before it that are not in the set, and of those in the set up to its end.
     rows: Vec<(u64, u64)>,
 }
 
 impl Gaps {
-    /// The one at this place, from 0.
+    /// The number at this place in the order, from 0.
     pub(crate) fn at(&self, place: u64) -> u64 {
         let rows_before = self.rows.partition_point(|(before, _)| *before <= place);
         let last = rows_before.checked_sub(1).and_then(|row| self.rows.get(row));

@@ -1,4 +1,4 @@
-//! Where a run's tasks are done: on a grid elsewhere, or on one in this process.
+//! The grid that runs the tasks: that of a manager over the network, or one in this process.
 
 use std::ops::Deref;
 
@@ -8,16 +8,16 @@ use crate::command::cli_error::CliError;
 use crate::command::output::Output;
 use crate::command::{Address, Common};
 
-/// Where a run's tasks are done.
+/// The grid that runs the tasks.
 pub(crate) enum RunTarget {
-    /// In this process.
+    /// A grid in this process.
     Here(Box<Manager>),
-    /// Wherever the manager has hosts.
+    /// The grid of a manager over the network.
     There(Box<Client>),
 }
 
 impl RunTarget {
-    /// A grid in this process that does so many tasks at once.
+    /// Starts a grid in this process that runs `slots` tasks at a time.
     pub(crate) fn here(common: &Common, slots: u32) -> Result<Self, CliError> {
         let manager = Manager::builder().home(&common.home).local_slots(slots).start();
         manager
@@ -25,12 +25,12 @@ impl RunTarget {
             .map_err(|error| CliError::failed("no local grid can be started", error))
     }
 
-    /// The grid of a manager elsewhere.
+    /// The grid of a manager over the network.
     pub(crate) fn there(client: Client) -> Self {
         Self::There(Box::new(client))
     }
 
-    /// Does `work`, and meanwhile starts a grid in this process, if it is to have slots.
+    /// Runs `work` and meanwhile starts a grid in this process, if slots are asked for.
     pub(crate) fn here_after<T>(
         common: &Common,
         slots: Option<u32>,
@@ -47,12 +47,13 @@ impl RunTarget {
         })
     }
 
-    /// The manager that was named, or that runs on this machine; if there is none, all cores of this machine.
+    /// The grid of the manager that was named or runs on this machine; if there is none, one in this process, on all
+    /// cores.
     pub(crate) fn find(common: &Common, output: &Output) -> Result<Self, CliError> {
         let why = match common.known()? {
             Address::Named(address) => return common.client_of(address).map(Self::there),
             Address::Running(address) => match common.client_of(address) {
-                // It was killed, and its file is still there.
+                // That manager was killed, and its file remained.
                 Err(fault) if fault.is_unreachable() => "the manager of this machine does not answer",
                 found => return found.map(Self::there),
             },
@@ -64,16 +65,16 @@ impl RunTarget {
     }
 }
 
-/// Why tasks are done here, most often.
+/// The usual reason why tasks run in this process.
 pub(crate) const NO_MANAGER: &str = "no manager is known here";
 
-/// Tasks that this machine does at once.
+/// Number of tasks that this machine runs at a time: one per core.
 pub(crate) fn cores() -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     u32::try_from(cores).unwrap_or(u32::MAX)
 }
 
-/// Says that tasks are done here, so many at once.
+/// Tells the user that tasks run in this process, and how many at a time.
 pub(crate) fn say_why(output: &Output, why: &str, cores: u32) {
     output.say(&format!("{why}: the tasks are done in this process, {cores} at once (--local {cores})"));
 }

@@ -314,6 +314,8 @@ fn is_question(request: &Request) -> bool {
 /// How long the bytes that follow a request or its reply may take, in addition.
 fn transfer_time(request: &Request) -> Duration {
     let length = match request {
+        // The manager answers when there is an outcome, or after as long as it was asked to wait.
+        Request::JobResults { wait_ms, .. } => return Duration::from_millis(u64::from(*wait_ms)),
         Request::ModuleUpload { length, .. } => *length,
         Request::PayloadKeep { payload, .. } | Request::PayloadFetch { payload, .. } => payload.length,
         Request::MessageSend { length, .. } => *length,

@@ -28,7 +28,6 @@ pub struct Manager {
     client: Client,
     server: grid_manager::ManagerServer,
     hosts: Vec<LocalHost>,
-    grace: Duration,
     // Last, so that a temporary state folder outlives everything that works in it.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -53,7 +52,6 @@ pub struct ManagerBuilder {
     timing: Timing,
     policy: Policy,
     compiler: Compiler,
-    grace: Duration,
 }
 
 /// Why a manager could not be started.
@@ -106,7 +104,6 @@ impl Manager {
             policy: Policy::default(),
             // Local workers run this program's own modules.
             compiler: Compiler::InProcess,
-            grace: Duration::from_secs(10),
         }
     }
 
@@ -161,9 +158,8 @@ impl Manager {
     }
 
     /// Stops this program's workers as [`Client::stop_all`] does, then the manager and its local host.
-    pub async fn stop(mut self, grace: Duration) {
+    pub async fn stop(self, grace: Duration) {
         self.client.stop_all(grace).await;
-        self.grace = Duration::ZERO;
         drop(self);
     }
 }
@@ -337,7 +333,7 @@ impl ManagerBuilder {
             joined = Some(has_joined);
         }
         let client = Client::here(server.local_client(EMBEDDED_CHANNEL), key);
-        Ok((Manager { client, server, hosts, grace: self.grace, _temporary: temporary }, joined))
+        Ok((Manager { client, server, hosts, _temporary: temporary }, joined))
     }
 }
 

@@ -70,7 +70,11 @@ async fn connections_that_say_nothing(grid: &Grid) -> Held {
 
 /// What the manager answers to a host's first frame.
 async fn answer(peer: &Peer, hello: &Hello) -> Greeting {
-    let (_conn, _send, mut recv) = peer.knock(&hello.to_body()).await;
+    answer_to(peer, &hello.to_body()).await
+}
+
+async fn answer_to(peer: &Peer, hello: &[u8]) -> Greeting {
+    let (_conn, _send, mut recv) = peer.knock(hello).await;
     Greeting::from_body(&recv.read_frame(1 << 20).await.unwrap()).unwrap()
 }
 
@@ -133,8 +137,13 @@ async fn hellos_of_garbage(grid: &Grid) -> Held {
 async fn hellos_of_another_version(grid: &Grid) -> Held {
     let stranger = Peer::stranger(grid, 70);
     for version in [0, PROTOCOL_VERSION + 1, u16::MAX] {
-        let said = answer(&stranger, &Hello { version, ..hello("other") }).await;
-        assert!(matches!(said, Greeting::Refused(JoinRefusal::Version { .. })), "{said:?}");
+        let whole = Hello { version, ..hello("other") }.to_body();
+        // What a version to come says may be longer, or something else altogether.
+        let (longer, other) = ([&whole[..], b"more"].concat(), [&whole[..3], b"\xff\xff\xff"].concat());
+        for hello in [whole, longer, other] {
+            let said = answer_to(&stranger, &hello).await;
+            assert!(matches!(said, Greeting::Refused(JoinRefusal::Version { .. })), "{said:?}");
+        }
     }
     Box::new(stranger)
 }

@@ -13,7 +13,7 @@ use grid_protocol::job::{JobCounts, JobId, JobInfo};
 use crate::guests::Task;
 
 /// A task's number and its recorded outcome: its results, or why it failed.
-pub type Violation = (u64, Result<Vec<Vec<u8>>, String>);
+pub type CollectedOutcome = (u64, Result<Vec<Vec<u8>>, String>);
 
 /// Records what clients were told, and the first promise that was broken.
 #[derive(Default)]
@@ -124,13 +124,13 @@ impl Checker {
     }
 
     /// Checks everything that the manager recorded of a job.
-    pub fn audit(&self, id: JobId, info: &JobInfo, outcomes: &[Violation]) {
+    pub fn audit(&self, id: JobId, info: &JobInfo, outcomes: &[CollectedOutcome]) {
         if let Err(violation) = self.check(id, info, outcomes) {
             self.violate(format!("{violation} ({id})"));
         }
     }
 
-    fn check(&self, id: JobId, info: &JobInfo, outcomes: &[Violation]) -> Result<(), String> {
+    fn check(&self, id: JobId, info: &JobInfo, outcomes: &[CollectedOutcome]) -> Result<(), String> {
         let mut book = self.0.lock().unwrap();
         let tasks = book.jobs.get(&id).cloned().unwrap_or_default();
         let mut seen = BTreeSet::new();

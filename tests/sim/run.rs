@@ -157,7 +157,7 @@ pub fn run(scenario: &Scenario) -> RunReport {
         }
     }
     if checker.through() < CLIENTS {
-        checker.violate(format!("I1: jobs are not over in good shared_network\n{}", checker.state()));
+        checker.violate(format!("I1: jobs are not over though the network is good\n{}", checker.state()));
     }
     report.violation = checker.violation();
     report.simulated = sim.elapsed();

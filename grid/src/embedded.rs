@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Duration;
 
 use grid_disk::KeyFileError;
+use grid_disk::Machine;
 use grid_host::compile::Compiler;
 use grid_host::sandbox::Policy;
 use grid_host::{Drain, Host, HostError, HostProgress};
@@ -18,8 +20,9 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::role::Role;
 use tokio::sync::{mpsc, watch};
 
-use crate::client::Client;
-use crate::denial::unexpected;
+use grid_client::{Client, unexpected};
+
+use crate::local;
 
 /// A manager in this process, and a [`Client`] of it: all methods of [`Client`] can be called on it.
 ///
@@ -332,7 +335,11 @@ impl ManagerBuilder {
             hosts.push(host);
             joined = Some(has_joined);
         }
-        let client = Client::here(server.local_client(EMBEDDED_CHANNEL), key);
+        let client = Client::new(
+            Arc::new(local::Local(server.local_client(EMBEDDED_CHANNEL))),
+            key,
+            Machine::default(),
+        );
         Ok((Manager { client, server, hosts, _temporary: temporary }, joined))
     }
 }

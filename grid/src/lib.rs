@@ -42,46 +42,10 @@
 
 #![forbid(unsafe_code)]
 
-mod cbor;
-mod client;
-mod command_output;
-mod connect;
-mod connection;
-mod denial;
 mod embedded;
-mod job;
-mod publish;
-mod session;
+mod local;
 
-pub use bytes::Bytes;
-pub use cbor::{CborError, from_cbor, to_cbor};
-pub use client::{Client, DEFAULT_TTL, SpawnBuilder};
-pub use command_output::CommandOutput;
-pub use connect::{ClientBuilder, ClientError};
-pub use connection::ConnectError;
 pub use embedded::{COMPILED_FOLDER, Manager, ManagerBuilder, ManagerError, TICKET_TTL_S};
+pub use grid_client::*;
 pub use grid_host::sandbox::{Limits, Policy};
-pub use grid_host::{KnownManagersError, ReachError};
-pub use grid_manager::{CatalogError, Event, SendError, StartError};
-pub use grid_net::{BindError, DialError, Timing};
-pub use grid_protocol::client::{
-    Channel, Denial, DenialCode, DeploymentInfo, HostInfo, HostState, KeyInfo, ModuleInfo, Placement, Reply,
-    Request, SpawnRequest, Status, Subject, TicketInfo, WorkerInfo, WorkerState,
-};
-pub use grid_protocol::digest::Digest;
-pub use grid_protocol::host::{HostCapacity, JoinRefusal, Label, WorkerStatus};
-pub use grid_protocol::id::{DeploymentId, WorkerId};
-pub use grid_protocol::job::{
-    AttemptFailure, GiveUp, JobCounts, JobId, JobInfo, JobSpec, JobState, Outcome, OutcomeEntry,
-    ParseJobIdError,
-};
-pub use grid_protocol::key::{PublicKey, SecretKey};
-pub use grid_protocol::manifest::FilesAsked;
-pub use grid_protocol::role::{Role, Roles};
-pub use grid_protocol::ticket::{ManagerAddress, ParseManagerError};
-pub use grid_protocol::worker::{Blame, End, Failure, FailureKind, LimitsAsked, LogLevel, LogLine, Restart};
-pub use job::{
-    CborInputs, DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, Inputs, Job, JobBuilder, Map, SubmitError, TaskFailed,
-    TaskOutcome,
-};
-pub use publish::{Publication, PublishError};
+pub use grid_manager::{CatalogError, StartError};

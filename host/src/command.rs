@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use grid_disk::LockError;
+use grid_net::KnownManagersError;
 use grid_protocol::host::{JoinRefusal, Label};
 use grid_protocol::key::PublicKey;
 use grid_protocol::name::check_name;
@@ -17,7 +18,7 @@ use grid_protocol::ticket::ManagerAddress;
 
 use crate::compile::{Compiler, run_child};
 use crate::sandbox::{Limits, Policy};
-use crate::{Host, HostConfig, HostEnded, HostError, HostProgress, KnownManagersError, log, terminated};
+use crate::{Host, HostConfig, HostEnded, HostError, HostProgress, log, terminated};
 
 /// Joins this machine to a grid: takes signed WebAssembly workers from a manager and runs them in a sandbox.
 #[derive(Debug, Parser)]

@@ -16,9 +16,9 @@ use grid_protocol::mail::{BulkHead, MailFrame};
 use grid_protocol::ticket::{ManagerAddress, Ticket};
 use grid_protocol::wire::Wire;
 
-use crate::known_managers::{KnownManagers, KnownManagersError, ReachError};
 use crate::sandbox::gather;
 use crate::worker_supervisor::WorkerSupervisor;
+use grid_net::{KnownManagers, KnownManagersError, ReachError};
 
 /// How a host reaches the manager that it serves.
 pub(crate) enum Upstream {

@@ -14,12 +14,12 @@ use crate::cache::{CACHE_BYTES_MAX, CacheError, ModuleCache};
 use crate::compile::Compiler;
 use crate::compiled::{CompiledCache, SHARED_BYTES_MAX};
 use crate::driver::{self, Dial, HostEnded, HostProgress, Upstream};
-use crate::known_managers::{KnownManagers, KnownManagersError};
 use crate::module_loader::ModuleLoader;
 use crate::sandbox::engine::Reservation;
 use crate::sandbox::{Policy, Sandbox, SandboxError, SimulatedGuests};
 use crate::trust::{HostTrust, TrustError};
 use crate::worker_supervisor::WorkerSupervisor;
+use grid_net::{KnownManagers, KnownManagersError};
 
 /// Configuration of a host.
 #[derive(Debug, Clone)]

@@ -22,8 +22,6 @@ mod session;
 mod store;
 
 pub use catalog::CatalogError;
-pub use cluster::client_session::Event;
-pub use cluster::router::SendError;
 #[cfg(feature = "fault-injection")]
 pub use config::FaultInjection;
 pub use config::ManagerConfig;

@@ -161,7 +161,7 @@ impl ManagerServer {
 
     /// Opens a client for the program that embeds the manager.
     pub fn local_client(&self, channel: grid_protocol::client::Channel) -> LocalClient {
-        LocalClient::open(self.context.clone(), channel)
+        LocalClient::open(self.context.clone(), channel, self.serving.clone())
     }
 
     /// Connects a peer in this process, for example a host; returns the peer's end.

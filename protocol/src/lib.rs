@@ -15,6 +15,7 @@ pub mod client;
 mod codec;
 pub mod control;
 pub mod digest;
+pub mod event;
 pub mod frame;
 pub mod host;
 pub mod id;

@@ -36,3 +36,21 @@ async fn echo_twice(grid: &Client) {
         }
     }
 }
+
+#[tokio::test]
+async fn clones_of_a_client_share_its_events_and_a_job_outlives_the_manager_with_an_error() {
+    within(async {
+        let grid = local().local_slots(1).start().unwrap();
+        let module = grid.upload("echo", echo()).await.unwrap().digest;
+        let (client, other) = (Client::clone(&grid), Client::clone(&grid));
+        let worker = client.spawn(module).anywhere(1).await.unwrap()[0];
+        client.send(worker, "to both").await.unwrap();
+        while !matches!(other.next_event().await, Event::Message { .. }) {}
+        assert!(client.collect().is_empty(), "the other took it");
+        let job = client.job("kept", module).start().await.unwrap();
+        drop(grid);
+        let denial = job.show().await.unwrap_err();
+        assert!(denial.why.contains("has stopped"), "{denial:?}");
+    })
+    .await;
+}

@@ -16,25 +16,23 @@ pub(crate) const MAY_DEPEND_ON: &[(&str, &str, &[&str])] = &[
     ("inspect", "grid-inspect", &["grid-abi"]),
     ("toolchains", "grid-toolchains", &[]),
     ("disk", "grid-disk", &["grid-protocol"]),
-    ("net", "grid-net", &["grid-protocol"]),
+    ("net", "grid-net", &["grid-protocol", "grid-disk"]),
     (
         "manager",
         "grid-manager",
         &["grid-protocol", "grid-scheduler", "grid-net", "grid-inspect", "grid-disk"],
     ),
+    ("client", "grid-client", &["grid-protocol", "grid-net", "grid-inspect", "grid-disk"]),
     ("host", "grid-host", &["grid-protocol", "grid-net", "grid-abi", "grid-inspect", "grid-disk"]),
     (
         "grid",
         "wasm-grid",
-        &[
-            "grid-protocol",
-            "grid-net",
-            "grid-manager",
-            "grid-host",
-            "grid-inspect",
-            "grid-disk",
-            "grid-toolchains",
-        ],
+        &["grid-client", "grid-protocol", "grid-net", "grid-manager", "grid-host", "grid-disk"],
+    ),
+    (
+        "cli",
+        "grid-cli",
+        &["wasm-grid", "grid-protocol", "grid-host", "grid-inspect", "grid-disk", "grid-toolchains"],
     ),
     (
         "tests",
@@ -58,7 +56,7 @@ const SOLE_OWNERS: &[(&str, &str)] = &[
     ("landlock", "grid-host"),
     ("seccompiler", "grid-host"),
     ("wasmparser", "grid-inspect"),
-    ("comfy-table", "wasm-grid"),
+    ("comfy-table", "grid-cli"),
     ("rust-embed", "grid-toolchains"),
 ];
 
@@ -176,4 +174,45 @@ fn only_one_file_names_bincode() {
         .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
         .collect();
     assert_eq!(naming, ["codec.rs"]);
+}
+
+/// What a program that only talks to a manager must not have to build.
+#[test]
+fn a_client_needs_no_engine_no_store_and_no_command_line() {
+    let mut tree = Command::new(env!("CARGO"));
+    tree.current_dir(root()).args([
+        "tree",
+        "--package=grid-client",
+        "--edges=normal,build",
+        "--prefix=none",
+        "--locked",
+    ]);
+    let said = tree.output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let listed = String::from_utf8(said.stdout).unwrap();
+    let names: BTreeSet<_> = listed.lines().filter_map(|line| Some(line.split_once(" v")?.0)).collect();
+    assert!(names.contains("quinn"), "{listed}");
+    let heavy: Vec<_> = ["wasmtime", "redb", "clap", "grid-manager", "grid-host"]
+        .into_iter()
+        .filter(|name| names.contains(name))
+        .collect();
+    assert_eq!(heavy, Vec::<&str>::new());
+}
+
+/// The one crate whose dependencies need not be named: they make cargo unite features, as its manifest says.
+const UNITES_FEATURES: &str = "xtask";
+
+#[test]
+fn every_dependency_is_named_by_the_crate_that_has_it() {
+    let mut unused = Vec::new();
+    for (folder, crate_name, _) in MAY_DEPEND_ON.iter().filter(|(_, name, _)| *name != UNITES_FEATURES) {
+        let texts: String =
+            sources(&root().join(folder)).iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+        for name in dependencies(&manifest(folder)) {
+            if !texts.contains(&name.replace('-', "_")) {
+                unused.push(format!("{crate_name} does not use {name}"));
+            }
+        }
+    }
+    assert_eq!(unused, Vec::<String>::new());
 }

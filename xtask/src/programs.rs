@@ -67,7 +67,7 @@ pub(crate) fn target_folder() -> Result<PathBuf, ChoreError> {
 /// Number of packages that the programs consist of.
 fn packages() -> Result<usize, ChoreError> {
     let mut tree: Command =
-        cargo(&["tree", "--quiet", "--prefix=none", "--edges=normal,build", "--package=wasm-grid"]);
+        cargo(&["tree", "--quiet", "--prefix=none", "--edges=normal,build", "--package=grid-cli"]);
     let listed = output(tree.arg("--package=grid-host"))?;
     let names = listed.lines().filter_map(|line| Some(line.split_once(" v")?.0));
     Ok(names.collect::<std::collections::BTreeSet<_>>().len())

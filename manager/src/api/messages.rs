@@ -9,8 +9,8 @@ use grid_protocol::key::PublicKey;
 use tokio::time::timeout;
 
 use crate::api::denials::deny;
-use crate::cluster::router::SendError;
 use crate::context::Context;
+use grid_protocol::event::SendError;
 
 /// Longest wait for room in the worker's window; the client then asks again.
 const PATIENCE: Duration = Duration::from_secs(10);

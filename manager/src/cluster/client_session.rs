@@ -3,59 +3,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use grid_protocol::client::{self, ManagerClientEnd};
-use grid_protocol::digest::Digest;
+use grid_protocol::event::Event;
 use grid_protocol::host::Resume;
 use grid_protocol::id::{SessionId, WorkerId};
-use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 use grid_protocol::worker::End;
 use tokio::sync::Notify;
 
 use crate::cluster::peer_queue::PeerQueueId;
-
-/// Something that a client is told about its workers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// A worker runs and takes messages.
-    Joined {
-        /// The worker.
-        worker: WorkerId,
-        /// The host it runs on.
-        host: PublicKey,
-        /// The module it runs.
-        module: Digest,
-        /// The worker that it replaces, if it is a restart.
-        replaces: Option<WorkerId>,
-    },
-    /// A worker sent a message.
-    Message {
-        /// The worker that sent it.
-        worker: WorkerId,
-        /// The message.
-        payload: Bytes,
-    },
-    /// A worker could not handle a message.
-    Failed {
-        /// The worker.
-        worker: WorkerId,
-        /// The number that sending the message returned.
-        message: u64,
-        /// The reason, in the worker's words.
-        reason: String,
-    },
-    /// A worker has ended.
-    Left {
-        /// The worker.
-        worker: WorkerId,
-        /// How it ended.
-        end: End,
-        /// The messages that it was sent and did not answer, oldest first.
-        unanswered: Vec<Bytes>,
-    },
-}
 
 /// Something that waits for a client in this process to take it.
 #[derive(Debug)]

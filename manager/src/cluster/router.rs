@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grid_protocol::client;
+use grid_protocol::event::{Event, SendError};
 use grid_protocol::id::WorkerId;
 use grid_protocol::key::PublicKey;
 use grid_protocol::link::{DeliveryContent, Link, LinkError, MessageKind};
@@ -19,7 +20,7 @@ use grid_scheduler::Owner;
 use hashbrown::HashMap;
 use tokio::sync::Notify;
 
-use crate::cluster::client_session::{ClientSession, Event, Waiting};
+use crate::cluster::client_session::{ClientSession, Waiting};
 use crate::cluster::peer_queue::{PeerQueueId, PeerQueues};
 use crate::cluster::route::{EndingRoute, Route};
 
@@ -33,26 +34,6 @@ pub(crate) struct MessageRouter {
     pub(crate) late: Arc<Notify>,
     /// Notified when a worker's window has room again, for requests that wait for it.
     pub(crate) room: Arc<Notify>,
-}
-
-/// Why a message could not be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// The worker has ended, never existed, or belongs to another client.
-    #[error("no worker {0} of this client runs")]
-    Gone(WorkerId),
-    /// The worker's window is full of unanswered messages: wait, or collect events.
-    #[error("worker {0} has a full window of unanswered messages")]
-    Full(WorkerId),
-    /// The message is over [`MESSAGE_BYTES_MAX`](grid_protocol::limits::MESSAGE_BYTES_MAX).
-    #[error("a message of {length} bytes is over the limit of {max}")]
-    TooLong {
-        /// Its length, in bytes.
-        length: usize,
-        /// The limit, in bytes.
-        max: usize,
-    },
 }
 
 impl MessageRouter {

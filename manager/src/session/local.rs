@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use grid_protocol::client::{Channel, Denial, Reply, Request};
+use grid_protocol::client::{Channel, Denial, DenialCode, Reply, Request};
+use grid_protocol::event::{Event, SendError};
 use grid_protocol::id::WorkerId;
 use grid_protocol::job::{BlobRef, JobId};
 use grid_scheduler::Owner;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::api;
-use crate::cluster::client_session::Event;
-use crate::cluster::router::SendError;
+use crate::api::denials::deny;
 use crate::context::Context;
 
 /// A client in the manager's own process. Clones share one client.
@@ -21,13 +21,15 @@ pub struct LocalClient {
     owner: Owner,
     arrived: Arc<Notify>,
     room: Arc<Notify>,
+    /// Closed when the manager has stopped.
+    serving: watch::Receiver<()>,
 }
 
 impl LocalClient {
-    pub(crate) fn open(context: Arc<Context>, channel: Channel) -> Self {
+    pub(crate) fn open(context: Arc<Context>, channel: Channel, serving: watch::Receiver<()>) -> Self {
         let owner = Owner { key: context.key, channel };
         let (arrived, room) = context.cluster().router.open_local(owner);
-        Self { context, owner, arrived, room }
+        Self { context, owner, arrived, room, serving }
     }
 
     /// The channel to which its workers belong.
@@ -36,8 +38,14 @@ impl LocalClient {
     }
 
     /// Makes a request, with every role; `module` is the body of an upload, a blob or a message.
+    /// After the manager has stopped, every request is denied.
     pub async fn request(&self, request: Request, module: Option<Bytes>) -> Reply {
-        api::handle(&self.context, self.owner.key, request, module).await
+        let mut serving = self.serving.clone();
+        tokio::select! {
+            biased;
+            _ = serving.changed() => Reply::Denied(stopped()),
+            reply = api::handle(&self.context, self.owner.key, request, module) => reply,
+        }
     }
 
     /// Reads a blob of a job.
@@ -122,4 +130,14 @@ impl LocalClient {
             self.arrived.notified().await;
         }
     }
+}
+
+/// A client outlives the manager that it was part of.
+fn stopped() -> Denial {
+    deny(
+        DenialCode::ManagerFault,
+        "the manager",
+        "has stopped",
+        "keep the `Manager` for as long as its clients and jobs",
+    )
 }

@@ -3,7 +3,7 @@
 use grid_protocol::client::{Denial, DenialCode, Reply};
 
 /// The denial for a reply that does not belong to the request.
-pub(crate) fn unexpected(reply: &Reply) -> Denial {
+pub fn unexpected(reply: &Reply) -> Denial {
     Denial {
         code: DenialCode::ManagerFault,
         what: "the manager's answer".to_owned(),

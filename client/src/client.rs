@@ -1,23 +1,27 @@
 //! A client: spawns workers and exchanges messages with them.
 
+mod spawn;
+
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use grid_disk::Machine;
-use grid_manager::{Event, LocalClient, SendError};
 use grid_protocol::client::{
     Channel, Denial, DenialCode, ModuleInfo, Placement, Reply, Request, SpawnRequest, WorkerInfo, WorkerState,
 };
 use grid_protocol::digest::Digest;
-use grid_protocol::host::{Label, WorkerStatus};
+use grid_protocol::event::{Event, SendError};
+use grid_protocol::host::WorkerStatus;
 use grid_protocol::id::{DeploymentId, WorkerId};
 use grid_protocol::job::{BlobRef, JobId};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::worker::{LimitsAsked, Restart};
 
-use crate::connection::Connection;
+pub use spawn::{DEFAULT_TTL, SpawnBuilder};
+
+use crate::access::Access;
 use crate::denial::unexpected;
 use crate::publish::{Publication, PublishError};
 
@@ -25,16 +29,12 @@ use crate::publish::{Publication, PublishError};
 ///
 /// The client queues its workers' messages and the events about them until the program takes them: one at a
 /// time with [`Self::next_event`], or the queued messages together with [`Self::collect`].
+#[derive(Clone)]
 pub struct Client {
-    path: ManagerAccess,
+    access: Arc<dyn Access>,
     key: SecretKey,
     pub(crate) machine: Machine,
-    seen: Mutex<CollectedState>,
-}
-
-enum ManagerAccess {
-    Here(LocalClient),
-    Remote(Connection),
+    seen: Arc<Mutex<CollectedState>>,
 }
 
 /// Events that the program has not taken yet, and the last known state of each worker.
@@ -68,12 +68,9 @@ const EVENTS_AT_ONCE: usize = 1024;
 const DEAD_KEPT_MAX: usize = 100_000;
 
 impl Client {
-    pub(crate) fn here(local: LocalClient, key: SecretKey) -> Self {
-        Self { path: ManagerAccess::Here(local), key, machine: Machine::default(), seen: Mutex::default() }
-    }
-
-    pub(crate) fn remote(remote: Connection, key: SecretKey, machine: Machine) -> Self {
-        Self { path: ManagerAccess::Remote(remote), key, machine, seen: Mutex::default() }
+    /// A client of the key with this access to its manager.
+    pub fn new(access: Arc<dyn Access>, key: SecretKey, machine: Machine) -> Self {
+        Self { access, key, machine, seen: Arc::default() }
     }
 
     /// This client's public key.
@@ -82,18 +79,12 @@ impl Client {
     }
 
     pub(crate) fn remote_roles(&self) -> Option<grid_protocol::role::Roles> {
-        match &self.path {
-            ManagerAccess::Here(_) => None,
-            ManagerAccess::Remote(remote) => Some(remote.roles()),
-        }
+        self.access.roles()
     }
 
     /// The channel that this client's workers belong to. It tells the programs of one key apart.
     pub fn channel(&self) -> Channel {
-        match &self.path {
-            ManagerAccess::Here(local) => local.channel(),
-            ManagerAccess::Remote(remote) => remote.channel(),
-        }
+        self.access.channel()
     }
 
     /// Sends a request to the manager and returns its reply.
@@ -113,10 +104,7 @@ impl Client {
         request: Request,
         module: Option<Bytes>,
     ) -> Result<Reply, Denial> {
-        let reply = match &self.path {
-            ManagerAccess::Here(local) => local.request(request, module).await,
-            ManagerAccess::Remote(remote) => remote.request(request, module).await,
-        };
+        let reply = self.access.request(request, module).await;
         match reply {
             Reply::Denied(denial) => Err(denial),
             reply => Ok(reply),
@@ -125,10 +113,7 @@ impl Client {
 
     /// Fetches the bytes of a payload that the manager stores for a job.
     pub(crate) async fn fetch(&self, job: JobId, payload: BlobRef) -> Result<Bytes, Denial> {
-        match &self.path {
-            ManagerAccess::Here(local) => local.fetch(job, payload).await,
-            ManagerAccess::Remote(remote) => remote.fetch(job, payload).await,
-        }
+        self.access.fetch(job, payload).await
     }
 
     /// Signs a module with this client's key and uploads it as `name`.
@@ -201,9 +186,9 @@ impl Client {
 
     /// Describes workers of a module; nothing is sent before [`SpawnBuilder::anywhere`], [`SpawnBuilder::on`] or
     /// [`SpawnBuilder::every_slot`].
-    pub fn spawn(&self, module: Digest) -> SpawnBuilder<'_> {
+    pub fn spawn(&self, module: Digest) -> SpawnBuilder {
         SpawnBuilder {
-            client: self,
+            client: self.clone(),
             request: SpawnRequest {
                 channel: self.channel(),
                 module,
@@ -227,10 +212,7 @@ impl Client {
     ///
     /// [`SendError::Gone`] if the worker has ended; [`SendError::TooLong`] above 64 MiB.
     pub async fn send(&self, worker: WorkerId, message: impl Into<Bytes>) -> Result<u64, SendError> {
-        match &self.path {
-            ManagerAccess::Here(local) => local.send(worker, message.into()).await,
-            ManagerAccess::Remote(remote) => remote.send(worker, message.into()).await,
-        }
+        self.access.send(worker, message.into()).await
     }
 
     /// Sends a message as a request, the only way for a client without mail. Returns once the manager has the message;
@@ -255,10 +237,7 @@ impl Client {
     ///
     /// As [`Self::send`]; [`SendError::Full`] if the worker's window has no room.
     pub fn try_send(&self, worker: WorkerId, message: impl Into<Bytes>) -> Result<u64, SendError> {
-        match &self.path {
-            ManagerAccess::Here(local) => local.try_send(worker, message.into()),
-            ManagerAccess::Remote(remote) => remote.try_send(worker, message.into()),
-        }
+        self.access.try_send(worker, message.into())
     }
 
     /// Sends a message to every active worker, one after the other, each as [`Self::send`] does; returns each result.
@@ -296,10 +275,7 @@ impl Client {
                 return event;
             }
             let mut events = Vec::new();
-            match &self.path {
-                ManagerAccess::Here(local) => local.collect(EVENTS_AT_ONCE, &mut events).await,
-                ManagerAccess::Remote(remote) => remote.collect(EVENTS_AT_ONCE, &mut events).await,
-            }
+            self.access.collect(EVENTS_AT_ONCE, &mut events).await;
             self.take_over(events);
         }
     }
@@ -338,10 +314,7 @@ impl Client {
         let collected = seen.events.iter().position(|event| matches!(event, Event::Joined { .. }));
         let joined = match collected {
             Some(place) => seen.events.remove(place),
-            None => match &self.path {
-                ManagerAccess::Here(local) => local.take_joined(),
-                ManagerAccess::Remote(remote) => remote.take_joined(),
-            },
+            None => self.access.take_joined(),
         };
         let Some(Event::Joined { worker, .. }) = joined else { return None };
         // It may have ended meanwhile.
@@ -430,10 +403,7 @@ impl Client {
         let all_left = async {
             while ids.iter().any(|id| self.lock().workers.get(id) != Some(&Liveness::Dead)) {
                 let mut events = Vec::new();
-                match &self.path {
-                    ManagerAccess::Here(local) => local.collect(EVENTS_AT_ONCE, &mut events).await,
-                    ManagerAccess::Remote(remote) => remote.collect(EVENTS_AT_ONCE, &mut events).await,
-                }
+                self.access.collect(EVENTS_AT_ONCE, &mut events).await;
                 self.take_over(events);
             }
         };
@@ -445,46 +415,32 @@ impl Client {
     ///
     /// Only a client over the network can tell; one in the manager's process always returns true.
     pub fn is_quiet(&self, worker: WorkerId) -> bool {
-        match &self.path {
-            ManagerAccess::Here(_) => true,
-            ManagerAccess::Remote(remote) => remote.is_quiet(worker),
-        }
+        self.access.is_quiet(worker)
     }
 
     /// Why the manager disconnected this client for good, if it did: its key was revoked, or another client took over
     /// its channel. No more events come then.
     pub fn sent_away(&self) -> Option<&Denial> {
-        match &self.path {
-            ManagerAccess::Here(_) => None,
-            ManagerAccess::Remote(remote) => remote.sent_away(),
-        }
+        self.access.sent_away()
     }
 
     /// Waits until something comes from the manager, for up to 50 ms; then [`Self::is_quiet`] is worth another look.
     ///
     /// Returns immediately in the manager's process. Cancel-safe.
     pub async fn settled(&self) {
-        match &self.path {
-            ManagerAccess::Here(_) => {}
-            ManagerAccess::Remote(remote) => remote.settled().await,
-        }
+        self.access.settled().await;
     }
 
     /// Tells the manager that this client's channel is no longer needed: the manager stops its workers, which may take
     /// up to `grace` to finish. Does not wait for them. Has no effect in the manager's process or without mail.
     pub fn goodbye(&self, grace: Duration) {
-        if let ManagerAccess::Remote(remote) = &self.path {
-            remote.goodbye(u32::try_from(grace.as_millis()).unwrap_or(u32::MAX));
-        }
+        self.access.goodbye(u32::try_from(grace.as_millis()).unwrap_or(u32::MAX));
     }
 
     /// Workers that are `wanted`, by what was collected and by what waits to be: it stays there.
     fn workers_that_are(&self, wanted: Liveness) -> Vec<WorkerId> {
         let seen = self.lock();
-        let waiting = match &self.path {
-            ManagerAccess::Here(local) => local.changes(),
-            ManagerAccess::Remote(remote) => remote.changes(),
-        };
+        let waiting = self.access.changes();
         let alive = |alive| if alive { Liveness::Active } else { Liveness::Dead };
         let waiting: BTreeMap<_, _> = waiting.into_iter().map(|(worker, is)| (worker, alive(is))).collect();
         let collected = seen.workers.iter().filter(|(worker, _)| !waiting.contains_key(worker));
@@ -495,10 +451,7 @@ impl Client {
     /// Takes over events that have come, without waiting.
     fn look(&self) {
         let mut events = Vec::new();
-        match &self.path {
-            ManagerAccess::Here(local) => local.try_collect(EVENTS_AT_ONCE, &mut events),
-            ManagerAccess::Remote(remote) => remote.try_collect(EVENTS_AT_ONCE, &mut events),
-        }
+        self.access.try_collect(EVENTS_AT_ONCE, &mut events);
         self.take_over(events);
     }
 
@@ -519,112 +472,5 @@ impl Client {
 
     fn lock(&self) -> MutexGuard<'_, CollectedState> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Default of [`SpawnBuilder::ttl`]: one hour, as in the ancestor.
-pub const DEFAULT_TTL: Duration = Duration::from_secs(3600);
-
-/// Describes workers to start; made by [`Client::spawn`].
-#[must_use = "nothing is spawned before `anywhere`, `on` or `every_slot`"]
-pub struct SpawnBuilder<'a> {
-    client: &'a Client,
-    request: SpawnRequest,
-}
-
-impl SpawnBuilder<'_> {
-    /// Bytes that each worker's `init` receives, at most 512 KiB; none by default.
-    pub fn arguments(mut self, arguments: impl Into<Vec<u8>>) -> Self {
-        self.request.arguments = arguments.into();
-        self
-    }
-
-    /// Adds a label that the workers' hosts must carry; up to 64.
-    pub fn label(mut self, name: &str, value: &str) -> Self {
-        self.request.labels.push(Label { name: name.to_owned(), value: value.to_owned() });
-        self
-    }
-
-    /// Memory that a host must set aside for each worker, in bytes; 0, the default, leaves it to the slots.
-    pub fn memory(mut self, bytes: u64) -> Self {
-        self.request.memory_bytes = bytes;
-        self
-    }
-
-    /// Limits of each worker; the host applies the smallest of these, the manifest's and its own.
-    pub fn limits(mut self, limits: LimitsAsked) -> Self {
-        self.request.limits = limits;
-        self
-    }
-
-    /// What the manager does when a worker dies; by default it starts another only for [`Self::every_slot`].
-    pub fn restart(mut self, restart: Restart) -> Self {
-        self.request.restart = restart;
-        self
-    }
-
-    /// How long a worker that owes an answer may be silent before the manager takes it for dead; zero for ever.
-    /// [`DEFAULT_TTL`] by default.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.request.ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-        self
-    }
-
-    /// Starts `count` workers, 1 to 65 536, on hosts that have room.
-    ///
-    /// They may still be starting when this returns; [`Event::Joined`] tells when each runs.
-    ///
-    /// # Errors
-    ///
-    /// [`Denial`], with [`DenialCode::NoCapacity`] if not all of them fit; then none is started.
-    pub async fn anywhere(mut self, count: u32) -> Result<Vec<WorkerId>, Denial> {
-        self.request.place = Placement::Anywhere { count };
-        self.ask().await.map(|(workers, _)| workers)
-    }
-
-    /// Starts one worker on each of these hosts.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::anywhere`].
-    pub async fn on(mut self, hosts: &[PublicKey]) -> Result<Vec<WorkerId>, Denial> {
-        self.request.place = Placement::On(hosts.to_vec());
-        self.ask().await.map(|(workers, _)| workers)
-    }
-
-    /// Starts a deployment: one worker in every slot of every host that fits, now and whenever a host joins, until the
-    /// deployment is removed. The restart policy [`Restart::Never`] counts as [`Restart::Always`] here: another worker
-    /// replaces one that dies.
-    ///
-    /// # Errors
-    ///
-    /// [`Denial`].
-    pub async fn every_slot(mut self) -> Result<DeploymentId, Denial> {
-        self.request.place = Placement::EverySlot;
-        if self.request.restart == Restart::Never {
-            self.request.restart = Restart::Always;
-        }
-        match self.ask().await? {
-            (_, Some(deployment)) => Ok(deployment),
-            (_, None) => Err(unexpected(&Reply::Done)),
-        }
-    }
-
-    async fn ask(self) -> Result<(Vec<WorkerId>, Option<DeploymentId>), Denial> {
-        match self.client.request(Request::Spawn(self.request)).await? {
-            Reply::Spawned { workers, deployment } => {
-                let mut seen = self.client.lock();
-                for worker in &workers {
-                    // The worker may have joined before the reply came.
-                    seen.workers.entry(*worker).or_insert(Liveness::Unconfirmed);
-                }
-                drop(seen);
-                if let ManagerAccess::Remote(remote) = &self.client.path {
-                    remote.expect(&workers);
-                }
-                Ok((workers, deployment))
-            }
-            other => Err(unexpected(&other)),
-        }
     }
 }

@@ -197,7 +197,7 @@ impl RunArgs {
         Ok(())
     }
 
-    fn describe_job<'a>(&self, work: &RunPlan<'a>) -> Result<JobBuilder<'a>, CliError> {
+    fn describe_job(&self, work: &RunPlan<'_>) -> Result<JobBuilder, CliError> {
         let most = Duration::try_from_secs_f64(self.timeout)
             .map_err(|error| CliError::usage(format!("--timeout: {error}")))?;
         let mut job = work
@@ -404,7 +404,7 @@ fn listen() -> Result<Signals, CliError> {
 }
 
 /// The job and its state, if the manager has it.
-async fn find(client: &Client, id: JobId) -> Result<Option<(Job<'_>, JobInfo)>, CliError> {
+async fn find(client: &Client, id: JobId) -> Result<Option<(Job, JobInfo)>, CliError> {
     let job = client.find_job(id);
     match job.show().await {
         Ok(info) => Ok(Some((job, info))),

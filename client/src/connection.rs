@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grid_disk::Machine;
-use grid_host::{KnownManagers, ReachError};
-use grid_manager::{Event, SendError};
 use grid_net::{
     Alpn, Backoff, BindError, CarryError, CloseReason, Conn, Endpoint, FrameReader, MailHandler, Network,
     SendStream, StreamError, Timing, carry, code,
 };
+use grid_net::{KnownManagers, ReachError};
 use grid_protocol::client::{
     self, Attach, Channel, ClientGreeting, ClientHello, ClientNote, Denial, DenialCode, Reply, Request,
 };
+use grid_protocol::event::{Event, SendError};
 use grid_protocol::host::{JoinRefusal, PROTOCOL_VERSION, Resume};
 use grid_protocol::id::WorkerId;
 use grid_protocol::job::{BlobRef, JobId};
@@ -33,6 +33,7 @@ use grid_protocol::wire::Wire;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::access::{Access, Answer};
 use crate::session::{Collectable, EndedWorker, Session};
 
 /// Why no connection to the manager was made.
@@ -117,27 +118,6 @@ impl Connection {
         Ok(Self { shared, stopping, thread: None })
     }
 
-    pub(crate) fn channel(&self) -> Channel {
-        self.shared.channel.unwrap_or(Channel::COMMAND)
-    }
-
-    pub(crate) fn roles(&self) -> Roles {
-        *self.shared.roles.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) async fn request(&self, request: Request, module: Option<Bytes>) -> Reply {
-        self.exchange(request, module).await.0
-    }
-
-    /// Fetches the bytes of a payload that the manager stores for a job.
-    pub(crate) async fn fetch(&self, job: JobId, payload: BlobRef) -> Result<Bytes, Denial> {
-        match self.exchange(Request::PayloadFetch { job, payload }, None).await {
-            (Reply::Payload { .. }, bytes) => Ok(bytes),
-            (Reply::Denied(denial), _) => Err(denial),
-            (other, _) => Err(crate::denial::unexpected(&other)),
-        }
-    }
-
     /// Sends a request and the bytes that follow it; returns the reply and the bytes that follow that.
     async fn exchange(&self, request: Request, body: Option<Bytes>) -> (Reply, Bytes) {
         let asked = async {
@@ -220,22 +200,6 @@ impl Connection {
         }
     }
 
-    /// The manager has started these workers for this client.
-    pub(crate) fn expect(&self, workers: &[WorkerId]) {
-        let mut session = self.shared.lock();
-        workers.iter().for_each(|worker| session.expect(*worker));
-    }
-
-    /// The next worker that has joined; what else has come stays uncollected.
-    pub(crate) fn take_joined(&self) -> Option<Event> {
-        self.shared.lock().take_joined()
-    }
-
-    /// Workers of which it waits to be collected that they joined (true) or ended (false).
-    pub(crate) fn changes(&self) -> Vec<(WorkerId, bool)> {
-        self.shared.lock().changes().collect()
-    }
-
     pub(crate) fn try_collect(&self, most: usize, events: &mut Vec<Event>) {
         self.shared.lock().collect(most, events);
         self.shared.mail_ready.notify_one();
@@ -271,6 +235,75 @@ impl Connection {
     pub(crate) fn goodbye(&self, grace_ms: u32) {
         self.shared.lock().control.send(&ClientNote::Goodbye { grace_ms });
         self.shared.control_ready.notify_one();
+    }
+}
+
+impl Access for Connection {
+    fn channel(&self) -> Channel {
+        self.shared.channel.unwrap_or(Channel::COMMAND)
+    }
+
+    fn request(&self, request: Request, body: Option<Bytes>) -> Answer<'_, Reply> {
+        Box::pin(async { self.exchange(request, body).await.0 })
+    }
+
+    fn fetch(&self, job: JobId, payload: BlobRef) -> Answer<'_, Result<Bytes, Denial>> {
+        Box::pin(async move {
+            match self.exchange(Request::PayloadFetch { job, payload }, None).await {
+                (Reply::Payload { .. }, bytes) => Ok(bytes),
+                (Reply::Denied(denial), _) => Err(denial),
+                (other, _) => Err(crate::denial::unexpected(&other)),
+            }
+        })
+    }
+
+    fn try_send(&self, worker: WorkerId, message: Bytes) -> Result<u64, SendError> {
+        Self::try_send(self, worker, message)
+    }
+
+    fn send(&self, worker: WorkerId, message: Bytes) -> Answer<'_, Result<u64, SendError>> {
+        Box::pin(Self::send(self, worker, message))
+    }
+
+    fn try_collect(&self, most: usize, events: &mut Vec<Event>) {
+        Self::try_collect(self, most, events);
+    }
+
+    fn collect<'a>(&'a self, most: usize, events: &'a mut Vec<Event>) -> Answer<'a, ()> {
+        Box::pin(Self::collect(self, most, events))
+    }
+
+    fn take_joined(&self) -> Option<Event> {
+        self.shared.lock().take_joined()
+    }
+
+    fn changes(&self) -> Vec<(WorkerId, bool)> {
+        self.shared.lock().changes().collect()
+    }
+
+    fn expect(&self, workers: &[WorkerId]) {
+        let mut session = self.shared.lock();
+        workers.iter().for_each(|worker| session.expect(*worker));
+    }
+
+    fn is_quiet(&self, worker: WorkerId) -> bool {
+        Self::is_quiet(self, worker)
+    }
+
+    fn sent_away(&self) -> Option<&Denial> {
+        Self::sent_away(self)
+    }
+
+    fn settled(&self) -> Answer<'_, ()> {
+        Box::pin(Self::settled(self))
+    }
+
+    fn goodbye(&self, grace_ms: u32) {
+        Self::goodbye(self, grace_ms);
+    }
+
+    fn roles(&self) -> Option<Roles> {
+        Some(*self.shared.roles.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

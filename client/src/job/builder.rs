@@ -15,8 +15,8 @@ use crate::job::{CborInputs, DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, Inputs, Job, Map
 
 /// Describes a job; made by [`Client::job`].
 #[must_use = "nothing is made before `start`"]
-pub struct JobBuilder<'a> {
-    client: &'a Client,
+pub struct JobBuilder {
+    client: Client,
     id: Option<JobId>,
     spec: JobSpec,
 }
@@ -39,9 +39,9 @@ pub enum SubmitError {
 impl Client {
     /// Describes a job: tasks for a module that the manager has. Nothing is sent before [`JobBuilder::start`] or one of
     /// the `map` methods.
-    pub fn job(&self, name: &str, module: Digest) -> JobBuilder<'_> {
+    pub fn job(&self, name: &str, module: Digest) -> JobBuilder {
         JobBuilder {
-            client: self,
+            client: self.clone(),
             id: None,
             spec: JobSpec {
                 name: name.to_owned(),
@@ -58,8 +58,8 @@ impl Client {
     }
 
     /// A handle to an existing job. Does not ask the manager whether the job exists.
-    pub fn find_job(&self, id: JobId) -> Job<'_> {
-        Job { client: self, id }
+    pub fn find_job(&self, id: JobId) -> Job {
+        Job { client: self.clone(), id }
     }
 
     /// Makes a job with default settings whose tasks are `inputs`, and gives their outcomes as they come; see
@@ -82,7 +82,7 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn map<I>(&self, module: Digest, inputs: I) -> Result<Map<'_, I::IntoIter>, Denial>
+    pub async fn map<I>(&self, module: Digest, inputs: I) -> Result<Map<I::IntoIter>, Denial>
     where
         I: IntoIterator<Item: Into<Bytes>>,
     {
@@ -116,7 +116,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl<'a> JobBuilder<'a> {
+impl JobBuilder {
     /// Bytes that each executor's `init` receives, at most 512 KiB; none by default.
     pub fn arguments(mut self, arguments: impl Into<Vec<u8>>) -> Self {
         self.spec.arguments = arguments.into();
@@ -173,7 +173,7 @@ impl<'a> JobBuilder<'a> {
     ///
     /// [`Denial`]: `BadRequest` if a setting is out of range, `NotFound` if the manager does not have the module,
     /// `Conflict` if another job has the id, `NoCapacity` if the manager keeps 1000 jobs of this key already.
-    pub async fn start(self) -> Result<Job<'a>, Denial> {
+    pub async fn start(self) -> Result<Job, Denial> {
         let id = match self.id {
             Some(id) => id,
             None => JobId(self.client.machine.random().map_err(|error| no_random(&error))?),
@@ -190,7 +190,7 @@ impl<'a> JobBuilder<'a> {
     /// # Errors
     ///
     /// [`Denial`], as for [`Self::start`].
-    pub async fn map<I>(self, inputs: I) -> Result<Map<'a, I::IntoIter>, Denial>
+    pub async fn map<I>(self, inputs: I) -> Result<Map<I::IntoIter>, Denial>
     where
         I: IntoIterator<Item: Into<Bytes>>,
     {
@@ -216,7 +216,7 @@ impl<'a> JobBuilder<'a> {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn map_typed<I>(self, inputs: I) -> Result<Map<'a, CborInputs<I::IntoIter>>, Denial>
+    pub async fn map_typed<I>(self, inputs: I) -> Result<Map<CborInputs<I::IntoIter>>, Denial>
     where
         I: IntoIterator<Item: Serialize>,
     {
@@ -228,7 +228,7 @@ impl<'a> JobBuilder<'a> {
     /// # Errors
     ///
     /// [`Denial`], as for [`Self::start`].
-    pub async fn map_from<I: Inputs>(self, inputs: I) -> Result<Map<'a, I>, Denial> {
+    pub async fn map_from<I: Inputs>(self, inputs: I) -> Result<Map<I>, Denial> {
         Ok(self.start().await?.go_on(0, inputs, 0))
     }
 }

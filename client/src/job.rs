@@ -37,8 +37,8 @@ const TRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// A job that the manager keeps. Dropping this handle does not stop the job.
 #[derive(Clone)]
-pub struct Job<'a> {
-    client: &'a Client,
+pub struct Job {
+    client: Client,
     id: JobId,
 }
 
@@ -139,7 +139,7 @@ impl Client {
     }
 }
 
-impl Job<'_> {
+impl Job {
     /// The job's id.
     pub fn id(&self) -> JobId {
         self.id
@@ -147,7 +147,7 @@ impl Job<'_> {
 
     /// The client that this handle sends its requests with.
     pub fn client(&self) -> &Client {
-        self.client
+        &self.client
     }
 
     /// Submits tasks, numbered from `first`; returns the number after the last. When this returns they are on the

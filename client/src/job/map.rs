@@ -21,8 +21,8 @@ const AHEAD_MAX: u64 = 50_000;
 ///
 /// One request waits for outcomes while another submits tasks, so that a slow source of tasks holds up no outcome, and
 /// each task is submitted as soon as the source has it. Nothing is submitted while nobody waits for an outcome.
-pub struct Map<'a, I> {
-    job: Job<'a>,
+pub struct Map<I> {
+    job: Job,
     inputs: I,
     /// The number of the next task to submit; the manager has all before it.
     brought: u64,
@@ -40,12 +40,12 @@ pub struct Map<'a, I> {
     in_order: Option<BTreeMap<u64, TaskOutcome>>,
     waiting: VecDeque<TaskOutcome>,
     info: Option<JobInfo>,
-    asking: Option<PendingRequest<'a, (Vec<OutcomeEntry>, JobInfo)>>,
-    bringing: Option<PendingRequest<'a, BatchResult>>,
+    asking: Option<PendingRequest<(Vec<OutcomeEntry>, JobInfo)>>,
+    bringing: Option<PendingRequest<BatchResult>>,
 }
 
 /// A request under way. It is kept across calls, so that a dropped call does not abandon it.
-type PendingRequest<'a, T> = Pin<Box<dyn Future<Output = Result<T, Denial>> + Send + 'a>>;
+type PendingRequest<T> = Pin<Box<dyn Future<Output = Result<T, Denial>> + Send>>;
 
 /// The result of submitting tasks or of closing the job.
 enum BatchResult {
@@ -55,11 +55,11 @@ enum BatchResult {
     NoMore(Box<JobInfo>),
 }
 
-impl<'a> Job<'a> {
+impl Job {
     /// Continues a job: submits `inputs`, numbered from `first`, and gives the outcomes with numbers after `after`.
     ///
     /// With [`Map::in_order`], `after` must be 0: the first outcome given is that of task 0.
-    pub fn go_on<I: Inputs>(&self, first: u64, inputs: I, after: u64) -> Map<'a, I> {
+    pub fn go_on<I: Inputs>(&self, first: u64, inputs: I, after: u64) -> Map<I> {
         Map {
             job: self.clone(),
             inputs,
@@ -90,7 +90,7 @@ impl<'a> Job<'a> {
     }
 }
 
-impl<'a, I: Inputs> Map<'a, I> {
+impl<I: Inputs> Map<I> {
     /// Gives outcomes in the order of their tasks; a slow task holds back the outcomes after it.
     pub fn in_order(mut self) -> Self {
         self.in_order = Some(BTreeMap::new());
@@ -98,7 +98,7 @@ impl<'a, I: Inputs> Map<'a, I> {
     }
 
     /// The job.
-    pub fn job(&self) -> &Job<'a> {
+    pub fn job(&self) -> &Job {
         &self.job
     }
 
@@ -262,7 +262,7 @@ impl<'a, I: Inputs> Map<'a, I> {
     }
 }
 
-impl<I: Inputs + Unpin> Stream for Map<'_, I> {
+impl<I: Inputs + Unpin> Stream for Map<I> {
     type Item = Result<TaskOutcome, Denial>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -1,10 +1,11 @@
 //! Connecting a client to a manager over the network.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use grid_disk::{KeyFileError, Machine, load_or_make_key};
-use grid_host::{KnownManagers, KnownManagersError};
 use grid_net::Network;
+use grid_net::{KnownManagers, KnownManagersError};
 use grid_protocol::client::Channel;
 use grid_protocol::key::SecretKey;
 use grid_protocol::role::Roles;
@@ -108,7 +109,7 @@ impl ClientBuilder {
     pub fn connect_to(self, manager: ManagerAddress) -> Result<Client, ClientError> {
         let (dialer, channel) = self.dialer(manager)?;
         let (key, machine) = (dialer.key.clone(), dialer.machine.clone());
-        Ok(Client::remote(Connection::connect(dialer, channel)?, key, machine))
+        Ok(Client::new(Arc::new(Connection::connect(dialer, channel)?), key, machine))
     }
 
     /// As [`Self::connect_to`], on the tokio runtime of the caller and without a thread of the client's own.
@@ -119,7 +120,7 @@ impl ClientBuilder {
     pub async fn connect_here(self, manager: ManagerAddress) -> Result<Client, ClientError> {
         let (dialer, channel) = self.dialer(manager)?;
         let (key, machine) = (dialer.key.clone(), dialer.machine.clone());
-        Ok(Client::remote(Connection::connect_here(dialer, channel).await?, key, machine))
+        Ok(Client::new(Arc::new(Connection::connect_here(dialer, channel).await?), key, machine))
     }
 
     fn dialer(self, manager: ManagerAddress) -> Result<(Dialer, Option<Channel>), ClientError> {

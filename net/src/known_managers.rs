@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use grid_disk::{DiskError, replace};
-use grid_net::{Alpn, Conn, DialError, Endpoint, Expect};
 use grid_protocol::key::PublicKey;
 use grid_protocol::ticket::ManagerAddress;
 use tokio::task::JoinSet;
+
+use crate::conn::Conn;
+use crate::endpoint::{DialError, Endpoint};
+use crate::tls::{Alpn, Expect};
 
 /// Time after which the next address is dialled while the ones before have not answered: a name may resolve to several
 /// addresses, and nobody may answer at the first. RFC 8305 calls it the connection attempt delay.
@@ -55,7 +58,6 @@ pub enum KnownManagersError {
 
 /// Why a manager was not reached.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum ReachError {
     /// No address could be resolved and dialled; the caller may retry.
     #[error("{0}")]

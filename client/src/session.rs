@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::Bytes;
-use grid_manager::Event;
 use grid_protocol::client::ClientEnd;
+use grid_protocol::event::Event;
 use grid_protocol::host::{Position, Resume};
 use grid_protocol::id::{SessionId, WorkerId};
 use grid_protocol::link::{DeliveryContent, Link, MessageKind};

@@ -69,7 +69,7 @@ impl Drive {
     /// The first Ctrl-C stops submitting tasks, the second stops the job, as SIGTERM and SIGHUP do.
     pub(crate) async fn all<I: Inputs>(
         &mut self,
-        mut results: Map<'_, I>,
+        mut results: Map<I>,
         places: &Gaps,
         signals: &mut Signals,
     ) -> Result<RunEnd, CliError> {
@@ -112,7 +112,7 @@ impl Drive {
     }
 
     /// Prints once why no host works on the job, as `grid explain` does, if none has for [`IDLE_MAX`].
-    async fn say_why_idle(&mut self, job: &Job<'_>) {
+    async fn say_why_idle(&mut self, job: &Job) {
         let idle = self.idle.since.get_or_insert_with(Instant::now).elapsed();
         if idle < IDLE_MAX || self.idle.told {
             return;
@@ -136,7 +136,7 @@ impl Drive {
         }
     }
 
-    async fn stop<I: Inputs>(&mut self, results: &Map<'_, I>) -> Result<RunEnd, CliError> {
+    async fn stop<I: Inputs>(&mut self, results: &Map<I>) -> Result<RunEnd, CliError> {
         self.progress.end();
         let stopped = timeout(STOP_TIME_MAX, results.job().stop()).await;
         let info = stopped.map_err(|_| CliError::interrupted())??;

@@ -26,6 +26,7 @@ use grid_protocol::key::SecretKey;
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MAIL_STREAMS, MESSAGE_BYTES_MAX};
 use grid_protocol::link::MessageKind;
 use grid_protocol::mail::BulkHead;
+use grid_protocol::pages::PAGES_MAX;
 use grid_protocol::role::Roles;
 use grid_protocol::send_queue::SendQueue;
 use grid_protocol::ticket::ManagerAddress;
@@ -171,7 +172,7 @@ impl Connection {
             return Err(SendError::TooLong { length: payload.len(), max: MESSAGE_BYTES_MAX });
         }
         let mut inner = self.shared.lock();
-        let Session { links, post, up, .. } = &mut *inner;
+        let Session { links, send_queue, up, .. } = &mut *inner;
         let Some(known) = links.get_mut(&worker).filter(|known| known.ending.is_none()) else {
             return Err(SendError::Gone(worker));
         };
@@ -182,7 +183,7 @@ impl Connection {
         let sent = known.link.push(MessageKind::Message, payload, ());
         let seq = sent.seq;
         if *up {
-            post.put(worker, sent, settled);
+            send_queue.put(worker, sent, settled);
             self.shared.mail_ready.notify_one();
         }
         Ok(seq)
@@ -373,8 +374,20 @@ async fn ask(conn: &Conn, request: &Request, body: Option<&Bytes>) -> Result<(Re
     // A manager that refuses an upload answers before it has read all of it.
     let (_, reply) = tokio::join!(asking, recv.read_frame(CONTROL_FRAME_BYTES_MAX));
     let reply = reply?;
-    let reply =
-        Reply::from_body(&reply).map_err(|error| StreamError::Broken { reason: error.to_string() })?;
+    let broken = |error: grid_protocol::DecodeError| StreamError::Broken { reason: error.to_string() };
+    let mut reply = Reply::from_body(&reply).map_err(broken)?;
+    if reply.is_list() {
+        let mut pages = FrameReader::new(recv, CONTROL_FRAME_BYTES_MAX);
+        let mut count = 1;
+        while let Some(page) = pages.next().await? {
+            count += 1;
+            let page = Reply::from_body(&page).map_err(broken)?;
+            if count > PAGES_MAX || reply.append(page).is_err() {
+                return Err(StreamError::Broken { reason: "the pages of a list make no sense".to_owned() });
+            }
+        }
+        return Ok((reply, Bytes::new()));
+    }
     let length = if let Reply::Payload { length } = reply { length } else { 0 };
     let bounded = usize::try_from(length).ok().filter(|length| *length <= MESSAGE_BYTES_MAX);
     let bounded = bounded.ok_or(StreamError::Truncated)?;
@@ -578,7 +591,7 @@ impl ConnectionShared {
         self.conn.send_replace(None);
         let mut inner = self.lock();
         inner.up = false;
-        inner.post = SendQueue::default();
+        inner.send_queue = SendQueue::default();
     }
 
     /// Waits until the manager has acknowledged every note, for up to 1 s.
@@ -624,8 +637,8 @@ struct RemoteMailHandler(Arc<ConnectionShared>);
 impl MailHandler for RemoteMailHandler {
     fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
         let mut inner = self.0.lock();
-        inner.post.take_lanes(lanes);
-        bulk.extend(std::iter::from_fn(|| inner.post.take_bulk()));
+        inner.send_queue.take_lanes(lanes);
+        bulk.extend(std::iter::from_fn(|| inner.send_queue.take_bulk()));
     }
 
     fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {

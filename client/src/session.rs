@@ -18,7 +18,7 @@ pub(crate) struct Session {
     pub(crate) session: Option<SessionId>,
     pub(crate) control: ClientEnd,
     pub(crate) links: HashMap<WorkerId, SessionWorker>,
-    pub(crate) post: SendQueue,
+    pub(crate) send_queue: SendQueue,
     pub(crate) up: bool,
     pub(crate) waiting: VecDeque<Collectable>,
     pub(crate) late: Vec<WorkerId>,
@@ -133,7 +133,7 @@ impl Session {
         }
         for worker in std::mem::take(&mut self.late) {
             if let Some(known) = self.links.get_mut(&worker).filter(|_| self.up) {
-                self.post.settle(worker, &mut known.link);
+                self.send_queue.settle(worker, &mut known.link);
             }
         }
     }
@@ -144,7 +144,7 @@ impl Session {
             return Event::Left { worker, end, unanswered: Vec::new() };
         };
         if self.up {
-            self.post.settle(worker, &mut known.link);
+            self.send_queue.settle(worker, &mut known.link);
         }
         self.over.add(worker, known.link.position());
         let unsettled = known.link.take_unsettled();
@@ -206,13 +206,13 @@ impl Session {
                 known.link.check_position(received(worker)).map_err(|error| error.to_string())?;
             }
         }
-        self.post = SendQueue::default();
+        self.send_queue = SendQueue::default();
         self.up = true;
         let Some(state) = state else { return Ok(()) };
         if resumed {
             self.control.resume(state.control).map_err(|error| error.to_string())?;
             for (worker, known) in &mut self.links {
-                self.post.resume(*worker, &mut known.link, received(worker));
+                self.send_queue.resume(*worker, &mut known.link, received(worker));
             }
         } else {
             self.forget_everything();
@@ -230,17 +230,17 @@ impl Session {
         };
         self.late.push(worker);
         while out.len() < most {
-            let Some(letter) = known.link.take_arrival() else {
+            let Some(delivery) = known.link.take_arrival() else {
                 known.queued = false;
                 return;
             };
-            known.link.finish(letter.seq);
-            out.push(match letter.kind {
-                MessageKind::Message => Event::Message { worker, payload: letter.payload },
+            known.link.finish(delivery.seq);
+            out.push(match delivery.kind {
+                MessageKind::Message => Event::Message { worker, payload: delivery.payload },
                 MessageKind::Failure { about } => Event::Failed {
                     worker,
                     message: about,
-                    reason: String::from_utf8_lossy(&letter.payload).into_owned(),
+                    reason: String::from_utf8_lossy(&delivery.payload).into_owned(),
                 },
             });
         }
@@ -313,9 +313,9 @@ mod tests {
         session.expect(worker());
         let mut link: Link = Link::default();
         let sent = link.push(MessageKind::Message, Bytes::from_static(b"answer"), ());
-        let mut post = SendQueue::default();
-        post.put(worker(), sent, 0);
-        let frame = frames(&mut post).remove(0);
+        let mut send_queue = SendQueue::default();
+        send_queue.put(worker(), sent, 0);
+        let frame = frames(&mut send_queue).remove(0);
         session.handle_frame(&frame).unwrap();
         let known = session.links.get_mut(&worker()).unwrap();
         known.ending = Some(EndedWorker { end: Some(End::Stopped), sent: 1, settled: 0 });
@@ -324,9 +324,9 @@ mod tests {
     }
 
     /// The bodies of the frames that wait in a queue.
-    fn frames(post: &mut SendQueue) -> Vec<Bytes> {
+    fn frames(send_queue: &mut SendQueue) -> Vec<Bytes> {
         let mut lanes: [Vec<u8>; MAIL_STREAMS] = Default::default();
-        post.take_lanes(&mut lanes);
+        send_queue.take_lanes(&mut lanes);
         let mut bodies = Vec::new();
         for lane in lanes {
             let mut splitter = grid_protocol::frame::Splitter::new(1 << 20);
@@ -350,7 +350,7 @@ mod tests {
         assert_eq!(collected(&mut session).len(), 2);
         let settled =
             |body: &Bytes| matches!(MailFrame::decode(body), Ok(MailFrame::Settled { settled: 1, .. }));
-        assert!(frames(&mut session.post).iter().any(settled));
+        assert!(frames(&mut session.send_queue).iter().any(settled));
     }
 
     #[test]

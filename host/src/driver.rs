@@ -102,7 +102,7 @@ pub(crate) async fn run(
     tokio::select! {
         biased;
         ended = keep_connected(supervisor, route, capacity, progress) => ended,
-        never = supervisor.runner.run_clockwork() => match never {},
+        never = supervisor.runner.run_timer() => match never {},
         never = carry_results(supervisor) => match never {},
     }
 }

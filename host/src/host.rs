@@ -147,7 +147,7 @@ impl Host {
             None => Sandbox::new(config.policy, wanted)?,
         };
         let slots = wanted.min(sandbox.policy().workers_max);
-        tell_room(wanted, slots, &sandbox);
+        notify_room(wanted, slots, &sandbox);
         config.slots = u32::try_from(slots).unwrap_or(u32::MAX);
         let open = || ModuleCache::open(&config.state_folder.join("modules"), CACHE_BYTES_MAX);
         let modules = config.keeps_modules.then(open).transpose()?;
@@ -223,7 +223,7 @@ impl Host {
 }
 
 /// Warns the operator if a limited address space costs slots or speed.
-fn tell_room(wanted: usize, slots: usize, sandbox: &Sandbox) {
+fn notify_room(wanted: usize, slots: usize, sandbox: &Sandbox) {
     if slots < wanted {
         tracing::warn!("address space is limited: this host offers {slots} of the {wanted} slots asked for");
     }

@@ -67,7 +67,7 @@ pub struct Mailbox {
 struct MailboxState {
     link: Link,
     /// Number of the first message that has not been queued for the present connection.
-    unposted: u64,
+    unqueued: u64,
     /// Number of the present connection, or of the last one.
     connection: u64,
     stopping: bool,
@@ -150,11 +150,11 @@ impl Mailbox {
     /// [`LinkError`] if the manager claims to have a message that was never sent.
     pub fn resume(&self, connection: u64, received: u64) -> Result<(), LinkError> {
         let mut inner = self.lock();
-        let MailboxState { link, unposted, connection: present, .. } = &mut *inner;
+        let MailboxState { link, unqueued, connection: present, .. } = &mut *inner;
         link.check_position(received)?;
         *present = connection;
-        *unposted = link.last_pushed() + 1;
-        self.outbox.with_post(connection, |post| post.resume(self.worker, link, received));
+        *unqueued = link.last_pushed() + 1;
+        self.outbox.with_send_queue(connection, |send_queue| send_queue.resume(self.worker, link, received));
         Ok(())
     }
 
@@ -198,8 +198,8 @@ impl MessagePort for Mailbox {
             register(&mut inner.on_room, cx);
             return Poll::Pending;
         }
-        if let Some(letter) = inner.link.take_arrival() {
-            return Poll::Ready(Received::Message(letter));
+        if let Some(delivery) = inner.link.take_arrival() {
+            return Poll::Ready(Received::Message(delivery));
         }
         register(&mut inner.on_incoming, cx);
         Poll::Pending
@@ -232,19 +232,19 @@ impl MessagePort for Mailbox {
 
     fn flush(&self) {
         let mut inner = self.lock();
-        let MailboxState { link, unposted, connection, .. } = &mut *inner;
-        if *unposted > link.last_pushed() && !link.owes_acknowledgement() {
+        let MailboxState { link, unqueued, connection, .. } = &mut *inner;
+        if *unqueued > link.last_pushed() && !link.owes_acknowledgement() {
             return;
         }
-        self.outbox.with_post(*connection, |post| {
+        self.outbox.with_send_queue(*connection, |send_queue| {
             let settled = link.acknowledge();
-            if *unposted > link.last_pushed() {
-                post.acknowledge(self.worker, settled);
+            if *unqueued > link.last_pushed() {
+                send_queue.acknowledge(self.worker, settled);
             }
-            for sent in link.resend_after(unposted.saturating_sub(1)) {
-                post.put(self.worker, sent, settled);
+            for sent in link.resend_after(unqueued.saturating_sub(1)) {
+                send_queue.put(self.worker, sent, settled);
             }
-            *unposted = link.last_pushed() + 1;
+            *unqueued = link.last_pushed() + 1;
         });
     }
 

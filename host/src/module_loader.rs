@@ -30,7 +30,7 @@ pub(crate) struct ModuleLoader {
     compiler: Compiler,
     trust: Arc<HostTrust>,
     sandbox: Sandbox,
-    shelves: Mutex<HashMap<Digest, Arc<AsyncMutex<Option<LoadedModule>>>>>,
+    entries: Mutex<HashMap<Digest, Arc<AsyncMutex<Option<LoadedModule>>>>>,
 }
 
 /// A module that is ready to run.
@@ -99,7 +99,7 @@ impl ModuleError {
 }
 
 /// Entries at which those that no caller is using are dropped: each may take as much memory as its compiled code.
-const SHELVES_MAX: usize = 64;
+const LOADED_MAX: usize = 64;
 
 /// Attempts at fetching a module.
 const FETCHES_MAX: u32 = 3;
@@ -146,7 +146,7 @@ impl ModuleLoader {
         trust: Arc<HostTrust>,
         sandbox: Sandbox,
     ) -> Self {
-        Self { modules, compiled, compiler, trust, sandbox, shelves: Mutex::default() }
+        Self { modules, compiled, compiler, trust, sandbox, entries: Mutex::default() }
     }
 
     /// Loads a module; returns the program, the limits that its manifest asks for, and the load statistics, which are
@@ -162,22 +162,22 @@ impl ModuleLoader {
         module: Digest,
         conns: &mut watch::Receiver<Option<Conn>>,
     ) -> Result<(Program, LimitsAsked, Option<LoadStats>), ModuleError> {
-        let shelf = {
-            let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-            if shelves.len() >= SHELVES_MAX {
+        let entry = {
+            let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            if entries.len() >= LOADED_MAX {
                 // A dropped module is loaded from disk again when needed; running guests keep their own program.
-                shelves.retain(|_, shelf| Arc::strong_count(shelf) > 1);
+                entries.retain(|_, entry| Arc::strong_count(entry) > 1);
             }
-            shelves.entry(module).or_default().clone()
+            entries.entry(module).or_default().clone()
         };
-        let mut shelf = shelf.lock().await;
-        if let Some(shelved) = &*shelf {
+        let mut entry = entry.lock().await;
+        if let Some(loaded) = &*entry {
             // The publisher may have been revoked since the module was loaded.
-            match self.trust.admit_manifest(&shelved.signed) {
-                Err(refusal) if is_renewable(&refusal) => *shelf = None,
+            match self.trust.admit_manifest(&loaded.signed) {
+                Err(refusal) if is_renewable(&refusal) => *entry = None,
                 admitted => {
                     admitted?;
-                    return Ok((shelved.program.clone(), shelved.limits, None));
+                    return Ok((loaded.program.clone(), loaded.limits, None));
                 }
             }
         }
@@ -188,9 +188,9 @@ impl ModuleLoader {
         }
         let (program, compile_us) = self.load(module, wasm, report.entry_point).await?;
         let program = program.published(&manifest);
-        let shelved = LoadedModule { signed, program, limits: manifest.limits };
-        *shelf = Some(shelved.clone());
-        Ok((shelved.program, shelved.limits, Some(LoadStats { fetched_bytes, compile_us })))
+        let loaded = LoadedModule { signed, program, limits: manifest.limits };
+        *entry = Some(loaded.clone());
+        Ok((loaded.program, loaded.limits, Some(LoadStats { fetched_bytes, compile_us })))
     }
 
     /// The module's manifest and bytes, from disk or from the manager, checked in full either way, and the number of

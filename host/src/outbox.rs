@@ -28,7 +28,7 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct OutgoingMail {
-    post: SendQueue,
+    send_queue: SendQueue,
     connection: u64,
 }
 
@@ -43,10 +43,10 @@ pub struct WaitingLog {
 
 impl Outbox {
     /// Changes the outgoing mail of `connection`; does nothing if that connection is lost.
-    pub fn with_post(&self, connection: u64, change: impl FnOnce(&mut SendQueue)) {
+    pub fn with_send_queue(&self, connection: u64, change: impl FnOnce(&mut SendQueue)) {
         let mut mail = lock(&self.mail);
         if mail.connection == connection && connection != 0 {
-            change(&mut mail.post);
+            change(&mut mail.send_queue);
             drop(mail);
             self.mail_ready.notify_one();
         }
@@ -57,7 +57,7 @@ impl Outbox {
     pub fn connect(&self) -> u64 {
         let mut mail = lock(&self.mail);
         let connection = mail.connection + 1;
-        *mail = OutgoingMail { post: SendQueue::default(), connection };
+        *mail = OutgoingMail { send_queue: SendQueue::default(), connection };
         connection
     }
 
@@ -70,8 +70,8 @@ impl Outbox {
     /// Takes the mail that waits, and leaves the empty buffers in `lanes` for what is queued next.
     pub fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
         let mut mail = lock(&self.mail);
-        mail.post.take_lanes(lanes);
-        bulk.extend(std::iter::from_fn(|| mail.post.take_bulk()));
+        mail.send_queue.take_lanes(lanes);
+        bulk.extend(std::iter::from_fn(|| mail.send_queue.take_bulk()));
     }
 
     /// Keeps a line for the manager. If `text` is `None`, or too many lines wait, counts a dropped line instead.

@@ -320,7 +320,7 @@ impl TaskRunner {
     }
 
     /// The timer loop: enforces timeouts, requests lease renewals, ends idle executors. Runs as long as the host does.
-    pub(crate) async fn run_clockwork(self: &Arc<Self>) -> std::convert::Infallible {
+    pub(crate) async fn run_timer(self: &Arc<Self>) -> std::convert::Infallible {
         let (tick, pause) = (self.machine.stretch(TICK), self.machine.stretch(LEASE_RENEWAL));
         let mut renewal = Instant::now() + pause;
         loop {

@@ -55,7 +55,7 @@ struct SupervisorState {
 #[derive(Debug)]
 pub(crate) struct WorkerEntry {
     pub(crate) mailbox: Arc<Mailbox>,
-    fate: Mutex<Lifecycle>,
+    lifecycle: Mutex<Lifecycle>,
     running: std::sync::atomic::AtomicBool,
 }
 
@@ -388,7 +388,7 @@ impl WorkerSupervisor {
         let on_end = move |end| for_end.0.ended(&for_end.1, end);
         match self.sandbox.start(program, arguments.clone(), limits, entry.mailbox.clone(), on_start, on_end)
         {
-            Ok(abort) => entry.is_born(abort),
+            Ok(abort) => entry.has_started(abort),
             Err(error) => {
                 tracing::debug!(%error, "a worker was not started");
                 self.ended(&entry, full(self.sandbox.policy().workers_max));
@@ -495,7 +495,7 @@ impl WorkerEntry {
     fn new(worker: WorkerId, outbox: Arc<Outbox>) -> Self {
         Self {
             mailbox: Arc::new(Mailbox::new(worker, outbox)),
-            fate: Mutex::default(),
+            lifecycle: Mutex::default(),
             running: false.into(),
         }
     }
@@ -503,18 +503,18 @@ impl WorkerEntry {
     /// Ends the worker, whatever it is doing; one that has not started yet is ended as soon as it starts.
     fn end_now(&self) {
         self.mailbox.stop();
-        let mut fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*fate {
+        let mut lifecycle = self.lifecycle.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*lifecycle {
             Lifecycle::Running(abort) => abort.now(),
-            Lifecycle::Preparing | Lifecycle::EndsAtStart => *fate = Lifecycle::EndsAtStart,
+            Lifecycle::Preparing | Lifecycle::EndsAtStart => *lifecycle = Lifecycle::EndsAtStart,
         }
     }
 
-    fn is_born(&self, abort: AbortHandle) {
-        let mut fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*fate, Lifecycle::EndsAtStart) {
+    fn has_started(&self, abort: AbortHandle) {
+        let mut lifecycle = self.lifecycle.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*lifecycle, Lifecycle::EndsAtStart) {
             abort.now();
         }
-        *fate = Lifecycle::Running(abort);
+        *lifecycle = Lifecycle::Running(abort);
     }
 }

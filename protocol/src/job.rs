@@ -15,9 +15,7 @@ use crate::codec::{Decode, Encode};
 use crate::digest::Digest;
 use crate::key::PublicKey;
 use crate::label::Label;
-use crate::limits::{
-    LAST_WORDS_BYTES_MAX, LAST_WORDS_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, RESULTS_MAX,
-};
+use crate::limits::{LAST_WORDS_BYTES_MAX, LOG_TAIL_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, RESULTS_MAX};
 use crate::worker::{Failure, FailureKind, LogLine};
 
 /// Identifies a job forever; drawn at random by its client.
@@ -298,7 +296,7 @@ impl AttemptEnd {
             }
             AttemptResult::Failed { failure, log } => {
                 failure.clamp();
-                log.truncate(LAST_WORDS_MAX);
+                log.truncate(LOG_TAIL_MAX);
                 log.iter_mut().for_each(|line| line.clamp(LAST_WORDS_BYTES_MAX));
             }
         }
@@ -314,7 +312,7 @@ pub enum AttemptResult {
     Failed {
         /// Why it failed.
         failure: Failure,
-        /// The guest's last lines of log, at most [`LAST_WORDS_MAX`].
+        /// The guest's last lines of log, at most [`LOG_TAIL_MAX`].
         log: Vec<LogLine>,
     },
 }

@@ -28,6 +28,7 @@ pub mod link;
 pub mod mail;
 pub mod manifest;
 pub mod name;
+pub mod pages;
 pub mod record;
 pub mod role;
 pub mod send_queue;

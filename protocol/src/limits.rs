@@ -63,7 +63,7 @@ pub const HELD_ATTEMPTS_MAX: u32 = 16_384;
 pub const RESULTS_MAX: usize = 4096;
 
 /// Log lines that a failure carries: the guest's last ones.
-pub const LAST_WORDS_MAX: usize = 5;
+pub const LOG_TAIL_MAX: usize = 5;
 
 /// Length of each of those lines, in bytes; a longer one is cut.
 pub const LAST_WORDS_BYTES_MAX: usize = 1 << 10;

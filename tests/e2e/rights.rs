@@ -3,6 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use grid_manager::{Change, FileStore, Store, Table};
+use grid_protocol::client::KeyInfo;
+use grid_protocol::key::SecretKey;
+use grid_protocol::role::Roles;
+use grid_protocol::wire::Wire;
 use grid_tests::{ChildProcess, Grid, Said, echo, sleeper, within};
 use wasm_grid::{Client, JobState, Reply, Request};
 
@@ -36,7 +41,7 @@ impl<'a> User<'a> {
 
     fn client(&self) -> Client {
         let key = std::fs::read(self.grid.folder(self.name).join("user.key")).unwrap();
-        let key = wasm_grid::SecretKey::from_seed(&key.try_into().unwrap());
+        let key = SecretKey::from_seed(&key.try_into().unwrap());
         let home = self.grid.folder(&format!("{}-client", self.name));
         Client::builder().home(home).key(key).connect(&self.ticket).unwrap()
     }
@@ -261,4 +266,27 @@ async fn a_name_that_was_published_by_a_clock_ten_years_ahead_can_be_published_a
         grid.must(&["module", "upload", file.to_str().unwrap(), "--name", "tool"]);
     })
     .await;
+}
+
+#[test]
+fn more_keys_than_fit_a_frame_are_all_listed() {
+    let mut grid = Grid::closed();
+    grid.manager.signal("TERM");
+    assert_eq!(grid.manager.exit_code(), 0);
+    let store = FileStore::open(&grid.folder("manager").join("manager.redb")).unwrap();
+    let key = |number: u32| {
+        let mut seed = [7; 32];
+        seed[..4].copy_from_slice(&number.to_be_bytes());
+        SecretKey::from_seed(&seed).public()
+    };
+    // 34 bytes each: a frame of 1 MiB has room for 30 840.
+    let put = |number| {
+        let info = KeyInfo { key: key(number), roles: Roles::NONE, revoked: true };
+        Change::put(Table::Key, *info.key.as_bytes(), info.to_body())
+    };
+    store.commit(&(0..31_000).map(put).collect::<Vec<_>>()).unwrap();
+    drop(store);
+    grid.restart_manager(&[]);
+    let listed = grid.must(&["key", "ls", "--quiet"]).stdout;
+    assert!(listed.lines().count() > 31_000, "{}", listed.lines().count());
 }

@@ -98,8 +98,8 @@ pub struct Cast(pub Arc<Stage>);
 async fn play(player: &Player, mail: &dyn MessagePort) -> End {
     loop {
         match poll_fn(|cx| mail.poll_incoming(cx)).await {
-            Received::Message(letter) => {
-                let task = Task::from_bytes(&letter.payload);
+            Received::Message(delivery) => {
+                let task = Task::from_bytes(&delivery.payload);
                 tokio::time::sleep(Duration::from_millis(task.ms)).await;
                 while player.stage.hangs.load(Ordering::Relaxed) {
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -108,7 +108,7 @@ async fn play(player: &Player, mail: &dyn MessagePort) -> End {
                     return End::Failed(failure(FailureKind::Trap));
                 }
                 mail.send(task.answer().into());
-                mail.done(letter.seq);
+                mail.done(delivery.seq);
             }
             Received::Stop => return End::Stopped,
         }

@@ -73,11 +73,11 @@ pub(super) async fn run(
     // succeeded.
     let mut wasi = None;
     loop {
-        let letter = match std::future::poll_fn(|cx| mailbox.poll_incoming(cx)).await {
-            Received::Message(letter) => letter,
+        let delivery = match std::future::poll_fn(|cx| mailbox.poll_incoming(cx)).await {
+            Received::Message(delivery) => delivery,
             Received::Stop => return Ok(()),
         };
-        let Delivery { seq, payload, .. } = letter;
+        let Delivery { seq, payload, .. } = delivery;
         let mut guest = Guest::new(mailbox.clone(), limits, meter.clone());
         guest.wasi = wasi.take();
         match command.handle(guest, payload).await {

@@ -75,7 +75,7 @@ impl<E: Exports> MessageLoop<E> {
         let mut in_a_row = 0;
         loop {
             match self.incoming().await {
-                Some(Received::Message(letter)) => self.handle(letter).await?,
+                Some(Received::Message(delivery)) => self.handle(delivery).await?,
                 Some(Received::Stop) => return self.stop().await,
                 None => self.take_turns().await?,
             }
@@ -107,8 +107,8 @@ impl<E: Exports> MessageLoop<E> {
         incoming
     }
 
-    async fn handle(&mut self, letter: Delivery) -> Result<()> {
-        let Delivery { seq, payload, .. } = letter;
+    async fn handle(&mut self, delivery: Delivery) -> Result<()> {
+        let Delivery { seq, payload, .. } = delivery;
         self.guest().take_up(seq);
         self.begin_call();
         self.exports.handle_msg(payload).await?;

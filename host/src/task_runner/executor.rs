@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use grid_protocol::job::{Assignment, AttemptEnd, AttemptId, AttemptResult, JobId, Payload};
-use grid_protocol::limits::{LAST_WORDS_MAX, LOG_LINE_BYTES_MAX, MESSAGE_BYTES_MAX, RESULTS_MAX};
+use grid_protocol::limits::{LOG_LINE_BYTES_MAX, LOG_TAIL_MAX, MESSAGE_BYTES_MAX, RESULTS_MAX};
 use grid_protocol::link::MessageKind;
 use grid_protocol::worker::{Failure, FailureKind, LogLevel, LogLine};
 use tokio::time::Instant;
@@ -372,7 +372,7 @@ impl MessagePort for Executor {
         let Some(task) = state.task.as_mut().filter(|_| allowed) else {
             return;
         };
-        if task.log.len() >= LAST_WORDS_MAX {
+        if task.log.len() >= LOG_TAIL_MAX {
             task.log.pop_front();
         }
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

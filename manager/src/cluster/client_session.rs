@@ -17,7 +17,7 @@ use crate::cluster::peer_queue::PeerQueueId;
 #[derive(Debug)]
 pub(crate) enum Waiting {
     /// The worker has sent messages.
-    Route(WorkerId),
+    Messages(WorkerId),
     /// A worker joined.
     Joined(Event),
     /// The worker left; this comes after all its messages.

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub(crate) struct PeerQueue {
     /// Frames that wait for the connection's writer.
-    pub(crate) post: SendQueue,
+    pub(crate) frames: SendQueue,
     /// Notified when there are frames to write.
     pub(crate) wake: Arc<Notify>,
     /// True while the peer is connected. Otherwise no frames are queued; resuming the links makes them again.
@@ -23,7 +23,7 @@ pub(crate) struct PeerQueue {
 impl PeerQueue {
     /// Starts a new connection, without the frames of the old one. The caller then resumes each link.
     pub(crate) fn connect(&mut self) -> Arc<Notify> {
-        self.post = SendQueue::default();
+        self.frames = SendQueue::default();
         self.late.clear();
         self.wake = Arc::default();
         self.up = true;
@@ -32,7 +32,7 @@ impl PeerQueue {
 
     /// Ends the connection and drops its frames.
     pub(crate) fn disconnect(&mut self) {
-        self.post = SendQueue::default();
+        self.frames = SendQueue::default();
         self.late.clear();
         self.up = false;
     }

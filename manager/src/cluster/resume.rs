@@ -47,11 +47,11 @@ impl MessageRouter {
         let wake = under.connect();
         let mut ours = Vec::new();
         for Position { worker, received } in theirs {
-            let Some(mail) = self.mails.get_mut(worker).filter(|mail| mail.host == queue) else {
+            let Some(route) = self.routes.get_mut(worker).filter(|route| route.host == queue) else {
                 continue;
             };
-            ours.push(Position { worker: *worker, received: mail.outward.position() });
-            under.post.resume(*worker, &mut mail.outward, *received);
+            ours.push(Position { worker: *worker, received: route.outward.position() });
+            under.frames.resume(*worker, &mut route.outward, *received);
         }
         wake.notify_one();
         Ok((wake, ours))
@@ -64,8 +64,8 @@ impl MessageRouter {
     /// [`LinkError`]: the host claims what was never sent to it.
     pub(crate) fn check_host(&self, queue: PeerQueueId, theirs: &[Position]) -> Result<(), LinkError> {
         for Position { worker, received } in theirs {
-            if let Some(mail) = self.mails.get(worker).filter(|mail| mail.host == queue) {
-                mail.outward.check_position(*received)?;
+            if let Some(route) = self.routes.get(worker).filter(|route| route.host == queue) {
+                route.outward.check_position(*received)?;
             }
         }
         Ok(())
@@ -82,8 +82,8 @@ impl MessageRouter {
         let wrong = |_| LinkError::SettledUnsent { seq: theirs.control, next: 0 };
         client.control.check_position(theirs.control).map_err(wrong)?;
         for Position { worker, received } in &theirs.workers {
-            let mail = self.mails.get(worker).filter(|mail| mail.owner == owner);
-            if let Some(homeward) = mail.and_then(|mail| mail.homeward.as_ref()) {
+            let route = self.routes.get(worker).filter(|route| route.owner == owner);
+            if let Some(homeward) = route.and_then(|route| route.homeward.as_ref()) {
                 homeward.check_position(*received)?;
             }
         }
@@ -151,11 +151,11 @@ impl MessageRouter {
         };
         let mail_wake = queue.connect();
         let mut positions = Vec::new();
-        let of_owner = self.mails.iter_mut().filter(|(_, mail)| mail.owner == owner);
+        let of_owner = self.routes.iter_mut().filter(|(_, route)| route.owner == owner);
         let mut workers: Vec<WorkerId> = Vec::new();
-        for (worker, mail) in of_owner {
+        for (worker, route) in of_owner {
             workers.push(*worker);
-            let Some(homeward) = &mut mail.homeward else {
+            let Some(homeward) = &mut route.homeward else {
                 continue;
             };
             let received = match theirs {
@@ -167,16 +167,16 @@ impl MessageRouter {
                 }
                 None => {
                     // Messages of an earlier program that the worker's window held back go first.
-                    while let Some(letter) = homeward.take_arrival() {
-                        mail.outward.push(letter.kind, letter.payload, 0);
+                    while let Some(delivery) = homeward.take_arrival() {
+                        route.outward.push(delivery.kind, delivery.payload, 0);
                     }
-                    mail.outward.retag(|_| 0);
+                    route.outward.retag(|_| 0);
                     homeward.restart();
                     0
                 }
             };
             positions.push(Position { worker: *worker, received: homeward.position() });
-            queue.post.resume(*worker, homeward, received);
+            queue.frames.resume(*worker, homeward, received);
         }
         match theirs {
             Some(theirs) => client
@@ -247,9 +247,9 @@ impl MessageRouter {
         for id in self.queues.take_owing() {
             let Some(queue) = self.queues.up(id) else { continue };
             for worker in std::mem::take(&mut queue.late) {
-                if let Some(mail) = self.mails.get_mut(&worker) {
-                    queue.post.settle(worker, &mut mail.outward);
-                    mail.taken = 0;
+                if let Some(route) = self.routes.get_mut(&worker) {
+                    queue.frames.settle(worker, &mut route.outward);
+                    route.taken = 0;
                 }
             }
             queue.wake.notify_one();
@@ -258,6 +258,6 @@ impl MessageRouter {
 
     /// Workers that owe an answer and have been silent for longer than their time to live, with the silence.
     pub(crate) fn silent_workers(&self, now: Moment) -> Vec<(WorkerId, Duration)> {
-        self.mails.iter().filter_map(|(worker, mail)| Some((*worker, mail.overdue(now)?))).collect()
+        self.routes.iter().filter_map(|(worker, route)| Some((*worker, route.overdue(now)?))).collect()
     }
 }

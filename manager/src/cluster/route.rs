@@ -66,7 +66,7 @@ impl Route {
     /// Acknowledges everything to the host, which then forgets the worker. The client has taken everything.
     pub(crate) fn settle_finally(&mut self, worker: WorkerId, queues: &mut PeerQueues) {
         if let Some(queue) = queues.up(self.host) {
-            queue.post.settle(worker, &mut self.outward);
+            queue.frames.settle(worker, &mut self.outward);
             queue.wake.notify_one();
         }
     }
@@ -92,7 +92,7 @@ impl Route {
         let sent = self.outward.push(kind, payload, tag);
         let seq = sent.seq;
         if let Some(queue) = queues.up(self.host).filter(|_| self.started) {
-            queue.post.put(worker, sent, settled);
+            queue.frames.put(worker, sent, settled);
             queue.wake.notify_one();
         }
         seq
@@ -121,7 +121,7 @@ impl Route {
         };
         if self.taken >= TAKEN_MAX {
             self.taken = 0;
-            queue.post.settle(worker, &mut self.outward);
+            queue.frames.settle(worker, &mut self.outward);
             queue.wake.notify_one();
         } else {
             queues.owe(self.host, worker);

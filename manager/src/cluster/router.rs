@@ -29,7 +29,7 @@ use crate::cluster::route::{EndingRoute, Route};
 pub(crate) struct MessageRouter {
     pub(crate) queues: PeerQueues,
     pub(crate) client_sessions: HashMap<Owner, ClientSession>,
-    pub(crate) mails: HashMap<WorkerId, Route>,
+    pub(crate) routes: HashMap<WorkerId, Route>,
     /// Notified when late acknowledgements are to be sent.
     pub(crate) late: Arc<Notify>,
     /// Notified when a worker's window has room again, for requests that wait for it.
@@ -48,7 +48,7 @@ impl MessageRouter {
     ) {
         // A client whose session was cleared may come back for the workers of its deployments.
         let elsewhere = !matches!(self.client_sessions.get(&owner), Some(ClientSession::Here { .. }));
-        self.mails.insert(worker, Route::new(owner, host, elsewhere, ttl, now));
+        self.routes.insert(worker, Route::new(owner, host, elsewhere, ttl, now));
     }
 
     /// The worker runs: sends the messages that waited for it, and tells its client.
@@ -56,18 +56,18 @@ impl MessageRouter {
         let client::ClientEvent::Joined { worker, host, module, replaces } = event.clone() else {
             return;
         };
-        let Some(mail) = self.mails.get_mut(&worker) else {
+        let Some(route) = self.routes.get_mut(&worker) else {
             return;
         };
-        if std::mem::replace(&mut mail.started, true) {
+        if std::mem::replace(&mut route.started, true) {
             return;
         }
-        mail.heard = now;
-        if let Some(queue) = self.queues.up(mail.host) {
-            queue.post.resume(worker, &mut mail.outward, 0);
+        route.heard = now;
+        if let Some(queue) = self.queues.up(route.host) {
+            queue.frames.resume(worker, &mut route.outward, 0);
             queue.wake.notify_one();
         }
-        match self.client_sessions.get_mut(&mail.owner) {
+        match self.client_sessions.get_mut(&route.owner) {
             Some(ClientSession::Here { waiting, arrived, .. }) => {
                 waiting.push_back(Waiting::Joined(Event::Joined { worker, host, module, replaces }));
                 arrived.notify_one();
@@ -81,22 +81,22 @@ impl MessageRouter {
 
     /// Records how far the host says the worker's mail had come when it ended; [`Self::left`] follows.
     pub(crate) fn ended_at(&mut self, worker: WorkerId, sent: u64, settled: u64) {
-        if let Some(mail) = self.mails.get_mut(&worker) {
-            mail.ending = Some(EndingRoute { sent, settled, end: None, told: false });
+        if let Some(route) = self.routes.get_mut(&worker) {
+            route.ending = Some(EndingRoute { sent, settled, end: None, told: false });
         }
     }
 
     /// The worker has ended. Its client is told after the last of its messages.
     pub(crate) fn left(&mut self, worker: WorkerId, end: End) {
-        let Some(mail) = self.mails.get_mut(&worker) else {
+        let Some(route) = self.routes.get_mut(&worker) else {
             return;
         };
-        match &mut mail.ending {
+        match &mut route.ending {
             Some(ending) => ending.end = Some(end),
             None => {
                 // The host did not say how far it was; nothing more is expected.
-                let sent = mail.outward.position();
-                mail.ending = Some(EndingRoute { sent, settled: 0, end: Some(end), told: false });
+                let sent = route.outward.position();
+                route.ending = Some(EndingRoute { sent, settled: 0, end: Some(end), told: false });
             }
         }
         self.deliver(worker);
@@ -104,12 +104,12 @@ impl MessageRouter {
 
     /// The host of `queue` is gone for good: messages of its ended workers that are not here are not waited for.
     pub(crate) fn host_gone(&mut self, queue: PeerQueueId) {
-        let ended = |(worker, mail): (&WorkerId, &mut Route)| {
-            let ending = mail.ending.as_mut().filter(|_| mail.host == queue)?;
-            ending.sent = ending.sent.min(mail.outward.position());
+        let ended = |(worker, route): (&WorkerId, &mut Route)| {
+            let ending = route.ending.as_mut().filter(|_| route.host == queue)?;
+            ending.sent = ending.sent.min(route.outward.position());
             Some(*worker)
         };
-        let ended: Vec<_> = self.mails.iter_mut().filter_map(ended).collect();
+        let ended: Vec<_> = self.routes.iter_mut().filter_map(ended).collect();
         for worker in ended {
             self.deliver(worker);
         }
@@ -125,12 +125,13 @@ impl MessageRouter {
         if payload.len() > max {
             return Err(SendError::TooLong { length: payload.len(), max });
         }
-        let mail = self.mails.get_mut(&worker).filter(|mail| mail.owner == owner && mail.ending.is_none());
-        let mail = mail.ok_or(SendError::Gone(worker))?;
-        if !mail.outward.has_room() {
+        let route =
+            self.routes.get_mut(&worker).filter(|route| route.owner == owner && route.ending.is_none());
+        let route = route.ok_or(SendError::Gone(worker))?;
+        if !route.outward.has_room() {
             return Err(SendError::Full(worker));
         }
-        Ok(mail.forward(worker, &mut self.queues, MessageKind::Message, payload, 0))
+        Ok(route.forward(worker, &mut self.queues, MessageKind::Message, payload, 0))
     }
 
     /// Sends a message for a client of that key which has no link to the worker. The caller checks the length.
@@ -144,12 +145,13 @@ impl MessageRouter {
         worker: WorkerId,
         payload: Bytes,
     ) -> Result<(), SendError> {
-        let mail = self.mails.get_mut(&worker).filter(|mail| mail.owner.key == key && mail.ending.is_none());
-        let mail = mail.ok_or(SendError::Gone(worker))?;
-        if !mail.outward.has_room() {
+        let route =
+            self.routes.get_mut(&worker).filter(|route| route.owner.key == key && route.ending.is_none());
+        let route = route.ok_or(SendError::Gone(worker))?;
+        if !route.outward.has_room() {
             return Err(SendError::Full(worker));
         }
-        mail.forward(worker, &mut self.queues, MessageKind::Message, payload, 0);
+        route.forward(worker, &mut self.queues, MessageKind::Message, payload, 0);
         Ok(())
     }
 
@@ -167,10 +169,10 @@ impl MessageRouter {
     ) -> Result<(), LinkError> {
         let worker = frame.worker();
         // Frames of a worker that was given up may still be in transit; they are dropped.
-        let Some(mail) = self.mails.get_mut(&worker).filter(|mail| mail.host == queue) else {
+        let Some(route) = self.routes.get_mut(&worker).filter(|route| route.host == queue) else {
             return Ok(());
         };
-        mail.heard = now;
+        route.heard = now;
         let (settled, arrival) = match frame {
             MailFrame::Inline { seq, settled, kind, payload, .. } => {
                 (settled, Some((seq, kind, DeliveryContent::Here(body.slice_ref(payload)))))
@@ -182,10 +184,10 @@ impl MessageRouter {
             _ => return Ok(()),
         };
         let fresh = match arrival {
-            Some((seq, kind, content)) => mail.outward.accept(seq, kind, content)?,
+            Some((seq, kind, content)) => route.outward.accept(seq, kind, content)?,
             None => false,
         };
-        let freed = mail.settle_outward(settled)?;
+        let freed = route.settle_outward(settled)?;
         if freed {
             self.room_freed(worker);
         }
@@ -207,10 +209,10 @@ impl MessageRouter {
         body: &Bytes,
     ) -> Result<(), LinkError> {
         let worker = frame.worker();
-        let Some(mail) = self.mails.get_mut(&worker).filter(|mail| mail.owner == owner) else {
+        let Some(route) = self.routes.get_mut(&worker).filter(|route| route.owner == owner) else {
             return Ok(());
         };
-        let Some(homeward) = &mut mail.homeward else {
+        let Some(homeward) = &mut route.homeward else {
             return Ok(());
         };
         let settled = match frame {
@@ -226,10 +228,10 @@ impl MessageRouter {
             _ => return Ok(()),
         };
         for sent in homeward.settle(settled)? {
-            mail.outward.finish(sent.tag);
-            mail.taken += sent.payload.len() + 1024;
+            route.outward.finish(sent.tag);
+            route.taken += sent.payload.len() + 1024;
         }
-        mail.acknowledge_host(worker, &mut self.queues, &self.late);
+        route.acknowledge_host(worker, &mut self.queues, &self.late);
         self.forward(worker);
         self.deliver(worker);
         Ok(())
@@ -247,8 +249,8 @@ impl MessageRouter {
         seq: u64,
         payload: Bytes,
     ) -> Result<(), LinkError> {
-        if let Some(mail) = self.mails.get_mut(&worker).filter(|mail| mail.host == queue) {
-            mail.outward.fulfil(seq, payload)?;
+        if let Some(route) = self.routes.get_mut(&worker).filter(|route| route.host == queue) {
+            route.outward.fulfil(seq, payload)?;
         }
         self.deliver(worker);
         Ok(())
@@ -266,8 +268,8 @@ impl MessageRouter {
         seq: u64,
         payload: Bytes,
     ) -> Result<(), LinkError> {
-        let mail = self.mails.get_mut(&worker).filter(|mail| mail.owner == owner);
-        if let Some(homeward) = mail.and_then(|mail| mail.homeward.as_mut()) {
+        let route = self.routes.get_mut(&worker).filter(|route| route.owner == owner);
+        if let Some(homeward) = route.and_then(|route| route.homeward.as_mut()) {
             homeward.fulfil(seq, payload)?;
         }
         self.forward(worker);
@@ -284,12 +286,12 @@ impl MessageRouter {
                 None => return,
                 Some(Waiting::Joined(event)) => out.push(event),
                 Some(Waiting::Left(worker, end)) => out.extend(self.close(worker, end)),
-                Some(Waiting::Route(worker)) => {
+                Some(Waiting::Messages(worker)) => {
                     if self.take_mail(worker, most, out)
                         && let Some(ClientSession::Here { waiting, .. }) =
                             self.client_sessions.get_mut(&owner)
                     {
-                        waiting.push_front(Waiting::Route(worker));
+                        waiting.push_front(Waiting::Messages(worker));
                     }
                 }
             }
@@ -323,94 +325,94 @@ impl MessageRouter {
 
     /// Moves a worker's messages into `out`; true if it stopped because `out` holds `most` events.
     fn take_mail(&mut self, worker: WorkerId, most: usize, out: &mut Vec<Event>) -> bool {
-        let Some(mail) = self.mails.get_mut(&worker) else {
+        let Some(route) = self.routes.get_mut(&worker) else {
             return false;
         };
         while out.len() < most {
-            let Some(letter) = mail.outward.take_arrival() else {
-                mail.queued = false;
-                mail.acknowledge_host(worker, &mut self.queues, &self.late);
+            let Some(delivery) = route.outward.take_arrival() else {
+                route.queued = false;
+                route.acknowledge_host(worker, &mut self.queues, &self.late);
                 return false;
             };
-            mail.outward.finish(letter.seq);
-            mail.taken += letter.payload.len() + 1024;
-            out.push(match letter.kind {
-                MessageKind::Message => Event::Message { worker, payload: letter.payload },
+            route.outward.finish(delivery.seq);
+            route.taken += delivery.payload.len() + 1024;
+            out.push(match delivery.kind {
+                MessageKind::Message => Event::Message { worker, payload: delivery.payload },
                 MessageKind::Failure { about } => Event::Failed {
                     worker,
                     message: about,
-                    reason: String::from_utf8_lossy(&letter.payload).into_owned(),
+                    reason: String::from_utf8_lossy(&delivery.payload).into_owned(),
                 },
             });
         }
-        mail.acknowledge_host(worker, &mut self.queues, &self.late);
+        route.acknowledge_host(worker, &mut self.queues, &self.late);
         true
     }
 
     /// Forgets a worker; returns the last event about it.
     fn close(&mut self, worker: WorkerId, end: End) -> Option<Event> {
-        let mut mail = self.mails.remove(&worker)?;
-        mail.settle_finally(worker, &mut self.queues);
-        let unanswered = mail.outward.take_unsettled().into_iter().map(|sent| sent.payload).collect();
+        let mut route = self.routes.remove(&worker)?;
+        route.settle_finally(worker, &mut self.queues);
+        let unanswered = route.outward.take_unsettled().into_iter().map(|sent| sent.payload).collect();
         Some(Event::Left { worker, end, unanswered })
     }
 
     /// Moves messages from the client's link to the host's, as far as the worker's window has room.
     pub(crate) fn forward(&mut self, worker: WorkerId) {
-        let Some(mail) = self.mails.get_mut(&worker) else {
+        let Some(route) = self.routes.get_mut(&worker) else {
             return;
         };
-        while mail.outward.has_room() {
-            let Some(letter) = mail.homeward.as_mut().and_then(Link::take_arrival) else {
+        while route.outward.has_room() {
+            let Some(delivery) = route.homeward.as_mut().and_then(Link::take_arrival) else {
                 break;
             };
-            mail.forward(worker, &mut self.queues, letter.kind, letter.payload, letter.seq);
+            route.forward(worker, &mut self.queues, delivery.kind, delivery.payload, delivery.seq);
         }
     }
 
     /// Moves messages from the host's link to the client, and the worker's end after them.
     pub(crate) fn deliver(&mut self, worker: WorkerId) {
-        let Some(mail) = self.mails.get_mut(&worker) else {
+        let Some(route) = self.routes.get_mut(&worker) else {
             return;
         };
-        match self.client_sessions.get_mut(&mail.owner) {
+        match self.client_sessions.get_mut(&route.owner) {
             Some(ClientSession::Here { waiting, arrived, .. }) => {
-                if !mail.queued && mail.outward.has_ready_arrival() {
-                    mail.queued = true;
-                    waiting.push_back(Waiting::Route(worker));
+                if !route.queued && route.outward.has_ready_arrival() {
+                    route.queued = true;
+                    waiting.push_back(Waiting::Messages(worker));
                     arrived.notify_one();
                 }
-                if let Some(end) = mail.take_end() {
+                if let Some(end) = route.take_end() {
                     waiting.push_back(Waiting::Left(worker, end));
                     arrived.notify_one();
                 }
             }
             Some(ClientSession::Remote(client)) => {
-                let Some(homeward) = &mut mail.homeward else {
+                let Some(homeward) = &mut route.homeward else {
                     return;
                 };
                 while homeward.has_room() {
-                    let Some(letter) = mail.outward.take_arrival() else {
+                    let Some(delivery) = route.outward.take_arrival() else {
                         break;
                     };
-                    let kind = match letter.kind {
+                    let kind = match delivery.kind {
                         MessageKind::Failure { about } => MessageKind::Failure {
-                            about: mail.outward.find_unsettled(about).map_or(0, |sent| sent.tag),
+                            about: route.outward.find_unsettled(about).map_or(0, |sent| sent.tag),
                         },
                         kind => kind,
                     };
                     let settled = homeward.acknowledge();
-                    let sent = homeward.push(kind, letter.payload, letter.seq);
+                    let sent = homeward.push(kind, delivery.payload, delivery.seq);
                     if let Some(queue) = self.queues.up(client.queue) {
-                        queue.post.put(worker, sent, settled);
+                        queue.frames.put(worker, sent, settled);
                         queue.wake.notify_one();
                     }
                 }
-                if mail.outward.arrivals() > 0 {
+                if route.outward.arrivals() > 0 {
                     return;
                 }
-                if let Some(end) = mail.take_end() {
-                    let homeward = mail.homeward.as_ref();
+                if let Some(end) = route.take_end() {
+                    let homeward = route.homeward.as_ref();
                     let sent = homeward.map_or(0, Link::last_pushed);
                     let settled = homeward.map_or(0, Link::finished);
                     client.tell(&client::ClientEvent::Left { worker, end, sent, settled });
@@ -418,9 +420,9 @@ impl MessageRouter {
             }
             None => {
                 // The client is gone for good; nobody will take the messages.
-                if mail.take_end().is_some() {
-                    mail.settle_finally(worker, &mut self.queues);
-                    self.mails.remove(&worker);
+                if route.take_end().is_some() {
+                    route.settle_finally(worker, &mut self.queues);
+                    self.routes.remove(&worker);
                 }
                 return;
             }
@@ -430,39 +432,39 @@ impl MessageRouter {
 
     /// Forgets a worker whose remote client has settled everything.
     fn sweep(&mut self, worker: WorkerId) {
-        let over = self.mails.get(&worker).is_some_and(|mail| {
-            mail.ending.as_ref().is_some_and(|ending| ending.told)
-                && mail.homeward.as_ref().is_some_and(|homeward| !homeward.is_owed())
+        let over = self.routes.get(&worker).is_some_and(|route| {
+            route.ending.as_ref().is_some_and(|ending| ending.told)
+                && route.homeward.as_ref().is_some_and(|homeward| !homeward.is_owed())
         });
-        if over && let Some(mut mail) = self.mails.remove(&worker) {
-            mail.settle_finally(worker, &mut self.queues);
+        if over && let Some(mut route) = self.routes.remove(&worker) {
+            route.settle_finally(worker, &mut self.queues);
         }
     }
 
     /// Number of unsettled messages to the worker, and of messages from it that its client has not taken.
     pub(crate) fn counts(&self, worker: WorkerId) -> (u32, u32) {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        self.mails.get(&worker).map_or((0, 0), |mail| {
-            let homeward = mail.homeward.as_ref().map_or(0, |homeward| homeward.unsettled().len());
-            (count(mail.outward.unsettled().len()), count(mail.outward.arrivals() + homeward))
+        self.routes.get(&worker).map_or((0, 0), |route| {
+            let homeward = route.homeward.as_ref().map_or(0, |homeward| homeward.unsettled().len());
+            (count(route.outward.unsettled().len()), count(route.outward.arrivals() + homeward))
         })
     }
 
     fn is_ending(&self, worker: WorkerId) -> bool {
-        self.mails.get(&worker).is_some_and(|mail| mail.ending.is_some())
+        self.routes.get(&worker).is_some_and(|route| route.ending.is_some())
     }
 
     /// Tells those who wait to send to the worker that its window has room.
     fn room_freed(&mut self, worker: WorkerId) {
         self.room.notify_waiters();
-        let Some(mail) = self.mails.get_mut(&worker) else {
+        let Some(route) = self.routes.get_mut(&worker) else {
             return;
         };
-        match self.client_sessions.get_mut(&mail.owner) {
+        match self.client_sessions.get_mut(&route.owner) {
             Some(ClientSession::Here { room, .. }) => room.notify_waiters(),
             Some(ClientSession::Remote(client)) => {
-                if let (Some(homeward), Some(queue)) = (&mut mail.homeward, self.queues.up(client.queue)) {
-                    queue.post.settle(worker, homeward);
+                if let (Some(homeward), Some(queue)) = (&mut route.homeward, self.queues.up(client.queue)) {
+                    queue.frames.settle(worker, homeward);
                     queue.wake.notify_one();
                 }
                 self.forward(worker);

@@ -216,8 +216,8 @@ impl MailHandler for ClientMailHandler {
     fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
         let mut cluster = self.context.cluster();
         if let Some(queue) = cluster.router.queues.up(self.queue) {
-            queue.post.take_lanes(lanes);
-            bulk.extend(std::iter::from_fn(|| queue.post.take_bulk()));
+            queue.frames.take_lanes(lanes);
+            bulk.extend(std::iter::from_fn(|| queue.frames.take_bulk()));
         }
     }
 

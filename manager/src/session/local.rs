@@ -135,7 +135,7 @@ impl LocalClient {
 /// A client outlives the manager that it was part of.
 fn stopped() -> Denial {
     deny(
-        DenialCode::ManagerFault,
+        DenialCode::Conflict,
         "the manager",
         "has stopped",
         "keep the `Manager` for as long as its clients and jobs",

@@ -45,12 +45,12 @@ pub(crate) async fn serve(
             Reply::Denied(deny(DenialCode::BadRequest, "request", error, "upgrade the older program"))
         }
     };
-    let mut body = reply.to_body();
-    if body.len() > CONTROL_FRAME_BYTES_MAX {
-        let why = format!("it has {} bytes; {CONTROL_FRAME_BYTES_MAX} is the limit", body.len());
-        body = Reply::Denied(deny(DenialCode::NoCapacity, "the answer is too long", why, "")).to_body();
+    let pages = reply.into_pages(CONTROL_FRAME_BYTES_MAX).unwrap_or_else(|too_long| {
+        vec![Reply::Denied(deny(DenialCode::NoCapacity, "the answer is too long", too_long, "")).to_body()]
+    });
+    for page in pages {
+        send.write_frame(&page, CONTROL_FRAME_BYTES_MAX).await?;
     }
-    send.write_frame(&body, CONTROL_FRAME_BYTES_MAX).await?;
     send.finish().await;
     Ok(())
 }

@@ -65,4 +65,10 @@ pub enum FaultInjection {
     NeverFence,
     /// Clients and hosts are told that changes are on disk before they are.
     AcknowledgeEarly,
+    /// A message that was not acknowledged when a client's connection broke is sent twice.
+    DoubleMessage,
+    /// Messages that were under way when a client's connection broke are not sent again.
+    LoseTail,
+    /// A client resumes any session as if it were the present one.
+    ResumeAnything,
 }

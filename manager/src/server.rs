@@ -124,7 +124,13 @@ impl ManagerServer {
         let coordinator = Coordinator::new(recovered);
         #[cfg(feature = "fault-injection")]
         let coordinator = coordinator.sabotaged(config.sabotage);
+        #[cfg(feature = "fault-injection")]
+        let sabotage = config.sabotage;
         let context = Arc::new(Context::new(config, addresses, catalog, coordinator, payloads));
+        #[cfg(feature = "fault-injection")]
+        {
+            context.cluster().router.sabotage = sabotage;
+        }
         // The manager may have crashed between a revocation and its consequences.
         trust::apply(&context, &context.catalog_now());
         let (local, local_conns) = mpsc::unbounded_channel();

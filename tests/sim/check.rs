@@ -31,6 +31,8 @@ struct Book {
     through: BTreeSet<u8>,
     outcomes: u64,
     dead: u64,
+    /// Messages to workers that were answered.
+    answers: u64,
     /// The manager's last description of its own state.
     state: String,
 }
@@ -115,6 +117,16 @@ impl Checker {
     pub fn told_of(&self, id: JobId) -> u64 {
         let book = self.0.lock().unwrap();
         book.told.get(&id).map_or(0, |info| info.counts.done + info.counts.dead)
+    }
+
+    /// Records that a client of workers has had a round, with so many answers.
+    pub fn round(&self, answers: u64) {
+        self.0.lock().unwrap().answers += answers;
+    }
+
+    /// Number of messages to workers that were answered.
+    pub fn answers(&self) -> u64 {
+        self.0.lock().unwrap().answers
     }
 
     /// Number of tasks submitted, of outcomes recorded, and of the failed ones among those.

@@ -74,7 +74,8 @@ impl FaultPlan {
                 report.manager_crashes += 1;
             }
             5 | 6 => {
-                let other = if self.dice.roll(3) == 0 { "client-1".to_owned() } else { name };
+                let clients = ["client-1", "client-2", "client-3"];
+                let other = if self.dice.roll(3) == 0 { clients[self.dice.roll(3)].to_owned() } else { name };
                 match self.dice.roll(3) {
                     0 => sim.partition_oneway(MANAGER, other.as_str()),
                     1 => sim.partition_oneway(other.as_str(), MANAGER),

@@ -109,6 +109,7 @@ async fn play(player: &Player, mail: &dyn MessagePort) -> End {
                 }
                 mail.send(task.answer().into());
                 mail.done(delivery.seq);
+                mail.flush();
             }
             Received::Stop => return End::Stopped,
         }

@@ -11,6 +11,7 @@ mod client;
 mod faults;
 mod guests;
 mod machine;
+mod mail;
 mod network;
 mod run;
 
@@ -36,10 +37,15 @@ fn main() -> ExitCode {
         None => Ok(None),
         Some("never-fence") => Ok(Some(FaultInjection::NeverFence)),
         Some("acknowledge-early") => Ok(Some(FaultInjection::AcknowledgeEarly)),
+        Some("double-message") => Ok(Some(FaultInjection::DoubleMessage)),
+        Some("lose-tail") => Ok(Some(FaultInjection::LoseTail)),
+        Some("resume-anything") => Ok(Some(FaultInjection::ResumeAnything)),
         Some(_) => Err(()),
     };
     let (Some(seeds), Ok(sabotage)) = (seeds, sabotage) else {
-        eprintln!("usage: sim FROM TO [--sabotage never-fence|acknowledge-early]");
+        eprintln!(
+            "usage: sim FROM TO [--sabotage never-fence|acknowledge-early|double-message|lose-tail|resume-anything]"
+        );
         return ExitCode::from(2);
     };
     if let Ok(filter) = std::env::var("GRID_LOG") {
@@ -64,13 +70,14 @@ fn main() -> ExitCode {
         println!("replay it with: cargo xtask sim --seed {seed}{broken}");
     }
     println!(
-        "{} seeds, {:.0} simulated seconds in {:.1} s: {} tasks, {} outcomes, {} dead, {} datagrams, {} crashes of hosts, {} of the manager, {} losses of power, {} partitions: {}",
+        "{} seeds, {:.0} simulated seconds in {:.1} s: {} tasks, {} outcomes, {} dead, {} messages answered, {} datagrams, {} crashes of hosts, {} of the manager, {} losses of power, {} partitions: {}",
         sum.seeds,
         sum.simulated.as_secs_f64(),
         began.elapsed().as_secs_f64(),
         sum.tasks,
         sum.outcomes,
         sum.dead,
+        sum.answers,
         sum.datagrams,
         sum.host_crashes,
         sum.manager_crashes,

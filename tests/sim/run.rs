@@ -18,12 +18,16 @@ use crate::client::ClientNode;
 use crate::faults::FaultPlan;
 use crate::guests::{Cast, Stage};
 use crate::machine::machine;
+use crate::mail::MailNode;
 use crate::network::{SharedNetwork, network};
 
 pub const MANAGER: &str = "manager";
 const PORT: u16 = 4747;
 const HOSTS: usize = 8;
 const CLIENTS: usize = 2;
+
+/// Clients that exchange messages with workers; their numbers follow those of the others.
+const MAILERS: usize = 2;
 
 /// Length of a run on the simulated clock, if all jobs are over by then.
 const LENGTH: Duration = Duration::from_secs(120);
@@ -56,6 +60,7 @@ pub struct RunReport {
     pub tasks: u64,
     pub outcomes: u64,
     pub dead: u64,
+    pub answers: u64,
     pub datagrams: u64,
     pub trace: u64,
     pub host_crashes: u64,
@@ -72,6 +77,7 @@ impl RunReport {
         self.tasks += other.tasks;
         self.outcomes += other.outcomes;
         self.dead += other.dead;
+        self.answers += other.answers;
         self.datagrams += other.datagrams;
         self.host_crashes += other.host_crashes;
         self.manager_crashes += other.manager_crashes;
@@ -141,10 +147,31 @@ pub fn run(scenario: &Scenario) -> RunReport {
             }
         });
     }
+    for number in CLIENTS..CLIENTS + MAILERS {
+        let seed = dice.next_u64();
+        let node = MailNode {
+            number: number as u8,
+            seed: scenario.seed,
+            home: folder.path().join(format!("client-{number}")),
+            key: key(3, number),
+            machine: machine(seed, offset(&mut dice), 1.0),
+            network: network(seed + 1, &shared_network),
+            manager: address.clone(),
+            checker: checker.clone(),
+            until: BEGIN_UNTIL,
+        };
+        sim.host(format!("client-{number}"), move || {
+            let node = node.clone();
+            async move {
+                node.run().await;
+                Ok(())
+            }
+        });
+    }
     let mut faults = FaultPlan::new(dice.next_u64(), disk, stages, shared_network.clone());
     let mut report = RunReport::default();
     let mut calm = false;
-    let over = |now: Duration| now >= if checker.through() < CLIENTS { PATIENCE } else { LENGTH };
+    let over = |now: Duration| now >= if checker.through() < CLIENTS + MAILERS { PATIENCE } else { LENGTH };
     while !over(sim.elapsed()) && checker.violation().is_none() {
         let now = sim.elapsed();
         if now < STORM {
@@ -156,12 +183,16 @@ pub fn run(scenario: &Scenario) -> RunReport {
             checker.violate(format!("a node ended: {error}"));
         }
     }
-    if checker.through() < CLIENTS {
-        checker.violate(format!("I1: jobs are not over though the network is good\n{}", checker.state()));
+    if checker.through() < CLIENTS + MAILERS {
+        checker.violate(format!(
+            "I1, M3: jobs or messages are not over though the network is good\n{}",
+            checker.state()
+        ));
     }
     report.violation = checker.violation();
     report.simulated = sim.elapsed();
     (report.tasks, report.outcomes, report.dead) = checker.counts();
+    report.answers = checker.answers();
     (report.datagrams, report.trace) = shared_network.trace();
     report
 }
@@ -209,7 +240,7 @@ async fn manage(mut config: grid_manager::ManagerConfig, disk: &FaultyDisk, chec
         }
     }
     let manager = ManagerServer::start_here(config)?;
-    for client in 0..CLIENTS {
+    for client in 0..CLIENTS + MAILERS {
         let key = key(3, client).public();
         manager.grant(key, Role::Client)?;
         manager.grant(key, Role::Publisher)?;

@@ -50,7 +50,7 @@ pub(crate) fn check(programs: &Path) -> Result<(), ChoreError> {
         }
     }
     // About one seed in forty finds the first.
-    for promise in ["never-fence", "acknowledge-early"] {
+    for promise in ["never-fence", "acknowledge-early", "double-message", "lose-tail", "resume-anything"] {
         if sim(&["201", "401", "--sabotage", promise]).is_ok() {
             return Err(ChoreError::Other(format!("nobody noticed {promise} within two hundred seeds")));
         }

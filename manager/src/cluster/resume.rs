@@ -6,9 +6,12 @@ use std::time::Duration;
 use grid_protocol::client::Channel;
 use grid_protocol::host::{Position, Resume};
 use grid_protocol::id::{SessionId, WorkerId};
+#[cfg(feature = "fault-injection")]
+use grid_protocol::link::Link;
 use grid_protocol::link::LinkError;
 use grid_protocol::time::Moment;
 use grid_scheduler::Owner;
+use hashbrown::HashMap;
 use tokio::sync::Notify;
 
 use crate::cluster::client_session::{ClientSession, RemoteClient};
@@ -76,7 +79,7 @@ impl MessageRouter {
         let Some(ClientSession::Remote(client)) = self.client_sessions.get(&owner) else {
             return Ok(());
         };
-        if client.session != theirs.session {
+        if client.session != theirs.session || self.is_sabotaged_to_resume_anything() {
             return Ok(());
         }
         let wrong = |_| LinkError::SettledUnsent { seq: theirs.control, next: 0 };
@@ -88,6 +91,14 @@ impl MessageRouter {
             }
         }
         Ok(())
+    }
+
+    /// True in a simulation that must find a resumption without validation.
+    fn is_sabotaged_to_resume_anything(&self) -> bool {
+        #[cfg(feature = "fault-injection")]
+        return self.sabotage == Some(crate::config::FaultInjection::ResumeAnything);
+        #[cfg(not(feature = "fault-injection"))]
+        false
     }
 
     /// The connection of `queue` is lost.
@@ -142,10 +153,18 @@ impl MessageRouter {
             self.check_client(owner, theirs)?;
         }
         self.open_remote(owner, fresh, now);
+        let anything = self.is_sabotaged_to_resume_anything();
+        #[cfg(feature = "fault-injection")]
+        let sabotage = self.sabotage;
         let Some(ClientSession::Remote(client)) = self.client_sessions.get_mut(&owner) else {
             return Ok(None);
         };
-        let theirs = theirs.filter(|theirs| theirs.session == client.session);
+        let theirs = theirs.filter(|theirs| theirs.session == client.session || anything);
+        let received: HashMap<_, _> = theirs
+            .into_iter()
+            .flat_map(|theirs| &theirs.workers)
+            .map(|at| (at.worker, at.received))
+            .collect();
         let Some(queue) = self.queues.get(client.queue) else {
             return Ok(None);
         };
@@ -159,10 +178,10 @@ impl MessageRouter {
                 continue;
             };
             let received = match theirs {
-                Some(theirs) => {
-                    let known = theirs.workers.iter().find(|position| position.worker == *worker);
-                    let received = known.map_or(0, |position| position.received);
-                    homeward.check_position(received)?;
+                Some(_) => {
+                    let received = received.get(worker).copied().unwrap_or_default();
+                    #[cfg(feature = "fault-injection")]
+                    let received = sabotaged(sabotage, homeward, received);
                     received
                 }
                 None => {
@@ -259,5 +278,27 @@ impl MessageRouter {
     /// Workers that owe an answer and have been silent for longer than their time to live, with the silence.
     pub(crate) fn silent_workers(&self, now: Moment) -> Vec<(WorkerId, Duration)> {
         self.routes.iter().filter_map(|(worker, route)| Some((*worker, route.overdue(now)?))).collect()
+    }
+}
+
+/// Breaks a promise about the messages that a client which had `received` so many has not acknowledged.
+#[cfg(feature = "fault-injection")]
+fn sabotaged(
+    sabotage: Option<crate::config::FaultInjection>,
+    homeward: &mut Link<u64>,
+    received: u64,
+) -> u64 {
+    use crate::config::FaultInjection;
+
+    let first =
+        homeward.resend_after(received).next().map(|sent| (sent.kind, sent.payload.clone(), sent.tag));
+    match (sabotage, first) {
+        (Some(FaultInjection::DoubleMessage), Some((kind, payload, tag))) => {
+            homeward.push(kind, payload, tag);
+            received
+        }
+        (Some(FaultInjection::LoseTail), Some(_)) => homeward.last_pushed(),
+        (Some(FaultInjection::ResumeAnything), _) => received.min(homeward.last_pushed()),
+        _ => received,
     }
 }

@@ -1,0 +1,141 @@
+//! The state that a connection's driver and its client share.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use grid_net::{Conn, MailHandler};
+use grid_protocol::client::{self, Channel, Denial};
+use grid_protocol::event::Event;
+use grid_protocol::host::Resume;
+use grid_protocol::limits::MAIL_STREAMS;
+use grid_protocol::mail::BulkHead;
+use grid_protocol::role::Roles;
+use grid_protocol::send_queue::SendQueue;
+use tokio::sync::{Notify, watch};
+
+use crate::session::{Collectable, EndedWorker, Session};
+
+pub(super) struct ConnectionShared {
+    pub(super) channel: Option<Channel>,
+    pub(super) inner: Mutex<Session>,
+    pub(super) mail_ready: Arc<Notify>,
+    pub(super) control_ready: Notify,
+    pub(super) arrived: Notify,
+    pub(super) room: Notify,
+    pub(super) conn: watch::Sender<Option<Conn>>,
+    /// Why the manager disconnected this client for good, if it did.
+    pub(super) sent_away: OnceLock<Denial>,
+    pub(super) roles: Mutex<Roles>,
+}
+
+impl ConnectionShared {
+    pub(super) fn new(channel: Option<Channel>) -> Self {
+        Self {
+            channel,
+            inner: Mutex::default(),
+            mail_ready: Arc::default(),
+            control_ready: Notify::new(),
+            arrived: Notify::new(),
+            room: Notify::new(),
+            conn: watch::Sender::new(None),
+            sent_away: OnceLock::new(),
+            roles: Mutex::default(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Session> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn connected(&self, conn: &Conn, state: Option<Resume>, resumed: bool) -> Result<(), String> {
+        self.lock().connected(state.as_ref(), resumed)?;
+        self.conn.send_replace(Some(conn.clone()));
+        self.arrived.notify_one();
+        self.mail_ready.notify_one();
+        self.control_ready.notify_one();
+        Ok(())
+    }
+
+    pub(super) fn sent_away(&self, denial: Denial) {
+        let _ = self.sent_away.set(denial);
+        // Wakes the requests that wait for a connection.
+        self.conn.send_replace(None);
+    }
+
+    pub(super) fn disconnected(&self) {
+        self.conn.send_replace(None);
+        let mut inner = self.lock();
+        inner.up = false;
+        inner.send_queue = SendQueue::default();
+    }
+
+    /// Waits until the manager has acknowledged every note, for up to 1 s.
+    pub(super) async fn flushed(&self) {
+        let taken = async {
+            while self.lock().control.backlog() > 0 {
+                self.arrived.notified().await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), taken).await;
+    }
+
+    pub(super) fn handle_control(&self, frame: &[u8]) -> Result<(), String> {
+        let mut inner = self.lock();
+        let event = inner.control.handle_frame(frame).map_err(|error| error.to_string())?;
+        match event {
+            Some(client::ClientEvent::Joined { worker, host, module, replaces }) => {
+                inner.links.entry(worker).or_default();
+                inner.waiting.push_back(Collectable::Joined(Event::Joined {
+                    worker,
+                    host,
+                    module,
+                    replaces,
+                }));
+            }
+            Some(client::ClientEvent::Left { worker, end, sent, settled }) => {
+                let known = inner.links.entry(worker).or_default();
+                known.ending = Some(EndedWorker { end: Some(end), sent, settled });
+                inner.check_end(worker);
+            }
+            Some(_) | None => {}
+        }
+        drop(inner);
+        self.arrived.notify_one();
+        self.room.notify_waiters();
+        self.control_ready.notify_one();
+        Ok(())
+    }
+}
+
+pub(super) struct RemoteMailHandler(pub(super) Arc<ConnectionShared>);
+
+impl MailHandler for RemoteMailHandler {
+    fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
+        let mut inner = self.0.lock();
+        inner.send_queue.take_lanes(lanes);
+        bulk.extend(std::iter::from_fn(|| inner.send_queue.take_bulk()));
+    }
+
+    fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {
+        let mut inner = self.0.lock();
+        for body in frames.drain(..) {
+            inner.handle_frame(&body)?;
+        }
+        drop(inner);
+        self.0.arrived.notify_one();
+        self.0.room.notify_waiters();
+        Ok(())
+    }
+
+    fn handle_bulk(&self, head: BulkHead, payload: Bytes) -> Result<(), String> {
+        let mut inner = self.0.lock();
+        let known = inner.links.entry(head.worker).or_default();
+        known.link.fulfil(head.seq, payload).map_err(|error| error.to_string())?;
+        inner.arrivals(head.worker);
+        drop(inner);
+        self.0.arrived.notify_one();
+        Ok(())
+    }
+}

@@ -61,11 +61,11 @@ impl SpawnBuilder {
 
     /// Starts `count` workers, 1 to 65 536, on hosts that have room.
     ///
-    /// They may still be starting when this returns; [`Event::Joined`] tells when each runs.
+    /// They may still be starting when this returns; [`Event::Joined`](crate::Event::Joined) tells when each runs.
     ///
     /// # Errors
     ///
-    /// [`Denial`], with [`DenialCode::NoCapacity`] if not all of them fit; then none is started.
+    /// [`Denial`], with [`NoCapacity`](crate::DenialCode::NoCapacity) if not all of them fit; then none is started.
     pub async fn anywhere(mut self, count: u32) -> Result<Vec<WorkerId>, Denial> {
         self.request.place = Placement::Anywhere { count };
         self.ask().await.map(|(workers, _)| workers)

@@ -118,7 +118,7 @@ async fn ask(conn: &Conn, request: &Request, body: Option<&Bytes>) -> Result<(Re
         while let Some(page) = pages.next().await? {
             count += 1;
             let page = Reply::from_body(&page).map_err(broken)?;
-            if count > PAGES_MAX || reply.append(page).is_err() {
+            if count > PAGES_MAX || !reply.append(page) {
                 return Err(StreamError::Broken { reason: "the pages of a list make no sense".to_owned() });
             }
         }

@@ -22,7 +22,7 @@ pub enum PlacementError {
         /// The label's name.
         name: alloc::string::String,
     },
-    /// All its slots are taken, or fewer workers fit on it than were asked for.
+    /// All its slots are taken.
     Slots {
         /// Number of slots it has.
         slots: u32,
@@ -31,6 +31,11 @@ pub enum PlacementError {
     Memory {
         /// Free memory, in bytes.
         free: u64,
+    },
+    /// Fewer workers fit on it than were asked for, by its slots or its memory.
+    Few {
+        /// Workers that fit.
+        room: u32,
     },
     /// The scheduler does not know the host.
     Unknown,
@@ -46,6 +51,7 @@ impl fmt::Display for PlacementError {
             }
             Self::Slots { slots } => write!(f, "has all of its {slots} slots taken"),
             Self::Memory { free } => write!(f, "has {free} bytes of memory left"),
+            Self::Few { room } => write!(f, "has room for {room} of them"),
             Self::Unknown => f.write_str("is not on the roster"),
         }
     }

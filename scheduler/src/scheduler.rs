@@ -131,8 +131,7 @@ fn pause(restarts: u32) -> Duration {
 
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// Running time after which a worker's count of failures begins again. For a worker without a deployment, `restart`
-/// still compares the old count with the limit of [`Restart::OnFailure`].
+/// Running time after which a worker's count of failures begins again.
 const PROVEN: Duration = Duration::from_secs(60);
 
 impl Scheduler {
@@ -338,12 +337,13 @@ impl Scheduler {
         }
     }
 
-    /// Stops all workers of an owner, and drops their pending restarts. Deployments stay, and fill their slots again.
+    /// Stops the workers of an owner, and drops their pending restarts. Its deployments and their workers stay.
     pub fn stop_owner(&mut self, owner: Owner, grace_ms: u32) {
-        let of_owner = self.workers.iter().filter(|(_, worker)| worker.spec.owner == owner);
+        let theirs = |worker: &PlacedWorker| worker.spec.owner == owner && worker.deployment.is_none();
+        let of_owner = self.workers.iter().filter(|(_, worker)| theirs(worker));
         let mut ids: Vec<_> = of_owner.map(|(id, _)| *id).collect();
         ids.sort_unstable();
-        self.waiting.retain(|waiting| waiting.worker.spec.owner != owner);
+        self.waiting.retain(|waiting| !theirs(&waiting.worker));
         self.stop(&ids, grace_ms);
     }
 
@@ -389,7 +389,7 @@ impl Scheduler {
             match placement::fit(host, spec) {
                 Err(misfit) => misfits.push((*key, misfit)),
                 Ok(()) if placement::capacity(host, spec) < *count => {
-                    misfits.push((*key, PlacementError::Slots { slots: host.capacity.slots }));
+                    misfits.push((*key, PlacementError::Few { room: placement::capacity(host, spec) }));
                 }
                 Ok(()) => {}
             }
@@ -487,7 +487,7 @@ impl Scheduler {
         let restarts = if proven { 0 } else { worker.restarts };
         let allowed = match worker.spec.restart {
             Restart::Never => false,
-            Restart::OnFailure { at_most } => worker.restarts < at_most,
+            Restart::OnFailure { at_most } => restarts < at_most,
             Restart::Always => true,
         };
         if allowed {

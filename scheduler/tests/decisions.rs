@@ -224,3 +224,48 @@ fn no_worker_id_is_used_twice() {
         }
     }
 }
+
+#[test]
+fn a_host_with_room_for_some_of_the_workers_says_for_how_many_whatever_it_lacks() {
+    let mut scheduler = scheduler();
+    scheduler.handle_host_joined(at(0), key(1), capacity(9), false);
+    let three = Placement::On(vec![key(1); 3]);
+    let refused = scheduler.spawn(Spec { memory_bytes: 400, ..spec() }, &three).unwrap_err();
+    assert_eq!(refused.misfits, [(key(1), PlacementError::Few { room: 2 })]);
+}
+
+#[test]
+fn a_worker_that_ran_for_a_minute_is_restarted_as_if_it_had_never_failed() {
+    let mut scheduler = scheduler();
+    scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
+    let restart = Restart::OnFailure { at_most: 1 };
+    let mut worker =
+        scheduler.spawn(Spec { restart, ..spec() }, &Placement::Anywhere { count: 1 }).unwrap()[0];
+    for minutes in 1..4 {
+        scheduler.handle_worker_started(at(minutes * 61 - 61), worker);
+        scheduler.handle_worker_ended(at(minutes * 61), worker, failed());
+        scheduler.handle_timeout(at(minutes * 61));
+        let next = scheduler.workers().keys().copied().next();
+        worker = next.expect("it has run for a minute, and is allowed one restart");
+    }
+    // It fails in less than a minute, twice in a row.
+    scheduler.handle_worker_started(at(190), worker);
+    scheduler.handle_worker_ended(at(191), worker, failed());
+    scheduler.handle_timeout(at(200));
+    assert!(scheduler.workers().is_empty(), "the restart that it was allowed is used up");
+}
+
+#[test]
+fn the_workers_of_a_deployment_stay_when_their_client_leaves() {
+    let mut scheduler = scheduler();
+    scheduler.handle_host_joined(at(0), key(1), capacity(2), false);
+    let deployed = scheduler.add_deployment(Deployment { id: DeploymentId(1), spec: spec().into() });
+    scheduler.handle_host_joined(at(0), key(2), capacity(1), false);
+    assert!(!deployed.is_empty());
+    while scheduler.poll_decision().is_some() {}
+    scheduler.stop_owner(spec().owner, 0);
+    let stopped = std::iter::from_fn(|| scheduler.poll_decision())
+        .filter(|decision| matches!(decision, Decision::Stop { .. }))
+        .count();
+    assert_eq!(stopped, 0);
+}

@@ -9,6 +9,12 @@ use grid_protocol::host::Label;
 use grid_protocol::job::{AttemptId, JobId, JobSpec};
 use grid_protocol::time::Moment;
 
+use super::ScheduledJob;
+use super::host_order::Traits;
+use super::hosts::HostIndexed;
+use super::lease::LeaseList;
+use super::work_kinds::OTHER_KINDS;
+
 /// A host, connected or remembered.
 #[derive(Debug, Default)]
 pub struct WorkHost {
@@ -30,6 +36,14 @@ pub struct WorkHost {
     pub quarantine: Option<Moment>,
     /// Modules that it has.
     pub(super) modules: BTreeSet<Digest>,
+    /// What it is good for, by kinds of work.
+    pub(super) traits: Traits,
+    /// What the indexes say of it.
+    pub(super) indexed: HostIndexed,
+    /// The pass over the hosts with room in which it was last looked at.
+    pub(super) looked_at: u64,
+    /// Its attempts.
+    pub(super) attempts: LeaseList,
     /// The suspect that it runs, alone.
     pub(super) alone: Option<AttemptId>,
     /// The suspect that it will run as soon as it is empty.
@@ -109,12 +123,25 @@ impl WorkHost {
     /// Bytes of the inputs that wait here for a slot, about.
     fn ahead_bytes(&self) -> u64 {
         let ahead = self.held.saturating_sub(self.slots);
+        if ahead == 0 {
+            return 0;
+        }
         self.held_bytes / u64::from(self.held.max(1)) * u64::from(ahead)
     }
 
     /// How many more attempts it would begin at once.
     pub(super) fn idle(&self) -> u32 {
-        self.slots.saturating_sub(self.held).min(self.room())
+        self.idle_of(self.room())
+    }
+
+    /// The same, where [`Self::room`] is known.
+    pub(super) fn idle_of(&self, room: u32) -> u32 {
+        self.slots.saturating_sub(self.held).min(room)
+    }
+
+    /// Attempts that it holds by its slots, in 1024ths.
+    pub(super) fn load(&self) -> u64 {
+        u64::from(self.held) * 1024 / u64::from(self.slots.max(1))
     }
 
     /// How many inputs of so many bytes it may be given: one for each free slot at least.
@@ -124,11 +151,20 @@ impl WorkHost {
         u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(free).max(1)
     }
 
-    /// It has the module, or will have it soon.
-    pub(super) fn note_module(&mut self, module: Digest) {
-        if self.modules.len() < MODULES_MAX {
-            self.modules.insert(module);
-        }
+    /// It has the module, or will have it soon; true if that is new.
+    pub(super) fn note_module(&mut self, module: Digest) -> bool {
+        self.modules.len() < MODULES_MAX && self.modules.insert(module)
+    }
+
+    /// True if it has a job's module, and its traits say so.
+    pub(super) fn is_known_to_hold(&self, job: &ScheduledJob) -> bool {
+        let kind = job.kind();
+        kind != OTHER_KINDS && self.traits.holds & kind != 0
+    }
+
+    /// True if it has a job's module.
+    pub(super) fn has_module_of(&self, job: &ScheduledJob) -> bool {
+        self.is_known_to_hold(job) || self.modules.contains(&job.spec.module)
     }
 
     /// True if it carries what a job's tasks need.
@@ -139,11 +175,6 @@ impl WorkHost {
     /// True if it takes tasks, now or when it has done some.
     pub(super) fn is_open(&self) -> bool {
         self.present && !self.silent && self.quarantine.is_none() && self.window > 0
-    }
-
-    /// True if a task that was done elsewhere or never tried could go here, now or later.
-    pub(super) fn is_hopeful(&self, spec: &JobSpec) -> bool {
-        self.is_open() && self.suits(spec)
     }
 }
 

@@ -1,0 +1,65 @@
+//! Suspects: tasks under which hosts were lost, and which run alone.
+
+use alloc::vec::Vec;
+
+use grid_protocol::job::JobId;
+use grid_protocol::time::Moment;
+
+use super::Jobs;
+
+/// Tasks that must be alone and are looked at, at once.
+const SUSPECTS_MAX: usize = 64;
+
+impl Jobs {
+    /// Gives each task that must be alone a host to itself, as soon as one is empty: it is kept empty for that.
+    pub(super) fn place_suspects(&mut self, now: Moment) {
+        self.end_reservations();
+        let jobs = self.suspects.iter().filter_map(|(id, place)| Some((*id, *place, self.jobs.at(*place)?)));
+        let suspects =
+            jobs.flat_map(|(id, place, job)| job.suspects.iter().map(move |task| (id, place, *task)));
+        let suspects: Vec<_> = suspects.take(SUSPECTS_MAX).collect();
+        for (id, job, task) in suspects {
+            let is_for_it =
+                |host: &u32| self.hosts.at(*host).is_some_and(|host| host.reserved == Some((id, task)));
+            let reserved = self.hosts.reserved.iter().copied().find(is_for_it);
+            let Some(place) = reserved.or_else(|| self.host_for_suspect(job, task)) else {
+                continue;
+            };
+            if self.hosts.at(place).is_some_and(|host| host.held > 0) {
+                self.hosts.update(place, |host| host.reserved = Some((id, task)));
+            } else {
+                self.hosts.update(place, |host| host.reserved = None);
+                self.grant(now, place, job, &[task], false);
+            }
+        }
+    }
+
+    /// Ends the reservations of tasks that do not wait any more, and at hosts that take nothing.
+    fn end_reservations(&mut self) {
+        let stands = |place: u32| {
+            let host = self.hosts.at(place).filter(|host| host.is_open());
+            let reserved: Option<(JobId, u64)> = host.and_then(|host| host.reserved);
+            reserved
+                .is_some_and(|(id, task)| self.jobs.get(&id).is_some_and(|job| job.suspects.contains(&task)))
+        };
+        let ended: Vec<_> = self.hosts.reserved.iter().copied().filter(|place| !stands(*place)).collect();
+        for place in ended {
+            self.hosts.update(place, |host| host.reserved = None);
+        }
+    }
+
+    /// The host that has been there longest, since one that comes and goes is no judge; one where the task was not tried
+    /// if there is one.
+    fn host_for_suspect(&self, job: u32, task: u64) -> Option<u32> {
+        let job = self.jobs.at(job)?;
+        let tried = job.trials.get(&task).map(|trial| trial.tried.as_slice()).unwrap_or_default();
+        let mut tried_here = None;
+        for (place, key) in self.hosts.unclaimed_for(job).filter(|(_, key)| !job.is_closed_to(key)) {
+            if !tried.contains(key) {
+                return Some(place);
+            }
+            tried_here = tried_here.or(Some(place));
+        }
+        tried_here
+    }
+}

@@ -10,7 +10,8 @@
 //! new task then goes to the least loaded of many hosts with room, instead of to the one that has just become free.
 //!
 //! A cell is measured in rounds, which take turns with the rounds of all other cells of the same number of hosts; it
-//! shows the median of its rounds. `dispatch_cost REPORTS ROUNDS` changes the tasks in a round and the rounds.
+//! shows the median of its rounds. `dispatch_cost REPORTS ROUNDS HOSTS` changes the tasks in a round and
+//! the rounds, and measures grids of so many hosts alone.
 
 #![expect(clippy::print_stdout, reason = "a program whose purpose is to print a table")]
 #![expect(clippy::indexing_slicing, reason = "a mistake in a measurement may stop it")]
@@ -37,6 +38,9 @@ const SLOTS: u32 = 4;
 /// By how much the scheduler's clock goes on with each task.
 const TICK: Duration = Duration::from_micros(10);
 
+/// Attempts that are drawn at a time.
+const BATCH_MAX: usize = 64;
+
 /// Bytes of an input.
 const INPUT_BYTES: u64 = 100;
 
@@ -44,6 +48,7 @@ fn main() {
     let mut numbers = std::env::args().skip(1).filter_map(|word| word.parse::<usize>().ok());
     let reports = numbers.next().unwrap_or(20_000);
     let rounds = numbers.next().unwrap_or(9).max(1);
+    let only = numbers.next();
     let most = HOSTS.iter().chain(&CLIENTS).copied().max().unwrap_or_default();
     let keys: Vec<_> = (0..most as u64 + 100).map(key).collect();
 
@@ -52,7 +57,7 @@ fn main() {
     QUEUED.iter().for_each(|queued| print!(" {queued:>9}"));
     println!();
     let mut all = Vec::new();
-    for hosts in HOSTS {
+    for hosts in HOSTS.into_iter().filter(|hosts| only.is_none_or(|only| only == *hosts)) {
         let shapes = CLIENTS.iter().flat_map(|clients| QUEUED.map(|queued| (*clients, queued)));
         let mut grids: Vec<_> =
             shapes.map(|(clients, queued)| Grid::new(&keys, hosts, clients, queued)).collect();
@@ -98,6 +103,8 @@ struct Grid {
     now: Moment,
     /// Every attempt at a host: the attempt, its host, its job.
     at_hosts: Vec<(AttemptId, PublicKey, u32)>,
+    /// Those that were granted last, with the id of the job.
+    granted: Vec<(AttemptId, PublicKey, JobId)>,
     /// Tasks that each job has been given.
     submitted: Vec<u64>,
     numbers: HashMap<JobId, u32>,
@@ -121,26 +128,40 @@ impl Grid {
             jobs.handle_submitted(id, each, each * INPUT_BYTES);
         }
         let submitted = vec![each; clients];
+        let (at_hosts, granted) = (Vec::new(), Vec::new());
         let mut grid =
-            Self { jobs, now: Moment::ZERO, at_hosts: Vec::new(), submitted, numbers, dice: 0x9e37_79b9 };
+            Self { jobs, now: Moment::ZERO, at_hosts, granted, submitted, numbers, dice: 0x9e37_79b9 };
         grid.hand_out();
+        grid.at_hosts
+            .extend(grid.granted.drain(..).map(|(attempt, host, job)| (attempt, host, grid.numbers[&job])));
         grid
     }
 
-    /// Runs through `reports` tasks; the cost of one, in microseconds.
+    /// Runs through `reports` tasks at least; the cost of one, in microseconds.
+    ///
+    /// Which attempts end is drawn before the clock starts, some at a time, and what was handed out is put down after it has
+    /// stopped: finding an attempt among all is the hosts' work.
     fn run(&mut self, reports: usize) -> f64 {
-        let start = Instant::now();
-        for _ in 0..reports {
-            self.step();
+        let (mut time, mut count) = (Duration::ZERO, 0);
+        while count < reports.max(1) {
+            let ending: Vec<_> =
+                (0..(self.at_hosts.len() / 2).clamp(1, BATCH_MAX)).map(|_| self.draw()).collect();
+            count += ending.len();
+            let start = Instant::now();
+            for (attempt, host, job) in ending {
+                self.step(attempt, host, job);
+            }
+            time += start.elapsed();
+            let numbers = &self.numbers;
+            let granted = self.granted.drain(..).map(|(attempt, host, job)| (attempt, host, numbers[&job]));
+            self.at_hosts.extend(granted);
         }
-        start.elapsed().as_secs_f64() * 1e6 / reports.max(1) as f64
+        time.as_secs_f64() * 1e6 / count as f64
     }
 
     /// One task ends, and another comes.
-    fn step(&mut self) {
+    fn step(&mut self, attempt: AttemptId, host: PublicKey, job: u32) {
         self.now = self.now + TICK;
-        let drawn = self.draw();
-        let (attempt, host, job) = self.at_hosts.swap_remove(drawn);
         black_box(self.jobs.handle_end(self.now, host, attempt, AttemptFate::Done, 1_000));
         let submitted = &mut self.submitted[job as usize];
         *submitted += 1;
@@ -159,17 +180,18 @@ impl Grid {
             };
             for (attempt, _) in attempts {
                 self.jobs.handle_executing(self.now, host, &[attempt]);
-                self.at_hosts.push((attempt, host, self.numbers[&job]));
+                self.granted.push((attempt, host, job));
             }
         }
     }
 
-    /// The place of an attempt, each as probable as any other.
-    fn draw(&mut self) -> usize {
+    /// Takes out an attempt, each as probable as any other.
+    fn draw(&mut self) -> (AttemptId, PublicKey, u32) {
         self.dice ^= self.dice << 13;
         self.dice ^= self.dice >> 7;
         self.dice ^= self.dice << 17;
-        usize::try_from(self.dice % self.at_hosts.len() as u64).unwrap_or_default()
+        let drawn = self.dice % self.at_hosts.len() as u64;
+        self.at_hosts.swap_remove(usize::try_from(drawn).unwrap_or_default())
     }
 }
 

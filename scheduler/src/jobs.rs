@@ -64,8 +64,6 @@ pub struct Jobs {
     decisions: VecDeque<JobDecision>,
     /// Jobs with tasks that must be alone, and may go.
     suspects: BTreeSet<(JobId, u32)>,
-    /// Where the jobs are that have attempts under way.
-    live: BTreeSet<u32>,
     /// Jobs of which tasks or hosts pause, by when the first pause may end.
     pauses: BTreeSet<(Moment, u32)>,
     /// Jobs that no host could run when that was last looked at.
@@ -100,7 +98,6 @@ impl Jobs {
             leases: LeaseTable::default(),
             decisions: VecDeque::new(),
             suspects: BTreeSet::new(),
-            live: BTreeSet::new(),
             pauses: BTreeSet::new(),
             hopeless: BTreeSet::new(),
             pause_ends: None,
@@ -140,8 +137,6 @@ impl Jobs {
             return;
         };
         known.add_attempt(task, attempt);
-        known.indexed.is_live = true;
-        self.live.insert(place);
         let bytes = known.usual_bytes();
         let is_suspect = known.is_suspect(task);
         let client = self.clients.place_of(known.owner);
@@ -157,9 +152,7 @@ impl Jobs {
         let at = LeasePlaces { job: place, client, host: at_host };
         // Whether it ran is not known; a host that was lost with the manager is blamed on nobody.
         let lease = Lease { job, task, host, granted: now, until, executing: None, extra: false, bytes, at };
-        if let (Some(of_host), Some(known)) = (self.hosts.attempts(at_host), self.jobs.at_mut(place)) {
-            self.leases.grant(attempt, lease, of_host, &mut known.leases);
-        }
+        self.leases.grant(attempt, lease);
     }
 
     /// Tasks came: the job has them up to `submitted`, exclusive, and so many bytes more of input.
@@ -265,7 +258,6 @@ impl Jobs {
             if let Some(kind) = job.indexed.kind {
                 self.hosts.kinds.leave(kind);
             }
-            self.live.remove(&place);
             self.hopeless.remove(&id);
         }
     }

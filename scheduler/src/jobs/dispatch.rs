@@ -267,13 +267,8 @@ impl Jobs {
             known.add_attempt(*task, attempt);
             let (task, executing) = (*task, None);
             let lease = Lease { job: id, task, host: key, granted: now, until, executing, extra, bytes, at };
-            if let Some(of_host) = self.hosts.attempts(host) {
-                self.leases.grant(attempt, lease, of_host, &mut known.leases);
-            }
+            self.leases.grant(attempt, lease);
             attempts.push((attempt, task));
-        }
-        if !core::mem::replace(&mut known.indexed.is_live, true) {
-            self.live.insert(job);
         }
         let count = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
         self.hosts.update(host, |host| {

@@ -1,5 +1,6 @@
 //! Tasks: what one has been through, and the attempts at it.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use grid_protocol::job::AttemptId;
@@ -68,7 +69,7 @@ fn remember(hosts: &mut Vec<PublicKey>, host: PublicKey) {
 #[derive(Debug, Clone)]
 pub(super) enum TaskAttempts {
     One(AttemptId),
-    More(Vec<AttemptId>),
+    More(Box<[AttemptId]>),
 }
 
 impl TaskAttempts {

@@ -12,7 +12,6 @@ use grid_protocol::time::Moment;
 use super::ScheduledJob;
 use super::host_order::Traits;
 use super::hosts::HostIndexed;
-use super::lease::LeaseList;
 use super::work_kinds::OTHER_KINDS;
 
 /// A host, connected or remembered.
@@ -42,8 +41,6 @@ pub struct WorkHost {
     pub(super) indexed: HostIndexed,
     /// The pass over the hosts with room in which it was last looked at.
     pub(super) looked_at: u64,
-    /// Its attempts.
-    pub(super) attempts: LeaseList,
     /// The suspect that it runs, alone.
     pub(super) alone: Option<AttemptId>,
     /// The suspect that it will run as soon as it is empty.

@@ -12,7 +12,6 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 
 use super::host_order::{HostOrder, Standing, Traits};
-use super::lease::LeaseList;
 use super::table::Table;
 use super::work_kinds::{KindBit, WorkKinds};
 use super::{ScheduledJob, WorkHost};
@@ -139,11 +138,6 @@ impl Hosts {
     /// Changes what the indexes have nothing to do with: a host's health.
     pub(super) fn health(&mut self, place: u32) -> Option<&mut super::host::Health> {
         Some(&mut self.table.at_mut(place)?.health)
-    }
-
-    /// The list of a host's attempts, which no index has anything to do with either.
-    pub(super) fn attempts(&mut self, place: u32) -> Option<&mut LeaseList> {
-        Some(&mut self.table.at_mut(place)?.attempts)
     }
 
     /// Begins a pass over the hosts with room: true if this one was not looked at in it.

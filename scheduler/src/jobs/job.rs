@@ -12,7 +12,6 @@ use grid_protocol::time::Moment;
 use grid_protocol::worker::Blame;
 
 use super::history::{TaskAttempts, TaskHistory};
-use super::lease::JobLeases;
 use super::place_set::PlaceSet;
 use super::work_kinds::OTHER_KINDS;
 
@@ -63,8 +62,6 @@ pub struct ScheduledJob {
     pub(super) trials: BTreeMap<u64, TaskHistory>,
     /// Attempts under way, by task.
     pub(super) live: BTreeMap<u64, TaskAttempts>,
-    /// The leases of those attempts.
-    pub(super) leases: JobLeases,
     /// What the indexes say of it.
     pub(super) indexed: JobIndexed,
     /// Time that tasks took that are done, in microseconds.
@@ -82,8 +79,6 @@ pub(super) struct JobIndexed {
     pub(super) is_offering: bool,
     /// It has tasks that must be alone, and may go.
     pub(super) has_suspects: bool,
-    /// It has attempts under way.
-    pub(super) is_live: bool,
     /// None of its pauses ends before this.
     pub(super) pause_ends: Option<Moment>,
 }
@@ -132,7 +127,6 @@ impl ScheduledJob {
             hopeless_since: None,
             trials: BTreeMap::new(),
             live: BTreeMap::new(),
-            leases: JobLeases::default(),
             indexed: JobIndexed::default(),
             ran_us: 0,
         }
@@ -237,7 +231,7 @@ impl ScheduledJob {
             Entry::Occupied(mut entry) => {
                 let mut attempts = entry.get().as_slice().to_vec();
                 attempts.push(attempt);
-                entry.insert(TaskAttempts::More(attempts));
+                entry.insert(TaskAttempts::More(attempts.into()));
             }
         }
     }
@@ -250,7 +244,7 @@ impl ScheduledJob {
         let is_last = match entry.get_mut() {
             TaskAttempts::One(only) => *only == attempt,
             TaskAttempts::More(attempts) => {
-                attempts.retain(|other| *other != attempt);
+                *attempts = attempts.iter().filter(|other| **other != attempt).copied().collect();
                 attempts.is_empty()
             }
         };

@@ -3,9 +3,10 @@
 //! A lease gives one host the right to one attempt at a task. The host keeps it by renewing; silence ends it, and
 //! nothing else in the grid decides that a host's attempt is lost, unless the host says so itself.
 //!
-//! Each lease stands in three lists: of all leases by their ends, of its host's leases, and of its job's leases that
-//! run or that do not. All are in the order of time, so that what is due or late stands in front.
+//! The table keeps each host's leases together, and looks at a host's leases again only when one of them may have ended
+//! or become old: a lease that ends in good time costs the clock nothing.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -50,124 +51,131 @@ pub(super) struct LeasePlaces {
     pub(super) host: u32,
 }
 
-/// No lease.
-const NONE: u32 = u32::MAX;
+/// An attempt that has run, or has waited at its host, for less is not looked at as a straggler.
+pub(super) const YOUNG: Duration = Duration::from_secs(2);
 
-/// A list of leases, in the order of time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LeaseList {
-    first: u32,
-    last: u32,
+/// All leases.
+#[derive(Debug, Default)]
+pub(super) struct LeaseTable {
+    /// The host's place and the slot of each attempt. Looked up, and never iterated: nothing may depend on the order of a
+    /// hash map.
+    slots: HashMap<AttemptId, (u32, u32)>,
+    /// The leases of the host at each place.
+    hosts: Vec<HostLeases>,
+    /// Hosts by the moment before which none of their leases ends.
+    deadlines: BTreeSet<(Moment, u32)>,
+    /// Hosts by the moment before which none of their young leases becomes old.
+    ages: BTreeSet<(Moment, u32)>,
+    /// Leases that have waited at their hosts for long: the job's place, since when, and the attempt.
+    old_waiting: BTreeSet<OldLease>,
+    /// Those that have run for long.
+    old_running: BTreeSet<OldLease>,
+    /// Second attempts.
+    extras: usize,
 }
 
-impl Default for LeaseList {
-    fn default() -> Self {
-        Self { first: NONE, last: NONE }
-    }
+type OldLease = (u32, Moment, AttemptId);
+
+/// The leases of one host.
+#[derive(Debug, Default)]
+struct HostLeases {
+    slots: Vec<Slot>,
+    /// The first free slot.
+    free: Option<u32>,
+    /// Where it stands in [`LeaseTable::deadlines`].
+    deadline: Option<Moment>,
+    /// Where it stands in [`LeaseTable::ages`].
+    age: Option<Moment>,
 }
 
-/// The lists that a lease stands in, and what they are ordered by.
-#[derive(Debug, Clone, Copy)]
-enum By {
-    /// All, by their ends.
-    End,
-    /// Its host's, by their numbers.
-    Host,
-    /// Its job's, by when they began, or were granted if they have not begun.
-    Job,
-}
-
-/// The neighbours of a lease in one list.
-#[derive(Debug, Clone, Copy)]
-struct Links {
-    before: u32,
-    after: u32,
+#[derive(Debug)]
+enum Slot {
+    Used(Entry),
+    /// The next free slot.
+    Free(Option<u32>),
 }
 
 #[derive(Debug)]
 struct Entry {
     attempt: AttemptId,
     lease: Lease,
-    links: [Links; 3],
+    is_old: bool,
 }
 
-impl Entry {
-    /// What a list is ordered by.
-    fn rank(&self, by: By) -> (Moment, AttemptId) {
-        match by {
-            By::End => (self.lease.until, self.attempt),
-            By::Host => (Moment::ZERO, self.attempt),
-            By::Job => (self.lease.executing.unwrap_or(self.lease.granted), self.attempt),
+impl Slot {
+    fn entry(&self) -> Option<&Entry> {
+        match self {
+            Self::Used(entry) => Some(entry),
+            Self::Free(_) => None,
         }
     }
 
-    fn links(&mut self, by: By) -> &mut Links {
-        let [end, host, job] = &mut self.links;
-        match by {
-            By::End => end,
-            By::Host => host,
-            By::Job => job,
-        }
-    }
-
-    fn after(&self, by: By) -> u32 {
-        let [end, host, job] = self.links;
-        match by {
-            By::End => end.after,
-            By::Host => host.after,
-            By::Job => job.after,
+    fn entry_mut(&mut self) -> Option<&mut Entry> {
+        match self {
+            Self::Used(entry) => Some(entry),
+            Self::Free(_) => None,
         }
     }
 }
 
-/// The lists of a job: of its leases that wait at their hosts, and of those that run.
-#[derive(Debug, Default)]
-pub(super) struct JobLeases {
-    pub(super) standing_by: LeaseList,
-    pub(super) running: LeaseList,
-}
-
-impl JobLeases {
-    fn of(&mut self, lease: &Lease) -> &mut LeaseList {
-        if lease.executing.is_some() { &mut self.running } else { &mut self.standing_by }
+impl Lease {
+    /// Since when it runs, or waits at its host.
+    fn since(&self) -> Moment {
+        self.executing.unwrap_or(self.granted)
     }
 }
 
-/// All leases.
-#[derive(Debug, Default)]
-pub(super) struct LeaseTable {
-    /// Looked up, and never iterated: nothing may depend on the order of a hash map.
-    places: HashMap<AttemptId, u32>,
-    entries: Vec<Option<Entry>>,
-    free: Vec<u32>,
-    by_end: LeaseList,
-    /// Second attempts among them.
-    extras: usize,
+impl HostLeases {
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.slots.iter().filter_map(Slot::entry)
+    }
+
+    fn entry_mut(&mut self, slot: u32) -> Option<&mut Entry> {
+        self.slots.get_mut(slot as usize)?.entry_mut()
+    }
+
+    fn add(&mut self, entry: Entry) -> u32 {
+        let free = self.free.and_then(|free| Some((free, self.slots.get_mut(free as usize)?)));
+        if let Some((free, slot)) = free {
+            if let Slot::Free(next) = slot {
+                self.free = *next;
+            }
+            *slot = Slot::Used(entry);
+            return free;
+        }
+        self.slots.push(Slot::Used(entry));
+        index(self.slots.len() - 1)
+    }
+
+    fn take(&mut self, at: u32) -> Option<Entry> {
+        let slot = self.slots.get_mut(at as usize)?;
+        match core::mem::replace(slot, Slot::Free(self.free)) {
+            Slot::Used(entry) => {
+                self.free = Some(at);
+                Some(entry)
+            }
+            free @ Slot::Free(_) => {
+                *slot = free;
+                None
+            }
+        }
+    }
 }
 
 impl LeaseTable {
-    pub(super) fn grant(
-        &mut self,
-        attempt: AttemptId,
-        lease: Lease,
-        of_host: &mut LeaseList,
-        of_job: &mut JobLeases,
-    ) {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(None);
-            index(self.entries.len() - 1)
-        });
-        self.places.insert(attempt, place);
-        self.extras += usize::from(lease.extra);
-        let links = [Links { before: NONE, after: NONE }; 3];
-        if let Some(entry) = self.entries.get_mut(place as usize) {
-            *entry = Some(Entry { attempt, lease, links });
+    pub(super) fn grant(&mut self, attempt: AttemptId, lease: Lease) {
+        let place = lease.at.host;
+        if self.hosts.len() <= place as usize {
+            self.hosts.resize_with(place as usize + 1, HostLeases::default);
         }
-        let mut by_end = self.by_end;
-        self.link(&mut by_end, By::End, place);
-        self.by_end = by_end;
-        self.link(of_host, By::Host, place);
-        self.link(of_job.of(&lease), By::Job, place);
+        let Some(host) = self.hosts.get_mut(place as usize) else {
+            return;
+        };
+        let slot = host.add(Entry { attempt, lease, is_old: false });
+        self.slots.insert(attempt, (place, slot));
+        self.extras += usize::from(lease.extra);
+        bring_forward(&mut self.deadlines, &mut host.deadline, place, lease.until);
+        bring_forward(&mut self.ages, &mut host.age, place, lease.since() + YOUNG);
     }
 
     /// The lease, if `host` has it and it has not ended: one that ended a moment before the timer says so is over.
@@ -177,83 +185,127 @@ impl LeaseTable {
 
     /// Renews the lease, if `host` has it and it has not ended; true if so.
     pub(super) fn renew(&mut self, now: Moment, host: PublicKey, attempt: AttemptId) -> bool {
-        let Some(place) = self.valid(now, host, attempt).and(self.places.get(&attempt).copied()) else {
-            return false;
-        };
-        let mut by_end = self.by_end;
-        self.unlink(&mut by_end, By::End, place);
-        if let Some(entry) = self.entry_mut(place) {
-            entry.lease.until = now + LEASE_TERM;
-        }
-        self.link(&mut by_end, By::End, place);
-        self.by_end = by_end;
-        true
+        let entry = self.entry_mut(attempt).map(|(_, entry)| entry);
+        let valid = entry.filter(|entry| entry.lease.host == host && entry.lease.until > now);
+        valid.map(|entry| entry.lease.until = now + LEASE_TERM).is_some()
     }
 
-    /// The host says that it has begun the attempt.
-    pub(super) fn begin(&mut self, now: Moment, attempt: AttemptId, of_job: &mut JobLeases) {
-        let Some(place) = self.places.get(&attempt).copied() else {
+    /// The host says that it has begun the attempt, if it has the lease.
+    pub(super) fn begin(&mut self, now: Moment, host: PublicKey, attempt: AttemptId) {
+        let Some((place, entry)) = self.entry_mut(attempt) else {
             return;
         };
-        if self.at(place).is_some_and(|entry| entry.lease.executing.is_none()) {
-            self.unlink(&mut of_job.standing_by, By::Job, place);
-            if let Some(entry) = self.entry_mut(place) {
-                entry.lease.executing = Some(now);
-            }
-            self.link(&mut of_job.running, By::Job, place);
+        let lease = &mut entry.lease;
+        if lease.host != host || lease.until <= now || lease.executing.is_some() {
+            return;
+        }
+        let waited = (lease.at.job, lease.granted, attempt);
+        lease.executing = Some(now);
+        if core::mem::replace(&mut entry.is_old, false) {
+            self.old_waiting.remove(&waited);
+        }
+        if let Some(host) = self.hosts.get_mut(place as usize) {
+            bring_forward(&mut self.ages, &mut host.age, place, now + YOUNG);
         }
     }
 
-    /// Takes a lease out; `lists` finds those of its host and its job.
-    pub(super) fn remove<'a>(
-        &mut self,
-        attempt: AttemptId,
-        lists: impl FnOnce(LeasePlaces) -> (Option<&'a mut LeaseList>, Option<&'a mut JobLeases>),
-    ) -> Option<Lease> {
-        let place = self.places.remove(&attempt)?;
-        let lease = self.at(place)?.lease;
-        let mut by_end = self.by_end;
-        self.unlink(&mut by_end, By::End, place);
-        self.by_end = by_end;
-        let (of_host, of_job) = lists(lease.at);
-        if let Some(of_host) = of_host {
-            self.unlink(of_host, By::Host, place);
-        }
-        if let Some(of_job) = of_job {
-            self.unlink(of_job.of(&lease), By::Job, place);
-        }
+    /// Takes a lease out.
+    pub(super) fn remove(&mut self, attempt: AttemptId) -> Option<Lease> {
+        let (place, slot) = self.slots.remove(&attempt)?;
+        let Entry { lease, is_old, .. } = self.hosts.get_mut(place as usize)?.take(slot)?;
         self.extras -= usize::from(lease.extra);
-        if let Some(entry) = self.entries.get_mut(place as usize) {
-            *entry = None;
+        if is_old {
+            let old = (lease.at.job, lease.since(), attempt);
+            if lease.executing.is_some() { &mut self.old_running } else { &mut self.old_waiting }
+                .remove(&old);
         }
-        self.free.push(place);
         Some(lease)
     }
 
-    /// When the first lease ends.
+    /// No lease ends before this.
     pub(super) fn due(&self) -> Option<Moment> {
-        self.at(self.by_end.first).map(|entry| entry.lease.until)
+        self.deadlines.first().map(|(due, _)| *due)
     }
 
-    /// The leases that have ended, in the order of their attempts.
-    pub(super) fn expired(&self, now: Moment) -> Vec<AttemptId> {
-        let mut ended: Vec<_> = self
-            .list(self.by_end, By::End)
-            .take_while(|(_, lease)| lease.until <= now)
-            .map(|(attempt, _)| attempt)
-            .collect();
+    /// The leases that have ended, in the order of their attempts. The caller removes them.
+    pub(super) fn expired(&mut self, now: Moment) -> Vec<AttemptId> {
+        let mut ended = Vec::new();
+        while let Some((due, place)) = self.deadlines.first().copied().filter(|(due, _)| *due <= now) {
+            self.deadlines.remove(&(due, place));
+            let Some(host) = self.hosts.get_mut(place as usize) else {
+                continue;
+            };
+            let is_over = |entry: &&Entry| entry.lease.until <= now;
+            ended.extend(host.entries().filter(is_over).map(|entry| entry.attempt));
+            let ends = host.entries().map(|entry| entry.lease.until).filter(|until| *until > now);
+            host.deadline = ends.min();
+            self.deadlines.extend(host.deadline.map(|due| (due, place)));
+        }
         ended.sort_unstable();
         ended
     }
 
-    /// The leases of a host or a job, in the list's order.
-    pub(super) fn of_host(&self, list: LeaseList) -> impl Iterator<Item = (AttemptId, &Lease)> {
-        self.list(list, By::Host)
+    /// Notes which leases have become old.
+    pub(super) fn grow_old(&mut self, now: Moment) {
+        while let Some((due, place)) = self.ages.first().copied().filter(|(due, _)| *due <= now) {
+            self.ages.remove(&(due, place));
+            let Some(host) = self.hosts.get_mut(place as usize) else {
+                continue;
+            };
+            let young = host.slots.iter_mut().filter_map(Slot::entry_mut).filter(|entry| !entry.is_old);
+            host.age = None;
+            for entry in young {
+                let lease = &entry.lease;
+                let due = lease.since() + YOUNG;
+                if due > now {
+                    host.age = Some(host.age.map_or(due, |other| other.min(due)));
+                    continue;
+                }
+                let runs = lease.executing.is_some();
+                let old = if runs { &mut self.old_running } else { &mut self.old_waiting };
+                old.insert((lease.at.job, lease.since(), entry.attempt));
+                entry.is_old = true;
+            }
+            self.ages.extend(host.age.map(|due| (due, place)));
+        }
     }
 
-    /// Leases of a job, those first that have waited or run for longest.
-    pub(super) fn of_job(&self, list: LeaseList) -> impl Iterator<Item = (AttemptId, &Lease)> {
-        self.list(list, By::Job)
+    /// The leases that have run for as long as `most` allows their jobs, by their attempts; none that is young.
+    pub(super) fn running_for(
+        &self,
+        now: Moment,
+        most: impl Fn(u32) -> Option<Duration>,
+    ) -> Vec<(AttemptId, Lease)> {
+        let mut found = Vec::new();
+        let mut next = self.old_running.first().copied();
+        while let Some((job, _, _)) = next {
+            let most = most(job);
+            let of_job = self.old_running.range((job, Moment::ZERO, AttemptId::from_u64(0))..);
+            let of_job = of_job.take_while(|(other, since, _)| {
+                *other == job && most.is_some_and(|most| now.since(*since) >= most)
+            });
+            found.extend(of_job.map(|(_, _, attempt)| *attempt));
+            next = self.old_running.range((job + 1, Moment::ZERO, AttemptId::from_u64(0))..).next().copied();
+        }
+        self.sorted(found)
+    }
+
+    /// The leases that have waited at their hosts and are not young, by their attempts.
+    pub(super) fn waiting_for_long(&self) -> Vec<(AttemptId, Lease)> {
+        self.sorted(self.old_waiting.iter().map(|(_, _, attempt)| *attempt).collect())
+    }
+
+    fn sorted(&self, mut attempts: Vec<AttemptId>) -> Vec<(AttemptId, Lease)> {
+        attempts.sort_unstable();
+        attempts.into_iter().filter_map(|attempt| Some((attempt, *self.get(attempt)?))).collect()
+    }
+
+    /// The attempts of the host at a place, in order.
+    pub(super) fn of_host(&self, place: u32) -> Vec<AttemptId> {
+        let entries = self.hosts.get(place as usize).into_iter().flat_map(HostLeases::entries);
+        let mut attempts: Vec<_> = entries.map(|entry| entry.attempt).collect();
+        attempts.sort_unstable();
+        attempts
     }
 
     /// Second attempts under way.
@@ -262,77 +314,56 @@ impl LeaseTable {
     }
 
     pub(super) fn get(&self, attempt: AttemptId) -> Option<&Lease> {
-        self.at(*self.places.get(&attempt)?).map(|entry| &entry.lease)
+        let (place, slot) = *self.slots.get(&attempt)?;
+        let slot = self.hosts.get(place as usize)?.slots.get(slot as usize)?;
+        slot.entry().map(|entry| &entry.lease)
     }
 
     /// All leases, in the order of their attempts.
     pub(super) fn iter(&self) -> impl Iterator<Item = (AttemptId, &Lease)> {
-        let mut all: Vec<_> =
-            self.entries.iter().flatten().map(|entry| (entry.attempt, &entry.lease)).collect();
+        let entries = self.hosts.iter().flat_map(HostLeases::entries);
+        let mut all: Vec<_> = entries.map(|entry| (entry.attempt, &entry.lease)).collect();
         all.sort_unstable_by_key(|(attempt, _)| *attempt);
         all.into_iter()
     }
 
-    /// Checks the index and the list of all leases.
+    fn entry_mut(&mut self, attempt: AttemptId) -> Option<(u32, &mut Entry)> {
+        let (place, slot) = *self.slots.get(&attempt)?;
+        Some((place, self.hosts.get_mut(place as usize)?.entry_mut(slot)?))
+    }
+
+    /// Checks every index of the table.
     #[cfg(test)]
-    pub(super) fn check(&self, all: &[(AttemptId, Lease)]) {
-        let mut by_end: Vec<_> = all.iter().map(|(attempt, lease)| (lease.until, *attempt)).collect();
-        by_end.sort_unstable();
-        let listed = self.list(self.by_end, By::End).map(|(attempt, lease)| (lease.until, attempt));
-        assert_eq!(listed.collect::<Vec<_>>(), by_end);
-        assert_eq!(self.due(), by_end.first().map(|(until, _)| *until));
-        assert_eq!(self.extras, all.iter().filter(|(_, lease)| lease.extra).count());
-        assert_eq!(self.places.len(), all.len());
-        assert!(all.iter().all(|(attempt, lease)| self.get(*attempt) == Some(lease)));
+    pub(super) fn check(&self, now: Moment) {
+        let mut old = (BTreeSet::new(), BTreeSet::new());
+        let (mut deadlines, mut ages, mut count) = (BTreeSet::new(), BTreeSet::new(), 0);
+        for (place, host) in (0..).zip(&self.hosts) {
+            deadlines.extend(host.deadline.map(|due| (due, place)));
+            ages.extend(host.age.map(|due| (due, place)));
+            for Entry { attempt, lease, is_old } in host.entries() {
+                count += 1;
+                assert_eq!((self.get(*attempt), lease.at.host), (Some(lease), place));
+                assert!(host.deadline.is_some_and(|due| due <= lease.until));
+                assert!(*is_old || host.age.is_some_and(|due| due <= lease.since() + YOUNG));
+                assert!(!is_old || lease.since() + YOUNG <= now);
+                let old = if lease.executing.is_some() { &mut old.0 } else { &mut old.1 };
+                old.extend(is_old.then_some((lease.at.job, lease.since(), *attempt)));
+            }
+        }
+        assert_eq!((&self.deadlines, &self.ages), (&deadlines, &ages));
+        assert_eq!((&self.old_running, &self.old_waiting), (&old.0, &old.1));
+        assert_eq!(self.slots.len(), count);
+        assert_eq!(self.extras, self.iter().filter(|(_, lease)| lease.extra).count());
     }
+}
 
-    fn list(&self, list: LeaseList, by: By) -> impl Iterator<Item = (AttemptId, &Lease)> {
-        let entries = core::iter::successors(self.at(list.first), move |entry| self.at(entry.after(by)));
-        entries.map(|entry| (entry.attempt, &entry.lease))
+/// Sees to it that a host is looked at again at `due` or before.
+fn bring_forward(order: &mut BTreeSet<(Moment, u32)>, known: &mut Option<Moment>, place: u32, due: Moment) {
+    if known.is_some_and(|known| known <= due) {
+        return;
     }
-
-    fn at(&self, place: u32) -> Option<&Entry> {
-        self.entries.get(place as usize)?.as_ref()
+    if let Some(known) = known.replace(due) {
+        order.remove(&(known, place));
     }
-
-    fn entry_mut(&mut self, place: u32) -> Option<&mut Entry> {
-        self.entries.get_mut(place as usize)?.as_mut()
-    }
-
-    /// Puts a lease into a list: most often behind all others, since time goes on.
-    fn link(&mut self, list: &mut LeaseList, by: By, place: u32) {
-        let Some(rank) = self.at(place).map(|entry| entry.rank(by)) else {
-            return;
-        };
-        let mut before = list.last;
-        let mut after = NONE;
-        while let Some(entry) = self.entry_mut(before).filter(|entry| entry.rank(by) > rank) {
-            (before, after) = (entry.links(by).before, before);
-        }
-        if let Some(entry) = self.entry_mut(place) {
-            *entry.links(by) = Links { before, after };
-        }
-        match self.entry_mut(before) {
-            Some(entry) => entry.links(by).after = place,
-            None => list.first = place,
-        }
-        match self.entry_mut(after) {
-            Some(entry) => entry.links(by).before = place,
-            None => list.last = place,
-        }
-    }
-
-    fn unlink(&mut self, list: &mut LeaseList, by: By, place: u32) {
-        let Some(Links { before, after }) = self.entry_mut(place).map(|entry| *entry.links(by)) else {
-            return;
-        };
-        match self.entry_mut(before) {
-            Some(entry) => entry.links(by).after = after,
-            None => list.first = after,
-        }
-        match self.entry_mut(after) {
-            Some(entry) => entry.links(by).before = before,
-            None => list.last = before,
-        }
-    }
+    order.insert((due, place));
 }

@@ -116,10 +116,7 @@ impl Jobs {
     /// A host has begun these attempts.
     pub fn handle_executing(&mut self, now: Moment, key: PublicKey, attempts: &[AttemptId]) {
         for attempt in attempts {
-            let valid = self.leases.valid(now, key, *attempt);
-            if let Some(job) = valid.and_then(|lease| self.jobs.at_mut(lease.at.job)) {
-                self.leases.begin(now, *attempt, &mut job.leases);
-            }
+            self.leases.begin(now, key, *attempt);
         }
     }
 

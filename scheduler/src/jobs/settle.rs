@@ -2,7 +2,6 @@
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use grid_protocol::job::{AttemptId, JobId, JobState};
@@ -225,12 +224,13 @@ impl Jobs {
     }
 
     pub(super) fn keep_only(&mut self, now: Moment, key: PublicKey, held: &BTreeSet<AttemptId>) {
-        let attempts = self.hosts.get(&key).map(|host| host.attempts).unwrap_or_default();
-        let of_host = self.leases.of_host(attempts).map(|(attempt, _)| attempt);
-        let lost: Vec<_> = of_host.filter(|attempt| !held.contains(attempt)).collect();
-        for attempt in lost {
+        let Some(place) = self.hosts.place(&key) else {
+            return;
+        };
+        let of_host = self.leases.of_host(place).into_iter();
+        for attempt in of_host.filter(|attempt| !held.contains(attempt)) {
             // One that was lost before it may have ended the whole job.
-            if let Some(lease) = self.take_lease(attempt) {
+            if let Some(lease) = self.leases.remove(attempt) {
                 self.lose(now, attempt, lease, true);
             }
         }
@@ -248,15 +248,9 @@ impl Jobs {
 
     /// Takes a lease away; everything that counts leases follows.
     pub(super) fn release(&mut self, attempt: AttemptId) -> Option<Lease> {
-        let lease = self.take_lease(attempt)?;
+        let lease = self.leases.remove(attempt)?;
         self.detach(attempt, &lease);
         Some(lease)
-    }
-
-    /// Takes a lease out of the table; [`Self::detach`] must come after it.
-    pub(super) fn take_lease(&mut self, attempt: AttemptId) -> Option<Lease> {
-        let Self { leases, hosts, jobs, .. } = self;
-        leases.remove(attempt, |at| (hosts.attempts(at.host), jobs.at_mut(at.job).map(|job| &mut job.leases)))
     }
 
     fn detach(&mut self, attempt: AttemptId, lease: &Lease) {
@@ -269,10 +263,6 @@ impl Jobs {
         });
         if let Some(job) = self.jobs.at_mut(lease.at.job) {
             job.remove_attempt(lease.task, attempt);
-            if job.live.is_empty() {
-                job.indexed.is_live = false;
-                self.live.remove(&lease.at.job);
-            }
             self.clients.update(lease.at.client, |share| share.live = share.live.saturating_sub(1));
         }
     }

@@ -1,13 +1,11 @@
 //! Stragglers: attempts that take long, wait long or run for ever, looked at twice a second.
 
 use alloc::collections::BTreeSet;
-use alloc::vec::Vec;
 use core::time::Duration;
 
-use grid_protocol::job::AttemptId;
 use grid_protocol::time::Moment;
 
-use super::lease::LeaseList;
+use super::lease::YOUNG;
 use super::{JobDecision, Jobs, Lease, ScheduledJob};
 
 /// How often second attempts are thought about.
@@ -15,10 +13,7 @@ const EXTRAS_PAUSE: Duration = Duration::from_millis(500);
 
 /// A task is late when it has run for three times as long as usual, and two seconds more.
 const LATE_FACTOR: u32 = 3;
-const LATE_AT_LEAST: Duration = Duration::from_secs(2);
-
-/// An attempt that waits at its host for so long is recalled for a host that is idle and has done tasks of the job.
-const RECALL_AFTER: Duration = Duration::from_secs(2);
+const LATE_AT_LEAST: Duration = YOUNG;
 
 /// An attempt that runs for so much longer than its task may is taken from its host, whatever the host says: time enough
 /// for a result of 64 MiB over a line of 1 Mbit/s.
@@ -32,31 +27,11 @@ impl Jobs {
     pub(super) fn look_at_stragglers(&mut self, now: Moment) {
         if now >= self.extras_due {
             self.extras_due = now + EXTRAS_PAUSE;
+            self.leases.grow_old(now);
             self.second_attempts(now);
             self.recall(now);
             self.end_overdue(now);
         }
-    }
-
-    /// The leases of each job that are in front of one of its lists and older than it allows, by attempt.
-    fn older_than(
-        &self,
-        now: Moment,
-        list: impl Fn(&ScheduledJob) -> LeaseList,
-        allowed: impl Fn(&ScheduledJob) -> Option<Duration>,
-    ) -> Vec<(AttemptId, Lease)> {
-        let mut found = Vec::new();
-        for job in self.live.iter().filter_map(|place| self.jobs.at(*place)) {
-            let Some(allowed) = allowed(job) else {
-                continue;
-            };
-            let age = |lease: &Lease| now.since(lease.executing.unwrap_or(lease.granted));
-            let leases = self.leases.of_job(list(job));
-            let old = leases.take_while(|(_, lease)| age(lease) >= allowed);
-            found.extend(old.map(|(attempt, lease)| (attempt, *lease)));
-        }
-        found.sort_unstable_by_key(|(attempt, _)| *attempt);
-        found
     }
 
     /// Gives tasks that take long another try elsewhere, where slots are idle because nothing waits for them.
@@ -66,8 +41,8 @@ impl Jobs {
         if left == 0 || self.hosts.idle_slots == 0 {
             return;
         }
-        let mut late =
-            self.older_than(now, |job| job.leases.running, |job| job.late_after().map(just_more_than));
+        let late_after = |job| self.jobs.at(job).and_then(ScheduledJob::late_after).map(just_more_than);
+        let mut late = self.leases.running_for(now, late_after);
         late.retain(|(_, lease)| self.is_alone(lease));
         let mut in_vain = BTreeSet::new();
         for (_, lease) in late {
@@ -113,12 +88,12 @@ impl Jobs {
         found.map(|(place, _)| place)
     }
 
-    /// Takes attempts that wait behind others at their hosts, or at a host that begins nothing, to hosts that are idle.
+    /// Takes attempts that wait for two seconds behind others at their hosts, or at a host that begins nothing, to hosts that are idle.
     fn recall(&mut self, now: Moment) {
         if self.hosts.idle_slots == 0 {
             return;
         }
-        let waiting = self.older_than(now, |job| job.leases.standing_by, |_| Some(RECALL_AFTER));
+        let waiting = self.leases.waiting_for_long();
         let mut in_vain = BTreeSet::new();
         for (attempt, lease) in waiting {
             if self.hosts.idle_slots == 0 {
@@ -140,11 +115,12 @@ impl Jobs {
 
     /// Takes attempts from hosts that say for far too long that they run them.
     fn end_overdue(&mut self, now: Moment) {
-        let most = |job: &ScheduledJob| {
-            just_more_than(Duration::from_millis(job.spec.timeout_ms).saturating_add(OVERDUE_AFTER))
+        let most = |job| {
+            let timeout = Duration::from_millis(self.jobs.at(job)?.spec.timeout_ms);
+            Some(just_more_than(timeout.saturating_add(OVERDUE_AFTER)))
         };
-        for (attempt, _) in self.older_than(now, |job| job.leases.running, |job| Some(most(job))) {
-            if let Some(lease) = self.take_lease(attempt) {
+        for (attempt, _) in self.leases.running_for(now, most) {
+            if let Some(lease) = self.leases.remove(attempt) {
                 self.lose(now, attempt, lease, false);
                 let attempts = alloc::vec![attempt];
                 self.decisions.push_back(JobDecision::Abandon { host: lease.host, attempts });

@@ -16,6 +16,7 @@ mod hosts;
 mod index_tests;
 mod job;
 mod lease;
+mod live_attempts;
 mod pauses;
 mod place_set;
 mod reports;
@@ -136,10 +137,11 @@ impl Jobs {
         let Some(known) = self.jobs.at_mut(place) else {
             return;
         };
-        known.add_attempt(task, attempt);
+        let slot = known.live.resume(task, attempt);
         let bytes = known.usual_bytes();
         let is_suspect = known.is_suspect(task);
         let client = self.clients.place_of(known.owner);
+        known.indexed.client = client;
         self.clients.update(client, |share| share.live += 1);
         self.hosts.update(at_host, |holder| {
             holder.held += 1;
@@ -149,7 +151,7 @@ impl Jobs {
             }
         });
         let until = now + LEASE_TERM;
-        let at = LeasePlaces { job: place, client, host: at_host };
+        let at = LeasePlaces { job: place, client, host: at_host, slot };
         // Whether it ran is not known; a host that was lost with the manager is blamed on nobody.
         let lease = Lease { job, task, host, granted: now, until, executing: None, extra: false, bytes, at };
         self.leases.grant(attempt, lease);
@@ -212,8 +214,9 @@ impl Jobs {
         let Some(job) = self.jobs.at_mut(place) else {
             return;
         };
+        let live = job.live.task_set();
         for task in tasks {
-            if !job.is_pending(*task) {
+            if !job.is_pending(*task, &live) {
                 job.dead = job.dead.saturating_sub(1);
                 job.trials.remove(task);
                 job.put_back(*task, now, now);
@@ -308,8 +311,10 @@ impl Jobs {
         }
         job.indexed.is_waiting = is_waiting;
         let rank = (Reverse(job.spec.priority), job.order, place);
-        let client = self.clients.place_of(job.owner);
-        self.clients.update(client, |share| {
+        if is_waiting {
+            job.indexed.client = self.clients.place_of(job.owner);
+        }
+        self.clients.update(job.indexed.client, |share| {
             if is_waiting {
                 share.has_waiting.insert(rank);
             } else {

@@ -163,7 +163,7 @@ impl Jobs {
         let result = self.choose(place, turn, &mut chosen);
         let served = match result {
             Ok(job) => {
-                self.grant(now, place, job, &chosen, false);
+                self.grant(now, place, job, &chosen, None);
                 Served::Tasks
             }
             Err(others_will_do) => Served::Nothing { others_will_do },
@@ -243,29 +243,37 @@ impl Jobs {
         open.any(|(key, _)| !tried.contains(key) && !job.is_closed_to(key))
     }
 
-    /// Takes `tasks` off the waiting ones and grants a host their leases.
-    pub(super) fn grant(&mut self, now: Moment, host: u32, job: u32, tasks: &[u64], extra: bool) {
+    /// Takes `tasks` off the waiting ones and grants a host their leases; or that of one task beside `other`, which is under
+    /// way.
+    pub(super) fn grant(
+        &mut self,
+        now: Moment,
+        host: u32,
+        job: u32,
+        tasks: &[u64],
+        other: Option<AttemptId>,
+    ) {
         let (Some((id, known)), Some((key, _))) = (self.jobs.entry_mut(job), self.hosts.entry(host)) else {
             return;
         };
         let (id, key) = (*id, *key);
         let bytes = known.usual_bytes();
-        let client = self.clients.place_of(known.owner);
-        let at = LeasePlaces { job, client, host };
+        let client = known.indexed.client;
         let until = now + LEASE_TERM;
         let mut attempts = Vec::with_capacity(tasks.len());
         let mut suspect = None;
         for task in tasks {
             self.attempts += 1;
             let attempt = AttemptId::new(self.incarnation, self.attempts);
-            if !extra {
+            if other.is_none() {
                 known.take_out(*task);
             }
             if known.is_suspect(*task) {
                 suspect = Some(attempt);
             }
-            known.add_attempt(*task, attempt);
-            let (task, executing) = (*task, None);
+            let slot = known.live.add(*task, attempt, other);
+            let at = LeasePlaces { job, client, host, slot };
+            let (task, executing, extra) = (*task, None, other.is_some());
             let lease = Lease { job: id, task, host: key, granted: now, until, executing, extra, bytes, at };
             self.leases.grant(attempt, lease);
             attempts.push((attempt, task));

@@ -1,9 +1,7 @@
-//! Tasks: what one has been through, and the attempts at it.
+//! Histories: what a task has been through, and which hosts it avoids for that.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use grid_protocol::job::AttemptId;
 use grid_protocol::key::PublicKey;
 
 /// What a task has been through.
@@ -62,21 +60,5 @@ fn remember(hosts: &mut Vec<PublicKey>, host: PublicKey) {
             hosts.remove(0);
         }
         hosts.push(host);
-    }
-}
-
-/// The attempts at one task that are under way: one, as a rule.
-#[derive(Debug, Clone)]
-pub(super) enum TaskAttempts {
-    One(AttemptId),
-    More(Box<[AttemptId]>),
-}
-
-impl TaskAttempts {
-    pub(super) fn as_slice(&self) -> &[AttemptId] {
-        match self {
-            Self::One(attempt) => core::slice::from_ref(attempt),
-            Self::More(attempts) => attempts,
-        }
     }
 }

@@ -11,7 +11,7 @@ use grid_protocol::job::JobSpec;
 use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 
-use super::host_order::{HostOrder, Standing, Traits};
+use super::host_order::{HostOrder, Traits};
 use super::table::Table;
 use super::work_kinds::{KindBit, WorkKinds};
 use super::{ScheduledJob, WorkHost};
@@ -72,11 +72,10 @@ impl HostIndexed {
         }
     }
 
-    /// Where the host stands in each order, in the order of [`Hosts::orders`].
-    fn standings(&self, place: u32, key: PublicKey) -> [Option<Standing>; 4] {
-        let at = |rank| (rank, key, place);
+    /// By what the host stands in each order, in the order of [`Hosts::orders`].
+    fn ranks(&self) -> [Option<u64>; 4] {
         let unclaimed = self.open.filter(|_| self.is_unclaimed);
-        [self.ready.map(at), (self.idle > 0).then_some(at(0)), self.open.map(at), unclaimed.map(at)]
+        [self.ready, (self.idle > 0).then_some(0), self.open, unclaimed]
     }
 
     fn present_slots(&self) -> u64 {
@@ -173,9 +172,9 @@ impl Hosts {
         };
         if host.note_module(module) {
             host.traits = self.kinds.traits(host);
-            let (standings, traits) = (host.indexed.standings(place, *key), host.traits);
-            for (order, standing) in self.orders().into_iter().zip(standings) {
-                standing.iter().for_each(|standing| order.set_traits(standing, traits));
+            let (key, ranks, traits) = (*key, host.indexed.ranks(), host.traits);
+            for (order, rank) in self.orders().into_iter().zip(ranks) {
+                rank.iter().for_each(|rank| order.set_traits(&(*rank, key, place), traits));
             }
         }
     }
@@ -251,11 +250,10 @@ impl Hosts {
         let Some(key) = self.table.entry(place).map(|(key, _)| *key) else {
             return;
         };
-        let standings = was.standings(place, key).into_iter().zip(is.standings(place, key));
-        for (order, (before, now)) in self.orders().into_iter().zip(standings) {
+        for (order, (before, now)) in self.orders().into_iter().zip(was.ranks().into_iter().zip(is.ranks())) {
             if before != now {
-                before.iter().for_each(|before| order.remove(before));
-                now.iter().for_each(|now| order.insert(*now, traits));
+                before.iter().for_each(|before| order.remove(&(*before, key, place)));
+                now.iter().for_each(|now| order.insert((*now, key, place), traits));
             }
         }
         if was.is_reserved != is.is_reserved {

@@ -78,6 +78,7 @@ impl Jobs {
         assert_eq!(self.pauses, pauses);
         let mut offered = 0;
         for (id, _, job) in all() {
+            job.live.check();
             if let Some(next) = job.next_pause() {
                 assert!(job.indexed.pause_ends.is_some_and(|due| due <= next));
                 assert!(self.pause_ends.is_some_and(|due| due <= next));
@@ -112,6 +113,9 @@ impl Jobs {
             if !job.state.is_over() && job.waiting() > 0 {
                 let place = self.jobs.place(id).unwrap();
                 share.1.insert((Reverse(job.spec.priority), job.order, place));
+            }
+            if !job.live.is_empty() || job.indexed.is_waiting {
+                assert_eq!(self.clients.place(&job.owner), Some(job.indexed.client));
             }
         }
         expected.retain(|_, (live, waiting)| *live > 0 || !waiting.is_empty());

@@ -1,6 +1,5 @@
 //! One job: how far it is, and what its tasks have been through.
 
-use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -11,7 +10,8 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 use grid_protocol::worker::Blame;
 
-use super::history::{TaskAttempts, TaskHistory};
+use super::history::TaskHistory;
+use super::live_attempts::LiveAttempts;
 use super::place_set::PlaceSet;
 use super::work_kinds::OTHER_KINDS;
 
@@ -60,8 +60,8 @@ pub struct ScheduledJob {
     pub(super) hopeless_since: Option<Moment>,
     /// What tasks that failed have been through.
     pub(super) trials: BTreeMap<u64, TaskHistory>,
-    /// Attempts under way, by task.
-    pub(super) live: BTreeMap<u64, TaskAttempts>,
+    /// Attempts under way.
+    pub(super) live: LiveAttempts,
     /// What the indexes say of it.
     pub(super) indexed: JobIndexed,
     /// Time that tasks took that are done, in microseconds.
@@ -73,6 +73,8 @@ pub struct ScheduledJob {
 pub(super) struct JobIndexed {
     /// The bit of its kind of work, once it has had tasks that wait.
     pub(super) kind: Option<u64>,
+    /// Where its client is, while it has attempts under way or tasks that wait.
+    pub(super) client: u32,
     /// It is in its client's list of those with tasks that wait.
     pub(super) is_waiting: bool,
     /// Some of them may go to any host that suits.
@@ -126,7 +128,7 @@ impl ScheduledJob {
             suspects: BTreeSet::new(),
             hopeless_since: None,
             trials: BTreeMap::new(),
-            live: BTreeMap::new(),
+            live: LiveAttempts::default(),
             indexed: JobIndexed::default(),
             ran_us: 0,
         }
@@ -192,7 +194,7 @@ impl ScheduledJob {
         JobCounts {
             submitted: self.submitted,
             waiting: self.waiting(),
-            leased: self.live.len() as u64,
+            leased: self.live.tasks(),
             done: self.done,
             dead: self.dead,
             retried: self.retried,
@@ -214,43 +216,14 @@ impl ScheduledJob {
         self.trials.get(&task)
     }
 
-    /// All attempts under way.
+    /// All attempts under way, in the order of their tasks.
     pub fn attempts(&self) -> impl Iterator<Item = AttemptId> {
-        self.live.values().flat_map(TaskAttempts::as_slice).copied()
+        self.live.iter()
     }
 
-    /// Attempts at a task under way.
-    pub fn attempts_at(&self, task: u64) -> &[AttemptId] {
-        self.live.get(&task).map(TaskAttempts::as_slice).unwrap_or_default()
-    }
-
-    /// An attempt at a task is under way.
-    pub(super) fn add_attempt(&mut self, task: u64, attempt: AttemptId) {
-        match self.live.entry(task) {
-            Entry::Vacant(entry) => drop(entry.insert(TaskAttempts::One(attempt))),
-            Entry::Occupied(mut entry) => {
-                let mut attempts = entry.get().as_slice().to_vec();
-                attempts.push(attempt);
-                entry.insert(TaskAttempts::More(attempts.into()));
-            }
-        }
-    }
-
-    /// An attempt at a task is not under way any more.
-    pub(super) fn remove_attempt(&mut self, task: u64, attempt: AttemptId) {
-        let Entry::Occupied(mut entry) = self.live.entry(task) else {
-            return;
-        };
-        let is_last = match entry.get_mut() {
-            TaskAttempts::One(only) => *only == attempt,
-            TaskAttempts::More(attempts) => {
-                *attempts = attempts.iter().filter(|other| **other != attempt).copied().collect();
-                attempts.is_empty()
-            }
-        };
-        if is_last {
-            entry.remove();
-        }
+    /// Attempts at a task under way, found by a look at all of the job's: for people who ask, not for decisions.
+    pub fn attempts_at(&self, task: u64) -> impl Iterator<Item = &AttemptId> {
+        self.live.at(task)
     }
 
     /// How long its tasks take, once three are done.
@@ -344,10 +317,10 @@ impl ScheduledJob {
         self.indexed.kind.unwrap_or(OTHER_KINDS)
     }
 
-    /// True if the task waits for a host, or an attempt at it is under way.
-    pub(super) fn is_pending(&self, task: u64) -> bool {
+    /// True if the task waits for a host, or is among those with an attempt under way.
+    pub(super) fn is_pending(&self, task: u64, live: &BTreeSet<u64>) -> bool {
         task >= self.fresh
-            || self.live.contains_key(&task)
+            || live.contains(&task)
             || self.again.contains(&task)
             || self.suspects.contains(&task)
             || self.paused.iter().any(|(_, paused)| *paused == task)

@@ -49,6 +49,8 @@ pub(super) struct LeasePlaces {
     pub(super) job: u32,
     pub(super) client: u32,
     pub(super) host: u32,
+    /// Where its attempt is among its job's.
+    pub(super) slot: u32,
 }
 
 /// An attempt that has run, or has waited at its host, for less is not looked at as a straggler.

@@ -44,7 +44,7 @@ impl Jobs {
         job.done_by.insert(lease.at.host);
         let trial = job.trials.remove(&lease.task).unwrap_or_default();
         let seq = job.recorded;
-        let others = job.attempts_at(lease.task).to_vec();
+        let others = job.live.others(lease.task).to_vec();
         self.abandon(&others);
         for host in trial.failed.iter().filter(|host| **host != lease.host) {
             if let Some(place) = self.hosts.place(host) {
@@ -156,7 +156,7 @@ impl Jobs {
         let trial = job.trials.get(&task).cloned().unwrap_or_default();
         let Some(why) = why else {
             job.retried += 1;
-            if !job.live.contains_key(&task) {
+            if job.live.others(task).is_empty() {
                 job.put_back(task, now, due);
                 if due > now {
                     self.note_job_pause(at.job, due);
@@ -169,7 +169,7 @@ impl Jobs {
         job.recorded += 1;
         job.trials.remove(&task);
         let seq = job.recorded;
-        let others = job.attempts_at(task).to_vec();
+        let others = job.live.others(task).to_vec();
         let hopeless = job.hopeless();
         self.abandon(&others);
         if let Some(why) = hopeless {
@@ -182,7 +182,7 @@ impl Jobs {
     pub(super) fn settle_back(&mut self, now: Moment, lease: Lease) -> Verdict {
         let Lease { job: id, task, at, .. } = lease;
         if let Some(job) = self.jobs.at_mut(at.job)
-            && !job.live.contains_key(&task)
+            && job.live.others(task).is_empty()
         {
             job.put_back(task, now, now);
             self.note_waiting(at.job);
@@ -262,7 +262,7 @@ impl Jobs {
             }
         });
         if let Some(job) = self.jobs.at_mut(lease.at.job) {
-            job.remove_attempt(lease.task, attempt);
+            job.live.remove(lease.at.slot);
             self.clients.update(lease.at.client, |share| share.live = share.live.saturating_sub(1));
         }
     }

@@ -45,12 +45,12 @@ impl Jobs {
         let mut late = self.leases.running_for(now, late_after);
         late.retain(|(_, lease)| self.is_alone(lease));
         let mut in_vain = BTreeSet::new();
-        for (_, lease) in late {
+        for (attempt, lease) in late {
             if left == 0 {
                 return;
             }
             if let Some(host) = self.idle_host(&lease, &mut in_vain, |_, _| true) {
-                self.grant(now, host, lease.at.job, &[lease.task], true);
+                self.grant(now, host, lease.at.job, &[lease.task], Some(attempt));
                 left -= 1;
             }
         }
@@ -59,7 +59,7 @@ impl Jobs {
     /// True if there is no other attempt at the task, and may be one.
     fn is_alone(&self, lease: &Lease) -> bool {
         let job = self.jobs.at(lease.at.job);
-        job.is_some_and(|job| job.attempts_at(lease.task).len() == 1 && !job.is_suspect(lease.task))
+        job.is_some_and(|job| job.live.is_single(lease.task) && !job.is_suspect(lease.task))
     }
 
     /// The first host but its own that could begin a lease's task at once. `in_vain` remembers jobs for which there is none,
@@ -106,7 +106,7 @@ impl Jobs {
             {
                 self.abandon(&[attempt]);
                 self.settle_back(now, lease);
-                self.grant(now, host, lease.at.job, &[lease.task], false);
+                self.grant(now, host, lease.at.job, &[lease.task], None);
                 // The host that had it may be idle now.
                 in_vain.clear();
             }

@@ -29,7 +29,7 @@ impl Jobs {
                 self.hosts.update(place, |host| host.reserved = Some((id, task)));
             } else {
                 self.hosts.update(place, |host| host.reserved = None);
-                self.grant(now, place, job, &[task], false);
+                self.grant(now, place, job, &[task], None);
             }
         }
     }

@@ -44,7 +44,7 @@ pub use host::WorkHost;
 use hosts::Hosts;
 pub use job::{ScheduledJob, Unfit};
 pub use lease::{LEASE_TERM, Lease};
-use lease::{LeasePlaces, LeaseTable};
+use lease::{LeaseAge, LeasePlaces, LeaseTable};
 pub use table::{Table, TableIter};
 
 /// Decides which host attempts which task.
@@ -151,7 +151,7 @@ impl Jobs {
             }
         });
         let until = now + LEASE_TERM;
-        let at = LeasePlaces { job: place, client, host: at_host, slot };
+        let at = LeasePlaces { job: place, client, host: at_host, slot, age: LeaseAge::Young };
         // Whether it ran is not known; a host that was lost with the manager is blamed on nobody.
         let lease = Lease { job, task, host, granted: now, until, executing: None, extra: false, bytes, at };
         self.leases.grant(attempt, lease);

@@ -38,8 +38,10 @@ impl ClientShare {
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     table: Table<PublicKey, ClientShare>,
-    /// Those with tasks that wait, the one first that is next.
+    /// Those with tasks that wait, the one first that is next, but for one.
     waiting: BTreeSet<Turn>,
+    /// The one of them that has changed last: most often it is the next to change, too.
+    moving: Option<Turn>,
 }
 
 impl Clients {
@@ -58,10 +60,14 @@ impl Clients {
         change(share);
         let (is, is_idle) = (share.turn(key, place), share.is_idle());
         if was != is {
-            if let Some(turn) = was {
-                self.waiting.remove(&turn);
+            match was {
+                Some(turn) if self.moving == Some(turn) => self.moving = None,
+                Some(turn) => drop(self.waiting.take(&turn)),
+                None => {}
             }
-            self.waiting.extend(is);
+            if is.is_some() {
+                self.waiting.extend(core::mem::replace(&mut self.moving, is));
+            }
         }
         if is_idle {
             self.table.remove(&key);
@@ -70,12 +76,16 @@ impl Clients {
 
     /// How many have tasks that wait.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + usize::from(self.moving.is_some())
     }
 
     /// The jobs with tasks that wait, as they are to be asked for some.
     pub(super) fn jobs(&self) -> impl Iterator<Item = u32> {
-        let shares = self.waiting.iter().filter_map(|(_, _, _, place)| self.table.at(*place));
+        let moving = self.moving;
+        let before = self.waiting.iter().take_while(move |turn| moving.is_none_or(|moving| **turn < moving));
+        let behind = moving.into_iter().flat_map(|moving| self.waiting.range(moving..));
+        let turns = before.copied().chain(moving).chain(behind.copied());
+        let shares = turns.filter_map(|(_, _, _, place)| self.table.at(place));
         shares.flat_map(|share| &share.has_waiting).map(|(_, _, job)| *job)
     }
 
@@ -96,7 +106,8 @@ impl Clients {
                 turns.extend(self.table.place(key).map(|place| (share.live, share.served, *key, place)));
             }
         }
-        assert_eq!(self.waiting, turns);
+        assert!(!self.moving.is_some_and(|turn| self.waiting.contains(&turn)));
+        assert_eq!(self.waiting.iter().copied().chain(self.moving).collect::<BTreeSet<_>>(), turns);
     }
 
     /// The shares, in the order of the clients' keys.

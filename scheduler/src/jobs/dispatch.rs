@@ -14,7 +14,7 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 
 use super::host_order::Traits;
-use super::lease::{LEASE_TERM, Lease, LeasePlaces};
+use super::lease::{LEASE_TERM, Lease, LeaseAge, LeasePlaces};
 use super::{JobDecision, Jobs, ScheduledJob, WorkHost};
 
 /// Tasks that a client gets in one turn while others wait, too.
@@ -272,7 +272,7 @@ impl Jobs {
                 suspect = Some(attempt);
             }
             let slot = known.live.add(*task, attempt, other);
-            let at = LeasePlaces { job, client, host, slot };
+            let at = LeasePlaces { job, client, host, slot, age: LeaseAge::Young };
             let (task, executing, extra) = (*task, None, other.is_some());
             let lease = Lease { job: id, task, host: key, granted: now, until, executing, extra, bytes, at };
             self.leases.grant(attempt, lease);

@@ -31,25 +31,25 @@ pub struct WorkHost {
     pub present: bool,
     /// It let a lease end while it was connected, and has shown no life since.
     pub(super) silent: bool,
+    /// It is kept empty for a suspect.
+    pub(super) is_reserved: bool,
     /// Bytes of input that it holds, about.
     pub(super) held_bytes: u64,
     /// Until when it gets nothing, and why it does not; `None` if it is trusted.
     pub quarantine: Option<Moment>,
     /// The suspect that it runs, alone.
     pub(super) alone: Option<AttemptId>,
-    /// The suspect that it will run as soon as it is empty.
-    pub(super) reserved: Option<(JobId, u64)>,
     /// What the indexes say of it.
     pub(super) indexed: HostIndexed,
     /// What it is good for, by kinds of work.
     pub(super) traits: Traits,
-    /// The pass over the hosts with room in which it was last looked at.
-    pub(super) looked_at: u64,
-    pub(super) health: Health,
-    /// Memory that it sets aside, in bytes.
-    pub memory_bytes: u64,
     /// Which of all connections its present one is.
     pub(super) joined: u64,
+    /// The pass over the hosts with room in which it was last looked at.
+    pub(super) looked_at: u64,
+    /// Memory that it sets aside, in bytes.
+    pub memory_bytes: u64,
+    pub(super) health: Health,
     /// Labels that it carries.
     pub labels: Vec<Label>,
     /// Modules that it has.
@@ -58,15 +58,16 @@ pub struct WorkHost {
 
 /// How a host fares lately.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Health {
+    /// Tasks done since something last spoke against it.
+    good: u32,
     /// How it fares with the jobs of which it failed something.
     tallies: BTreeMap<JobId, HostTally>,
     /// When something last did.
     counted: Option<Moment>,
     /// Times that it was quarantined.
     quarantines: u32,
-    /// Tasks done since something last spoke against it.
-    good: u32,
 }
 
 /// How a host fares with one job.
@@ -110,7 +111,7 @@ impl WorkHost {
     /// How many more attempts it may be given.
     pub fn room(&self) -> u32 {
         let closed = !self.present || self.silent || self.quarantine.is_some();
-        if closed || self.alone.is_some() || self.reserved.is_some() {
+        if closed || self.alone.is_some() || self.is_reserved {
             return 0;
         }
         let room = self.window.saturating_sub(self.held);

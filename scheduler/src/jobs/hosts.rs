@@ -3,11 +3,11 @@
 //! A host changes in [`Hosts::update`] alone, which brings every index up to date. So a decision about one task looks
 //! at the hosts that it is about, however many others there are.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 
 use grid_protocol::digest::Digest;
-use grid_protocol::job::JobSpec;
+use grid_protocol::job::{JobId, JobSpec};
 use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 
@@ -29,8 +29,8 @@ pub(super) struct Hosts {
     pub(super) open: HostOrder,
     /// Those among them that have nothing to do with a suspect.
     pub(super) unclaimed: HostOrder,
-    /// Those that are kept empty for a suspect.
-    pub(super) reserved: BTreeSet<u32>,
+    /// Those that are kept empty for a suspect, and for which: it will run there as soon as the host is empty.
+    pub(super) reserved: BTreeMap<u32, (JobId, u64)>,
     /// Those in quarantine, and until when.
     pub(super) quarantined: BTreeSet<(Moment, u32)>,
     /// Attempts that all hosts together would begin without delay.
@@ -44,16 +44,26 @@ pub(super) struct Hosts {
 }
 
 /// What the indexes say of a host.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct HostIndexed {
-    ready: Option<u64>,
+    /// Its load, if it has room; otherwise [`NO_ROOM`].
+    ready: u64,
     idle: u32,
-    open: Option<u64>,
-    is_unclaimed: bool,
-    is_reserved: bool,
-    present: bool,
     slots: u32,
-    quarantine: Option<Moment>,
+    is_open: bool,
+    is_unclaimed: bool,
+    present: bool,
+    is_quarantined: bool,
+}
+
+/// More than any load.
+const NO_ROOM: u64 = u64::MAX;
+
+impl Default for HostIndexed {
+    fn default() -> Self {
+        let (is_open, is_unclaimed, present, is_quarantined) = (false, false, false, false);
+        Self { ready: NO_ROOM, idle: 0, slots: 0, is_open, is_unclaimed, present, is_quarantined }
+    }
 }
 
 impl HostIndexed {
@@ -61,21 +71,24 @@ impl HostIndexed {
         let room = host.room();
         let is_open = host.is_open();
         Self {
-            ready: (room > 0).then(|| host.load()),
+            ready: if room > 0 { host.load() } else { NO_ROOM },
             idle: host.idle_of(room),
-            open: is_open.then_some(host.joined),
-            is_unclaimed: is_open && host.alone.is_none() && host.reserved.is_none(),
-            is_reserved: host.reserved.is_some(),
-            present: host.present,
             slots: host.slots,
-            quarantine: host.quarantine,
+            is_open,
+            is_unclaimed: is_open && host.alone.is_none() && !host.is_reserved,
+            present: host.present,
+            is_quarantined: host.quarantine.is_some(),
         }
     }
 
-    /// By what the host stands in each order, in the order of [`Hosts::orders`].
-    fn ranks(&self) -> [Option<u64>; 4] {
-        let unclaimed = self.open.filter(|_| self.is_unclaimed);
-        [self.ready, (self.idle > 0).then_some(0), self.open, unclaimed]
+    /// By what the host stands in each order, in the order of [`Hosts::orders`]; `joined` is the same as long as it is open.
+    fn ranks(&self, joined: u64) -> [Option<u64>; 4] {
+        [
+            (self.ready != NO_ROOM).then_some(self.ready),
+            (self.idle > 0).then_some(0),
+            self.is_open.then_some(joined),
+            self.is_unclaimed.then_some(joined),
+        ]
     }
 
     fn present_slots(&self) -> u64 {
@@ -101,7 +114,7 @@ impl Hosts {
     }
 
     /// The host at a place, and its key.
-    pub(super) fn entry(&self, place: u32) -> Option<&(PublicKey, WorkHost)> {
+    pub(super) fn entry(&self, place: u32) -> Option<(&PublicKey, &WorkHost)> {
         self.table.entry(place)
     }
 
@@ -115,14 +128,14 @@ impl Hosts {
     /// Forgets a host that is not present.
     pub(super) fn remove(&mut self, key: &PublicKey) {
         if let Some(place) = self.place(key) {
-            self.update(place, |host| {
-                *host = WorkHost { traits: host.traits, indexed: host.indexed, ..WorkHost::default() }
-            });
+            self.set_quarantine(place, None);
+            self.reserve(place, None);
+            self.update(place, |host| (host.present, host.slots) = (false, 0));
             self.table.remove(key);
         }
     }
 
-    /// Changes a host; its labels, memory and modules stay.
+    /// Changes a host; its labels, memory and modules stay, and so do its quarantine and reservation.
     pub(super) fn update<R>(&mut self, place: u32, change: impl FnOnce(&mut WorkHost) -> R) -> Option<R> {
         let host = self.table.at_mut(place)?;
         let result = change(host);
@@ -132,6 +145,24 @@ impl Hosts {
             self.reindex(place, was, is, traits);
         }
         Some(result)
+    }
+
+    /// Gives a host nothing until then, or trusts it again.
+    pub(super) fn set_quarantine(&mut self, place: u32, until: Option<Moment>) {
+        let was = self.update(place, |host| core::mem::replace(&mut host.quarantine, until)).flatten();
+        if let Some(was) = was {
+            self.quarantined.remove(&(was, place));
+        }
+        self.quarantined.extend(until.map(|until| (until, place)));
+    }
+
+    /// Keeps a host empty for a suspect, or no longer.
+    pub(super) fn reserve(&mut self, place: u32, suspect: Option<(JobId, u64)>) {
+        self.update(place, |host| host.is_reserved = suspect.is_some());
+        match suspect {
+            Some(suspect) => self.reserved.insert(place, suspect),
+            None => self.reserved.remove(&place),
+        };
     }
 
     /// Changes what the indexes have nothing to do with: a host's health.
@@ -172,7 +203,7 @@ impl Hosts {
         };
         if host.note_module(module) {
             host.traits = self.kinds.traits(host);
-            let (key, ranks, traits) = (*key, host.indexed.ranks(), host.traits);
+            let (key, ranks, traits) = (*key, host.indexed.ranks(host.joined), host.traits);
             for (order, rank) in self.orders().into_iter().zip(ranks) {
                 rank.iter().for_each(|rank| order.set_traits(&(*rank, key, place), traits));
             }
@@ -200,7 +231,7 @@ impl Hosts {
     }
 
     /// The hosts that are open and carry what a job needs, by age.
-    pub(super) fn open_for(&self, job: &ScheduledJob) -> impl Iterator<Item = &(PublicKey, WorkHost)> {
+    pub(super) fn open_for(&self, job: &ScheduledJob) -> impl Iterator<Item = (&PublicKey, &WorkHost)> {
         self.suiting(&self.open, job).map(|(_, host)| host)
     }
 
@@ -218,7 +249,7 @@ impl Hosts {
     pub(super) fn idle_with_module(
         &self,
         job: &ScheduledJob,
-    ) -> impl Iterator<Item = &(PublicKey, WorkHost)> {
+    ) -> impl Iterator<Item = (&PublicKey, &WorkHost)> {
         let places = self.idle.all(Traits { suits: 0, holds: job.kind() });
         let hosts = places.filter_map(|place| self.table.entry(place));
         hosts.filter(|(_, host)| host.suits(&job.spec) && host.has_module_of(job))
@@ -228,7 +259,7 @@ impl Hosts {
         &'a self,
         order: &'a HostOrder,
         job: &ScheduledJob,
-    ) -> impl Iterator<Item = (u32, &'a (PublicKey, WorkHost))> {
+    ) -> impl Iterator<Item = (u32, (&'a PublicKey, &'a WorkHost))> {
         let places = order.all(Traits { suits: job.kind(), holds: 0 });
         let hosts = places.filter_map(|place| Some((place, self.table.entry(place)?)));
         // Jobs of many kinds share the last bit.
@@ -247,34 +278,22 @@ impl Hosts {
     }
 
     fn reindex(&mut self, place: u32, was: HostIndexed, is: HostIndexed, traits: Traits) {
-        let Some(key) = self.table.entry(place).map(|(key, _)| *key) else {
+        let Some((key, joined)) = self.table.entry(place).map(|(key, host)| (*key, host.joined)) else {
             return;
         };
-        for (order, (before, now)) in self.orders().into_iter().zip(was.ranks().into_iter().zip(is.ranks())) {
+        let ranks = was.ranks(joined).into_iter().zip(is.ranks(joined));
+        for (order, (before, now)) in self.orders().into_iter().zip(ranks) {
             if before != now {
                 before.iter().for_each(|before| order.remove(&(*before, key, place)));
                 now.iter().for_each(|now| order.insert((*now, key, place), traits));
             }
-        }
-        if was.is_reserved != is.is_reserved {
-            if is.is_reserved {
-                self.reserved.insert(place)
-            } else {
-                self.reserved.remove(&place)
-            };
-        }
-        if was.quarantine != is.quarantine {
-            if let Some(until) = was.quarantine {
-                self.quarantined.remove(&(until, place));
-            }
-            self.quarantined.extend(is.quarantine.map(|until| (until, place)));
         }
         self.idle_slots = self.idle_slots - u64::from(was.idle) + u64::from(is.idle);
         if was.present != is.present {
             self.kinds.count(traits, is.present);
         }
         self.slots = self.slots - was.present_slots() + is.present_slots();
-        let quarantined = |of: HostIndexed| usize::from(of.present && of.quarantine.is_some());
+        let quarantined = |of: HostIndexed| usize::from(of.present && of.is_quarantined);
         self.present = self.present - usize::from(was.present) + usize::from(is.present);
         self.present_quarantined = self.present_quarantined - quarantined(was) + quarantined(is);
     }

@@ -42,7 +42,7 @@ impl Jobs {
             stand.sort_by_key(|(standing, _)| *standing);
             stand
         };
-        let is_free = |host: &WorkHost| host.alone.is_none() && host.reserved.is_none();
+        let is_free = |host: &WorkHost| host.alone.is_none() && !host.is_reserved;
         let expected: [(&HostOrder, RankOf<'_>); 4] = [
             (&self.hosts.ready, &|host| (host.room() > 0).then(|| host.load())),
             (&self.hosts.idle, &|host| (host.idle() > 0).then_some(0)),
@@ -53,8 +53,8 @@ impl Jobs {
             assert_eq!(order.entries(), scan(rank));
         }
         let reserved: BTreeSet<_> =
-            all().filter(|(_, _, host)| host.reserved.is_some()).map(|(_, place, _)| place).collect();
-        assert_eq!(self.hosts.reserved, reserved);
+            all().filter(|(_, _, host)| host.is_reserved).map(|(_, place, _)| place).collect();
+        assert!(self.hosts.reserved.keys().eq(&reserved));
         let quarantined: BTreeSet<_> =
             all().filter_map(|(_, place, host)| Some((host.quarantine?, place))).collect();
         assert_eq!(self.hosts.quarantined, quarantined);

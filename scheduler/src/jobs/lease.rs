@@ -51,6 +51,18 @@ pub(super) struct LeasePlaces {
     pub(super) host: u32,
     /// Where its attempt is among its job's.
     pub(super) slot: u32,
+    pub(super) age: LeaseAge,
+}
+
+/// How old a lease is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LeaseAge {
+    /// Its attempt has neither waited nor run for [`YOUNG`], as far as was looked.
+    Young,
+    /// It has, and is in one of the table's lists of those.
+    Old,
+    /// It is no lease any more, and its memory is free.
+    Over,
 }
 
 /// An attempt that has run, or has waited at its host, for less is not looked at as a straggler.
@@ -81,42 +93,28 @@ type OldLease = (u32, Moment, AttemptId);
 /// The leases of one host.
 #[derive(Debug, Default)]
 struct HostLeases {
-    slots: Vec<Slot>,
-    /// The first free slot.
-    free: Option<u32>,
+    slots: Vec<Entry>,
+    /// One more than the slot that became free last, which says the same of the one before; zero if there is none.
+    free: u32,
     /// Where it stands in [`LeaseTable::deadlines`].
     deadline: Option<Moment>,
     /// Where it stands in [`LeaseTable::ages`].
     age: Option<Moment>,
 }
 
+/// Two lines of the processor's cache, which fetches them together.
 #[derive(Debug)]
-enum Slot {
-    Used(Entry),
-    /// The next free slot.
-    Free(Option<u32>),
-}
-
-#[derive(Debug)]
+#[repr(align(128))]
 struct Entry {
     attempt: AttemptId,
     lease: Lease,
-    is_old: bool,
 }
 
-impl Slot {
-    fn entry(&self) -> Option<&Entry> {
-        match self {
-            Self::Used(entry) => Some(entry),
-            Self::Free(_) => None,
-        }
-    }
+const _: () = assert!(size_of::<Entry>() == 128);
 
-    fn entry_mut(&mut self) -> Option<&mut Entry> {
-        match self {
-            Self::Used(entry) => Some(entry),
-            Self::Free(_) => None,
-        }
+impl Entry {
+    fn is_used(&self) -> bool {
+        self.lease.at.age != LeaseAge::Over
     }
 }
 
@@ -129,38 +127,30 @@ impl Lease {
 
 impl HostLeases {
     fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.slots.iter().filter_map(Slot::entry)
+        self.slots.iter().filter(|entry| entry.is_used())
     }
 
     fn entry_mut(&mut self, slot: u32) -> Option<&mut Entry> {
-        self.slots.get_mut(slot as usize)?.entry_mut()
+        self.slots.get_mut(slot as usize).filter(|entry| entry.is_used())
     }
 
     fn add(&mut self, entry: Entry) -> u32 {
-        let free = self.free.and_then(|free| Some((free, self.slots.get_mut(free as usize)?)));
-        if let Some((free, slot)) = free {
-            if let Slot::Free(next) = slot {
-                self.free = *next;
-            }
-            *slot = Slot::Used(entry);
+        let free = self.free.checked_sub(1);
+        if let Some((free, slot)) = free.and_then(|free| Some((free, self.slots.get_mut(free as usize)?))) {
+            self.free = slot.lease.at.slot;
+            *slot = entry;
             return free;
         }
-        self.slots.push(Slot::Used(entry));
+        self.slots.push(entry);
         index(self.slots.len() - 1)
     }
 
-    fn take(&mut self, at: u32) -> Option<Entry> {
-        let slot = self.slots.get_mut(at as usize)?;
-        match core::mem::replace(slot, Slot::Free(self.free)) {
-            Slot::Used(entry) => {
-                self.free = Some(at);
-                Some(entry)
-            }
-            free @ Slot::Free(_) => {
-                *slot = free;
-                None
-            }
-        }
+    fn take(&mut self, slot: u32) -> Option<Lease> {
+        let entry = self.slots.get_mut(slot as usize).filter(|entry| entry.is_used())?;
+        let lease = entry.lease;
+        entry.lease.at.age = LeaseAge::Over;
+        entry.lease.at.slot = core::mem::replace(&mut self.free, slot + 1);
+        Some(lease)
     }
 }
 
@@ -173,7 +163,7 @@ impl LeaseTable {
         let Some(host) = self.hosts.get_mut(place as usize) else {
             return;
         };
-        let slot = host.add(Entry { attempt, lease, is_old: false });
+        let slot = host.add(Entry { attempt, lease });
         self.slots.insert(attempt, (place, slot));
         self.extras += usize::from(lease.extra);
         bring_forward(&mut self.deadlines, &mut host.deadline, place, lease.until);
@@ -203,7 +193,7 @@ impl LeaseTable {
         }
         let waited = (lease.at.job, lease.granted, attempt);
         lease.executing = Some(now);
-        if core::mem::replace(&mut entry.is_old, false) {
+        if core::mem::replace(&mut lease.at.age, LeaseAge::Young) == LeaseAge::Old {
             self.old_waiting.remove(&waited);
         }
         if let Some(host) = self.hosts.get_mut(place as usize) {
@@ -214,9 +204,9 @@ impl LeaseTable {
     /// Takes a lease out.
     pub(super) fn remove(&mut self, attempt: AttemptId) -> Option<Lease> {
         let (place, slot) = self.slots.remove(&attempt)?;
-        let Entry { lease, is_old, .. } = self.hosts.get_mut(place as usize)?.take(slot)?;
+        let lease = self.hosts.get_mut(place as usize)?.take(slot)?;
         self.extras -= usize::from(lease.extra);
-        if is_old {
+        if lease.at.age == LeaseAge::Old {
             let old = (lease.at.job, lease.since(), attempt);
             if lease.executing.is_some() { &mut self.old_running } else { &mut self.old_waiting }
                 .remove(&old);
@@ -254,7 +244,7 @@ impl LeaseTable {
             let Some(host) = self.hosts.get_mut(place as usize) else {
                 continue;
             };
-            let young = host.slots.iter_mut().filter_map(Slot::entry_mut).filter(|entry| !entry.is_old);
+            let young = host.slots.iter_mut().filter(|entry| entry.lease.at.age == LeaseAge::Young);
             host.age = None;
             for entry in young {
                 let lease = &entry.lease;
@@ -266,7 +256,7 @@ impl LeaseTable {
                 let runs = lease.executing.is_some();
                 let old = if runs { &mut self.old_running } else { &mut self.old_waiting };
                 old.insert((lease.at.job, lease.since(), entry.attempt));
-                entry.is_old = true;
+                entry.lease.at.age = LeaseAge::Old;
             }
             self.ages.extend(host.age.map(|due| (due, place)));
         }
@@ -318,7 +308,7 @@ impl LeaseTable {
     pub(super) fn get(&self, attempt: AttemptId) -> Option<&Lease> {
         let (place, slot) = *self.slots.get(&attempt)?;
         let slot = self.hosts.get(place as usize)?.slots.get(slot as usize)?;
-        slot.entry().map(|entry| &entry.lease)
+        Some(&slot.lease).filter(|_| slot.is_used())
     }
 
     /// All leases, in the order of their attempts.
@@ -342,11 +332,12 @@ impl LeaseTable {
         for (place, host) in (0..).zip(&self.hosts) {
             deadlines.extend(host.deadline.map(|due| (due, place)));
             ages.extend(host.age.map(|due| (due, place)));
-            for Entry { attempt, lease, is_old } in host.entries() {
+            for Entry { attempt, lease } in host.entries() {
+                let is_old = lease.at.age == LeaseAge::Old;
                 count += 1;
                 assert_eq!((self.get(*attempt), lease.at.host), (Some(lease), place));
                 assert!(host.deadline.is_some_and(|due| due <= lease.until));
-                assert!(*is_old || host.age.is_some_and(|due| due <= lease.since() + YOUNG));
+                assert!(is_old || host.age.is_some_and(|due| due <= lease.since() + YOUNG));
                 assert!(!is_old || lease.since() + YOUNG <= now);
                 let old = if lease.executing.is_some() { &mut old.0 } else { &mut old.1 };
                 old.extend(is_old.then_some((lease.at.job, lease.since(), *attempt)));

@@ -39,7 +39,7 @@ impl Jobs {
 
     fn end_pauses(&mut self, now: Moment) {
         while let Some((_, place)) = self.hosts.quarantined.first().copied().filter(|(due, _)| *due <= now) {
-            self.hosts.update(place, |host| host.quarantine = None);
+            self.hosts.set_quarantine(place, None);
         }
         while let Some((_, place)) = self.pauses.first().copied().filter(|(due, _)| *due <= now) {
             let next = self.jobs.at_mut(place).and_then(|job| job.end_pauses(now));

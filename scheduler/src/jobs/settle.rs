@@ -322,7 +322,7 @@ impl Jobs {
         }
         let pause = self.hosts.health(place).map(Health::quarantine);
         if let Some(pause) = pause {
-            self.hosts.update(place, |host| host.quarantine = Some(now + pause));
+            self.hosts.set_quarantine(place, Some(now + pause));
             self.note_pause(now + pause);
             self.decisions.push_back(JobDecision::Quarantined { host: key, pause });
         }

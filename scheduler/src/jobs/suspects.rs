@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use grid_protocol::job::JobId;
 use grid_protocol::time::Moment;
 
-use super::Jobs;
+use super::{Jobs, WorkHost};
 
 /// Tasks that must be alone and are looked at, at once.
 const SUSPECTS_MAX: usize = 64;
@@ -19,16 +19,15 @@ impl Jobs {
             jobs.flat_map(|(id, place, job)| job.suspects.iter().map(move |task| (id, place, *task)));
         let suspects: Vec<_> = suspects.take(SUSPECTS_MAX).collect();
         for (id, job, task) in suspects {
-            let is_for_it =
-                |host: &u32| self.hosts.at(*host).is_some_and(|host| host.reserved == Some((id, task)));
-            let reserved = self.hosts.reserved.iter().copied().find(is_for_it);
+            let mut reserved = self.hosts.reserved.iter();
+            let reserved = reserved.find(|(_, suspect)| **suspect == (id, task)).map(|(place, _)| *place);
             let Some(place) = reserved.or_else(|| self.host_for_suspect(job, task)) else {
                 continue;
             };
             if self.hosts.at(place).is_some_and(|host| host.held > 0) {
-                self.hosts.update(place, |host| host.reserved = Some((id, task)));
+                self.hosts.reserve(place, Some((id, task)));
             } else {
-                self.hosts.update(place, |host| host.reserved = None);
+                self.hosts.reserve(place, None);
                 self.grant(now, place, job, &[task], None);
             }
         }
@@ -36,15 +35,15 @@ impl Jobs {
 
     /// Ends the reservations of tasks that do not wait any more, and at hosts that take nothing.
     fn end_reservations(&mut self) {
-        let stands = |place: u32| {
-            let host = self.hosts.at(place).filter(|host| host.is_open());
-            let reserved: Option<(JobId, u64)> = host.and_then(|host| host.reserved);
-            reserved
-                .is_some_and(|(id, task)| self.jobs.get(&id).is_some_and(|job| job.suspects.contains(&task)))
+        let stands = |place: u32, (id, task): &(JobId, u64)| {
+            self.hosts.at(place).is_some_and(WorkHost::is_open)
+                && self.jobs.get(id).is_some_and(|job| job.suspects.contains(task))
         };
-        let ended: Vec<_> = self.hosts.reserved.iter().copied().filter(|place| !stands(*place)).collect();
+        let reserved = self.hosts.reserved.iter();
+        let ended: Vec<_> =
+            reserved.filter(|(place, suspect)| !stands(**place, suspect)).map(|(place, _)| *place).collect();
         for place in ended {
-            self.hosts.update(place, |host| host.reserved = None);
+            self.hosts.reserve(place, None);
         }
     }
 

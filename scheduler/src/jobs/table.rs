@@ -11,8 +11,16 @@ use core::ops::Index;
 #[derive(Debug)]
 pub struct Table<K, V> {
     places: BTreeMap<K, u32>,
-    entries: Vec<Option<(K, V)>>,
+    entries: Vec<Option<TableEntry<K, V>>>,
     free: Vec<u32>,
+}
+
+/// A thing beside its key, which is read whenever the thing is.
+#[derive(Debug)]
+#[repr(C)]
+struct TableEntry<K, V> {
+    key: K,
+    value: V,
 }
 
 impl<K, V> Default for Table<K, V> {
@@ -63,18 +71,18 @@ impl<K: Ord + Copy, V> Table<K, V> {
     }
 
     /// The thing at a place, and its key.
-    pub(super) fn entry(&self, place: u32) -> Option<&(K, V)> {
-        self.entries.get(place as usize)?.as_ref()
+    pub(super) fn entry(&self, place: u32) -> Option<(&K, &V)> {
+        self.entries.get(place as usize)?.as_ref().map(|entry| (&entry.key, &entry.value))
     }
 
     /// The thing at a place, to be changed.
     pub(super) fn at_mut(&mut self, place: u32) -> Option<&mut V> {
-        self.entries.get_mut(place as usize)?.as_mut().map(|(_, value)| value)
+        self.entries.get_mut(place as usize)?.as_mut().map(|entry| &mut entry.value)
     }
 
     /// The thing at a place, to be changed, and its key.
     pub(super) fn entry_mut(&mut self, place: u32) -> Option<(&K, &mut V)> {
-        self.entries.get_mut(place as usize)?.as_mut().map(|(key, value)| (&*key, value))
+        self.entries.get_mut(place as usize)?.as_mut().map(|entry| (&entry.key, &mut entry.value))
     }
 
     /// The thing of that key, to be changed.
@@ -90,7 +98,7 @@ impl<K: Ord + Copy, V> Table<K, V> {
             self.entries.push(None);
         }
         if let Some(entry) = self.entries.get_mut(place as usize) {
-            *entry = Some((key, value));
+            *entry = Some(TableEntry { key, value });
         }
         place
     }
@@ -98,14 +106,14 @@ impl<K: Ord + Copy, V> Table<K, V> {
     /// Takes a thing out; its place may be given to another.
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
         let place = self.places.remove(key)?;
-        let (_, value) = self.entries.get_mut(place as usize)?.take()?;
+        let TableEntry { value, .. } = self.entries.get_mut(place as usize)?.take()?;
         self.free.push(place);
         Some(value)
     }
 
     /// All things, to be changed, in no order that means anything.
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.entries.iter_mut().flatten().map(|(_, value)| value)
+        self.entries.iter_mut().flatten().map(|entry| &mut entry.value)
     }
 }
 
@@ -143,7 +151,7 @@ impl<'a, K: Ord + Copy, V> IntoIterator for &'a Table<K, V> {
 #[derive(Debug)]
 pub struct TableIter<'a, K, V> {
     places: btree_map::Iter<'a, K, u32>,
-    entries: &'a [Option<(K, V)>],
+    entries: &'a [Option<TableEntry<K, V>>],
 }
 
 impl<'a, K, V> Iterator for TableIter<'a, K, V> {
@@ -151,6 +159,6 @@ impl<'a, K, V> Iterator for TableIter<'a, K, V> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (_, place) = self.places.next()?;
-        self.entries.get(*place as usize)?.as_ref().map(|(key, value)| (key, value))
+        self.entries.get(*place as usize)?.as_ref().map(|entry| (&entry.key, &entry.value))
     }
 }

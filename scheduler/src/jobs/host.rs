@@ -10,9 +10,7 @@ use grid_protocol::job::{AttemptId, JobId, JobSpec};
 use grid_protocol::time::Moment;
 
 use super::ScheduledJob;
-use super::host_order::Traits;
-use super::hosts::HostIndexed;
-use super::work_kinds::OTHER_KINDS;
+use super::host_order::{OTHER_KINDS, Traits};
 
 /// A host, connected or remembered.
 ///
@@ -54,6 +52,59 @@ pub struct WorkHost {
     pub labels: Vec<Label>,
     /// Modules that it has.
     pub(super) modules: BTreeSet<Digest>,
+}
+
+/// What the indexes say of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct HostIndexed {
+    /// Its load, if it has room; otherwise [`NO_ROOM`].
+    ready: u64,
+    pub(super) idle: u32,
+    slots: u32,
+    is_open: bool,
+    is_unclaimed: bool,
+    pub(super) present: bool,
+    pub(super) is_quarantined: bool,
+}
+
+/// More than any load.
+const NO_ROOM: u64 = u64::MAX;
+
+impl Default for HostIndexed {
+    fn default() -> Self {
+        let (is_open, is_unclaimed, present, is_quarantined) = (false, false, false, false);
+        Self { ready: NO_ROOM, idle: 0, slots: 0, is_open, is_unclaimed, present, is_quarantined }
+    }
+}
+
+impl HostIndexed {
+    pub(super) fn of(host: &WorkHost) -> Self {
+        let room = host.room();
+        let is_open = host.is_open();
+        Self {
+            ready: if room > 0 { host.load() } else { NO_ROOM },
+            idle: host.idle_of(room),
+            slots: host.slots,
+            is_open,
+            is_unclaimed: is_open && host.alone.is_none() && !host.is_reserved,
+            present: host.present,
+            is_quarantined: host.quarantine.is_some(),
+        }
+    }
+
+    /// By what the host stands in each order, in the order of `Hosts::orders`; `joined` is the same as long as it is open.
+    pub(super) fn ranks(&self, joined: u64) -> [Option<u64>; 4] {
+        [
+            (self.ready != NO_ROOM).then_some(self.ready),
+            (self.idle > 0).then_some(0),
+            self.is_open.then_some(joined),
+            self.is_unclaimed.then_some(joined),
+        ]
+    }
+
+    pub(super) fn present_slots(&self) -> u64 {
+        if self.present { self.slots.into() } else { 0 }
+    }
 }
 
 /// How a host fares lately.

@@ -28,6 +28,12 @@ impl Traits {
     }
 }
 
+/// Kinds of work that have bits of their own.
+pub(super) const KINDS_MAX: usize = 63;
+
+/// The bit of all other kinds, which every host has.
+pub(super) const OTHER_KINDS: u64 = 1 << KINDS_MAX;
+
 /// Where a host stands: by a number, and by its key where that is the same. The last is its place in the table.
 pub(super) type Standing = (u64, PublicKey, u32);
 

@@ -11,6 +11,7 @@ use grid_protocol::job::{JobId, JobSpec};
 use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 
+use super::host::HostIndexed;
 use super::host_order::{HostOrder, Traits};
 use super::table::Table;
 use super::work_kinds::{KindBit, WorkKinds};
@@ -41,59 +42,6 @@ pub(super) struct Hosts {
     pub(super) present: usize,
     /// Hosts that are present and in quarantine.
     pub(super) present_quarantined: usize,
-}
-
-/// What the indexes say of a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct HostIndexed {
-    /// Its load, if it has room; otherwise [`NO_ROOM`].
-    ready: u64,
-    idle: u32,
-    slots: u32,
-    is_open: bool,
-    is_unclaimed: bool,
-    present: bool,
-    is_quarantined: bool,
-}
-
-/// More than any load.
-const NO_ROOM: u64 = u64::MAX;
-
-impl Default for HostIndexed {
-    fn default() -> Self {
-        let (is_open, is_unclaimed, present, is_quarantined) = (false, false, false, false);
-        Self { ready: NO_ROOM, idle: 0, slots: 0, is_open, is_unclaimed, present, is_quarantined }
-    }
-}
-
-impl HostIndexed {
-    fn of(host: &WorkHost) -> Self {
-        let room = host.room();
-        let is_open = host.is_open();
-        Self {
-            ready: if room > 0 { host.load() } else { NO_ROOM },
-            idle: host.idle_of(room),
-            slots: host.slots,
-            is_open,
-            is_unclaimed: is_open && host.alone.is_none() && !host.is_reserved,
-            present: host.present,
-            is_quarantined: host.quarantine.is_some(),
-        }
-    }
-
-    /// By what the host stands in each order, in the order of [`Hosts::orders`]; `joined` is the same as long as it is open.
-    fn ranks(&self, joined: u64) -> [Option<u64>; 4] {
-        [
-            (self.ready != NO_ROOM).then_some(self.ready),
-            (self.idle > 0).then_some(0),
-            self.is_open.then_some(joined),
-            self.is_unclaimed.then_some(joined),
-        ]
-    }
-
-    fn present_slots(&self) -> u64 {
-        if self.present { self.slots.into() } else { 0 }
-    }
 }
 
 impl Hosts {

@@ -11,9 +11,9 @@ use grid_protocol::time::Moment;
 use grid_protocol::worker::Blame;
 
 use super::history::TaskHistory;
+use super::host_order::OTHER_KINDS;
 use super::live_attempts::LiveAttempts;
 use super::place_set::PlaceSet;
-use super::work_kinds::OTHER_KINDS;
 
 /// What the scheduler knows of a job. Its inputs and outcomes are on disk and none of its business.
 #[derive(Debug)]

@@ -11,13 +11,7 @@ use grid_protocol::host::Label;
 use grid_protocol::job::JobSpec;
 
 use super::WorkHost;
-use super::host_order::Traits;
-
-/// Kinds that have bits of their own.
-const KINDS_MAX: usize = 63;
-
-/// The bit of all other kinds.
-pub(super) const OTHER_KINDS: u64 = 1 << KINDS_MAX;
+use super::host_order::{KINDS_MAX, OTHER_KINDS, Traits};
 
 /// All kinds of work that jobs are of.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::chore::{ChoreError, output, print, say};
+use crate::chore::{ChoreError, output, print, run as run_program, say};
 use crate::programs::{self, Profile};
 
 /// Measurements of each figure and of its reference.
@@ -34,6 +34,12 @@ pub(crate) fn run(file: Option<&Path>) -> Result<(), ChoreError> {
             .map_err(|error| ChoreError::Other(error.to_string()))?;
     }
     Ok(())
+}
+
+/// Prints what a task costs the scheduler of jobs, by hosts, clients and tasks queued.
+pub(crate) fn run_scheduler() -> Result<(), ChoreError> {
+    let programs = programs::build(Profile::Release, &["--example", "dispatch_cost"])?;
+    run_program(&mut Command::new(programs.join("examples").join("dispatch_cost")))
 }
 
 /// One figure beside its reference.

@@ -40,6 +40,9 @@ enum Chore {
     },
     /// Measures speed and memory beside references taken in the same run.
     Bench {
+        /// This table alone: `scheduler` is what a task costs the scheduler, by hosts, clients and tasks queued.
+        #[arg(conflicts_with = "json")]
+        table: Option<BenchTable>,
         /// Where to write the rows as JSON.
         #[arg(long)]
         json: Option<std::path::PathBuf>,
@@ -75,6 +78,13 @@ enum Chore {
     Test,
 }
 
+/// A table of the benchmark that is measured by itself.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum BenchTable {
+    /// What a task costs the scheduler.
+    Scheduler,
+}
+
 fn main() -> ExitCode {
     let done = match Chore::parse() {
         Chore::Modules { all, lang } => {
@@ -84,7 +94,8 @@ fn main() -> ExitCode {
             built.and_then(|()| if all { fetch::fetch_all() } else { Ok(()) })
         }
         Chore::Demo { again } => demo::run(again),
-        Chore::Bench { json } => bench::run(json.as_deref()),
+        Chore::Bench { table: Some(BenchTable::Scheduler), .. } => bench::run_scheduler(),
+        Chore::Bench { table: None, json } => bench::run(json.as_deref()),
         Chore::Fuzz { seconds } => fuzz::run(seconds),
         Chore::Stress { words } => stress::run(&words),
         Chore::Peers => stress::run_peers(),

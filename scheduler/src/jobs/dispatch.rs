@@ -9,38 +9,19 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use grid_protocol::job::{AttemptId, JobId};
+use grid_protocol::job::AttemptId;
 use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 
-use super::lease::{LEASE_TERM, Lease};
-use super::{ClientShare, JobDecision, Jobs, ScheduledJob, WorkHost};
+use super::host_order::Traits;
+use super::lease::{LEASE_TERM, Lease, LeaseAge, LeasePlaces};
+use super::{JobDecision, Jobs, ScheduledJob, WorkHost};
 
 /// Tasks that a client gets in one turn while others wait, too.
 const TURN_MAX: u32 = 16;
 
 /// Tasks that are looked at and passed over in one turn: those that failed here and may go elsewhere.
 const SCAN_MAX: usize = 256;
-
-/// Tasks that must be alone and are looked at, at once.
-const SUSPECTS_MAX: usize = 64;
-
-/// How often second attempts are thought about.
-const EXTRAS_PAUSE: Duration = Duration::from_millis(500);
-
-/// A task is late when it has run for three times as long as usual, and two seconds more.
-const LATE_FACTOR: u32 = 3;
-const LATE_AT_LEAST: Duration = Duration::from_secs(2);
-
-/// An attempt that waits at its host for so long is recalled for a host that is idle and has done tasks of the job.
-const RECALL_AFTER: Duration = Duration::from_secs(2);
-
-/// An attempt that runs for so much longer than its task may is taken from its host, whatever the host says: time enough
-/// for a result of 64 MiB over a line of 1 Mbit/s.
-const OVERDUE_AFTER: Duration = Duration::from_secs(10 * 60);
-
-/// Second attempts may take a tenth of the slots.
-const EXTRA_SHARE: u32 = 10;
 
 /// Why a host gets nothing of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,80 +67,69 @@ impl fmt::Display for Obstacle {
     }
 }
 
+/// What a host was given in its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Served {
+    /// Tasks of a job.
+    Tasks,
+    /// Nothing. Of these kinds of work it got none only because hosts that have the module will do all that waits.
+    Nothing { others_will_do: u64 },
+}
+
+/// What a job has for a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Offer {
+    /// Tasks, now in [`Jobs::chosen`].
+    Tasks,
+    /// Hosts that have the module will do all that waits.
+    OthersWillDo,
+    /// Nothing, for another reason.
+    Nothing,
+}
+
 impl Jobs {
     /// Gives hosts with room what waits. Call it after anything that may have made room or work.
     pub fn dispatch(&mut self, now: Moment) {
-        if self.clients.values().any(|client| !client.has_waiting.is_empty()) {
+        if self.clients.waiting() > 0 {
             self.place_suspects(now);
             self.serve_hosts(now);
         }
-        if now >= self.extras_due {
-            self.extras_due = now + EXTRAS_PAUSE;
-            self.second_attempts(now);
-            self.recall(now);
-            self.end_overdue(now);
-        }
+        self.look_at_stragglers(now);
     }
 
+    /// Gives every host with room a turn, the least loaded first, so that little work spreads over many hosts; then those
+    /// that got something another, until there is no room or no work.
     fn serve_hosts(&mut self, now: Moment) {
-        let mut hosts: Vec<_> =
-            self.hosts.iter().filter(|(_, host)| host.room() > 0).map(|(key, _)| *key).collect();
-        while !hosts.is_empty() && self.clients.values().any(|client| !client.has_waiting.is_empty()) {
-            // The least loaded first, so that little work spreads over many hosts.
-            hosts.sort_by_key(|key| {
-                self.hosts.get(key).map(|host| u64::from(host.held) * 1024 / u64::from(host.slots.max(1)))
-            });
-            hosts.retain(|key| self.serve(now, *key));
-        }
-    }
-
-    /// Gives each task that must be alone a host to itself, as soon as one is empty: it is kept empty for that.
-    fn place_suspects(&mut self, now: Moment) {
-        let Self { jobs, hosts, .. } = self;
-        for host in hosts.values_mut() {
-            let stands = |(id, task): &(JobId, u64)| {
-                host.is_open() && jobs.get(id).is_some_and(|job| job.suspects.contains(task))
+        self.passes += 1;
+        let mut served = Vec::new();
+        let mut last = None;
+        let mut others_will_do = 0;
+        while self.clients.waiting() > 0 {
+            let offered = self.hosts.kinds.offered();
+            // Hosts that suit nothing that is offered would get nothing, nor would those without a module where others will do.
+            let wanted = Traits { suits: offered & !others_will_do, holds: offered & others_will_do };
+            let Some(next) = self.hosts.ready.next(last.as_ref(), wanted) else {
+                break;
             };
-            host.reserved = host.reserved.filter(stands);
-        }
-        let suspects: Vec<_> = self
-            .jobs
-            .iter()
-            .filter(|(_, job)| !job.state.is_over())
-            .flat_map(|(id, job)| job.suspects.iter().map(|task| (*id, *task)))
-            .take(SUSPECTS_MAX)
-            .collect();
-        for (id, task) in suspects {
-            let reserved = self.hosts.iter().find(|(_, host)| host.reserved == Some((id, task)));
-            let Some(key) = reserved.map(|(key, _)| *key).or_else(|| self.host_for_suspect(id, task)) else {
+            last = Some(next);
+            let (_, _, place) = next;
+            // One that was served in this pass stands further back now.
+            if !self.hosts.look_at(place, self.passes) {
                 continue;
-            };
-            let Some(host) = self.hosts.get_mut(&key) else {
-                continue;
-            };
-            host.reserved = Some((id, task));
-            if host.held == 0 {
-                host.reserved = None;
-                self.grant(now, key, id, &[task], false);
+            }
+            match self.serve(now, place) {
+                Served::Tasks => {
+                    served.push(place);
+                    // The hosts that would do may have got other work.
+                    others_will_do = 0;
+                }
+                Served::Nothing { others_will_do: more } => others_will_do |= more,
             }
         }
-    }
-
-    /// The host that has been there longest, since one that comes and goes is no judge; one where the task was not tried
-    /// if there is one.
-    fn host_for_suspect(&self, id: JobId, task: u64) -> Option<PublicKey> {
-        let job = self.jobs.get(&id)?;
-        let tried = |key| job.trials.get(&task).is_some_and(|trial| trial.tried.contains(key));
-        self.hosts
-            .iter()
-            .filter(|(key, host)| {
-                host.is_hopeful(&job.spec)
-                    && host.alone.is_none()
-                    && host.reserved.is_none()
-                    && !job.is_closed_to(key)
-            })
-            .min_by_key(|(key, host)| (tried(*key), host.joined))
-            .map(|(key, _)| *key)
+        while !served.is_empty() && self.clients.waiting() > 0 {
+            served.sort_by_key(|place| self.hosts.at(*place).map(WorkHost::load));
+            served.retain(|place| self.serve(now, *place) == Served::Tasks);
+        }
     }
 
     /// Why each host gets nothing of `job` just now; a host that would is not named.
@@ -177,221 +147,150 @@ impl Jobs {
                 None => None,
             },
         };
-        self.hosts.iter().filter_map(|(key, host)| Some((*key, obstacle(key, host)?))).collect()
+        self.hosts.table().iter().filter_map(|(key, host)| Some((*key, obstacle(key, host)?))).collect()
     }
 
-    /// Gives one host one client's turn; false if there is nothing more for it.
-    fn serve(&mut self, now: Moment, key: PublicKey) -> bool {
-        let Some(host) = self.hosts.get(&key) else {
-            return false;
-        };
-        let room = host.room();
+    /// Gives one host one client's turn.
+    fn serve(&mut self, now: Moment, place: u32) -> Served {
+        let room = self.hosts.at(place).map_or(0, WorkHost::room);
         if room == 0 {
-            return false;
+            return Served::Nothing { others_will_do: 0 };
         }
-        let rivals = self.clients.values().filter(|client| !client.has_waiting.is_empty()).count();
         // An eighth at a time, so that hosts of different speeds and many windows share what there is.
-        let turn = room.div_ceil(8).min(if rivals > 1 { TURN_MAX } else { u32::MAX });
-        let Some((id, tasks)) = self.choose(key, turn) else {
-            return false;
+        let turn = room.div_ceil(8).min(if self.clients.waiting() > 1 { TURN_MAX } else { u32::MAX });
+        let mut chosen = core::mem::take(&mut self.chosen);
+        chosen.clear();
+        let result = self.choose(place, turn, &mut chosen);
+        let served = match result {
+            Ok(job) => {
+                self.grant(now, place, job, &chosen, None);
+                Served::Tasks
+            }
+            Err(others_will_do) => Served::Nothing { others_will_do },
         };
-        self.grant(now, key, id, &tasks, false);
-        true
+        self.chosen = chosen;
+        served
     }
 
-    /// The next tasks for a host: of the client that has least, its best job that suits.
-    fn choose(&self, key: PublicKey, most: u32) -> Option<(JobId, Vec<u64>)> {
-        let mut clients: Vec<_> = self
-            .clients
-            .iter()
-            .filter(|(_, client)| !client.has_waiting.is_empty())
-            .map(|(owner, client)| (client.live, client.served, *owner))
-            .collect();
-        clients.sort_unstable();
-        for (_, _, owner) in clients {
-            for (_, _, id) in &self.clients.get(&owner)?.has_waiting {
-                let tasks = self.take(key, *id, most);
-                if !tasks.is_empty() {
-                    return Some((*id, tasks));
-                }
+    /// The next tasks for a host: of the client that has least, its best job that suits. If there are none, the kinds of
+    /// work of which other hosts will do all that waits.
+    fn choose(&self, place: u32, most: u32, chosen: &mut Vec<u64>) -> Result<u32, u64> {
+        let Some((key, host)) = self.hosts.entry(place) else {
+            return Err(0);
+        };
+        let (mut others_will_do, mut refused) = (0, 0);
+        for at in self.clients.jobs() {
+            let Some(job) = self.jobs.at(at) else {
+                continue;
+            };
+            match self.offer(*key, host, job, most, chosen) {
+                Offer::Tasks => return Ok(at),
+                Offer::OthersWillDo => others_will_do |= job.kind(),
+                Offer::Nothing => refused |= job.kind(),
             }
         }
-        None
+        Err(others_will_do & !refused)
     }
 
     /// Takes tasks of one job that may go to `key`, out of those that wait.
-    fn take(&self, key: PublicKey, id: JobId, most: u32) -> Vec<u64> {
-        let (Some(job), Some(host)) = (self.jobs.get(&id), self.hosts.get(&key)) else {
-            return Vec::new();
-        };
-        if !host.suits(&job.spec) || job.is_closed_to(&key) || self.others_will_do(key, host, job) {
-            return Vec::new();
+    fn offer(
+        &self,
+        key: PublicKey,
+        host: &WorkHost,
+        job: &ScheduledJob,
+        most: u32,
+        chosen: &mut Vec<u64>,
+    ) -> Offer {
+        if !host.suits(&job.spec) || job.is_closed_to(&key) {
+            return Offer::Nothing;
+        }
+        if self.others_will_do(host, job) {
+            return Offer::OthersWillDo;
         }
         let most = usize::try_from(most.min(host.room_for(job.usual_bytes()))).unwrap_or(usize::MAX);
-        let mut tasks = Vec::new();
         for task in job.again.iter().take(most.saturating_add(SCAN_MAX)) {
-            if tasks.len() == most {
+            if chosen.len() == most {
                 break;
             }
             let tried = job.trials.get(task).map(|trial| &trial.tried).filter(|tried| tried.contains(&key));
             if !tried.is_some_and(|tried| self.is_hope_elsewhere(job, tried)) {
-                tasks.push(*task);
+                chosen.push(*task);
             }
         }
         let fresh = job.submitted - job.fresh;
-        let more = u64::try_from(most - tasks.len()).unwrap_or(0).min(fresh);
-        tasks.extend(job.fresh..job.fresh + more);
-        tasks
+        let more = u64::try_from(most - chosen.len()).unwrap_or(0).min(fresh);
+        chosen.extend(job.fresh..job.fresh + more);
+        if chosen.is_empty() { Offer::Nothing } else { Offer::Tasks }
     }
 
-    /// True if hosts that have the module already would begin everything that waits at once.
-    fn others_will_do(&self, key: PublicKey, host: &WorkHost, job: &ScheduledJob) -> bool {
+    /// True if hosts that have the module, as `host` has not, would begin everything that waits at once.
+    fn others_will_do(&self, host: &WorkHost, job: &ScheduledJob) -> bool {
         // A task that failed elsewhere is not to go there again.
-        if host.modules.contains(&job.spec.module) || !job.again.is_empty() {
+        let waiting = job.waiting();
+        if self.hosts.idle_slots < waiting || !job.again.is_empty() || host.has_module_of(job) {
             return false;
         }
-        let others = self.hosts.iter().filter(|(other, host)| {
-            **other != key
-                && host.modules.contains(&job.spec.module)
-                && host.suits(&job.spec)
-                && !job.is_closed_to(other)
-        });
-        let room: u64 = others.map(|(_, host)| u64::from(host.idle())).sum();
-        room >= job.waiting()
+        let mut room = 0;
+        self.hosts.idle_with_module(job).any(|(other, host)| {
+            room += if job.is_closed_to(other) { 0 } else { u64::from(host.idle()) };
+            room >= waiting
+        })
     }
 
     /// True if a host that is not among `tried` could take a task of `job`, now or before long.
     pub(super) fn is_hope_elsewhere(&self, job: &ScheduledJob, tried: &[PublicKey]) -> bool {
-        self.hosts
-            .iter()
-            .any(|(key, host)| host.is_hopeful(&job.spec) && !tried.contains(key) && !job.is_closed_to(key))
+        let mut open = self.hosts.open_for(job);
+        open.any(|(key, _)| !tried.contains(key) && !job.is_closed_to(key))
     }
 
-    /// Takes `tasks` off the waiting ones and grants `key` their leases.
-    fn grant(&mut self, now: Moment, key: PublicKey, id: JobId, tasks: &[u64], extra: bool) {
-        let (Some(job), Some(host)) = (self.jobs.get_mut(&id), self.hosts.get_mut(&key)) else {
+    /// Takes `tasks` off the waiting ones and grants a host their leases; or that of one task beside `other`, which is under
+    /// way.
+    pub(super) fn grant(
+        &mut self,
+        now: Moment,
+        host: u32,
+        job: u32,
+        tasks: &[u64],
+        other: Option<AttemptId>,
+    ) {
+        let (Some((id, known)), Some((key, _))) = (self.jobs.entry_mut(job), self.hosts.entry(host)) else {
             return;
         };
-        let bytes = job.usual_bytes();
-        let mut attempts = Vec::new();
+        let (id, key) = (*id, *key);
+        let bytes = known.usual_bytes();
+        let client = known.indexed.client;
+        let until = now + LEASE_TERM;
+        let mut attempts = Vec::with_capacity(tasks.len());
+        let mut suspect = None;
         for task in tasks {
             self.attempts += 1;
             let attempt = AttemptId::new(self.incarnation, self.attempts);
-            if !extra {
-                job.take_out(*task);
+            if other.is_none() {
+                known.take_out(*task);
             }
-            if job.trials.get(task).is_some_and(super::TaskHistory::is_suspect) {
-                host.alone = Some(attempt);
+            if known.is_suspect(*task) {
+                suspect = Some(attempt);
             }
-            job.live.entry(*task).or_default().push(attempt);
-            let until = now + LEASE_TERM;
-            let lease =
-                Lease { job: id, task: *task, host: key, granted: now, until, executing: None, extra, bytes };
+            let slot = known.live.add(*task, attempt, other);
+            let at = LeasePlaces { job, client, host, slot, age: LeaseAge::Young };
+            let (task, executing, extra) = (*task, None, other.is_some());
+            let lease = Lease { job: id, task, host: key, granted: now, until, executing, extra, bytes, at };
             self.leases.grant(attempt, lease);
-            attempts.push((attempt, *task));
+            attempts.push((attempt, task));
         }
         let count = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
-        host.held = host.held.saturating_add(count);
-        host.held_bytes = host.held_bytes.saturating_add(bytes.saturating_mul(count.into()));
-        host.note_module(job.spec.module);
+        self.hosts.update(host, |host| {
+            host.held = host.held.saturating_add(count);
+            host.held_bytes = host.held_bytes.saturating_add(bytes.saturating_mul(count.into()));
+            host.alone = suspect.or(host.alone);
+        });
+        self.hosts.note_module_of(host, known);
         let served = self.attempts;
-        let client: &mut ClientShare = self.clients.entry(job.owner).or_default();
-        client.live += u64::from(count);
-        client.served = served;
+        self.clients.update(client, |share| {
+            share.live += u64::from(count);
+            share.served = served;
+        });
         self.decisions.push_back(JobDecision::Lease { host: key, job: id, attempts });
-        self.note_hunger(id);
+        self.note_waiting(job);
     }
-
-    /// Gives tasks that take long another try elsewhere, where slots are idle because nothing waits for them.
-    fn second_attempts(&mut self, now: Moment) {
-        let slots: u32 = self.hosts.values().filter(|host| host.present).map(|host| host.slots).sum();
-        let under_way = self.leases.iter().filter(|(_, lease)| lease.extra).count();
-        let mut left = usize::try_from(slots.div_ceil(EXTRA_SHARE)).unwrap_or(0).saturating_sub(under_way);
-        if left == 0 {
-            return;
-        }
-        let late: Vec<_> = self
-            .leases
-            .iter()
-            .filter(|(_, lease)| self.is_late(now, lease))
-            .map(|(_, lease)| *lease)
-            .collect();
-        for lease in late {
-            if left == 0 {
-                return;
-            }
-            let Some(job) = self.jobs.get(&lease.job) else {
-                continue;
-            };
-            let idle = self.hosts.iter().find(|(key, host)| {
-                **key != lease.host && host.idle() > 0 && host.suits(&job.spec) && !job.is_closed_to(key)
-            });
-            if let Some((key, _)) = idle {
-                self.grant(now, *key, lease.job, &[lease.task], true);
-                left -= 1;
-            }
-        }
-    }
-
-    /// Takes attempts that wait behind others at their hosts, or at a host that begins nothing, to hosts that are idle.
-    fn recall(&mut self, now: Moment) {
-        let waits = |lease: &Lease| lease.executing.is_none() && now.since(lease.granted) >= RECALL_AFTER;
-        let waiting: Vec<_> = self.leases.iter().filter(|(_, lease)| waits(lease)).map(copied).collect();
-        for (attempt, lease) in waiting {
-            if self.hosts.values().all(|host| host.idle() == 0) {
-                return;
-            }
-            let Some(job) = self.jobs.get(&lease.job).filter(|job| job.attempts_at(lease.task).len() == 1)
-            else {
-                continue;
-            };
-            let suspect = job.trials.get(&lease.task).is_some_and(super::TaskHistory::is_suspect);
-            let idle = self.hosts.iter().find(|(key, host)| {
-                **key != lease.host
-                    && host.idle() > 0
-                    && job.done_by.contains(key)
-                    && host.suits(&job.spec)
-                    && !job.is_closed_to(key)
-            });
-            if let Some((key, _)) = idle.filter(|_| !suspect) {
-                let key = *key;
-                self.abandon(&[attempt]);
-                self.settle_back(now, lease);
-                self.grant(now, key, lease.job, &[lease.task], false);
-            }
-        }
-    }
-
-    /// Takes attempts from hosts that say for far too long that they run them.
-    fn end_overdue(&mut self, now: Moment) {
-        let overdue = |lease: &Lease| {
-            let (Some(since), Some(job)) = (lease.executing, self.jobs.get(&lease.job)) else {
-                return false;
-            };
-            now.since(since) > Duration::from_millis(job.spec.timeout_ms).saturating_add(OVERDUE_AFTER)
-        };
-        let overdue: Vec<_> = self.leases.iter().filter(|(_, lease)| overdue(lease)).map(copied).collect();
-        for (attempt, lease) in overdue {
-            if self.leases.remove(attempt).is_some() {
-                self.lose(now, attempt, lease, false);
-                let attempts = alloc::vec![attempt];
-                self.decisions.push_back(JobDecision::Abandon { host: lease.host, attempts });
-                self.blame_host(now, lease);
-            }
-        }
-    }
-
-    fn is_late(&self, now: Moment, lease: &Lease) -> bool {
-        let (Some(since), Some(job)) = (lease.executing, self.jobs.get(&lease.job)) else {
-            return false;
-        };
-        let alone = job.attempts_at(lease.task).len() == 1;
-        let suspect = job.trials.get(&lease.task).is_some_and(super::TaskHistory::is_suspect);
-        let usual = job.usual_time().filter(|_| alone && !suspect);
-        usual.is_some_and(|usual| now.since(since) > usual * LATE_FACTOR + LATE_AT_LEAST)
-    }
-}
-
-fn copied((attempt, lease): (AttemptId, &Lease)) -> (AttemptId, Lease) {
-    (attempt, *lease)
 }

@@ -9,49 +9,116 @@ use grid_protocol::host::Label;
 use grid_protocol::job::{AttemptId, JobId, JobSpec};
 use grid_protocol::time::Moment;
 
+use super::ScheduledJob;
+use super::host_order::{OTHER_KINDS, Traits};
+
 /// A host, connected or remembered.
+///
+/// Its fields lie in memory as they are written: first what every task changes, so that of ten thousand hosts each costs few
+/// lines of the processor's cache.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct WorkHost {
-    /// Labels that it carries.
-    pub labels: Vec<Label>,
-    /// Memory that it sets aside, in bytes.
-    pub memory_bytes: u64,
+    /// Attempts that it holds.
+    pub held: u32,
+    /// Attempts that it is ready to hold at once: it pulls, the manager never floods.
+    pub window: u32,
     /// Slots that it offers.
     pub slots: u32,
     /// Whether it is connected.
     pub present: bool,
-    /// Which of all connections its present one is.
-    pub(super) joined: u64,
-    /// Attempts that it is ready to hold at once: it pulls, the manager never floods.
-    pub window: u32,
-    /// Attempts that it holds.
-    pub held: u32,
-    /// Until when it gets nothing, and why it does not; `None` if it is trusted.
-    pub quarantine: Option<Moment>,
-    /// Modules that it has.
-    pub(super) modules: BTreeSet<Digest>,
-    /// The suspect that it runs, alone.
-    pub(super) alone: Option<AttemptId>,
-    /// The suspect that it will run as soon as it is empty.
-    pub(super) reserved: Option<(JobId, u64)>,
     /// It let a lease end while it was connected, and has shown no life since.
     pub(super) silent: bool,
+    /// It is kept empty for a suspect.
+    pub(super) is_reserved: bool,
     /// Bytes of input that it holds, about.
     pub(super) held_bytes: u64,
+    /// Until when it gets nothing, and why it does not; `None` if it is trusted.
+    pub quarantine: Option<Moment>,
+    /// The suspect that it runs, alone.
+    pub(super) alone: Option<AttemptId>,
+    /// What the indexes say of it.
+    pub(super) indexed: HostIndexed,
+    /// What it is good for, by kinds of work.
+    pub(super) traits: Traits,
+    /// Which of all connections its present one is.
+    pub(super) joined: u64,
+    /// The pass over the hosts with room in which it was last looked at.
+    pub(super) looked_at: u64,
+    /// Memory that it sets aside, in bytes.
+    pub memory_bytes: u64,
     pub(super) health: Health,
+    /// Labels that it carries.
+    pub labels: Vec<Label>,
+    /// Modules that it has.
+    pub(super) modules: BTreeSet<Digest>,
+}
+
+/// What the indexes say of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct HostIndexed {
+    /// Its load, if it has room; otherwise [`NO_ROOM`].
+    ready: u64,
+    pub(super) idle: u32,
+    slots: u32,
+    is_open: bool,
+    is_unclaimed: bool,
+    pub(super) present: bool,
+    pub(super) is_quarantined: bool,
+}
+
+/// More than any load.
+const NO_ROOM: u64 = u64::MAX;
+
+impl Default for HostIndexed {
+    fn default() -> Self {
+        let (is_open, is_unclaimed, present, is_quarantined) = (false, false, false, false);
+        Self { ready: NO_ROOM, idle: 0, slots: 0, is_open, is_unclaimed, present, is_quarantined }
+    }
+}
+
+impl HostIndexed {
+    pub(super) fn of(host: &WorkHost) -> Self {
+        let room = host.room();
+        let is_open = host.is_open();
+        Self {
+            ready: if room > 0 { host.load() } else { NO_ROOM },
+            idle: host.idle_of(room),
+            slots: host.slots,
+            is_open,
+            is_unclaimed: is_open && host.alone.is_none() && !host.is_reserved,
+            present: host.present,
+            is_quarantined: host.quarantine.is_some(),
+        }
+    }
+
+    /// By what the host stands in each order, in the order of `Hosts::orders`; `joined` is the same as long as it is open.
+    pub(super) fn ranks(&self, joined: u64) -> [Option<u64>; 4] {
+        [
+            (self.ready != NO_ROOM).then_some(self.ready),
+            (self.idle > 0).then_some(0),
+            self.is_open.then_some(joined),
+            self.is_unclaimed.then_some(joined),
+        ]
+    }
+
+    pub(super) fn present_slots(&self) -> u64 {
+        if self.present { self.slots.into() } else { 0 }
+    }
 }
 
 /// How a host fares lately.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Health {
+    /// Tasks done since something last spoke against it.
+    good: u32,
     /// How it fares with the jobs of which it failed something.
     tallies: BTreeMap<JobId, HostTally>,
     /// When something last did.
     counted: Option<Moment>,
     /// Times that it was quarantined.
     quarantines: u32,
-    /// Tasks done since something last spoke against it.
-    good: u32,
 }
 
 /// How a host fares with one job.
@@ -95,7 +162,7 @@ impl WorkHost {
     /// How many more attempts it may be given.
     pub fn room(&self) -> u32 {
         let closed = !self.present || self.silent || self.quarantine.is_some();
-        if closed || self.alone.is_some() || self.reserved.is_some() {
+        if closed || self.alone.is_some() || self.is_reserved {
             return 0;
         }
         let room = self.window.saturating_sub(self.held);
@@ -109,12 +176,25 @@ impl WorkHost {
     /// Bytes of the inputs that wait here for a slot, about.
     fn ahead_bytes(&self) -> u64 {
         let ahead = self.held.saturating_sub(self.slots);
+        if ahead == 0 {
+            return 0;
+        }
         self.held_bytes / u64::from(self.held.max(1)) * u64::from(ahead)
     }
 
     /// How many more attempts it would begin at once.
     pub(super) fn idle(&self) -> u32 {
-        self.slots.saturating_sub(self.held).min(self.room())
+        self.idle_of(self.room())
+    }
+
+    /// The same, where [`Self::room`] is known.
+    pub(super) fn idle_of(&self, room: u32) -> u32 {
+        self.slots.saturating_sub(self.held).min(room)
+    }
+
+    /// Attempts that it holds by its slots, in 1024ths.
+    pub(super) fn load(&self) -> u64 {
+        u64::from(self.held) * 1024 / u64::from(self.slots.max(1))
     }
 
     /// How many inputs of so many bytes it may be given: one for each free slot at least.
@@ -124,11 +204,20 @@ impl WorkHost {
         u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(free).max(1)
     }
 
-    /// It has the module, or will have it soon.
-    pub(super) fn note_module(&mut self, module: Digest) {
-        if self.modules.len() < MODULES_MAX {
-            self.modules.insert(module);
-        }
+    /// It has the module, or will have it soon; true if that is new.
+    pub(super) fn note_module(&mut self, module: Digest) -> bool {
+        self.modules.len() < MODULES_MAX && self.modules.insert(module)
+    }
+
+    /// True if it has a job's module, and its traits say so.
+    pub(super) fn is_known_to_hold(&self, job: &ScheduledJob) -> bool {
+        let kind = job.kind();
+        kind != OTHER_KINDS && self.traits.holds & kind != 0
+    }
+
+    /// True if it has a job's module.
+    pub(super) fn has_module_of(&self, job: &ScheduledJob) -> bool {
+        self.is_known_to_hold(job) || self.modules.contains(&job.spec.module)
     }
 
     /// True if it carries what a job's tasks need.
@@ -139,11 +228,6 @@ impl WorkHost {
     /// True if it takes tasks, now or when it has done some.
     pub(super) fn is_open(&self) -> bool {
         self.present && !self.silent && self.quarantine.is_none() && self.window > 0
-    }
-
-    /// True if a task that was done elsewhere or never tried could go here, now or later.
-    pub(super) fn is_hopeful(&self, spec: &JobSpec) -> bool {
-        self.is_open() && self.suits(spec)
     }
 }
 

@@ -3,13 +3,17 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use grid_protocol::job::{AttemptId, GiveUp, JobCounts, JobSpec, JobState};
 use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 use grid_protocol::worker::Blame;
+
+use super::history::TaskHistory;
+use super::host_order::OTHER_KINDS;
+use super::live_attempts::LiveAttempts;
+use super::place_set::PlaceSet;
 
 /// What the scheduler knows of a job. Its inputs and outcomes are on disk and none of its business.
 #[derive(Debug)]
@@ -32,8 +36,12 @@ pub struct ScheduledJob {
     pub unfit: BTreeMap<PublicKey, Unfit>,
     /// Hosts that failed too much of what others did of it, and until when they get nothing of it.
     pub barred: BTreeMap<PublicKey, Moment>,
-    /// Hosts that have done a task of it.
-    pub(super) done_by: BTreeSet<PublicKey>,
+    /// Where the hosts are that have done a task of it.
+    pub(super) done_by: PlaceSet,
+    /// Those among them that are not known any more.
+    pub(super) done_by_gone: BTreeSet<PublicKey>,
+    /// Where the hosts are that keep a tally of it.
+    pub(super) tallied_by: PlaceSet,
     /// Tells jobs of the same priority apart: the older goes first.
     pub(super) order: u64,
     /// Tasks from here on were never given to a host.
@@ -52,10 +60,29 @@ pub struct ScheduledJob {
     pub(super) hopeless_since: Option<Moment>,
     /// What tasks that failed have been through.
     pub(super) trials: BTreeMap<u64, TaskHistory>,
-    /// Attempts under way, by task.
-    pub(super) live: BTreeMap<u64, Vec<AttemptId>>,
+    /// Attempts under way.
+    pub(super) live: LiveAttempts,
+    /// What the indexes say of it.
+    pub(super) indexed: JobIndexed,
     /// Time that tasks took that are done, in microseconds.
     pub(super) ran_us: u64,
+}
+
+/// What the indexes of [`super::Jobs`] say of a job.
+#[derive(Debug, Default)]
+pub(super) struct JobIndexed {
+    /// The bit of its kind of work, once it has had tasks that wait.
+    pub(super) kind: Option<u64>,
+    /// Where its client is, while it has attempts under way or tasks that wait.
+    pub(super) client: u32,
+    /// It is in its client's list of those with tasks that wait.
+    pub(super) is_waiting: bool,
+    /// Some of them may go to any host that suits.
+    pub(super) is_offering: bool,
+    /// It has tasks that must be alone, and may go.
+    pub(super) has_suspects: bool,
+    /// None of its pauses ends before this.
+    pub(super) pause_ends: Option<Moment>,
 }
 
 /// A host that could not run a job's module when it was last asked. It is asked again after a pause, because what kept it
@@ -73,65 +100,6 @@ pub struct Unfit {
 /// The first pause of a host that refuses a job; each doubles the one before, up to 64 times as much.
 const UNFIT_PAUSE: Duration = Duration::from_secs(5);
 
-/// What a task has been through.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TaskHistory {
-    /// Attempts that failed by the guest's fault.
-    pub guest: u32,
-    /// Attempts that failed by a host's fault.
-    pub host: u32,
-    /// Attempts whose host was lost while it ran.
-    pub lost: u32,
-    /// Attempts whose host was lost before it was known to run.
-    pub unseen: u32,
-    /// Hosts that it failed on or was lost with, the newest last: it goes elsewhere, if it can.
-    pub tried: Vec<PublicKey>,
-    /// Hosts that it failed on by its own fault, as it seemed.
-    pub failed: Vec<PublicKey>,
-    /// The host that said that it would fail on any host; it takes another's word to believe that.
-    pub(super) permanent: Option<PublicKey>,
-}
-
-/// Hosts that a trial remembers; a task that failed on more of them is soon dead anyway.
-const TRIED_MAX: usize = 8;
-
-/// Hosts that may be lost under a task before it runs alone: the first loss may be chance.
-const LOSSES_BEFORE_ALONE: u32 = 2;
-
-/// As [`LOSSES_BEFORE_ALONE`], where the task may only have stood by.
-const UNSEEN_BEFORE_ALONE: u32 = 5;
-
-impl TaskHistory {
-    /// It shall go elsewhere.
-    pub(super) fn avoid(&mut self, host: PublicKey) {
-        remember(&mut self.tried, host);
-    }
-
-    /// It failed there by its own fault.
-    pub(super) fn fail_on(&mut self, host: PublicKey) {
-        remember(&mut self.failed, host);
-    }
-
-    /// True if it must have a host to itself: it may be what kills hosts.
-    pub fn is_suspect(&self) -> bool {
-        self.lost >= LOSSES_BEFORE_ALONE || self.unseen >= UNSEEN_BEFORE_ALONE
-    }
-
-    /// Attempts that failed, whosever fault it was.
-    pub fn failures(&self) -> u32 {
-        self.guest + self.host + self.lost
-    }
-}
-
-fn remember(hosts: &mut Vec<PublicKey>, host: PublicKey) {
-    if !hosts.contains(&host) {
-        if hosts.len() >= TRIED_MAX {
-            hosts.remove(0);
-        }
-        hosts.push(host);
-    }
-}
-
 /// Tasks that must be over before a share of them means anything.
 const OVER_BEFORE_SHARE: u64 = 20;
 
@@ -148,7 +116,9 @@ impl ScheduledJob {
             recorded: 0,
             unfit: BTreeMap::new(),
             barred: BTreeMap::new(),
-            done_by: BTreeSet::new(),
+            done_by: PlaceSet::default(),
+            done_by_gone: BTreeSet::new(),
+            tallied_by: PlaceSet::default(),
             order: 0,
             fresh: 0,
             submitted: 0,
@@ -158,7 +128,8 @@ impl ScheduledJob {
             suspects: BTreeSet::new(),
             hopeless_since: None,
             trials: BTreeMap::new(),
-            live: BTreeMap::new(),
+            live: LiveAttempts::default(),
+            indexed: JobIndexed::default(),
             ran_us: 0,
         }
     }
@@ -223,7 +194,7 @@ impl ScheduledJob {
         JobCounts {
             submitted: self.submitted,
             waiting: self.waiting(),
-            leased: self.live.len() as u64,
+            leased: self.live.tasks(),
             done: self.done,
             dead: self.dead,
             retried: self.retried,
@@ -245,14 +216,14 @@ impl ScheduledJob {
         self.trials.get(&task)
     }
 
-    /// All attempts under way.
+    /// All attempts under way, in the order of their tasks.
     pub fn attempts(&self) -> impl Iterator<Item = AttemptId> {
-        self.live.values().flatten().copied()
+        self.live.iter()
     }
 
-    /// Attempts at a task under way.
-    pub fn attempts_at(&self, task: u64) -> &[AttemptId] {
-        self.live.get(&task).map(Vec::as_slice).unwrap_or_default()
+    /// Attempts at a task under way, found by a look at all of the job's: for people who ask, not for decisions.
+    pub fn attempts_at(&self, task: u64) -> impl Iterator<Item = &AttemptId> {
+        self.live.at(task)
     }
 
     /// How long its tasks take, once three are done.
@@ -296,7 +267,7 @@ impl ScheduledJob {
     }
 
     fn make_ready(&mut self, task: u64) {
-        if self.trials.get(&task).is_some_and(TaskHistory::is_suspect) {
+        if self.is_suspect(task) {
             self.suspects.insert(task);
         } else {
             self.again.insert(task);
@@ -321,6 +292,11 @@ impl ScheduledJob {
             self.paused.remove(&(due, task));
             self.make_ready(task);
         }
+        self.next_pause()
+    }
+
+    /// When the next of its pauses ends.
+    pub(super) fn next_pause(&self) -> Option<Moment> {
         let paused = self.paused.first().map(|(due, _)| *due);
         let refusals = self.unfit.values().filter_map(|unfit| unfit.until);
         self.barred.values().copied().chain(refusals).chain(paused).min()
@@ -331,10 +307,20 @@ impl ScheduledJob {
         self.unfit.get(host).is_some_and(|unfit| unfit.until.is_some()) || self.barred.contains_key(host)
     }
 
-    /// True if the task waits for a host, or an attempt at it is under way.
-    pub(super) fn is_pending(&self, task: u64) -> bool {
+    /// True if the task must have a host to itself.
+    pub(super) fn is_suspect(&self, task: u64) -> bool {
+        self.trials.get(&task).is_some_and(TaskHistory::is_suspect)
+    }
+
+    /// The bit of its kind of work.
+    pub(super) fn kind(&self) -> u64 {
+        self.indexed.kind.unwrap_or(OTHER_KINDS)
+    }
+
+    /// True if the task waits for a host, or is among those with an attempt under way.
+    pub(super) fn is_pending(&self, task: u64, live: &BTreeSet<u64>) -> bool {
         task >= self.fresh
-            || self.live.contains_key(&task)
+            || live.contains(&task)
             || self.again.contains(&task)
             || self.suspects.contains(&task)
             || self.paused.iter().any(|(_, paused)| *paused == task)

@@ -2,7 +2,6 @@
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use grid_protocol::job::{AttemptId, JobId, JobState};
@@ -10,7 +9,9 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 use grid_protocol::worker::{Blame, FailureKind};
 
-use super::{HOPE_PATIENCE, JobDecision, Jobs, Lease, Verdict};
+use super::host::Health;
+use super::pauses::HOPE_PATIENCE;
+use super::{JobDecision, Jobs, Lease, ScheduledJob, Verdict};
 
 /// Attempts that fail by hosts' faults, or are lost with their hosts, and are made again: free for the client, and
 /// still bounded.
@@ -28,10 +29,10 @@ const HOST_FAULT_PAUSE: Duration = Duration::from_millis(200);
 
 impl Jobs {
     pub(super) fn settle_done(&mut self, now: Moment, lease: Lease, ran_us: u64) -> Verdict {
-        if let Some(host) = self.hosts.get_mut(&lease.host) {
-            host.health.succeeded(lease.job);
+        if let Some(health) = self.hosts.health(lease.at.host) {
+            health.succeeded(lease.job);
         }
-        let Some(job) = self.jobs.get_mut(&lease.job) else {
+        let Some(job) = self.jobs.at_mut(lease.at.job) else {
             return Verdict::Fenced;
         };
         job.done += 1;
@@ -40,23 +41,24 @@ impl Jobs {
         // What a host says of its own speed is an allegation.
         let most = job.spec.timeout_ms.saturating_mul(1000);
         job.ran_us = job.ran_us.saturating_add(ran_us.min(most));
-        job.done_by.insert(lease.host);
+        job.done_by.insert(lease.at.host);
         let trial = job.trials.remove(&lease.task).unwrap_or_default();
         let seq = job.recorded;
-        let others = job.live.get(&lease.task).cloned().unwrap_or_default();
+        let others = job.live.others(lease.task).to_vec();
         self.abandon(&others);
         for host in trial.failed.iter().filter(|host| **host != lease.host) {
-            let count = self.hosts.get_mut(host).filter(|host| host.quarantine.is_none());
-            let bar = count.and_then(|host| host.health.contradicted(now, lease.job));
-            self.bar(now, *host, lease.job, bar);
+            if let Some(place) = self.hosts.place(host) {
+                let bar = self.tally(place, &lease, |health| health.contradicted(now, lease.job));
+                self.bar(now, place, lease.at.job, bar);
+            }
         }
         Verdict::Done { job: lease.job, task: lease.task, seq }
     }
 
     pub(super) fn settle_failed(&mut self, now: Moment, lease: Lease, kind: FailureKind) -> Verdict {
         let by_host = kind.blame() == Blame::Host;
-        let others = self.jobs.get(&lease.job).is_some_and(|job| self.is_hope_elsewhere(job, &[lease.host]));
-        let Some(job) = self.jobs.get_mut(&lease.job) else {
+        let others = self.jobs.at(lease.at.job).is_some_and(|job| self.is_hope_elsewhere(job, &[lease.host]));
+        let Some(job) = self.jobs.at_mut(lease.at.job) else {
             return Verdict::Fenced;
         };
         let trial = job.trials.entry(lease.task).or_default();
@@ -98,15 +100,16 @@ impl Jobs {
             return Verdict::Fenced;
         };
         let verdict = self.settle_back(now, lease);
-        let Some(job) = self.jobs.get_mut(&lease.job) else {
+        let Some(job) = self.jobs.at_mut(lease.at.job) else {
             return verdict;
         };
         let asked_again = job.note_unfit(key, now, why);
-        self.note_pause(asked_again);
+        self.note_job_pause(lease.at.job, asked_again);
         if !self.is_hope(lease.job)
-            && let Some(job) = self.jobs.get_mut(&lease.job)
+            && let Some(job) = self.jobs.at_mut(lease.at.job)
         {
             job.hopeless_since.get_or_insert(now);
+            self.hopeless.insert(lease.job);
             self.note_pause(now + HOPE_PATIENCE);
         }
         verdict
@@ -114,12 +117,14 @@ impl Jobs {
 
     /// True if a host is there that could run the job's module.
     fn is_hope(&self, id: JobId) -> bool {
-        self.jobs.get(&id).is_some_and(|job| {
-            let could = |(key, host): (&PublicKey, &super::WorkHost)| {
-                host.present && host.suits(&job.spec) && !job.unfit.contains_key(key)
-            };
-            self.hosts.iter().any(could)
-        })
+        self.jobs.get(&id).is_some_and(|job| self.fit(job) > 0)
+    }
+
+    /// How many hosts are there that could run the job's module, as far as is known.
+    fn fit(&self, job: &ScheduledJob) -> usize {
+        let is_able = |key| self.hosts.get(key).is_some_and(|host| host.present && host.suits(&job.spec));
+        let unfit = job.unfit.keys().filter(|key| is_able(key)).count();
+        self.hosts.able(&job.spec, job.kind()) - unfit
     }
 
     /// Gives a job up that no host has been able to run for long, unless one can now.
@@ -144,19 +149,19 @@ impl Jobs {
 
     /// After a failure: dead, or waiting again, unless another attempt is under way.
     fn settle_trial(&mut self, now: Moment, lease: Lease, why: Option<String>, due: Moment) -> Verdict {
-        let Lease { job: id, task, .. } = lease;
-        let Some(job) = self.jobs.get_mut(&id) else {
+        let Lease { job: id, task, at, .. } = lease;
+        let Some(job) = self.jobs.at_mut(at.job) else {
             return Verdict::Fenced;
         };
         let trial = job.trials.get(&task).cloned().unwrap_or_default();
         let Some(why) = why else {
             job.retried += 1;
-            if !job.live.contains_key(&task) {
+            if job.live.others(task).is_empty() {
                 job.put_back(task, now, due);
                 if due > now {
-                    self.note_pause(due);
+                    self.note_job_pause(at.job, due);
                 }
-                self.note_hunger(id);
+                self.note_waiting(at.job);
             }
             return Verdict::Again { job: id, task, trial };
         };
@@ -164,7 +169,7 @@ impl Jobs {
         job.recorded += 1;
         job.trials.remove(&task);
         let seq = job.recorded;
-        let others = job.live.get(&task).cloned().unwrap_or_default();
+        let others = job.live.others(task).to_vec();
         let hopeless = job.hopeless();
         self.abandon(&others);
         if let Some(why) = hopeless {
@@ -175,12 +180,12 @@ impl Jobs {
 
     /// The task goes back without any blame.
     pub(super) fn settle_back(&mut self, now: Moment, lease: Lease) -> Verdict {
-        let Lease { job: id, task, .. } = lease;
-        if let Some(job) = self.jobs.get_mut(&id)
-            && !job.live.contains_key(&task)
+        let Lease { job: id, task, at, .. } = lease;
+        if let Some(job) = self.jobs.at_mut(at.job)
+            && job.live.others(task).is_empty()
         {
             job.put_back(task, now, now);
-            self.note_hunger(id);
+            self.note_waiting(at.job);
         }
         Verdict::Back { job: id, task }
     }
@@ -191,7 +196,7 @@ impl Jobs {
         self.ended.insert(attempt, lease);
         self.detach(attempt, &lease);
         let executing = lease.executing.is_some();
-        let job = self.jobs.get_mut(&lease.job).filter(|_| executing || with_host);
+        let job = self.jobs.at_mut(lease.at.job).filter(|_| executing || with_host);
         let verdict = match job.map(|job| job.trials.entry(lease.task).or_default()) {
             Some(trial) if executing => {
                 trial.lost += 1;
@@ -215,16 +220,17 @@ impl Jobs {
             None => self.settle_back(now, lease),
         };
         self.decisions.push_back(JobDecision::Lost { attempt, host: lease.host, verdict });
-        self.check_finished(lease.job);
+        self.check_finished(lease.at.job);
     }
 
     pub(super) fn keep_only(&mut self, now: Moment, key: PublicKey, held: &BTreeSet<AttemptId>) {
-        let of_host =
-            self.leases.iter().filter(|(attempt, lease)| lease.host == key && !held.contains(attempt));
-        let lost: Vec<_> = of_host.map(|(attempt, lease)| (attempt, *lease)).collect();
-        for (attempt, lease) in lost {
+        let Some(place) = self.hosts.place(&key) else {
+            return;
+        };
+        let of_host = self.leases.of_host(place).into_iter();
+        for attempt in of_host.filter(|attempt| !held.contains(attempt)) {
             // One that was lost before it may have ended the whole job.
-            if self.leases.remove(attempt).is_some() {
+            if let Some(lease) = self.leases.remove(attempt) {
                 self.lose(now, attempt, lease, true);
             }
         }
@@ -248,73 +254,75 @@ impl Jobs {
     }
 
     fn detach(&mut self, attempt: AttemptId, lease: &Lease) {
-        if let Some(host) = self.hosts.get_mut(&lease.host) {
+        self.hosts.update(lease.at.host, |host| {
             host.held = host.held.saturating_sub(1);
             host.held_bytes = host.held_bytes.saturating_sub(lease.bytes);
             if host.alone == Some(attempt) {
                 host.alone = None;
             }
-        }
-        let Some(job) = self.jobs.get_mut(&lease.job) else {
-            return;
-        };
-        if let Some(attempts) = job.live.get_mut(&lease.task) {
-            attempts.retain(|other| *other != attempt);
-            if attempts.is_empty() {
-                job.live.remove(&lease.task);
-            }
-        }
-        if let Some(client) = self.clients.get_mut(&job.owner) {
-            client.live = client.live.saturating_sub(1);
-            if client.is_idle() {
-                self.clients.remove(&job.owner);
-            }
+        });
+        if let Some(job) = self.jobs.at_mut(lease.at.job) {
+            job.live.remove(lease.at.slot);
+            self.clients.update(lease.at.client, |share| share.live = share.live.saturating_sub(1));
         }
     }
 
     /// An attempt failed by its host's own fault.
     pub(super) fn blame_host(&mut self, now: Moment, lease: Lease) {
-        let count = self.hosts.get_mut(&lease.host).filter(|host| host.quarantine.is_none());
-        let bar = count.and_then(|host| host.health.failed(now, lease.job));
-        self.bar(now, lease.host, lease.job, bar);
+        let bar = self.tally(lease.at.host, &lease, |health| health.failed(now, lease.job));
+        self.bar(now, lease.at.host, lease.at.job, bar);
+    }
+
+    /// Counts something against a host in its tally of a job, unless it is in quarantine.
+    fn tally(
+        &mut self,
+        host: u32,
+        lease: &Lease,
+        count: impl FnOnce(&mut Health) -> Option<Duration>,
+    ) -> Option<Duration> {
+        self.hosts.at(host).filter(|host| host.quarantine.is_none())?;
+        // The tally goes with the job.
+        self.jobs.at_mut(lease.at.job)?.tallied_by.insert(host);
+        count(self.hosts.health(host)?)
     }
 
     /// Gives a host nothing of one job for a while, if `bar` says so; never more than half of the hosts that could do it.
-    fn bar(&mut self, now: Moment, key: PublicKey, id: JobId, bar: Option<Duration>) {
-        let (Some(bar), Some(job)) = (bar, self.jobs.get_mut(&id)) else {
+    fn bar(&mut self, now: Moment, host: u32, job: u32, bar: Option<Duration>) {
+        let (Some(bar), Some((key, _))) = (bar, self.hosts.entry(host)) else {
             return;
         };
-        let able = self
-            .hosts
-            .iter()
-            .filter(|(key, host)| host.present && host.suits(&job.spec) && !job.unfit.contains_key(key));
-        let (able, barred) = able.fold((0, 1), |(able, barred), (other, _)| {
-            (able + 1, barred + usize::from(*other != key && job.barred.contains_key(other)))
-        });
-        if barred * 2 > able {
+        let (key, Some((id, known))) = (*key, self.jobs.entry(job)) else {
+            return;
+        };
+        let id = *id;
+        let is_able = |other: &PublicKey| {
+            let host = self.hosts.get(other).filter(|host| host.present && host.suits(&known.spec));
+            host.is_some() && !known.unfit.contains_key(other)
+        };
+        let others = known.barred.keys().filter(|other| **other != key && is_able(other)).count();
+        if (others + 1) * 2 > self.fit(known) {
             return;
         }
-        job.barred.insert(key, now + bar);
-        self.note_pause(now + bar);
+        if let Some(known) = self.jobs.at_mut(job) {
+            known.barred.insert(key, now + bar);
+        }
+        self.note_job_pause(job, now + bar);
         self.decisions.push_back(JobDecision::Barred { host: key, job: id, pause: bar });
         let clients: BTreeSet<_> =
             self.jobs.values().filter(|job| job.barred.contains_key(&key)).map(|job| job.owner).collect();
         if clients.len() >= CLIENTS_MIN {
-            self.quarantine(now, key);
+            self.quarantine(now, host, key);
         }
     }
 
     /// Gives a host nothing at all for a while; never more than half of those that are there.
-    fn quarantine(&mut self, now: Moment, key: PublicKey) {
-        let present = self.hosts.values().filter(|host| host.present).count();
-        let quarantined =
-            self.hosts.values().filter(|host| host.present && host.quarantine.is_some()).count();
-        if (quarantined + 1) * 2 > present {
+    fn quarantine(&mut self, now: Moment, place: u32, key: PublicKey) {
+        if (self.hosts.present_quarantined + 1) * 2 > self.hosts.present {
             return;
         }
-        if let Some(host) = self.hosts.get_mut(&key) {
-            let pause = host.health.quarantine();
-            host.quarantine = Some(now + pause);
+        let pause = self.hosts.health(place).map(Health::quarantine);
+        if let Some(pause) = pause {
+            self.hosts.set_quarantine(place, Some(now + pause));
             self.note_pause(now + pause);
             self.decisions.push_back(JobDecision::Quarantined { host: key, pause });
         }

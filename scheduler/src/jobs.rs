@@ -285,6 +285,11 @@ impl Jobs {
         self.leases.iter()
     }
 
+    /// The leases of a host, in no order that means anything.
+    pub fn leases_of(&self, host: &PublicKey) -> impl Iterator<Item = &Lease> {
+        self.hosts.place(host).into_iter().flat_map(|place| self.leases.leases_at(place))
+    }
+
     /// Keeps the lists of a client's jobs with tasks that wait, and of jobs with tasks that must be alone.
     fn note_waiting(&mut self, place: u32) {
         let Some((id, job)) = self.jobs.entry_mut(place) else {

@@ -321,7 +321,7 @@ impl Coordinator {
     pub(crate) fn runs_on(&self, module: &grid_protocol::digest::Digest, host: PublicKey) -> bool {
         let briefed = self.briefed.get(&host).into_iter().flatten();
         // A host that reconnects may ask for a module before it has said which attempts it holds.
-        let leased = self.jobs.leases().filter(|(_, lease)| lease.host == host).map(|(_, lease)| &lease.job);
+        let leased = self.jobs.leases_of(&host).map(|lease| &lease.job);
         briefed
             .chain(leased)
             .filter_map(|id| self.records.get(id))
@@ -330,8 +330,7 @@ impl Coordinator {
 
     /// True if a host holds a lease of a task of the job.
     pub(crate) fn works_on(&self, job: JobId, host: PublicKey) -> bool {
-        let attempts = self.jobs.jobs().get(&job).into_iter().flat_map(ScheduledJob::attempts);
-        attempts.filter_map(|attempt| self.jobs.lease(attempt)).any(|lease| lease.host == host)
+        self.jobs.leases_of(&host).any(|lease| lease.job == job)
     }
 
     /// True if a job that is not over runs `module`.

@@ -300,6 +300,12 @@ impl LeaseTable {
         attempts
     }
 
+    /// The leases of the host at a place, in no order that means anything.
+    pub(super) fn leases_at(&self, place: u32) -> impl Iterator<Item = &Lease> {
+        let entries = self.hosts.get(place as usize).into_iter().flat_map(HostLeases::entries);
+        entries.map(|entry| &entry.lease)
+    }
+
     /// Second attempts under way.
     pub(super) fn extras(&self) -> usize {
         self.extras

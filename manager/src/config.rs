@@ -35,7 +35,7 @@ pub struct ManagerConfig {
     pub store: Option<Arc<dyn Store>>,
     /// A guarantee to break on purpose, for a test that must find it broken.
     #[cfg(feature = "fault-injection")]
-    pub sabotage: Option<FaultInjection>,
+    pub sabotage: Option<crate::fault_injection::FaultInjection>,
 }
 
 impl ManagerConfig {
@@ -55,20 +55,4 @@ impl ManagerConfig {
             sabotage: None,
         }
     }
-}
-
-#[cfg(feature = "fault-injection")]
-/// A guarantee to break on purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultInjection {
-    /// Results are accepted from attempts whose leases have ended.
-    NeverFence,
-    /// Clients and hosts are told that changes are on disk before they are.
-    AcknowledgeEarly,
-    /// A message that was not acknowledged when a client's connection broke is sent twice.
-    DoubleMessage,
-    /// Messages that were under way when a client's connection broke are not sent again.
-    LoseTail,
-    /// A client resumes any session as if it were the present one.
-    ResumeAnything,
 }

@@ -15,6 +15,8 @@ mod context;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(feature = "fault-injection")]
+mod fault_injection;
+#[cfg(feature = "fault-injection")]
 mod invariants;
 mod jobs;
 mod server;
@@ -22,9 +24,9 @@ mod session;
 mod store;
 
 pub use catalog::CatalogError;
-#[cfg(feature = "fault-injection")]
-pub use config::FaultInjection;
 pub use config::ManagerConfig;
+#[cfg(feature = "fault-injection")]
+pub use fault_injection::FaultInjection;
 pub use server::{ManagerServer, StartError};
 pub use session::local::LocalClient;
 #[cfg(any(test, feature = "fault-injection"))]

@@ -54,7 +54,7 @@ fn main() {
 
     let hosts = HOSTS.into_iter().filter(|hosts| only.is_none_or(|only| only == *hosts));
     let shapes = hosts.flat_map(|hosts| CLIENTS.map(|clients| (hosts, clients)));
-    let mut rows: Vec<_> = shapes.map(|(hosts, clients)| Row::new(&keys, hosts, clients)).collect();
+    let mut rows: Vec<_> = shapes.map(|(hosts, clients)| BenchRow::new(&keys, hosts, clients)).collect();
     for _ in 0..rounds {
         for row in &mut rows {
             row.measure(reports);
@@ -83,16 +83,16 @@ fn print_ratio(of: &str, costs: impl Iterator<Item = f64>) {
 }
 
 /// The cells of one row: a grid for each number of tasks queued, and what each round has cost.
-struct Row {
+struct BenchRow {
     hosts: usize,
     clients: usize,
-    grids: Vec<Grid>,
+    grids: Vec<BenchGrid>,
     costs: Vec<Vec<f64>>,
 }
 
-impl Row {
+impl BenchRow {
     fn new(keys: &[PublicKey], hosts: usize, clients: usize) -> Self {
-        let mut grids: Vec<_> = QUEUED.map(|queued| Grid::new(keys, hosts, clients, queued)).into();
+        let mut grids: Vec<_> = QUEUED.map(|queued| BenchGrid::new(keys, hosts, clients, queued)).into();
         for grid in &mut grids {
             grid.run(hosts * 16);
         }
@@ -121,7 +121,7 @@ fn median(mut numbers: Vec<f64>) -> f64 {
 }
 
 /// A grid in its steady state.
-struct Grid {
+struct BenchGrid {
     jobs: Jobs,
     now: Moment,
     /// Every attempt at a host: the attempt, its host, its job.
@@ -134,7 +134,7 @@ struct Grid {
     dice: u64,
 }
 
-impl Grid {
+impl BenchGrid {
     fn new(keys: &[PublicKey], hosts: usize, clients: usize, queued: u64) -> Self {
         let mut jobs = Jobs::new(1);
         let (client_keys, host_keys) = keys.split_at(clients);

@@ -45,7 +45,7 @@ use hosts::Hosts;
 pub use job::{ScheduledJob, Unfit};
 pub use lease::{LEASE_TERM, Lease};
 use lease::{LeaseAge, LeasePlaces, LeaseTable};
-pub use table::{Table, TableIter};
+pub use table::{KeyedTable, TableIter};
 
 /// Decides which host attempts which task.
 ///
@@ -56,7 +56,7 @@ pub use table::{Table, TableIter};
 pub struct Jobs {
     incarnation: u32,
     attempts: u64,
-    jobs: Table<JobId, ScheduledJob>,
+    jobs: KeyedTable<JobId, ScheduledJob>,
     made: u64,
     joins: u64,
     hosts: Hosts,
@@ -91,7 +91,7 @@ impl Jobs {
         Self {
             incarnation,
             attempts: 0,
-            jobs: Table::default(),
+            jobs: KeyedTable::default(),
             made: 0,
             joins: 0,
             hosts: Hosts::default(),
@@ -266,12 +266,12 @@ impl Jobs {
     }
 
     /// The jobs.
-    pub fn jobs(&self) -> &Table<JobId, ScheduledJob> {
+    pub fn jobs(&self) -> &KeyedTable<JobId, ScheduledJob> {
         &self.jobs
     }
 
     /// The hosts, connected or remembered.
-    pub fn hosts(&self) -> &Table<PublicKey, WorkHost> {
+    pub fn hosts(&self) -> &KeyedTable<PublicKey, WorkHost> {
         self.hosts.table()
     }
 

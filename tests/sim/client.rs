@@ -10,7 +10,7 @@ use grid_net::Network;
 use grid_protocol::job::{JobId, Outcome, Payload};
 use grid_protocol::key::SecretKey;
 use grid_tests::Dice;
-use wasm_grid::{Client, Denial, ManagerAddress};
+use wasm_grid::{Channel, Client, Denial, ManagerAddress};
 
 use crate::check::Checker;
 use crate::guests::Task;
@@ -26,7 +26,7 @@ pub struct ClientNode {
     pub network: Network,
     pub manager: ManagerAddress,
     pub checker: Arc<Checker>,
-    /// The client begins no new job after this time.
+    /// The client begins no new job, and no new round of messages, after this time.
     pub until: Duration,
 }
 
@@ -49,7 +49,7 @@ impl ClientNode {
             let tasks = self.tasks(number);
             let id = JobId([self.number * 100 + number; 16]);
             self.checker.begin(self.number, number, id, &tasks);
-            let done = match self.connect().await {
+            let done = match self.connect(None).await {
                 Ok(client) => self.work(&client, id, number, &tasks).await.map_err(|error| error.to_string()),
                 Err(error) => Err(error),
             };
@@ -80,14 +80,15 @@ impl ClientNode {
         (0..TASKS as u64).map(task).collect()
     }
 
-    async fn connect(&self) -> Result<Client, String> {
-        let client = Client::builder()
-            .home(&self.home)
-            .key(self.key.clone())
-            .without_mail()
-            .rehearse_on(self.machine.clone(), self.network.clone())
-            .connect_here(self.manager.clone());
-        client.await.map_err(|error| error.to_string())
+    /// Connects, for the messages of the channel if one is given.
+    pub async fn connect(&self, channel: Option<Channel>) -> Result<Client, String> {
+        let builder = Client::builder().home(&self.home).key(self.key.clone());
+        let builder = match channel {
+            Some(channel) => builder.channel(channel),
+            None => builder.without_mail(),
+        };
+        let builder = builder.rehearse_on(self.machine.clone(), self.network.clone());
+        builder.connect_here(self.manager.clone()).await.map_err(|error| error.to_string())
     }
 
     async fn work(&self, client: &Client, id: JobId, number: u8, tasks: &[Task]) -> Result<(), Denial> {

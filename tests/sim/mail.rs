@@ -4,35 +4,15 @@
 //! messages was answered or is given back; (M3) on a good network everything is answered or given back at last.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use grid_disk::Machine;
-use grid_net::Network;
-use grid_protocol::key::SecretKey;
 use grid_protocol::worker::Restart;
 use grid_tests::Dice;
 use tokio::time::{sleep, timeout};
-use wasm_grid::{Bytes, Channel, Client, Event, ManagerAddress, WorkerId};
+use wasm_grid::{Bytes, Channel, Client, Event, WorkerId};
 
-use crate::check::Checker;
+use crate::client::ClientNode;
 use crate::guests::Task;
-
-/// A client of the simulation that exchanges messages.
-#[derive(Clone)]
-pub struct MailNode {
-    pub number: u8,
-    pub seed: u64,
-    pub home: PathBuf,
-    pub key: SecretKey,
-    pub machine: Machine,
-    pub network: Network,
-    pub manager: ManagerAddress,
-    pub checker: Arc<Checker>,
-    /// The client begins no new round after this time.
-    pub until: Duration,
-}
 
 /// Workers of a round, and messages to each.
 const WORKERS: u32 = 3;
@@ -49,12 +29,12 @@ struct Correspondence {
     over: bool,
 }
 
-impl MailNode {
-    /// Has one round after the other until the time is over.
-    pub async fn run(self) {
+impl ClientNode {
+    /// Has one round of messages after the other until the time is over.
+    pub async fn exchange(self) {
         let mut dice = Dice::new(self.seed ^ 0x6d61_696c << 8 ^ u64::from(self.number));
         let client = loop {
-            match self.connect().await {
+            match self.connect(Some(Channel(u64::from(self.number) + 1))).await {
                 Ok(client) => break client,
                 Err(error) => tracing::info!(error, "a client of workers is not in yet"),
             }
@@ -71,16 +51,6 @@ impl MailNode {
         }
         self.checker.client_is_through(self.number);
         std::future::pending().await
-    }
-
-    async fn connect(&self) -> Result<Client, String> {
-        let client = Client::builder()
-            .home(&self.home)
-            .key(self.key.clone())
-            .channel(Channel(u64::from(self.number) + 1))
-            .rehearse_on(self.machine.clone(), self.network.clone())
-            .connect_here(self.manager.clone());
-        client.await.map_err(|error| error.to_string())
     }
 
     async fn spawn(&self, client: &Client, dice: &mut Dice) -> Result<Vec<WorkerId>, String> {

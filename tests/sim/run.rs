@@ -18,7 +18,6 @@ use crate::client::ClientNode;
 use crate::faults::FaultPlan;
 use crate::guests::{Cast, Stage};
 use crate::machine::machine;
-use crate::mail::MailNode;
 use crate::network::{SharedNetwork, network};
 
 pub const MANAGER: &str = "manager";
@@ -126,7 +125,7 @@ pub fn run(scenario: &Scenario) -> RunReport {
     let stages: Vec<_> = (0..HOSTS)
         .map(|number| start_host(&mut sim, number, folder.path(), &address, &shared_network, &mut dice))
         .collect();
-    for number in 0..CLIENTS {
+    for number in 0..CLIENTS + MAILERS {
         let seed = dice.next_u64();
         let node = ClientNode {
             number: number as u8,
@@ -142,28 +141,11 @@ pub fn run(scenario: &Scenario) -> RunReport {
         sim.host(format!("client-{number}"), move || {
             let node = node.clone();
             async move {
-                node.run().await;
-                Ok(())
-            }
-        });
-    }
-    for number in CLIENTS..CLIENTS + MAILERS {
-        let seed = dice.next_u64();
-        let node = MailNode {
-            number: number as u8,
-            seed: scenario.seed,
-            home: folder.path().join(format!("client-{number}")),
-            key: key(3, number),
-            machine: machine(seed, offset(&mut dice), 1.0),
-            network: network(seed + 1, &shared_network),
-            manager: address.clone(),
-            checker: checker.clone(),
-            until: BEGIN_UNTIL,
-        };
-        sim.host(format!("client-{number}"), move || {
-            let node = node.clone();
-            async move {
-                node.run().await;
+                if number < CLIENTS {
+                    node.run().await
+                } else {
+                    node.exchange().await
+                }
                 Ok(())
             }
         });

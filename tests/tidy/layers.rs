@@ -16,11 +16,12 @@ struct Crate(BTreeMap<ModulePath, String>);
 /// The manager's layers, and which others each may name. What is not here may be named by nobody but the top: `server`.
 const LAYERS: &[(&str, &[&str])] = &[
     ("store", &[]),
-    ("config", &["store"]),
+    ("fault_injection", &[]),
+    ("config", &["store", "fault_injection"]),
     ("catalog", &["store"]),
     ("blobs", &["store", "catalog"]),
-    ("cluster", &["catalog", "jobs"]),
-    ("jobs", &["catalog", "cluster", "config", "context", "store"]),
+    ("cluster", &["catalog", "jobs", "fault_injection"]),
+    ("jobs", &["catalog", "cluster", "config", "context", "fault_injection", "store"]),
     ("context", &["blobs", "catalog", "cluster", "config", "jobs", "store"]),
     ("api", &["blobs", "catalog", "cluster", "context", "jobs", "store"]),
     ("session", &["api", "blobs", "catalog", "cluster", "context", "jobs"]),

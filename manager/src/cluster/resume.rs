@@ -96,7 +96,7 @@ impl MessageRouter {
     /// True in a simulation that must find a resumption without validation.
     fn is_sabotaged_to_resume_anything(&self) -> bool {
         #[cfg(feature = "fault-injection")]
-        return self.sabotage == Some(crate::config::FaultInjection::ResumeAnything);
+        return self.sabotage == Some(crate::fault_injection::FaultInjection::ResumeAnything);
         #[cfg(not(feature = "fault-injection"))]
         false
     }
@@ -284,11 +284,11 @@ impl MessageRouter {
 /// Breaks a promise about the messages that a client which had `received` so many has not acknowledged.
 #[cfg(feature = "fault-injection")]
 fn sabotaged(
-    sabotage: Option<crate::config::FaultInjection>,
+    sabotage: Option<crate::fault_injection::FaultInjection>,
     homeward: &mut Link<u64>,
     received: u64,
 ) -> u64 {
-    use crate::config::FaultInjection;
+    use crate::fault_injection::FaultInjection;
 
     let first =
         homeward.resend_after(received).next().map(|sent| (sent.kind, sent.payload.clone(), sent.tag));

@@ -31,7 +31,7 @@ pub(crate) struct MessageRouter {
     pub(crate) client_sessions: HashMap<Owner, ClientSession>,
     pub(crate) routes: HashMap<WorkerId, Route>,
     #[cfg(feature = "fault-injection")]
-    pub(crate) sabotage: Option<crate::config::FaultInjection>,
+    pub(crate) sabotage: Option<crate::fault_injection::FaultInjection>,
     /// Notified when late acknowledgements are to be sent.
     pub(crate) late: Arc<Notify>,
     /// Notified when a worker's window has room again, for requests that wait for it.

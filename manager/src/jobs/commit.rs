@@ -60,7 +60,7 @@ pub(crate) async fn finish(context: &Arc<Context>) {
 /// shortage, if any: while there is one, the coordinator hands out no tasks.
 async fn write(context: &Arc<Context>, changes: Vec<Change>, mut effects: Vec<Effect>) {
     #[cfg(feature = "fault-injection")]
-    if context.config.sabotage == Some(crate::config::FaultInjection::AcknowledgeEarly) {
+    if context.config.sabotage == Some(crate::fault_injection::FaultInjection::AcknowledgeEarly) {
         let told = effects.extract_if(.., |effect| !matches!(effect, Effect::Assign { .. }));
         let told: Vec<_> = told.map(ReadyEffect::Effect).collect();
         context.change(|cluster, _| told.into_iter().for_each(|effect| cluster.take_effect(effect)));

@@ -102,8 +102,8 @@ impl Coordinator {
     }
 
     #[cfg(feature = "fault-injection")]
-    pub(crate) fn sabotaged(mut self, sabotage: Option<crate::config::FaultInjection>) -> Self {
-        self.jobs.never_fence = sabotage == Some(crate::config::FaultInjection::NeverFence);
+    pub(crate) fn sabotaged(mut self, sabotage: Option<crate::fault_injection::FaultInjection>) -> Self {
+        self.jobs.never_fence = sabotage == Some(crate::fault_injection::FaultInjection::NeverFence);
         self
     }
 

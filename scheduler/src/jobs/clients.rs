@@ -5,7 +5,7 @@ use core::cmp::Reverse;
 
 use grid_protocol::key::PublicKey;
 
-use super::table::Table;
+use super::table::KeyedTable;
 
 /// A client's share.
 #[derive(Debug, Default)]
@@ -22,14 +22,14 @@ pub(super) struct ClientShare {
 pub(super) type Rank = (Reverse<i32>, u64, u32);
 
 /// The place of a client among those that wait: by attempts under way, then by when it was last served.
-type Turn = (u64, u64, PublicKey, u32);
+type ClientTurn = (u64, u64, PublicKey, u32);
 
 impl ClientShare {
     fn is_idle(&self) -> bool {
         self.live == 0 && self.has_waiting.is_empty()
     }
 
-    fn turn(&self, key: PublicKey, place: u32) -> Option<Turn> {
+    fn turn(&self, key: PublicKey, place: u32) -> Option<ClientTurn> {
         (!self.has_waiting.is_empty()).then_some((self.live, self.served, key, place))
     }
 }
@@ -37,11 +37,11 @@ impl ClientShare {
 /// All clients that have attempts under way, or tasks that wait.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    table: Table<PublicKey, ClientShare>,
+    table: KeyedTable<PublicKey, ClientShare>,
     /// Those with tasks that wait, the one first that is next, but for one.
-    waiting: BTreeSet<Turn>,
+    waiting: BTreeSet<ClientTurn>,
     /// The one of them that has changed last: most often it is the next to change, too.
-    moving: Option<Turn>,
+    moving: Option<ClientTurn>,
 }
 
 impl Clients {

@@ -13,14 +13,14 @@ use grid_protocol::time::Moment;
 
 use super::host::HostIndexed;
 use super::host_order::{HostOrder, Traits};
-use super::table::Table;
+use super::table::KeyedTable;
 use super::work_kinds::{KindBit, WorkKinds};
 use super::{ScheduledJob, WorkHost};
 
 /// All hosts.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
-    table: Table<PublicKey, WorkHost>,
+    table: KeyedTable<PublicKey, WorkHost>,
     pub(super) kinds: WorkKinds,
     /// Those with room, the least loaded first.
     pub(super) ready: HostOrder,
@@ -45,7 +45,7 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    pub(super) fn table(&self) -> &Table<PublicKey, WorkHost> {
+    pub(super) fn table(&self) -> &KeyedTable<PublicKey, WorkHost> {
         &self.table
     }
 

@@ -139,9 +139,9 @@ impl Jobs {
 }
 
 /// Numbers that are the same in every run.
-struct Dice(u64);
+struct IndexDice(u64);
 
-impl Dice {
+impl IndexDice {
     fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -168,7 +168,7 @@ fn job_id(number: u64) -> JobId {
 /// A random history of jobs, and what its hosts have in hand.
 struct History {
     jobs: Jobs,
-    dice: Dice,
+    dice: IndexDice,
     now: Moment,
     hosts: Vec<PublicKey>,
     clients: Vec<PublicKey>,
@@ -179,7 +179,7 @@ struct History {
 
 impl History {
     fn new(seed: u64) -> Self {
-        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut dice = IndexDice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let keys = |range: core::ops::Range<u8>| {
             range.map(|seed| SecretKey::from_seed(&[seed; 32]).public()).collect::<Vec<_>>()
         };
@@ -332,7 +332,7 @@ fn every_index_says_what_a_full_scan_does_after_each_step_of_sixty_random_histor
 #[test]
 fn an_order_of_hosts_finds_what_a_full_scan_does() {
     let keys: Vec<_> = (0..40).map(|seed| SecretKey::from_seed(&[seed; 32]).public()).collect();
-    let mut dice = Dice(77);
+    let mut dice = IndexDice(77);
     let (mut order, mut scan) = (HostOrder::default(), BTreeMap::new());
     for _ in 0..20_000 {
         let place = u32::try_from(dice.roll(40)).unwrap();
@@ -368,7 +368,7 @@ fn an_order_of_hosts_finds_what_a_full_scan_does() {
 
 #[test]
 fn a_set_of_places_holds_what_a_set_of_numbers_does() {
-    let mut dice = Dice(5);
+    let mut dice = IndexDice(5);
     let (mut places, mut numbers) = (PlaceSet::default(), BTreeSet::new());
     for _ in 0..5_000 {
         let place = u32::try_from(dice.roll(300)).unwrap();

@@ -93,7 +93,7 @@ type OldLease = (u32, Moment, AttemptId);
 /// The leases of one host.
 #[derive(Debug, Default)]
 struct HostLeases {
-    slots: Vec<Entry>,
+    slots: Vec<LeaseEntry>,
     /// One more than the slot that became free last, which says the same of the one before; zero if there is none.
     free: u32,
     /// Where it stands in [`LeaseTable::deadlines`].
@@ -105,14 +105,14 @@ struct HostLeases {
 /// Two lines of the processor's cache, which fetches them together.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Entry {
+struct LeaseEntry {
     attempt: AttemptId,
     lease: Lease,
 }
 
-const _: () = assert!(size_of::<Entry>() == 128);
+const _: () = assert!(size_of::<LeaseEntry>() == 128);
 
-impl Entry {
+impl LeaseEntry {
     fn is_used(&self) -> bool {
         self.lease.at.age != LeaseAge::Over
     }
@@ -126,15 +126,15 @@ impl Lease {
 }
 
 impl HostLeases {
-    fn entries(&self) -> impl Iterator<Item = &Entry> {
+    fn entries(&self) -> impl Iterator<Item = &LeaseEntry> {
         self.slots.iter().filter(|entry| entry.is_used())
     }
 
-    fn entry_mut(&mut self, slot: u32) -> Option<&mut Entry> {
+    fn entry_mut(&mut self, slot: u32) -> Option<&mut LeaseEntry> {
         self.slots.get_mut(slot as usize).filter(|entry| entry.is_used())
     }
 
-    fn add(&mut self, entry: Entry) -> u32 {
+    fn add(&mut self, entry: LeaseEntry) -> u32 {
         let free = self.free.checked_sub(1);
         if let Some((free, slot)) = free.and_then(|free| Some((free, self.slots.get_mut(free as usize)?))) {
             self.free = slot.lease.at.slot;
@@ -163,7 +163,7 @@ impl LeaseTable {
         let Some(host) = self.hosts.get_mut(place as usize) else {
             return;
         };
-        let slot = host.add(Entry { attempt, lease });
+        let slot = host.add(LeaseEntry { attempt, lease });
         self.slots.insert(attempt, (place, slot));
         self.extras += usize::from(lease.extra);
         bring_forward(&mut self.deadlines, &mut host.deadline, place, lease.until);
@@ -227,7 +227,7 @@ impl LeaseTable {
             let Some(host) = self.hosts.get_mut(place as usize) else {
                 continue;
             };
-            let is_over = |entry: &&Entry| entry.lease.until <= now;
+            let is_over = |entry: &&LeaseEntry| entry.lease.until <= now;
             ended.extend(host.entries().filter(is_over).map(|entry| entry.attempt));
             let ends = host.entries().map(|entry| entry.lease.until).filter(|until| *until > now);
             host.deadline = ends.min();
@@ -325,7 +325,7 @@ impl LeaseTable {
         all.into_iter()
     }
 
-    fn entry_mut(&mut self, attempt: AttemptId) -> Option<(u32, &mut Entry)> {
+    fn entry_mut(&mut self, attempt: AttemptId) -> Option<(u32, &mut LeaseEntry)> {
         let (place, slot) = *self.slots.get(&attempt)?;
         Some((place, self.hosts.get_mut(place as usize)?.entry_mut(slot)?))
     }
@@ -338,7 +338,7 @@ impl LeaseTable {
         for (place, host) in (0..).zip(&self.hosts) {
             deadlines.extend(host.deadline.map(|due| (due, place)));
             ages.extend(host.age.map(|due| (due, place)));
-            for Entry { attempt, lease } in host.entries() {
+            for LeaseEntry { attempt, lease } in host.entries() {
                 let is_old = lease.at.age == LeaseAge::Old;
                 count += 1;
                 assert_eq!((self.get(*attempt), lease.at.host), (Some(lease), place));

@@ -9,7 +9,7 @@ use core::ops::Index;
 
 /// Things by key, read-only to everybody but the scheduler.
 #[derive(Debug)]
-pub struct Table<K, V> {
+pub struct KeyedTable<K, V> {
     places: BTreeMap<K, u32>,
     entries: Vec<Option<TableEntry<K, V>>>,
     free: Vec<u32>,
@@ -23,13 +23,13 @@ struct TableEntry<K, V> {
     value: V,
 }
 
-impl<K, V> Default for Table<K, V> {
+impl<K, V> Default for KeyedTable<K, V> {
     fn default() -> Self {
         Self { places: BTreeMap::new(), entries: Vec::new(), free: Vec::new() }
     }
 }
 
-impl<K: Ord + Copy, V> Table<K, V> {
+impl<K: Ord + Copy, V> KeyedTable<K, V> {
     /// The thing of that key.
     pub fn get(&self, key: &K) -> Option<&V> {
         self.at(self.place(key)?)
@@ -122,7 +122,7 @@ pub(super) fn index(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-impl<K: Ord + Copy, V> Index<&K> for Table<K, V> {
+impl<K: Ord + Copy, V> Index<&K> for KeyedTable<K, V> {
     type Output = V;
 
     /// The thing of that key.
@@ -138,7 +138,7 @@ impl<K: Ord + Copy, V> Index<&K> for Table<K, V> {
     }
 }
 
-impl<'a, K: Ord + Copy, V> IntoIterator for &'a Table<K, V> {
+impl<'a, K: Ord + Copy, V> IntoIterator for &'a KeyedTable<K, V> {
     type Item = (&'a K, &'a V);
     type IntoIter = TableIter<'a, K, V>;
 
@@ -147,7 +147,7 @@ impl<'a, K: Ord + Copy, V> IntoIterator for &'a Table<K, V> {
     }
 }
 
-/// Goes through a [`Table`] in the order of its keys.
+/// Goes through a [`KeyedTable`] in the order of its keys.
 #[derive(Debug)]
 pub struct TableIter<'a, K, V> {
     places: btree_map::Iter<'a, K, u32>,

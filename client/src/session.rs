@@ -8,7 +8,7 @@ use grid_protocol::event::Event;
 use grid_protocol::host::{Position, Resume};
 use grid_protocol::id::{SessionId, WorkerId};
 use grid_protocol::link::{DeliveryContent, Link, MessageKind};
-use grid_protocol::mail::MailFrame;
+use grid_protocol::mail::{BulkHead, MailFrame};
 use grid_protocol::send_queue::SendQueue;
 use grid_protocol::worker::End;
 
@@ -258,6 +258,17 @@ impl Session {
         self.check_end(worker);
     }
 
+    /// A large message has arrived whole on its own stream, before or after the frame that announces it.
+    pub(crate) fn handle_bulk(&mut self, head: BulkHead, payload: Bytes) -> Result<(), String> {
+        if self.over.received.contains_key(&head.worker) {
+            return Ok(());
+        }
+        let known = self.links.entry(head.worker).or_default();
+        known.link.fulfil(head.seq, payload).map_err(|error| error.to_string())?;
+        self.arrivals(head.worker);
+        Ok(())
+    }
+
     pub(crate) fn handle_frame(&mut self, body: &Bytes) -> Result<(), String> {
         let frame = MailFrame::decode(body).map_err(|error| error.to_string())?;
         let worker = frame.worker();
@@ -364,6 +375,9 @@ mod tests {
         let state = Resume { session: SessionId([1; 16]), control: 0, workers };
         session.connected(Some(&state), true).unwrap();
         session.handle_frame(&frame).unwrap();
+        session
+            .handle_bulk(BulkHead { worker: worker(), seq: 1, length: 4 }, Bytes::from_static(b"late"))
+            .unwrap();
         assert_eq!(collected(&mut session), []);
         assert!(!session.links.contains_key(&worker()));
     }

@@ -130,11 +130,7 @@ impl MailHandler for RemoteMailHandler {
     }
 
     fn handle_bulk(&self, head: BulkHead, payload: Bytes) -> Result<(), String> {
-        let mut inner = self.0.lock();
-        let known = inner.links.entry(head.worker).or_default();
-        known.link.fulfil(head.seq, payload).map_err(|error| error.to_string())?;
-        inner.arrivals(head.worker);
-        drop(inner);
+        self.0.lock().handle_bulk(head, payload)?;
         self.0.arrived.notify_one();
         Ok(())
     }

@@ -37,8 +37,8 @@ pub fn to_cbor<T: Serialize>(value: &T) -> Result<Bytes, CborError> {
 /// # Examples
 ///
 /// ```
-/// let message = wasm_grid::to_cbor(&(1u32, "one")).unwrap();
-/// let (number, name): (u32, String) = wasm_grid::from_cbor(&message).unwrap();
+/// let message = grid_client::to_cbor(&(1u32, "one")).unwrap();
+/// let (number, name): (u32, String) = grid_client::from_cbor(&message).unwrap();
 /// assert_eq!((number, name.as_str()), (1, "one"));
 /// ```
 pub fn from_cbor<T: DeserializeOwned>(message: &[u8]) -> Result<T, CborError> {

@@ -37,7 +37,7 @@ impl CommandOutput {
     ///
     /// ```
     /// let message = b"\xa2\x65files\xa1\x61a\x41\x07\x66stdout\x42hi";
-    /// let answer = wasm_grid::CommandOutput::read(message).unwrap();
+    /// let answer = grid_client::CommandOutput::read(message).unwrap();
     /// assert_eq!((&answer.stdout[..], &answer.files["a"][..]), (&b"hi"[..], &[7][..]));
     /// ```
     pub fn read(message: &[u8]) -> Result<Self, CborError> {

@@ -1,6 +1,6 @@
 //! The session: the client's end of its workers' mail, which outlives each connection.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use grid_protocol::client::ClientEnd;
@@ -17,7 +17,7 @@ use grid_protocol::worker::End;
 pub(crate) struct Session {
     pub(crate) session: Option<SessionId>,
     pub(crate) control: ClientEnd,
-    pub(crate) links: HashMap<WorkerId, SessionWorker>,
+    pub(crate) links: BTreeMap<WorkerId, SessionWorker>,
     pub(crate) send_queue: SendQueue,
     pub(crate) up: bool,
     pub(crate) waiting: VecDeque<Collectable>,
@@ -197,7 +197,7 @@ impl Session {
     ///
     /// In words: the manager claims what was never sent to it.
     pub(crate) fn connected(&mut self, state: Option<&Resume>, resumed: bool) -> Result<(), String> {
-        let theirs: HashMap<_, _> =
+        let theirs: BTreeMap<_, _> =
             state.into_iter().flat_map(|state| &state.workers).map(|at| (at.worker, at.received)).collect();
         let received = |worker: &WorkerId| theirs.get(worker).copied().unwrap_or_default();
         if let Some(state) = state.filter(|_| resumed) {

@@ -1,6 +1,6 @@
 //! The worker supervisor: holds a host's workers, which outlive the connection to the manager.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub(crate) struct WorkerSupervisor {
 struct SupervisorState {
     session: Option<SessionId>,
     control: HostEnd,
-    workers: HashMap<WorkerId, Arc<WorkerEntry>>,
+    workers: BTreeMap<WorkerId, Arc<WorkerEntry>>,
     /// Workers that have started and whose start has not been reported.
     started: Vec<WorkerId>,
     connection: u64,
@@ -149,7 +149,7 @@ impl WorkerSupervisor {
                 }
             }
         } else {
-            for (_, entry) in inner.workers.drain() {
+            for entry in std::mem::take(&mut inner.workers).into_values() {
                 entry.end_now();
             }
             inner.control = HostEnd::default();

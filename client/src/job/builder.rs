@@ -73,7 +73,7 @@ impl Client {
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let grid = wasm_grid::Manager::builder().local_slots(2).start()?;
+    /// let grid = grid_client::Client::connect("manager.example:4747")?;
     /// let module = grid.upload("echo", std::fs::read("echo.wasm")?).await?;
     /// let mut outcomes = grid.map(module.digest, ["one", "two", "three"]).await?;
     /// while let Some(outcome) = outcomes.next().await? {
@@ -98,7 +98,7 @@ impl Client {
     /// # Examples
     ///
     /// ```no_run
-    /// # async fn example(grid: wasm_grid::Client, module: wasm_grid::Digest) -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn example(grid: grid_client::Client, module: grid_client::Digest) -> Result<(), Box<dyn std::error::Error>> {
     /// let sum: u64 = grid.submit(module, &[1u64, 2, 3]).await?.value()?;
     /// # Ok(())
     /// # }
@@ -206,7 +206,7 @@ impl JobBuilder {
     /// # Examples
     ///
     /// ```no_run
-    /// # async fn example(grid: wasm_grid::Client, module: wasm_grid::Digest) -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn example(grid: grid_client::Client, module: grid_client::Digest) -> Result<(), Box<dyn std::error::Error>> {
     /// let ranges = (0..150).map(|thousand| (thousand * 1000, (thousand + 1) * 1000));
     /// let mut outcomes = grid.job("primes", module).retries(5).map_typed(ranges).await?.in_order();
     /// while let Some(outcome) = outcomes.next().await? {

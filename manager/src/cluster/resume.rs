@@ -170,10 +170,11 @@ impl MessageRouter {
         };
         let mail_wake = queue.connect();
         let mut positions = Vec::new();
-        let of_owner = self.routes.iter_mut().filter(|(_, route)| route.owner == owner);
-        let mut workers: Vec<WorkerId> = Vec::new();
-        for (worker, route) in of_owner {
-            workers.push(*worker);
+        let of_owner = self.routes.iter().filter(|(_, route)| route.owner == owner);
+        let mut workers: Vec<_> = of_owner.map(|(worker, _)| *worker).collect();
+        workers.sort_unstable();
+        for worker in &workers {
+            let Some(route) = self.routes.get_mut(worker) else { continue };
             let Some(homeward) = &mut route.homeward else {
                 continue;
             };
@@ -252,7 +253,8 @@ impl MessageRouter {
             .client_sessions
             .iter()
             .filter(|(owner, client)| owner.channel != Channel::COMMAND && long_gone(client));
-        let owners: Vec<_> = abandoned.map(|(owner, _)| *owner).collect();
+        let mut owners: Vec<_> = abandoned.map(|(owner, _)| *owner).collect();
+        owners.sort_unstable();
         for owner in &owners {
             if let Some(ClientSession::Remote(client)) = self.client_sessions.remove(owner) {
                 self.queues.remove(client.queue);
@@ -277,7 +279,10 @@ impl MessageRouter {
 
     /// Workers that owe an answer and have been silent for longer than their time to live, with the silence.
     pub(crate) fn silent_workers(&self, now: Moment) -> Vec<(WorkerId, Duration)> {
-        self.routes.iter().filter_map(|(worker, route)| Some((*worker, route.overdue(now)?))).collect()
+        let overdue = self.routes.iter().filter_map(|(worker, route)| Some((*worker, route.overdue(now)?)));
+        let mut overdue: Vec<_> = overdue.collect();
+        overdue.sort_unstable();
+        overdue
     }
 }
 

@@ -111,7 +111,8 @@ impl MessageRouter {
             ending.sent = ending.sent.min(route.outward.position());
             Some(*worker)
         };
-        let ended: Vec<_> = self.routes.iter_mut().filter_map(ended).collect();
+        let mut ended: Vec<_> = self.routes.iter_mut().filter_map(ended).collect();
+        ended.sort_unstable();
         for worker in ended {
             self.deliver(worker);
         }

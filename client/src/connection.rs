@@ -93,82 +93,6 @@ impl Connection {
         is_ready.await.map_err(|_| ended())??;
         Ok(Self { shared, stopping, thread: None })
     }
-
-    /// Why the manager disconnected this client for good, if it did: nothing is sent or received any more.
-    pub(crate) fn sent_away(&self) -> Option<&Denial> {
-        self.shared.sent_away.get()
-    }
-
-    pub(crate) fn try_send(&self, worker: WorkerId, payload: Bytes) -> Result<u64, SendError> {
-        if payload.len() > MESSAGE_BYTES_MAX {
-            return Err(SendError::TooLong { length: payload.len(), max: MESSAGE_BYTES_MAX });
-        }
-        let mut inner = self.shared.lock();
-        let Session { links, send_queue, up, .. } = &mut *inner;
-        let Some(known) = links.get_mut(&worker).filter(|known| known.ending.is_none()) else {
-            return Err(SendError::Gone(worker));
-        };
-        if !known.link.has_room() {
-            return Err(SendError::Full(worker));
-        }
-        let settled = known.link.acknowledge();
-        let sent = known.link.push(MessageKind::Message, payload, ());
-        let seq = sent.seq;
-        if *up {
-            send_queue.put(worker, sent, settled);
-            self.shared.mail_ready.notify_one();
-        }
-        Ok(seq)
-    }
-
-    pub(crate) async fn send(&self, worker: WorkerId, payload: Bytes) -> Result<u64, SendError> {
-        loop {
-            let room = self.shared.room.notified();
-            tokio::pin!(room);
-            room.as_mut().enable();
-            match self.try_send(worker, payload.clone()) {
-                Err(SendError::Full(_)) => room.await,
-                other => return other,
-            }
-        }
-    }
-
-    pub(crate) fn try_collect(&self, most: usize, events: &mut Vec<Event>) {
-        self.shared.lock().collect(most, events);
-        self.shared.mail_ready.notify_one();
-    }
-
-    pub(crate) async fn collect(&self, most: usize, events: &mut Vec<Event>) {
-        loop {
-            let before = events.len();
-            self.try_collect(before + most, events);
-            if events.len() > before {
-                return;
-            }
-            self.shared.arrived.notified().await;
-        }
-    }
-
-    /// True if the worker has settled every message and everything that it sent has arrived, or if it has ended.
-    pub(crate) fn is_quiet(&self, worker: WorkerId) -> bool {
-        let shared = self.shared.lock();
-        shared.links.get(&worker).is_none_or(|known| {
-            let link = &known.link;
-            known.is_over() || link.unsettled().len() == 0 && link.has_arrived(link.last_accepted())
-        })
-    }
-
-    /// Waits until something comes from the manager, for up to [`SETTLED_PAUSE`].
-    pub(crate) async fn settled(&self) {
-        // Bounded, because what was settled before the wait is not announced again.
-        let _ = tokio::time::timeout(SETTLED_PAUSE, self.shared.room.notified()).await;
-    }
-
-    /// Tells the manager that the channel is no longer needed.
-    pub(crate) fn goodbye(&self, grace_ms: u32) {
-        self.shared.lock().control.send(&ClientNote::Goodbye { grace_ms });
-        self.shared.control_ready.notify_one();
-    }
 }
 
 impl Access for Connection {
@@ -191,19 +115,57 @@ impl Access for Connection {
     }
 
     fn try_send(&self, worker: WorkerId, message: Bytes) -> Result<u64, SendError> {
-        Self::try_send(self, worker, message)
+        if message.len() > MESSAGE_BYTES_MAX {
+            return Err(SendError::TooLong { length: message.len(), max: MESSAGE_BYTES_MAX });
+        }
+        let mut session = self.shared.lock();
+        let Session { links, send_queue, up, .. } = &mut *session;
+        let Some(known) = links.get_mut(&worker).filter(|known| known.ending.is_none()) else {
+            return Err(SendError::Gone(worker));
+        };
+        if !known.link.has_room() {
+            return Err(SendError::Full(worker));
+        }
+        let settled = known.link.acknowledge();
+        let sent = known.link.push(MessageKind::Message, message, ());
+        let seq = sent.seq;
+        if *up {
+            send_queue.put(worker, sent, settled);
+            self.shared.mail_ready.notify_one();
+        }
+        Ok(seq)
     }
 
     fn send(&self, worker: WorkerId, message: Bytes) -> Answer<'_, Result<u64, SendError>> {
-        Box::pin(Self::send(self, worker, message))
+        Box::pin(async move {
+            loop {
+                let room = self.shared.room.notified();
+                tokio::pin!(room);
+                room.as_mut().enable();
+                match self.try_send(worker, message.clone()) {
+                    Err(SendError::Full(_)) => room.await,
+                    other => return other,
+                }
+            }
+        })
     }
 
     fn try_collect(&self, most: usize, events: &mut Vec<Event>) {
-        Self::try_collect(self, most, events);
+        self.shared.lock().collect(most, events);
+        self.shared.mail_ready.notify_one();
     }
 
     fn collect<'a>(&'a self, most: usize, events: &'a mut Vec<Event>) -> Answer<'a, ()> {
-        Box::pin(Self::collect(self, most, events))
+        Box::pin(async move {
+            loop {
+                let before = events.len();
+                self.try_collect(before + most, events);
+                if events.len() > before {
+                    return;
+                }
+                self.shared.arrived.notified().await;
+            }
+        })
     }
 
     fn take_joined(&self) -> Option<Event> {
@@ -220,19 +182,26 @@ impl Access for Connection {
     }
 
     fn is_quiet(&self, worker: WorkerId) -> bool {
-        Self::is_quiet(self, worker)
+        let session = self.shared.lock();
+        session.links.get(&worker).is_none_or(|known| {
+            let link = &known.link;
+            known.is_over() || link.unsettled().len() == 0 && link.has_arrived(link.last_accepted())
+        })
     }
 
     fn sent_away(&self) -> Option<&Denial> {
-        Self::sent_away(self)
+        self.shared.sent_away.get()
     }
 
     fn settled(&self) -> Answer<'_, ()> {
-        Box::pin(Self::settled(self))
+        // Bounded, because what was settled before the wait is not announced again.
+        let wait = tokio::time::timeout(SETTLED_PAUSE, self.shared.room.notified());
+        Box::pin(async { drop(wait.await) })
     }
 
     fn goodbye(&self, grace_ms: u32) {
-        Self::goodbye(self, grace_ms);
+        self.shared.lock().control.send(&ClientNote::Goodbye { grace_ms });
+        self.shared.control_ready.notify_one();
     }
 
     fn roles(&self) -> Option<Roles> {

@@ -31,7 +31,7 @@ impl Machine {
     }
 
     /// True if the machine is simulated.
-    pub fn is_made_up(&self) -> bool {
+    pub fn is_simulated(&self) -> bool {
         self.0.is_some()
     }
 

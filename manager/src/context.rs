@@ -33,7 +33,7 @@ pub(crate) struct Context {
     pub(crate) started: Instant,
     /// Connections whose first frame has not come yet.
     pub(crate) newcomers: Newcomers,
-    state: Mutex<Cluster>,
+    cluster: Mutex<Cluster>,
     catalog: Mutex<Catalog>,
     /// Locked by whoever commits the journal, so that changes reach the disk in the order of their decisions.
     pub(crate) committing: Arc<tokio::sync::Mutex<()>>,
@@ -64,7 +64,7 @@ impl Context {
             payloads: Arc::new(payloads),
             started: Instant::now(),
             newcomers: Newcomers::default(),
-            state: Mutex::new(cluster),
+            cluster: Mutex::new(cluster),
             catalog: Mutex::new(catalog),
             committing: Arc::default(),
             retrying: tokio::sync::Mutex::default(),
@@ -79,7 +79,7 @@ impl Context {
 
     /// Locks the cluster. The guard must not be held across an await.
     pub(crate) fn cluster(&self) -> MutexGuard<'_, Cluster> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the cluster, carries out what the scheduler then decides, and wakes the timer loop.
@@ -107,12 +107,12 @@ impl Context {
         E: From<CatalogError> + Send + 'static,
     {
         let context = self.clone();
-        self.off_thread(move || context.with_registry(work)).await?
+        self.off_thread(move || context.with_catalog(work)).await?
     }
 
     /// As [`Self::catalog`], on the caller's thread, which may block on the disk. If `work` changes trust, the change
     /// is in force everywhere when this returns.
-    pub(crate) fn with_registry<T>(&self, work: impl FnOnce(&mut Catalog) -> T) -> T {
+    pub(crate) fn with_catalog<T>(&self, work: impl FnOnce(&mut Catalog) -> T) -> T {
         // Lock order: the catalog before the cluster.
         let mut catalog = self.catalog_now();
         let before = catalog.trust_changes();
@@ -177,7 +177,7 @@ impl Context {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, CatalogError> {
-        if self.config.machine.is_made_up() {
+        if self.config.machine.is_simulated() {
             return Ok(work());
         }
         let done = tokio::task::spawn_blocking(work).await;

@@ -189,7 +189,7 @@ impl ManagerServer {
     ///
     /// [`CatalogError`]: the change could not be written.
     pub fn grant(&self, key: PublicKey, role: grid_protocol::role::Role) -> Result<(), CatalogError> {
-        self.context.with_registry(|catalog| catalog.grant(key, role))
+        self.context.with_catalog(|catalog| catalog.grant(key, role))
     }
 
     /// Waits until the manager serves nobody any more, because it was stopped or its thread panicked. A program that

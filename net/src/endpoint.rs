@@ -89,7 +89,7 @@ impl Endpoint {
         timing: Timing,
     ) -> Result<Self, BindError> {
         let crypto =
-            tls::server_config(key, tls::provider(network.is_made_up())).map_err(BindError::tls(bind))?;
+            tls::server_config(key, tls::provider(network.is_simulated())).map_err(BindError::tls(bind))?;
         let crypto = QuicServerConfig::try_from(crypto).map_err(BindError::tls(bind))?;
         let tokens = Salt::new(HKDF_SHA256, &[]).extract(key.derive("quic tokens").as_slice());
         let mut config = quinn::ServerConfig::new(Arc::new(crypto), Arc::new(tokens));
@@ -152,7 +152,7 @@ impl Endpoint {
             }
         }
         .map_err(failed)?;
-        Ok(Self { endpoint, key: key.clone(), timing, simulated: network.is_made_up() })
+        Ok(Self { endpoint, key: key.clone(), timing, simulated: network.is_simulated() })
     }
 
     /// Waits for the next newcomer; `None` once the endpoint is closed. [`Incoming::answer`] does the

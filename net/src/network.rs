@@ -49,7 +49,7 @@ impl Network {
         Self(Some(network))
     }
 
-    pub(crate) fn is_made_up(&self) -> bool {
+    pub(crate) fn is_simulated(&self) -> bool {
         self.0.is_some()
     }
 }

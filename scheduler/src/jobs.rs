@@ -218,7 +218,7 @@ impl Jobs {
         for task in tasks {
             if !job.is_pending(*task, &live) {
                 job.dead = job.dead.saturating_sub(1);
-                job.trials.remove(task);
+                job.histories.remove(task);
                 job.put_back(*task, now, now);
             }
         }

@@ -65,7 +65,7 @@ pub struct NoRoom {
     /// Workers for which there is room.
     pub room: u32,
     /// Hosts that cannot take a worker, and why; at most [`Self::REASONS_MAX`] of them.
-    pub misfits: Vec<(PublicKey, PlacementError)>,
+    pub reasons: Vec<(PublicKey, PlacementError)>,
 }
 
 impl NoRoom {
@@ -76,11 +76,11 @@ impl NoRoom {
 impl fmt::Display for NoRoom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "there is room for {} of {} workers", self.room, self.asked)?;
-        if self.misfits.is_empty() && self.room == 0 {
+        if self.reasons.is_empty() && self.room == 0 {
             f.write_str("; no host is connected")?;
         }
-        for (key, misfit) in &self.misfits {
-            write!(f, "; host {} {misfit}", key.fingerprint())?;
+        for (key, reason) in &self.reasons {
+            write!(f, "; host {} {reason}", key.fingerprint())?;
         }
         Ok(())
     }
@@ -132,8 +132,8 @@ pub(crate) fn spread(
         .collect();
     let room = rooms.iter().fold(0u32, |sum, (room, _)| sum.saturating_add(*room));
     if room < count {
-        let misfits = hosts.iter().filter_map(|(key, host)| Some((*key, fit(host, spec).err()?)));
-        return Err(NoRoom { asked: count, room, misfits: misfits.take(NoRoom::REASONS_MAX).collect() });
+        let reasons = hosts.iter().filter_map(|(key, host)| Some((*key, fit(host, spec).err()?)));
+        return Err(NoRoom { asked: count, room, reasons: reasons.take(NoRoom::REASONS_MAX).collect() });
     }
     let mut chosen = Vec::new();
     for _ in 0..count {

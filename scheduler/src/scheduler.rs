@@ -376,31 +376,31 @@ impl Scheduler {
     }
 
     fn exactly(&self, spec: &Spec, keys: &[PublicKey]) -> Result<Vec<PublicKey>, NoRoom> {
-        let mut misfits = Vec::new();
+        let mut reasons = Vec::new();
         let mut asked: BTreeMap<PublicKey, u32> = BTreeMap::new();
         for key in keys {
             *asked.entry(*key).or_default() += 1;
         }
         for (key, count) in &asked {
             let Some(host) = self.hosts.get(key) else {
-                misfits.push((*key, PlacementError::Unknown));
+                reasons.push((*key, PlacementError::Unknown));
                 continue;
             };
             match placement::fit(host, spec) {
-                Err(misfit) => misfits.push((*key, misfit)),
+                Err(reason) => reasons.push((*key, reason)),
                 Ok(()) if placement::capacity(host, spec) < *count => {
-                    misfits.push((*key, PlacementError::Few { room: placement::capacity(host, spec) }));
+                    reasons.push((*key, PlacementError::Few { room: placement::capacity(host, spec) }));
                 }
                 Ok(()) => {}
             }
         }
-        if misfits.is_empty() {
+        if reasons.is_empty() {
             return Ok(keys.to_vec());
         }
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let useless = misfits.iter().filter_map(|(key, _)| asked.get(key)).sum::<u32>();
-        misfits.truncate(NoRoom::REASONS_MAX);
-        Err(NoRoom { asked: count(keys.len()), room: count(keys.len()) - useless, misfits })
+        let useless = reasons.iter().filter_map(|(key, _)| asked.get(key)).sum::<u32>();
+        reasons.truncate(NoRoom::REASONS_MAX);
+        Err(NoRoom { asked: count(keys.len()), room: count(keys.len()) - useless, reasons })
     }
 
     fn start(&mut self, template: &PlacedWorker, count: u32) -> Vec<WorkerId> {

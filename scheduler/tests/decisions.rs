@@ -95,11 +95,11 @@ fn a_host_that_does_not_fit_is_named_with_the_reason() {
     scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
     let labels = vec![Label { name: "gpu".into(), value: "yes".into() }];
     let refused = scheduler.spawn(Spec { labels, ..spec() }, &Placement::Anywhere { count: 1 }).unwrap_err();
-    assert_eq!(refused.misfits, [(key(1), PlacementError::Label { name: "gpu".into() })]);
+    assert_eq!(refused.reasons, [(key(1), PlacementError::Label { name: "gpu".into() })]);
     let refused = scheduler.spawn(Spec { memory_bytes: 1001, ..spec() }, &Placement::On(vec![key(1)]));
-    assert_eq!(refused.unwrap_err().misfits, [(key(1), PlacementError::Memory { free: 1000 })]);
+    assert_eq!(refused.unwrap_err().reasons, [(key(1), PlacementError::Memory { free: 1000 })]);
     let refused = scheduler.spawn(spec(), &Placement::On(vec![key(7)])).unwrap_err();
-    assert_eq!(refused.misfits, [(key(7), PlacementError::Unknown)]);
+    assert_eq!(refused.reasons, [(key(7), PlacementError::Unknown)]);
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn a_draining_host_gets_nothing_more_even_when_it_was_away_meanwhile() {
     scheduler.handle_host_away(at(1), key(1));
     scheduler.handle_host_joined(at(2), key(1), capacity(2), true);
     let refused = scheduler.spawn(spec(), &Placement::Anywhere { count: 1 }).unwrap_err();
-    assert_eq!(refused.misfits, [(key(1), PlacementError::Draining)]);
+    assert_eq!(refused.reasons, [(key(1), PlacementError::Draining)]);
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn a_host_with_room_for_some_of_the_workers_says_for_how_many_whatever_it_lacks(
     scheduler.handle_host_joined(at(0), key(1), capacity(9), false);
     let three = Placement::On(vec![key(1); 3]);
     let refused = scheduler.spawn(Spec { memory_bytes: 400, ..spec() }, &three).unwrap_err();
-    assert_eq!(refused.misfits, [(key(1), PlacementError::Few { room: 2 })]);
+    assert_eq!(refused.reasons, [(key(1), PlacementError::Few { room: 2 })]);
 }
 
 #[test]

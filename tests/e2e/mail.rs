@@ -85,7 +85,7 @@ async fn an_older_client_of_a_channel_is_sent_away_and_says_so() {
         let newer = Client::builder().home(home).channel(older.channel()).connect(grid.address()).unwrap();
         // It is told within a moment, not at its next request.
         while older.sent_away().is_none() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            older.settled().await;
         }
         let denial = older.workers().await.unwrap_err();
         assert_eq!(denial.code, DenialCode::Conflict, "{denial:?}");
@@ -136,15 +136,16 @@ async fn questions_about_workers_take_no_message_off_the_wire() {
         for _ in 0..3 {
             client.send(worker, "an answer").await.unwrap();
         }
+        // Each look is a request; nothing that is collected may announce a message here.
         while uncollected().await < 3 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
         }
         assert_eq!(client.active_workers(), [worker]);
         assert_eq!(client.try_accept(), Some(worker));
         assert_eq!(client.unconfirmed_workers().len() + client.dead_workers().len(), 0);
         client.broadcast("one more").await[&worker].as_ref().unwrap();
         while uncollected().await < 4 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
         }
         assert_eq!(client.active_workers(), [worker]);
         assert_eq!(uncollected().await, 4, "an acknowledgement would have come with the answer");

@@ -18,7 +18,7 @@ impl RunFolder {
         let host = grid.host("worker", &["--slots", "2"]);
         let workspace = Self { grid, _host: host };
         for (name, content) in files {
-            let path = workspace.grid.folder("desk").join(name);
+            let path = workspace.grid.folder("files").join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
@@ -31,7 +31,7 @@ impl RunFolder {
         let line = [&["run", "--in-order"], options, &[worker.to_str().unwrap(), "--"], arguments].concat();
         let mut command =
             self.grid.command(if arguments.is_empty() { &line[..line.len() - 1] } else { &line });
-        Said::of(command.current_dir(self.grid.folder("desk")), input.as_bytes())
+        Said::of(command.current_dir(self.grid.folder("files")), input.as_bytes())
     }
 
     /// As [`Self::run`], where all tasks must be done.
@@ -42,7 +42,7 @@ impl RunFolder {
     }
 
     fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.grid.folder("desk").join(name)).unwrap()
+        fs::read(self.grid.folder("files").join(name)).unwrap()
     }
 }
 

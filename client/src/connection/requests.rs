@@ -9,6 +9,7 @@ use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 use grid_protocol::pages::PAGES_MAX;
 use grid_protocol::wire::Wire;
 
+use crate::access::Access;
 use crate::connection::Connection;
 
 /// How long a request may take, waiting for a connection included and the transfer of its bytes not.

@@ -97,7 +97,7 @@ pub(crate) fn task(
         lines.extend(waits(cluster, now, id));
     }
     lines.extend(failures(failed));
-    if job.trial(task).is_some_and(grid_scheduler::jobs::TaskHistory::is_suspect) {
+    if job.history(task).is_some_and(grid_scheduler::jobs::TaskHistory::is_suspect) {
         lines.push("hosts were lost while they ran it, so it gets a host to itself".to_owned());
     }
     lines

@@ -1,6 +1,6 @@
 //! Changes of trust, put into force everywhere: connections, workers, deployments, jobs, and what hosts trust.
 //!
-//! Roles are changed only through [`Context::with_registry`], which calls [`apply`] before the catalog is unlocked,
+//! Roles are changed only through [`Context::with_catalog`], which calls [`apply`] before the catalog is unlocked,
 //! so nobody sees the change earlier. Nothing else announces it.
 
 use grid_protocol::host::HostCommand;

@@ -439,15 +439,15 @@ impl Coordinator {
                 self.journal.outcome(job, seq, &OutcomeRecord { task, host: name, ran_us, outcome });
                 self.effects.push(Effect::OutcomeRecorded(job));
             }
-            Verdict::Dead { job, task, seq, why, trial } => {
-                self.journal.failure(job, task, trial.failures(), &failed(host, ran_us, result));
+            Verdict::Dead { job, task, seq, why, history } => {
+                self.journal.failure(job, task, history.failures(), &failed(host, ran_us, result));
                 // The failed attempts are in the failure table; readers add them to the outcome.
                 let outcome = Outcome::Dead { why, attempts: Vec::new() };
                 self.journal.outcome(job, seq, &OutcomeRecord { task, host: name, ran_us, outcome });
                 self.effects.push(Effect::OutcomeRecorded(job));
             }
-            Verdict::Again { job, task, trial } => {
-                self.journal.failure(job, task, trial.failures(), &failed(host, ran_us, result));
+            Verdict::Again { job, task, history } => {
+                self.journal.failure(job, task, history.failures(), &failed(host, ran_us, result));
             }
         }
     }

@@ -75,10 +75,7 @@ async fn enter(
     let (roles, attached) = match admit(context, conn, hello).await {
         Err(SessionError::Refused(refusal)) => {
             let refused = ClientGreeting::Refused(refusal.clone());
-            send.write_frame(&refused.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
-            send.finish().await;
-            // The client closes the connection when it has read the reason; closing it here could lose the reason.
-            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), conn.closed()).await;
+            handshake::refuse(conn, send, &refused.to_body()).await?;
             return Err(SessionError::Refused(refusal));
         }
         other => other?,

@@ -126,3 +126,12 @@ pub(crate) fn check_capacity(capacity: &HostCapacity) -> Result<(), JoinRefusal>
     };
     Err(JoinRefusal::Malformed { why })
 }
+
+/// Tells a peer why it is not let in, and waits a moment for it to read that: it closes the connection then, and closing it
+/// here could lose the reason.
+pub(crate) async fn refuse(conn: &Conn, mut send: SendStream, greeting: &[u8]) -> Result<(), SessionError> {
+    send.write_frame(greeting, CONTROL_FRAME_BYTES_MAX).await?;
+    send.finish().await;
+    let _ = timeout(Duration::from_secs(1), conn.closed()).await;
+    Ok(())
+}

@@ -33,8 +33,8 @@ pub(crate) async fn serve(context: Arc<Context>, conn: Conn, newcomer: Option<Ne
     let peer = conn.peer();
     match enter(&context, &conn, newcomer).await {
         Ok(entered) => {
-            tracing::info!(host = %peer.fingerprint(), from = conn.remote(), resumed = entered.resumed, "a host is in");
-            let generation = entered.conn_id;
+            tracing::info!(host = %peer.fingerprint(), from = conn.remote(), resumed = entered.attached.resumed, "a host is in");
+            let generation = entered.attached.conn_id;
             let error = run(&context, &conn, entered).await;
             tracing::info!(host = %peer.fingerprint(), %error, "a host's connection ended");
             leave(&context, &conn, peer, generation);
@@ -50,11 +50,7 @@ pub(crate) async fn serve(context: Arc<Context>, conn: Conn, newcomer: Option<Ne
 struct AdmittedHost {
     send: SendStream,
     reader: FrameReader,
-    queue: PeerQueueId,
-    mail_wake: Arc<Notify>,
-    control_wake: Arc<Notify>,
-    resumed: bool,
-    conn_id: u64,
+    attached: HostAttached,
 }
 
 async fn enter(
@@ -66,10 +62,7 @@ async fn enter(
     let hello = match admit(context, conn, &mut send, hello).await {
         Err(SessionError::Refused(refusal)) => {
             let refused = Greeting::Refused(refusal.clone());
-            send.write_frame(&refused.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
-            send.finish().await;
-            // The host closes the connection when it has read the reason; closing it here could lose the reason.
-            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), conn.closed()).await;
+            handshake::refuse(conn, send, &refused.to_body()).await?;
             return Err(SessionError::Refused(refusal));
         }
         other => other?,
@@ -83,15 +76,12 @@ async fn enter(
         })
         .await?;
     let fresh = SessionId(context.config.machine.random().map_err(CatalogError::from)?);
-    let seated = context.change(|cluster, now| cluster.session(conn, &hello, fresh, now));
-    let (welcome, queue, mail_wake, control_wake, conn_id) = match seated {
-        Ok(seated) => seated,
-        Err(refusal) => return Err(SessionError::Refused(refusal)),
-    };
-    let resumed = welcome.1;
-    let welcome = Greeting::Welcome(Welcome { state: welcome.0, resumed, publishers, revoked });
+    let attached = context.change(|cluster, now| cluster.session(conn, &hello, fresh, now));
+    let attached = attached.map_err(SessionError::Refused)?;
+    let (state, resumed) = (attached.state.clone(), attached.resumed);
+    let welcome = Greeting::Welcome(Welcome { state, resumed, publishers, revoked });
     send.write_frame(&welcome.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
-    Ok(AdmittedHost { send, reader, queue, mail_wake, control_wake, resumed, conn_id })
+    Ok(AdmittedHost { send, reader, attached })
 }
 
 /// Lets the host in, or makes it wait until an admin approves or revokes it or the connection ends.
@@ -154,7 +144,15 @@ async fn admit(
     }
 }
 
-type Seated = ((Resume, bool), PeerQueueId, Arc<Notify>, Arc<Notify>, u64);
+/// What the driver of a host's new connection works with.
+struct HostAttached {
+    state: Resume,
+    resumed: bool,
+    queue: PeerQueueId,
+    mail_wake: Arc<Notify>,
+    control_wake: Arc<Notify>,
+    conn_id: u64,
+}
 
 impl Cluster {
     /// Gives a host its session: the old one if both ends remember it, otherwise a new one.
@@ -164,7 +162,7 @@ impl Cluster {
         hello: &Hello,
         fresh: SessionId,
         now: Moment,
-    ) -> Result<Seated, JoinRefusal> {
+    ) -> Result<HostAttached, JoinRefusal> {
         let key = conn.peer();
         if self.banned.has(&key) {
             // The key was revoked during the handshake.
@@ -218,11 +216,10 @@ impl Cluster {
         // Commands from before the connection may wait; nothing else announces them.
         session.control_wake.notify_one();
         let state = Resume { session: session.session, control: session.control.position(), workers };
-        let seated =
-            ((state, resume.is_some()), queue, mail_wake, session.control_wake.clone(), session.conn_id);
+        let (control_wake, conn_id) = (session.control_wake.clone(), session.conn_id);
         self.scheduler.handle_host_joined(now, key, hello.capacity.clone(), resume.is_some());
         self.coordinator.jobs.handle_host_joined(key, &hello.capacity);
-        Ok(seated)
+        Ok(HostAttached { state, resumed: resume.is_some(), queue, mail_wake, control_wake, conn_id })
     }
 }
 
@@ -247,7 +244,8 @@ impl HostSession {
 
 /// Runs the connection's streams until one of them fails; returns why.
 async fn run(context: &Arc<Context>, conn: &Conn, entered: AdmittedHost) -> CarryError {
-    let AdmittedHost { send, reader, queue, mail_wake, control_wake, conn_id, .. } = entered;
+    let AdmittedHost { send, reader, attached } = entered;
+    let HostAttached { queue, mail_wake, control_wake, conn_id, .. } = attached;
     let host = conn.peer();
     let keeper = Arc::new(HostMailHandler { context: context.clone(), queue });
     tokio::select! {
@@ -316,11 +314,11 @@ impl Cluster {
         if self.coordinator.runs_on(module, host) {
             return true;
         }
-        let Some(seated) = self.scheduler.hosts().get(&host) else {
+        let Some(known) = self.scheduler.hosts().get(&host) else {
             return false;
         };
         let workers = self.scheduler.workers();
-        seated.workers.iter().any(|id| workers.get(id).is_some_and(|worker| worker.spec.module == *module))
+        known.workers.iter().any(|id| workers.get(id).is_some_and(|worker| worker.spec.module == *module))
     }
 }
 

@@ -95,7 +95,7 @@ pub enum Verdict {
         /// Why it is not tried again.
         why: String,
         /// What it has been through.
-        trial: TaskHistory,
+        history: TaskHistory,
     },
     /// It will be tried again, and the failure is kept.
     Again {
@@ -104,7 +104,7 @@ pub enum Verdict {
         /// Its number.
         task: u64,
         /// What it has been through.
-        trial: TaskHistory,
+        history: TaskHistory,
     },
     /// It goes back as if it had never left.
     Back {

@@ -212,7 +212,8 @@ impl Jobs {
             if chosen.len() == most {
                 break;
             }
-            let tried = job.trials.get(task).map(|trial| &trial.tried).filter(|tried| tried.contains(&key));
+            let tried =
+                job.histories.get(task).map(|history| &history.tried).filter(|tried| tried.contains(&key));
             if !tried.is_some_and(|tried| self.is_hope_elsewhere(job, tried)) {
                 chosen.push(*task);
             }

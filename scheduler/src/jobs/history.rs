@@ -23,7 +23,7 @@ pub struct TaskHistory {
     pub(super) permanent: Option<PublicKey>,
 }
 
-/// Hosts that a trial remembers; a task that failed on more of them is soon dead anyway.
+/// Hosts that a history remembers; a task that failed on more of them is soon dead anyway.
 const TRIED_MAX: usize = 8;
 
 /// Hosts that may be lost under a task before it runs alone: the first loss may be chance.

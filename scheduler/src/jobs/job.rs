@@ -59,7 +59,7 @@ pub struct ScheduledJob {
     /// Since when no host is there that can run the module.
     pub(super) hopeless_since: Option<Moment>,
     /// What tasks that failed have been through.
-    pub(super) trials: BTreeMap<u64, TaskHistory>,
+    pub(super) histories: BTreeMap<u64, TaskHistory>,
     /// Attempts under way.
     pub(super) live: LiveAttempts,
     /// What the indexes say of it.
@@ -127,7 +127,7 @@ impl ScheduledJob {
             paused: BTreeSet::new(),
             suspects: BTreeSet::new(),
             hopeless_since: None,
-            trials: BTreeMap::new(),
+            histories: BTreeMap::new(),
             live: LiveAttempts::default(),
             indexed: JobIndexed::default(),
             ran_us: 0,
@@ -151,15 +151,15 @@ impl ScheduledJob {
     /// An attempt at a task failed before a restart, by the fault of `blame`, or with its host. Comes before
     /// [`Self::resume_at`].
     pub fn resume_failure(&mut self, task: u64, host: PublicKey, blame: Option<Blame>) {
-        let trial = self.trials.entry(task).or_default();
-        trial.avoid(host);
+        let history = self.histories.entry(task).or_default();
+        history.avoid(host);
         match blame {
-            Some(Blame::Host) => trial.host += 1,
+            Some(Blame::Host) => history.host += 1,
             Some(_) => {
-                trial.guest += 1;
-                trial.fail_on(host);
+                history.guest += 1;
+                history.fail_on(host);
             }
-            None => trial.lost += 1,
+            None => history.lost += 1,
         }
     }
 
@@ -212,8 +212,8 @@ impl ScheduledJob {
     }
 
     /// What a task has been through; nothing if it never failed.
-    pub fn trial(&self, task: u64) -> Option<&TaskHistory> {
-        self.trials.get(&task)
+    pub fn history(&self, task: u64) -> Option<&TaskHistory> {
+        self.histories.get(&task)
     }
 
     /// All attempts under way, in the order of their tasks.
@@ -309,7 +309,7 @@ impl ScheduledJob {
 
     /// True if the task must have a host to itself.
     pub(super) fn is_suspect(&self, task: u64) -> bool {
-        self.trials.get(&task).is_some_and(TaskHistory::is_suspect)
+        self.histories.get(&task).is_some_and(TaskHistory::is_suspect)
     }
 
     /// The bit of its kind of work.

@@ -42,11 +42,11 @@ impl Jobs {
         let most = job.spec.timeout_ms.saturating_mul(1000);
         job.ran_us = job.ran_us.saturating_add(ran_us.min(most));
         job.done_by.insert(lease.at.host);
-        let trial = job.trials.remove(&lease.task).unwrap_or_default();
+        let history = job.histories.remove(&lease.task).unwrap_or_default();
         let seq = job.recorded;
         let others = job.live.others(lease.task).to_vec();
         self.abandon(&others);
-        for host in trial.failed.iter().filter(|host| **host != lease.host) {
+        for host in history.failed.iter().filter(|host| **host != lease.host) {
             if let Some(place) = self.hosts.place(host) {
                 let bar = self.tally(place, &lease, |health| health.contradicted(now, lease.job));
                 self.bar(now, place, lease.at.job, bar);
@@ -61,20 +61,20 @@ impl Jobs {
         let Some(job) = self.jobs.at_mut(lease.at.job) else {
             return Verdict::Fenced;
         };
-        let trial = job.trials.entry(lease.task).or_default();
-        trial.avoid(lease.host);
+        let history = job.histories.entry(lease.task).or_default();
+        history.avoid(lease.host);
         let (count, most) = if by_host {
-            trial.host += 1;
-            (trial.host, HOST_FAULTS_MAX + 1)
+            history.host += 1;
+            (history.host, HOST_FAULTS_MAX + 1)
         } else {
-            trial.guest += 1;
-            trial.fail_on(lease.host);
-            (trial.guest, job.spec.attempts_max)
+            history.guest += 1;
+            history.fail_on(lease.host);
+            (history.guest, job.spec.attempts_max)
         };
         // One host's word is not enough to give a task up where another can be asked.
-        let agreed = !others || trial.permanent.is_some_and(|other| other != lease.host);
+        let agreed = !others || history.permanent.is_some_and(|other| other != lease.host);
         if kind.is_permanent() {
-            trial.permanent.get_or_insert(lease.host);
+            history.permanent.get_or_insert(lease.host);
         }
         let why = if kind.is_permanent() && agreed {
             Some("it would fail again on any host".into())
@@ -153,7 +153,7 @@ impl Jobs {
         let Some(job) = self.jobs.at_mut(at.job) else {
             return Verdict::Fenced;
         };
-        let trial = job.trials.get(&task).cloned().unwrap_or_default();
+        let history = job.histories.get(&task).cloned().unwrap_or_default();
         let Some(why) = why else {
             job.retried += 1;
             if job.live.others(task).is_empty() {
@@ -163,11 +163,11 @@ impl Jobs {
                 }
                 self.note_waiting(at.job);
             }
-            return Verdict::Again { job: id, task, trial };
+            return Verdict::Again { job: id, task, history };
         };
         job.dead += 1;
         job.recorded += 1;
-        job.trials.remove(&task);
+        job.histories.remove(&task);
         let seq = job.recorded;
         let others = job.live.others(task).to_vec();
         let hopeless = job.hopeless();
@@ -175,7 +175,7 @@ impl Jobs {
         if let Some(why) = hopeless {
             self.end(now, id, JobState::GivenUp { why });
         }
-        Verdict::Dead { job: id, task, seq, why, trial }
+        Verdict::Dead { job: id, task, seq, why, history }
     }
 
     /// The task goes back without any blame.
@@ -197,19 +197,19 @@ impl Jobs {
         self.detach(attempt, &lease);
         let executing = lease.executing.is_some();
         let job = self.jobs.at_mut(lease.at.job).filter(|_| executing || with_host);
-        let verdict = match job.map(|job| job.trials.entry(lease.task).or_default()) {
-            Some(trial) if executing => {
-                trial.lost += 1;
-                trial.avoid(lease.host);
-                let lost = trial.lost;
+        let verdict = match job.map(|job| job.histories.entry(lease.task).or_default()) {
+            Some(history) if executing => {
+                history.lost += 1;
+                history.avoid(lease.host);
+                let lost = history.lost;
                 let why = (lost > HOST_FAULTS_MAX)
                     .then(|| alloc::format!("{lost} hosts were lost while they ran it"));
                 self.settle_trial(now, lease, why, now)
             }
-            Some(trial) => {
+            Some(history) => {
                 // It may have begun a moment before.
-                trial.unseen += 1;
-                match trial.unseen {
+                history.unseen += 1;
+                match history.unseen {
                     unseen if unseen < UNSEEN_MAX => self.settle_back(now, lease),
                     unseen => {
                         let why = alloc::format!("{unseen} hosts were lost as soon as they had it");

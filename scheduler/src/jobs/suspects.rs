@@ -51,7 +51,7 @@ impl Jobs {
     /// if there is one.
     fn host_for_suspect(&self, job: u32, task: u64) -> Option<u32> {
         let job = self.jobs.at(job)?;
-        let tried = job.trials.get(&task).map(|trial| trial.tried.as_slice()).unwrap_or_default();
+        let tried = job.histories.get(&task).map(|history| history.tried.as_slice()).unwrap_or_default();
         let mut tried_here = None;
         for (place, key) in self.hosts.unclaimed_for(job).filter(|(_, key)| !job.is_closed_to(key)) {
             if !tried.contains(key) {

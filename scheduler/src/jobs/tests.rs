@@ -171,8 +171,8 @@ fn a_task_that_fails_three_times_is_dead_and_a_single_host_gets_all_three() {
     world.add(job(1), key(9), 1, spec());
     assert!(matches!(world.end(key(1), TRAP), Verdict::Again { .. }));
     assert!(matches!(world.end(key(1), TRAP), Verdict::Again { .. }));
-    let Verdict::Dead { seq: 1, trial, .. } = world.end(key(1), TRAP) else { panic!() };
-    assert_eq!((trial.guest, trial.failures()), (3, 3));
+    let Verdict::Dead { seq: 1, history, .. } = world.end(key(1), TRAP) else { panic!() };
+    assert_eq!((history.guest, history.failures()), (3, 3));
     assert_eq!(world.state(job(1)), &JobState::Finished);
 }
 

@@ -262,12 +262,12 @@ async fn serve(
             Some(conn) = local.recv() => {
                 peers.spawn(welcome(context.clone(), conn));
             }
-            Some(knock) = knock(endpoint.as_ref()) => {
+            Some(incoming) = next_incoming(endpoint.as_ref()) => {
                 let context = context.clone();
                 peers.spawn(async move {
-                    match knock.answer().await {
+                    match incoming.answer().await {
                         Ok(conn) => welcome(context, conn).await,
-                        Err(error) => tracing::debug!(%error, "a peer knocked and did not get in"),
+                        Err(error) => tracing::debug!(%error, "a handshake failed"),
                     }
                 });
             }
@@ -283,7 +283,7 @@ async fn serve(
     }
 }
 
-async fn knock(endpoint: Option<&Endpoint>) -> Option<grid_net::Incoming> {
+async fn next_incoming(endpoint: Option<&Endpoint>) -> Option<grid_net::Incoming> {
     match endpoint {
         Some(endpoint) => endpoint.accept().await,
         None => std::future::pending().await,
@@ -293,8 +293,11 @@ async fn knock(endpoint: Option<&Endpoint>) -> Option<grid_net::Incoming> {
 async fn welcome(context: Arc<Context>, conn: Conn) {
     let newcomer = match conn.remote_address().map(|address| context.newcomers.come(address)) {
         Some(None) => {
-            tracing::debug!(from = conn.remote(), "too many peers of one source knock");
-            conn.close(code::REFUSED, "too many peers knock from your address; try again");
+            tracing::debug!(from = conn.remote(), "too many handshakes of one source");
+            conn.close(
+                code::REFUSED,
+                "too many connections from your address have not said who they are; try again",
+            );
             return;
         }
         newcomer => newcomer.flatten(),

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use grid_protocol::key::{PublicKey, SecretKey};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{EndpointConfig, TransportConfig, VarInt};
+use quinn::{AsyncUdpSocket, EndpointConfig, Runtime as _, TransportConfig, VarInt};
 use quinn_proto::{ConnectionIdGenerator as _, HashedConnectionIdGenerator};
 use ring::hkdf::{HKDF_SHA256, Salt};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::close_reason::CloseReason;
 use crate::conn::{Conn, ConnLimits, explain};
 use crate::network::{Network, SimulatedSocket};
+use crate::shedding::SheddingSocket;
 use crate::simulated::{self, SeededIds};
 use crate::tls::{self, Alpn, Expect};
 
@@ -63,6 +65,17 @@ const SEND_WINDOW_BYTES: u64 = 8 << 20;
 
 /// Receive window of one stream, in bytes, within the window of its connection.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+
+/// Time after which a manager that has not answered is dialled once more. One dial sends its first datagram again
+/// after 0.3, 0.9 and 2.1 s, which is too seldom to get through a flood that drowns two of three.
+const DIAL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Dials of one manager that are under way at the same time, at the most.
+const DIALS_AT_ONCE: usize = 5;
+
+/// Round-trip time that is assumed until one is measured: a lost first datagram is sent again after three times as
+/// long. With quinn's 333 ms, a newcomer whose datagrams are lost in a flood waits 1, then 2, then 4 s.
+const INITIAL_RTT: Duration = Duration::from_millis(100);
 
 impl Endpoint {
     /// Opens an endpoint that listens for hosts and clients, and can dial.
@@ -135,23 +148,29 @@ impl Endpoint {
             ring::hmac::HMAC_SHA256,
             key.derive("quic reset key").as_slice(),
         )));
-        if server.is_some() {
-            let [a, b, c, d, e, f, g, h, ..] = *key.derive("quic connection ids");
-            let cid_key = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-            config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)));
-        }
         let runtime = Arc::new(quinn::TokioRuntime);
-        let endpoint = match &network.0 {
-            None => quinn::Endpoint::new(config, server, socket(bind).map_err(failed)?, runtime),
+        let socket: Arc<dyn AsyncUdpSocket> = match &network.0 {
+            None => {
+                let socket =
+                    socket(bind).and_then(|socket| runtime.wrap_udp_socket(socket)).map_err(failed)?;
+                if server.is_some() {
+                    let [a, b, c, d, e, f, g, h, ..] = *key.derive("quic connection ids");
+                    let id_key = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+                    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
+                    Arc::new(SheddingSocket::new(socket, id_key))
+                } else {
+                    socket
+                }
+            }
             Some(network) => {
                 let seed = network.seed();
                 simulated::begin(seed);
                 config.rng_seed(Some(seed)).cid_generator(|| Box::new(SeededIds));
-                let socket = SimulatedSocket(network.bind(bind).map_err(failed)?);
-                quinn::Endpoint::new_with_abstract_socket(config, server, Arc::new(socket), runtime)
+                Arc::new(SimulatedSocket(network.bind(bind).map_err(failed)?))
             }
-        }
-        .map_err(failed)?;
+        };
+        let endpoint = quinn::Endpoint::new_with_abstract_socket(config, server, socket, runtime);
+        let endpoint = endpoint.map_err(failed)?;
         Ok(Self { endpoint, key: key.clone(), timing, simulated: network.is_simulated() })
     }
 
@@ -170,28 +189,29 @@ impl Endpoint {
         }
     }
 
-    /// Dials a manager, and checks its key if `expect` names one.
+    /// Dials a manager, and checks its key if `expect` names one. While it does not answer, it is dialled
+    /// again every 250 ms beside the dials under way, five at the most; the first that ends decides.
     ///
     /// # Errors
     ///
     /// [`DialError`].
     pub async fn dial(&self, address: SocketAddr, alpn: Alpn, expect: Expect) -> Result<Conn, DialError> {
         let failed = |reason: String| DialError::Failed { address, reason };
-        let provider = tls::provider(self.simulated);
-        let crypto = tls::client_config(&self.key, alpn, expect, provider)
-            .map_err(|error| failed(error.to_string()))?;
-        let crypto = QuicClientConfig::try_from(crypto).map_err(|error| failed(error.to_string()))?;
-        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-        if self.simulated {
-            config.initial_dst_cid_provider(Arc::new(|| SeededIds.generate_cid()));
-        }
-        // The dialler knows whom it dials, so the manager may send as much as a client's mail needs.
-        config.transport_config(Arc::new(transport(ConnLimits::CLIENT, self.timing)));
-        let connecting = self
-            .endpoint
-            .connect_with(config, address, "manager.invalid")
-            .map_err(|error| failed(error.to_string()))?;
-        let connection = connecting.await.map_err(|error| match (explain(error), expect) {
+        let config = self.dial_config(alpn, expect).map_err(failed)?;
+        let mut dials = JoinSet::new();
+        let connection = loop {
+            if dials.len() < DIALS_AT_ONCE {
+                let dial = self.endpoint.connect_with(config.clone(), address, "manager.invalid");
+                dials.spawn(dial.map_err(|error| failed(error.to_string()))?);
+            }
+            match timeout(DIAL_INTERVAL, dials.join_next()).await {
+                Err(_) => {}
+                Ok(Some(Ok(ended))) => break ended,
+                Ok(Some(Err(error))) => return Err(failed(error.to_string())),
+                Ok(None) => return Err(failed("no dial is under way".to_owned())),
+            }
+        };
+        let connection = connection.map_err(|error| match (explain(error), expect) {
             (CloseReason::Silent, _) => DialError::Silent { address },
             (CloseReason::Transport { reason }, Expect::Key(expected)) => match tls::wrong_key(&reason) {
                 Some(shown) => DialError::WrongKey { address, expected, shown },
@@ -200,6 +220,20 @@ impl Endpoint {
             (reason, _) => failed(reason.to_string()),
         })?;
         Conn::from_quic(connection).map_err(|error| failed(error.to_string()))
+    }
+
+    fn dial_config(&self, alpn: Alpn, expect: Expect) -> Result<quinn::ClientConfig, String> {
+        let provider = tls::provider(self.simulated);
+        let crypto =
+            tls::client_config(&self.key, alpn, expect, provider).map_err(|error| error.to_string())?;
+        let crypto = QuicClientConfig::try_from(crypto).map_err(|error| error.to_string())?;
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        if self.simulated {
+            config.initial_dst_cid_provider(Arc::new(|| SeededIds.generate_cid()));
+        }
+        // The dialler knows whom it dials, so the manager may send as much as a client's mail needs.
+        config.transport_config(Arc::new(transport(ConnLimits::CLIENT, self.timing)));
+        Ok(config)
     }
 
     /// The endpoint's own key, which peers see.
@@ -340,6 +374,7 @@ fn transport(allowance: ConnLimits, timing: Timing) -> TransportConfig {
     transport
         .max_idle_timeout(timing.idle.try_into().ok())
         .keep_alive_interval(Some(timing.keep_alive))
+        .initial_rtt(INITIAL_RTT)
         .receive_window(VarInt::from_u32(allowance.window_bytes))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES)

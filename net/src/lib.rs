@@ -14,6 +14,7 @@ mod known_managers;
 mod local;
 mod mail_transport;
 mod network;
+mod shedding;
 mod simulated;
 mod stream;
 mod tls;

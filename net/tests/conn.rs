@@ -98,8 +98,8 @@ async fn another_key_than_expected_ends_the_handshake_and_both_are_known() {
     let server = Endpoint::serve(LOOPBACK, &key(1), Timing::default()).unwrap();
     let address = server.local_address().unwrap();
     tokio::spawn(async move {
-        while let Some(knock) = server.accept().await {
-            let _ = knock.answer().await;
+        while let Some(incoming) = server.accept().await {
+            let _ = incoming.answer().await;
         }
     });
     let dialer = Endpoint::dialer(LOOPBACK, &key(2), Timing::default()).unwrap();

@@ -37,8 +37,8 @@ fn key(seed: u8) -> SecretKey {
 async fn raw_serve_frames() {
     let endpoint = Endpoint::serve(([127, 0, 0, 1], 0).into(), &key(1), Timing::default()).unwrap();
     println!("{}", endpoint.local_address().unwrap());
-    while let Some(knock) = endpoint.accept().await {
-        let conn = knock.answer().await.unwrap();
+    while let Some(incoming) = endpoint.accept().await {
+        let conn = incoming.answer().await.unwrap();
         conn.allow(ConnLimits::CLIENT);
         tokio::spawn(async move {
             let (mut send, recv) = conn.accept_bi().await.unwrap();
@@ -59,8 +59,8 @@ async fn raw_serve_frames() {
 async fn raw_serve() {
     let endpoint = Endpoint::serve(([127, 0, 0, 1], 0).into(), &key(1), Timing::default()).unwrap();
     println!("{}", endpoint.local_address().unwrap());
-    while let Some(knock) = endpoint.accept().await {
-        let conn = knock.answer().await.unwrap();
+    while let Some(incoming) = endpoint.accept().await {
+        let conn = incoming.answer().await.unwrap();
         conn.allow(ConnLimits::CLIENT);
         tokio::spawn(async move {
             let (mut send, mut recv) = conn.accept_bi().await.unwrap();

@@ -57,8 +57,8 @@ impl Peer {
         self.endpoint.dial(self.manager, alpn, Expect::Anybody).await.unwrap()
     }
 
-    /// Knocks as a host, and says this.
-    pub(crate) async fn knock(&self, hello: &[u8]) -> (Conn, SendStream, RecvStream) {
+    /// Dials as a host, and sends this as its hello.
+    pub(crate) async fn say(&self, hello: &[u8]) -> (Conn, SendStream, RecvStream) {
         let conn = self.dial(Alpn::Host).await;
         let (mut send, recv) = conn.open_bi().await.unwrap();
         // It may have been sent away already.

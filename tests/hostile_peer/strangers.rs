@@ -19,11 +19,11 @@ fn pending(grid: &Grid) -> usize {
     hosts["hosts"].as_array().unwrap().iter().filter(|host| host["state"] == "pending").count()
 }
 
-async fn six_hundred_knocks_of_one_key(grid: &Grid) -> Held {
+async fn six_hundred_hellos_of_one_key(grid: &Grid) -> Held {
     let (stranger, before) = (Peer::stranger(grid, 66), memory_mib(grid));
     let mut held = Vec::new();
     for _ in 0..600 {
-        held.push(stranger.knock(&hello("knock").to_body()).await);
+        held.push(stranger.say(&hello("many").to_body()).await);
     }
     assert_eq!(pending(grid), 1);
     let open = held.iter().filter(|(conn, ..)| conn.close_reason().is_none()).count();
@@ -43,7 +43,7 @@ async fn hellos_that_remember_much(grid: &Grid) -> Held {
     for seed in 0..50 {
         // Another key each time.
         let stranger = Peer::stranger(grid, 100 + seed);
-        let (conn, send, recv) = stranger.knock(&long).await;
+        let (conn, send, recv) = stranger.say(&long).await;
         let reason = tokio::time::timeout(Duration::from_secs(10), conn.closed()).await;
         assert!(reason.is_ok(), "what a stranger remembers is taken in");
         held.push((stranger, conn, send, recv));
@@ -74,7 +74,7 @@ async fn answer(peer: &Peer, hello: &Hello) -> Greeting {
 }
 
 async fn answer_to(peer: &Peer, hello: &[u8]) -> Greeting {
-    let (_conn, _send, mut recv) = peer.knock(hello).await;
+    let (_conn, _send, mut recv) = peer.say(hello).await;
     Greeting::from_body(&recv.read_frame(1 << 20).await.unwrap()).unwrap()
 }
 
@@ -89,7 +89,7 @@ async fn many_keys_of_one_machine(grid: &Grid) -> Held {
     let (mut held, mut refused) = (Vec::new(), 0);
     for seed in 0..70 {
         let stranger = Peer::stranger_from(grid, 1, seed);
-        let (conn, send, mut recv) = stranger.knock(&hello("many").to_body()).await;
+        let (conn, send, mut recv) = stranger.say(&hello("many").to_body()).await;
         let said = Greeting::from_body(&recv.read_frame(1 << 20).await.unwrap()).unwrap();
         refused += usize::from(matches!(said, Greeting::Refused(JoinRefusal::Full { .. })));
         held.push((stranger, conn, send, recv));
@@ -252,11 +252,11 @@ async fn names_that_cannot_be_seen(grid: &Grid) -> Held {
 }
 
 rows! {
-    a_stranger_that_knocks_six_hundred_times_with_one_key_takes_one_place: six_hundred_knocks_of_one_key;
+    a_stranger_that_says_hello_six_hundred_times_with_one_key_takes_one_place: six_hundred_hellos_of_one_key;
     what_a_stranger_claims_to_remember_is_not_taken_in: hellos_that_remember_much;
     connections_that_say_nothing_are_sent_away: connections_that_say_nothing;
     a_machine_with_many_keys_leaves_room_for_others_to_wait: many_keys_of_one_machine;
-    a_machine_with_many_mute_connections_leaves_room_for_others_to_knock: many_mute_connections_of_one_machine;
+    a_machine_with_many_mute_connections_leaves_room_for_others: many_mute_connections_of_one_machine;
     garbage_is_no_hello: hellos_of_garbage;
     a_hello_of_another_version_is_told_so: hellos_of_another_version;
     hellos_that_stop_in_the_middle_are_sent_away: hellos_that_stop_in_the_middle;

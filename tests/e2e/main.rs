@@ -10,6 +10,7 @@ mod joining;
 mod local;
 mod mail;
 mod modules;
+mod namespaces;
 mod network_conditions;
 mod random;
 mod resilience;

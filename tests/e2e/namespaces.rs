@@ -41,7 +41,14 @@ impl Namespace {
     /// A command that runs within.
     fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &self.0.id().to_string(), "--user", "--net", "--preserve-credentials", "--"]);
+        command.args([
+            "--target",
+            &self.0.id().to_string(),
+            "--user",
+            "--net",
+            "--preserve-credentials",
+            "--",
+        ]);
         command.arg(program).env_remove("GRID_MANAGER");
         command
     }
@@ -131,7 +138,12 @@ impl Far {
     /// Starts a run at the far end.
     fn run(&self) -> Run {
         let mut run = self.link.far.command(program("grid"));
-        run.env("GRID_HOME", self.folder.path().join("far")).args(["run", "--lines", "--manager", &self.ticket]);
+        run.env("GRID_HOME", self.folder.path().join("far")).args([
+            "run",
+            "--lines",
+            "--manager",
+            &self.ticket,
+        ]);
         run.arg(self.folder.path().join("echo.wasm")).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = run.spawn().unwrap();
         let (inputs, results) = (child.stdin.take(), child.stdout.take().unwrap());

@@ -119,20 +119,15 @@ impl Access for Connection {
             return Err(SendError::TooLong { length: message.len(), max: MESSAGE_BYTES_MAX });
         }
         let mut session = self.shared.lock();
-        let Session { links, send_queue, up, .. } = &mut *session;
+        let Session { links, mail, .. } = &mut *session;
         let Some(known) = links.get_mut(&worker).filter(|known| known.ending.is_none()) else {
             return Err(SendError::Gone(worker));
         };
         if !known.link.has_room() {
             return Err(SendError::Full(worker));
         }
-        let settled = known.link.acknowledge();
-        let sent = known.link.push(MessageKind::Message, message, ());
-        let seq = sent.seq;
-        if *up {
-            send_queue.put(worker, sent, settled);
-            self.shared.mail_ready.notify_one();
-        }
+        let seq = mail.send(worker, &mut known.link, MessageKind::Message, message, ());
+        self.shared.mail_ready.notify_one();
         Ok(seq)
     }
 

@@ -1,5 +1,6 @@
 //! The session: the client's end of its workers' mail, which outlives each connection.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
@@ -7,9 +8,9 @@ use grid_protocol::client::ClientEnd;
 use grid_protocol::event::Event;
 use grid_protocol::host::{Position, Resume};
 use grid_protocol::id::{SessionId, WorkerId};
-use grid_protocol::link::{DeliveryContent, Link, MessageKind};
+use grid_protocol::link::{Link, MessageKind};
 use grid_protocol::mail::{BulkHead, MailFrame};
-use grid_protocol::send_queue::SendQueue;
+use grid_protocol::session::{self, Links, MailSession, PendingEnd};
 use grid_protocol::worker::End;
 
 /// What a client keeps of its session from one connection to the next.
@@ -18,10 +19,8 @@ pub(crate) struct Session {
     pub(crate) session: Option<SessionId>,
     pub(crate) control: ClientEnd,
     pub(crate) links: BTreeMap<WorkerId, SessionWorker>,
-    pub(crate) send_queue: SendQueue,
-    pub(crate) up: bool,
+    pub(crate) mail: MailSession,
     pub(crate) waiting: VecDeque<Collectable>,
-    pub(crate) late: Vec<WorkerId>,
     over: Finished,
 }
 
@@ -61,7 +60,7 @@ impl Finished {
 pub(crate) struct SessionWorker {
     pub(crate) link: Link,
     pub(crate) queued: bool,
-    pub(crate) ending: Option<EndedWorker>,
+    pub(crate) ending: Option<PendingEnd>,
 }
 
 impl SessionWorker {
@@ -71,18 +70,24 @@ impl SessionWorker {
     }
 }
 
-/// How a worker ended; `end` is taken when all of its mail has arrived.
-pub(crate) struct EndedWorker {
-    pub(crate) end: Option<End>,
-    pub(crate) sent: u64,
-    pub(crate) settled: u64,
-}
-
 /// What the program has yet to collect, in order.
 pub(crate) enum Collectable {
     Mail(WorkerId),
     Joined(Event),
     Left(WorkerId, End),
+}
+
+/// The links of a client's workers.
+struct SessionLinks<'a>(&'a mut BTreeMap<WorkerId, SessionWorker>);
+
+impl Links<()> for SessionLinks<'_> {
+    fn visit(&mut self, mut visit: impl FnMut(WorkerId, &mut Link)) {
+        self.0.iter_mut().for_each(|(worker, known)| visit(*worker, &mut known.link));
+    }
+
+    fn with<R>(&mut self, worker: WorkerId, change: impl FnOnce(&mut Link) -> R) -> Option<R> {
+        self.0.get_mut(&worker).map(|known| change(&mut known.link))
+    }
 }
 
 impl Session {
@@ -96,7 +101,7 @@ impl Session {
             };
             if known.ending.as_ref().is_none_or(|ending| ending.end.is_some()) {
                 let sent = known.link.position();
-                known.ending = Some(EndedWorker { end: Some(End::HostLost), sent, settled: 0 });
+                known.ending = Some(PendingEnd { end: Some(End::HostLost), sent, settled: 0 });
                 self.check_end(worker);
             }
         }
@@ -106,16 +111,9 @@ impl Session {
         let Some(known) = self.links.get_mut(&worker) else {
             return;
         };
-        let Some(ending) = &mut known.ending else {
-            return;
-        };
-        if !known.link.has_arrived(ending.sent) {
-            return;
-        }
-        if let Some(end) = ending.end.take() {
-            let settled = ending.settled.min(known.link.last_pushed());
-            // No more than was sent, so that this cannot fail.
-            drop(known.link.settle(settled));
+        if let Some(ending) = &mut known.ending
+            && let Some((end, _settled)) = ending.take(&mut known.link)
+        {
             self.waiting.push_back(Collectable::Left(worker, end));
         }
     }
@@ -131,9 +129,9 @@ impl Session {
                 Some(Collectable::Mail(worker)) => self.take_mail(worker, most, out),
             }
         }
-        for worker in std::mem::take(&mut self.late) {
-            if let Some(known) = self.links.get_mut(&worker).filter(|_| self.up) {
-                self.send_queue.settle(worker, &mut known.link);
+        for worker in self.mail.take_owing() {
+            if let Some(known) = self.links.get_mut(&worker) {
+                self.mail.settle(worker, &mut known.link);
             }
         }
     }
@@ -143,9 +141,7 @@ impl Session {
         let Some(mut known) = self.links.remove(&worker) else {
             return Event::Left { worker, end, unanswered: Vec::new() };
         };
-        if self.up {
-            self.send_queue.settle(worker, &mut known.link);
-        }
+        self.mail.settle(worker, &mut known.link);
         self.over.add(worker, known.link.position());
         let unsettled = known.link.take_unsettled();
         Event::Left { worker, end, unanswered: unsettled.into_iter().map(|sent| sent.payload).collect() }
@@ -182,11 +178,7 @@ impl Session {
         let control = self.control.position();
         let finished = self.over.received.iter().map(|(worker, received)| (*worker, *received));
         let mut workers: Vec<_> = finished.map(|(worker, received)| Position { worker, received }).collect();
-        workers.extend(
-            self.links
-                .iter_mut()
-                .map(|(worker, known)| Position { worker: *worker, received: known.link.position() }),
-        );
+        workers.extend(session::positions(&mut SessionLinks(&mut self.links)));
         Some(Resume { session, control, workers })
     }
 
@@ -197,24 +189,23 @@ impl Session {
     ///
     /// In words: the manager claims what was never sent to it.
     pub(crate) fn connected(&mut self, state: Option<&Resume>, resumed: bool) -> Result<(), String> {
-        let theirs: BTreeMap<_, _> =
-            state.into_iter().flat_map(|state| &state.workers).map(|at| (at.worker, at.received)).collect();
-        let received = |worker: &WorkerId| theirs.get(worker).copied().unwrap_or_default();
-        if let Some(state) = state.filter(|_| resumed) {
-            self.control.check_position(state.control).map_err(|error| error.to_string())?;
-            for (worker, known) in &self.links {
-                known.link.check_position(received(worker)).map_err(|error| error.to_string())?;
-            }
-        }
-        self.send_queue = SendQueue::default();
-        self.up = true;
-        let Some(state) = state else { return Ok(()) };
+        let mut links = SessionLinks(&mut self.links);
+        let Some(state) = state else {
+            self.mail.connect(&mut links, &[]);
+            return Ok(());
+        };
+        let theirs: BTreeMap<_, _> = state.workers.iter().map(|at| (at.worker, at.received)).collect();
         if resumed {
+            session::check(&self.control, &mut links, state).map_err(|error| error.to_string())?;
             self.control.resume(state.control).map_err(|error| error.to_string())?;
-            for (worker, known) in &mut self.links {
-                self.send_queue.resume(*worker, &mut known.link, received(worker));
-            }
+            // The manager has nothing of a worker that it does not name.
+            let received = |worker: &WorkerId| theirs.get(worker).copied().unwrap_or_default();
+            let lacking =
+                links.0.keys().map(|worker| Position { worker: *worker, received: received(worker) });
+            let lacking: Vec<_> = lacking.collect();
+            self.mail.connect(&mut links, &lacking);
         } else {
+            self.mail.connect(&mut links, &[]);
             self.forget_everything();
             self.session = Some(state.session);
         }
@@ -228,7 +219,7 @@ impl Session {
         let Some(known) = self.links.get_mut(&worker) else {
             return;
         };
-        self.late.push(worker);
+        self.mail.owe(worker);
         while out.len() < most {
             let Some(delivery) = known.link.take_arrival() else {
                 known.queued = false;
@@ -277,30 +268,12 @@ impl Session {
         }
         // The first message of a worker may overtake the event that it has joined; an acknowledgement follows a message of
         // this client's, which sends none to a worker that it does not know.
-        let known = match frame {
-            MailFrame::Inline { .. } | MailFrame::Bulk { .. } => self.links.entry(worker).or_default(),
-            _ => match self.links.get_mut(&worker) {
-                Some(known) => known,
-                None => return Ok(()),
-            },
+        let known = match self.links.entry(worker) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) if frame.has_message() => place.insert(SessionWorker::default()),
+            Entry::Vacant(_) => return Ok(()),
         };
-        let wrong = |error: grid_protocol::link::LinkError| error.to_string();
-        let settled = match frame {
-            MailFrame::Inline { seq, settled, kind, payload, .. } => {
-                known
-                    .link
-                    .accept(seq, kind, DeliveryContent::Here(body.slice_ref(payload)))
-                    .map_err(wrong)?;
-                settled
-            }
-            MailFrame::Bulk { seq, settled, kind, .. } => {
-                known.link.accept(seq, kind, DeliveryContent::Elsewhere).map_err(wrong)?;
-                settled
-            }
-            MailFrame::Settled { settled, .. } => settled,
-            _ => return Ok(()),
-        };
-        drop(known.link.settle(settled).map_err(wrong)?);
+        frame.deliver(body, &mut known.link).map_err(|error| error.to_string())?;
         self.arrivals(worker);
         Ok(())
     }
@@ -309,6 +282,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use grid_protocol::limits::MAIL_STREAMS;
+    use grid_protocol::send_queue::SendQueue;
 
     use super::*;
 
@@ -326,18 +300,18 @@ mod tests {
         let sent = link.push(MessageKind::Message, Bytes::from_static(b"answer"), ());
         let mut send_queue = SendQueue::default();
         send_queue.put(worker(), sent, 0);
-        let frame = frames(&mut send_queue).remove(0);
+        let frame = frames(|lanes| send_queue.take_lanes(lanes)).remove(0);
         session.handle_frame(&frame).unwrap();
         let known = session.links.get_mut(&worker()).unwrap();
-        known.ending = Some(EndedWorker { end: Some(End::Stopped), sent: 1, settled: 0 });
+        known.ending = Some(PendingEnd { end: Some(End::Stopped), sent: 1, settled: 0 });
         session.check_end(worker());
         (session, frame)
     }
 
     /// The bodies of the frames that wait in a queue.
-    fn frames(send_queue: &mut SendQueue) -> Vec<Bytes> {
+    fn frames(take: impl FnOnce(&mut [Vec<u8>; MAIL_STREAMS])) -> Vec<Bytes> {
         let mut lanes: [Vec<u8>; MAIL_STREAMS] = Default::default();
-        send_queue.take_lanes(&mut lanes);
+        take(&mut lanes);
         let mut bodies = Vec::new();
         for lane in lanes {
             let mut splitter = grid_protocol::frame::Splitter::new(1 << 20);
@@ -361,13 +335,14 @@ mod tests {
         assert_eq!(collected(&mut session).len(), 2);
         let settled =
             |body: &Bytes| matches!(MailFrame::decode(body), Ok(MailFrame::Settled { settled: 1, .. }));
-        assert!(frames(&mut session.send_queue).iter().any(settled));
+        let sent = frames(|lanes| session.mail.take(lanes, &mut VecDeque::new()));
+        assert!(sent.iter().any(settled));
     }
 
     #[test]
     fn a_message_of_an_ended_worker_comes_once_though_the_connection_broke_before_it_was_acknowledged() {
         let (mut session, frame) = with_an_end();
-        session.up = false;
+        session.mail.disconnect();
         assert_eq!(collected(&mut session).len(), 2);
         let offer = session.offer().unwrap();
         assert_eq!(offer.workers, [Position { worker: worker(), received: 1 }], "the manager hears of it");
@@ -398,12 +373,12 @@ mod tests {
         session.expect(other);
         let sent = session.links.get_mut(&other).unwrap().link.push(MessageKind::Message, Bytes::new(), ());
         assert_eq!(sent.seq, 1);
-        session.up = false;
+        session.mail.disconnect();
         for (control, received) in [(7, 1), (0, 2)] {
             let workers = vec![Position { worker: other, received }];
             let state = Resume { session: SessionId([1; 16]), control, workers };
             assert!(session.connected(Some(&state), true).is_err());
-            assert!(!session.up);
+            assert!(!session.mail.is_connected());
             assert_eq!(session.links.get(&other).unwrap().link.unsettled().len(), 1, "nothing is settled");
         }
     }

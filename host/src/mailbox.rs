@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use grid_protocol::id::WorkerId;
-use grid_protocol::link::{DeliveryContent, Link, LinkError, MessageKind};
+use grid_protocol::link::{Link, LinkError, MessageKind};
 use grid_protocol::mail::MailFrame;
 use grid_protocol::worker::{Failure, LogLevel};
 
@@ -101,19 +101,7 @@ impl Mailbox {
     /// [`LinkError`] if the manager broke the rules of the link; the caller must close the connection.
     pub fn handle_frame(&self, frame: MailFrame<'_>, body: &Bytes) -> Result<(), LinkError> {
         let mut inner = self.lock();
-        let settled = match frame {
-            MailFrame::Inline { seq, settled, kind, payload, .. } => {
-                inner.link.accept(seq, kind, DeliveryContent::Here(body.slice_ref(payload)))?;
-                settled
-            }
-            MailFrame::Bulk { seq, settled, kind, .. } => {
-                inner.link.accept(seq, kind, DeliveryContent::Elsewhere)?;
-                settled
-            }
-            MailFrame::Settled { settled, .. } => settled,
-            _ => return Ok(()),
-        };
-        drop(inner.link.settle(settled)?);
+        drop(frame.deliver(body, &mut inner.link)?);
         if inner.link.has_room() {
             wake(&mut inner.on_room);
         }
@@ -137,25 +125,19 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Called after a connection was lost: returns the number up to which every message has arrived whole, and drops
-    /// those that arrived after it.
-    pub fn position(&self) -> u64 {
-        self.lock().link.position()
+    /// Changes or reads the link, for what the session does with all links.
+    pub fn with_link<R>(&self, change: impl FnOnce(&mut Link) -> R) -> R {
+        change(&mut self.lock().link)
     }
 
-    /// Continues on a new connection: sends again every message after `received`, which the manager has.
-    ///
-    /// # Errors
-    ///
-    /// [`LinkError`] if the manager claims to have a message that was never sent.
-    pub fn resume(&self, connection: u64, received: u64) -> Result<(), LinkError> {
+    /// Continues on a new connection: sends again every message after `received`, which the manager has. The caller has
+    /// checked that.
+    pub fn resume(&self, connection: u64, received: u64) {
         let mut inner = self.lock();
         let MailboxState { link, unqueued, connection: present, .. } = &mut *inner;
-        link.check_position(received)?;
         *present = connection;
         *unqueued = link.last_pushed() + 1;
-        self.outbox.with_send_queue(connection, |send_queue| send_queue.resume(self.worker, link, received));
-        Ok(())
+        self.outbox.with_session(connection, |session| session.resume(self.worker, link, received));
     }
 
     /// Records that the worker has ended; returns the number of the last message that it sent, and of the last that it
@@ -236,14 +218,8 @@ impl MessagePort for Mailbox {
         if *unqueued > link.last_pushed() && !link.owes_acknowledgement() {
             return;
         }
-        self.outbox.with_send_queue(*connection, |send_queue| {
-            let settled = link.acknowledge();
-            if *unqueued > link.last_pushed() {
-                send_queue.acknowledge(self.worker, settled);
-            }
-            for sent in link.resend_after(unqueued.saturating_sub(1)) {
-                send_queue.put(self.worker, sent, settled);
-            }
+        self.outbox.with_session(*connection, |session| {
+            session.flush(self.worker, link, *unqueued);
             *unqueued = link.last_pushed() + 1;
         });
     }

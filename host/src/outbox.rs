@@ -7,8 +7,9 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use grid_protocol::id::WorkerId;
 use grid_protocol::limits::{LOG_LINE_BYTES_MAX, MAIL_STREAMS};
+use grid_protocol::link::Link;
 use grid_protocol::mail::BulkHead;
-use grid_protocol::send_queue::SendQueue;
+use grid_protocol::session::MailSession;
 use grid_protocol::worker::{LogLevel, LogLine};
 use tokio::sync::Notify;
 
@@ -28,7 +29,7 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct OutgoingMail {
-    send_queue: SendQueue,
+    session: MailSession,
     connection: u64,
 }
 
@@ -43,10 +44,10 @@ pub struct WaitingLog {
 
 impl Outbox {
     /// Changes the outgoing mail of `connection`; does nothing if that connection is lost.
-    pub fn with_send_queue(&self, connection: u64, change: impl FnOnce(&mut SendQueue)) {
+    pub fn with_session(&self, connection: u64, change: impl FnOnce(&mut MailSession)) {
         let mut mail = lock(&self.mail);
         if mail.connection == connection && connection != 0 {
-            change(&mut mail.send_queue);
+            change(&mut mail.session);
             drop(mail);
             self.mail_ready.notify_one();
         }
@@ -56,22 +57,22 @@ impl Outbox {
     /// caller must resume each [`Mailbox`](crate::mailbox::Mailbox), which queues its mail again.
     pub fn connect(&self) -> u64 {
         let mut mail = lock(&self.mail);
-        let connection = mail.connection + 1;
-        *mail = OutgoingMail { send_queue: SendQueue::default(), connection };
-        connection
+        mail.session.connect(&mut BTreeMap::<WorkerId, Link>::new(), &[]);
+        mail.connection += 1;
+        mail.connection
     }
 
     /// Handles the loss of the connection: drops its mail, and all mail until the next [`Self::connect`].
     pub fn disconnect(&self) {
+        let mut mail = lock(&self.mail);
+        mail.session.disconnect();
         // The new number is given to no mailbox, so none can queue mail under it.
-        self.connect();
+        mail.connection += 1;
     }
 
     /// Takes the mail that waits, and leaves the empty buffers in `lanes` for what is queued next.
     pub fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
-        let mut mail = lock(&self.mail);
-        mail.send_queue.take_lanes(lanes);
-        bulk.extend(std::iter::from_fn(|| mail.send_queue.take_bulk()));
+        lock(&self.mail).session.take(lanes, bulk);
     }
 
     /// Keeps a line for the manager. If `text` is `None`, or too many lines wait, counts a dropped line instead.

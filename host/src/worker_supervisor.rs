@@ -11,6 +11,8 @@ use grid_protocol::control::HostEnd;
 use grid_protocol::host::{HostCommand, HostEvent, Position, Resume, SpawnWorker, WorkerStatus};
 use grid_protocol::id::{SessionId, WorkerId};
 use grid_protocol::job::{Assignment, AttemptEnd, JobBrief, JobId};
+use grid_protocol::link::Link;
+use grid_protocol::session::{self, Links};
 use grid_protocol::worker::{End, Failure, FailureKind};
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -57,6 +59,21 @@ pub(crate) struct WorkerEntry {
     pub(crate) mailbox: Arc<Mailbox>,
     lifecycle: Mutex<Lifecycle>,
     running: std::sync::atomic::AtomicBool,
+}
+
+/// The links of a host's workers, which are in their mailboxes.
+struct MailboxLinks<'a>(&'a BTreeMap<WorkerId, Arc<WorkerEntry>>);
+
+impl Links<()> for MailboxLinks<'_> {
+    fn visit(&mut self, mut visit: impl FnMut(WorkerId, &mut Link)) {
+        for (worker, entry) in self.0 {
+            entry.mailbox.with_link(|link| visit(*worker, link));
+        }
+    }
+
+    fn with<R>(&mut self, worker: WorkerId, change: impl FnOnce(&mut Link) -> R) -> Option<R> {
+        self.0.get(&worker).map(|entry| entry.mailbox.with_link(change))
+    }
 }
 
 /// How far a worker's start has got, and so how it can be ended.
@@ -123,11 +140,8 @@ impl WorkerSupervisor {
         let mut inner = self.lock();
         let session = inner.session?;
         let control = inner.control.position();
-        let position = |(worker, entry): (&WorkerId, &Arc<WorkerEntry>)| Position {
-            worker: *worker,
-            received: entry.mailbox.position(),
-        };
-        Some(Resume { session, control, workers: inner.workers.iter().map(position).collect() })
+        let workers = session::positions(&mut MailboxLinks(&inner.workers));
+        Some(Resume { session, control, workers })
     }
 
     /// Handles a new connection: resumes the links at the positions that the manager reports.
@@ -138,14 +152,18 @@ impl WorkerSupervisor {
     ///
     /// The reason, if the manager claims to have received what was never sent; the caller closes the connection.
     pub(crate) fn connected(&self, conn: &Conn, state: &Resume, resumed: bool) -> Result<(), String> {
-        let connection = self.outbox.connect();
         let mut inner = self.lock();
+        if resumed {
+            session::check(&inner.control, &mut MailboxLinks(&inner.workers), state)
+                .map_err(|error| error.to_string())?;
+        }
+        let connection = self.outbox.connect();
         inner.connection = connection;
         if resumed {
             inner.control.resume(state.control).map_err(|error| error.to_string())?;
             for Position { worker, received } in &state.workers {
                 if let Some(entry) = inner.workers.get(worker) {
-                    entry.mailbox.resume(connection, *received).map_err(|error| error.to_string())?;
+                    entry.mailbox.resume(connection, *received);
                 }
             }
         } else {
@@ -333,7 +351,7 @@ impl WorkerSupervisor {
             for worker in spawn.workers {
                 let entry = Arc::new(WorkerEntry::new(worker, self.outbox.clone()));
                 // A new worker has sent nothing, so the manager has everything up to 0.
-                let _ = entry.mailbox.resume(inner.connection, 0);
+                entry.mailbox.resume(inner.connection, 0);
                 inner.workers.insert(worker, entry.clone());
                 entries.push(entry);
             }

@@ -50,6 +50,17 @@ impl<Out, In> Default for Control<Out, In> {
     }
 }
 
+impl<Out, In> Control<Out, In> {
+    /// Checks a peer's claim to have everything up to `received`, which [`Self::resume`] takes.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`]: the peer claims what was never sent.
+    pub fn check_position(&self, received: u64) -> Result<(), ControlError> {
+        Ok(self.link.check_position(received)?)
+    }
+}
+
 impl<Out: Encode, In: for<'de> BorrowDecode<'de, ()>> Control<Out, In> {
     /// Queues a note, which is kept until the peer acknowledges it.
     ///
@@ -112,15 +123,6 @@ impl<Out: Encode, In: for<'de> BorrowDecode<'de, ()>> Control<Out, In> {
     /// connection is lost.
     pub fn position(&mut self) -> u64 {
         self.link.position()
-    }
-
-    /// Checks a peer's claim to have everything up to `received`, which [`Self::resume`] takes.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError`]: the peer claims what was never sent.
-    pub fn check_position(&self, received: u64) -> Result<(), ControlError> {
-        Ok(self.link.check_position(received)?)
     }
 
     /// Continues on a new connection with a peer that has received every note up to `received`; later ones

@@ -3,7 +3,7 @@
 //! The crate is `no_std` and reads no clock, draws no random numbers and opens no socket; time and randomness
 //! are arguments. From the outside in: [`frame`] cuts a stream of bytes into bounded frames; [`wire`] and
 //! [`mail`] decode them into messages; [`link`](mod@link) and [`control`] number what must not be lost;
-//! [`send_queue`] collects what is to be sent. [`host`] and [`client`] define the messages; [`key`],
+//! [`send_queue`] collects what is to be sent; [`session`] continues it all on the next connection. [`host`] and [`client`] define the messages; [`key`],
 //! [`ticket`] and [`manifest`] decide whom to trust.
 
 #![no_std]
@@ -32,6 +32,7 @@ pub mod pages;
 pub mod record;
 pub mod role;
 pub mod send_queue;
+pub mod session;
 mod text;
 pub mod ticket;
 pub mod time;

@@ -2,10 +2,12 @@
 
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::codec::{self, BorrowDecode, DecodeError, Encode};
 use crate::id::WorkerId;
 use crate::limits::MAIL_DECODED_BYTES_MAX;
-use crate::link::MessageKind;
+use crate::link::{DeliveryContent, Link, LinkError, MessageKind, Settled};
 
 /// One frame of mail. Variants are numbered by position on the wire: append only.
 ///
@@ -62,6 +64,34 @@ impl<'a> MailFrame<'a> {
     /// [`DecodeError`]: the caller must disconnect the peer.
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         codec::decode::<_, MAIL_DECODED_BYTES_MAX>(body)
+    }
+
+    /// Hands the frame to its link, which receives the message and settles what is acknowledged. True if there was a
+    /// message, and it was not received before. `body` is the buffer that the frame borrows from.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`]: the peer broke the rules of the link; the caller must disconnect it.
+    pub fn deliver<'l, T>(
+        self,
+        body: &Bytes,
+        link: &'l mut Link<T>,
+    ) -> Result<(bool, Settled<'l, T>), LinkError> {
+        let (fresh, settled) = match self {
+            Self::Inline { seq, settled, kind, payload, .. } => {
+                (link.accept(seq, kind, DeliveryContent::Here(body.slice_ref(payload)))?, settled)
+            }
+            Self::Bulk { seq, settled, kind, .. } => {
+                (link.accept(seq, kind, DeliveryContent::Elsewhere)?, settled)
+            }
+            Self::Settled { settled, .. } => (false, settled),
+        };
+        Ok((fresh, link.settle(settled)?))
+    }
+
+    /// True if the frame has a message, or announces one.
+    pub fn has_message(&self) -> bool {
+        !matches!(self, Self::Settled { .. })
     }
 
     /// The worker that the link belongs to.

@@ -12,10 +12,10 @@ use grid_protocol::host::Resume;
 use grid_protocol::limits::MAIL_STREAMS;
 use grid_protocol::mail::BulkHead;
 use grid_protocol::role::Roles;
-use grid_protocol::send_queue::SendQueue;
+use grid_protocol::session::PendingEnd;
 use tokio::sync::{Notify, watch};
 
-use crate::session::{Collectable, EndedWorker, Session};
+use crate::session::{Collectable, Session};
 
 pub(super) struct ConnectionShared {
     pub(super) channel: Option<Channel>,
@@ -66,9 +66,7 @@ impl ConnectionShared {
 
     pub(super) fn disconnected(&self) {
         self.conn.send_replace(None);
-        let mut inner = self.lock();
-        inner.up = false;
-        inner.send_queue = SendQueue::default();
+        self.lock().mail.disconnect();
     }
 
     /// Waits until the manager has acknowledged every note, for up to 1 s.
@@ -96,7 +94,7 @@ impl ConnectionShared {
             }
             Some(client::ClientEvent::Left { worker, end, sent, settled }) => {
                 let known = inner.links.entry(worker).or_default();
-                known.ending = Some(EndedWorker { end: Some(end), sent, settled });
+                known.ending = Some(PendingEnd { end: Some(end), sent, settled });
                 inner.check_end(worker);
             }
             Some(_) | None => {}
@@ -113,9 +111,7 @@ pub(super) struct RemoteMailHandler(pub(super) Arc<ConnectionShared>);
 
 impl MailHandler for RemoteMailHandler {
     fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
-        let mut inner = self.0.lock();
-        inner.send_queue.take_lanes(lanes);
-        bulk.extend(std::iter::from_fn(|| inner.send_queue.take_bulk()));
+        self.0.lock().mail.take(lanes, bulk);
     }
 
     fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {

@@ -2,39 +2,28 @@
 
 use std::sync::Arc;
 
+use grid_protocol::host::Position;
 use grid_protocol::id::WorkerId;
-use grid_protocol::send_queue::SendQueue;
+use grid_protocol::session::{Links, MailSession};
 use slab::Slab;
 use tokio::sync::Notify;
 
 /// The outgoing side of one peer's mail.
 #[derive(Debug, Default)]
 pub(crate) struct PeerQueue {
-    /// Frames that wait for the connection's writer.
-    pub(crate) frames: SendQueue,
+    /// The frames that wait for the connection's writer.
+    pub(crate) mail: MailSession,
     /// Notified when there are frames to write.
     pub(crate) wake: Arc<Notify>,
-    /// True while the peer is connected. Otherwise no frames are queued; resuming the links makes them again.
-    pub(crate) up: bool,
-    /// Workers that are owed an acknowledgement, which the next message to them may carry.
-    pub(crate) late: Vec<WorkerId>,
 }
 
 impl PeerQueue {
-    /// Starts a new connection, without the frames of the old one. The caller then resumes each link.
-    pub(crate) fn connect(&mut self) -> Arc<Notify> {
-        self.frames = SendQueue::default();
-        self.late.clear();
+    /// Starts a new connection with what the peer lacks of each link in `theirs`, which the caller has checked.
+    pub(crate) fn connect<T>(&mut self, links: &mut impl Links<T>, theirs: &[Position]) -> Arc<Notify> {
+        self.mail.connect(links, theirs);
         self.wake = Arc::default();
-        self.up = true;
+        self.wake.notify_one();
         self.wake.clone()
-    }
-
-    /// Ends the connection and drops its frames.
-    pub(crate) fn disconnect(&mut self) {
-        self.frames = SendQueue::default();
-        self.late.clear();
-        self.up = false;
     }
 }
 
@@ -51,7 +40,7 @@ pub(crate) struct PeerQueues {
     queues: Slab<(u64, PeerQueue)>,
     /// Queues that there have been.
     made: u64,
-    /// Queues with acknowledgements in [`PeerQueue::late`].
+    /// Queues that owe acknowledgements.
     owing: Vec<PeerQueueId>,
 }
 
@@ -71,7 +60,7 @@ impl PeerQueues {
 
     /// The queue, if its peer is connected.
     pub(crate) fn up(&mut self, id: PeerQueueId) -> Option<&mut PeerQueue> {
-        self.get(id).filter(|queue| queue.up)
+        self.get(id).filter(|queue| queue.mail.is_connected())
     }
 
     /// The queue, connected or not.
@@ -81,10 +70,7 @@ impl PeerQueues {
 
     /// Notes that a worker's acknowledgement is owed to a connected peer, and may travel with the next message.
     pub(crate) fn owe(&mut self, id: PeerQueueId, worker: WorkerId) {
-        let Some(queue) = self.up(id) else { return };
-        let first = queue.late.is_empty();
-        queue.late.push(worker);
-        if first {
+        if self.up(id).is_some_and(|queue| queue.mail.owe(worker)) {
             self.owing.push(id);
         }
     }
@@ -103,6 +89,10 @@ impl PeerQueues {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use grid_protocol::link::Link;
+
     use super::*;
 
     #[test]
@@ -120,7 +110,7 @@ mod tests {
     fn a_queue_owes_once_however_many_workers_it_owes_for() {
         let mut queues = PeerQueues::default();
         let (here, away) = (queues.add(), queues.add());
-        queues.get(here).unwrap().connect();
+        queues.get(here).unwrap().connect(&mut BTreeMap::<WorkerId, Link>::new(), &[]);
         for count in 0..3 {
             queues.owe(here, WorkerId::new(1, count));
             queues.owe(away, WorkerId::new(1, count));

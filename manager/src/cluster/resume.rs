@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grid_protocol::client::Channel;
+use grid_protocol::control::ControlError;
 use grid_protocol::host::{Position, Resume};
 use grid_protocol::id::{SessionId, WorkerId};
-#[cfg(feature = "fault-injection")]
-use grid_protocol::link::Link;
-use grid_protocol::link::LinkError;
+use grid_protocol::link::{Link, LinkError};
+use grid_protocol::session::{self, Links};
 use grid_protocol::time::Moment;
 use grid_scheduler::Owner;
 use hashbrown::HashMap;
@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use crate::cluster::client_session::{ClientSession, RemoteClient};
 use crate::cluster::peer_queue::PeerQueueId;
+use crate::cluster::route::Route;
 use crate::cluster::router::MessageRouter;
 
 /// What the driver of a client's new connection needs.
@@ -27,6 +28,52 @@ pub(crate) struct ClientAttached {
     pub(crate) mail_wake: Arc<Notify>,
     pub(crate) control_wake: Arc<Notify>,
     pub(crate) generation: u64,
+}
+
+/// The links of a host's workers.
+struct HostLinks<'a> {
+    queue: PeerQueueId,
+    routes: &'a mut HashMap<WorkerId, Route>,
+}
+
+impl Links<u64> for HostLinks<'_> {
+    fn visit(&mut self, visit: impl FnMut(WorkerId, &mut Link<u64>)) {
+        let of_host = self.routes.iter_mut().filter(|(_, route)| route.host == self.queue);
+        in_order(of_host.map(|(worker, route)| (*worker, &mut route.outward)), visit);
+    }
+
+    fn with<R>(&mut self, worker: WorkerId, change: impl FnOnce(&mut Link<u64>) -> R) -> Option<R> {
+        let route = self.routes.get_mut(&worker).filter(|route| route.host == self.queue)?;
+        Some(change(&mut route.outward))
+    }
+}
+
+/// The links of a client's workers.
+struct ClientLinks<'a> {
+    owner: Owner,
+    routes: &'a mut HashMap<WorkerId, Route>,
+}
+
+impl Links<u64> for ClientLinks<'_> {
+    fn visit(&mut self, visit: impl FnMut(WorkerId, &mut Link<u64>)) {
+        let of_owner = self.routes.iter_mut().filter(|(_, route)| route.owner == self.owner);
+        in_order(of_owner.filter_map(|(worker, route)| Some((*worker, route.homeward.as_mut()?))), visit);
+    }
+
+    fn with<R>(&mut self, worker: WorkerId, change: impl FnOnce(&mut Link<u64>) -> R) -> Option<R> {
+        let route = self.routes.get_mut(&worker).filter(|route| route.owner == self.owner)?;
+        route.homeward.as_mut().map(change)
+    }
+}
+
+/// Visits links in the order of their workers' ids, which the map of routes does not have.
+fn in_order<'a>(
+    links: impl Iterator<Item = (WorkerId, &'a mut Link<u64>)>,
+    mut visit: impl FnMut(WorkerId, &mut Link<u64>),
+) {
+    let mut links: Vec<_> = links.collect();
+    links.sort_unstable_by_key(|(worker, _)| *worker);
+    links.into_iter().for_each(|(worker, link)| visit(worker, link));
 }
 
 impl MessageRouter {
@@ -44,20 +91,16 @@ impl MessageRouter {
         theirs: &[Position],
     ) -> Result<(Arc<Notify>, Vec<Position>), LinkError> {
         self.check_host(queue, theirs)?;
+        let mut links = HostLinks { queue, routes: &mut self.routes };
         let Some(under) = self.queues.get(queue) else {
             return Ok(Default::default());
         };
-        let wake = under.connect();
-        let mut ours = Vec::new();
-        for Position { worker, received } in theirs {
-            let Some(route) = self.routes.get_mut(worker).filter(|route| route.host == queue) else {
-                continue;
-            };
-            ours.push(Position { worker: *worker, received: route.outward.position() });
-            under.frames.resume(*worker, &mut route.outward, *received);
-        }
-        wake.notify_one();
-        Ok((wake, ours))
+        let position = |at: &Position| {
+            let received = links.with(at.worker, Link::position)?;
+            Some(Position { worker: at.worker, received })
+        };
+        let ours = theirs.iter().filter_map(position).collect();
+        Ok((under.connect(&mut links, theirs), ours))
     }
 
     /// Checks what a host remembers, before anything changes.
@@ -65,32 +108,20 @@ impl MessageRouter {
     /// # Errors
     ///
     /// [`LinkError`]: the host claims what was never sent to it.
-    pub(crate) fn check_host(&self, queue: PeerQueueId, theirs: &[Position]) -> Result<(), LinkError> {
-        for Position { worker, received } in theirs {
-            if let Some(route) = self.routes.get(worker).filter(|route| route.host == queue) {
-                route.outward.check_position(*received)?;
-            }
-        }
-        Ok(())
+    pub(crate) fn check_host(&mut self, queue: PeerQueueId, theirs: &[Position]) -> Result<(), LinkError> {
+        session::check_links(&mut HostLinks { queue, routes: &mut self.routes }, theirs)
     }
 
-    /// Checks what a client remembers of `session`, before anything changes.
-    fn check_client(&self, owner: Owner, theirs: &Resume) -> Result<(), LinkError> {
-        let Some(ClientSession::Remote(client)) = self.client_sessions.get(&owner) else {
-            return Ok(());
-        };
-        if client.session != theirs.session || self.is_sabotaged_to_resume_anything() {
-            return Ok(());
-        }
-        let wrong = |_| LinkError::SettledUnsent { seq: theirs.control, next: 0 };
-        client.control.check_position(theirs.control).map_err(wrong)?;
-        for Position { worker, received } in &theirs.workers {
-            let route = self.routes.get(worker).filter(|route| route.owner == owner);
-            if let Some(homeward) = route.and_then(|route| route.homeward.as_ref()) {
-                homeward.check_position(*received)?;
+    /// Checks what a client remembers of its session, before anything changes.
+    fn check_client(&mut self, owner: Owner, theirs: &Resume) -> Result<(), ControlError> {
+        let anything = self.is_sabotaged_to_resume_anything();
+        match self.client_sessions.get(&owner) {
+            Some(ClientSession::Remote(client)) if client.session == theirs.session && !anything => {
+                let mut links = ClientLinks { owner, routes: &mut self.routes };
+                session::check(&client.control, &mut links, theirs)
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// True in a simulation that must find a resumption without validation.
@@ -104,7 +135,7 @@ impl MessageRouter {
     /// The connection of `queue` is lost.
     pub(crate) fn disconnected(&mut self, queue: PeerQueueId) {
         if let Some(queue) = self.queues.get(queue) {
-            queue.disconnect();
+            queue.mail.disconnect();
         }
     }
 
@@ -141,80 +172,64 @@ impl MessageRouter {
     ///
     /// # Errors
     ///
-    /// [`LinkError`]: the client claims to have received messages that were never sent.
+    /// [`ControlError`]: the client claims to have received what was never sent.
     pub(crate) fn client_attached(
         &mut self,
         owner: Owner,
         fresh: SessionId,
         theirs: Option<&Resume>,
         now: Moment,
-    ) -> Result<Option<ClientAttached>, LinkError> {
+    ) -> Result<Option<ClientAttached>, ControlError> {
         if let Some(theirs) = theirs {
             self.check_client(owner, theirs)?;
         }
         self.open_remote(owner, fresh, now);
         let anything = self.is_sabotaged_to_resume_anything();
-        #[cfg(feature = "fault-injection")]
-        let sabotage = self.sabotage;
         let Some(ClientSession::Remote(client)) = self.client_sessions.get_mut(&owner) else {
             return Ok(None);
         };
+        let Some(queue) = self.queues.get(client.queue) else {
+            return Ok(None);
+        };
         let theirs = theirs.filter(|theirs| theirs.session == client.session || anything);
+        match theirs {
+            Some(theirs) => client.control.resume(theirs.control)?,
+            None => {
+                client.session = fresh;
+                client.control.restart();
+                let of_owner = self.routes.values_mut().filter(|route| route.owner == owner);
+                of_owner.for_each(Route::restart);
+            }
+        }
         let received: HashMap<_, _> = theirs
             .into_iter()
             .flat_map(|theirs| &theirs.workers)
             .map(|at| (at.worker, at.received))
             .collect();
-        let Some(queue) = self.queues.get(client.queue) else {
-            return Ok(None);
+        let mut links = ClientLinks { owner, routes: &mut self.routes };
+        let ours = session::positions(&mut links);
+        // The client has nothing of a worker that it does not name, because it was placed since.
+        let lacking = |at: &Position| Position {
+            worker: at.worker,
+            received: received.get(&at.worker).copied().unwrap_or_default(),
         };
-        let mail_wake = queue.connect();
-        let mut positions = Vec::new();
-        let of_owner = self.routes.iter().filter(|(_, route)| route.owner == owner);
-        let mut workers: Vec<_> = of_owner.map(|(worker, _)| *worker).collect();
-        workers.sort_unstable();
-        for worker in &workers {
-            let Some(route) = self.routes.get_mut(worker) else { continue };
-            let Some(homeward) = &mut route.homeward else {
-                continue;
-            };
-            let received = match theirs {
-                Some(_) => {
-                    let received = received.get(worker).copied().unwrap_or_default();
-                    #[cfg(feature = "fault-injection")]
-                    let received = sabotaged(sabotage, homeward, received);
-                    received
-                }
-                None => {
-                    // Messages of an earlier program that the worker's window held back go first.
-                    while let Some(delivery) = homeward.take_arrival() {
-                        route.outward.push(delivery.kind, delivery.payload, 0);
-                    }
-                    route.outward.retag(|_| 0);
-                    homeward.restart();
-                    0
-                }
-            };
-            positions.push(Position { worker: *worker, received: homeward.position() });
-            queue.frames.resume(*worker, homeward, received);
-        }
-        match theirs {
-            Some(theirs) => client
-                .control
-                .resume(theirs.control)
-                .map_err(|_| LinkError::SettledUnsent { seq: theirs.control, next: 0 })?,
-            None => {
-                client.session = fresh;
-                client.control.restart();
+        #[allow(unused_mut, reason = "fault injection changes it")]
+        let mut lacking: Vec<_> = ours.iter().map(lacking).collect();
+        #[cfg(feature = "fault-injection")]
+        if theirs.is_some() {
+            for Position { worker, received } in &mut lacking {
+                links.with(*worker, |link| *received = sabotaged(self.sabotage, link, *received));
             }
         }
+        let mail_wake = queue.connect(&mut links, &lacking);
         client.gone_since = None;
         client.generation += 1;
         // Wakes the older connection, which finds that it is not the newest any more.
         std::mem::take(&mut client.wake).notify_one();
+        let workers: Vec<_> = ours.iter().map(|at| at.worker).collect();
         let attached = ClientAttached {
             resumed: theirs.is_some(),
-            state: client.state(positions),
+            state: client.state(ours),
             queue: client.queue,
             mail_wake,
             control_wake: client.wake.clone(),
@@ -237,7 +252,7 @@ impl MessageRouter {
         }
         client.gone_since = Some(now);
         if let Some(queue) = self.queues.get(client.queue) {
-            queue.disconnect();
+            queue.mail.disconnect();
         }
         true
     }
@@ -267,9 +282,9 @@ impl MessageRouter {
     pub(crate) fn send_late_acknowledgements(&mut self) {
         for id in self.queues.take_owing() {
             let Some(queue) = self.queues.up(id) else { continue };
-            for worker in std::mem::take(&mut queue.late) {
+            for worker in queue.mail.take_owing() {
                 if let Some(route) = self.routes.get_mut(&worker) {
-                    queue.frames.settle(worker, &mut route.outward);
+                    queue.mail.settle(worker, &mut route.outward);
                     route.taken = 0;
                 }
             }

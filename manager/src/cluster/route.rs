@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grid_protocol::id::WorkerId;
-use grid_protocol::link::{Link, LinkError, MessageKind};
+use grid_protocol::link::{Link, MessageKind, Settled};
+use grid_protocol::session::PendingEnd;
 use grid_protocol::time::Moment;
 use grid_protocol::worker::End;
 use grid_scheduler::Owner;
@@ -36,9 +37,7 @@ pub(crate) struct Route {
 /// The end of a worker whose client has not received all its mail yet.
 #[derive(Debug)]
 pub(crate) struct EndingRoute {
-    pub(crate) sent: u64,
-    pub(crate) settled: u64,
-    pub(crate) end: Option<End>,
+    pub(crate) pending: PendingEnd,
     pub(crate) told: bool,
 }
 
@@ -63,10 +62,21 @@ impl Route {
         }
     }
 
+    /// The client starts again and remembers nothing: what no earlier program of its has settled is sent to it.
+    pub(crate) fn restart(&mut self) {
+        let Some(homeward) = &mut self.homeward else { return };
+        // Messages of an earlier program that the worker's window held back go first.
+        while let Some(delivery) = homeward.take_arrival() {
+            self.outward.push(delivery.kind, delivery.payload, 0);
+        }
+        self.outward.retag(|_| 0);
+        homeward.restart();
+    }
+
     /// Acknowledges everything to the host, which then forgets the worker. The client has taken everything.
     pub(crate) fn settle_finally(&mut self, worker: WorkerId, queues: &mut PeerQueues) {
         if let Some(queue) = queues.up(self.host) {
-            queue.frames.settle(worker, &mut self.outward);
+            queue.mail.settle(worker, &mut self.outward);
             queue.wake.notify_one();
         }
     }
@@ -87,27 +97,12 @@ impl Route {
         payload: Bytes,
         tag: u64,
     ) -> u64 {
-        let settled = self.outward.acknowledge();
         self.taken = 0;
-        let sent = self.outward.push(kind, payload, tag);
-        let seq = sent.seq;
         if let Some(queue) = queues.up(self.host).filter(|_| self.started) {
-            queue.frames.put(worker, sent, settled);
             queue.wake.notify_one();
+            return queue.mail.send(worker, &mut self.outward, kind, payload, tag);
         }
-        seq
-    }
-
-    /// Handles the host's acknowledgement up to `upto`; true if it settled anything new.
-    pub(crate) fn settle_outward(&mut self, upto: u64) -> Result<bool, LinkError> {
-        let mut freed = false;
-        for sent in self.outward.settle(upto)? {
-            freed = true;
-            if let Some(homeward) = &mut self.homeward {
-                homeward.finish(sent.tag);
-            }
-        }
-        Ok(freed)
+        self.outward.push(kind, payload, tag).seq
     }
 
     /// Acknowledges what the client has taken: immediately if it is much, otherwise with the next message to the
@@ -121,7 +116,7 @@ impl Route {
         };
         if self.taken >= TAKEN_MAX {
             self.taken = 0;
-            queue.frames.settle(worker, &mut self.outward);
+            queue.mail.settle(worker, &mut self.outward);
             queue.wake.notify_one();
         } else {
             queues.owe(self.host, worker);
@@ -132,13 +127,21 @@ impl Route {
     /// Returns how the worker ended, once, when all mail that came before its end is here.
     pub(crate) fn take_end(&mut self) -> Option<End> {
         let ending = self.ending.as_mut()?;
-        if ending.told || ending.end.is_none() || !self.outward.has_arrived(ending.sent) {
-            return None;
-        }
+        let (end, settled) = ending.pending.take(&mut self.outward)?;
         ending.told = true;
-        let (settled, end) = (ending.settled, ending.end.take());
-        // The host's claim is capped at what it was sent.
-        let _ = self.settle_outward(settled.min(self.outward.last_pushed()));
-        end
+        release(settled, self.homeward.as_mut());
+        Some(end)
     }
+}
+
+/// Settles on the client's link the messages that were settled on the host's; true if there were any.
+pub(crate) fn release(settled: Settled<'_, u64>, mut homeward: Option<&mut Link<u64>>) -> bool {
+    let mut any = false;
+    for sent in settled {
+        any = true;
+        if let Some(homeward) = &mut homeward {
+            homeward.finish(sent.tag);
+        }
+    }
+    any
 }

@@ -12,8 +12,9 @@ use grid_protocol::client;
 use grid_protocol::event::{Event, SendError};
 use grid_protocol::id::WorkerId;
 use grid_protocol::key::PublicKey;
-use grid_protocol::link::{DeliveryContent, Link, LinkError, MessageKind};
+use grid_protocol::link::{Link, LinkError, MessageKind};
 use grid_protocol::mail::MailFrame;
+use grid_protocol::session::PendingEnd;
 use grid_protocol::time::Moment;
 use grid_protocol::worker::End;
 use grid_scheduler::Owner;
@@ -22,7 +23,7 @@ use tokio::sync::Notify;
 
 use crate::cluster::client_session::{ClientSession, Waiting};
 use crate::cluster::peer_queue::{PeerQueueId, PeerQueues};
-use crate::cluster::route::{EndingRoute, Route};
+use crate::cluster::route::{EndingRoute, Route, release};
 
 /// The routes of all workers, and the sessions of their clients.
 #[derive(Debug, Default)]
@@ -66,7 +67,7 @@ impl MessageRouter {
         }
         route.heard = now;
         if let Some(queue) = self.queues.up(route.host) {
-            queue.frames.resume(worker, &mut route.outward, 0);
+            queue.mail.resume(worker, &mut route.outward, 0);
             queue.wake.notify_one();
         }
         match self.client_sessions.get_mut(&route.owner) {
@@ -84,7 +85,8 @@ impl MessageRouter {
     /// Records how far the host says the worker's mail had come when it ended; [`Self::left`] follows.
     pub(crate) fn ended_at(&mut self, worker: WorkerId, sent: u64, settled: u64) {
         if let Some(route) = self.routes.get_mut(&worker) {
-            route.ending = Some(EndingRoute { sent, settled, end: None, told: false });
+            let pending = PendingEnd { sent, settled, end: None };
+            route.ending = Some(EndingRoute { pending, told: false });
         }
     }
 
@@ -94,11 +96,12 @@ impl MessageRouter {
             return;
         };
         match &mut route.ending {
-            Some(ending) => ending.end = Some(end),
+            Some(ending) => ending.pending.end = Some(end),
             None => {
                 // The host did not say how far it was; nothing more is expected.
                 let sent = route.outward.position();
-                route.ending = Some(EndingRoute { sent, settled: 0, end: Some(end), told: false });
+                let pending = PendingEnd { sent, settled: 0, end: Some(end) };
+                route.ending = Some(EndingRoute { pending, told: false });
             }
         }
         self.deliver(worker);
@@ -108,7 +111,7 @@ impl MessageRouter {
     pub(crate) fn host_gone(&mut self, queue: PeerQueueId) {
         let ended = |(worker, route): (&WorkerId, &mut Route)| {
             let ending = route.ending.as_mut().filter(|_| route.host == queue)?;
-            ending.sent = ending.sent.min(route.outward.position());
+            ending.pending.sent = ending.pending.sent.min(route.outward.position());
             Some(*worker)
         };
         let mut ended: Vec<_> = self.routes.iter_mut().filter_map(ended).collect();
@@ -176,22 +179,8 @@ impl MessageRouter {
             return Ok(());
         };
         route.heard = now;
-        let (settled, arrival) = match frame {
-            MailFrame::Inline { seq, settled, kind, payload, .. } => {
-                (settled, Some((seq, kind, DeliveryContent::Here(body.slice_ref(payload)))))
-            }
-            MailFrame::Bulk { seq, settled, kind, .. } => {
-                (settled, Some((seq, kind, DeliveryContent::Elsewhere)))
-            }
-            MailFrame::Settled { settled, .. } => (settled, None),
-            _ => return Ok(()),
-        };
-        let fresh = match arrival {
-            Some((seq, kind, content)) => route.outward.accept(seq, kind, content)?,
-            None => false,
-        };
-        let freed = route.settle_outward(settled)?;
-        if freed {
+        let (fresh, settled) = frame.deliver(body, &mut route.outward)?;
+        if release(settled, route.homeward.as_mut()) {
             self.room_freed(worker);
         }
         if fresh || self.is_ending(worker) {
@@ -218,19 +207,7 @@ impl MessageRouter {
         let Some(homeward) = &mut route.homeward else {
             return Ok(());
         };
-        let settled = match frame {
-            MailFrame::Inline { seq, settled, kind, payload, .. } => {
-                homeward.accept(seq, kind, DeliveryContent::Here(body.slice_ref(payload)))?;
-                settled
-            }
-            MailFrame::Bulk { seq, settled, kind, .. } => {
-                homeward.accept(seq, kind, DeliveryContent::Elsewhere)?;
-                settled
-            }
-            MailFrame::Settled { settled, .. } => settled,
-            _ => return Ok(()),
-        };
-        for sent in homeward.settle(settled)? {
+        for sent in frame.deliver(body, homeward)?.1 {
             route.outward.finish(sent.tag);
             route.taken += sent.payload.len() + 1024;
         }
@@ -404,11 +381,11 @@ impl MessageRouter {
                         },
                         kind => kind,
                     };
-                    let settled = homeward.acknowledge();
-                    let sent = homeward.push(kind, delivery.payload, delivery.seq);
                     if let Some(queue) = self.queues.up(client.queue) {
-                        queue.frames.put(worker, sent, settled);
+                        queue.mail.send(worker, homeward, kind, delivery.payload, delivery.seq);
                         queue.wake.notify_one();
+                    } else {
+                        homeward.push(kind, delivery.payload, delivery.seq);
                     }
                 }
                 if route.outward.arrivals() > 0 {
@@ -467,7 +444,7 @@ impl MessageRouter {
             Some(ClientSession::Here { room, .. }) => room.notify_waiters(),
             Some(ClientSession::Remote(client)) => {
                 if let (Some(homeward), Some(queue)) = (&mut route.homeward, self.queues.up(client.queue)) {
-                    queue.frames.settle(worker, homeward);
+                    queue.mail.settle(worker, homeward);
                     queue.wake.notify_one();
                 }
                 self.forward(worker);

@@ -213,8 +213,7 @@ impl MailHandler for ClientMailHandler {
     fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
         let mut cluster = self.context.cluster();
         if let Some(queue) = cluster.router.queues.up(self.queue) {
-            queue.frames.take_lanes(lanes);
-            bulk.extend(std::iter::from_fn(|| queue.frames.take_bulk()));
+            queue.mail.take(lanes, bulk);
         }
     }
 

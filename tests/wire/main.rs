@@ -2,6 +2,8 @@
 //!
 //! The bytes stand in `docs/protocol.md`, which is the golden file: `GRID_BLESS=1` writes it anew.
 
+mod sessions;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::PathBuf;

@@ -63,12 +63,12 @@ impl Namespace {
 }
 
 /// Two namespaces and a link between them: packets of at most 1280 bytes, 2 Mbit/s either way.
-struct Link {
+struct Cable {
     near: Namespace,
     far: Namespace,
 }
 
-impl Link {
+impl Cable {
     const NEAR: &str = "10.9.0.1";
 
     fn new() -> Self {
@@ -103,20 +103,20 @@ impl Link {
 }
 
 /// A manager at the near end of a link; two hosts, and whoever runs tasks, at the far end.
-struct Far {
-    link: Link,
+struct GridOverCable {
+    link: Cable,
     folder: TempDir,
     ticket: String,
     hosts: Vec<ChildProcess>,
     _manager: ChildProcess,
 }
 
-impl Far {
+impl GridOverCable {
     fn new() -> Self {
-        let (link, folder) = (Link::new(), tempfile::tempdir().unwrap());
+        let (link, folder) = (Cable::new(), tempfile::tempdir().unwrap());
         std::fs::write(folder.path().join("echo.wasm"), echo()).unwrap();
         let mut up = link.near.command(program("grid"));
-        up.env("GRID_HOME", folder.path()).args(["up", "--listen", &format!("{}:0", Link::NEAR)]);
+        up.env("GRID_HOME", folder.path()).args(["up", "--listen", &format!("{}:0", Cable::NEAR)]);
         let mut manager = ChildProcess::start("manager", &mut up);
         manager.wait_for("grid-host --manager");
         let ticket = |role| {
@@ -136,7 +136,7 @@ impl Far {
     }
 
     /// Starts a run at the far end.
-    fn run(&self) -> Run {
+    fn run(&self) -> GridRun {
         let mut run = self.link.far.command(program("grid"));
         run.env("GRID_HOME", self.folder.path().join("far")).args([
             "run",
@@ -147,7 +147,7 @@ impl Far {
         run.arg(self.folder.path().join("echo.wasm")).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = run.spawn().unwrap();
         let (inputs, results) = (child.stdin.take(), child.stdout.take().unwrap());
-        Run { child, inputs, results: BufReader::new(results).lines(), seen: BTreeMap::new(), given: 0 }
+        GridRun { child, inputs, results: BufReader::new(results).lines(), seen: BTreeMap::new(), given: 0 }
     }
 }
 
@@ -157,7 +157,7 @@ fn input(task: u32) -> String {
 }
 
 /// A run of tasks whose results are their inputs.
-struct Run {
+struct GridRun {
     child: Child,
     inputs: Option<ChildStdin>,
     results: Lines<BufReader<ChildStdout>>,
@@ -165,7 +165,7 @@ struct Run {
     given: u32,
 }
 
-impl Run {
+impl GridRun {
     fn give(&mut self, tasks: u32) {
         let lines: String = (self.given..self.given + tasks).map(|task| input(task) + "\n").collect();
         self.inputs.as_mut().unwrap().write_all(lines.as_bytes()).unwrap();
@@ -195,7 +195,7 @@ impl Run {
 
 #[test]
 fn nothing_is_lost_or_doubled_over_a_narrow_link_of_the_systems_that_loses_packets() {
-    let far = Far::new();
+    let far = GridOverCable::new();
     for percent in [0, 1, 5, 20] {
         far.link.loses(percent);
         let mut run = far.run();
@@ -206,7 +206,7 @@ fn nothing_is_lost_or_doubled_over_a_narrow_link_of_the_systems_that_loses_packe
 
 #[test]
 fn everybody_is_back_within_fifteen_seconds_of_a_link_that_was_down_for_thirty() {
-    let mut far = Far::new();
+    let mut far = GridOverCable::new();
     let mut run = far.run();
     run.give(100);
     run.see(100);

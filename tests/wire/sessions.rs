@@ -48,7 +48,7 @@ struct EndOfMail {
 }
 
 /// A manager and its client, with what each knows of the workers.
-struct History {
+struct SessionHistory {
     dice: Dice,
     payloads: Bytes,
     host: PublicKey,
@@ -113,7 +113,7 @@ fn number(payload: &Bytes) -> u64 {
     (payload.len() % INLINE_BYTES_MAX) as u64
 }
 
-impl History {
+impl SessionHistory {
     fn new(seed: u64) -> Self {
         let (manager, client) = Default::default();
         Self {
@@ -395,7 +395,7 @@ fn in_random_histories_each_message_is_handed_out_once_and_in_order_or_named_as_
     };
     for seed in seeds {
         let run = std::panic::catch_unwind(|| {
-            let mut history = History::new(seed);
+            let mut history = SessionHistory::new(seed);
             (0..STEPS).for_each(|_| history.step());
             history.conclude();
         });

@@ -140,8 +140,15 @@ fn tell_progress(progress: HostProgress) {
         HostProgress::Pending => {
             say("waiting for approval; on the manager, type: grid host ls, then grid host approve NAME")
         }
-        HostProgress::Joined { resumed: false } => say("joined"),
-        HostProgress::Joined { resumed: true } => say("joined again; workers went on"),
+        HostProgress::Joined { resumed, other_version } => {
+            say(if resumed { "joined again; workers went on" } else { "joined" });
+            if let Some(version) = other_version {
+                let own = env!("CARGO_PKG_VERSION");
+                say(&format!(
+                    "the manager has version {version}, this host {own}; update the older one when you can"
+                ));
+            }
+        }
         HostProgress::Lost { reason } => say(&format!("connection lost, workers go on: {reason}")),
     }
 }

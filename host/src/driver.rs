@@ -10,6 +10,7 @@ use grid_net::{
     Alpn, Backoff, CarryError, CloseReason, Conn, DialError, Endpoint, FrameReader, MailHandler, SendStream,
     StreamError, carry, code,
 };
+use grid_protocol::extensions::Extensions;
 use grid_protocol::host::{Greeting, Hello, HostCapacity, JoinRefusal, PROTOCOL_VERSION, Welcome};
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MAIL_STREAMS};
 use grid_protocol::mail::{BulkHead, MailFrame};
@@ -84,6 +85,8 @@ pub enum HostProgress {
     Joined {
         /// True if the session and its workers continue; false if a new session has begun.
         resumed: bool,
+        /// The version of the manager's software, if it is another than this host's.
+        other_version: Option<String>,
     },
     /// The connection was lost; workers continue to run, and the host will reconnect.
     Lost {
@@ -217,13 +220,16 @@ async fn join(
         capacity: capacity.clone(),
         proof,
         resume: supervisor.resume_offer(),
+        extensions: Extensions::default(),
     };
     send.write_frame(&hello.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
     let mut reader = FrameReader::new(recv, CONTROL_FRAME_BYTES_MAX);
     let welcome = greeted(&mut reader, &conn, progress).await?;
     supervisor.trust.hear(welcome.publishers, welcome.revoked);
     supervisor.connected(&conn, &welcome.state, welcome.resumed).map_err(Setback::Passing)?;
-    progress(HostProgress::Joined { resumed: welcome.resumed });
+    let version = welcome.extensions.software();
+    let other_version = version.filter(|version| *version != capacity.software);
+    progress(HostProgress::Joined { resumed: welcome.resumed, other_version });
     Ok(Joined { conn, send, reader })
 }
 

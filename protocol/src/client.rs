@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use crate::codec::{Decode, Encode};
 use crate::digest::Digest;
+use crate::extensions::Extensions;
 use crate::host::{HostCapacity, JoinRefusal, Label, Resume, WorkerStatus};
 use crate::id::{DeploymentId, WorkerId};
 use crate::job::{BlobRef, JobId, JobInfo, JobSpec, OutcomeEntry, Payload};
@@ -51,6 +52,8 @@ pub struct ClientHello {
     pub proof: Option<Proof>,
     /// The channel whose mail the client takes; `None` if it only sends requests.
     pub attach: Option<Attach>,
+    /// What a newer client says beyond this.
+    pub extensions: Extensions,
 }
 
 /// Asks for the mail of a channel. The manager closes an earlier connection that has the same channel.
@@ -75,6 +78,8 @@ pub enum ClientGreeting {
         resumed: bool,
         /// The roles of the client's key.
         roles: Roles,
+        /// What a newer manager says beyond this.
+        extensions: Extensions,
     },
     /// The client is refused, and the connection ends.
     Refused(JoinRefusal),

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use crate::codec::{Decode, Encode};
 use crate::digest::Digest;
+use crate::extensions::Extensions;
 use crate::id::{SessionId, WorkerId};
 use crate::job::{Assignment, AttemptEnd, AttemptId, BlobRef, JobBrief, JobId};
 pub use crate::join::JoinRefusal;
@@ -34,6 +35,8 @@ pub struct Hello {
     pub proof: Option<Proof>,
     /// What the host remembers of an earlier connection; `None` starts a new session.
     pub resume: Option<Resume>,
+    /// What a newer host says beyond this.
+    pub extensions: Extensions,
 }
 
 /// What a host offers the grid. All of it is an allegation of the host.
@@ -97,6 +100,8 @@ pub struct Welcome {
     pub publishers: Vec<PublicKey>,
     /// Publishers that the manager has revoked; every host obeys these.
     pub revoked: Vec<PublicKey>,
+    /// What a newer manager says beyond this.
+    pub extensions: Extensions,
 }
 
 /// What a host tells the manager.

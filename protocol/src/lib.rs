@@ -16,6 +16,7 @@ mod codec;
 pub mod control;
 pub mod digest;
 pub mod event;
+pub mod extensions;
 pub mod frame;
 pub mod host;
 pub mod id;

@@ -218,7 +218,8 @@ async fn workers_beyond_all_bounds(grid: &Grid) -> Held {
 async fn a_channel_taken_to_and_fro(grid: &Grid) -> Held {
     let peer = Peer::client(grid, "double");
     let attach = Some(Attach { channel: Channel(5), resume: None });
-    let hello = ClientHello { version: PROTOCOL_VERSION, proof: None, attach };
+    let hello =
+        ClientHello { version: PROTOCOL_VERSION, proof: None, attach, extensions: Default::default() };
     let mut last: Option<(_, _, _, ClientGreeting)> = None;
     for _ in 0..100 {
         let newer = peer.greet(&hello).await;
@@ -238,7 +239,8 @@ async fn a_session_that_never_was(grid: &Grid) -> Held {
         let resume =
             Some(Resume { session: SessionId([3; 16]), control: u64::MAX, workers: vec![position; count] });
         let attach = Some(Attach { channel: Channel(6), resume });
-        let hello = ClientHello { version: PROTOCOL_VERSION, proof: None, attach };
+        let hello =
+            ClientHello { version: PROTOCOL_VERSION, proof: None, attach, extensions: Default::default() };
         let (_conn, _send, _recv, said) = peer.greet(&hello).await;
         let anew =
             matches!(said, ClientGreeting::Welcome { resumed: false, .. } | ClientGreeting::Refused(_));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use grid_net::{Alpn, CloseReason, Conn, Endpoint, Expect, RecvStream, SendStream, Timing};
 use grid_protocol::client::{ClientGreeting, ClientHello, Reply, Request};
 use grid_protocol::control::HostEnd;
+use grid_protocol::extensions::Extensions;
 use grid_protocol::host::{Greeting, Hello, HostCapacity, HostEvent, PROTOCOL_VERSION, Welcome};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::limits::CONTROL_FRAME_BYTES_MAX;
@@ -77,7 +78,8 @@ impl Peer {
 
     /// Is let in as a client that only makes requests.
     pub(crate) async fn enter(&self) -> (Conn, SendStream, RecvStream) {
-        let hello = ClientHello { version: PROTOCOL_VERSION, proof: None, attach: None };
+        let extensions = Extensions::default();
+        let hello = ClientHello { version: PROTOCOL_VERSION, proof: None, attach: None, extensions };
         let (conn, send, recv, greeting) = self.greet(&hello).await;
         assert!(matches!(greeting, ClientGreeting::Welcome { .. }), "{greeting:?}");
         (conn, send, recv)
@@ -163,5 +165,6 @@ pub(crate) fn hello(name: &str) -> Hello {
         platform: String::new(),
         software: String::new(),
     };
-    Hello { version: PROTOCOL_VERSION, capacity, proof: None, resume: None }
+    let extensions = Extensions::default();
+    Hello { version: PROTOCOL_VERSION, capacity, proof: None, resume: None, extensions }
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use grid_net::{Alpn, CloseReason};
 use grid_protocol::client::{Attach, Channel, ClientGreeting, ClientHello, Request};
+use grid_protocol::extensions::Extensions;
 use grid_protocol::host::{Greeting, Hello, JoinRefusal, PROTOCOL_VERSION, Position, Resume};
 use grid_protocol::id::{SessionId, WorkerId};
 use grid_protocol::ticket::{ManagerAddress, Proof, Ticket};
@@ -234,7 +235,8 @@ async fn clients_without_a_ticket(grid: &Grid) -> Held {
     let stranger = Peer::stranger(grid, 79);
     for channel in 0..50 {
         let attach = Some(Attach { channel: Channel(channel), resume: None });
-        let hello = ClientHello { version: PROTOCOL_VERSION, proof: None, attach };
+        let extensions = Extensions::default();
+        let hello = ClientHello { version: PROTOCOL_VERSION, proof: None, attach, extensions };
         let (_conn, _send, _recv, said) = stranger.greet(&hello).await;
         assert!(matches!(said, ClientGreeting::Refused(JoinRefusal::NotAllowed { .. })), "{said:?}");
     }
@@ -251,7 +253,19 @@ async fn names_that_cannot_be_seen(grid: &Grid) -> Held {
     Box::new(stranger)
 }
 
+async fn hellos_with_more_than_is_known(grid: &Grid) -> Held {
+    let peers = [80, 81].map(|number| Peer::stranger(grid, number));
+    let many = (2..500).fold(Extensions::default(), |all, number| all.with(number, &"what is to come"));
+    let long = Extensions::default().with(u16::MAX, &vec![7u8; 40_000].as_slice());
+    for (peer, extensions) in peers.iter().zip([many, long]) {
+        let said = answer(peer, &Hello { extensions, ..hello("newer") }).await;
+        assert_eq!(said, Greeting::Pending);
+    }
+    Box::new(peers)
+}
+
 rows! {
+    a_hello_that_says_more_than_the_manager_knows_is_understood: hellos_with_more_than_is_known;
     a_stranger_that_says_hello_six_hundred_times_with_one_key_takes_one_place: six_hundred_hellos_of_one_key;
     what_a_stranger_claims_to_remember_is_not_taken_in: hellos_that_remember_much;
     connections_that_say_nothing_are_sent_away: connections_that_say_nothing;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use grid_protocol::client::*;
 use grid_protocol::control::{HostEnd, ManagerEnd};
 use grid_protocol::digest::Digest;
+use grid_protocol::extensions::Extensions;
 use grid_protocol::host::*;
 use grid_protocol::id::{DeploymentId, SessionId, WorkerId};
 use grid_protocol::job::*;
@@ -207,9 +208,22 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
 /// Every greeting and every hello.
 fn hellos() -> Vec<(&'static str, Vec<u8>)> {
     let proof = Some(Proof { id: [1; 16], mac: [2; 32] });
-    let hello = Hello { version: 1, capacity: capacity(), proof, resume: Some(resume()) };
+    let extensions = Extensions::default().with_software("0.1.0");
+    let hello = Hello {
+        version: 1,
+        capacity: capacity(),
+        proof,
+        resume: Some(resume()),
+        extensions: extensions.clone(),
+    };
     let attach = Some(Attach { channel: Channel(9), resume: None });
-    let welcome = Welcome { state: resume(), resumed: true, publishers: vec![key(1)], revoked: vec![key(2)] };
+    let welcome = Welcome {
+        state: resume(),
+        resumed: true,
+        publishers: vec![key(1)],
+        revoked: vec![key(2)],
+        extensions: extensions.clone(),
+    };
     let refusals = [
         ("Version", JoinRefusal::Version { manager: 1, peer: 2 }),
         ("TicketUnknown", JoinRefusal::TicketUnknown),
@@ -226,10 +240,13 @@ fn hellos() -> Vec<(&'static str, Vec<u8>)> {
         ("Hello", hello.to_body()),
         ("Greeting::Pending", Greeting::Pending.to_body()),
         ("Greeting::Welcome", Greeting::Welcome(welcome).to_body()),
-        ("ClientHello", ClientHello { version: 1, proof: None, attach }.to_body()),
+        (
+            "ClientHello",
+            ClientHello { version: 1, proof: None, attach, extensions: extensions.clone() }.to_body(),
+        ),
         (
             "ClientGreeting::Welcome",
-            ClientGreeting::Welcome { state: Some(resume()), resumed: false, roles }.to_body(),
+            ClientGreeting::Welcome { state: Some(resume()), resumed: false, roles, extensions }.to_body(),
         ),
         ("ClientGreeting::Refused", ClientGreeting::Refused(JoinRefusal::WrongProof).to_body()),
         ("Transfer::Module", Transfer::Module { module: Digest::from_bytes([8; 32]) }.to_body()),

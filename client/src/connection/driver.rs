@@ -11,6 +11,7 @@ use grid_net::{
     StreamError, Timing, carry, code,
 };
 use grid_protocol::client::{Attach, ClientGreeting, ClientHello, Denial, DenialCode};
+use grid_protocol::extensions::Extensions;
 use grid_protocol::host::PROTOCOL_VERSION;
 use grid_protocol::key::SecretKey;
 use grid_protocol::limits::CONTROL_FRAME_BYTES_MAX;
@@ -127,13 +128,15 @@ async fn enter(
     let attach = shared.channel.map(|channel| Attach { channel, resume: shared.lock().offer() });
     let (mut send, recv) = conn.open_bi().await.map_err(lost)?;
     send.go_first();
-    let hello = ClientHello { version: PROTOCOL_VERSION, proof, attach };
+    let extensions = Extensions::default().with_software(env!("CARGO_PKG_VERSION"));
+    let hello = ClientHello { version: PROTOCOL_VERSION, proof, attach, extensions };
     send.write_frame(&hello.to_body(), CONTROL_FRAME_BYTES_MAX).await.map_err(lost)?;
     let mut reader = FrameReader::new(recv, CONTROL_FRAME_BYTES_MAX);
     let nonsense = || ConnectError::Unreachable("the manager's greeting makes no sense".to_owned());
     let frame = reader.next().await.map_err(lost)?.ok_or_else(nonsense)?;
     match ClientGreeting::from_body(&frame).map_err(|_| nonsense())? {
-        ClientGreeting::Welcome { state, resumed, roles } => {
+        ClientGreeting::Welcome { state, resumed, roles, extensions } => {
+            tracing::debug!(version = extensions.software(), "a manager lets this client in");
             *shared.roles.lock().unwrap_or_else(PoisonError::into_inner) = roles;
             shared.connected(&conn, state, resumed).map_err(ConnectError::Unreachable)?;
             Ok((conn, send, reader))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grid_net::{Conn, FrameReader, SendStream};
+use grid_protocol::extensions::Extensions;
 use grid_protocol::host::{HostCapacity, JoinRefusal, PROTOCOL_VERSION};
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, HOST_WORKERS_MAX, LABELS_MAX, NAME_BYTES_MAX};
 use grid_protocol::name::{check_name, is_obeyed};
@@ -94,6 +95,11 @@ pub(crate) async fn roles(
 pub(crate) async fn grant(context: &Arc<Context>, conn: &Conn, role: Role) -> Result<(), SessionError> {
     let peer = conn.peer();
     Ok(context.catalog(move |catalog| catalog.grant(peer, role)).await?)
+}
+
+/// What this manager says beyond a welcome.
+pub(crate) fn extensions() -> Extensions {
+    Extensions::default().with_software(env!("CARGO_PKG_VERSION"))
 }
 
 /// Checks the version that a hello begins with, before the rest of it is read.

@@ -79,7 +79,8 @@ async fn enter(
     let attached = context.change(|cluster, now| cluster.session(conn, &hello, fresh, now));
     let attached = attached.map_err(SessionError::Refused)?;
     let (state, resumed) = (attached.state.clone(), attached.resumed);
-    let welcome = Greeting::Welcome(Welcome { state, resumed, publishers, revoked });
+    let extensions = handshake::extensions();
+    let welcome = Greeting::Welcome(Welcome { state, resumed, publishers, revoked, extensions });
     send.write_frame(&welcome.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
     Ok(AdmittedHost { send, reader, attached })
 }

@@ -1,0 +1,74 @@
+//! Extensions of a first frame, by which programs of different age can meet.
+//!
+//! A hello and its welcome end with a list of numbered values, each with its length. A receiver passes over those that
+//! it does not know, so that a newer program can say more without a new version of the protocol, and tells from what is
+//! missing that its peer is older. Everything else in this protocol is read to the last byte.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::codec::{self, Decode, Encode};
+use crate::limits::NAME_BYTES_MAX;
+
+/// Numbered additions to a first frame.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Extensions(Vec<Extension>);
+
+/// One addition. The numbers in use are constants of [`Extensions`]; a number is never given a second meaning.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+struct Extension {
+    number: u16,
+    body: Vec<u8>,
+}
+
+impl Extensions {
+    /// The version of the sender's software, for people: at most [`NAME_BYTES_MAX`] bytes of text.
+    const SOFTWARE: u16 = 1;
+
+    /// Says the version of one's software.
+    pub fn with_software(self, version: &str) -> Self {
+        self.with(Self::SOFTWARE, &version)
+    }
+
+    /// The version of the peer's software; `None` if it did not say one, or one that cannot be shown.
+    pub fn software(&self) -> Option<String> {
+        let version: String = self.get(Self::SOFTWARE)?;
+        let is_plain = version.len() <= NAME_BYTES_MAX && !version.chars().any(crate::name::is_obeyed);
+        is_plain.then_some(version)
+    }
+
+    /// Adds a value under a number.
+    pub fn with(mut self, number: u16, value: &impl Encode) -> Self {
+        self.0.push(Extension { number, body: codec::encode(value) });
+        self
+    }
+
+    /// The first value under a number; `None` if there is none, or one of another form.
+    fn get<T: for<'de> codec::BorrowDecode<'de, ()>>(&self, number: u16) -> Option<T> {
+        let extension = self.0.iter().find(|extension| extension.number == number)?;
+        codec::decode::<T, { crate::limits::CONTROL_DECODED_BYTES_MAX }>(&extension.body).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extension_that_is_not_known_is_passed_over() {
+        let newer = Extensions::default().with(999, &[7u8; 100].as_slice()).with_software("2.0");
+        let received: Extensions =
+            codec::decode::<_, { crate::limits::CONTROL_DECODED_BYTES_MAX }>(&codec::encode(&newer)).unwrap();
+        assert_eq!(received.software().as_deref(), Some("2.0"));
+        assert_eq!(Extensions::default().software(), None);
+    }
+
+    #[test]
+    fn a_version_that_a_terminal_would_obey_is_not_shown() {
+        for version in ["\u{1b}[2J", &"9".repeat(NAME_BYTES_MAX + 1)] {
+            assert_eq!(Extensions::default().with_software(version).software(), None);
+        }
+        let number = Extensions::default().with(Extensions::SOFTWARE, &7u64);
+        assert_eq!(number.software(), None, "it is no text");
+    }
+}

@@ -338,17 +338,20 @@ impl MailHandler for SupervisorMail {
 
 impl SupervisorMail {
     fn hand_out(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {
-        for body in frames.drain(..) {
-            let frame = MailFrame::decode(&body).map_err(|error| error.to_string())?;
-            // Mail for a worker that this host has forgotten may still arrive.
-            let Some(entry) = self.0.entry(frame.worker()) else {
-                continue;
-            };
-            entry.mailbox.handle_frame(frame, &body).map_err(|error| error.to_string())?;
-            if entry.mailbox.has_ended() {
-                self.0.forget_if_over(frame.worker());
-            }
-        }
-        Ok(())
+        let mut ended = Vec::new();
+        let handled = self.0.with_workers(|workers| {
+            frames.drain(..).try_for_each(|body| {
+                let frame = MailFrame::decode(&body).map_err(|error| error.to_string())?;
+                let worker = frame.worker();
+                // Mail for a worker that this host has forgotten may still arrive.
+                let Some(mailbox) = workers.get(&worker).map(|entry| &entry.mailbox) else { return Ok(()) };
+                if mailbox.has_ended() {
+                    ended.push(worker);
+                }
+                mailbox.handle_frame(frame, &body).map_err(|error| error.to_string())
+            })
+        });
+        ended.into_iter().for_each(|worker| self.0.forget_if_over(worker));
+        handled
     }
 }

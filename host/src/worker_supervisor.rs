@@ -296,6 +296,11 @@ impl WorkerSupervisor {
         self.lock().workers.get(&worker).cloned()
     }
 
+    /// Calls `work` with all workers, under one lock.
+    pub(crate) fn with_workers<T>(&self, work: impl FnOnce(&BTreeMap<WorkerId, Arc<WorkerEntry>>) -> T) -> T {
+        work(&self.lock().workers)
+    }
+
     /// Forgets a worker if it has ended and the manager has acknowledged all of its mail.
     pub(crate) fn forget_if_over(&self, worker: WorkerId) {
         let mut inner = self.lock();

@@ -3,16 +3,16 @@
 //! A guest's future is polled only while it runs, so processor time is the time inside its polls. Waiting for
 //! a message, for room or for a thread is not charged.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Measures one guest. Only the task that runs the guest accesses it, except [`Self::expire`], which any may call.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    epoch: Instant,
     /// Time charged in earlier polls of the current call, in nanoseconds.
     spent: AtomicU64,
-    /// When the present poll, or the current call if later, began; nanoseconds since `epoch`.
+    /// When the present poll, or the current call if later, began; as [`monotonic`] has it.
     since: AtomicU64,
     budget: AtomicU64,
     /// The guest's time was declared over, whatever its budget.
@@ -22,7 +22,6 @@ pub(crate) struct Meter {
 impl Meter {
     pub(crate) fn new() -> Self {
         Self {
-            epoch: Instant::now(),
             spent: AtomicU64::new(0),
             since: AtomicU64::new(0),
             budget: AtomicU64::new(u64::MAX),
@@ -33,7 +32,7 @@ impl Meter {
     /// Begins to measure a call, which may take `budget` of processor time.
     pub(crate) fn begin(&self, budget: Duration) {
         self.spent.store(0, Ordering::Relaxed);
-        self.since.store(self.now(), Ordering::Relaxed);
+        self.since.store(monotonic(), Ordering::Relaxed);
         self.budget.store(nanos(budget), Ordering::Relaxed);
     }
 
@@ -47,7 +46,7 @@ impl Meter {
         if self.expired.load(Ordering::Relaxed) {
             return true;
         }
-        let running = self.now() - self.since.load(Ordering::Relaxed);
+        let running = monotonic() - self.since.load(Ordering::Relaxed);
         self.spent.load(Ordering::Relaxed) + running > self.budget.load(Ordering::Relaxed)
     }
 
@@ -56,24 +55,24 @@ impl Meter {
         Duration::from_nanos(self.budget.load(Ordering::Relaxed))
     }
 
-    /// Begins a poll; returns when it began, for [`Self::pause`].
-    pub(crate) fn resume(&self) -> u64 {
-        let now = self.now();
+    /// Begins a poll, now.
+    pub(crate) fn resume(&self, now: u64) {
         self.since.store(now, Ordering::Relaxed);
-        now
     }
 
     /// Ends the poll that began at `resumed`, and charges its time; returns how long it took.
     pub(crate) fn pause(&self, resumed: u64) -> Duration {
-        let now = self.now();
+        let now = monotonic();
         let ran = now - self.since.load(Ordering::Relaxed);
         self.spent.fetch_add(ran, Ordering::Relaxed);
         Duration::from_nanos(now - resumed)
     }
+}
 
-    fn now(&self) -> u64 {
-        nanos(self.epoch.elapsed())
-    }
+/// A time in nanoseconds, from 1 on, since this process first asked.
+pub(crate) fn monotonic() -> u64 {
+    static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+    nanos(EPOCH.elapsed()).max(1)
 }
 
 /// A duration in nanoseconds, at most 584 years.
@@ -94,14 +93,19 @@ mod tests {
                 std::hint::spin_loop();
             }
         };
-        let resumed = meter.resume();
+        let resume = || {
+            let now = monotonic();
+            meter.resume(now);
+            now
+        };
+        let resumed = resume();
         meter.begin(Duration::from_millis(20));
         meter.pause(resumed);
         spin(Duration::from_millis(40));
-        let resumed = meter.resume();
+        let resumed = resume();
         assert!(!meter.is_over());
         meter.pause(resumed);
-        let resumed = meter.resume();
+        let resumed = resume();
         meter.begin(Duration::from_millis(1));
         spin(Duration::from_millis(2));
         assert!(meter.is_over());

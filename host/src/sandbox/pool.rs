@@ -12,11 +12,11 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use crate::sandbox::meter::{Meter, nanos};
+use crate::sandbox::meter::{Meter, monotonic, nanos};
 
 type BoxedTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -33,9 +33,9 @@ struct PoolShared {
     next: AtomicU64,
     closed: AtomicBool,
     inline_policy: InlinePolicy,
-    /// Since when each thread has run its present task, in nanoseconds since the epoch of the policy; 0 if it has none.
+    /// Since when each thread has run its present task, as [`monotonic`] has it; 0 if it has none.
     busy_since: Vec<AtomicU64>,
-    /// When a task was last taken from the queue or put into an empty one, in nanoseconds since the same epoch.
+    /// When a task was last taken from the queue or put into an empty one.
     moved: AtomicU64,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct PoolTask {
     state: AtomicU8,
     work: Mutex<Option<BoxedTask>>,
     meter: Arc<Meter>,
-    /// Since when the present poll has run, in nanoseconds since the epoch of the policy; 0 between polls.
+    /// Since when the present poll has run, as [`monotonic`] has it; 0 between polls.
     polled_since: AtomicU64,
     /// Number of the latest polls in a row that were quick.
     quick: AtomicU32,
@@ -87,7 +87,7 @@ impl Pool {
             tasks: Mutex::default(),
             next: AtomicU64::new(0),
             closed: AtomicBool::new(false),
-            inline_policy: InlinePolicy::new(),
+            inline_policy: InlinePolicy::default(),
             busy_since: (0..threads).map(|_| AtomicU64::new(0)).collect(),
             moved: AtomicU64::new(0),
         });
@@ -96,9 +96,11 @@ impl Pool {
             std::thread::Builder::new().name(format!("grid-compute-{number}")).spawn(move || {
                 let _context = timers.enter();
                 while let Some(task) = shared.next() {
-                    shared.note_busy(number, true);
-                    task.run();
-                    shared.note_busy(number, false);
+                    let now = monotonic();
+                    shared.moved.store(now, Ordering::Relaxed);
+                    shared.note_busy(number, now);
+                    task.run(now);
+                    shared.note_busy(number, 0);
                 }
             })?;
         }
@@ -108,11 +110,10 @@ impl Pool {
     /// True if every thread has run its task for longer than [`STUCK`], or no thread has taken a waiting task for as
     /// long.
     pub(super) fn is_wedged(&self) -> bool {
-        let inline_policy = &self.shared.inline_policy;
         let mut since = self.shared.busy_since.iter().map(|since| since.load(Ordering::Relaxed));
-        let hangs = since.all(|since| inline_policy.is_long_ago(since));
+        let hangs = since.all(is_long_ago);
         hangs
-            || inline_policy.is_long_ago(self.shared.moved.load(Ordering::Relaxed))
+            || is_long_ago(self.shared.moved.load(Ordering::Relaxed))
                 && self.shared.queue.try_lock().is_ok_and(|queue| !queue.waiting.is_empty())
     }
 
@@ -157,13 +158,10 @@ pub(crate) fn gather<T>(work: impl FnOnce() -> T) -> T {
 }
 
 impl PoolShared {
-    fn note_busy(&self, thread: usize, busy: bool) {
-        let now = if busy { self.inline_policy.now() } else { 0 };
-        if busy {
-            self.moved.store(now, Ordering::Relaxed);
-        }
-        if let Some(since) = self.busy_since.get(thread) {
-            since.store(now, Ordering::Relaxed);
+    /// A thread has run its task since then, or has none (0).
+    fn note_busy(&self, thread: usize, since: u64) {
+        if let Some(busy_since) = self.busy_since.get(thread) {
+            busy_since.store(since, Ordering::Relaxed);
         }
     }
 
@@ -192,7 +190,7 @@ impl PoolShared {
     fn push(&self, tasks: impl IntoIterator<Item = Arc<PoolTask>>) {
         let mut queue = lock(&self.queue);
         if queue.waiting.is_empty() {
-            self.moved.store(self.inline_policy.now(), Ordering::Relaxed);
+            self.moved.store(monotonic(), Ordering::Relaxed);
         }
         queue.waiting.extend(tasks);
         let wanted = !queue.waiting.is_empty() && queue.sleeping > 0;
@@ -205,18 +203,18 @@ impl PoolShared {
 
 impl PoolTask {
     /// Polls the task once, and returns how long that took. The state makes sure that no other thread polls it.
-    fn run(self: Arc<Self>) -> Duration {
+    fn run(self: Arc<Self>, now: u64) -> Duration {
         self.state.store(RUNNING, Ordering::Release);
         let waker = Waker::from(self.clone());
         let mut work = lock(&self.work);
         let Some(future) = &mut *work else {
             return Duration::ZERO;
         };
-        self.polled_since.store(self.shared.inline_policy.now(), Ordering::Relaxed);
-        let resumed = self.meter.resume();
+        self.polled_since.store(now, Ordering::Relaxed);
+        self.meter.resume(now);
         let polled =
             catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
-        let ran = self.meter.pause(resumed);
+        let ran = self.meter.pause(now);
         self.polled_since.store(0, Ordering::Relaxed);
         drop(work);
         let quick = if ran <= QUICK { self.quick.load(Ordering::Relaxed).saturating_add(1) } else { 0 };
@@ -253,7 +251,7 @@ impl PoolTask {
     /// True if its present poll has run for longer than [`STUCK`], so that its thread must hang: a guest yields every
     /// 10 ms.
     pub(super) fn is_stuck(&self) -> bool {
-        self.shared.inline_policy.is_long_ago(self.polled_since.load(Ordering::Relaxed))
+        is_long_ago(self.polled_since.load(Ordering::Relaxed))
     }
 
     /// True if its last [`QUICK_IN_A_ROW`] polls were all quick.
@@ -267,7 +265,7 @@ impl PoolTask {
 
     /// Polls the task inline. If that is slow, bans it from inline polls for good, and all tasks for [`WITHDRAWN`].
     fn run_here(self: Arc<Self>) {
-        if self.clone().run() > SLOW {
+        if self.clone().run(monotonic()) > SLOW {
             self.inline_banned.store(true, Ordering::Relaxed);
             self.shared.inline_policy.withdraw();
         }
@@ -337,33 +335,25 @@ const WITHDRAWN: Duration = Duration::from_secs(1);
 const STUCK: Duration = Duration::from_secs(5);
 
 /// Whether tasks may be polled inline, by the thread that wakes them.
+#[derive(Default)]
 struct InlinePolicy {
-    epoch: Instant,
-    /// No inline polls before this time, in nanoseconds since `epoch`.
+    /// No inline polls before this time; 0 if they were never withdrawn.
     until: AtomicU64,
 }
 
+/// True if `since` is not 0 and more than [`STUCK`] ago.
+fn is_long_ago(since: u64) -> bool {
+    since != 0 && monotonic().saturating_sub(since) > nanos(STUCK)
+}
+
 impl InlinePolicy {
-    fn new() -> Self {
-        Self { epoch: Instant::now(), until: AtomicU64::new(0) }
-    }
-
-    fn now(&self) -> u64 {
-        nanos(self.epoch.elapsed()).max(1)
-    }
-
-    /// True if `since` is not 0 and more than [`STUCK`] ago.
-    fn is_long_ago(&self, since: u64) -> bool {
-        since != 0 && self.now().saturating_sub(since) > nanos(STUCK)
-    }
-
     fn stands(&self) -> bool {
         let until = self.until.load(Ordering::Relaxed);
-        until == 0 || nanos(self.epoch.elapsed()) >= until
+        until == 0 || monotonic() >= until
     }
 
     fn withdraw(&self) {
-        self.until.store(nanos(self.epoch.elapsed() + WITHDRAWN), Ordering::Relaxed);
+        self.until.store(monotonic() + nanos(WITHDRAWN), Ordering::Relaxed);
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct MessageRouter {
     pub(crate) late: Arc<Notify>,
     /// Notified when a worker's window has room again, for requests that wait for it.
     pub(crate) room: Arc<Notify>,
+    /// Clients of which a worker's window has room again, until [`Self::announce_room`] tells them.
+    freed: Vec<Owner>,
 }
 
 impl MessageRouter {
@@ -180,13 +182,33 @@ impl MessageRouter {
         };
         route.heard = now;
         let (fresh, settled) = frame.deliver(body, &mut route.outward)?;
+        let (owner, ending, elsewhere) = (route.owner, route.ending.is_some(), route.homeward.is_some());
         if release(settled, route.homeward.as_mut()) {
-            self.room_freed(worker);
+            if self.freed.last() != Some(&owner) {
+                self.freed.push(owner);
+            }
+            if elsewhere {
+                self.forward_freed(worker);
+            }
         }
-        if fresh || self.is_ending(worker) {
+        if fresh || ending {
             self.deliver(worker);
         }
         Ok(())
+    }
+
+    /// Tells those who wait to send that windows have room. Called after a batch of a host's frames, because waking a
+    /// client for each of a thousand workers takes longer than the rest.
+    pub(crate) fn announce_room(&mut self) {
+        if self.freed.is_empty() {
+            return;
+        }
+        self.room.notify_waiters();
+        for owner in self.freed.drain(..) {
+            if let Some(ClientSession::Here { room, .. }) = self.client_sessions.get(&owner) {
+                room.notify_waiters();
+            }
+        }
     }
 
     /// Handles one frame from the remote client of `owner`.
@@ -355,6 +377,7 @@ impl MessageRouter {
         let Some(route) = self.routes.get_mut(&worker) else {
             return;
         };
+        let ending = route.ending.is_some();
         match self.client_sessions.get_mut(&route.owner) {
             Some(ClientSession::Here { waiting, arrived, .. }) => {
                 if !route.queued && route.outward.has_ready_arrival() {
@@ -407,7 +430,9 @@ impl MessageRouter {
                 return;
             }
         }
-        self.sweep(worker);
+        if ending {
+            self.sweep(worker);
+        }
     }
 
     /// Forgets a worker whose remote client has settled everything.
@@ -430,26 +455,16 @@ impl MessageRouter {
         })
     }
 
-    fn is_ending(&self, worker: WorkerId) -> bool {
-        self.routes.get(&worker).is_some_and(|route| route.ending.is_some())
-    }
-
-    /// Tells those who wait to send to the worker that its window has room.
-    fn room_freed(&mut self, worker: WorkerId) {
-        self.room.notify_waiters();
-        let Some(route) = self.routes.get_mut(&worker) else {
-            return;
-        };
-        match self.client_sessions.get_mut(&route.owner) {
-            Some(ClientSession::Here { room, .. }) => room.notify_waiters(),
-            Some(ClientSession::Remote(client)) => {
-                if let (Some(homeward), Some(queue)) = (&mut route.homeward, self.queues.up(client.queue)) {
-                    queue.mail.settle(worker, homeward);
-                    queue.wake.notify_one();
-                }
-                self.forward(worker);
+    /// The worker's window has room: acknowledges to its remote client what the worker handled, and sends what waited.
+    fn forward_freed(&mut self, worker: WorkerId) {
+        let Some(route) = self.routes.get_mut(&worker) else { return };
+        let Some(homeward) = &mut route.homeward else { return };
+        if let Some(ClientSession::Remote(client)) = self.client_sessions.get(&route.owner) {
+            if let Some(queue) = self.queues.up(client.queue) {
+                queue.mail.settle(worker, homeward);
+                queue.wake.notify_one();
             }
-            None => {}
+            self.forward(worker);
         }
     }
 }

@@ -363,12 +363,13 @@ impl MailHandler for HostMailHandler {
     fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {
         let now = self.context.now();
         let mut cluster = self.context.cluster();
-        for body in frames.drain(..) {
+        let handled = frames.drain(..).try_for_each(|body| {
             let frame = MailFrame::decode(&body).map_err(|error| error.to_string())?;
             let handled = cluster.router.handle_host_frame(self.queue, frame, &body, now);
-            handled.map_err(|error| error.to_string())?;
-        }
-        Ok(())
+            handled.map_err(|error| error.to_string())
+        });
+        cluster.router.announce_room();
+        handled
     }
 
     fn handle_bulk(&self, head: BulkHead, payload: Bytes) -> Result<(), String> {

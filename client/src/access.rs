@@ -64,7 +64,7 @@ pub trait Access: Send + Sync {
     }
 
     /// Tells the manager that the client is done; its workers have so many milliseconds to stop.
-    fn goodbye(&self, _grace_ms: u32) {}
+    fn goodbye(&self, grace_ms: u32);
 
     /// The roles that the manager said the client has; `None` where it has all.
     fn roles(&self) -> Option<grid_protocol::role::Roles> {

@@ -432,7 +432,7 @@ impl Client {
     }
 
     /// Tells the manager that this client's channel is no longer needed: the manager stops its workers, which may take
-    /// up to `grace` to finish. Does not wait for them. Has no effect in the manager's process or without mail.
+    /// up to `grace` to finish. Does not wait for them. Has no effect without mail.
     pub fn goodbye(&self, grace: Duration) {
         self.access.goodbye(u32::try_from(grace.as_millis()).unwrap_or(u32::MAX));
     }

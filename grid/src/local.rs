@@ -48,4 +48,8 @@ impl Access for Local {
     fn changes(&self) -> Vec<(WorkerId, bool)> {
         self.0.changes()
     }
+
+    fn goodbye(&self, grace_ms: u32) {
+        self.0.goodbye(grace_ms);
+    }
 }

@@ -98,6 +98,17 @@ impl Route {
         seq
     }
 
+    /// What the worker sent, as its client reads it: a failure is about a number of the client's own link, 0 for a message
+    /// that the client did not send over it.
+    pub(crate) fn for_client(&self, kind: MessageKind) -> MessageKind {
+        match kind {
+            MessageKind::Failure { about } if self.homeward.is_some() => {
+                MessageKind::Failure { about: self.outward.find_unsettled(about).map_or(0, |sent| sent.tag) }
+            }
+            kind => kind,
+        }
+    }
+
     /// Handles the host's acknowledgement up to `upto`; true if it settled anything new.
     pub(crate) fn settle_outward(&mut self, upto: u64) -> Result<bool, LinkError> {
         let mut freed = false;

@@ -101,6 +101,7 @@ impl MessageRouter {
                 route.ending = Some(EndingRoute { sent, settled: 0, end: Some(end), told: false });
             }
         }
+        self.wake_senders(worker);
         self.deliver(worker);
     }
 
@@ -187,7 +188,8 @@ impl MessageRouter {
             _ => return Ok(()),
         };
         let fresh = match arrival {
-            Some((seq, kind, content)) => route.outward.accept(seq, kind, content)?,
+            // Before the message that it is about is settled, perhaps by the same frame.
+            Some((seq, kind, content)) => route.outward.accept(seq, route.for_client(kind), content)?,
             None => false,
         };
         let freed = route.settle_outward(settled)?;
@@ -398,14 +400,8 @@ impl MessageRouter {
                     let Some(delivery) = route.outward.take_arrival() else {
                         break;
                     };
-                    let kind = match delivery.kind {
-                        MessageKind::Failure { about } => MessageKind::Failure {
-                            about: route.outward.find_unsettled(about).map_or(0, |sent| sent.tag),
-                        },
-                        kind => kind,
-                    };
                     let settled = homeward.acknowledge();
-                    let sent = homeward.push(kind, delivery.payload, delivery.seq);
+                    let sent = homeward.push(delivery.kind, delivery.payload, delivery.seq);
                     if let Some(queue) = self.queues.up(client.queue) {
                         queue.frames.put(worker, sent, settled);
                         queue.wake.notify_one();
@@ -459,20 +455,27 @@ impl MessageRouter {
 
     /// Tells those who wait to send to the worker that its window has room.
     fn room_freed(&mut self, worker: WorkerId) {
-        self.room.notify_waiters();
+        self.wake_senders(worker);
         let Some(route) = self.routes.get_mut(&worker) else {
             return;
         };
-        match self.client_sessions.get_mut(&route.owner) {
-            Some(ClientSession::Here { room, .. }) => room.notify_waiters(),
-            Some(ClientSession::Remote(client)) => {
-                if let (Some(homeward), Some(queue)) = (&mut route.homeward, self.queues.up(client.queue)) {
-                    queue.frames.settle(worker, homeward);
-                    queue.wake.notify_one();
-                }
-                self.forward(worker);
+        if let Some(ClientSession::Remote(client)) = self.client_sessions.get_mut(&route.owner) {
+            if let (Some(homeward), Some(queue)) = (&mut route.homeward, self.queues.up(client.queue)) {
+                queue.frames.settle(worker, homeward);
+                queue.wake.notify_one();
             }
-            None => {}
+            self.forward(worker);
+        }
+    }
+
+    /// Lets those in this process who wait to send to the worker try again.
+    fn wake_senders(&self, worker: WorkerId) {
+        self.room.notify_waiters();
+        let owner = self.routes.get(&worker).map(|route| route.owner);
+        if let Some(ClientSession::Here { room, .. }) =
+            owner.and_then(|owner| self.client_sessions.get(&owner))
+        {
+            room.notify_waiters();
         }
     }
 }

@@ -7,7 +7,7 @@ use grid_protocol::client::{DenialCode, Reply, Request};
 use grid_protocol::id::WorkerId;
 use grid_protocol::job::{BlobRef, JobId};
 use grid_protocol::key::PublicKey;
-use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, INLINE_BYTES_MAX, MESSAGE_BYTES_MAX, MODULE_BYTES_MAX};
+use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, INLINE_BYTES_MAX, MODULE_BYTES_MAX};
 use grid_protocol::role::Role;
 use grid_protocol::wire::Wire;
 use tokio::time::timeout;
@@ -152,9 +152,9 @@ async fn receive_message(
     if let Err(denial) = api::check_owner(context, asker, worker) {
         return Ok(Reply::Denied(denial));
     }
-    let Some(length) = usize::try_from(length).ok().filter(|length| *length <= MESSAGE_BYTES_MAX) else {
-        let why = format!("it has {length} bytes; {MESSAGE_BYTES_MAX} is the limit");
-        return Ok(Reply::Denied(deny(DenialCode::BadRequest, "message", why, "")));
+    let length = match messages::bounded(length) {
+        Ok(length) => length,
+        Err(denial) => return Ok(Reply::Denied(denial)),
     };
     // Held until the message is in the worker's window, which is bounded. Short messages need no slot.
     let _slot = if length > INLINE_BYTES_MAX { Some(context.payloads.slots.take(asker).await) } else { None };

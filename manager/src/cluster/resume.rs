@@ -191,6 +191,7 @@ impl MessageRouter {
                         route.outward.push(delivery.kind, delivery.payload, 0);
                     }
                     route.outward.retag(|_| 0);
+                    route.handled.clear();
                     homeward.restart();
                     0
                 }

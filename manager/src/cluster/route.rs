@@ -1,5 +1,6 @@
 //! Routes: the two links of one worker, from its host and to its client.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +23,9 @@ pub(crate) struct Route {
     /// The link with a remote client; the tag is the message's number on the host's link. `None` for a client in this
     /// process.
     pub(crate) homeward: Option<Link<u64>>,
+    /// What the worker has handled and the client is not told of yet, oldest first: the number of the last message that
+    /// the worker had sent then, and that of the message on the client's link.
+    pub(crate) handled: VecDeque<(u64, u64)>,
     /// True once the host reported that the worker runs.
     pub(crate) started: bool,
     /// True while the route is in its local client's list of what waits.
@@ -54,6 +58,7 @@ impl Route {
             host,
             outward: Link::default(),
             homeward: elsewhere.then(Link::default),
+            handled: VecDeque::new(),
             started: false,
             queued: false,
             taken: 0,
@@ -111,14 +116,24 @@ impl Route {
 
     /// Handles the host's acknowledgement up to `upto`; true if it settled anything new.
     pub(crate) fn settle_outward(&mut self, upto: u64) -> Result<bool, LinkError> {
-        let mut freed = false;
-        for sent in self.outward.settle(upto)? {
-            freed = true;
-            if let Some(homeward) = &mut self.homeward {
-                homeward.finish(sent.tag);
-            }
+        let newest = self.outward.settle(upto)?.map(|sent| sent.tag).max();
+        if let Some(newest) = newest.filter(|_| self.homeward.is_some()) {
+            self.handled.push_back((self.outward.last_accepted(), newest));
         }
-        Ok(freed)
+        self.finish_handled();
+        Ok(newest.is_some())
+    }
+
+    /// Finishes on the client's link what the worker has handled, as far as its answers are here: a client that knows a
+    /// message to be handled takes its answers for sent.
+    pub(crate) fn finish_handled(&mut self) {
+        let Some(homeward) = &mut self.homeward else {
+            return;
+        };
+        let here = self.outward.arrived_upto();
+        while let Some((_, handled)) = self.handled.pop_front_if(|(answers, _)| *answers <= here) {
+            homeward.finish(handled);
+        }
     }
 
     /// Acknowledges what the client has taken: immediately if it is much, otherwise with the next message to the

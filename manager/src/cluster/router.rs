@@ -193,11 +193,12 @@ impl MessageRouter {
             None => false,
         };
         let freed = route.settle_outward(settled)?;
-        if freed {
-            self.room_freed(worker);
-        }
+        // First the answers, then the word that what they answer is handled.
         if fresh || self.is_ending(worker) {
             self.deliver(worker);
+        }
+        if freed {
+            self.room_freed(worker);
         }
         Ok(())
     }
@@ -256,8 +257,10 @@ impl MessageRouter {
     ) -> Result<(), LinkError> {
         if let Some(route) = self.routes.get_mut(&worker).filter(|route| route.host == queue) {
             route.outward.fulfil(seq, payload)?;
+            route.finish_handled();
         }
         self.deliver(worker);
+        self.room_freed(worker);
         Ok(())
     }
 
@@ -446,6 +449,15 @@ impl MessageRouter {
         self.routes.get(&worker).map_or((0, 0), |route| {
             let homeward = route.homeward.as_ref().map_or(0, |homeward| homeward.unsettled().len());
             (count(route.outward.unsettled().len()), count(route.outward.arrivals() + homeward))
+        })
+    }
+
+    /// False if the worker of a client in this process still owes an answer or an acknowledgement.
+    pub(crate) fn is_quiet(&self, owner: Owner, worker: WorkerId) -> bool {
+        self.routes.get(&worker).filter(|route| route.owner == owner).is_none_or(|route| {
+            let link = &route.outward;
+            route.ending.as_ref().is_some_and(|ending| ending.told)
+                || !link.is_owed() && link.has_arrived(link.last_accepted())
         })
     }
 

@@ -14,7 +14,6 @@ use tokio::time::timeout;
 
 use crate::api::denials::{deny, not_allowed};
 use crate::api::{self, jobs, messages};
-use crate::blobs::store as blobs;
 use crate::blobs::transfer_slots::time_for;
 use crate::context::Context;
 use crate::session::handshake::SessionError;
@@ -66,9 +65,9 @@ async fn receive_payload(
     if let Err(denial) = jobs::check_owner(context, asker, job) {
         return Ok(Reply::Denied(denial));
     }
-    let length = match blobs::bounded(&payload) {
+    let length = match jobs::check_payload(&payload) {
         Ok(length) => length,
-        Err(error) => return Ok(Reply::Denied(deny(DenialCode::BadRequest, "payload", error, "send less"))),
+        Err(denial) => return Ok(Reply::Denied(denial)),
     };
     // Held until the bytes are on disk.
     let _slot = context.payloads.slots.take(asker).await;

@@ -4,11 +4,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use grid_protocol::job::BlobRef;
 use grid_protocol::limits::{ARGUMENTS_BYTES_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use grid_tests::{echo, sleeper};
 use wasm_grid::{
     Client, Denial, DenialCode, Digest, FailureKind, GiveUp, Inputs, Job, JobBuilder, JobId, JobState, Map,
-    TaskOutcome,
+    Reply, Request, TaskOutcome,
 };
 
 use super::{HOUR, actor, on_both_sides, uploaded};
@@ -71,8 +72,8 @@ async fn a_programs_own_values_come_back_and_a_job_of_one_task_leaves_nothing_be
         outcomes.job().forget().await.unwrap();
         let one: Vec<u64> = client.submit(module, &[1u64, 2]).await.unwrap().value().unwrap();
         assert_eq!(one, [1, 2]);
-        let jobs = client.request(wasm_grid::Request::JobList { everyones: false }).await.unwrap();
-        assert_eq!(jobs, wasm_grid::Reply::Jobs(Vec::new()), "{id} and another");
+        let jobs = client.request(Request::JobList { everyones: false }).await.unwrap();
+        assert_eq!(jobs, Reply::Jobs(Vec::new()), "{id} and another");
     })
     .await;
 }
@@ -198,6 +199,10 @@ async fn an_input_of_mebibytes_comes_back_whole_and_one_over_64_mib_is_refused()
         assert!(rest(outcomes).await == expected, "a result is not its input");
         let job = client.job("long", module).start().await.unwrap();
         let denied = job.submit(0, vec![Bytes::from(vec![0; MESSAGE_BYTES_MAX + 1])]).await.unwrap_err();
+        assert_eq!(denied.code, DenialCode::BadRequest, "{denied:?}");
+        // Nor is it kept before the task that it is for.
+        let payload = BlobRef { length: MESSAGE_BYTES_MAX as u64 + 1, ..BlobRef::of(b"") };
+        let denied = client.request(Request::PayloadKeep { job: job.id(), payload }).await.unwrap_err();
         assert_eq!(denied.code, DenialCode::BadRequest, "{denied:?}");
     })
     .await;

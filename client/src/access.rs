@@ -49,22 +49,18 @@ pub trait Access: Send + Sync {
     fn expect(&self, _workers: &[WorkerId]) {}
 
     /// False if the worker still owes the client something that the client can tell.
-    fn is_quiet(&self, _worker: WorkerId) -> bool {
-        true
-    }
+    fn is_quiet(&self, worker: WorkerId) -> bool;
 
     /// Why the manager ended this client's access for good, if it did.
     fn sent_away(&self) -> Option<&Denial> {
         None
     }
 
-    /// Waits a moment for an acknowledgement.
-    fn settled(&self) -> Answer<'_, ()> {
-        Box::pin(std::future::ready(()))
-    }
+    /// Waits for an acknowledgement; one that came before is not announced again. Cancel-safe.
+    fn settled(&self) -> Answer<'_, ()>;
 
     /// Tells the manager that the client is done; its workers have so many milliseconds to stop.
-    fn goodbye(&self, _grace_ms: u32) {}
+    fn goodbye(&self, grace_ms: u32);
 
     /// The roles that the manager said the client has; `None` where it has all.
     fn roles(&self) -> Option<grid_protocol::role::Roles> {

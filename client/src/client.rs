@@ -64,6 +64,9 @@ impl Liveness {
 /// Events that one look at the manager or the connection takes over.
 const EVENTS_AT_ONCE: usize = 1024;
 
+/// Longest wait for a settlement.
+const SETTLED_PAUSE: Duration = Duration::from_millis(50);
+
 /// Workers that a client remembers, whatever their state; above this it forgets all that have ended.
 const DEAD_KEPT_MAX: usize = 100_000;
 
@@ -412,8 +415,6 @@ impl Client {
     }
 
     /// True if `worker` has ended, or has handled everything that it was sent and everything that it sent has arrived.
-    ///
-    /// Only a client over the network can tell; one in the manager's process always returns true.
     pub fn is_quiet(&self, worker: WorkerId) -> bool {
         self.access.is_quiet(worker)
     }
@@ -426,13 +427,14 @@ impl Client {
 
     /// Waits until something comes from the manager, for up to 50 ms; then [`Self::is_quiet`] is worth another look.
     ///
-    /// Returns immediately in the manager's process. Cancel-safe.
+    /// Cancel-safe.
     pub async fn settled(&self) {
-        self.access.settled().await;
+        // Bounded, because what was settled before the wait is not announced again.
+        let _ = tokio::time::timeout(SETTLED_PAUSE, self.access.settled()).await;
     }
 
     /// Tells the manager that this client's channel is no longer needed: the manager stops its workers, which may take
-    /// up to `grace` to finish. Does not wait for them. Has no effect in the manager's process or without mail.
+    /// up to `grace` to finish. Does not wait for them. Has no effect without mail.
     pub fn goodbye(&self, grace: Duration) {
         self.access.goodbye(u32::try_from(grace.as_millis()).unwrap_or(u32::MAX));
     }

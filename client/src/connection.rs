@@ -7,7 +7,6 @@ mod shared;
 
 use std::sync::{Arc, PoisonError};
 use std::thread;
-use std::time::Duration;
 
 use bytes::Bytes;
 use grid_net::{BindError, ReachError};
@@ -55,9 +54,6 @@ pub(crate) struct Connection {
     stopping: watch::Sender<bool>,
     thread: Option<thread::JoinHandle<()>>,
 }
-
-/// Longest wait for a settlement: one that came before the wait is not announced again.
-const SETTLED_PAUSE: Duration = Duration::from_millis(50);
 
 impl Connection {
     /// Connects, and keeps the connection up from then on. Without a channel the client makes requests only.
@@ -189,9 +185,7 @@ impl Access for Connection {
     }
 
     fn settled(&self) -> Answer<'_, ()> {
-        // Bounded, because what was settled before the wait is not announced again.
-        let wait = tokio::time::timeout(SETTLED_PAUSE, self.shared.room.notified());
-        Box::pin(async { drop(wait.await) })
+        Box::pin(self.shared.room.notified())
     }
 
     fn goodbye(&self, grace_ms: u32) {

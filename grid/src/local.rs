@@ -48,4 +48,16 @@ impl Access for Local {
     fn changes(&self) -> Vec<(WorkerId, bool)> {
         self.0.changes()
     }
+
+    fn is_quiet(&self, worker: WorkerId) -> bool {
+        self.0.is_quiet(worker)
+    }
+
+    fn settled(&self) -> Answer<'_, ()> {
+        Box::pin(self.0.settled())
+    }
+
+    fn goodbye(&self, grace_ms: u32) {
+        self.0.goodbye(grace_ms);
+    }
 }

@@ -32,6 +32,8 @@ pub struct Link<T = ()> {
     early: BTreeMap<u64, Bytes>,
     /// Bytes of `arrivals` and `early`.
     held_bytes: usize,
+    /// Number of `arrivals` whose bytes have not arrived.
+    missing: usize,
     accepted: u64,
     finished: u64,
     told: u64,
@@ -107,6 +109,7 @@ impl<T> Default for Link<T> {
             arrivals: VecDeque::new(),
             early: BTreeMap::new(),
             held_bytes: 0,
+            missing: 0,
             accepted: 0,
             finished: 0,
             told: 0,
@@ -218,6 +221,7 @@ impl<T> Link<T> {
             }
         };
         self.accepted = seq;
+        self.missing += usize::from(content == DeliveryContent::Elsewhere);
         self.arrivals.push_back(Arrival { seq, kind, content });
         Ok(true)
     }
@@ -241,7 +245,10 @@ impl<T> Link<T> {
         }
         self.hold(seq, payload.len())?;
         match self.arrival_mut(seq) {
-            Some(arrival) => arrival.content = DeliveryContent::Here(payload),
+            Some(arrival) => {
+                arrival.content = DeliveryContent::Here(payload);
+                self.missing -= 1;
+            }
             None => drop(self.early.insert(seq, payload)),
         }
         Ok(true)
@@ -279,8 +286,22 @@ impl<T> Link<T> {
 
     /// True if every message up to `seq` has arrived with its bytes, and no later one lacks its bytes.
     pub fn has_arrived(&self, seq: u64) -> bool {
-        let hole = self.arrivals.iter().any(|arrival| arrival.content == DeliveryContent::Elsewhere);
-        self.accepted >= seq && !hole
+        self.accepted >= seq && self.missing == 0
+    }
+
+    /// The number up to which every message has arrived with its bytes.
+    pub fn arrived_upto(&self) -> u64 {
+        match self.first_missing() {
+            // It was announced, so that there is one before it, or none.
+            Some(hole) => self.arrivals.get(hole).map_or(self.accepted, |arrival| arrival.seq - 1),
+            None => self.accepted,
+        }
+    }
+
+    /// The place in `arrivals` of the first whose bytes have not arrived.
+    fn first_missing(&self) -> Option<usize> {
+        let missing = |arrival: &Arrival| arrival.content == DeliveryContent::Elsewhere;
+        (self.missing > 0).then(|| self.arrivals.iter().position(missing)).flatten()
     }
 
     /// True if [`Self::take_arrival`] would return a message.
@@ -325,9 +346,9 @@ impl<T> Link<T> {
     ///
     /// The other end resends them ([`Self::resend_after`]).
     pub fn position(&mut self) -> u64 {
-        let hole = self.arrivals.iter().position(|arrival| arrival.content == DeliveryContent::Elsewhere);
-        if let Some(hole) = hole {
+        if let Some(hole) = self.first_missing() {
             self.accepted -= self.arrivals.drain(hole..).count() as u64;
+            self.missing = 0;
         }
         self.early.clear();
         self.held_bytes = self.arrivals.iter().map(Arrival::held_bytes).sum();
@@ -463,8 +484,9 @@ mod tests {
         let mut link: Link = Link::default();
         link.accept(1, MessageKind::Message, DeliveryContent::Elsewhere).unwrap();
         link.accept(2, MessageKind::Message, here("after")).unwrap();
-        assert_eq!(link.take_arrival(), None);
+        assert_eq!((link.take_arrival(), link.arrived_upto()), (None, 0));
         assert_eq!(link.fulfil(1, Bytes::from_static(b"large")), Ok(true));
+        assert_eq!(link.arrived_upto(), 2);
         assert_eq!(link.take_arrival().unwrap().seq, 1);
         assert_eq!(link.take_arrival().unwrap().seq, 2);
     }
@@ -502,8 +524,9 @@ mod tests {
         link.accept(1, MessageKind::Message, here("whole")).unwrap();
         link.accept(2, MessageKind::Message, DeliveryContent::Elsewhere).unwrap();
         link.accept(3, MessageKind::Message, here("after")).unwrap();
-        assert_eq!(link.position(), 1);
+        assert_eq!((link.arrived_upto(), link.position()), (1, 1));
         assert_eq!(link.accept(2, MessageKind::Message, here("again")), Ok(true));
+        assert!(link.has_arrived(2));
     }
 
     #[test]

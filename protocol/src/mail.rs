@@ -89,6 +89,15 @@ impl<'a> MailFrame<'a> {
         Ok((fresh, link.settle(settled)?))
     }
 
+    /// The frame with its message's kind changed.
+    #[must_use]
+    pub fn map_kind(mut self, change: impl FnOnce(MessageKind) -> MessageKind) -> Self {
+        if let Self::Inline { kind, .. } | Self::Bulk { kind, .. } = &mut self {
+            *kind = change(*kind);
+        }
+        self
+    }
+
     /// True if the frame has a message, or announces one.
     pub fn has_message(&self) -> bool {
         !matches!(self, Self::Settled { .. })

@@ -36,7 +36,7 @@ const ARGUMENTS: &str = r#"(module
 
 /// A command that reads `/input`, writes it to `/out/copy` and `/out/deep/copy`, and says so. Where it finds the files
 /// of a run before, it traps.
-const COPY: &str = r#"(module
+pub(crate) const COPY: &str = r#"(module
     (import "wasi_snapshot_preview1" "path_open"
         (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "path_create_directory" (func $mkdir (param i32 i32 i32) (result i32)))

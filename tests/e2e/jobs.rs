@@ -7,7 +7,7 @@ use grid_tests::{ChildProcess, Grid, busy, echo, module, sleeper, within_minutes
 use wasm_grid::{Client, Digest, FailureKind, JobInfo, JobState, TaskOutcome};
 
 /// A task for `busy` or `sleeper`: its number, and how long it takes.
-fn task(number: u64, time: Duration) -> Vec<u8> {
+pub(crate) fn task(number: u64, time: Duration) -> Vec<u8> {
     let nanoseconds = u64::try_from(time.as_nanos()).unwrap();
     [number.to_le_bytes(), nanoseconds.to_le_bytes()].concat()
 }

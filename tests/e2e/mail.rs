@@ -1,10 +1,11 @@
 //! Mail: who gets what workers say, where several programs of one user are at work.
 
 use std::process::Stdio;
-use std::time::Duration;
 
-use grid_tests::{Grid, echo, local, within};
-use wasm_grid::{Client, DenialCode, Event, SendError, WorkerId};
+use grid_tests::{Grid, echo, within};
+use wasm_grid::{Client, DenialCode, Event};
+
+use crate::client_conformance::on_both_sides;
 
 /// A grid with one host, and so many echo workers of the command line.
 fn echoes(grid: &Grid, count: &str) -> Vec<String> {
@@ -100,33 +101,9 @@ async fn an_older_client_of_a_channel_is_sent_away_and_says_so() {
     .await;
 }
 
-/// A client of a manager elsewhere, and one in the manager's own process: both keep the same promises.
-async fn on_both_sides(check: impl AsyncFn(&Client)) {
-    let grid = Grid::closed();
-    let _host = grid.host("host", &["--slots", "4"]);
-    check(&grid.client()).await;
-    let embedded = local().local_slots(4).start().unwrap();
-    check(&embedded).await;
-}
-
-#[tokio::test]
-async fn a_message_to_a_worker_that_never_was_or_has_ended_is_refused() {
-    within(on_both_sides(async |client| {
-        let never = WorkerId::new(1, 77);
-        assert_eq!(client.try_send(never, "lost"), Err(SendError::Gone(never)));
-        let module = client.upload("echo", echo()).await.unwrap().digest;
-        let worker = client.spawn(module).anywhere(1).await.unwrap()[0];
-        client.send(worker, "heard").await.unwrap();
-        client.stop_workers(&[worker], Duration::from_secs(5)).await.unwrap();
-        while !matches!(client.next_event().await, Event::Left { .. }) {}
-        assert_eq!(client.send(worker, "lost").await, Err(SendError::Gone(worker)));
-    }))
-    .await;
-}
-
 #[tokio::test]
 async fn questions_about_workers_take_no_message_off_the_wire() {
-    within(on_both_sides(async |client| {
+    on_both_sides(async |client| {
         let module = client.upload("echo", echo()).await.unwrap().digest;
         let worker = client.spawn(module).anywhere(1).await.unwrap()[0];
         let uncollected = async || {
@@ -153,6 +130,6 @@ async fn questions_about_workers_take_no_message_off_the_wire() {
         while answers < 4 {
             answers += usize::from(matches!(client.next_event().await, Event::Message { .. }));
         }
-    }))
+    })
     .await;
 }

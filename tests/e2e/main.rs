@@ -2,6 +2,7 @@
 
 mod ancestor;
 mod authoring;
+mod client_conformance;
 mod commands;
 mod compiled;
 mod hostile;

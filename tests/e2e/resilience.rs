@@ -1,11 +1,14 @@
 //! Resilience: connections that break, managers that die, hosts that leave.
 
 use std::pin::pin;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use grid_tests::{ChildProcess, Grid, Relay, echo, module, within};
+use grid_tests::{ChildProcess, Grid, Relay, echo, module, sleeper, within};
 use tokio::time::sleep;
-use wasm_grid::{Client, End, Event};
+use wasm_grid::{Client, End, Event, SendError};
+
+use crate::jobs::task;
 
 #[test]
 fn hosts_are_back_within_three_seconds_of_a_killed_manager_and_it_has_everything() {
@@ -163,4 +166,23 @@ pub(crate) async fn under_load<T>(client: &Client, messages: u32, trouble: impl 
     };
     assert!(sent >= messages);
     over
+}
+
+#[tokio::test]
+async fn a_send_that_waits_for_room_is_refused_once_the_manager_has_forgotten_the_worker() {
+    within(async {
+        let mut grid = Grid::closed();
+        let _host = grid.host("host", &[]);
+        let client = grid.client();
+        let module = client.upload("sleeper", sleeper()).await.unwrap().digest;
+        let worker = client.spawn(module).anywhere(1).await.unwrap()[0];
+        client.send(worker, task(1, Duration::from_secs(3600))).await.unwrap();
+        while client.try_send(worker, "").is_ok() {}
+        let mut waiting = pin!(client.send(worker, "one more"));
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        grid.manager.kill();
+        grid.restart_manager(&["--open-join", "false"]);
+        assert_eq!(waiting.await, Err(SendError::Gone(worker)));
+    })
+    .await;
 }

@@ -18,6 +18,10 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 impl Connection {
     /// Sends a request and the bytes that follow it; returns the reply and the bytes that follow that.
     pub(super) async fn exchange(&self, request: Request, body: Option<Bytes>) -> (Reply, Bytes) {
+        let frame = request.to_body();
+        if frame.len() > CONTROL_FRAME_BYTES_MAX {
+            return (Reply::Denied(too_long(frame.len())), Bytes::new());
+        }
         let asked = async {
             loop {
                 let mut conns = self.shared.conn.subscribe();
@@ -26,7 +30,7 @@ impl Connection {
                     break;
                 };
                 let Some(conn) = conn else { break };
-                match ask(&conn, &request, body.as_ref()).await {
+                match ask(&conn, &frame, body.as_ref()).await {
                     Ok(reply) => return Ok(reply),
                     // The manager may have carried it out: only what is safe to repeat is repeated.
                     Err(error) if !is_question(&request) => return Err(error.to_string()),
@@ -57,6 +61,15 @@ impl Connection {
             });
             (denied, Bytes::new())
         })
+    }
+}
+
+fn too_long(length: usize) -> Denial {
+    Denial {
+        code: DenialCode::BadRequest,
+        what: "request".to_owned(),
+        why: format!("it has {length} bytes; {CONTROL_FRAME_BYTES_MAX} is the limit"),
+        help: "ask for less at once".to_owned(),
     }
 }
 
@@ -98,10 +111,10 @@ fn transfer_time(request: &Request) -> Duration {
 /// The slowest line that a transfer is given time for.
 const SLOW_BYTES_A_SECOND: u64 = 64 << 10;
 
-async fn ask(conn: &Conn, request: &Request, body: Option<&Bytes>) -> Result<(Reply, Bytes), StreamError> {
+async fn ask(conn: &Conn, request: &[u8], body: Option<&Bytes>) -> Result<(Reply, Bytes), StreamError> {
     let (mut send, mut recv) = conn.open_bi().await?;
     let asking = async {
-        send.write_frame(&request.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+        send.write_frame(request, CONTROL_FRAME_BYTES_MAX).await?;
         if let Some(body) = body {
             send.write_chunk(body.clone()).await?;
         }

@@ -53,6 +53,8 @@ impl ConnectionShared {
         self.lock().connected(state.as_ref(), resumed)?;
         self.conn.send_replace(Some(conn.clone()));
         self.arrived.notify_one();
+        // The manager may have forgotten the workers.
+        self.room.notify_waiters();
         self.mail_ready.notify_one();
         self.control_ready.notify_one();
         Ok(())

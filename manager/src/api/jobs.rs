@@ -163,9 +163,7 @@ async fn submit(
         return Err(deny(DenialCode::BadRequest, "tasks", why, "send less at once"));
     }
     let stored: Vec<_> = inputs.iter().filter_map(stored).collect();
-    if let Some(Err(error)) = stored.iter().map(bounded).find(Result::is_err) {
-        return Err(deny(DenialCode::BadRequest, "payload", error, "send less at once"));
-    }
+    stored.iter().try_for_each(|payload| check_payload(payload).map(drop))?;
     if !stored.is_empty() && !has_all(context, job, stored).await? {
         let why = "a payload was not brought, has another length, or its job was forgotten";
         return Err(deny(DenialCode::NotFound, "payload", why, "bring it first"));
@@ -200,6 +198,11 @@ async fn has_all(context: &Arc<Context>, job: JobId, stored: Vec<BlobRef>) -> Re
     context.payloads(look).await.map_err(fault)
 }
 
+/// The length of a blob, if it is within the limit.
+pub(crate) fn check_payload(payload: &BlobRef) -> Result<usize, Denial> {
+    bounded(payload).map_err(|error| deny(DenialCode::BadRequest, "payload", error, "send less"))
+}
+
 /// Stores a blob for a job of the asker.
 pub(crate) async fn keep(
     context: &Arc<Context>,
@@ -209,6 +212,7 @@ pub(crate) async fn keep(
     bytes: Bytes,
 ) -> Result<Reply, Denial> {
     check_owner(context, asker, job)?;
+    check_payload(&payload)?;
     if let Some(trouble) = context.cluster().coordinator.trouble() {
         return Err(store_trouble(trouble));
     }

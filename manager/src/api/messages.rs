@@ -6,6 +6,7 @@ use bytes::Bytes;
 use grid_protocol::client::{Denial, DenialCode, Reply};
 use grid_protocol::id::WorkerId;
 use grid_protocol::key::PublicKey;
+use grid_protocol::limits::MESSAGE_BYTES_MAX;
 use tokio::time::timeout;
 
 use crate::api::denials::deny;
@@ -15,6 +16,13 @@ use grid_protocol::event::SendError;
 /// Longest wait for room in the worker's window; the client then asks again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The length of a message, checked against [`MESSAGE_BYTES_MAX`].
+pub(crate) fn bounded(length: u64) -> Result<usize, Denial> {
+    let bounded = usize::try_from(length).ok().filter(|length| *length <= MESSAGE_BYTES_MAX);
+    let why = || format!("it has {length} bytes; {MESSAGE_BYTES_MAX} is the limit");
+    bounded.ok_or_else(|| deny(DenialCode::BadRequest, "message", why(), ""))
+}
+
 /// Sends a message as soon as the worker's window has room; denied if it has none within [`PATIENCE`].
 pub(crate) async fn send(
     context: &Context,
@@ -22,6 +30,7 @@ pub(crate) async fn send(
     worker: WorkerId,
     message: Bytes,
 ) -> Result<Reply, Denial> {
+    bounded(message.len() as u64)?;
     let freed = context.cluster().router.room.clone();
     let sent = async {
         loop {

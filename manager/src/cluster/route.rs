@@ -1,5 +1,6 @@
 //! Routes: the two links of one worker, from its host and to its client.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +24,9 @@ pub(crate) struct Route {
     /// The link with a remote client; the tag is the message's number on the host's link. `None` for a client in this
     /// process.
     pub(crate) homeward: Option<Link<u64>>,
+    /// What the worker has handled and the client is not told of yet, oldest first: the number of the last message that
+    /// the worker had sent then, and that of the message on the client's link.
+    pub(crate) handled: VecDeque<(u64, u64)>,
     /// True once the host reported that the worker runs.
     pub(crate) started: bool,
     /// True while the route is in its local client's list of what waits.
@@ -53,6 +57,7 @@ impl Route {
             host,
             outward: Link::default(),
             homeward: elsewhere.then(Link::default),
+            handled: VecDeque::new(),
             started: false,
             queued: false,
             taken: 0,
@@ -70,6 +75,7 @@ impl Route {
             self.outward.push(delivery.kind, delivery.payload, 0);
         }
         self.outward.retag(|_| 0);
+        self.handled.clear();
         homeward.restart();
     }
 
@@ -105,6 +111,37 @@ impl Route {
         self.outward.push(kind, payload, tag).seq
     }
 
+    /// What the worker sent, as its client reads it: a failure is about a number of the client's own link, 0 for a message
+    /// that the client did not send over it.
+    pub(crate) fn for_client(&self, kind: MessageKind) -> MessageKind {
+        match kind {
+            MessageKind::Failure { about } if self.homeward.is_some() => {
+                MessageKind::Failure { about: self.outward.find_unsettled(about).map_or(0, |sent| sent.tag) }
+            }
+            kind => kind,
+        }
+    }
+
+    /// The host has settled messages, up to the one with this tag: tells the client once the answers are here.
+    pub(crate) fn handled_upto(&mut self, newest: u64) {
+        if self.homeward.is_some() {
+            self.handled.push_back((self.outward.last_accepted(), newest));
+        }
+        self.finish_handled();
+    }
+
+    /// Finishes on the client's link what the worker has handled, as far as its answers are here: a client that knows a
+    /// message to be handled takes its answers for sent.
+    pub(crate) fn finish_handled(&mut self) {
+        let Some(homeward) = &mut self.homeward else {
+            return;
+        };
+        let here = self.outward.arrived_upto();
+        while let Some((_, handled)) = self.handled.pop_front_if(|(answers, _)| *answers <= here) {
+            homeward.finish(handled);
+        }
+    }
+
     /// Acknowledges what the client has taken: immediately if it is much, otherwise with the next message to the
     /// worker or after a short delay.
     pub(crate) fn acknowledge_host(&mut self, worker: WorkerId, queues: &mut PeerQueues, late: &Notify) {
@@ -129,19 +166,14 @@ impl Route {
         let ending = self.ending.as_mut()?;
         let (end, settled) = ending.pending.take(&mut self.outward)?;
         ending.told = true;
-        release(settled, self.homeward.as_mut());
+        if let Some(newest) = newest(settled) {
+            self.handled_upto(newest);
+        }
         Some(end)
     }
 }
 
-/// Settles on the client's link the messages that were settled on the host's; true if there were any.
-pub(crate) fn release(settled: Settled<'_, u64>, mut homeward: Option<&mut Link<u64>>) -> bool {
-    let mut any = false;
-    for sent in settled {
-        any = true;
-        if let Some(homeward) = &mut homeward {
-            homeward.finish(sent.tag);
-        }
-    }
-    any
+/// The greatest tag of the messages that are settled; `None` if none are.
+pub(crate) fn newest(settled: Settled<'_, u64>) -> Option<u64> {
+    settled.map(|sent| sent.tag).max()
 }

@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 
 use crate::cluster::client_session::{ClientSession, Waiting};
 use crate::cluster::peer_queue::{PeerQueueId, PeerQueues};
-use crate::cluster::route::{EndingRoute, Route, release};
+use crate::cluster::route::{EndingRoute, Route, newest};
 
 /// The routes of all workers, and the sessions of their clients.
 #[derive(Debug, Default)]
@@ -106,6 +106,7 @@ impl MessageRouter {
                 route.ending = Some(EndingRoute { pending, told: false });
             }
         }
+        self.wake_senders(worker);
         self.deliver(worker);
     }
 
@@ -181,18 +182,23 @@ impl MessageRouter {
             return Ok(());
         };
         route.heard = now;
+        // Before the message that a failure is about is settled, perhaps by the same frame.
+        let frame = frame.map_kind(|kind| route.for_client(kind));
         let (fresh, settled) = frame.deliver(body, &mut route.outward)?;
-        let (owner, ending, elsewhere) = (route.owner, route.ending.is_some(), route.homeward.is_some());
-        if release(settled, route.homeward.as_mut()) {
-            if self.freed.last() != Some(&owner) {
-                self.freed.push(owner);
-            }
-            if elsewhere {
-                self.forward_freed(worker);
+        let newest = newest(settled);
+        if let Some(newest) = newest {
+            route.handled_upto(newest);
+            if self.freed.last() != Some(&route.owner) {
+                self.freed.push(route.owner);
             }
         }
-        if fresh || ending {
+        let elsewhere = route.homeward.is_some();
+        // First the answers, then the word that what they answer is handled.
+        if fresh || route.ending.is_some() {
             self.deliver(worker);
+        }
+        if newest.is_some() && elsewhere {
+            self.forward_freed(worker);
         }
         Ok(())
     }
@@ -253,8 +259,10 @@ impl MessageRouter {
     ) -> Result<(), LinkError> {
         if let Some(route) = self.routes.get_mut(&worker).filter(|route| route.host == queue) {
             route.outward.fulfil(seq, payload)?;
+            route.finish_handled();
         }
         self.deliver(worker);
+        self.forward_freed(worker);
         Ok(())
     }
 
@@ -398,17 +406,11 @@ impl MessageRouter {
                     let Some(delivery) = route.outward.take_arrival() else {
                         break;
                     };
-                    let kind = match delivery.kind {
-                        MessageKind::Failure { about } => MessageKind::Failure {
-                            about: route.outward.find_unsettled(about).map_or(0, |sent| sent.tag),
-                        },
-                        kind => kind,
-                    };
                     if let Some(queue) = self.queues.up(client.queue) {
-                        queue.mail.send(worker, homeward, kind, delivery.payload, delivery.seq);
+                        queue.mail.send(worker, homeward, delivery.kind, delivery.payload, delivery.seq);
                         queue.wake.notify_one();
                     } else {
-                        homeward.push(kind, delivery.payload, delivery.seq);
+                        homeward.push(delivery.kind, delivery.payload, delivery.seq);
                     }
                 }
                 if route.outward.arrivals() > 0 {
@@ -455,6 +457,15 @@ impl MessageRouter {
         })
     }
 
+    /// False if the worker of a client in this process still owes an answer or an acknowledgement.
+    pub(crate) fn is_quiet(&self, owner: Owner, worker: WorkerId) -> bool {
+        self.routes.get(&worker).filter(|route| route.owner == owner).is_none_or(|route| {
+            let link = &route.outward;
+            route.ending.as_ref().is_some_and(|ending| ending.told)
+                || !link.is_owed() && link.has_arrived(link.last_accepted())
+        })
+    }
+
     /// The worker's window has room: acknowledges to its remote client what the worker handled, and sends what waited.
     fn forward_freed(&mut self, worker: WorkerId) {
         let Some(route) = self.routes.get_mut(&worker) else { return };
@@ -465,6 +476,17 @@ impl MessageRouter {
                 queue.wake.notify_one();
             }
             self.forward(worker);
+        }
+    }
+
+    /// Lets those in this process who wait to send to the worker try again.
+    fn wake_senders(&self, worker: WorkerId) {
+        self.room.notify_waiters();
+        let owner = self.routes.get(&worker).map(|route| route.owner);
+        if let Some(ClientSession::Here { room, .. }) =
+            owner.and_then(|owner| self.client_sessions.get(&owner))
+        {
+            room.notify_waiters();
         }
     }
 }

@@ -114,6 +114,21 @@ impl LocalClient {
         self.context.cluster().router.changes(self.owner)
     }
 
+    /// False if the worker still owes an answer or an acknowledgement.
+    pub fn is_quiet(&self, worker: WorkerId) -> bool {
+        self.context.cluster().router.is_quiet(self.owner, worker)
+    }
+
+    /// Waits until a worker has handled a message or has ended. Cancel-safe.
+    pub async fn settled(&self) {
+        self.room.notified().await;
+    }
+
+    /// Stops the workers of this channel, each of which may take so many milliseconds to finish. Does not wait for them.
+    pub fn goodbye(&self, grace_ms: u32) {
+        self.context.change(|cluster, _| cluster.scheduler.stop_owner(self.owner, grace_ms));
+    }
+
     /// Moves events that have come into `events`, until it holds `most` of them. Does not wait.
     pub fn try_collect(&self, most: usize, events: &mut Vec<Event>) {
         self.context.cluster().router.collect(self.owner, most, events);

@@ -7,14 +7,13 @@ use grid_protocol::client::{DenialCode, Reply, Request};
 use grid_protocol::id::WorkerId;
 use grid_protocol::job::{BlobRef, JobId};
 use grid_protocol::key::PublicKey;
-use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, INLINE_BYTES_MAX, MESSAGE_BYTES_MAX, MODULE_BYTES_MAX};
+use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, INLINE_BYTES_MAX, MODULE_BYTES_MAX};
 use grid_protocol::role::Role;
 use grid_protocol::wire::Wire;
 use tokio::time::timeout;
 
 use crate::api::denials::{deny, not_allowed};
 use crate::api::{self, jobs, messages};
-use crate::blobs::store as blobs;
 use crate::blobs::transfer_slots::time_for;
 use crate::context::Context;
 use crate::session::handshake::SessionError;
@@ -66,9 +65,9 @@ async fn receive_payload(
     if let Err(denial) = jobs::check_owner(context, asker, job) {
         return Ok(Reply::Denied(denial));
     }
-    let length = match blobs::bounded(&payload) {
+    let length = match jobs::check_payload(&payload) {
         Ok(length) => length,
-        Err(error) => return Ok(Reply::Denied(deny(DenialCode::BadRequest, "payload", error, "send less"))),
+        Err(denial) => return Ok(Reply::Denied(denial)),
     };
     // Held until the bytes are on disk.
     let _slot = context.payloads.slots.take(asker).await;
@@ -152,9 +151,9 @@ async fn receive_message(
     if let Err(denial) = api::check_owner(context, asker, worker) {
         return Ok(Reply::Denied(denial));
     }
-    let Some(length) = usize::try_from(length).ok().filter(|length| *length <= MESSAGE_BYTES_MAX) else {
-        let why = format!("it has {length} bytes; {MESSAGE_BYTES_MAX} is the limit");
-        return Ok(Reply::Denied(deny(DenialCode::BadRequest, "message", why, "")));
+    let length = match messages::bounded(length) {
+        Ok(length) => length,
+        Err(denial) => return Ok(Reply::Denied(denial)),
     };
     // Held until the message is in the worker's window, which is bounded. Short messages need no slot.
     let _slot = if length > INLINE_BYTES_MAX { Some(context.payloads.slots.take(asker).await) } else { None };

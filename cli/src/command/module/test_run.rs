@@ -108,7 +108,7 @@ impl TestRunArgs {
         let home = tempfile::tempdir().map_err(|error| sandbox(&error))?;
         let grid = Manager::builder().home(&common.home).local_slots(1).listen(LOOPBACK).start();
         let grid = grid.map_err(|error| sandbox(&error))?;
-        // A client over the network, because only such a client learns when a message has been handled.
+        // A client over the network, as most programs are.
         let client = Client::builder().home(home.path()).connect(&grid.ticket(Role::Client).await?)?;
         let module = grid.upload(name, wasm).await?;
         let limits = LimitsAsked {

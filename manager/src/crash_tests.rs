@@ -101,10 +101,10 @@ fn start(disk: &FaultyDisk, incarnation: u32) -> Result<Option<ManagerLife>, Str
 impl ManagerLife {
     /// Compares what is on disk with what was promised.
     fn check(&self, promises: &mut Promises) -> Result<(), String> {
-        let Some(record) = self.coordinator.record(JOB) else {
+        let Some(job) = self.coordinator.job(JOB) else {
             return if promises.made { Err("the job is lost".to_owned()) } else { Ok(()) };
         };
-        let submitted = record.submitted;
+        let submitted = job.submitted();
         if submitted < promises.acknowledged || submitted > promises.brought {
             let Promises { acknowledged, brought, .. } = promises;
             return Err(format!(
@@ -234,7 +234,7 @@ fn rehearse(seed: u64, losses: u32, disk: &FaultyDisk) -> Result<usize, String> 
                 Err(_) if disk.is_dead() => {}
                 checked => checked.map_err(|why| format!("seed {seed}, loss {incarnation}: {why}"))?,
             }
-            if life.coordinator.record(JOB).is_none() {
+            if life.coordinator.job(JOB).is_none() {
                 life.coordinator.add(JOB, host(), spec(), 0).unwrap();
             }
             life.host_joins(&mut promises);
@@ -257,7 +257,7 @@ fn rehearse(seed: u64, losses: u32, disk: &FaultyDisk) -> Result<usize, String> 
 
 /// Runs without further power losses until the job is finished; fails if it does not finish.
 fn finish(life: &mut ManagerLife, promises: &mut Promises, dice: &mut TestRng) -> Result<(), String> {
-    if life.coordinator.record(JOB).is_none() {
+    if life.coordinator.job(JOB).is_none() {
         return Ok(());
     }
     life.coordinator.jobs.close(JOB);

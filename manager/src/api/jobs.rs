@@ -287,15 +287,15 @@ async fn change(
 async fn retry(context: &Arc<Context>, asker: PublicKey, job: JobId) -> Result<Reply, Denial> {
     let _alone = context.retrying.lock().await;
     on_disk(context).await?;
-    let module = context.cluster().coordinator.record(job).map(|record| record.spec.module);
+    let module = context.cluster().coordinator.job(job).map(|job| job.spec.module);
     if let Some(module) = module.filter(|module| context.catalog_now().module(module).is_none()) {
         let why = format!("the manager does not have its module {module} any more");
         return Err(deny(DenialCode::NotFound, "module", why, "upload it again: `grid module upload FILE`"));
     }
     let dead = context.job_store(move |job_store| job_store.dead(job)).await.map_err(fault)?;
     let retried = context.change(|cluster, now| {
-        let record = cluster.coordinator.record(job);
-        if let Some(ban) = record.and_then(|record| cluster.banned.on(&record.owner, &record.spec.module)) {
+        let known = cluster.coordinator.job(job);
+        if let Some(ban) = known.and_then(|known| cluster.banned.on(&known.owner, &known.spec.module)) {
             return Err(ban);
         }
         cluster.coordinator.retry(now, job, &dead);
@@ -379,7 +379,7 @@ fn info_of(context: &Context, job: JobId) -> Result<JobInfo, Denial> {
 }
 
 pub(crate) fn check_owner(context: &Context, asker: PublicKey, job: JobId) -> Result<(), Denial> {
-    let owner = context.cluster().coordinator.record(job).map(|record| record.owner);
+    let owner = context.cluster().coordinator.job(job).map(|job| job.owner);
     match owner {
         Some(owner) if owner == asker || roles(context, asker).has(Role::Admin) => Ok(()),
         // Nobody else learns that the job exists.

@@ -12,7 +12,7 @@ use grid_protocol::job::{
 };
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::{HELD_ATTEMPTS_MAX, JOBS_MAX};
-use grid_protocol::record::{JobRecord, OutcomeRecord};
+use grid_protocol::record::OutcomeRecord;
 use grid_protocol::time::Moment;
 use grid_scheduler::jobs::{AttemptFate, JobDecision, Jobs, ScheduledJob, Verdict};
 use tokio::sync::{Notify, oneshot};
@@ -25,7 +25,6 @@ use crate::store::Change;
 /// All jobs, while the manager lives.
 pub(crate) struct Coordinator {
     pub(crate) jobs: Jobs,
-    records: BTreeMap<JobId, JobRecord>,
     told: Announced,
     journal: JobJournal,
     effects: Vec<Effect>,
@@ -80,14 +79,13 @@ pub(crate) struct HostRef<'a> {
 
 impl Coordinator {
     pub(crate) fn new(recovered: Recovered) -> Self {
-        let Recovered { jobs, records, stale, leaving } = recovered;
+        let Recovered { jobs, stale, leaving } = recovered;
         let mut journal = JobJournal::default();
         stale.into_iter().for_each(|attempt| journal.end_lease(attempt));
         let mut told = Announced::default();
         jobs.jobs().iter().for_each(|(id, job)| told.commit(*id, Some(AnnouncedJob::of(job))));
         Self {
             jobs,
-            records,
             told,
             journal,
             effects: Vec::new(),
@@ -119,30 +117,20 @@ impl Coordinator {
         spec: JobSpec,
         created: u64,
     ) -> Result<(), NotAdded> {
-        if let Some(known) = self.records.get(&id) {
-            let same = known.owner == owner && known.spec == spec;
+        if let Some(known) = self.job(id) {
+            let same = known.owner == owner && *known.spec == spec;
             return if same { Ok(()) } else { Err(NotAdded::Taken) };
         }
         if self.leaving.contains(&id) {
             return Err(NotAdded::Taken);
         }
-        if self.records.values().filter(|record| record.owner == owner).count() >= JOBS_MAX {
+        if self.jobs.jobs().values().filter(|job| job.owner == owner).count() >= JOBS_MAX {
             return Err(NotAdded::Full);
         }
-        self.jobs.add_job(id, ScheduledJob::new(Arc::new(spec.clone()), owner));
-        let record = JobRecord {
-            owner,
-            spec,
-            state: JobState::Open,
-            created,
-            submitted: 0,
-            input_bytes: 0,
-            recorded: 0,
-            done: 0,
-            dead: 0,
-        };
-        self.journal.job(id, &record);
-        self.records.insert(id, record);
+        let mut job = ScheduledJob::new(Arc::new(spec), owner);
+        job.created = created;
+        self.journal.job(id, &job);
+        self.jobs.add_job(id, job);
         Ok(())
     }
 
@@ -150,34 +138,34 @@ impl Coordinator {
     ///
     /// `None` if the job is unknown, tasks before `first` are missing, or the job takes no new tasks.
     pub(crate) fn submit(&mut self, id: JobId, first: u64, inputs: &[Payload]) -> Option<u64> {
-        let record = self.records.get_mut(&id)?;
-        let known = usize::try_from(record.submitted.checked_sub(first)?).ok()?;
+        let job = self.job(id)?;
+        let mut submitted = job.submitted();
+        let known = usize::try_from(submitted.checked_sub(first)?).ok()?;
         let new = inputs.get(known..).unwrap_or_default();
-        if !new.is_empty() && record.state != JobState::Open {
+        if new.is_empty() {
+            return Some(submitted);
+        }
+        if job.state != JobState::Open {
             return None;
         }
         let mut bytes = 0;
         for input in new {
-            self.journal.input(id, record.submitted, input);
-            record.submitted += 1;
+            self.journal.input(id, submitted, input);
+            submitted += 1;
             bytes = input.length().saturating_add(bytes);
         }
-        if !new.is_empty() {
-            record.input_bytes = record.input_bytes.saturating_add(bytes);
-            self.journal.job(id, record);
-            self.jobs.handle_submitted(id, record.submitted, bytes);
-        }
-        Some(record.submitted)
+        self.jobs.handle_submitted(id, submitted, bytes);
+        self.note_down(id);
+        Some(submitted)
     }
 
     /// Forgets a job that is over; false if it is not. The caller deletes the job's records and blobs and then calls
     /// [`Self::swept`]; until then the id cannot be used again.
     pub(crate) fn forget(&mut self, id: JobId) -> bool {
-        if !self.records.get(&id).is_some_and(|record| record.state.is_over()) {
+        if !self.job(id).is_some_and(|job| job.state.is_over()) {
             return false;
         }
         self.jobs.forget(id);
-        self.records.remove(&id);
         self.watchers.remove(&id);
         self.journal.end_job(id);
         self.leaving.insert(id);
@@ -196,8 +184,8 @@ impl Coordinator {
 
     /// Gives up the jobs whose owner or publisher is banned.
     pub(crate) fn withdraw(&mut self, now: Moment, banned: &Banned) {
-        let open = self.records.iter().filter(|(_, record)| !record.state.is_over());
-        let out = open.filter_map(|(id, record)| Some((*id, banned.on(&record.owner, &record.spec.module)?)));
+        let open = self.jobs.jobs().iter().filter(|(_, job)| !job.state.is_over());
+        let out = open.filter_map(|(id, job)| Some((*id, banned.on(&job.owner, &job.spec.module)?)));
         let out: Vec<_> = out.collect();
         for (id, ban) in out {
             self.jobs.end(now, id, JobState::GivenUp { why: ban.to_string() });
@@ -211,16 +199,13 @@ impl Coordinator {
         }
         let tasks: Vec<_> = dead.iter().map(|dead| dead.task).collect();
         self.jobs.retry(now, id, &tasks);
-        // The record keeps the highest outcome number, so that none is used twice after the deletion.
         self.note_down(id);
     }
 
     /// Journals the job's present state.
     fn note_down(&mut self, id: JobId) {
-        if let (Some(record), Some(job)) = (self.records.get_mut(&id), self.jobs.jobs().get(&id)) {
-            record.state = job.state.clone();
-            (record.recorded, record.done, record.dead) = (job.recorded, job.done, job.dead);
-            self.journal.job(id, record);
+        if let Some(job) = self.jobs.jobs().get(&id) {
+            self.journal.job(id, job);
         }
     }
 
@@ -229,9 +214,9 @@ impl Coordinator {
         self.effects.push(effect);
     }
 
-    /// The job's record, as in memory.
-    pub(crate) fn record(&self, id: JobId) -> Option<&JobRecord> {
-        self.records.get(&id)
+    /// The job, as in memory.
+    pub(crate) fn job(&self, id: JobId) -> Option<&ScheduledJob> {
+        self.jobs.jobs().get(&id)
     }
 
     /// Number of tasks that wait, over all jobs of one client.
@@ -269,18 +254,18 @@ impl Coordinator {
 
     /// A job as its client sees it: its state at the last commit. `None` before the first commit of the job.
     pub(crate) fn info(&self, id: JobId) -> Option<JobInfo> {
-        let (record, job) = (self.records.get(&id)?, self.jobs.jobs().get(&id)?);
+        let job = self.job(id)?;
         let standing = self.told.get(id)?;
         let leases = || job.attempts().filter_map(|attempt| self.jobs.lease(attempt));
         let hosts: BTreeSet<_> = leases().map(|lease| lease.host).collect();
         let executing = leases().filter(|lease| lease.executing.is_some()).count();
         Some(JobInfo {
             id,
-            owner: record.owner,
-            spec: record.spec.clone(),
+            owner: job.owner,
+            spec: JobSpec::clone(&job.spec),
             state: standing.state.clone(),
             counts: standing.counts(job.counts().leased),
-            created: record.created,
+            created: job.created,
             recorded: standing.recorded,
             hosts: u32::try_from(hosts.len()).unwrap_or(u32::MAX),
             executing: u32::try_from(executing).unwrap_or(u32::MAX),
@@ -289,7 +274,7 @@ impl Coordinator {
 
     /// All jobs, oldest first.
     pub(crate) fn infos(&self) -> Vec<JobInfo> {
-        let mut infos: Vec<_> = self.records.keys().filter_map(|id| self.info(*id)).collect();
+        let mut infos: Vec<_> = self.jobs.jobs().iter().filter_map(|(id, _)| self.info(*id)).collect();
         infos.sort_by_key(|info| (info.created, info.id));
         infos
     }
@@ -307,7 +292,7 @@ impl Coordinator {
 
     /// What a host must be told before it gets attempts of a job; `None` if it was told already.
     pub(crate) fn brief(&mut self, host: PublicKey, id: JobId) -> Option<JobBrief> {
-        let spec = &self.records.get(&id)?.spec;
+        let spec = self.job(id)?.spec.clone();
         self.briefed.entry(host).or_default().insert(id).then(|| JobBrief {
             job: id,
             module: spec.module,
@@ -322,10 +307,7 @@ impl Coordinator {
         let briefed = self.briefed.get(&host).into_iter().flatten();
         // A host that reconnects may ask for a module before it has said which attempts it holds.
         let leased = self.jobs.leases_of(&host).map(|lease| &lease.job);
-        briefed
-            .chain(leased)
-            .filter_map(|id| self.records.get(id))
-            .any(|record| record.spec.module == *module)
+        briefed.chain(leased).filter_map(|id| self.job(*id)).any(|job| job.spec.module == *module)
     }
 
     /// True if a host holds a lease of a task of the job.
@@ -335,7 +317,7 @@ impl Coordinator {
 
     /// True if a job that is not over runs `module`.
     pub(crate) fn needs(&self, module: &grid_protocol::digest::Digest) -> bool {
-        self.records.values().any(|record| record.spec.module == *module && !record.state.is_over())
+        self.jobs.jobs().values().any(|job| job.spec.module == *module && !job.state.is_over())
     }
 
     /// Handles a host's job reports; returns the events that the worker side must also see.

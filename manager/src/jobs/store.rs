@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use grid_protocol::job::{AttemptFailure, AttemptId, JobId, Outcome, OutcomeEntry, Payload};
+use grid_protocol::job::{AttemptFailure, AttemptId, JobId, JobSpec, Outcome, OutcomeEntry, Payload};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::FAILURES_KEPT_MAX;
 use grid_protocol::record::{JobRecord, OutcomeRecord, OverRecord};
@@ -60,9 +60,10 @@ impl JobJournal {
         (std::mem::take(&mut self.changes), std::mem::take(&mut self.touched))
     }
 
-    pub(crate) fn job(&mut self, id: JobId, record: &JobRecord) {
+    /// Writes how a job stands.
+    pub(crate) fn job(&mut self, id: JobId, job: &ScheduledJob) {
         self.touched.insert(id);
-        self.push(Change::put(Table::Job, id.0, record.to_body()));
+        self.push(Change::put(Table::Job, id.0, record_of(job).to_body()));
     }
 
     pub(crate) fn input(&mut self, job: JobId, task: u64, input: &Payload) {
@@ -110,6 +111,21 @@ impl JobJournal {
     }
 }
 
+/// What is kept of a job. It has the highest outcome number, so that none is used twice though outcomes are deleted.
+fn record_of(job: &ScheduledJob) -> JobRecord {
+    JobRecord {
+        owner: job.owner,
+        spec: JobSpec::clone(&job.spec),
+        state: job.state.clone(),
+        created: job.created,
+        submitted: job.submitted(),
+        input_bytes: job.input_bytes(),
+        recorded: job.recorded,
+        done: job.done,
+        dead: job.dead,
+    }
+}
+
 /// A task that has failed for good.
 pub(crate) struct DeadTask {
     /// The task's number in its job.
@@ -129,7 +145,6 @@ pub(crate) struct JobStore {
 /// All jobs, as the manager finds them on disk when it starts.
 pub(crate) struct Recovered {
     pub(crate) jobs: Jobs,
-    pub(crate) records: BTreeMap<JobId, JobRecord>,
     /// Leases to delete: the job is unknown or over, or the task is over.
     pub(crate) stale: Vec<AttemptId>,
     /// Jobs without a record of which tasks, failures or outcomes are left, to be deleted.
@@ -282,7 +297,7 @@ impl JobStore {
     }
 
     /// Finds jobs without a record of which other records are left: the manager ended while it deleted them.
-    fn leftovers(&self, records: &BTreeMap<JobId, JobRecord>) -> Result<BTreeSet<JobId>, StoreError> {
+    fn leftovers(&self, jobs: &Jobs) -> Result<BTreeSet<JobId>, StoreError> {
         let mut left = BTreeSet::new();
         for table in PARTS {
             let mut from = Vec::new();
@@ -293,7 +308,7 @@ impl JobStore {
                     false
                 })?;
                 let Some(job) = found else { break };
-                if !records.contains_key(&job) {
+                if !jobs.jobs().contains_key(&job) {
                     left.insert(job);
                 }
                 from = [&job.0[..], &[0xff; 17]].concat();
@@ -309,7 +324,7 @@ impl JobStore {
         for lease in self.leases()? {
             leases.entry(lease.job).or_default().push(lease);
         }
-        let (mut records, mut stale) = (BTreeMap::new(), Vec::new());
+        let mut stale = Vec::new();
         let mut kept = Vec::new();
         for (id, body) in self.store.read(Table::Job)? {
             // A job whose record were skipped would lose its tasks with it: nothing else says whose they are.
@@ -320,17 +335,18 @@ impl JobStore {
         }
         kept.sort_by_key(|(created, id, _)| (*created, *id));
         for (_, id, record) in kept {
-            let mut job = ScheduledJob::new(Arc::new(record.spec.clone()), record.owner);
-            job.state = record.state.clone();
+            let JobRecord { submitted, input_bytes, .. } = record;
+            let mut job = ScheduledJob::new(Arc::new(record.spec), record.owner);
+            (job.state, job.created) = (record.state, record.created);
             (job.done, job.dead, job.recorded) = (record.done, record.dead, record.recorded);
             let leased = leases.remove(&id).unwrap_or_default();
-            if record.state.is_over() {
+            if job.state.is_over() {
                 stale.extend(leased.iter().map(|lease| lease.attempt));
-                job.resume_at(record.submitted, record.submitted, record.input_bytes, []);
+                job.resume_at(submitted, submitted, input_bytes, []);
                 jobs.add_job(id, job);
             } else {
-                let over =
-                    self.rebuild(id, &mut job, &record, leased.iter().map(|lease| lease.task).collect())?;
+                let tasks = leased.iter().map(|lease| lease.task).collect();
+                let over = self.rebuild(id, &mut job, (submitted, input_bytes), tasks)?;
                 jobs.add_job(id, job);
                 for Leased { attempt, task, host, .. } in leased {
                     if over.contains(&task) {
@@ -340,11 +356,10 @@ impl JobStore {
                     }
                 }
             }
-            records.insert(id, record);
         }
         let stale = leases.into_values().flatten().map(|lease| lease.attempt).chain(stale).collect();
-        let leaving = self.leftovers(&records)?;
-        Ok(Recovered { jobs, records, stale, leaving })
+        let leaving = self.leftovers(&jobs)?;
+        Ok(Recovered { jobs, stale, leaving })
     }
 
     /// Finds which tasks of a job are over and which of the others were begun; returns those of `leased` that are
@@ -353,11 +368,11 @@ impl JobStore {
         &self,
         id: JobId,
         job: &mut ScheduledJob,
-        record: &JobRecord,
+        (submitted, input_bytes): (u64, u64),
         leased: BTreeSet<u64>,
     ) -> Result<BTreeSet<u64>, StoreError> {
         // One bit per task: a job of ten million tasks takes 1.2 MiB while it is read.
-        let mut over = vec![0u64; usize::try_from(record.submitted.div_ceil(64)).unwrap_or(usize::MAX)];
+        let mut over = vec![0u64; usize::try_from(submitted.div_ceil(64)).unwrap_or(usize::MAX)];
         let (mut done, mut dead, mut ran_us) = (0, 0, 0u64);
         let mut fresh = leased.last().map_or(0, |last| last + 1);
         let range = (key(id, 0), key(id, u64::MAX));
@@ -392,7 +407,7 @@ impl JobStore {
             true
         })?;
         let again = (0..fresh).filter(|task| !is_over(task) && !leased.contains(task));
-        job.resume_at(fresh, record.submitted, record.input_bytes, again);
+        job.resume_at(fresh, submitted, input_bytes, again);
         Ok(leased.into_iter().filter(is_over).collect())
     }
 

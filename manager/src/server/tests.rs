@@ -118,7 +118,7 @@ async fn a_manager_that_stops_while_its_store_refuses_writes_what_was_refused_be
     drop(manager);
     let kept = JobStore::new(store);
     let recovered = kept.recover(2, Moment::ZERO).unwrap();
-    assert_eq!(recovered.records[&JOB].submitted, 2);
+    assert_eq!(recovered.jobs.jobs()[&JOB].submitted(), 2);
     for task in 0..2 {
         assert!(kept.input(JOB, task).unwrap().is_some(), "the input of task {task} is on disk");
     }

@@ -22,6 +22,8 @@ pub struct ScheduledJob {
     pub spec: Arc<JobSpec>,
     /// Whose it is.
     pub owner: PublicKey,
+    /// When it was created, in seconds since 1970; decides nothing.
+    pub created: u64,
     /// How it stands.
     pub state: JobState,
     /// Tasks with results.
@@ -109,6 +111,7 @@ impl ScheduledJob {
         Self {
             spec,
             owner,
+            created: 0,
             state: JobState::Open,
             done: 0,
             dead: 0,

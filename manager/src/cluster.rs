@@ -20,7 +20,9 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::limits::LOG_LINES_KEPT_MAX;
 use grid_protocol::time::Moment;
 use grid_protocol::worker::{End, LogLine};
-use grid_scheduler::{Decision, Deployment, Owner, Presence, Scheduler, SchedulerConfig, Spec, WorkerPhase};
+use grid_scheduler::{
+    Decision, Deployment, HostChange, Owner, Presence, Scheduler, SchedulerConfig, Spec, WorkerPhase,
+};
 use hashbrown::HashMap;
 use tokio::sync::{Notify, oneshot};
 
@@ -257,7 +259,7 @@ impl Cluster {
                     session.compile_us = session.compile_us.saturating_add(compile_us);
                 }
             }
-            host::HostEvent::Draining => self.scheduler.handle_host_draining(host),
+            host::HostEvent::Draining => self.handle_host(now, host, HostChange::Draining),
             host::HostEvent::Pong { nonce, worker_status } => {
                 let asked = self.sessions.get_mut(&host).and_then(|session| session.pings.remove(&nonce));
                 if let Some(asked) = asked {
@@ -267,6 +269,12 @@ impl Cluster {
             }
             _ => {}
         }
+    }
+
+    /// Something happened to a host: tells both schedulers.
+    pub(crate) fn handle_host(&mut self, now: Moment, host: PublicKey, change: HostChange<'_>) {
+        self.scheduler.handle_host(now, host, change);
+        self.coordinator.jobs.handle_host(now, host, change);
     }
 
     fn handle_started(&mut self, host: PublicKey, id: WorkerId, now: Moment) {

@@ -12,6 +12,7 @@ use grid_protocol::job::{
 };
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::time::Moment;
+use grid_scheduler::HostChange;
 
 use crate::jobs::coordinator::{Coordinator, Effect, HostRef};
 use crate::jobs::store::{JobStore, RecoverError, Recovered};
@@ -150,7 +151,8 @@ impl ManagerLife {
             platform: String::new(),
             software: String::new(),
         };
-        self.coordinator.jobs.handle_host_joined(host(), &capacity);
+        let joined = HostChange::Joined { capacity: &capacity, resumed: false };
+        self.coordinator.jobs.handle_host(self.now, host(), joined);
         let attempts = promises.held.keys().copied().collect();
         self.report(HostEvent::Holding { attempts });
         self.report(HostEvent::Window { attempts: 16 });

@@ -25,8 +25,8 @@ use grid_protocol::digest::Digest;
 use grid_protocol::host::HostCapacity;
 use grid_protocol::job::{AttemptId, GiveUp, JobId, JobSpec};
 use grid_protocol::key::{PublicKey, SecretKey};
-use grid_scheduler::Moment;
 use grid_scheduler::jobs::{AttemptFate, JobDecision, Jobs, ScheduledJob};
+use grid_scheduler::{HostChange, Moment};
 
 const HOSTS: [usize; 6] = [2, 10, 100, 500, 2_000, 10_000];
 const CLIENTS: [usize; 2] = [1, 50];
@@ -139,7 +139,11 @@ impl BenchGrid {
         let mut jobs = Jobs::new(1);
         let (client_keys, host_keys) = keys.split_at(clients);
         for host in &host_keys[..hosts] {
-            jobs.handle_host_joined(*host, &capacity());
+            jobs.handle_host(
+                Moment::ZERO,
+                *host,
+                HostChange::Joined { capacity: &capacity(), resumed: false },
+            );
             jobs.handle_window(*host, SLOTS);
         }
         let each = queued / clients as u64;

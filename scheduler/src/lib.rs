@@ -16,7 +16,7 @@ mod scheduler;
 mod spec;
 
 pub use placement::{NoRoom, PlacementError};
-pub use roster::{Presence, RosterHost};
+pub use roster::{HostChange, Presence, RosterHost};
 pub use scheduler::{Decision, PlacedWorker, Scheduler, SchedulerConfig, WorkerPhase};
 pub use spec::{Deployment, Owner, Placement, Spec};
 

@@ -5,6 +5,7 @@ use alloc::collections::BTreeSet;
 use grid_protocol::host::HostCapacity;
 use grid_protocol::id::WorkerId;
 use grid_protocol::time::Moment;
+use grid_protocol::worker::End;
 
 /// A host that is connected, or that may still come back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,30 @@ pub enum Presence {
         until: Moment,
         /// It was draining, and will be when it reconnects.
         draining: bool,
+    },
+}
+
+/// What happened to a host. Both schedulers are told the same: [`Scheduler::handle_host`](crate::Scheduler::handle_host),
+/// [`Jobs::handle_host`](crate::jobs::Jobs::handle_host).
+#[derive(Debug, Clone, Copy)]
+pub enum HostChange<'a> {
+    /// It is connected and let in.
+    Joined {
+        /// What it offers.
+        capacity: &'a HostCapacity,
+        /// True if its session continues, with its workers. The caller reports those that ended meanwhile.
+        resumed: bool,
+    },
+    /// It takes no more workers and tasks; those that it has continue.
+    Draining,
+    /// Its connection is lost, and it may come back.
+    Away,
+    /// It has forgotten its session, and begins another: its workers are lost. It says which attempts it holds.
+    Restarted,
+    /// It has left for good, or was sent away.
+    Gone {
+        /// The end of its workers.
+        end: &'a End,
     },
 }
 

@@ -14,7 +14,7 @@ use grid_protocol::worker::{End, Restart};
 use hashbrown::HashMap;
 
 use crate::placement::{self, NoRoom, PlacementError};
-use crate::roster::{Presence, RosterHost};
+use crate::roster::{HostChange, Presence, RosterHost};
 use crate::spec::{Deployment, Owner, Placement, Spec};
 
 /// What the caller decides for the scheduler.
@@ -191,11 +191,20 @@ impl Scheduler {
         self.start_waiting(now);
     }
 
-    /// The host `key` connected and was let in.
-    ///
-    /// With `resumed`, its workers continue; without, those of its earlier session are lost. The caller reports the
-    /// workers of a resuming host that ended meanwhile, with [`Self::handle_worker_ended`].
-    pub fn handle_host_joined(&mut self, now: Moment, key: PublicKey, capacity: HostCapacity, resumed: bool) {
+    /// Something happened to a host.
+    pub fn handle_host(&mut self, now: Moment, key: PublicKey, change: HostChange<'_>) {
+        match change {
+            HostChange::Joined { capacity, resumed } => {
+                self.handle_joined(now, key, capacity.clone(), resumed);
+            }
+            HostChange::Draining => self.handle_draining(key),
+            HostChange::Away => self.handle_away(now, key),
+            HostChange::Restarted => self.handle_gone(now, key, &End::HostLost),
+            HostChange::Gone { end } => self.handle_gone(now, key, end),
+        }
+    }
+
+    fn handle_joined(&mut self, now: Moment, key: PublicKey, capacity: HostCapacity, resumed: bool) {
         if !resumed {
             self.remove_host(now, key, &End::HostLost);
         }
@@ -223,8 +232,7 @@ impl Scheduler {
         self.start_waiting(now);
     }
 
-    /// The connection to `key` is lost; after [`SchedulerConfig::away_grace`] its workers are given up.
-    pub fn handle_host_away(&mut self, now: Moment, key: PublicKey) {
+    fn handle_away(&mut self, now: Moment, key: PublicKey) {
         let until = now + self.settings.away_grace;
         if let Some(host) = self.hosts.get_mut(&key) {
             let draining = host.presence == Presence::Draining;
@@ -232,14 +240,12 @@ impl Scheduler {
         }
     }
 
-    /// The host `key` has left for good; its workers end with `end`.
-    pub fn handle_host_gone(&mut self, now: Moment, key: PublicKey, end: &End) {
+    fn handle_gone(&mut self, now: Moment, key: PublicKey, end: &End) {
         self.remove_host(now, key, end);
         self.start_waiting(now);
     }
 
-    /// The host `key` takes no more workers. Those that it has continue.
-    pub fn handle_host_draining(&mut self, key: PublicKey) {
+    fn handle_draining(&mut self, key: PublicKey) {
         if let Some(host) = self.hosts.get_mut(&key) {
             host.presence = match host.presence {
                 Presence::Away { until, .. } => Presence::Away { until, draining: true },

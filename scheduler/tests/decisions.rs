@@ -9,7 +9,8 @@ use grid_protocol::id::{DeploymentId, WorkerId};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::worker::{End, Failure, FailureKind, LimitsAsked, Restart};
 use grid_scheduler::{
-    Decision, Deployment, Moment, Owner, Placement, PlacementError, Scheduler, SchedulerConfig, Spec,
+    Decision, Deployment, HostChange, Moment, Owner, Placement, PlacementError, Scheduler, SchedulerConfig,
+    Spec,
 };
 
 const GRACE: Duration = Duration::from_secs(10);
@@ -78,8 +79,8 @@ fn left(scheduler: &mut Scheduler) -> Vec<(WorkerId, End)> {
 #[test]
 fn workers_spread_over_hosts_and_what_does_not_fit_places_nothing() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), capacity(3), false);
-    scheduler.handle_host_joined(at(0), key(2), capacity(1), false);
+    scheduler.handle_host(at(0), key(1), HostChange::Joined { capacity: &capacity(3), resumed: false });
+    scheduler.handle_host(at(0), key(2), HostChange::Joined { capacity: &capacity(1), resumed: false });
     let refused = scheduler.spawn(spec(), &Placement::Anywhere { count: 5 }).unwrap_err();
     assert_eq!((refused.asked, refused.room), (5, 4));
     assert!(scheduler.workers().is_empty());
@@ -92,7 +93,7 @@ fn workers_spread_over_hosts_and_what_does_not_fit_places_nothing() {
 #[test]
 fn a_host_that_does_not_fit_is_named_with_the_reason() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
+    scheduler.handle_host(at(0), key(1), HostChange::Joined { capacity: &capacity(1), resumed: false });
     let labels = vec![Label { name: "gpu".into(), value: "yes".into() }];
     let refused = scheduler.spawn(Spec { labels, ..spec() }, &Placement::Anywhere { count: 1 }).unwrap_err();
     assert_eq!(refused.reasons, [(key(1), PlacementError::Label { name: "gpu".into() })]);
@@ -105,18 +106,18 @@ fn a_host_that_does_not_fit_is_named_with_the_reason() {
 #[test]
 fn a_deployment_fills_every_slot_of_hosts_present_and_future() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), capacity(2), false);
+    scheduler.handle_host(at(0), key(1), HostChange::Joined { capacity: &capacity(2), resumed: false });
     let placed = scheduler.add_deployment(Deployment { id: DeploymentId(1), spec: spec().into() });
     assert_eq!(placed.len(), 2);
     assert_eq!(starts(&mut scheduler), [(key(1), 2)]);
-    scheduler.handle_host_joined(at(1), key(2), capacity(3), false);
+    scheduler.handle_host(at(1), key(2), HostChange::Joined { capacity: &capacity(3), resumed: false });
     assert_eq!(starts(&mut scheduler), [(key(2), 3)]);
 }
 
 #[test]
 fn a_deployment_whose_worker_fails_fills_the_slot_again_after_a_growing_pause() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
+    scheduler.handle_host(at(0), key(1), HostChange::Joined { capacity: &capacity(1), resumed: false });
     let always = Spec { restart: Restart::Always, ..spec() };
     let mut worker = scheduler.add_deployment(Deployment { id: DeploymentId(1), spec: always.into() })[0];
     let mut now = at(0);
@@ -137,7 +138,7 @@ fn a_deployment_whose_worker_fails_fills_the_slot_again_after_a_growing_pause() 
 #[test]
 fn a_worker_without_a_restart_policy_is_reported_and_its_standing_slot_stays_empty() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
+    scheduler.handle_host(at(0), key(1), HostChange::Joined { capacity: &capacity(1), resumed: false });
     let worker = scheduler.add_deployment(Deployment { id: DeploymentId(1), spec: spec().into() })[0];
     scheduler.handle_worker_ended(at(1), worker, failed());
     assert_eq!(left(&mut scheduler), [(worker, failed())]);
@@ -148,14 +149,14 @@ fn a_worker_without_a_restart_policy_is_reported_and_its_standing_slot_stays_emp
 #[test]
 fn a_host_that_comes_back_in_time_keeps_its_workers_and_one_that_does_not_loses_them() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
+    scheduler.handle_host(at(0), key(1), HostChange::Joined { capacity: &capacity(1), resumed: false });
     let worker = scheduler.spawn(spec(), &Placement::Anywhere { count: 1 }).unwrap()[0];
-    scheduler.handle_host_away(at(5), key(1));
+    scheduler.handle_host(at(5), key(1), HostChange::Away);
     assert_eq!(scheduler.poll_timeout(), Some(at(15)));
     scheduler.handle_timeout(at(14));
-    scheduler.handle_host_joined(at(14), key(1), capacity(1), true);
+    scheduler.handle_host(at(14), key(1), HostChange::Joined { capacity: &capacity(1), resumed: true });
     assert_eq!(left(&mut scheduler), []);
-    scheduler.handle_host_away(at(20), key(1));
+    scheduler.handle_host(at(20), key(1), HostChange::Away);
     scheduler.handle_timeout(at(30));
     assert_eq!(left(&mut scheduler), [(worker, End::HostLost)]);
     assert!(scheduler.hosts().is_empty());
@@ -164,22 +165,22 @@ fn a_host_that_comes_back_in_time_keeps_its_workers_and_one_that_does_not_loses_
 #[test]
 fn a_host_that_comes_back_without_its_memory_has_lost_its_workers() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
+    scheduler.handle_host(at(0), key(1), HostChange::Joined { capacity: &capacity(1), resumed: false });
     let worker = scheduler.spawn(spec(), &Placement::Anywhere { count: 1 }).unwrap()[0];
     starts(&mut scheduler);
-    scheduler.handle_host_joined(at(1), key(1), capacity(1), false);
+    scheduler.handle_host(at(1), key(1), HostChange::Joined { capacity: &capacity(1), resumed: false });
     assert_eq!(left(&mut scheduler), [(worker, End::HostLost)]);
 }
 
 #[test]
 fn a_worker_whose_host_is_lost_starts_elsewhere_as_soon_as_there_is_room_and_names_whom_it_replaces() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
+    scheduler.handle_host(at(0), key(1), HostChange::Joined { capacity: &capacity(1), resumed: false });
     let restart = Restart::OnFailure { at_most: 1 };
     let lost = scheduler.spawn(Spec { restart, ..spec() }, &Placement::Anywhere { count: 1 }).unwrap()[0];
-    scheduler.handle_host_gone(at(1), key(1), &End::HostLost);
+    scheduler.handle_host(at(1), key(1), HostChange::Gone { end: &End::HostLost });
     starts(&mut scheduler);
-    scheduler.handle_host_joined(at(2), key(2), capacity(1), false);
+    scheduler.handle_host(at(2), key(2), HostChange::Joined { capacity: &capacity(1), resumed: false });
     assert_eq!(starts(&mut scheduler), [(key(2), 1)]);
     let (second, worker) = scheduler.workers().iter().next().unwrap();
     assert_eq!(worker.replaces, Some(lost));
@@ -193,7 +194,7 @@ fn a_worker_whose_host_is_lost_starts_elsewhere_as_soon_as_there_is_room_and_nam
 #[test]
 fn a_worker_that_is_stopped_on_purpose_is_not_started_again() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
+    scheduler.handle_host(at(0), key(1), HostChange::Joined { capacity: &capacity(1), resumed: false });
     let always = Spec { restart: Restart::Always, ..spec() };
     let worker = scheduler.spawn(always, &Placement::Anywhere { count: 1 }).unwrap()[0];
     scheduler.stop(&[worker], 100);
@@ -205,10 +206,10 @@ fn a_worker_that_is_stopped_on_purpose_is_not_started_again() {
 #[test]
 fn a_draining_host_gets_nothing_more_even_when_it_was_away_meanwhile() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), capacity(2), false);
-    scheduler.handle_host_draining(key(1));
-    scheduler.handle_host_away(at(1), key(1));
-    scheduler.handle_host_joined(at(2), key(1), capacity(2), true);
+    scheduler.handle_host(at(0), key(1), HostChange::Joined { capacity: &capacity(2), resumed: false });
+    scheduler.handle_host(at(0), key(1), HostChange::Draining);
+    scheduler.handle_host(at(1), key(1), HostChange::Away);
+    scheduler.handle_host(at(2), key(1), HostChange::Joined { capacity: &capacity(2), resumed: true });
     let refused = scheduler.spawn(spec(), &Placement::Anywhere { count: 1 }).unwrap_err();
     assert_eq!(refused.reasons, [(key(1), PlacementError::Draining)]);
 }
@@ -218,7 +219,11 @@ fn no_worker_id_is_used_twice() {
     let mut scheduler = scheduler();
     let mut ids = std::collections::BTreeSet::new();
     for round in 0..50 {
-        scheduler.handle_host_joined(at(round), key(1), capacity(4), false);
+        scheduler.handle_host(
+            at(round),
+            key(1),
+            HostChange::Joined { capacity: &capacity(4), resumed: false },
+        );
         for id in scheduler.spawn(spec(), &Placement::Anywhere { count: 4 }).unwrap() {
             assert!(ids.insert(id));
         }
@@ -228,7 +233,7 @@ fn no_worker_id_is_used_twice() {
 #[test]
 fn a_host_with_room_for_some_of_the_workers_says_for_how_many_whatever_it_lacks() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), capacity(9), false);
+    scheduler.handle_host(at(0), key(1), HostChange::Joined { capacity: &capacity(9), resumed: false });
     let three = Placement::On(vec![key(1); 3]);
     let refused = scheduler.spawn(Spec { memory_bytes: 400, ..spec() }, &three).unwrap_err();
     assert_eq!(refused.reasons, [(key(1), PlacementError::Few { room: 2 })]);
@@ -237,7 +242,7 @@ fn a_host_with_room_for_some_of_the_workers_says_for_how_many_whatever_it_lacks(
 #[test]
 fn a_worker_that_ran_for_a_minute_is_restarted_as_if_it_had_never_failed() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), capacity(1), false);
+    scheduler.handle_host(at(0), key(1), HostChange::Joined { capacity: &capacity(1), resumed: false });
     let restart = Restart::OnFailure { at_most: 1 };
     let mut worker =
         scheduler.spawn(Spec { restart, ..spec() }, &Placement::Anywhere { count: 1 }).unwrap()[0];
@@ -258,9 +263,9 @@ fn a_worker_that_ran_for_a_minute_is_restarted_as_if_it_had_never_failed() {
 #[test]
 fn the_workers_of_a_deployment_stay_when_their_client_leaves() {
     let mut scheduler = scheduler();
-    scheduler.handle_host_joined(at(0), key(1), capacity(2), false);
+    scheduler.handle_host(at(0), key(1), HostChange::Joined { capacity: &capacity(2), resumed: false });
     let deployed = scheduler.add_deployment(Deployment { id: DeploymentId(1), spec: spec().into() });
-    scheduler.handle_host_joined(at(0), key(2), capacity(1), false);
+    scheduler.handle_host(at(0), key(2), HostChange::Joined { capacity: &capacity(1), resumed: false });
     assert!(!deployed.is_empty());
     while scheduler.poll_decision().is_some() {}
     scheduler.stop_owner(spec().owner, 0);

@@ -10,6 +10,7 @@ use grid_protocol::role::Role;
 use crate::api::denials::{deny, fault, found};
 use crate::catalog::CatalogError;
 use crate::context::Context;
+use grid_scheduler::HostChange;
 
 pub(super) fn status(context: &Context) -> Status {
     let cluster = context.cluster();
@@ -83,10 +84,9 @@ pub(super) async fn approve(context: &Arc<Context>, host: PublicKey) -> Result<R
 }
 
 pub(super) fn drain(context: &Context, host: PublicKey) -> Result<Reply, Denial> {
-    let known = context.change(|cluster, _| {
+    let known = context.change(|cluster, now| {
         let known = cluster.scheduler.hosts().contains_key(&host);
-        cluster.scheduler.handle_host_draining(host);
-        cluster.coordinator.jobs.handle_window(host, 0);
+        cluster.handle_host(now, host, HostChange::Draining);
         cluster.command(host, &HostCommand::Drain);
         known
     });

@@ -6,6 +6,7 @@
 use grid_protocol::host::HostCommand;
 use grid_protocol::time::Moment;
 use grid_protocol::worker::End;
+use grid_scheduler::HostChange;
 
 use crate::catalog::Catalog;
 use crate::catalog::banned::Banned;
@@ -49,8 +50,7 @@ impl Cluster {
             if let Some(conn) = self.sessions.get_mut(&key).and_then(|session| session.conn.take()) {
                 conn.end(Ending::Revoked);
             }
-            self.scheduler.handle_host_gone(now, key, &End::HostRemoved);
-            self.coordinator.jobs.handle_host_gone(now, key);
+            self.handle_host(now, key, HostChange::Gone { end: &End::HostRemoved });
             self.carry_out(now);
             if let Some(session) = self.sessions.remove(&key) {
                 self.router.queues.remove(session.queue);

@@ -336,10 +336,6 @@ impl Coordinator {
             HostEvent::Alive { attempts } => self.jobs.handle_renewal(now, host.key, few(&attempts)),
             HostEvent::Returned { attempts } => self.handle_returned(now, host.key, few(&attempts)),
             HostEvent::Outcomes { ends } => self.handle_ends(now, host, ends),
-            HostEvent::Draining => {
-                self.jobs.handle_window(host.key, 0);
-                return Some(report);
-            }
             HostEvent::ModuleReady { module, .. } => {
                 self.jobs.handle_module(host.key, module);
                 return Some(report);

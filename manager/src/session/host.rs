@@ -16,6 +16,7 @@ use grid_protocol::role::Role;
 use grid_protocol::time::Moment;
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::End;
+use grid_scheduler::HostChange;
 use tokio::sync::Notify;
 
 use crate::catalog::CatalogError;
@@ -186,9 +187,8 @@ impl Cluster {
         }
         if resume.is_none() {
             // Workers of the host's earlier session end first, under that session.
-            self.scheduler.handle_host_gone(now, key, &End::HostLost);
             // The host is assigned no tasks before it has said what it holds and how many it wants.
-            self.coordinator.jobs.handle_host_away(key);
+            self.handle_host(now, key, HostChange::Restarted);
             self.carry_out(now);
         }
         let queue = match self.sessions.get(&key) {
@@ -218,8 +218,8 @@ impl Cluster {
         session.control_wake.notify_one();
         let state = Resume { session: session.session, control: session.control.position(), workers };
         let (control_wake, conn_id) = (session.control_wake.clone(), session.conn_id);
-        self.scheduler.handle_host_joined(now, key, hello.capacity.clone(), resume.is_some());
-        self.coordinator.jobs.handle_host_joined(key, &hello.capacity);
+        let joined = HostChange::Joined { capacity: &hello.capacity, resumed: resume.is_some() };
+        self.handle_host(now, key, joined);
         Ok(HostAttached { state, resumed: resume.is_some(), queue, mail_wake, control_wake, conn_id })
     }
 }
@@ -336,13 +336,8 @@ fn leave(context: &Context, conn: &Conn, host: PublicKey, conn_id: u64) {
         session.conn = None;
         let queue = session.queue;
         cluster.router.disconnected(queue);
-        if left_for_good {
-            cluster.scheduler.handle_host_gone(now, host, &End::HostLost);
-            cluster.coordinator.jobs.handle_host_gone(now, host);
-        } else {
-            cluster.coordinator.jobs.handle_host_away(host);
-            cluster.scheduler.handle_host_away(now, host);
-        }
+        let change = if left_for_good { HostChange::Gone { end: &End::HostLost } } else { HostChange::Away };
+        cluster.handle_host(now, host, change);
     });
 }
 

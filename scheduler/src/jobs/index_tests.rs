@@ -17,6 +17,8 @@ use grid_protocol::worker::FailureKind;
 use super::host_order::{HostOrder, Standing, Traits};
 use super::place_set::PlaceSet;
 use super::{AttemptFate, JobDecision, Jobs, ScheduledJob, WorkHost};
+use crate::roster::HostChange;
+use grid_protocol::worker::End;
 
 /// By what a host stands in an order, if it does.
 type RankOf<'a> = &'a dyn Fn(&WorkHost) -> Option<u64>;
@@ -222,7 +224,7 @@ impl History {
             platform: String::new(),
             software: String::new(),
         };
-        self.jobs.handle_host_joined(host, &capacity);
+        self.jobs.handle_host(self.now, host, HostChange::Joined { capacity: &capacity, resumed: true });
         let hand = self.hands.entry(host).or_default();
         if self.dice.roll(4) == 0 {
             hand.pop();
@@ -236,9 +238,9 @@ impl History {
         match self.dice.roll(25) {
             0..4 => self.step_of_client(),
             4 => self.join(host),
-            5 => self.jobs.handle_host_away(host),
+            5 => self.jobs.handle_host(self.now, host, HostChange::Away),
             6 if self.dice.roll(2) == 0 => {
-                self.jobs.handle_host_gone(self.now, host);
+                self.jobs.handle_host(self.now, host, HostChange::Gone { end: &End::HostLost });
                 self.hands.remove(&host);
             }
             7 => self.jobs.handle_window(host, self.dice.pick(&[0, 1, 4, 9]).unwrap()),

@@ -9,11 +9,22 @@ use grid_protocol::job::AttemptId;
 use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 
+use crate::roster::HostChange;
+
 use super::{AttemptFate, JobDecision, Jobs, Verdict};
 
 impl Jobs {
-    /// A host is connected and let in.
-    pub fn handle_host_joined(&mut self, key: PublicKey, capacity: &HostCapacity) {
+    /// Something happened to a host. The leases of one that is away, or has restarted, decide what becomes of its attempts.
+    pub fn handle_host(&mut self, now: Moment, key: PublicKey, change: HostChange<'_>) {
+        match change {
+            HostChange::Joined { capacity, .. } => self.handle_joined(key, capacity),
+            HostChange::Draining => self.handle_window(key, 0),
+            HostChange::Away | HostChange::Restarted => self.handle_away(key),
+            HostChange::Gone { .. } => self.handle_gone(now, key),
+        }
+    }
+
+    fn handle_joined(&mut self, key: PublicKey, capacity: &HostCapacity) {
         self.joins += 1;
         let (joins, place) = (self.joins, self.host_place(key));
         self.hosts.update_capacity(place, |host| {
@@ -56,16 +67,15 @@ impl Jobs {
         self.hosts.remove(&key);
     }
 
-    /// A host's connection is lost. Its leases decide what becomes of its attempts.
-    pub fn handle_host_away(&mut self, key: PublicKey) {
+    fn handle_away(&mut self, key: PublicKey) {
         if let Some(place) = self.hosts.place(&key) {
             self.hosts.update(place, |host| (host.present, host.window) = (false, 0));
         }
     }
 
-    /// A host has left for good, or was sent away: it will renew nothing.
-    pub fn handle_host_gone(&mut self, now: Moment, key: PublicKey) {
-        self.handle_host_away(key);
+    /// It will renew nothing.
+    fn handle_gone(&mut self, now: Moment, key: PublicKey) {
+        self.handle_away(key);
         self.keep_only(now, key, &BTreeSet::new());
         // What spoke against it is remembered in case that it comes again.
         if self.hosts.get(&key).is_some_and(|host| host.quarantine.is_none() && host.health.is_clean()) {

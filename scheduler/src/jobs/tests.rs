@@ -15,6 +15,7 @@ use grid_protocol::time::Moment;
 use grid_protocol::worker::FailureKind;
 
 use super::{AttemptFate, JobDecision, Jobs, LEASE_TERM, Obstacle, ScheduledJob, Verdict};
+use crate::roster::HostChange;
 
 const DONE: AttemptFate = AttemptFate::Done;
 const TRAP: AttemptFate = AttemptFate::Failed(FailureKind::Trap);
@@ -69,7 +70,7 @@ impl World {
             platform: String::new(),
             software: String::new(),
         };
-        self.jobs.handle_host_joined(host, &capacity);
+        self.jobs.handle_host(self.now, host, HostChange::Joined { capacity: &capacity, resumed: true });
         let held: Vec<_> = self.hands.entry(host).or_default().iter().map(|hand| hand.0).collect();
         self.jobs.handle_holding(self.now, host, &held);
         self.jobs.handle_window(host, window);
@@ -668,7 +669,7 @@ fn storm(seed: u64) {
                 world.jobs.handle_submitted(id, more.min(200), 100);
             }
             1 => world.wait(Duration::from_millis(dice.roll(9000) as u64)),
-            2 => world.jobs.handle_host_away(host),
+            2 => world.jobs.handle_host(world.now, host, HostChange::Away),
             3 => {
                 // It comes back, with what it had, without it, or with what it never had.
                 match dice.roll(3) {

@@ -3,7 +3,7 @@
 mod spawn;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use grid_protocol::id::{DeploymentId, WorkerId};
 use grid_protocol::job::{BlobRef, JobId};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::worker::{LimitsAsked, Restart};
+use parking_lot::{Mutex, MutexGuard};
 
 pub use spawn::{DEFAULT_TTL, SpawnBuilder};
 
@@ -473,6 +474,6 @@ impl Client {
     }
 
     fn lock(&self) -> MutexGuard<'_, CollectedState> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock()
     }
 }

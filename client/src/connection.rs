@@ -5,7 +5,7 @@ mod driver;
 mod requests;
 mod shared;
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
 use bytes::Bytes;
@@ -194,7 +194,7 @@ impl Access for Connection {
     }
 
     fn roles(&self) -> Option<Roles> {
-        Some(*self.shared.roles.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(*self.shared.roles.lock())
     }
 }
 

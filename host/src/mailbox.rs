@@ -4,8 +4,8 @@
 //! manager and takes outgoing mail from the outbox. It outlives connections: what the manager has not settled
 //! is sent again on the next one.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use grid_protocol::id::WorkerId;
 use grid_protocol::link::{Link, LinkError, MessageKind};
 use grid_protocol::mail::MailFrame;
 use grid_protocol::worker::{Failure, LogLevel};
+use parking_lot::{Mutex, MutexGuard};
 
 pub use grid_protocol::link::Delivery;
 
@@ -165,7 +166,7 @@ impl Mailbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, MailboxState> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

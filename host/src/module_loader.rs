@@ -1,7 +1,7 @@
 //! The module loader: fetches modules from the manager and compiles them, each once, into programs ready to run.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MODULE_BYTES_MAX};
 use grid_protocol::manifest::{Manifest, ManifestRefusal, SignedManifest};
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::{Failure, FailureKind, LimitsAsked};
+use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use crate::cache::{CacheError, ModuleCache};
@@ -163,7 +164,7 @@ impl ModuleLoader {
         conns: &mut watch::Receiver<Option<Conn>>,
     ) -> Result<(Program, LimitsAsked, Option<LoadStats>), ModuleError> {
         let entry = {
-            let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut entries = self.entries.lock();
             if entries.len() >= LOADED_MAX {
                 // A dropped module is loaded from disk again when needed; running guests keep their own program.
                 entries.retain(|_, entry| Arc::strong_count(entry) > 1);

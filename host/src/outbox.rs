@@ -1,7 +1,7 @@
 //! The outbox: mail and log lines of a host's workers, until the writers of the connection take them.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use grid_protocol::link::Link;
 use grid_protocol::mail::BulkHead;
 use grid_protocol::session::MailSession;
 use grid_protocol::worker::{LogLevel, LogLine};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// Log lines that may wait for each worker. A worker that writes faster than the network carries loses its own lines.
@@ -45,7 +46,7 @@ pub struct WaitingLog {
 impl Outbox {
     /// Changes the outgoing mail of `connection`; does nothing if that connection is lost.
     pub fn with_session(&self, connection: u64, change: impl FnOnce(&mut MailSession)) {
-        let mut mail = lock(&self.mail);
+        let mut mail = self.mail.lock();
         if mail.connection == connection && connection != 0 {
             change(&mut mail.session);
             drop(mail);
@@ -56,7 +57,7 @@ impl Outbox {
     /// Handles a new connection; returns its number, which is not 0. Drops mail queued for an earlier connection: the
     /// caller must resume each [`Mailbox`](crate::mailbox::Mailbox), which queues its mail again.
     pub fn connect(&self) -> u64 {
-        let mut mail = lock(&self.mail);
+        let mut mail = self.mail.lock();
         mail.session.connect(&mut BTreeMap::<WorkerId, Link>::new(), &[]);
         mail.connection += 1;
         mail.connection
@@ -64,7 +65,7 @@ impl Outbox {
 
     /// Handles the loss of the connection: drops its mail, and all mail until the next [`Self::connect`].
     pub fn disconnect(&self) {
-        let mut mail = lock(&self.mail);
+        let mut mail = self.mail.lock();
         mail.session.disconnect();
         // The new number is given to no mailbox, so none can queue mail under it.
         mail.connection += 1;
@@ -72,12 +73,12 @@ impl Outbox {
 
     /// Takes the mail that waits, and leaves the empty buffers in `lanes` for what is queued next.
     pub fn take(&self, lanes: &mut [Vec<u8>; MAIL_STREAMS], bulk: &mut VecDeque<(BulkHead, Bytes)>) {
-        lock(&self.mail).session.take(lanes, bulk);
+        self.mail.lock().session.take(lanes, bulk);
     }
 
     /// Keeps a line for the manager. If `text` is `None`, or too many lines wait, counts a dropped line instead.
     pub fn log(&self, worker: WorkerId, level: LogLevel, text: Option<&str>) {
-        let mut logs = lock(&self.logs);
+        let mut logs = self.logs.lock();
         let waiting = logs.entry(worker).or_default();
         match text.filter(|_| waiting.lines.len() < LINES_WAITING_MAX) {
             Some(text) => waiting.lines.push(LogLine {
@@ -93,25 +94,21 @@ impl Outbox {
 
     /// Takes the waiting log of `worker`, if it has any.
     pub(crate) fn take_log_of(&self, worker: WorkerId) -> Option<WaitingLog> {
-        lock(&self.logs).remove(&worker)
+        self.logs.lock().remove(&worker)
     }
 
     /// Takes the waiting log of one worker, the one with the lowest id; `None` if no log waits.
     pub fn take_log(&self) -> Option<(WorkerId, WaitingLog)> {
-        lock(&self.logs).pop_first()
+        self.logs.lock().pop_first()
     }
 
     /// Drops all waiting log lines.
     pub fn clear_logs(&self) {
-        lock(&self.logs).clear();
+        self.logs.lock().clear();
     }
 }
 
 fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

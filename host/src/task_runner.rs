@@ -9,7 +9,7 @@ mod report;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use grid_protocol::job::{
 };
 use grid_protocol::limits::PAYLOAD_BYTES_MAX;
 use grid_protocol::worker::{End, Failure, FailureKind, LimitsAsked};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
@@ -471,7 +472,7 @@ impl TaskRunner {
     }
 
     fn lock(&self) -> MutexGuard<'_, RunnerState> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

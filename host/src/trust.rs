@@ -1,12 +1,12 @@
 //! Trust: the publishers that this host trusts, the serials that it has seen and the keys that were revoked.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use grid_disk::{DiskError, Machine, replace};
 use grid_protocol::key::PublicKey;
 use grid_protocol::manifest::{Manifest, ManifestRefusal, SignedManifest, Trust};
+use parking_lot::{Mutex, MutexGuard};
 
 /// Decides which publishers this host trusts: with pins the pinned ones and no others, whatever the manager says;
 /// without, those that the manager vouches for. In neither case a publisher that the manager has revoked, until it
@@ -129,7 +129,7 @@ impl HostTrust {
     }
 
     fn lock(&self) -> MutexGuard<'_, Trust> {
-        self.trust.lock().unwrap_or_else(PoisonError::into_inner)
+        self.trust.lock()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The worker supervisor: holds a host's workers, which outlive the connection to the manager.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use grid_protocol::job::{Assignment, AttemptEnd, JobBrief, JobId};
 use grid_protocol::link::Link;
 use grid_protocol::session::{self, Links};
 use grid_protocol::worker::{End, Failure, FailureKind};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::mailbox::Mailbox;
@@ -288,7 +289,7 @@ impl WorkerSupervisor {
 
     /// Takes the receiver of attempts with long results; `None` if it was taken before.
     pub(crate) fn take_long_results(&self) -> Option<mpsc::UnboundedReceiver<(JobId, AttemptEnd)>> {
-        self.long_results.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.long_results.lock().take()
     }
 
     /// The entry of a worker, if this host has that worker.
@@ -489,7 +490,7 @@ impl WorkerSupervisor {
     }
 
     fn lock(&self) -> MutexGuard<'_, SupervisorState> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 
@@ -526,7 +527,7 @@ impl WorkerEntry {
     /// Ends the worker, whatever it is doing; one that has not started yet is ended as soon as it starts.
     fn end_now(&self) {
         self.mailbox.stop();
-        let mut lifecycle = self.lifecycle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lifecycle = self.lifecycle.lock();
         match &*lifecycle {
             Lifecycle::Running(abort) => abort.now(),
             Lifecycle::Preparing | Lifecycle::EndsAtStart => *lifecycle = Lifecycle::EndsAtStart,
@@ -534,7 +535,7 @@ impl WorkerEntry {
     }
 
     fn has_started(&self, abort: AbortHandle) {
-        let mut lifecycle = self.lifecycle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lifecycle = self.lifecycle.lock();
         if matches!(*lifecycle, Lifecycle::EndsAtStart) {
             abort.now();
         }

@@ -2,7 +2,8 @@
 //! inspected once; a module of Python takes a quarter of a second each time.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::limits::{ScanLimits, ScanRefusal};
 use crate::scan::ModuleReport;
@@ -17,7 +18,7 @@ pub(crate) fn remembered(
     if wasm.len() < BYTES_MIN {
         return read();
     }
-    let lock = || PASSED.lock().unwrap_or_else(PoisonError::into_inner);
+    let lock = || PASSED.lock();
     let known = lock().iter().find(|known| known.digest == *digest && known.limits == *limits).cloned();
     if let Some(known) = known {
         return Ok(known.report);

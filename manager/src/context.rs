@@ -2,11 +2,12 @@
 
 pub(crate) mod trust;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 use grid_scheduler::SchedulerConfig;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -79,7 +80,7 @@ impl Context {
 
     /// Locks the cluster. The guard must not be held across an await.
     pub(crate) fn cluster(&self) -> MutexGuard<'_, Cluster> {
-        self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+        self.cluster.lock()
     }
 
     /// Changes the cluster, carries out what the scheduler then decides, and wakes the timer loop.
@@ -205,6 +206,6 @@ impl Context {
 
     /// Locks the catalog, for a caller that may block on the disk.
     pub(crate) fn catalog_now(&self) -> MutexGuard<'_, Catalog> {
-        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+        self.catalog.lock()
     }
 }

@@ -9,9 +9,9 @@ pub(crate) mod faulty_disk;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
 
 use grid_disk::Reserve;
+use parking_lot::RwLock;
 use redb::{
     Builder, Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, StorageBackend,
     StorageError, TableDefinition, TableError, TableHandle,
@@ -283,7 +283,7 @@ impl FileStore {
 
     /// Opens the table as it was last committed; `None` if nothing was ever written to it.
     fn table(&self, table: Table) -> Result<Option<CommittedTable>, StoreError> {
-        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = self.database.read();
         let database = database.as_ref().ok_or_else(|| self.fail(CLOSED))?;
         let transaction = database.begin_read().map_err(|error| self.fail(error))?;
         match transaction.open_table(table.definition()) {
@@ -355,7 +355,7 @@ impl Store for FileStore {
 
 impl Drop for FileStore {
     fn drop(&mut self) {
-        let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let database = self.database.get_mut().take();
         // Closing a damaged database may panic again; that error was reported already.
         let _ = damage::guard(&self.path, || {
             drop(database);
@@ -369,7 +369,7 @@ const CLOSED: &str = "it failed, and cannot be opened again yet";
 impl FileStore {
     /// Reopens the database: after a disk failure it accepts nothing more until then.
     fn open_again(&self) {
-        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let mut database = self.database.write();
         if self.reserve.is_some() {
             // An error here is found again, and reported, by the next call.
             let _ = damage::guard(&self.path, || {
@@ -390,7 +390,7 @@ impl FileStore {
     }
 
     fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = self.database.read();
         let database = database.as_ref().ok_or_else(|| self.fail(CLOSED))?;
         let mut transaction = database.begin_write().map_err(|error| self.fail(error))?;
         transaction.set_durability(Durability::Immediate).map_err(|error| self.fail(error))?;

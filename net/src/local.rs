@@ -1,8 +1,9 @@
 //! Connections between two parts of this process, with the same streams but no socket.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use grid_protocol::key::PublicKey;
+use parking_lot::Mutex;
 use tokio::io::DuplexStream;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
 
@@ -80,7 +81,7 @@ impl LocalConn {
             first
         });
         if first {
-            *self.closed_by_us.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            *self.closed_by_us.lock() = true;
         }
     }
 
@@ -93,7 +94,7 @@ impl LocalConn {
 
     pub(crate) fn close_reason(&self) -> Option<CloseReason> {
         let (code, reason) = self.closed.borrow().clone()?;
-        let ours = *self.closed_by_us.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = *self.closed_by_us.lock();
         Some(if ours { CloseReason::Here } else { CloseReason::Peer { code, reason } })
     }
 

@@ -10,10 +10,11 @@
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use quinn_proto::{ConnectionId, ConnectionIdGenerator as _, HashedConnectionIdGenerator};
@@ -114,7 +115,7 @@ impl AsyncUdpSocket for SheddingSocket {
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         let received = self.socket.poll_recv(cx, buffers, meta);
-        let mut shedder = self.shedder.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shedder = self.shedder.lock();
         match received {
             Poll::Pending => shedder.emptied(),
             Poll::Ready(Ok(count)) => {

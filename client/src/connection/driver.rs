@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use grid_disk::Machine;
@@ -137,7 +137,7 @@ async fn enter(
     match ClientGreeting::from_body(&frame).map_err(|_| nonsense())? {
         ClientGreeting::Welcome { state, resumed, roles, extensions } => {
             tracing::debug!(version = extensions.software(), "a manager lets this client in");
-            *shared.roles.lock().unwrap_or_else(PoisonError::into_inner) = roles;
+            *shared.roles.lock() = roles;
             shared.connected(&conn, state, resumed).map_err(ConnectError::Unreachable)?;
             Ok((conn, send, reader))
         }

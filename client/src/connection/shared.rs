@@ -1,7 +1,7 @@
 //! The state that a connection's driver and its client share.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use grid_protocol::limits::MAIL_STREAMS;
 use grid_protocol::mail::BulkHead;
 use grid_protocol::role::Roles;
 use grid_protocol::session::PendingEnd;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
 use crate::session::{Collectable, Session};
@@ -46,7 +47,7 @@ impl ConnectionShared {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Session> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     pub(super) fn connected(&self, conn: &Conn, state: Option<Resume>, resumed: bool) -> Result<(), String> {

@@ -1,10 +1,10 @@
 //! Failures: explains why a guest failed, from the engine's error and the guest's last output.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use grid_protocol::limits::REASON_BYTES_MAX;
 use grid_protocol::worker::{Failure, FailureKind};
+use parking_lot::{Mutex, MutexGuard};
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
@@ -74,7 +74,7 @@ impl FailureContext {
 
     fn lock(&self) -> MutexGuard<'_, FailureNotes> {
         self.any.store(true, Ordering::Relaxed);
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Standard output and error of a guest, whose lines go to its log.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -82,18 +83,18 @@ impl Stdio {
 
     /// Takes what a guest writes, and logs each complete line.
     pub(crate) fn take(&self, bytes: &[u8]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes);
+        self.0.lock().write(bytes);
     }
 
     /// Also notes what is written in `failure_context`.
     fn remembered(self, failure_context: &Arc<FailureContext>) -> Self {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).failure_context = Some(failure_context.clone());
+        self.0.lock().failure_context = Some(failure_context.clone());
         self
     }
 
     /// Logs the last line if it is incomplete, and returns the end of everything written.
     pub(crate) fn finish(&self) -> String {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.0.lock();
         lines.end_line();
         String::from_utf8_lossy(&lines.tail).trim().to_owned()
     }

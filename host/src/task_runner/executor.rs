@@ -1,7 +1,7 @@
 //! An executor: a guest of one job that runs its tasks one after the other.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
@@ -10,6 +10,7 @@ use grid_protocol::job::{Assignment, AttemptEnd, AttemptId, AttemptResult, JobId
 use grid_protocol::limits::{LOG_LINE_BYTES_MAX, LOG_TAIL_MAX, MESSAGE_BYTES_MAX, RESULTS_MAX};
 use grid_protocol::link::MessageKind;
 use grid_protocol::worker::{Failure, FailureKind, LogLevel, LogLine};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::TaskRunner;
@@ -152,7 +153,7 @@ impl Executor {
         };
         let mail: Arc<dyn MessagePort> = executor.clone();
         let abort = runner.sandbox.start(program, arguments, limits, mail, || (), on_end)?;
-        *executor.abort.lock().unwrap_or_else(PoisonError::into_inner) = Some(abort);
+        *executor.abort.lock() = Some(abort);
         Ok(executor)
     }
 
@@ -277,11 +278,11 @@ impl Executor {
     }
 
     fn abort(&self) -> Option<AbortHandle> {
-        self.abort.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.abort.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, ExecutorState> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

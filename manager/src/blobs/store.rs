@@ -4,13 +4,14 @@
 //! it.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use grid_disk::{DiskError, replace, use_folder};
 use grid_protocol::digest::Digest;
 use grid_protocol::job::{BlobRef, JobId};
 use grid_protocol::limits::MESSAGE_BYTES_MAX;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 
 use crate::blobs::transfer_slots::TransferSlots;
@@ -168,7 +169,7 @@ impl BlobStore {
     }
 
     fn used(&self) -> MutexGuard<'_, u64> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+        self.used.lock()
     }
 }
 

@@ -2,10 +2,11 @@
 //! itself.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use grid_protocol::key::PublicKey;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Transfers of one peer at a time: each blob is held in memory, so a peer takes 2 × 64 MiB = 128 MiB at most.
@@ -28,7 +29,7 @@ impl TransferSlots {
     /// Waits until the peer has a free slot.
     pub(crate) async fn take(&self, peer: PublicKey) -> TransferSlot {
         let slots = {
-            let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut peers = self.0.lock();
             // A peer without a transfer in progress needs no entry.
             peers.retain(|_, slots| slots.strong_count() > 0);
             let known = peers.get(&peer).and_then(Weak::upgrade);

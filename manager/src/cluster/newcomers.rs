@@ -4,7 +4,9 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// Newcomers at a time: each may take 128 KiB of window for five seconds, all together 128 MiB.
 const NEWCOMERS_MAX: usize = 1024;
@@ -52,7 +54,7 @@ impl Newcomers {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PeerSource, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

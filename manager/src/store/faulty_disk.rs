@@ -1,8 +1,9 @@
 //! A simulated disk for crash tests: a power loss forgets what was not synced, and tears writes.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use redb::StorageBackend;
 
 /// A simulated disk. Clones are the same disk.
@@ -89,7 +90,7 @@ impl FaultyDisk {
     }
 
     fn lock(&self) -> MutexGuard<'_, DiskImage> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

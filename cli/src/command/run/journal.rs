@@ -8,8 +8,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wasm_grid::{Bytes, Digest, JobId};
@@ -215,7 +215,7 @@ impl RunJournal {
     }
 
     fn lock(&self) -> MutexGuard<'_, JournalFile> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

@@ -14,6 +14,8 @@ use grid_protocol::worker::{LogLevel, LogLine};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::sandbox::wake_later;
+
 /// Log lines that may wait for each worker. A worker that writes faster than the network carries loses its own lines.
 const LINES_WAITING_MAX: usize = 64;
 
@@ -50,7 +52,7 @@ impl Outbox {
         if mail.connection == connection && connection != 0 {
             change(&mut mail.session);
             drop(mail);
-            self.mail_ready.notify_one();
+            wake_later::notify(&self.mail_ready);
         }
     }
 

@@ -21,6 +21,7 @@ mod simulated;
 mod stdio;
 mod stdio_calls;
 mod symbol;
+pub(crate) mod wake_later;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

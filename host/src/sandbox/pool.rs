@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::sandbox::meter::{Meter, monotonic, nanos};
+use crate::sandbox::wake_later;
 
 type BoxedTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -95,13 +96,15 @@ impl Pool {
             let (shared, timers) = (shared.clone(), timers.clone());
             std::thread::Builder::new().name(format!("grid-compute-{number}")).spawn(move || {
                 let _context = timers.enter();
-                while let Some(task) = shared.next() {
+                while let Some((task, quick_follows)) = shared.next() {
                     let now = monotonic();
                     shared.moved.store(now, Ordering::Relaxed);
                     shared.note_busy(number, now);
+                    wake_later::begin(now, quick_follows && task.is_quick());
                     task.run(now);
                     shared.note_busy(number, 0);
                 }
+                wake_later::flush();
             })?;
         }
         Ok(Self { shared })
@@ -165,8 +168,8 @@ impl PoolShared {
         }
     }
 
-    /// Waits for the next task; `None` once the pool is closed.
-    fn next(&self) -> Option<Arc<PoolTask>> {
+    /// Waits for the next task, and tells if it is quick and a quick one follows it; `None` once the pool is closed.
+    fn next(&self) -> Option<(Arc<PoolTask>, bool)> {
         let mut queue = lock(&self.queue);
         loop {
             if self.closed.load(Ordering::SeqCst) {
@@ -175,11 +178,18 @@ impl PoolShared {
             if let Some(task) = queue.waiting.pop_front() {
                 // Waking another thread takes longer than a quick task, and both would then contend for the queue.
                 let help = !queue.waiting.is_empty() && queue.sleeping > 0 && !task.is_quick();
+                let quick_follows = queue.waiting.front().is_some_and(|next| next.is_quick());
                 drop(queue);
                 if help {
                     self.ready.notify_one();
                 }
-                return Some(task);
+                return Some((task, quick_follows));
+            }
+            if wake_later::has_waiting() {
+                drop(queue);
+                wake_later::flush();
+                queue = lock(&self.queue);
+                continue;
             }
             queue.sleeping += 1;
             queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);

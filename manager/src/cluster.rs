@@ -2,6 +2,7 @@
 
 pub(crate) mod client_session;
 pub(crate) mod connection;
+pub(crate) mod local_mail;
 pub(crate) mod newcomers;
 pub(crate) mod peer_queue;
 pub(crate) mod resume;

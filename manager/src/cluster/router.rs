@@ -124,25 +124,6 @@ impl MessageRouter {
         }
     }
 
-    /// Sends a message of a client in this process; returns its number.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError`].
-    pub(crate) fn send(&mut self, owner: Owner, worker: WorkerId, payload: Bytes) -> Result<u64, SendError> {
-        let max = grid_protocol::limits::MESSAGE_BYTES_MAX;
-        if payload.len() > max {
-            return Err(SendError::TooLong { length: payload.len(), max });
-        }
-        let route =
-            self.routes.get_mut(&worker).filter(|route| route.owner == owner && route.ending.is_none());
-        let route = route.ok_or(SendError::Gone(worker))?;
-        if !route.outward.has_room() {
-            return Err(SendError::Full(worker));
-        }
-        Ok(route.forward(worker, &mut self.queues, MessageKind::Message, payload, 0))
-    }
-
     /// Sends a message for a client of that key which has no link to the worker. The caller checks the length.
     ///
     /// # Errors
@@ -286,87 +267,6 @@ impl MessageRouter {
         Ok(())
     }
 
-    /// Moves what waits for a client in this process into `out`, until `out` holds `most` events.
-    pub(crate) fn collect(&mut self, owner: Owner, most: usize, out: &mut Vec<Event>) {
-        while out.len() < most {
-            let Some(ClientSession::Here { waiting, .. }) = self.client_sessions.get_mut(&owner) else {
-                return;
-            };
-            match waiting.pop_front() {
-                None => return,
-                Some(Waiting::Joined(event)) => out.push(event),
-                Some(Waiting::Left(worker, end)) => out.extend(self.close(worker, end)),
-                Some(Waiting::Messages(worker)) => {
-                    if self.take_mail(worker, most, out)
-                        && let Some(ClientSession::Here { waiting, .. }) =
-                            self.client_sessions.get_mut(&owner)
-                    {
-                        waiting.push_front(Waiting::Messages(worker));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes the next worker that has joined, whatever waits before it for the client in this process.
-    pub(crate) fn take_joined(&mut self, owner: Owner) -> Option<Event> {
-        let Some(ClientSession::Here { waiting, .. }) = self.client_sessions.get_mut(&owner) else {
-            return None;
-        };
-        let place = waiting.iter().position(|waiting| matches!(waiting, Waiting::Joined(_)))?;
-        match waiting.remove(place) {
-            Some(Waiting::Joined(event)) => Some(event),
-            _ => None,
-        }
-    }
-
-    /// Workers of which it waits to be collected that they joined (true) or ended (false).
-    pub(crate) fn changes(&self, owner: Owner) -> Vec<(WorkerId, bool)> {
-        let Some(ClientSession::Here { waiting, .. }) = self.client_sessions.get(&owner) else {
-            return Vec::new();
-        };
-        let change = |waiting: &Waiting| match waiting {
-            Waiting::Joined(Event::Joined { worker, .. }) => Some((*worker, true)),
-            Waiting::Left(worker, _) => Some((*worker, false)),
-            _ => None,
-        };
-        waiting.iter().filter_map(change).collect()
-    }
-
-    /// Moves a worker's messages into `out`; true if it stopped because `out` holds `most` events.
-    fn take_mail(&mut self, worker: WorkerId, most: usize, out: &mut Vec<Event>) -> bool {
-        let Some(route) = self.routes.get_mut(&worker) else {
-            return false;
-        };
-        while out.len() < most {
-            let Some(delivery) = route.outward.take_arrival() else {
-                route.queued = false;
-                route.acknowledge_host(worker, &mut self.queues, &self.late);
-                return false;
-            };
-            route.outward.finish(delivery.seq);
-            route.taken += delivery.payload.len() + 1024;
-            out.push(match delivery.kind {
-                MessageKind::Message => Event::Message { worker, payload: delivery.payload },
-                MessageKind::Failure { about } => Event::Failed {
-                    worker,
-                    message: about,
-                    reason: String::from_utf8_lossy(&delivery.payload).into_owned(),
-                },
-            });
-        }
-        route.acknowledge_host(worker, &mut self.queues, &self.late);
-        true
-    }
-
-    /// Forgets a worker; returns the last event about it.
-    fn close(&mut self, worker: WorkerId, end: End) -> Option<Event> {
-        let mut route = self.routes.remove(&worker)?;
-        route.settle_finally(worker, &mut self.queues);
-        let unanswered = route.outward.take_unsettled().into_iter().map(|sent| sent.payload).collect();
-        Some(Event::Left { worker, end, unanswered })
-    }
-
     /// Moves messages from the client's link to the host's, as far as the worker's window has room.
     pub(crate) fn forward(&mut self, worker: WorkerId) {
         let Some(route) = self.routes.get_mut(&worker) else {
@@ -454,15 +354,6 @@ impl MessageRouter {
         self.routes.get(&worker).map_or((0, 0), |route| {
             let homeward = route.homeward.as_ref().map_or(0, |homeward| homeward.unsettled().len());
             (count(route.outward.unsettled().len()), count(route.outward.arrivals() + homeward))
-        })
-    }
-
-    /// False if the worker of a client in this process still owes an answer or an acknowledgement.
-    pub(crate) fn is_quiet(&self, owner: Owner, worker: WorkerId) -> bool {
-        self.routes.get(&worker).filter(|route| route.owner == owner).is_none_or(|route| {
-            let link = &route.outward;
-            route.ending.as_ref().is_some_and(|ending| ending.told)
-                || !link.is_owed() && link.has_arrived(link.last_accepted())
         })
     }
 

@@ -2,19 +2,17 @@
 //! goes into the journal. What follows from it (a reply to a client, an attempt for a host) is an effect, which
 //! takes place once the journal is on disk. The group commit does both.
 
+mod reports;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use grid_protocol::host::{HostCommand, HostEvent};
-use grid_protocol::job::{
-    AttemptEnd, AttemptFailure, AttemptId, AttemptResult, JobBrief, JobId, JobInfo, JobSpec, JobState,
-    Outcome, Payload,
-};
+use grid_protocol::host::HostCommand;
+use grid_protocol::job::{AttemptId, JobBrief, JobId, JobInfo, JobSpec, JobState, Payload};
 use grid_protocol::key::PublicKey;
-use grid_protocol::limits::{HELD_ATTEMPTS_MAX, JOBS_MAX};
-use grid_protocol::record::OutcomeRecord;
+use grid_protocol::limits::JOBS_MAX;
 use grid_protocol::time::Moment;
-use grid_scheduler::jobs::{AttemptFate, JobDecision, Jobs, ScheduledJob, Verdict};
+use grid_scheduler::jobs::{JobDecision, Jobs, ScheduledJob};
 use tokio::sync::{Notify, oneshot};
 
 use crate::catalog::banned::{Ban, Banned};
@@ -320,116 +318,6 @@ impl Coordinator {
         self.jobs.jobs().values().any(|job| job.spec.module == *module && !job.state.is_over())
     }
 
-    /// Handles a host's job reports; returns the events that the worker side must also see.
-    pub(crate) fn handle_event(
-        &mut self,
-        now: Moment,
-        host: &HostRef<'_>,
-        report: HostEvent,
-    ) -> Option<HostEvent> {
-        match report {
-            HostEvent::Window { attempts } => {
-                self.jobs.handle_window(host.key, attempts.min(HELD_ATTEMPTS_MAX));
-            }
-            HostEvent::Holding { attempts } => self.handle_holding(now, host.key, few(&attempts)),
-            HostEvent::Executing { attempts } => self.jobs.handle_executing(now, host.key, few(&attempts)),
-            HostEvent::Alive { attempts } => self.jobs.handle_renewal(now, host.key, few(&attempts)),
-            HostEvent::Returned { attempts } => self.handle_returned(now, host.key, few(&attempts)),
-            HostEvent::Outcomes { ends } => self.handle_ends(now, host, ends),
-            HostEvent::ModuleReady { module, .. } => {
-                self.jobs.handle_module(host.key, module);
-                return Some(report);
-            }
-            other => return Some(other),
-        }
-        None
-    }
-
-    fn handle_holding(&mut self, now: Moment, host: PublicKey, attempts: &[AttemptId]) {
-        self.jobs.handle_holding(now, host, attempts);
-        // The host knows the jobs of the attempts it holds, even if a previous manager process told it.
-        let known = attempts.iter().filter_map(|attempt| self.jobs.lease(*attempt)).map(|lease| lease.job);
-        self.briefed.entry(host).or_default().extend(known);
-    }
-
-    fn handle_returned(&mut self, now: Moment, host: PublicKey, attempts: &[AttemptId]) {
-        if let Some(briefed) = self.briefed.get_mut(&host) {
-            // The host may have forgotten the job; the next assignment describes it again.
-            for lease in attempts.iter().filter_map(|attempt| self.jobs.lease(*attempt)) {
-                briefed.remove(&lease.job);
-            }
-        }
-        self.jobs.handle_returned(now, host, attempts);
-    }
-
-    fn handle_ends(&mut self, now: Moment, host: &HostRef<'_>, ends: Vec<AttemptEnd>) {
-        let attempts = ends.iter().map(|end| end.attempt).collect();
-        for AttemptEnd { attempt, ran_us, result } in ends {
-            let verdict = match &result {
-                AttemptResult::Done(_) => {
-                    self.jobs.handle_end(now, host.key, attempt, AttemptFate::Done, ran_us)
-                }
-                AttemptResult::Failed { failure, .. } if failure.kind.is_unfit() => {
-                    let job = self.jobs.lease(attempt).map(|lease| lease.job);
-                    job.into_iter().for_each(|job| self.forget_at(host.key, job));
-                    self.jobs.handle_unfit(now, host.key, attempt, &failure.message)
-                }
-                AttemptResult::Failed { failure, .. } => {
-                    let fate = AttemptFate::Failed(failure.kind);
-                    self.jobs.handle_end(now, host.key, attempt, fate, ran_us)
-                }
-            };
-            self.apply(verdict, attempt, host, ran_us, Some(result));
-        }
-        // The host may drop the results once they are on disk, or were fenced.
-        self.effects.push(Effect::Tell { host: host.key, command: HostCommand::Settled { attempts } });
-    }
-
-    /// Makes a host that refused a job forget it, so that it checks again if it is assigned the job later.
-    fn forget_at(&mut self, host: PublicKey, job: JobId) {
-        if self.briefed.get_mut(&host).is_some_and(|jobs| jobs.remove(&job)) {
-            self.effects.push(Effect::Tell { host, command: HostCommand::JobsOver { jobs: vec![job] } });
-        }
-    }
-
-    /// Journals what becomes of a task.
-    fn apply(
-        &mut self,
-        verdict: Verdict,
-        attempt: AttemptId,
-        host: &HostRef<'_>,
-        ran_us: u64,
-        result: Option<AttemptResult>,
-    ) {
-        if verdict == Verdict::Fenced {
-            return;
-        }
-        self.journal.end_lease(attempt);
-        let name = host.name.to_owned();
-        match verdict {
-            Verdict::Fenced | Verdict::Back { .. } => {}
-            Verdict::Done { job, task, seq } => {
-                let results = match result {
-                    Some(AttemptResult::Done(results)) => results,
-                    _ => Vec::new(),
-                };
-                let outcome = Outcome::Done(results);
-                self.journal.outcome(job, seq, &OutcomeRecord { task, host: name, ran_us, outcome });
-                self.effects.push(Effect::OutcomeRecorded(job));
-            }
-            Verdict::Dead { job, task, seq, why, history } => {
-                self.journal.failure(job, task, history.failures(), &failed(host, ran_us, result));
-                // The failed attempts are in the failure table; readers add them to the outcome.
-                let outcome = Outcome::Dead { why, attempts: Vec::new() };
-                self.journal.outcome(job, seq, &OutcomeRecord { task, host: name, ran_us, outcome });
-                self.effects.push(Effect::OutcomeRecorded(job));
-            }
-            Verdict::Again { job, task, history } => {
-                self.journal.failure(job, task, history.failures(), &failed(host, ran_us, result));
-            }
-        }
-    }
-
     /// Hands out tasks and journals the scheduler's decisions. `name` returns the display name of a host.
     pub(crate) fn carry_out<'a>(&mut self, now: Moment, name: impl Fn(PublicKey) -> &'a str) {
         // Nothing is handed out while the store is in trouble or the journal is full.
@@ -507,17 +395,4 @@ impl Coordinator {
             watcher.notify_waiters();
         }
     }
-}
-
-fn failed(host: &HostRef<'_>, ran_us: u64, result: Option<AttemptResult>) -> AttemptFailure {
-    let (failure, log) = match result {
-        Some(AttemptResult::Failed { failure, log }) => (Some(failure), log),
-        _ => (None, Vec::new()),
-    };
-    AttemptFailure { host: host.key, host_name: host.name.to_owned(), ran_us, failure, log }
-}
-
-/// Cuts a report to as many attempts as a host may hold.
-fn few(attempts: &[AttemptId]) -> &[AttemptId] {
-    attempts.get(..HELD_ATTEMPTS_MAX as usize).unwrap_or(attempts)
 }

@@ -160,11 +160,11 @@ impl Access for Connection {
     }
 
     fn take_joined(&self) -> Option<Event> {
-        self.shared.lock().take_joined()
+        self.shared.lock().waiting.take_joined()
     }
 
     fn changes(&self) -> Vec<(WorkerId, bool)> {
-        self.shared.lock().changes().collect()
+        self.shared.lock().waiting.changes().collect()
     }
 
     fn expect(&self, workers: &[WorkerId]) {

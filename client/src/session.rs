@@ -8,9 +8,10 @@ use grid_protocol::client::ClientEnd;
 use grid_protocol::event::Event;
 use grid_protocol::host::{Position, Resume};
 use grid_protocol::id::{SessionId, WorkerId};
-use grid_protocol::link::{Link, MessageKind};
+use grid_protocol::link::Link;
 use grid_protocol::mail::{BulkHead, MailFrame};
 use grid_protocol::session::{self, Links, MailSession, PendingEnd};
+use grid_protocol::uncollected::{self, Collectable, Uncollected};
 use grid_protocol::worker::End;
 
 /// What a client keeps of its session from one connection to the next.
@@ -20,7 +21,7 @@ pub(crate) struct Session {
     pub(crate) control: ClientEnd,
     pub(crate) links: BTreeMap<WorkerId, SessionWorker>,
     pub(crate) mail: MailSession,
-    pub(crate) waiting: VecDeque<Collectable>,
+    pub(crate) waiting: Uncollected,
     over: Finished,
 }
 
@@ -70,13 +71,6 @@ impl SessionWorker {
     }
 }
 
-/// What the program has yet to collect, in order.
-pub(crate) enum Collectable {
-    Mail(WorkerId),
-    Joined(Event),
-    Left(WorkerId, End),
-}
-
 /// The links of a client's workers.
 struct SessionLinks<'a>(&'a mut BTreeMap<WorkerId, SessionWorker>);
 
@@ -114,19 +108,19 @@ impl Session {
         if let Some(ending) = &mut known.ending
             && let Some((end, _settled)) = ending.take(&mut known.link)
         {
-            self.waiting.push_back(Collectable::Left(worker, end));
+            self.waiting.push(Collectable::Left(worker, end));
         }
     }
 
     pub(crate) fn collect(&mut self, most: usize, out: &mut Vec<Event>) {
         while out.len() < most {
-            match self.waiting.pop_front() {
+            match self.waiting.pop() {
                 None => break,
                 Some(Collectable::Joined(event)) => out.push(event),
                 Some(Collectable::Left(worker, end)) => {
                     out.push(self.close(worker, end));
                 }
-                Some(Collectable::Mail(worker)) => self.take_mail(worker, most, out),
+                Some(Collectable::Messages(worker)) => self.take_mail(worker, most, out),
             }
         }
         for worker in self.mail.take_owing() {
@@ -152,24 +146,6 @@ impl Session {
         if !self.over.received.contains_key(&worker) {
             self.links.entry(worker).or_default();
         }
-    }
-
-    /// The next worker that has joined, whatever waits before it. Messages stay where they are, unacknowledged.
-    pub(crate) fn take_joined(&mut self) -> Option<Event> {
-        let place = self.waiting.iter().position(|waiting| matches!(waiting, Collectable::Joined(_)))?;
-        match self.waiting.remove(place) {
-            Some(Collectable::Joined(event)) => Some(event),
-            _ => None,
-        }
-    }
-
-    /// Workers of which it waits to be collected that they joined (true) or ended (false).
-    pub(crate) fn changes(&self) -> impl Iterator<Item = (WorkerId, bool)> {
-        self.waiting.iter().filter_map(|waiting| match waiting {
-            Collectable::Joined(Event::Joined { worker, .. }) => Some((*worker, true)),
-            Collectable::Left(worker, _) => Some((*worker, false)),
-            _ => None,
-        })
     }
 
     /// What this end remembers, for the manager to go on from.
@@ -226,16 +202,9 @@ impl Session {
                 return;
             };
             known.link.finish(delivery.seq);
-            out.push(match delivery.kind {
-                MessageKind::Message => Event::Message { worker, payload: delivery.payload },
-                MessageKind::Failure { about } => Event::Failed {
-                    worker,
-                    message: about,
-                    reason: String::from_utf8_lossy(&delivery.payload).into_owned(),
-                },
-            });
+            out.push(uncollected::event(worker, delivery));
         }
-        self.waiting.push_front(Collectable::Mail(worker));
+        self.waiting.put_back(Collectable::Messages(worker));
     }
 
     pub(crate) fn arrivals(&mut self, worker: WorkerId) {
@@ -244,7 +213,7 @@ impl Session {
             && known.link.has_ready_arrival()
         {
             known.queued = true;
-            self.waiting.push_back(Collectable::Mail(worker));
+            self.waiting.push(Collectable::Messages(worker));
         }
         self.check_end(worker);
     }
@@ -282,6 +251,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use grid_protocol::limits::MAIL_STREAMS;
+    use grid_protocol::link::MessageKind;
     use grid_protocol::send_queue::SendQueue;
 
     use super::*;
@@ -389,9 +359,12 @@ mod tests {
         let host = grid_protocol::key::SecretKey::from_seed(&[1; 32]).public();
         let module = grid_protocol::digest::Digest::from_bytes([0; 32]);
         let joined = Event::Joined { worker: WorkerId::new(1, 2), host, module, replaces: None };
-        session.waiting.push_back(Collectable::Joined(joined.clone()));
-        assert_eq!(session.changes().collect::<Vec<_>>(), [(worker(), false), (WorkerId::new(1, 2), true)]);
-        assert_eq!(session.take_joined(), Some(joined));
+        session.waiting.push(Collectable::Joined(joined.clone()));
+        assert_eq!(
+            session.waiting.changes().collect::<Vec<_>>(),
+            [(worker(), false), (WorkerId::new(1, 2), true)]
+        );
+        assert_eq!(session.waiting.take_joined(), Some(joined));
         assert_eq!(collected(&mut session).len(), 2);
     }
 }

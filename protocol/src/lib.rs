@@ -37,6 +37,7 @@ pub mod session;
 mod text;
 pub mod ticket;
 pub mod time;
+pub mod uncollected;
 pub mod wire;
 pub mod worker;
 

@@ -13,10 +13,11 @@ use grid_protocol::limits::MAIL_STREAMS;
 use grid_protocol::mail::BulkHead;
 use grid_protocol::role::Roles;
 use grid_protocol::session::PendingEnd;
+use grid_protocol::uncollected::Collectable;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
-use crate::session::{Collectable, Session};
+use crate::session::Session;
 
 pub(super) struct ConnectionShared {
     pub(super) channel: Option<Channel>,
@@ -88,12 +89,7 @@ impl ConnectionShared {
         match event {
             Some(client::ClientEvent::Joined { worker, host, module, replaces }) => {
                 inner.links.entry(worker).or_default();
-                inner.waiting.push_back(Collectable::Joined(Event::Joined {
-                    worker,
-                    host,
-                    module,
-                    replaces,
-                }));
+                inner.waiting.push(Collectable::Joined(Event::Joined { worker, host, module, replaces }));
             }
             Some(client::ClientEvent::Left { worker, end, sent, settled }) => {
                 let known = inner.links.entry(worker).or_default();

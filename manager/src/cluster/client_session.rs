@@ -1,28 +1,15 @@
 //! Sessions of clients: the mail and events that wait for each client.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use grid_protocol::client::{self, ManagerClientEnd};
-use grid_protocol::event::Event;
 use grid_protocol::host::Resume;
-use grid_protocol::id::{SessionId, WorkerId};
+use grid_protocol::id::SessionId;
 use grid_protocol::time::Moment;
-use grid_protocol::worker::End;
+use grid_protocol::uncollected::Uncollected;
 use tokio::sync::Notify;
 
 use crate::cluster::peer_queue::PeerQueueId;
-
-/// Something that waits for a client in this process to take it.
-#[derive(Debug)]
-pub(crate) enum Waiting {
-    /// The worker has sent messages.
-    Messages(WorkerId),
-    /// A worker joined.
-    Joined(Event),
-    /// The worker left; this comes after all its messages.
-    Left(WorkerId, End),
-}
 
 /// A client's session.
 #[derive(Debug)]
@@ -30,7 +17,7 @@ pub(crate) enum ClientSession {
     /// The client is in this process.
     Here {
         /// What waits for the client, oldest first.
-        waiting: VecDeque<Waiting>,
+        waiting: Uncollected,
         /// Notified when something waits.
         arrived: Arc<Notify>,
         /// Notified when a worker's window has room again.

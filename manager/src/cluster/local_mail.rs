@@ -6,10 +6,11 @@ use grid_protocol::event::{Event, SendError};
 use grid_protocol::id::WorkerId;
 use grid_protocol::limits::MESSAGE_BYTES_MAX;
 use grid_protocol::link::MessageKind;
+use grid_protocol::uncollected::{self, Collectable};
 use grid_protocol::worker::End;
 use grid_scheduler::Owner;
 
-use crate::cluster::client_session::{ClientSession, Waiting};
+use crate::cluster::client_session::ClientSession;
 use crate::cluster::router::MessageRouter;
 
 impl MessageRouter {
@@ -47,16 +48,16 @@ impl MessageRouter {
             let Some(ClientSession::Here { waiting, .. }) = self.client_sessions.get_mut(&owner) else {
                 return;
             };
-            match waiting.pop_front() {
+            match waiting.pop() {
                 None => return,
-                Some(Waiting::Joined(event)) => out.push(event),
-                Some(Waiting::Left(worker, end)) => out.extend(self.close(worker, end)),
-                Some(Waiting::Messages(worker)) => {
+                Some(Collectable::Joined(event)) => out.push(event),
+                Some(Collectable::Left(worker, end)) => out.extend(self.close(worker, end)),
+                Some(Collectable::Messages(worker)) => {
                     if self.take_mail(worker, most, out)
                         && let Some(ClientSession::Here { waiting, .. }) =
                             self.client_sessions.get_mut(&owner)
                     {
-                        waiting.push_front(Waiting::Messages(worker));
+                        waiting.put_back(Collectable::Messages(worker));
                     }
                 }
             }
@@ -68,11 +69,7 @@ impl MessageRouter {
         let Some(ClientSession::Here { waiting, .. }) = self.client_sessions.get_mut(&owner) else {
             return None;
         };
-        let place = waiting.iter().position(|waiting| matches!(waiting, Waiting::Joined(_)))?;
-        match waiting.remove(place) {
-            Some(Waiting::Joined(event)) => Some(event),
-            _ => None,
-        }
+        waiting.take_joined()
     }
 
     /// Workers of which it waits to be collected that they joined (true) or ended (false).
@@ -80,12 +77,7 @@ impl MessageRouter {
         let Some(ClientSession::Here { waiting, .. }) = self.client_sessions.get(&owner) else {
             return Vec::new();
         };
-        let change = |waiting: &Waiting| match waiting {
-            Waiting::Joined(Event::Joined { worker, .. }) => Some((*worker, true)),
-            Waiting::Left(worker, _) => Some((*worker, false)),
-            _ => None,
-        };
-        waiting.iter().filter_map(change).collect()
+        waiting.changes().collect()
     }
 
     /// Moves a worker's messages into `out`; true if it stopped because `out` holds `most` events.
@@ -101,14 +93,7 @@ impl MessageRouter {
             };
             route.outward.finish(delivery.seq);
             route.taken += delivery.payload.len() + 1024;
-            out.push(match delivery.kind {
-                MessageKind::Message => Event::Message { worker, payload: delivery.payload },
-                MessageKind::Failure { about } => Event::Failed {
-                    worker,
-                    message: about,
-                    reason: String::from_utf8_lossy(&delivery.payload).into_owned(),
-                },
-            });
+            out.push(uncollected::event(worker, delivery));
         }
         route.acknowledge_host(worker, &mut self.queues, &self.late);
         true

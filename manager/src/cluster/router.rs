@@ -16,12 +16,13 @@ use grid_protocol::link::{Link, LinkError, MessageKind};
 use grid_protocol::mail::MailFrame;
 use grid_protocol::session::PendingEnd;
 use grid_protocol::time::Moment;
+use grid_protocol::uncollected::Collectable;
 use grid_protocol::worker::End;
 use grid_scheduler::Owner;
 use hashbrown::HashMap;
 use tokio::sync::Notify;
 
-use crate::cluster::client_session::{ClientSession, Waiting};
+use crate::cluster::client_session::ClientSession;
 use crate::cluster::peer_queue::{PeerQueueId, PeerQueues};
 use crate::cluster::route::{EndingRoute, Route, newest};
 
@@ -74,7 +75,7 @@ impl MessageRouter {
         }
         match self.client_sessions.get_mut(&route.owner) {
             Some(ClientSession::Here { waiting, arrived, .. }) => {
-                waiting.push_back(Waiting::Joined(Event::Joined { worker, host, module, replaces }));
+                waiting.push(Collectable::Joined(Event::Joined { worker, host, module, replaces }));
                 arrived.notify_one();
             }
             Some(ClientSession::Remote(client)) => {
@@ -290,11 +291,11 @@ impl MessageRouter {
             Some(ClientSession::Here { waiting, arrived, .. }) => {
                 if !route.queued && route.outward.has_ready_arrival() {
                     route.queued = true;
-                    waiting.push_back(Waiting::Messages(worker));
+                    waiting.push(Collectable::Messages(worker));
                     arrived.notify_one();
                 }
                 if let Some(end) = route.take_end() {
-                    waiting.push_back(Waiting::Left(worker, end));
+                    waiting.push(Collectable::Left(worker, end));
                     arrived.notify_one();
                 }
             }

@@ -1,0 +1,72 @@
+//! What waits for a client's program to collect it: the same for a client over the network and one in the manager's
+//! process.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+
+use crate::event::Event;
+use crate::id::WorkerId;
+use crate::link::{Delivery, MessageKind};
+use crate::worker::End;
+
+/// What has come and was not collected, oldest first. The messages themselves are on the workers' links.
+#[derive(Debug, Default)]
+pub struct Uncollected(VecDeque<Collectable>);
+
+/// Something that waits to be collected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Collectable {
+    /// The worker has sent messages.
+    Messages(WorkerId),
+    /// A worker joined.
+    Joined(Event),
+    /// The worker ended; this comes after all its messages.
+    Left(WorkerId, End),
+}
+
+impl Uncollected {
+    /// Adds what has come.
+    pub fn push(&mut self, item: Collectable) {
+        self.0.push_back(item);
+    }
+
+    /// Puts back what was taken and is not over.
+    pub fn put_back(&mut self, item: Collectable) {
+        self.0.push_front(item);
+    }
+
+    /// Takes the oldest.
+    pub fn pop(&mut self) -> Option<Collectable> {
+        self.0.pop_front()
+    }
+
+    /// Takes the next worker that has joined, whatever waits before it. Messages stay where they are, unacknowledged.
+    pub fn take_joined(&mut self) -> Option<Event> {
+        let place = self.0.iter().position(|item| matches!(item, Collectable::Joined(_)))?;
+        match self.0.remove(place) {
+            Some(Collectable::Joined(event)) => Some(event),
+            _ => None,
+        }
+    }
+
+    /// Workers of which it waits to be collected that they joined (true) or ended (false).
+    pub fn changes(&self) -> impl Iterator<Item = (WorkerId, bool)> {
+        self.0.iter().filter_map(|item| match item {
+            Collectable::Joined(Event::Joined { worker, .. }) => Some((*worker, true)),
+            Collectable::Left(worker, _) => Some((*worker, false)),
+            _ => None,
+        })
+    }
+}
+
+/// A worker's message, as its client is told of it.
+pub fn event(worker: WorkerId, delivery: Delivery) -> Event {
+    match delivery.kind {
+        MessageKind::Message => Event::Message { worker, payload: delivery.payload },
+        MessageKind::Failure { about } => Event::Failed {
+            worker,
+            message: about,
+            reason: String::from_utf8_lossy(&delivery.payload).into_owned(),
+        },
+    }
+}

@@ -57,7 +57,7 @@ pub(super) struct PoolTask {
     polled_since: AtomicU64,
     /// Number of the latest polls in a row that were quick.
     quick: AtomicU32,
-    /// Blocked the network thread for over 1 ms once; never polled inline again.
+    /// Held up the network thread, or the wakes of others, for over 1 ms once; neither waits for it again.
     inline_banned: AtomicBool,
     shared: Arc<PoolShared>,
 }
@@ -100,8 +100,8 @@ impl Pool {
                     let now = monotonic();
                     shared.moved.store(now, Ordering::Relaxed);
                     shared.note_busy(number, now);
-                    wake_later::begin(now, quick_follows && task.is_quick());
-                    task.run(now);
+                    wake_later::begin(now, quick_follows && task.is_expected_quick());
+                    task.run_in_row(now);
                     shared.note_busy(number, 0);
                 }
                 wake_later::flush();
@@ -178,7 +178,7 @@ impl PoolShared {
             if let Some(task) = queue.waiting.pop_front() {
                 // Waking another thread takes longer than a quick task, and both would then contend for the queue.
                 let help = !queue.waiting.is_empty() && queue.sleeping > 0 && !task.is_quick();
-                let quick_follows = queue.waiting.front().is_some_and(|next| next.is_quick());
+                let quick_follows = queue.waiting.front().is_some_and(|next| next.is_expected_quick());
                 drop(queue);
                 if help {
                     self.ready.notify_one();
@@ -269,8 +269,21 @@ impl PoolTask {
         self.quick.load(Ordering::Relaxed) >= QUICK_IN_A_ROW
     }
 
+    /// True if others may wait for its next poll: its last ones were quick, and none that others waited for was slow.
+    fn is_expected_quick(&self) -> bool {
+        self.is_quick() && !self.inline_banned.load(Ordering::Relaxed)
+    }
+
     fn may_run_here(&self) -> bool {
-        self.is_quick() && !self.inline_banned.load(Ordering::Relaxed) && self.shared.inline_policy.stands()
+        self.is_expected_quick() && self.shared.inline_policy.stands()
+    }
+
+    /// Polls the task while wakes of others wait. If that is slow, none waits for it again.
+    fn run_in_row(self: Arc<Self>, now: u64) {
+        let waited_for = wake_later::has_waiting();
+        if self.clone().run(now) > SLOW && waited_for {
+            self.inline_banned.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Polls the task inline. If that is slow, bans it from inline polls for good, and all tasks for [`WITHDRAWN`].

@@ -15,6 +15,21 @@ use super::{
 };
 use crate::jobs::task;
 
+/// A worker that logs each message, and sends it back 300 ms later.
+const THOUGHTFUL: &str = r#"(module
+    (import "grid" "recv" (func $recv (param i32 i32) (result i32)))
+    (import "grid" "send" (func $send (param i32 i32)))
+    (import "grid" "log" (func $log (param i32 i32 i32)))
+    (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 80) "\01")
+    (func (export "handle_msg") (param $length i32)
+        (drop (call $recv (i32.const 256) (i32.const 1024)))
+        (call $log (i32.const 1) (i32.const 256) (local.get $length))
+        (i64.store (i32.const 88) (i64.const 300000000))
+        (drop (call $poll (i32.const 64) (i32.const 128) (i32.const 1) (i32.const 192)))
+        (call $send (i32.const 256) (local.get $length))))"#;
+
 /// A worker that sleeps for ever as it starts.
 const SLEEPY: &str = r#"(module
     (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
@@ -124,14 +139,18 @@ async fn workers_of_which_one_never_was_are_not_stopped_and_one_that_has_ended_m
 #[tokio::test]
 async fn a_worker_that_is_stopped_answers_the_message_that_it_handles_within_its_grace() {
     on_both_sides(async |client| {
-        let worker = running(client, sleeper(), 1).await[0];
-        client.send(worker, task(3, Duration::from_millis(300))).await.unwrap();
-        // Unless it has answered already, it must be at work on the message, not about to get it.
-        while client.ping(worker).await != Ok(WorkerStatus::Busy)
-            && client.workers().await.unwrap()[0].uncollected == 0
-        {}
+        let worker = running(client, wat::parse_str(THOUGHTFUL).unwrap(), 1).await[0];
+        client.send(worker, "answer").await.unwrap();
+        // A worker that is busy may still be about to get its message, which a stop would come before.
+        let has_begun = async || {
+            let logs = Request::WorkerLogs { worker };
+            matches!(client.request(logs).await, Ok(Reply::Logs { lines, .. }) if !lines.is_empty())
+        };
+        while !has_begun().await {
+            tokio::task::yield_now().await;
+        }
         client.stop_workers(&[worker], HOUR).await.unwrap();
-        assert_eq!(next_message(client).await, (worker, 9u64.to_le_bytes().to_vec().into()));
+        assert_eq!(next_message(client).await, (worker, "answer".into()));
         assert_eq!(next_end(client).await, (worker, End::Stopped, vec![]));
     })
     .await;

@@ -1,7 +1,7 @@
 //! The session: the client's end of its workers' mail, which outlives each connection.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use grid_protocol::client::ClientEnd;
@@ -11,7 +11,7 @@ use grid_protocol::id::{SessionId, WorkerId};
 use grid_protocol::link::Link;
 use grid_protocol::mail::{BulkHead, MailFrame};
 use grid_protocol::session::{self, Links, MailSession, PendingEnd};
-use grid_protocol::uncollected::{self, Collectable, Uncollected};
+use grid_protocol::uncollected::{Collectable, Uncollected};
 use grid_protocol::worker::End;
 
 /// What a client keeps of its session from one connection to the next.
@@ -75,10 +75,6 @@ impl SessionWorker {
 struct SessionLinks<'a>(&'a mut BTreeMap<WorkerId, SessionWorker>);
 
 impl Links<()> for SessionLinks<'_> {
-    fn visit(&mut self, mut visit: impl FnMut(WorkerId, &mut Link)) {
-        self.0.iter_mut().for_each(|(worker, known)| visit(*worker, &mut known.link));
-    }
-
     fn with<R>(&mut self, worker: WorkerId, change: impl FnOnce(&mut Link) -> R) -> Option<R> {
         self.0.get_mut(&worker).map(|known| change(&mut known.link))
     }
@@ -154,7 +150,8 @@ impl Session {
         let control = self.control.position();
         let finished = self.over.received.iter().map(|(worker, received)| (*worker, *received));
         let mut workers: Vec<_> = finished.map(|(worker, received)| Position { worker, received }).collect();
-        workers.extend(session::positions(&mut SessionLinks(&mut self.links)));
+        let linked: Vec<_> = self.links.keys().copied().collect();
+        workers.extend(session::positions(&mut SessionLinks(&mut self.links), linked));
         Some(Resume { session, control, workers })
     }
 
@@ -170,24 +167,20 @@ impl Session {
             self.mail.connect(&mut links, &[]);
             return Ok(());
         };
-        let theirs: BTreeMap<_, _> = state.workers.iter().map(|at| (at.worker, at.received)).collect();
         if resumed {
             session::check(&self.control, &mut links, state).map_err(|error| error.to_string())?;
             self.control.resume(state.control).map_err(|error| error.to_string())?;
-            // The manager has nothing of a worker that it does not name.
-            let received = |worker: &WorkerId| theirs.get(worker).copied().unwrap_or_default();
-            let lacking =
-                links.0.keys().map(|worker| Position { worker: *worker, received: received(worker) });
-            let lacking: Vec<_> = lacking.collect();
-            self.mail.connect(&mut links, &lacking);
+            let theirs = session::positions_of_peer(links.0.keys().copied(), &state.workers);
+            self.mail.connect(&mut links, &theirs);
         } else {
             self.mail.connect(&mut links, &[]);
             self.forget_everything();
             self.session = Some(state.session);
         }
-        self.over.retain(|worker| theirs.contains_key(&worker));
+        let known: BTreeSet<_> = state.workers.iter().map(|at| at.worker).collect();
+        self.over.retain(|worker| known.contains(&worker));
         // Workers that an earlier program of this channel has left behind.
-        theirs.keys().for_each(|worker| self.expect(*worker));
+        known.into_iter().for_each(|worker| self.expect(worker));
         Ok(())
     }
 
@@ -202,7 +195,7 @@ impl Session {
                 return;
             };
             known.link.finish(delivery.seq);
-            out.push(uncollected::event(worker, delivery));
+            out.push(Event::of(worker, delivery));
         }
         self.waiting.put_back(Collectable::Messages(worker));
     }

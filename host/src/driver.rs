@@ -345,10 +345,12 @@ impl SupervisorMail {
                 let worker = frame.worker();
                 // Mail for a worker that this host has forgotten may still arrive.
                 let Some(mailbox) = workers.get(&worker).map(|entry| &entry.mailbox) else { return Ok(()) };
+                mailbox.handle_frame(frame, &body).map_err(|error| error.to_string())?;
+                // After the frame: a worker that ends meanwhile may owe nothing any more by it.
                 if mailbox.has_ended() {
                     ended.push(worker);
                 }
-                mailbox.handle_frame(frame, &body).map_err(|error| error.to_string())
+                Ok(())
             })
         });
         ended.into_iter().for_each(|worker| self.0.forget_if_over(worker));

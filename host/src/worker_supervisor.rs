@@ -66,12 +66,6 @@ pub(crate) struct WorkerEntry {
 struct MailboxLinks<'a>(&'a BTreeMap<WorkerId, Arc<WorkerEntry>>);
 
 impl Links<()> for MailboxLinks<'_> {
-    fn visit(&mut self, mut visit: impl FnMut(WorkerId, &mut Link)) {
-        for (worker, entry) in self.0 {
-            entry.mailbox.with_link(|link| visit(*worker, link));
-        }
-    }
-
     fn with<R>(&mut self, worker: WorkerId, change: impl FnOnce(&mut Link) -> R) -> Option<R> {
         self.0.get(&worker).map(|entry| entry.mailbox.with_link(change))
     }
@@ -141,7 +135,7 @@ impl WorkerSupervisor {
         let mut inner = self.lock();
         let session = inner.session?;
         let control = inner.control.position();
-        let workers = session::positions(&mut MailboxLinks(&inner.workers));
+        let workers = session::positions(&mut MailboxLinks(&inner.workers), inner.workers.keys().copied());
         Some(Resume { session, control, workers })
     }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::digest::Digest;
 use crate::id::WorkerId;
 use crate::key::PublicKey;
+use crate::link::{Delivery, MessageKind};
 use crate::worker::End;
 
 /// Something that a client is told about its workers.
@@ -50,6 +51,21 @@ pub enum Event {
         /// The messages that it was sent and did not answer, oldest first.
         unanswered: Vec<Bytes>,
     },
+}
+
+impl Event {
+    /// A message of a worker's link, as its client is told of it.
+    pub fn of(worker: WorkerId, delivery: Delivery) -> Self {
+        let Delivery { kind, payload, .. } = delivery;
+        match kind {
+            MessageKind::Message => Self::Message { worker, payload },
+            MessageKind::Failure { about } => Self::Failed {
+                worker,
+                message: about,
+                reason: String::from_utf8_lossy(&payload).into_owned(),
+            },
+        }
+    }
 }
 
 /// Why a message could not be sent.

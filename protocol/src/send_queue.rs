@@ -41,11 +41,6 @@ impl SendQueue {
         }
     }
 
-    /// Queues a frame that only acknowledges.
-    pub fn acknowledge(&mut self, worker: WorkerId, settled: u64) {
-        self.frame(&MailFrame::Settled { worker, settled });
-    }
-
     /// Queues what a peer lacks that has everything up to `position`: the acknowledgement of `link`, then its
     /// later messages.
     pub fn resume<T>(&mut self, worker: WorkerId, link: &mut Link<T>, position: u64) {

@@ -23,31 +23,28 @@ use crate::worker::End;
 
 /// The links of a session. `T` is the owner's data about each message that it sends.
 pub trait Links<T> {
-    /// Calls `visit` with each link, in the order of the workers' ids.
-    fn visit(&mut self, visit: impl FnMut(WorkerId, &mut Link<T>));
-
     /// Calls `change` with the link of a worker; `None` if the session has no such link.
     fn with<R>(&mut self, worker: WorkerId, change: impl FnOnce(&mut Link<T>) -> R) -> Option<R>;
 }
 
 impl<T> Links<T> for BTreeMap<WorkerId, Link<T>> {
-    fn visit(&mut self, mut visit: impl FnMut(WorkerId, &mut Link<T>)) {
-        for (worker, link) in self {
-            visit(*worker, link);
-        }
-    }
-
     fn with<R>(&mut self, worker: WorkerId, change: impl FnOnce(&mut Link<T>) -> R) -> Option<R> {
         self.get_mut(&worker).map(change)
     }
 }
 
-/// What this end has of each link, for the peer to continue from. Called when a connection was lost; drops what had
-/// half arrived, which the peer sends again.
-pub fn positions<T>(links: &mut impl Links<T>) -> Vec<Position> {
-    let mut positions = Vec::new();
-    links.visit(|worker, link| positions.push(Position { worker, received: link.position() }));
-    positions
+/// What this end has of the links of these workers, for the peer to continue from. Called when a connection was lost;
+/// drops what had half arrived, which the peer sends again. Workers without a link are passed over.
+pub fn positions<T>(links: &mut impl Links<T>, workers: impl IntoIterator<Item = WorkerId>) -> Vec<Position> {
+    let position = |worker| Some(Position { worker, received: links.with(worker, Link::position)? });
+    workers.into_iter().filter_map(position).collect()
+}
+
+/// What the peer has of each of this end's links: what it says, and nothing of a link that it does not name.
+pub fn positions_of_peer(workers: impl IntoIterator<Item = WorkerId>, theirs: &[Position]) -> Vec<Position> {
+    let theirs: BTreeMap<_, _> = theirs.iter().map(|at| (at.worker, at.received)).collect();
+    let received = |worker| theirs.get(&worker).copied().unwrap_or_default();
+    workers.into_iter().map(|worker| Position { worker, received: received(worker) }).collect()
 }
 
 /// Checks what a peer says that it has, of the control channel and of each link, before anything changes. Links that

@@ -2,11 +2,9 @@
 //! process.
 
 use alloc::collections::VecDeque;
-use alloc::string::String;
 
 use crate::event::Event;
 use crate::id::WorkerId;
-use crate::link::{Delivery, MessageKind};
 use crate::worker::End;
 
 /// What has come and was not collected, oldest first. The messages themselves are on the workers' links.
@@ -56,17 +54,5 @@ impl Uncollected {
             Collectable::Left(worker, _) => Some((*worker, false)),
             _ => None,
         })
-    }
-}
-
-/// A worker's message, as its client is told of it.
-pub fn event(worker: WorkerId, delivery: Delivery) -> Event {
-    match delivery.kind {
-        MessageKind::Message => Event::Message { worker, payload: delivery.payload },
-        MessageKind::Failure { about } => Event::Failed {
-            worker,
-            message: about,
-            reason: String::from_utf8_lossy(&delivery.payload).into_owned(),
-        },
     }
 }

@@ -87,6 +87,16 @@ impl EndOfMail {
         *last += 1;
     }
 
+    fn positions(&mut self) -> Vec<Position> {
+        let workers: Vec<_> = self.links.keys().copied().collect();
+        session::positions(&mut self.links, workers)
+    }
+
+    fn connect(&mut self, theirs: &[Position]) {
+        let theirs = session::positions_of_peer(self.links.keys().copied(), theirs);
+        self.mail.connect(&mut self.links, &theirs);
+    }
+
     fn settle(&mut self) {
         for worker in self.mail.take_owing() {
             if let Some(link) = self.links.get_mut(&worker) {
@@ -217,14 +227,14 @@ impl SessionHistory {
         let over =
             self.over.iter().map(|(worker, received)| Position { worker: *worker, received: *received });
         let mut workers: Vec<_> = over.collect();
-        workers.extend(session::positions(&mut self.client.links));
+        workers.extend(self.client.positions());
         let session = SessionId([1; 16]);
         let offer = Resume { session, control: self.client_control.position(), workers };
         self.refuses_lies(&offer);
         session::check(&self.manager_control, &mut self.manager.links, &offer).unwrap();
         self.manager_control.resume(offer.control).unwrap();
-        let workers = session::positions(&mut self.manager.links);
-        self.manager.mail.connect(&mut self.manager.links, &complete(&workers, &offer.workers));
+        let workers = self.manager.positions();
+        self.manager.connect(&offer.workers);
         let answer = Resume { session, control: self.manager_control.position(), workers };
         if self.dice.roll(4) == 0 {
             // The answer is lost with the connection.
@@ -233,8 +243,8 @@ impl SessionHistory {
         }
         session::check(&self.client_control, &mut self.client.links, &answer).unwrap();
         self.client_control.resume(answer.control).unwrap();
-        let own = session::positions(&mut self.client.links);
-        self.client.mail.connect(&mut self.client.links, &complete(&own, &answer.workers));
+        self.client.positions();
+        self.client.connect(&answer.workers);
         self.over.retain(|worker, _| answer.workers.iter().any(|at| at.worker == *worker));
     }
 
@@ -378,12 +388,6 @@ impl SessionHistory {
             }
         }
     }
-}
-
-/// The positions of the peer for each of one's own links; the peer has nothing of a link that it does not name.
-fn complete(own: &[Position], theirs: &[Position]) -> Vec<Position> {
-    let received = |worker| theirs.iter().find(|at| at.worker == worker).map_or(0, |at| at.received);
-    own.iter().map(|at| Position { worker: at.worker, received: received(at.worker) }).collect()
 }
 
 #[test]

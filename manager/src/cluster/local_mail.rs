@@ -6,7 +6,7 @@ use grid_protocol::event::{Event, SendError};
 use grid_protocol::id::WorkerId;
 use grid_protocol::limits::MESSAGE_BYTES_MAX;
 use grid_protocol::link::MessageKind;
-use grid_protocol::uncollected::{self, Collectable};
+use grid_protocol::uncollected::Collectable;
 use grid_protocol::worker::End;
 use grid_scheduler::Owner;
 
@@ -93,7 +93,7 @@ impl MessageRouter {
             };
             route.outward.finish(delivery.seq);
             route.taken += delivery.payload.len() + 1024;
-            out.push(uncollected::event(worker, delivery));
+            out.push(Event::of(worker, delivery));
         }
         route.acknowledge_host(worker, &mut self.queues, &self.late);
         true

@@ -37,11 +37,6 @@ struct HostLinks<'a> {
 }
 
 impl Links<u64> for HostLinks<'_> {
-    fn visit(&mut self, visit: impl FnMut(WorkerId, &mut Link<u64>)) {
-        let of_host = self.routes.iter_mut().filter(|(_, route)| route.host == self.queue);
-        in_order(of_host.map(|(worker, route)| (*worker, &mut route.outward)), visit);
-    }
-
     fn with<R>(&mut self, worker: WorkerId, change: impl FnOnce(&mut Link<u64>) -> R) -> Option<R> {
         let route = self.routes.get_mut(&worker).filter(|route| route.host == self.queue)?;
         Some(change(&mut route.outward))
@@ -55,25 +50,10 @@ struct ClientLinks<'a> {
 }
 
 impl Links<u64> for ClientLinks<'_> {
-    fn visit(&mut self, visit: impl FnMut(WorkerId, &mut Link<u64>)) {
-        let of_owner = self.routes.iter_mut().filter(|(_, route)| route.owner == self.owner);
-        in_order(of_owner.filter_map(|(worker, route)| Some((*worker, route.homeward.as_mut()?))), visit);
-    }
-
     fn with<R>(&mut self, worker: WorkerId, change: impl FnOnce(&mut Link<u64>) -> R) -> Option<R> {
         let route = self.routes.get_mut(&worker).filter(|route| route.owner == self.owner)?;
         route.homeward.as_mut().map(change)
     }
-}
-
-/// Visits links in the order of their workers' ids, which the map of routes does not have.
-fn in_order<'a>(
-    links: impl Iterator<Item = (WorkerId, &'a mut Link<u64>)>,
-    mut visit: impl FnMut(WorkerId, &mut Link<u64>),
-) {
-    let mut links: Vec<_> = links.collect();
-    links.sort_unstable_by_key(|(worker, _)| *worker);
-    links.into_iter().for_each(|(worker, link)| visit(worker, link));
 }
 
 impl MessageRouter {
@@ -95,11 +75,7 @@ impl MessageRouter {
         let Some(under) = self.queues.get(queue) else {
             return Ok(Default::default());
         };
-        let position = |at: &Position| {
-            let received = links.with(at.worker, Link::position)?;
-            Some(Position { worker: at.worker, received })
-        };
-        let ours = theirs.iter().filter_map(position).collect();
+        let ours = session::positions(&mut links, theirs.iter().map(|at| at.worker));
         Ok((under.connect(&mut links, theirs), ours))
     }
 
@@ -201,32 +177,26 @@ impl MessageRouter {
                 of_owner.for_each(Route::restart);
             }
         }
-        let received: HashMap<_, _> = theirs
-            .into_iter()
-            .flat_map(|theirs| &theirs.workers)
-            .map(|at| (at.worker, at.received))
-            .collect();
+        let of_owner = self.routes.iter().filter(|(_, route)| route.owner == owner);
+        let mut workers: Vec<_> = of_owner.map(|(worker, _)| *worker).collect();
+        workers.sort_unstable();
         let mut links = ClientLinks { owner, routes: &mut self.routes };
-        let ours = session::positions(&mut links);
-        // The client has nothing of a worker that it does not name, because it was placed since.
-        let lacking = |at: &Position| Position {
-            worker: at.worker,
-            received: received.get(&at.worker).copied().unwrap_or_default(),
-        };
+        let ours = session::positions(&mut links, workers.iter().copied());
+        // A worker that the client does not name was placed since.
+        let named = theirs.map(|theirs| theirs.workers.as_slice()).unwrap_or_default();
         #[allow(unused_mut, reason = "fault injection changes it")]
-        let mut lacking: Vec<_> = ours.iter().map(lacking).collect();
+        let mut theirs_of_all = session::positions_of_peer(workers.iter().copied(), named);
         #[cfg(feature = "fault-injection")]
         if theirs.is_some() {
-            for Position { worker, received } in &mut lacking {
+            for Position { worker, received } in &mut theirs_of_all {
                 links.with(*worker, |link| *received = sabotaged(self.sabotage, link, *received));
             }
         }
-        let mail_wake = queue.connect(&mut links, &lacking);
+        let mail_wake = queue.connect(&mut links, &theirs_of_all);
         client.gone_since = None;
         client.generation += 1;
         // Wakes the older connection, which finds that it is not the newest any more.
         std::mem::take(&mut client.wake).notify_one();
-        let workers: Vec<_> = ours.iter().map(|at| at.worker).collect();
         let attached = ClientAttached {
             resumed: theirs.is_some(),
             state: client.state(ours),

@@ -106,7 +106,8 @@ impl Client {
     pub async fn submit<T: Serialize>(&self, module: Digest, task: &T) -> Result<TaskOutcome, SubmitError> {
         let mut outcomes = self.job("submit", module).map([to_cbor(task)?]).await?;
         let outcome = outcomes.next().await?.ok_or(SubmitError::Stopped)?;
-        outcomes.job().wait().await?;
+        // It ends once it is closed, which is what the next call does unless this one has done so.
+        while outcomes.next().await?.is_some() {}
         outcomes.job().forget().await?;
         Ok(outcome)
     }

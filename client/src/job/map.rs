@@ -20,7 +20,8 @@ const AHEAD_MAX: u64 = 50_000;
 /// The outcomes of a job, whose tasks are submitted while outcomes are taken: with [`Self::next`], or as a [`Stream`].
 ///
 /// One request waits for outcomes while another submits tasks, so that a slow source of tasks holds up no outcome, and
-/// each task is submitted as soon as the source has it. Nothing is submitted while nobody waits for an outcome.
+/// each task is submitted as soon as the source has it. Nothing is submitted while nobody waits for an outcome, nor is
+/// the job closed: take outcomes until there are no more before you wait for the end of the job in another way.
 pub struct Map<I> {
     job: Job,
     inputs: I,

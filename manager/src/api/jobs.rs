@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grid_protocol::client::{Denial, DenialCode, Reply, Request, Subject};
-use grid_protocol::job::{BlobRef, JobId, JobInfo, JobSpec, JobState, Outcome, OutcomeEntry, Payload};
+use grid_protocol::job::{BlobRef, JobId, JobInfo, JobSpec, JobState, Outcome, Payload};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::{
     ARGUMENTS_BYTES_MAX, ATTEMPTS_MAX, BATCH_BYTES_MAX, BATCH_TASKS_MAX, CONTROL_FRAME_BYTES_MAX, JOBS_MAX,
@@ -343,29 +343,21 @@ async fn results(
         let recorded = context.cluster().coordinator.watch(job).notified_owned();
         let mut recorded = std::pin::pin!(recorded);
         recorded.as_mut().enable();
-        let outcomes = context
+        let before = info_of(context, job)?;
+        let mut outcomes = context
             .job_store(move |job_store| job_store.outcomes(job, after, BATCH_BYTES_MAX))
             .await
             .map_err(fault)?;
-        let info = info_of(context, job)?;
-        if outcomes.is_empty() && info.state.is_over() {
-            // The job may have ended after the read above. All outcomes are on disk now, and no more will come.
-            let outcomes = context
-                .job_store(move |job_store| job_store.outcomes(job, after, BATCH_BYTES_MAX))
-                .await
-                .map_err(fault)?;
-            return results_of(context, job, outcomes);
-        }
-        if !outcomes.is_empty() || timeout_at(until, recorded).await.is_err() {
-            return results_of(context, job, outcomes);
+        // A commit that has reached the disk since is announced in a moment. Until then nobody is given what it
+        // brought, so that no client has outcomes that `show` does not count.
+        outcomes.retain(|outcome| outcome.seq <= before.recorded);
+        // All outcomes of a job that was over before the read are on disk, and no more will come.
+        if !outcomes.is_empty() || before.state.is_over() || timeout_at(until, recorded).await.is_err() {
+            let mut info = info_of(context, job)?;
+            shorten(&mut info);
+            return Ok(Reply::Results { outcomes, job: info });
         }
     }
-}
-
-fn results_of(context: &Context, job: JobId, outcomes: Vec<OutcomeEntry>) -> Result<Reply, Denial> {
-    let mut job = info_of(context, job)?;
-    shorten(&mut job);
-    Ok(Reply::Results { outcomes, job })
 }
 
 fn show(context: &Context, job: JobId) -> Result<Reply, Denial> {

@@ -68,12 +68,23 @@ async fn a_programs_own_values_come_back_and_a_job_of_one_task_leaves_nothing_be
         assert_eq!(outcome.value::<(u8, String)>().unwrap(), (1, "one".to_owned()));
         assert!(outcome.seq == 1 && !outcome.host.is_empty(), "{outcome:?}");
         let id = outcomes.job().id();
-        outcomes.job().wait().await.unwrap();
+        assert!(outcomes.next().await.unwrap().is_none());
         outcomes.job().forget().await.unwrap();
         let one: Vec<u64> = client.submit(module, &[1u64, 2]).await.unwrap().value().unwrap();
         assert_eq!(one, [1, 2]);
         let jobs = client.request(Request::JobList { everyones: false }).await.unwrap();
         assert_eq!(jobs, Reply::Jobs(Vec::new()), "{id} and another");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_hundred_jobs_of_one_task_at_once_all_end() {
+    on_both_sides(async |client| {
+        let module = uploaded(client, echo()).await;
+        let one = async |number: u64| client.submit(module, &number).await.unwrap().value::<u64>().unwrap();
+        let all = futures::future::join_all((0..100).map(one)).await;
+        assert_eq!(all, (0..100).collect::<Vec<_>>());
     })
     .await;
 }
@@ -226,6 +237,32 @@ async fn outcomes_are_numbered_and_given_from_any_number_on() {
         assert_eq!(later.iter().map(|outcome| outcome.seq).collect::<Vec<_>>(), [2, 3]);
         assert_eq!(shown.state, job.show().await.unwrap().state);
         assert_eq!(job.outcomes(3, HOUR).await.unwrap().0, []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_shows_every_outcome_that_its_client_has() {
+    on_both_sides(async |client| {
+        let job = acted(client).await.start().await.unwrap();
+        let feeder = async {
+            for first in (0..4_000).step_by(20) {
+                job.submit(first, vec!["a".into(); 20]).await.unwrap();
+            }
+        };
+        let reader = async {
+            let mut last = 0;
+            while last < 4_000 {
+                let (outcomes, info) = job.outcomes(last, HOUR).await.unwrap();
+                last = outcomes.last().unwrap().seq;
+                let shown = job.show().await.unwrap();
+                for shown in [info, shown] {
+                    assert!(shown.recorded >= last && shown.counts.done >= last, "{last} in {shown:?}");
+                }
+            }
+        };
+        tokio::join!(feeder, reader);
+        job.stop().await.unwrap();
     })
     .await;
 }

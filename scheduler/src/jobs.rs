@@ -17,6 +17,7 @@ mod index_tests;
 mod job;
 mod lease;
 mod live_attempts;
+mod named_leases;
 mod pauses;
 mod place_set;
 mod reports;
@@ -44,7 +45,7 @@ pub use host::WorkHost;
 use hosts::Hosts;
 pub use job::{ScheduledJob, Unfit};
 pub use lease::{LEASE_TERM, Lease};
-use lease::{LeaseAge, LeasePlaces, LeaseTable};
+use lease::{LeasePlaces, LeaseRow, LeaseTable};
 pub use table::{KeyedTable, TableIter};
 
 /// Decides which host attempts which task.
@@ -150,11 +151,9 @@ impl Jobs {
                 holder.alone = Some(attempt);
             }
         });
-        let until = now + LEASE_TERM;
-        let at = LeasePlaces { job: place, client, host: at_host, slot, age: LeaseAge::Young };
         // Whether it ran is not known; a host that was lost with the manager is blamed on nobody.
-        let lease = Lease { job, task, host, granted: now, until, executing: None, extra: false, bytes, at };
-        self.leases.grant(attempt, lease);
+        let at = LeasePlaces { job: place, host: at_host, slot };
+        self.leases.grant(LeaseRow::new(now, attempt, task, bytes, false, at));
     }
 
     /// Tasks came: the job has them up to `submitted`, exclusive, and so many bytes more of input.
@@ -273,21 +272,6 @@ impl Jobs {
     /// The hosts, connected or remembered.
     pub fn hosts(&self) -> &KeyedTable<PublicKey, WorkHost> {
         self.hosts.table()
-    }
-
-    /// A lease.
-    pub fn lease(&self, attempt: AttemptId) -> Option<&Lease> {
-        self.leases.get(attempt)
-    }
-
-    /// All leases, in the order of their attempts.
-    pub fn leases(&self) -> impl Iterator<Item = (AttemptId, &Lease)> {
-        self.leases.iter()
-    }
-
-    /// The leases of a host, in no order that means anything.
-    pub fn leases_of(&self, host: &PublicKey) -> impl Iterator<Item = &Lease> {
-        self.hosts.place(host).into_iter().flat_map(|place| self.leases.leases_at(place))
     }
 
     /// Keeps the lists of a client's jobs with tasks that wait, and of jobs with tasks that must be alone.

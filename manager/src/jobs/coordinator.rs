@@ -302,10 +302,10 @@ impl Coordinator {
 
     /// True if a host was told of a job that runs `module`, or holds a lease of one.
     pub(crate) fn runs_on(&self, module: &grid_protocol::digest::Digest, host: PublicKey) -> bool {
-        let briefed = self.briefed.get(&host).into_iter().flatten();
+        let briefed = self.briefed.get(&host).into_iter().flatten().copied();
         // A host that reconnects may ask for a module before it has said which attempts it holds.
-        let leased = self.jobs.leases_of(&host).map(|lease| &lease.job);
-        briefed.chain(leased).filter_map(|id| self.job(*id)).any(|job| job.spec.module == *module)
+        let leased = self.jobs.leases_of(&host).map(|lease| lease.job);
+        briefed.chain(leased).filter_map(|id| self.job(id)).any(|job| job.spec.module == *module)
     }
 
     /// True if a host holds a lease of a task of the job.

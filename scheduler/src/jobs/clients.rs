@@ -5,7 +5,7 @@ use core::cmp::Reverse;
 
 use grid_protocol::key::PublicKey;
 
-use super::table::KeyedTable;
+use super::table::{KeyedTable, index};
 
 /// A client's share.
 #[derive(Debug, Default)]
@@ -21,16 +21,27 @@ pub(super) struct ClientShare {
 /// The place of a job in its client's list: by priority, then by age; the last is its place in the table.
 pub(super) type Rank = (Reverse<i32>, u64, u32);
 
-/// The place of a client among those that wait: by attempts under way, then by when it was last served.
-type ClientTurn = (u64, u64, PublicKey, u32);
+/// Where a client stands among those that wait: by attempts under way, then by when it was last served, then by its place
+/// in the table. One number, so that comparing two is one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct ClientTurn(u128);
+
+impl ClientTurn {
+    fn place(self) -> u32 {
+        index(self.0 & u128::from(u32::MAX))
+    }
+}
 
 impl ClientShare {
     fn is_idle(&self) -> bool {
         self.live == 0 && self.has_waiting.is_empty()
     }
 
-    fn turn(&self, key: PublicKey, place: u32) -> Option<ClientTurn> {
-        (!self.has_waiting.is_empty()).then_some((self.live, self.served, key, place))
+    /// Where it stands, if any of its tasks wait. It has fewer than 2³² attempts under way.
+    fn turn(&self, place: u32) -> Option<ClientTurn> {
+        let live = u128::from(self.live.min(u32::MAX.into()));
+        let turn = ClientTurn(live << 96 | u128::from(self.served) << 32 | u128::from(place));
+        (!self.has_waiting.is_empty()).then_some(turn)
     }
 }
 
@@ -56,9 +67,9 @@ impl Clients {
             return;
         };
         let key = *key;
-        let was = share.turn(key, place);
+        let was = share.turn(place);
         change(share);
-        let (is, is_idle) = (share.turn(key, place), share.is_idle());
+        let (is, is_idle) = (share.turn(place), share.is_idle());
         if was != is {
             match was {
                 Some(turn) if self.moving == Some(turn) => self.moving = None,
@@ -85,7 +96,7 @@ impl Clients {
         let before = self.waiting.iter().take_while(move |turn| moving.is_none_or(|moving| **turn < moving));
         let behind = moving.into_iter().flat_map(|moving| self.waiting.range(moving..));
         let turns = before.copied().chain(moving).chain(behind.copied());
-        let shares = turns.filter_map(|(_, _, _, place)| self.table.at(place));
+        let shares = turns.filter_map(|turn| self.table.at(turn.place()));
         shares.flat_map(|share| &share.has_waiting).map(|(_, _, job)| *job)
     }
 
@@ -103,7 +114,7 @@ impl Clients {
         for ((key, share), (live, waiting)) in self.table.iter().zip(expected.values()) {
             assert_eq!((share.live, &share.has_waiting), (*live, waiting));
             if !waiting.is_empty() {
-                turns.extend(self.table.place(key).map(|place| (share.live, share.served, *key, place)));
+                turns.extend(self.table.place(key).and_then(|place| share.turn(place)));
             }
         }
         assert!(!self.moving.is_some_and(|turn| self.waiting.contains(&turn)));

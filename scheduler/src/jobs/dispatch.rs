@@ -14,7 +14,7 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 
 use super::host_order::Traits;
-use super::lease::{LEASE_TERM, Lease, LeaseAge, LeasePlaces};
+use super::lease::{LeasePlaces, LeaseRow};
 use super::{JobDecision, Jobs, ScheduledJob, WorkHost};
 
 /// Tasks that a client gets in one turn while others wait, too.
@@ -108,11 +108,11 @@ impl Jobs {
             let offered = self.hosts.kinds.offered();
             // Hosts that suit nothing that is offered would get nothing, nor would those without a module where others will do.
             let wanted = Traits { suits: offered & !others_will_do, holds: offered & others_will_do };
-            let Some(next) = self.hosts.ready.next(last.as_ref(), wanted) else {
+            let Some(next) = self.hosts.ready.next(last, wanted) else {
                 break;
             };
             last = Some(next);
-            let (_, _, place) = next;
+            let place = next.place();
             // One that was served in this pass stands further back now.
             if !self.hosts.look_at(place, self.passes) {
                 continue;
@@ -260,7 +260,6 @@ impl Jobs {
         let (id, key) = (*id, *key);
         let bytes = known.usual_bytes();
         let client = known.indexed.client;
-        let until = now + LEASE_TERM;
         let mut attempts = Vec::with_capacity(tasks.len());
         let mut suspect = None;
         for task in tasks {
@@ -273,11 +272,9 @@ impl Jobs {
                 suspect = Some(attempt);
             }
             let slot = known.live.add(*task, attempt, other);
-            let at = LeasePlaces { job, client, host, slot, age: LeaseAge::Young };
-            let (task, executing, extra) = (*task, None, other.is_some());
-            let lease = Lease { job: id, task, host: key, granted: now, until, executing, extra, bytes, at };
-            self.leases.grant(attempt, lease);
-            attempts.push((attempt, task));
+            let at = LeasePlaces { job, host, slot };
+            self.leases.grant(LeaseRow::new(now, attempt, *task, bytes, other.is_some(), at));
+            attempts.push((attempt, *task));
         }
         let count = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
         self.hosts.update(host, |host| {

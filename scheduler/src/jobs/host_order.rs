@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use grid_protocol::key::PublicKey;
+use super::table::index;
 
 /// What a host is good for: a bit for each kind of work.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,8 +34,22 @@ pub(super) const KINDS_MAX: usize = 63;
 /// The bit of all other kinds, which every host has.
 pub(super) const OTHER_KINDS: u64 = 1 << KINDS_MAX;
 
-/// Where a host stands: by a number, and by its key where that is the same. The last is its place in the table.
-pub(super) type Standing = (u64, PublicKey, u32);
+/// Where a host stands: by its rank, and by its place in the table where that is the same.
+///
+/// One word, so that a run is a few lines of the processor's cache. Ranks from 2³² on are all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Standing(u64);
+
+impl Standing {
+    pub(super) fn new(rank: u64, place: u32) -> Self {
+        Self(rank.min(u32::MAX.into()) << 32 | u64::from(place))
+    }
+
+    /// The host's place in the table.
+    pub(super) fn place(self) -> u32 {
+        index(self.0 & u64::from(u32::MAX))
+    }
+}
 
 /// Hosts in a run, at the most: a run that has more is cut in two.
 const RUN_MAX: usize = 64;
@@ -47,27 +61,33 @@ const RUN_MERGED_MAX: usize = 24;
 #[derive(Debug, Default)]
 pub(super) struct HostOrder {
     runs: Vec<Run>,
-    /// The union of the traits of each run.
-    unions: Vec<Traits>,
+    /// What finding a run needs of each, side by side.
+    summaries: Vec<RunSummary>,
 }
 
 #[derive(Debug, Default)]
 struct Run {
-    /// Those of the run's last host, here so that finding the run touches no other memory.
-    last: Option<Standing>,
     hosts: Vec<Standing>,
     traits: Vec<Traits>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct RunSummary {
+    /// Its last host; `None` if it has none.
+    last: Option<Standing>,
+    /// The union of its hosts' traits.
+    union: Traits,
 }
 
 impl HostOrder {
     pub(super) fn insert(&mut self, host: Standing, traits: Traits) {
         if self.runs.is_empty() {
             self.runs.push(Run::default());
-            self.unions.push(Traits::default());
+            self.summaries.push(RunSummary::default());
         }
         // Behind all others, it goes to the last run.
-        let at = self.run_of(&host).min(self.runs.len() - 1);
-        let Some(run) = self.runs.get_mut(at) else {
+        let at = self.run_of(host).min(self.runs.len() - 1);
+        let (Some(run), Some(summary)) = (self.runs.get_mut(at), self.summaries.get_mut(at)) else {
             return;
         };
         let Err(within) = run.hosts.binary_search(&host) else {
@@ -75,74 +95,72 @@ impl HostOrder {
         };
         run.hosts.insert(within, host);
         run.traits.insert(within, traits);
-        run.last = run.hosts.last().copied();
+        *summary = RunSummary { last: summary.last.max(Some(host)), union: summary.union.union(traits) };
         if run.hosts.len() > RUN_MAX {
             let half = run.hosts.len() / 2;
-            let (hosts, rest) = (run.hosts.split_off(half), run.traits.split_off(half));
-            run.last = run.hosts.last().copied();
-            let second = Run { last: hosts.last().copied(), hosts, traits: rest };
-            self.unions.insert(at + 1, second.union());
+            let second = Run { hosts: run.hosts.split_off(half), traits: run.traits.split_off(half) };
+            *summary = run.summary();
+            self.summaries.insert(at + 1, second.summary());
             self.runs.insert(at + 1, second);
-            self.sum_up(at);
-        } else if let Some(union) = self.unions.get_mut(at) {
-            *union = union.union(traits);
         }
     }
 
-    pub(super) fn remove(&mut self, host: &Standing) {
-        let at = self.run_of(host);
-        let Some(run) = self.runs.get_mut(at) else {
+    pub(super) fn remove(&mut self, host: Standing) {
+        let (at, is_only) = (self.run_of(host), self.runs.len() == 1);
+        let (Some(run), Some(summary)) = (self.runs.get_mut(at), self.summaries.get_mut(at)) else {
             return;
         };
-        let Ok(within) = run.hosts.binary_search(host) else {
+        let Ok(within) = run.hosts.binary_search(&host) else {
             return;
         };
         run.hosts.remove(within);
-        run.traits.remove(within);
-        run.last = run.hosts.last().copied();
-        if run.hosts.is_empty() && self.runs.len() > 1 {
+        let traits = run.traits.remove(within);
+        if run.hosts.is_empty() && !is_only {
             self.runs.remove(at);
-            self.unions.remove(at);
+            self.summaries.remove(at);
             return;
         }
-        self.sum_up(at);
+        // Most often its neighbour has the same traits, and the union stays.
+        let neighbour = run.traits.get(within.saturating_sub(1));
+        let union = if neighbour == Some(&traits) { summary.union } else { run.union() };
+        *summary = RunSummary { last: run.hosts.last().copied(), union };
         self.merge(at);
     }
 
     /// The host has other traits now.
-    pub(super) fn set_traits(&mut self, host: &Standing, traits: Traits) {
+    pub(super) fn set_traits(&mut self, host: Standing, traits: Traits) {
         let at = self.run_of(host);
-        if let Some(run) = self.runs.get_mut(at)
-            && let Ok(within) = run.hosts.binary_search(host)
+        if let (Some(run), Some(summary)) = (self.runs.get_mut(at), self.summaries.get_mut(at))
+            && let Ok(within) = run.hosts.binary_search(&host)
             && let Some(known) = run.traits.get_mut(within)
         {
             *known = traits;
-            self.sum_up(at);
+            summary.union = run.union();
         }
     }
 
     /// All hosts have other traits now.
     pub(super) fn set_all_traits(&mut self, traits: impl Fn(u32) -> Traits) {
-        for (run, union) in self.runs.iter_mut().zip(&mut self.unions) {
-            for ((_, _, place), known) in run.hosts.iter().zip(&mut run.traits) {
-                *known = traits(*place);
+        for (run, summary) in self.runs.iter_mut().zip(&mut self.summaries) {
+            for (host, known) in run.hosts.iter().zip(&mut run.traits) {
+                *known = traits(host.place());
             }
-            *union = run.union();
+            summary.union = run.union();
         }
     }
 
     /// The first host behind `after` that has one of the traits `wanted`.
-    pub(super) fn next(&self, after: Option<&Standing>, wanted: Traits) -> Option<Standing> {
+    pub(super) fn next(&self, after: Option<Standing>, wanted: Traits) -> Option<Standing> {
         let (mut at, mut within) = match after {
             None => (0, 0),
             Some(after) => {
                 let at = self.run_of(after);
-                (at, self.runs.get(at)?.hosts.partition_point(|host| host <= after))
+                (at, self.runs.get(at)?.hosts.partition_point(|host| *host <= after))
             }
         };
         loop {
-            let ahead = self.unions.get(at..)?.iter();
-            let passed = ahead.take_while(|union| !union.meets(wanted)).count();
+            let ahead = self.summaries.get(at..)?.iter();
+            let passed = ahead.take_while(|summary| !summary.union.meets(wanted)).count();
             if passed > 0 {
                 (at, within) = (at + passed, 0);
             }
@@ -157,22 +175,17 @@ impl HostOrder {
 
     /// All hosts that have one of the traits `wanted`, in order.
     pub(super) fn all(&self, wanted: Traits) -> impl Iterator<Item = u32> {
-        let runs = self.runs.iter().zip(&self.unions).filter(move |(_, union)| union.meets(wanted));
+        let runs = self.runs.iter().zip(&self.summaries);
+        let runs = runs.filter(move |(_, summary)| summary.union.meets(wanted));
         runs.flat_map(move |(run, _)| {
             let hosts = run.hosts.iter().zip(&run.traits).filter(move |(_, traits)| traits.meets(wanted));
-            hosts.map(|((_, _, place), _)| *place)
+            hosts.map(|(host, _)| host.place())
         })
     }
 
     /// The first run whose last host is not before `host`.
-    fn run_of(&self, host: &Standing) -> usize {
-        self.runs.partition_point(|run| run.last.as_ref().is_some_and(|last| last < host))
-    }
-
-    fn sum_up(&mut self, at: usize) {
-        if let (Some(union), Some(run)) = (self.unions.get_mut(at), self.runs.get(at)) {
-            *union = run.union();
-        }
+    fn run_of(&self, host: Standing) -> usize {
+        self.summaries.partition_point(|summary| summary.last.is_some_and(|last| last < host))
     }
 
     fn merge(&mut self, at: usize) {
@@ -181,28 +194,29 @@ impl HostOrder {
             return;
         }
         let second = self.runs.remove(at + 1);
-        self.unions.remove(at + 1);
-        if let Some(run) = self.runs.get_mut(at) {
+        self.summaries.remove(at + 1);
+        if let (Some(run), Some(summary)) = (self.runs.get_mut(at), self.summaries.get_mut(at)) {
             run.hosts.extend(second.hosts);
             run.traits.extend(second.traits);
-            run.last = run.hosts.last().copied();
+            *summary = run.summary();
         }
-        self.sum_up(at);
     }
 
     /// Every host and its traits, in order, for checks.
     #[cfg(test)]
     pub(super) fn entries(&self) -> Vec<(Standing, Traits)> {
-        for (run, union) in self.runs.iter().zip(&self.unions) {
-            assert_eq!((run.union(), run.hosts.last().copied()), (*union, run.last));
-            assert_eq!(run.hosts.len(), run.traits.len());
-        }
+        assert!(self.runs.iter().map(Run::summary).eq(self.summaries.iter().copied()));
+        assert!(self.runs.iter().all(|run| run.hosts.len() == run.traits.len()));
         let entry = |run: &Run| run.hosts.iter().copied().zip(run.traits.clone()).collect::<Vec<_>>();
         self.runs.iter().flat_map(entry).collect()
     }
 }
 
 impl Run {
+    fn summary(&self) -> RunSummary {
+        RunSummary { last: self.hosts.last().copied(), union: self.union() }
+    }
+
     fn union(&self) -> Traits {
         self.traits.iter().fold(Traits::default(), |union, traits| union.union(*traits))
     }

@@ -12,7 +12,7 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 
 use super::host::HostIndexed;
-use super::host_order::{HostOrder, Traits};
+use super::host_order::{HostOrder, Standing, Traits};
 use super::table::KeyedTable;
 use super::work_kinds::{KindBit, WorkKinds};
 use super::{ScheduledJob, WorkHost};
@@ -24,7 +24,7 @@ pub(super) struct Hosts {
     pub(super) kinds: WorkKinds,
     /// Those with room, the least loaded first.
     pub(super) ready: HostOrder,
-    /// Those that would begin an attempt without delay, by key.
+    /// Those that would begin an attempt without delay.
     pub(super) idle: HostOrder,
     /// Those that take tasks, now or when they have done some, by age.
     pub(super) open: HostOrder,
@@ -146,14 +146,14 @@ impl Hosts {
 
     /// A host has a module, or will have it soon.
     pub(super) fn note_module(&mut self, place: u32, module: Digest) {
-        let Some((key, host)) = self.table.entry_mut(place) else {
+        let Some(host) = self.table.at_mut(place) else {
             return;
         };
         if host.note_module(module) {
             host.traits = self.kinds.traits(host);
-            let (key, ranks, traits) = (*key, host.indexed.ranks(host.joined), host.traits);
+            let (ranks, traits) = (host.indexed.ranks(host.joined), host.traits);
             for (order, rank) in self.orders().into_iter().zip(ranks) {
-                rank.iter().for_each(|rank| order.set_traits(&(*rank, key, place), traits));
+                rank.iter().for_each(|rank| order.set_traits(Standing::new(*rank, place), traits));
             }
         }
     }
@@ -188,7 +188,7 @@ impl Hosts {
         self.suiting(&self.unclaimed, job).map(|(place, (key, _))| (place, key))
     }
 
-    /// The hosts that would begin a task of a job without delay, by key: where each is, and its key.
+    /// The hosts that would begin a task of a job without delay: where each is, and its key.
     pub(super) fn idle_for(&self, job: &ScheduledJob) -> impl Iterator<Item = (u32, &PublicKey)> {
         self.suiting(&self.idle, job).map(|(place, (key, _))| (place, key))
     }
@@ -226,14 +226,14 @@ impl Hosts {
     }
 
     fn reindex(&mut self, place: u32, was: HostIndexed, is: HostIndexed, traits: Traits) {
-        let Some((key, joined)) = self.table.entry(place).map(|(key, host)| (*key, host.joined)) else {
+        let Some(joined) = self.at(place).map(|host| host.joined) else {
             return;
         };
         let ranks = was.ranks(joined).into_iter().zip(is.ranks(joined));
         for (order, (before, now)) in self.orders().into_iter().zip(ranks) {
             if before != now {
-                before.iter().for_each(|before| order.remove(&(*before, key, place)));
-                now.iter().for_each(|now| order.insert((*now, key, place), traits));
+                before.iter().for_each(|before| order.remove(Standing::new(*before, place)));
+                now.iter().for_each(|now| order.insert(Standing::new(*now, place), traits));
             }
         }
         self.idle_slots = self.idle_slots - u64::from(was.idle) + u64::from(is.idle);

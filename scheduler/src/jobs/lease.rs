@@ -3,11 +3,12 @@
 //! A lease gives one host the right to one attempt at a task. The host keeps it by renewing; silence ends it, and
 //! nothing else in the grid decides that a host's attempt is lost, unless the host says so itself.
 //!
-//! The table keeps each host's leases together, and looks at a host's leases again only when one of them may have ended
-//! or become old: a lease that ends in good time costs the clock nothing.
+//! The table lists each host's leases, and looks at a host's leases again only when one of them may have ended or become
+//! old: a lease that ends in good time costs the clock nothing.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::hash::{BuildHasherDefault, Hasher};
 use core::time::Duration;
 
 use grid_protocol::job::{AttemptId, JobId};
@@ -29,34 +30,28 @@ pub struct Lease {
     pub task: u64,
     /// Who has it.
     pub host: PublicKey,
-    /// When it was granted.
-    pub granted: Moment,
     /// When it ends, unless it is renewed.
     pub until: Moment,
     /// Since when the attempt runs, as the host says; `None` while it waits there.
     pub executing: Option<Moment>,
-    /// A second attempt at a task that takes long elsewhere.
-    pub extra: bool,
     /// Bytes of its input, about.
     pub bytes: u64,
-    /// Where its job, its client and its host are, while it lasts.
+    /// Where its job and its host are, while it lasts.
     pub(super) at: LeasePlaces,
 }
 
-/// Places in the tables of jobs, clients and hosts.
+/// Places in the tables of jobs and hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LeasePlaces {
     pub(super) job: u32,
-    pub(super) client: u32,
     pub(super) host: u32,
     /// Where its attempt is among its job's.
     pub(super) slot: u32,
-    pub(super) age: LeaseAge,
 }
 
 /// How old a lease is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LeaseAge {
+enum LeaseAge {
     /// Its attempt has neither waited nor run for [`YOUNG`], as far as was looked.
     Young,
     /// It has, and is in one of the table's lists of those.
@@ -69,11 +64,13 @@ pub(super) enum LeaseAge {
 pub(super) const YOUNG: Duration = Duration::from_secs(2);
 
 /// All leases.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LeaseTable {
-    /// The host's place and the slot of each attempt. Looked up, and never iterated: nothing may depend on the order of a
-    /// hash map.
-    slots: HashMap<AttemptId, (u32, u32)>,
+    /// The row of each attempt. Looked up, and never iterated: nothing may depend on the order of a hash map.
+    index: HashMap<AttemptId, u32, BuildHasherDefault<AttemptHasher>>,
+    rows: Vec<LeaseRow>,
+    /// The row that became free last, whose `next` is the one before; [`NO_ROW`] if there is none.
+    free: u32,
     /// The leases of the host at each place.
     hosts: Vec<HostLeases>,
     /// Hosts by the moment before which none of their leases ends.
@@ -90,110 +87,163 @@ pub(super) struct LeaseTable {
 
 type OldLease = (u32, Moment, AttemptId);
 
-/// The leases of one host.
-#[derive(Debug, Default)]
+/// Stands for no row.
+const NO_ROW: u32 = u32::MAX;
+
+/// A lease as the table keeps it: one line of the processor's cache. Whose it is, by keys, the tables of jobs and hosts know.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+pub(super) struct LeaseRow {
+    pub(super) attempt: AttemptId,
+    /// The task's number in its job.
+    pub(super) task: u64,
+    /// When it ends, unless it is renewed.
+    pub(super) until: Moment,
+    /// Since when it runs, or waits at its host.
+    since: Moment,
+    /// Bytes of its input, about.
+    pub(super) bytes: u64,
+    pub(super) at: LeasePlaces,
+    /// The neighbours in the list of its host's leases.
+    previous: u32,
+    next: u32,
+    /// The host has begun it.
+    pub(super) runs: bool,
+    /// It is a second attempt at a task that takes long elsewhere.
+    extra: bool,
+    age: LeaseAge,
+}
+
+const _: () = assert!(size_of::<LeaseRow>() == 64);
+
+/// The leases of one host: a list of rows, the newest first.
+#[derive(Debug)]
 struct HostLeases {
-    slots: Vec<LeaseEntry>,
-    /// One more than the slot that became free last, which says the same of the one before; zero if there is none.
-    free: u32,
+    first: u32,
     /// Where it stands in [`LeaseTable::deadlines`].
     deadline: Option<Moment>,
     /// Where it stands in [`LeaseTable::ages`].
     age: Option<Moment>,
 }
 
-/// Two lines of the processor's cache, which fetches them together.
-#[derive(Debug)]
-#[repr(align(128))]
-struct LeaseEntry {
-    attempt: AttemptId,
-    lease: Lease,
+/// Puts attempts that were made one after the other side by side in the table's memory: the next one is granted where the
+/// last was, which is in the processor's cache. The manager alone makes these numbers, so nobody can have them collide.
+#[derive(Debug, Default)]
+struct AttemptHasher(u64);
+
+impl Hasher for AttemptHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(self.0 << 8 | u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+
+    fn finish(&self) -> u64 {
+        // The map takes the low bits as the place, and the highest seven to tell neighbours apart.
+        self.0 ^ self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) & 0x7f << 57
+    }
 }
 
-const _: () = assert!(size_of::<LeaseEntry>() == 128);
+impl LeaseRow {
+    /// A lease that begins now; a second attempt if `extra`.
+    pub(super) fn new(
+        now: Moment,
+        attempt: AttemptId,
+        task: u64,
+        bytes: u64,
+        extra: bool,
+        at: LeasePlaces,
+    ) -> Self {
+        let (until, age) = (now + LEASE_TERM, LeaseAge::Young);
+        let (previous, next) = (NO_ROW, NO_ROW);
+        Self { attempt, task, until, since: now, bytes, at, previous, next, runs: false, extra, age }
+    }
 
-impl LeaseEntry {
+    /// Since when it runs; `None` while it waits at its host.
+    pub(super) fn executing(&self) -> Option<Moment> {
+        self.runs.then_some(self.since)
+    }
+
     fn is_used(&self) -> bool {
-        self.lease.at.age != LeaseAge::Over
+        self.age != LeaseAge::Over
+    }
+
+    /// As it is listed once it is old.
+    fn as_old(&self) -> OldLease {
+        (self.at.job, self.since, self.attempt)
     }
 }
 
-impl Lease {
-    /// Since when it runs, or waits at its host.
-    fn since(&self) -> Moment {
-        self.executing.unwrap_or(self.granted)
+impl Default for HostLeases {
+    fn default() -> Self {
+        Self { first: NO_ROW, deadline: None, age: None }
     }
 }
 
-impl HostLeases {
-    fn entries(&self) -> impl Iterator<Item = &LeaseEntry> {
-        self.slots.iter().filter(|entry| entry.is_used())
-    }
-
-    fn entry_mut(&mut self, slot: u32) -> Option<&mut LeaseEntry> {
-        self.slots.get_mut(slot as usize).filter(|entry| entry.is_used())
-    }
-
-    fn add(&mut self, entry: LeaseEntry) -> u32 {
-        let free = self.free.checked_sub(1);
-        if let Some((free, slot)) = free.and_then(|free| Some((free, self.slots.get_mut(free as usize)?))) {
-            self.free = slot.lease.at.slot;
-            *slot = entry;
-            return free;
+impl Default for LeaseTable {
+    fn default() -> Self {
+        Self {
+            index: HashMap::default(),
+            rows: Vec::new(),
+            free: NO_ROW,
+            hosts: Vec::new(),
+            deadlines: BTreeSet::new(),
+            ages: BTreeSet::new(),
+            old_waiting: BTreeSet::new(),
+            old_running: BTreeSet::new(),
+            extras: 0,
         }
-        self.slots.push(entry);
-        index(self.slots.len() - 1)
-    }
-
-    fn take(&mut self, slot: u32) -> Option<Lease> {
-        let entry = self.slots.get_mut(slot as usize).filter(|entry| entry.is_used())?;
-        let lease = entry.lease;
-        entry.lease.at.age = LeaseAge::Over;
-        entry.lease.at.slot = core::mem::replace(&mut self.free, slot + 1);
-        Some(lease)
     }
 }
 
 impl LeaseTable {
-    pub(super) fn grant(&mut self, attempt: AttemptId, lease: Lease) {
-        let place = lease.at.host;
+    pub(super) fn grant(&mut self, row: LeaseRow) {
+        let place = row.at.host;
         if self.hosts.len() <= place as usize {
             self.hosts.resize_with(place as usize + 1, HostLeases::default);
         }
         let Some(host) = self.hosts.get_mut(place as usize) else {
             return;
         };
-        let slot = host.add(LeaseEntry { attempt, lease });
-        self.slots.insert(attempt, (place, slot));
-        self.extras += usize::from(lease.extra);
-        bring_forward(&mut self.deadlines, &mut host.deadline, place, lease.until);
-        bring_forward(&mut self.ages, &mut host.age, place, lease.since() + YOUNG);
+        let row = LeaseRow { next: host.first, ..row };
+        let number = match self.rows.get_mut(self.free as usize) {
+            Some(free) => {
+                let number = core::mem::replace(&mut self.free, free.next);
+                *free = row;
+                number
+            }
+            None => {
+                self.rows.push(row);
+                index(self.rows.len() - 1)
+            }
+        };
+        if let Some(next) = self.rows.get_mut(host.first as usize) {
+            next.previous = number;
+        }
+        host.first = number;
+        self.index.insert(row.attempt, number);
+        self.extras += usize::from(row.extra);
+        bring_forward(&mut self.deadlines, &mut host.deadline, place, row.until);
+        bring_forward(&mut self.ages, &mut host.age, place, row.since + YOUNG);
     }
 
-    /// The lease, if `host` has it and it has not ended: one that ended a moment before the timer says so is over.
-    pub(super) fn valid(&self, now: Moment, host: PublicKey, attempt: AttemptId) -> Option<&Lease> {
-        self.get(attempt).filter(|lease| lease.host == host && lease.until > now)
+    /// Renews the lease.
+    pub(super) fn renew(&mut self, now: Moment, attempt: AttemptId) {
+        if let Some(row) = self.row_mut(attempt) {
+            row.until = now + LEASE_TERM;
+        }
     }
 
-    /// Renews the lease, if `host` has it and it has not ended; true if so.
-    pub(super) fn renew(&mut self, now: Moment, host: PublicKey, attempt: AttemptId) -> bool {
-        let entry = self.entry_mut(attempt).map(|(_, entry)| entry);
-        let valid = entry.filter(|entry| entry.lease.host == host && entry.lease.until > now);
-        valid.map(|entry| entry.lease.until = now + LEASE_TERM).is_some()
-    }
-
-    /// The host says that it has begun the attempt, if it has the lease.
-    pub(super) fn begin(&mut self, now: Moment, host: PublicKey, attempt: AttemptId) {
-        let Some((place, entry)) = self.entry_mut(attempt) else {
+    /// The host has begun the attempt.
+    pub(super) fn begin(&mut self, now: Moment, attempt: AttemptId) {
+        let Some(row) = self.row_mut(attempt).filter(|row| !row.runs) else {
             return;
         };
-        let lease = &mut entry.lease;
-        if lease.host != host || lease.until <= now || lease.executing.is_some() {
-            return;
-        }
-        let waited = (lease.at.job, lease.granted, attempt);
-        lease.executing = Some(now);
-        if core::mem::replace(&mut lease.at.age, LeaseAge::Young) == LeaseAge::Old {
+        let (waited, place) = (row.as_old(), row.at.host);
+        (row.runs, row.since) = (true, now);
+        if core::mem::replace(&mut row.age, LeaseAge::Young) == LeaseAge::Old {
             self.old_waiting.remove(&waited);
         }
         if let Some(host) = self.hosts.get_mut(place as usize) {
@@ -202,16 +252,23 @@ impl LeaseTable {
     }
 
     /// Takes a lease out.
-    pub(super) fn remove(&mut self, attempt: AttemptId) -> Option<Lease> {
-        let (place, slot) = self.slots.remove(&attempt)?;
-        let lease = self.hosts.get_mut(place as usize)?.take(slot)?;
-        self.extras -= usize::from(lease.extra);
-        if lease.at.age == LeaseAge::Old {
-            let old = (lease.at.job, lease.since(), attempt);
-            if lease.executing.is_some() { &mut self.old_running } else { &mut self.old_waiting }
-                .remove(&old);
+    pub(super) fn remove(&mut self, attempt: AttemptId) -> Option<LeaseRow> {
+        let number = self.index.remove(&attempt)?;
+        let entry = self.rows.get_mut(number as usize)?;
+        let row = *entry;
+        (entry.age, entry.next) = (LeaseAge::Over, core::mem::replace(&mut self.free, number));
+        if let Some(next) = self.rows.get_mut(row.next as usize) {
+            next.previous = row.previous;
         }
-        Some(lease)
+        match self.rows.get_mut(row.previous as usize) {
+            Some(previous) => previous.next = row.next,
+            None => self.hosts.get_mut(row.at.host as usize)?.first = row.next,
+        }
+        self.extras -= usize::from(row.extra);
+        if row.age == LeaseAge::Old {
+            if row.runs { &mut self.old_running } else { &mut self.old_waiting }.remove(&row.as_old());
+        }
+        Some(row)
     }
 
     /// No lease ends before this.
@@ -224,14 +281,12 @@ impl LeaseTable {
         let mut ended = Vec::new();
         while let Some((due, place)) = self.deadlines.first().copied().filter(|(due, _)| *due <= now) {
             self.deadlines.remove(&(due, place));
-            let Some(host) = self.hosts.get_mut(place as usize) else {
-                continue;
-            };
-            let is_over = |entry: &&LeaseEntry| entry.lease.until <= now;
-            ended.extend(host.entries().filter(is_over).map(|entry| entry.attempt));
-            let ends = host.entries().map(|entry| entry.lease.until).filter(|until| *until > now);
-            host.deadline = ends.min();
-            self.deadlines.extend(host.deadline.map(|due| (due, place)));
+            ended.extend(self.at_host(place).filter(|row| row.until <= now).map(|row| row.attempt));
+            let next = self.at_host(place).map(|row| row.until).filter(|until| *until > now).min();
+            if let Some(host) = self.hosts.get_mut(place as usize) {
+                host.deadline = next;
+            }
+            self.deadlines.extend(next.map(|due| (due, place)));
         }
         ended.sort_unstable();
         ended
@@ -244,30 +299,28 @@ impl LeaseTable {
             let Some(host) = self.hosts.get_mut(place as usize) else {
                 continue;
             };
-            let young = host.slots.iter_mut().filter(|entry| entry.lease.at.age == LeaseAge::Young);
             host.age = None;
-            for entry in young {
-                let lease = &entry.lease;
-                let due = lease.since() + YOUNG;
+            let mut next = host.first;
+            while let Some(row) = self.rows.get_mut(next as usize) {
+                next = row.next;
+                let due = row.since + YOUNG;
+                if row.age == LeaseAge::Old {
+                    continue;
+                }
                 if due > now {
                     host.age = Some(host.age.map_or(due, |other| other.min(due)));
                     continue;
                 }
-                let runs = lease.executing.is_some();
-                let old = if runs { &mut self.old_running } else { &mut self.old_waiting };
-                old.insert((lease.at.job, lease.since(), entry.attempt));
-                entry.lease.at.age = LeaseAge::Old;
+                if row.runs { &mut self.old_running } else { &mut self.old_waiting }.insert(row.as_old());
+                row.age = LeaseAge::Old;
             }
             self.ages.extend(host.age.map(|due| (due, place)));
         }
     }
 
-    /// The leases that have run for as long as `most` allows their jobs, by their attempts; none that is young.
-    pub(super) fn running_for(
-        &self,
-        now: Moment,
-        most: impl Fn(u32) -> Option<Duration>,
-    ) -> Vec<(AttemptId, Lease)> {
+    /// The leases that have run for as long as `most` allows their jobs, in the order of their attempts; none that is
+    /// young.
+    pub(super) fn running_for(&self, now: Moment, most: impl Fn(u32) -> Option<Duration>) -> Vec<AttemptId> {
         let mut found = Vec::new();
         let mut next = self.old_running.first().copied();
         while let Some((job, _, _)) = next {
@@ -279,31 +332,29 @@ impl LeaseTable {
             found.extend(of_job.map(|(_, _, attempt)| *attempt));
             next = self.old_running.range((job + 1, Moment::ZERO, AttemptId::from_u64(0))..).next().copied();
         }
-        self.sorted(found)
+        found.sort_unstable();
+        found
     }
 
-    /// The leases that have waited at their hosts and are not young, by their attempts.
-    pub(super) fn waiting_for_long(&self) -> Vec<(AttemptId, Lease)> {
-        self.sorted(self.old_waiting.iter().map(|(_, _, attempt)| *attempt).collect())
-    }
-
-    fn sorted(&self, mut attempts: Vec<AttemptId>) -> Vec<(AttemptId, Lease)> {
-        attempts.sort_unstable();
-        attempts.into_iter().filter_map(|attempt| Some((attempt, *self.get(attempt)?))).collect()
+    /// The leases that have waited at their hosts and are not young, in the order of their attempts.
+    pub(super) fn waiting_for_long(&self) -> Vec<AttemptId> {
+        let mut found: Vec<_> = self.old_waiting.iter().map(|(_, _, attempt)| *attempt).collect();
+        found.sort_unstable();
+        found
     }
 
     /// The attempts of the host at a place, in order.
     pub(super) fn of_host(&self, place: u32) -> Vec<AttemptId> {
-        let entries = self.hosts.get(place as usize).into_iter().flat_map(HostLeases::entries);
-        let mut attempts: Vec<_> = entries.map(|entry| entry.attempt).collect();
+        let mut attempts: Vec<_> = self.at_host(place).map(|row| row.attempt).collect();
         attempts.sort_unstable();
         attempts
     }
 
-    /// The leases of the host at a place, in no order that means anything.
-    pub(super) fn leases_at(&self, place: u32) -> impl Iterator<Item = &Lease> {
-        let entries = self.hosts.get(place as usize).into_iter().flat_map(HostLeases::entries);
-        entries.map(|entry| &entry.lease)
+    /// The leases of the host at a place, the newest first.
+    pub(super) fn at_host(&self, place: u32) -> impl Iterator<Item = &LeaseRow> {
+        let row = |number: u32| self.rows.get(number as usize);
+        let first = self.hosts.get(place as usize).and_then(|host| row(host.first));
+        core::iter::successors(first, move |known| row(known.next))
     }
 
     /// Second attempts under way.
@@ -311,23 +362,19 @@ impl LeaseTable {
         self.extras
     }
 
-    pub(super) fn get(&self, attempt: AttemptId) -> Option<&Lease> {
-        let (place, slot) = *self.slots.get(&attempt)?;
-        let slot = self.hosts.get(place as usize)?.slots.get(slot as usize)?;
-        Some(&slot.lease).filter(|_| slot.is_used())
+    pub(super) fn get(&self, attempt: AttemptId) -> Option<&LeaseRow> {
+        self.rows.get(*self.index.get(&attempt)? as usize)
     }
 
     /// All leases, in the order of their attempts.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (AttemptId, &Lease)> {
-        let entries = self.hosts.iter().flat_map(HostLeases::entries);
-        let mut all: Vec<_> = entries.map(|entry| (entry.attempt, &entry.lease)).collect();
-        all.sort_unstable_by_key(|(attempt, _)| *attempt);
+    pub(super) fn iter(&self) -> impl Iterator<Item = &LeaseRow> {
+        let mut all: Vec<_> = self.rows.iter().filter(|row| row.is_used()).collect();
+        all.sort_unstable_by_key(|row| row.attempt);
         all.into_iter()
     }
 
-    fn entry_mut(&mut self, attempt: AttemptId) -> Option<(u32, &mut LeaseEntry)> {
-        let (place, slot) = *self.slots.get(&attempt)?;
-        Some((place, self.hosts.get_mut(place as usize)?.entry_mut(slot)?))
+    fn row_mut(&mut self, attempt: AttemptId) -> Option<&mut LeaseRow> {
+        self.rows.get_mut(*self.index.get(&attempt)? as usize)
     }
 
     /// Checks every index of the table.
@@ -338,21 +385,30 @@ impl LeaseTable {
         for (place, host) in (0..).zip(&self.hosts) {
             deadlines.extend(host.deadline.map(|due| (due, place)));
             ages.extend(host.age.map(|due| (due, place)));
-            for LeaseEntry { attempt, lease } in host.entries() {
-                let is_old = lease.at.age == LeaseAge::Old;
+            let mut previous = NO_ROW;
+            for row in self.at_host(place) {
+                let is_old = row.age == LeaseAge::Old;
                 count += 1;
-                assert_eq!((self.get(*attempt), lease.at.host), (Some(lease), place));
-                assert!(host.deadline.is_some_and(|due| due <= lease.until));
-                assert!(is_old || host.age.is_some_and(|due| due <= lease.since() + YOUNG));
-                assert!(!is_old || lease.since() + YOUNG <= now);
-                let old = if lease.executing.is_some() { &mut old.0 } else { &mut old.1 };
-                old.extend(is_old.then_some((lease.at.job, lease.since(), *attempt)));
+                assert!(row.is_used());
+                assert_eq!((self.index[&row.attempt], row.at.host), (self.number_of(row), place));
+                assert_eq!(core::mem::replace(&mut previous, self.number_of(row)), row.previous);
+                assert!(host.deadline.is_some_and(|due| due <= row.until));
+                assert!(is_old || host.age.is_some_and(|due| due <= row.since + YOUNG));
+                assert!(!is_old || row.since + YOUNG <= now);
+                let old = if row.runs { &mut old.0 } else { &mut old.1 };
+                old.extend(is_old.then_some(row.as_old()));
             }
         }
         assert_eq!((&self.deadlines, &self.ages), (&deadlines, &ages));
         assert_eq!((&self.old_running, &self.old_waiting), (&old.0, &old.1));
-        assert_eq!(self.slots.len(), count);
-        assert_eq!(self.extras, self.iter().filter(|(_, lease)| lease.extra).count());
+        assert_eq!((self.index.len(), self.iter().count()), (count, count));
+        assert_eq!(self.extras, self.iter().filter(|row| row.extra).count());
+    }
+
+    #[cfg(test)]
+    fn number_of(&self, row: &LeaseRow) -> u32 {
+        let is_it = |other: &LeaseRow| core::ptr::eq(other, row);
+        index(self.rows.iter().position(is_it).unwrap())
     }
 }
 

@@ -23,7 +23,7 @@ impl Jobs {
         // All of them first: what becomes of one does not concern another that has ended, too.
         let expired = self.leases.expired(now).into_iter();
         let expired: Vec<_> =
-            expired.filter_map(|attempt| Some((attempt, self.leases.remove(attempt)?))).collect();
+            expired.filter_map(|attempt| Some((attempt, self.take_lease(attempt)?))).collect();
         for (attempt, lease) in expired {
             self.lose(now, attempt, lease, false);
             if let Some(place) = self.hosts.place(&lease.host) {

@@ -109,7 +109,9 @@ impl Jobs {
     pub fn handle_renewal(&mut self, now: Moment, key: PublicKey, attempts: &[AttemptId]) {
         let mut stale = Vec::new();
         for attempt in attempts {
-            if !self.leases.renew(now, key, *attempt) {
+            if self.is_valid(now, key, *attempt) {
+                self.leases.renew(now, *attempt);
+            } else {
                 stale.push(*attempt);
             }
         }
@@ -126,14 +128,16 @@ impl Jobs {
     /// A host has begun these attempts.
     pub fn handle_executing(&mut self, now: Moment, key: PublicKey, attempts: &[AttemptId]) {
         for attempt in attempts {
-            self.leases.begin(now, key, *attempt);
+            if self.is_valid(now, key, *attempt) {
+                self.leases.begin(now, *attempt);
+            }
         }
     }
 
     /// A host gives attempts back that it has not begun.
     pub fn handle_returned(&mut self, now: Moment, key: PublicKey, attempts: &[AttemptId]) {
         for attempt in attempts {
-            if self.leases.valid(now, key, *attempt).is_none() {
+            if !self.is_valid(now, key, *attempt) {
                 continue;
             }
             if let Some(lease) = self.release(*attempt) {
@@ -160,7 +164,7 @@ impl Jobs {
             (lease.at.job, lease.at.host) = (job, host);
             return self.settle_done(now, lease, ran_us);
         }
-        if self.leases.valid(now, key, attempt).is_none() {
+        if !self.is_valid(now, key, attempt) {
             return Verdict::Fenced;
         }
         let Some(lease) = self.release(attempt) else {

@@ -93,7 +93,7 @@ impl Jobs {
 
     /// A module that a host refuses is no fault of the task: the host gets no more of the job for a while.
     pub fn handle_unfit(&mut self, now: Moment, key: PublicKey, attempt: AttemptId, why: &str) -> Verdict {
-        if self.leases.valid(now, key, attempt).is_none() {
+        if !self.is_valid(now, key, attempt) {
             return Verdict::Fenced;
         }
         let Some(lease) = self.release(attempt) else {
@@ -133,7 +133,7 @@ impl Jobs {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
-        let begun = |attempt| self.leases.get(attempt).is_some_and(|lease| lease.executing.is_some());
+        let begun = |attempt| self.leases.get(attempt).is_some_and(|lease| lease.runs);
         if !hope && job.attempts().any(begun) {
             // A host that was asked again may be able to, after all: what it says next decides.
             self.note_pause(now + HOPE_PATIENCE);
@@ -230,7 +230,7 @@ impl Jobs {
         let of_host = self.leases.of_host(place).into_iter();
         for attempt in of_host.filter(|attempt| !held.contains(attempt)) {
             // One that was lost before it may have ended the whole job.
-            if let Some(lease) = self.leases.remove(attempt) {
+            if let Some(lease) = self.take_lease(attempt) {
                 self.lose(now, attempt, lease, true);
             }
         }
@@ -248,7 +248,7 @@ impl Jobs {
 
     /// Takes a lease away; everything that counts leases follows.
     pub(super) fn release(&mut self, attempt: AttemptId) -> Option<Lease> {
-        let lease = self.leases.remove(attempt)?;
+        let lease = self.take_lease(attempt)?;
         self.detach(attempt, &lease);
         Some(lease)
     }
@@ -263,7 +263,7 @@ impl Jobs {
         });
         if let Some(job) = self.jobs.at_mut(lease.at.job) {
             job.live.remove(lease.at.slot);
-            self.clients.update(lease.at.client, |share| share.live = share.live.saturating_sub(1));
+            self.clients.update(job.indexed.client, |share| share.live = share.live.saturating_sub(1));
         }
     }
 

@@ -1,12 +1,13 @@
 //! Stragglers: attempts that take long, wait long or run for ever, looked at twice a second.
 
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use grid_protocol::time::Moment;
 
-use super::lease::YOUNG;
-use super::{JobDecision, Jobs, Lease, ScheduledJob};
+use super::lease::{LeaseRow, YOUNG};
+use super::{JobDecision, Jobs, ScheduledJob};
 
 /// How often second attempts are thought about.
 const EXTRAS_PAUSE: Duration = Duration::from_millis(500);
@@ -42,22 +43,23 @@ impl Jobs {
             return;
         }
         let late_after = |job| self.jobs.at(job).and_then(ScheduledJob::late_after).map(just_more_than);
-        let mut late = self.leases.running_for(now, late_after);
-        late.retain(|(_, lease)| self.is_alone(lease));
+        let late = self.leases.running_for(now, late_after).into_iter();
+        let late = late.filter_map(|attempt| self.leases.get(attempt).copied());
+        let late: Vec<_> = late.filter(|lease| self.is_alone(lease)).collect();
         let mut in_vain = BTreeSet::new();
-        for (attempt, lease) in late {
+        for lease in late {
             if left == 0 {
                 return;
             }
             if let Some(host) = self.idle_host(&lease, &mut in_vain, |_, _| true) {
-                self.grant(now, host, lease.at.job, &[lease.task], Some(attempt));
+                self.grant(now, host, lease.at.job, &[lease.task], Some(lease.attempt));
                 left -= 1;
             }
         }
     }
 
     /// True if there is no other attempt at the task, and may be one.
-    fn is_alone(&self, lease: &Lease) -> bool {
+    fn is_alone(&self, lease: &LeaseRow) -> bool {
         let job = self.jobs.at(lease.at.job);
         job.is_some_and(|job| job.live.is_single(lease.task) && !job.is_suspect(lease.task))
     }
@@ -66,7 +68,7 @@ impl Jobs {
     /// as long as no host becomes idle.
     fn idle_host(
         &self,
-        lease: &Lease,
+        lease: &LeaseRow,
         in_vain: &mut BTreeSet<u32>,
         is_fit: impl Fn(&ScheduledJob, u32) -> bool,
     ) -> Option<u32> {
@@ -95,18 +97,19 @@ impl Jobs {
         }
         let waiting = self.leases.waiting_for_long();
         let mut in_vain = BTreeSet::new();
-        for (attempt, lease) in waiting {
+        for attempt in waiting {
             if self.hosts.idle_slots == 0 {
                 return;
             }
-            if !self.is_alone(&lease) {
+            let Some(row) = self.leases.get(attempt).copied().filter(|row| self.is_alone(row)) else {
                 continue;
-            }
-            if let Some(host) = self.idle_host(&lease, &mut in_vain, |job, place| job.done_by.contains(place))
+            };
+            if let Some(host) = self.idle_host(&row, &mut in_vain, |job, place| job.done_by.contains(place))
+                && let Some(lease) = self.lease(attempt)
             {
                 self.abandon(&[attempt]);
                 self.settle_back(now, lease);
-                self.grant(now, host, lease.at.job, &[lease.task], None);
+                self.grant(now, host, row.at.job, &[row.task], None);
                 // The host that had it may be idle now.
                 in_vain.clear();
             }
@@ -119,8 +122,8 @@ impl Jobs {
             let timeout = Duration::from_millis(self.jobs.at(job)?.spec.timeout_ms);
             Some(just_more_than(timeout.saturating_add(OVERDUE_AFTER)))
         };
-        for (attempt, _) in self.leases.running_for(now, most) {
-            if let Some(lease) = self.leases.remove(attempt) {
+        for attempt in self.leases.running_for(now, most) {
+            if let Some(lease) = self.take_lease(attempt) {
                 self.lose(now, attempt, lease, false);
                 let attempts = alloc::vec![attempt];
                 self.decisions.push_back(JobDecision::Abandon { host: lease.host, attempts });

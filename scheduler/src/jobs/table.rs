@@ -1,7 +1,8 @@
 //! A table of things that have a key, and a small number each while they are in it.
 //!
 //! The key is how the world names a thing; the number, its *place*, is how the scheduler's indexes do: finding a thing
-//! by its place costs the same however many there are. What iterates goes by key, so that no decision depends on places.
+//! by its place costs the same however many there are. Decisions tell equals apart by their places, which follow from
+//! what happened and from nothing else.
 
 use alloc::collections::{BTreeMap, btree_map};
 use alloc::vec::Vec;
@@ -118,8 +119,8 @@ impl<K: Ord + Copy, V> KeyedTable<K, V> {
 }
 
 /// A count of things in memory as a place; there are never 2³² of them.
-pub(super) fn index(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
+pub(super) fn index(count: impl TryInto<u32>) -> u32 {
+    count.try_into().unwrap_or(u32::MAX)
 }
 
 impl<K: Ord + Copy, V> Index<&K> for KeyedTable<K, V> {

@@ -2,12 +2,22 @@
 
 use serde::{Serialize, Serializer};
 
-/// The version of the views, in each document's `schema`. A field that is added does not raise it.
+/// The version of the views, in each document's `schema`.
 pub const SCHEMA: u32 = 1;
 
 /// One view as a document of its own: its fields, and [`SCHEMA`] beside them as `schema`.
 ///
 /// The view must be serialized as a struct or a map; anything else is an error of the serializer.
+///
+/// # Examples
+///
+/// ```
+/// use grid_client::view::{Document, ExplanationView};
+///
+/// let why = ExplanationView::from(vec!["no host is there".to_owned()]);
+/// let text = serde_json::to_string(&Document::new(why)).unwrap();
+/// assert_eq!(text, r#"{"lines":["no host is there"],"schema":1}"#);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Document<V> {
     #[serde(flatten)]

@@ -15,7 +15,6 @@ mod signals;
 mod status;
 mod ticket;
 mod up;
-mod value;
 mod worker;
 
 use std::path::PathBuf;

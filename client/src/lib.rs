@@ -16,6 +16,7 @@ mod denial;
 mod job;
 mod publish;
 mod session;
+pub mod view;
 
 pub use access::{Access, Answer};
 pub use bytes::Bytes;

@@ -557,6 +557,19 @@ pub enum HostState {
     Gone,
 }
 
+impl HostState {
+    /// The state in a word, as people and scripts read it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+            Self::Away => "away",
+            Self::Gone => "gone",
+        }
+    }
+}
+
 /// A host, as the manager sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct HostInfo {
@@ -615,6 +628,19 @@ pub enum WorkerState {
     Stopping,
     /// Ended.
     Ended(End),
+}
+
+impl WorkerState {
+    /// The state in a word, as people and scripts read it; how a worker ended says [`End::label`].
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Away => "away",
+            Self::Stopping => "stopping",
+            Self::Ended(_) => "ended",
+        }
+    }
 }
 
 /// A worker, as the manager sees it.

@@ -2,21 +2,22 @@
 
 use std::fmt::Display;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use wasm_grid::{
     ClientError, ConnectError, Denial, DenialCode, JoinRefusal, KnownManagersError, PublishError, ReachError,
     SendError,
 };
 
-/// Why a command failed.
-#[derive(Debug)]
+/// Why a command failed; in JSON with the exit code.
+#[derive(Debug, Serialize)]
 pub(crate) struct CliError {
-    pub(crate) code: u8,
-    pub(crate) what: String,
     pub(crate) cause: Option<String>,
+    pub(crate) code: u8,
     pub(crate) help: Option<String>,
     /// True if it was printed already.
+    #[serde(skip)]
     pub(crate) told: bool,
+    pub(crate) what: String,
 }
 
 const FAILED: u8 = 1;
@@ -75,10 +76,6 @@ impl CliError {
     /// True if the manager could not be reached.
     pub(crate) fn is_unreachable(&self) -> bool {
         self.code == UNREACHABLE
-    }
-
-    pub(crate) fn to_json(&self) -> Value {
-        json!({ "code": self.code, "what": self.what, "cause": self.cause, "help": self.help })
     }
 
     pub(crate) fn help(self, help: &str) -> Self {

@@ -1,7 +1,7 @@
 //! `grid host`.
 
-use serde_json::json;
-use wasm_grid::{Client, HostInfo, HostState, PublicKey, Reply, Request};
+use wasm_grid::view::HostView;
+use wasm_grid::{Client, HostInfo, PublicKey, Reply, Request};
 
 use crate::command::Common;
 use crate::command::cli_error::CliError;
@@ -90,51 +90,23 @@ pub(crate) fn find<'a>(hosts: &'a [HostInfo], name: &str) -> Result<&'a HostInfo
     }
 }
 
-fn state(state: HostState) -> &'static str {
-    match state {
-        HostState::Pending => "pending",
-        HostState::Ready => "ready",
-        HostState::Draining => "draining",
-        HostState::Away => "away",
-        _ => "gone",
-    }
-}
-
 fn print(output: &Output, hosts: Vec<HostInfo>) -> Result<(), CliError> {
     let row = |host: HostInfo| {
-        let labels = host.capacity.labels.iter().map(|label| format!("{}={}", label.name, label.value));
-        let labels: Vec<_> = labels.collect();
-        let value = json!({
-            "name": host.capacity.name,
-            "key": host.key.to_string(),
-            "fingerprint": host.key.fingerprint(),
-            "state": state(host.state),
-            "workers": host.workers,
-            "slots": host.capacity.slots,
-            "memory_bytes": host.capacity.memory_bytes,
-            "labels": labels,
-            "platform": host.capacity.platform,
-            "software": host.capacity.software,
-            "address": host.address,
-            "module_bytes_sent": host.module_bytes_sent,
-            "compilations": host.compilations,
-            "compile_us": host.compile_us,
-        });
+        let view = HostView::from(&host);
         let cells = vec![
-            host.capacity.name,
-            state(host.state).to_owned(),
-            format!("{}/{}", host.workers, host.capacity.slots),
-            bytes(host.capacity.memory_bytes),
-            host.capacity.platform,
-            labels.join(","),
-            host.address,
-            bytes(host.module_bytes_sent),
-            host.key.fingerprint(),
+            view.name.clone(),
+            view.state.to_owned(),
+            format!("{}/{}", view.workers, view.slots),
+            bytes(view.memory_bytes),
+            view.platform.clone(),
+            view.labels.join(","),
+            view.address.clone(),
+            bytes(view.module_bytes_sent),
+            view.fingerprint.clone(),
         ];
-        (cells, value)
+        (cells, view)
     };
     output.rows(Rows {
-        name: "hosts",
         headings: &[
             "name",
             "state",

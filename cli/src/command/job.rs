@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use wasm_grid::view::{DeadTaskView, ExplanationView, JobView, List};
 use wasm_grid::{
     AttemptFailure, Client, FailureKind, JobId, JobInfo, Reply, Request, Subject, TaskFailed, TaskOutcome,
 };
@@ -103,7 +103,10 @@ impl Explain {
         let client = common.client()?;
         let subject = self.subject(&client).await?;
         match client.request(Request::Explain(subject)).await? {
-            Reply::Explanation { lines } => output.one(&lines[..], &lines[..], json!({ "lines": lines })),
+            Reply::Explanation { lines } => {
+                let view = ExplanationView::from(lines);
+                output.one(&view.lines[..], &view.lines[..], &view)
+            }
             _ => Err(CliError::failed("the manager's answer makes no sense", "upgrade the older program")),
         }
     }
@@ -205,13 +208,13 @@ async fn logs(client: &Client, output: &Output, id: JobId) -> Result<(), CliErro
             let outcome = TaskOutcome::from(recorded);
             let Err(failed) = &outcome.results else { continue };
             if output.is_json() {
-                failures.push(json!({ "task": outcome.task, "error": failure_json(failed) }));
+                failures.push(DeadTaskView::new(outcome.task, failed));
             } else {
                 output.raw(failure_lines(outcome.task, None, failed).as_str().as_bytes())?;
             }
         }
     }
-    if output.is_json() { output.document(json!({ "failures": failures })) } else { Ok(()) }
+    if output.is_json() { output.document(List(failures)) } else { Ok(()) }
 }
 
 /// Why a task failed, attempt by attempt, for people; with the name of its file, if its input was a file.
@@ -253,40 +256,6 @@ fn hint(attempt: &AttemptFailure) -> Option<&'static str> {
     }
 }
 
-/// Why a task failed, as JSON for scripts.
-pub(crate) fn failure_json(failed: &TaskFailed) -> Value {
-    let attempts = failed.attempts.iter().map(|attempt| {
-        json!({
-            "host": attempt.host_name,
-            "ran_us": attempt.ran_us,
-            "kind": attempt.failure.as_ref().map_or("host-lost", |failure| failure.kind.label()),
-            "message": attempt.failure.as_ref().map(|failure| failure.message.clone()),
-            "backtrace": attempt.failure.as_ref().map(|failure| failure.backtrace.clone()),
-            "log": attempt.log.iter().map(|line| line.text.clone()).collect::<Vec<_>>(),
-        })
-    });
-    json!({ "why": failed.why, "attempts": attempts.collect::<Vec<_>>() })
-}
-
-fn to_json(job: &JobInfo) -> Value {
-    let counts = job.counts;
-    json!({
-        "id": job.id.to_string(),
-        "name": job.spec.name,
-        "module": job.spec.module.to_string(),
-        "owner": job.owner.to_string(),
-        "state": job.state.label(),
-        "created": job.created,
-        "hosts": job.hosts,
-        "submitted": counts.submitted,
-        "waiting": counts.waiting,
-        "leased": counts.leased,
-        "done": counts.done,
-        "dead": counts.dead,
-        "retried": counts.retried,
-    })
-}
-
 fn show(output: &Output, job: &JobInfo) -> Result<(), CliError> {
     let counts = job.counts;
     let lines = [
@@ -299,7 +268,7 @@ fn show(output: &Output, job: &JobInfo) -> Result<(), CliError> {
         format!("hosts   {} with {}", job.hosts, counted(counts.leased, "task")),
         format!("waiting {}", counts.waiting),
     ];
-    output.one(&lines[..], &job.id.to_string(), to_json(job))
+    output.one(&lines[..], &job.id.to_string(), JobView::from(job))
 }
 
 fn print(output: &Output, jobs: Vec<JobInfo>) -> Result<(), CliError> {
@@ -315,10 +284,9 @@ fn print(output: &Output, jobs: Vec<JobInfo>) -> Result<(), CliError> {
             counts.leased.to_string(),
             time(job.created),
         ];
-        (cells, to_json(&job))
+        (cells, JobView::from(&job))
     };
     output.rows(Rows {
-        name: "jobs",
         headings: &["job", "name", "state", "tasks", "done", "failed", "running", "made"],
         rows: jobs.into_iter().map(row).collect(),
         empty: "no jobs; `grid run MODULE` makes one",

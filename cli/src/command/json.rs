@@ -9,8 +9,6 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use wasm_grid::{Bytes, to_cbor};
 
-use crate::command::value::message;
-
 /// The UTF-8 byte order mark, which some editors put before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -33,13 +31,29 @@ pub(crate) fn from_json(text: &[u8]) -> Result<Bytes, String> {
     let mut runs = text.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
     if !runs.any(|run| run.len() > SHORT_DIGITS && run.iter().all(u8::is_ascii_digit)) {
         let value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-        return message(&value).map_err(|error| error.to_string());
+        return to_cbor(&Json(&value)).map_err(|error| error.to_string());
     }
     let (numbers, next) = (numbers(text), Cell::new(0));
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let exact = Numbers { numbers: &numbers, next: &next }.deserialize(&mut deserializer);
     let exact = exact.and_then(|exact| deserializer.end().map(|()| exact));
     to_cbor(&exact.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
+}
+
+/// JSON whose null is encoded as CBOR's null; serialized as a Rust unit it would become an empty array.
+struct Json<'a>(&'a Value);
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Null => serializer.serialize_none(),
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Json)),
+            Value::Object(fields) => {
+                serializer.collect_map(fields.iter().map(|(name, value)| (name, Json(value))))
+            }
+            other => other.serialize(serializer),
+        }
+    }
 }
 
 /// JSON with its integers exact.
@@ -178,8 +192,22 @@ impl<'de> Visitor<'de> for Numbers<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::value::value;
     use serde_json::json;
+    use wasm_grid::view::ValueView;
+
+    /// A message as JSON, as people see it.
+    fn value(message: &[u8]) -> Value {
+        serde_json::to_value(ValueView::of(message)).unwrap()
+    }
+
+    #[test]
+    fn json_is_the_same_after_it_was_cbor() {
+        for text in ["null", "[null,[],{}]", r#"{"a":{"b":[1,-2,3.5,true,null]},"c":"ä"}"#] {
+            let json: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(value(&from_json(text.as_bytes()).unwrap()), json, "{text}");
+        }
+        assert_eq!(&from_json(b"null").unwrap()[..], [0xf6]);
+    }
 
     #[test]
     fn integers_of_more_than_64_bits_stay_integers_and_longer_ones_are_refused() {

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde::Serialize;
+use wasm_grid::view::KeyView;
 use wasm_grid::{KeyInfo, PublicKey, Reply, Request, Role};
 
 use crate::command::Common;
@@ -34,6 +35,14 @@ pub(crate) enum KeySubcommand {
     },
 }
 
+/// A key in a file of this machine.
+#[derive(Serialize)]
+struct OwnKey<'a> {
+    file: &'a str,
+    fingerprint: String,
+    key: &'a str,
+}
+
 impl KeySubcommand {
     pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
         match self {
@@ -50,11 +59,8 @@ impl KeySubcommand {
                     .public();
                 output.say(&format!("kept in {}; the public half is:", path.display()));
                 let text = key.to_string();
-                output.one(
-                    &text,
-                    &text,
-                    json!({ "key": text, "fingerprint": key.fingerprint(), "file": path.to_string_lossy() }),
-                )
+                let file = path.to_string_lossy();
+                output.one(&text, &text, OwnKey { file: &file, fingerprint: key.fingerprint(), key: &text })
             }
             Self::Ls => match common.client()?.request(Request::KeyList).await? {
                 Reply::Keys(keys) => print(output, keys),
@@ -74,13 +80,11 @@ impl KeySubcommand {
 
 fn print(output: &Output, keys: Vec<KeyInfo>) -> Result<(), CliError> {
     let row = |info: KeyInfo| {
-        let roles: Vec<_> = info.roles.iter().map(Role::name).collect();
-        let may = if info.revoked { "revoked".to_owned() } else { roles.join(",") };
-        let value = json!({ "key": info.key.to_string(), "roles": roles, "revoked": info.revoked });
-        (vec![info.key.to_string(), may, info.key.fingerprint()], value)
+        let view = KeyView::from(&info);
+        let may = if view.revoked { "revoked".to_owned() } else { view.roles.join(",") };
+        (vec![view.key.clone(), may, info.key.fingerprint()], view)
     };
     output.rows(Rows {
-        name: "keys",
         headings: &["key", "may be", "fingerprint"],
         rows: keys.into_iter().map(row).collect(),
         empty: "no keys",

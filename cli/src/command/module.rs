@@ -6,7 +6,7 @@ mod test_run;
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use wasm_grid::view::ModuleView;
 use wasm_grid::{Bytes, Client, Digest, ModuleInfo, Publication, Reply, Request, SecretKey};
 
 use crate::command::cli_error::CliError;
@@ -172,7 +172,7 @@ impl Upload {
         };
         output.say(&format!("{} {how}, {}, serial {}", module.name, bytes(module.length), module.serial));
         let digest = module.digest.to_string();
-        output.one(&digest, &digest, to_json(&module))
+        output.one(&digest, &digest, ModuleView::from(&module))
     }
 
     fn signing_key(&self, common: &Common) -> Result<SecretKey, CliError> {
@@ -211,20 +211,6 @@ pub(crate) fn find(modules: &[ModuleInfo], name: &str) -> Result<ModuleInfo, Cli
     })
 }
 
-fn to_json(module: &ModuleInfo) -> serde_json::Value {
-    json!({
-        "digest": module.digest.to_string(),
-        "name": module.name,
-        "serial": module.serial,
-        "version": module.version,
-        "publisher": module.publisher.to_string(),
-        "bytes": module.length,
-        "expires": module.expires,
-        "entry_point": module.entry_point,
-        "known": module.known,
-    })
-}
-
 fn show(output: &Output, module: &ModuleInfo) -> Result<(), CliError> {
     let expires = if module.expires == 0 { "never".to_owned() } else { time(module.expires) };
     let lines = [
@@ -237,7 +223,7 @@ fn show(output: &Output, module: &ModuleInfo) -> Result<(), CliError> {
         format!("publisher {}", module.publisher.fingerprint()),
         format!("expires   {expires}"),
     ];
-    output.one(&lines[..], &module.digest.to_string(), to_json(module))
+    output.one(&lines[..], &module.digest.to_string(), ModuleView::from(module))
 }
 
 fn print(output: &Output, modules: Vec<ModuleInfo>) -> Result<(), CliError> {
@@ -251,10 +237,9 @@ fn print(output: &Output, modules: Vec<ModuleInfo>) -> Result<(), CliError> {
             module.digest.short().to_string(),
             module.publisher.fingerprint(),
         ];
-        (cells, to_json(&module))
+        (cells, ModuleView::from(&module))
     };
     output.rows(Rows {
-        name: "modules",
         headings: &["name", "version", "serial", "entry point", "length", "digest", "publisher"],
         rows: modules.into_iter().map(row).collect(),
         empty: "no modules; `grid module upload FILE` brings one",

@@ -3,14 +3,13 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use serde_json::json;
+use wasm_grid::view::EventView;
 use wasm_grid::{Bytes, Client, DenialCode, End, Event, WorkerId, WorkerInfo, WorkerState};
 
 use crate::command::cli_error::CliError;
 use crate::command::json::from_json;
 use crate::command::output::{Output, counted};
 use crate::command::shown;
-use crate::command::value::value;
 use crate::command::{Common, worker};
 
 /// Messages to workers and from them.
@@ -153,35 +152,20 @@ async fn collect(client: &Client, output: &Output, raw: bool, wait: f64) -> Resu
     let broken = |error| CliError::unwritten("the output cannot be written", error);
     while let Ok(event) = tokio::time::timeout(wait, client.next_event()).await {
         wait = QUIET;
-        match event {
-            Event::Message { payload, .. } if raw => stdout.write_all(&payload).map_err(broken)?,
-            Event::Message { worker, payload } => {
-                let line = json!({ "worker": worker.to_string(), "message": value(&payload) });
-                stdout.write_all(shown::json(&line, false).as_bytes()).map_err(broken)?;
+        let event = match event {
+            Event::Message { payload, .. } if raw => {
+                stdout.write_all(&payload).map_err(broken)?;
+                continue;
             }
-            Event::Failed { worker, reason, .. } => {
-                failed += 1;
-                let line = json!({ "worker": worker.to_string(), "failed": reason });
-                if raw {
-                    output.say(&line.to_string())
-                } else {
-                    stdout.write_all(shown::json(&line, false).as_bytes()).map_err(broken)?
-                }
-            }
-            Event::Left { worker, end, unanswered } => {
-                let mut line = json!({ "worker": worker.to_string(), "left": end.to_string(), "unanswered": unanswered.len() });
-                if let (End::Failed(failure), Some(fields)) = (&end, line.as_object_mut())
-                    && !failure.backtrace.is_empty()
-                {
-                    fields.insert("backtrace".to_owned(), json!(failure.backtrace));
-                }
-                if raw {
-                    output.say(&line.to_string())
-                } else {
-                    stdout.write_all(shown::json(&line, false).as_bytes()).map_err(broken)?
-                }
-            }
-            _ => {}
+            event => event,
+        };
+        let Some(view) = EventView::of(&event) else { continue };
+        failed += u64::from(matches!(view, EventView::Failed { .. }));
+        if raw {
+            output.say(&serde_json::to_string(&view).map_err(|error| broken(error.into()))?);
+        } else {
+            let line = shown::json(&view, false).map_err(|error| broken(error.into()))?;
+            stdout.write_all(line.as_bytes()).map_err(broken)?;
         }
     }
     if failed > 0 {

@@ -7,7 +7,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use comfy_table::{Table, presets};
-use serde_json::{Value, json};
+use serde::Serialize;
+use wasm_grid::view::{Document, DoneView, List, Listed};
 
 use crate::command::cli_error::CliError;
 use crate::command::shown::{self, Lines};
@@ -19,19 +20,23 @@ pub(crate) struct Output {
     quiet: bool,
 }
 
-/// The version of the JSON documents, in each document's `schema`.
-const SCHEMA: u32 = 1;
-
 /// A list that a command prints.
-pub(crate) struct Rows {
-    /// The name of the list in JSON.
-    pub(crate) name: &'static str,
+pub(crate) struct Rows<V> {
     /// Headings of the table; the first column is the id.
     pub(crate) headings: &'static [&'static str],
-    /// The cells of each row, and the row in JSON.
-    pub(crate) rows: Vec<(Vec<String>, Value)>,
+    /// The cells of each row, and the row as it is in JSON.
+    pub(crate) rows: Vec<(Vec<String>, V)>,
     /// The message if there are no rows.
     pub(crate) empty: &'static str,
+}
+
+/// The end of what a command prints in JSON: the summary of a run, the error, or both.
+#[derive(Serialize)]
+struct Conclusion<'a, S> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a CliError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<S>,
 }
 
 impl Output {
@@ -40,10 +45,9 @@ impl Output {
     }
 
     /// Prints a list.
-    pub(crate) fn rows(self, rows: Rows) -> Result<(), CliError> {
+    pub(crate) fn rows<V: Listed>(self, rows: Rows<V>) -> Result<(), CliError> {
         if self.json {
-            let list: Vec<Value> = rows.rows.into_iter().map(|(_, value)| value).collect();
-            return self.document(json!({ rows.name: list }));
+            return self.document(List(rows.rows.into_iter().map(|(_, view)| view).collect()));
         }
         if self.quiet {
             let ids = rows.rows.iter().filter_map(|(cells, _)| cells.first());
@@ -64,22 +68,22 @@ impl Output {
         self.raw(text.as_bytes())
     }
 
-    /// Prints one thing: `lines` for people, `id` for scripts, `value` as JSON.
+    /// Prints one thing: `lines` for people, `id` for scripts, `view` as JSON.
     pub(crate) fn one(
         self,
         lines: impl Into<Lines>,
         id: impl Into<Lines>,
-        value: Value,
+        view: impl Serialize,
     ) -> Result<(), CliError> {
         if self.json {
-            return self.document(value);
+            return self.document(view);
         }
         self.raw(if self.quiet { id.into() } else { lines.into() }.as_str().as_bytes())
     }
 
     /// Prints one document of many, on a line of its own.
-    pub(crate) fn line(self, value: &Value) -> Result<(), CliError> {
-        self.raw(shown::json(value, false).as_bytes())
+    fn line(self, view: &impl Serialize) -> Result<(), CliError> {
+        self.raw(shown::json(view, false).map_err(unserialized)?.as_bytes())
     }
 
     /// True if everything is printed as JSON.
@@ -90,7 +94,7 @@ impl Output {
     /// Reports success of a command that has no data to print.
     pub(crate) fn done(self, what: &str) -> Result<(), CliError> {
         if self.json {
-            return self.document(json!({ "done": true }));
+            return self.document(DoneView::DONE);
         }
         self.say(what);
         Ok(())
@@ -122,13 +126,9 @@ impl Output {
 
     /// Ends a command whose data was printed as it came. With `--json` it prints a last line with the summary and the
     /// error, if any.
-    pub(crate) fn summary(self, summary: Value, fault: Option<CliError>) -> Result<(), CliError> {
+    pub(crate) fn summary(self, summary: impl Serialize, fault: Option<CliError>) -> Result<(), CliError> {
         if self.json {
-            let mut last = json!({ "summary": summary });
-            if let (Some(fields), Some(fault)) = (last.as_object_mut(), &fault) {
-                fields.insert("error".to_owned(), fault.to_json());
-            }
-            self.line(&last)?;
+            self.line(&Conclusion { error: fault.as_ref(), summary: Some(summary) })?;
         }
         fault.map_or(Ok(()), |fault| Err(CliError { told: self.json, ..fault }))
     }
@@ -140,7 +140,7 @@ impl Output {
         }
         if self.json {
             // If nobody reads it, the exit code still tells.
-            let _ = self.document(json!({ "error": fault.to_json() }));
+            let _ = self.document(Conclusion::<()> { error: Some(fault), summary: None });
         } else {
             let mut lines = Lines::from(&format!("error: {}", fault.what));
             for (label, text) in [("cause", &fault.cause), ("help", &fault.help)] {
@@ -153,13 +153,15 @@ impl Output {
         fault.code.into()
     }
 
-    /// Prints a document.
-    pub(crate) fn document(self, mut value: Value) -> Result<(), CliError> {
-        if let Some(fields) = value.as_object_mut() {
-            fields.insert("schema".to_owned(), SCHEMA.into());
-        }
-        self.raw(shown::json(&value, true).as_bytes())
+    /// Prints a document, its fields in the order of the alphabet.
+    pub(crate) fn document(self, view: impl Serialize) -> Result<(), CliError> {
+        let document = serde_json::to_value(Document::new(view)).map_err(unserialized)?;
+        self.raw(shown::json(&document, true).map_err(unserialized)?.as_bytes())
     }
+}
+
+fn unserialized(error: serde_json::Error) -> CliError {
+    CliError::failed("the output cannot be written as JSON", error)
 }
 
 /// Writes to stderr and ignores errors: `eprintln` would panic if stderr is closed.

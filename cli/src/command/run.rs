@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use grid_inspect::EntryPoint;
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::time::timeout;
 use wasm_grid::{Bytes, Client, DenialCode, Digest, GiveUp, Job, JobBuilder, JobId, JobInfo, JobState};
 
@@ -31,7 +31,7 @@ use crate::command::{Address, Common, compiled};
 
 use drive::{Drive, Idle, RunEnd};
 use feed::{Feed, Skip};
-use flags::{give_up, text};
+use flags::{RunOptions, give_up, text};
 use folder::Folder;
 use journal::RunJournal;
 use pattern::matching;
@@ -128,6 +128,23 @@ struct RunPlan<'a> {
     output: Output,
 }
 
+/// What a run would do.
+#[derive(Serialize)]
+struct DryRun<'a> {
+    /// The files that are tasks; empty if the tasks come from the input.
+    files: Vec<String>,
+    module: &'a str,
+    name: &'a str,
+}
+
+/// A job whose outcomes nobody waits for.
+#[derive(Serialize)]
+struct DetachedRun<'a> {
+    job: &'a str,
+    /// Number of tasks that were submitted.
+    tasks: u64,
+}
+
 /// How long the manager may take to stop or forget a job that is no longer needed.
 const END_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -150,8 +167,8 @@ impl RunArgs {
                 many => format!("each of {}", counted(many as u64, "file")),
             };
             let line = format!("would run {name} ({module}) on {tasks}");
-            let value = json!({ "module": module.to_string(), "name": name, "files": files.iter().map(|file| text(file)).collect::<Vec<_>>() });
-            return output.one(&line, &module.to_string(), value);
+            let (module, files) = (module.to_string(), files.iter().map(|file| text(file)).collect());
+            return output.one(&line, &module, DryRun { files, module: &module, name: &name });
         }
         let place = match here {
             Some(here) => {
@@ -233,27 +250,6 @@ impl RunArgs {
         Ok(TaskSource::Files(files.into_iter()))
     }
 
-    /// The flags that change the results, by name.
-    fn options(&self, name: &str) -> Value {
-        json!({
-            "name": name,
-            "lines": self.lines,
-            "raw": self.raw,
-            "files": !self.files.is_empty(),
-            "output": self.output.as_deref().map(text),
-            "arg": self.arg,
-            "arguments": self.arguments,
-            "out-dir": self.out_dir.as_deref().map(text),
-            "timeout": self.timeout,
-            "retries": self.retries,
-            "max-failures": self.max_failures.map(|give_up| format!("{give_up:?}")),
-            "in-order": self.in_order,
-            "label": self.labels,
-            "memory": self.memory.as_u64(),
-            "priority": self.priority,
-        })
-    }
-
     /// Submits the tasks and does not wait for their outcomes.
     async fn detach(&self, work: &RunPlan<'_>, files: Vec<PathBuf>) -> Result<(), CliError> {
         let mut feed = Feed::start(self.source(files)?, Skip::default(), None)?;
@@ -268,15 +264,15 @@ impl RunArgs {
         }
         job.close().await?;
         let id = job.id().to_string();
-        work.output.one(&id, &id, json!({ "job": id, "tasks": brought }))
+        work.output.one(&id, &id, DetachedRun { job: &id, tasks: brought })
     }
 
     /// Submits the tasks and writes out their outcomes.
     async fn work(&self, work: &RunPlan<'_>, files: Vec<PathBuf>) -> Result<(), CliError> {
         let journal = match &self.resume {
             Some(path) => {
-                let run =
-                    journal::RunHeader { module: work.module.to_string(), options: self.options(&work.name) };
+                let options = RunOptions::of(self, &work.name).to_json()?;
+                let run = journal::RunHeader { module: work.module.to_string(), options };
                 Some(Arc::new(RunJournal::open(path, &run)?))
             }
             None => None,

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use grid_protocol::name::is_obeyed;
-use serde_json::Value;
+use serde::Serialize;
 
 /// Lines for a person. Text is escaped as it is added, wherever it comes from.
 #[derive(Debug, Default)]
@@ -67,10 +67,12 @@ pub(crate) fn line(text: &str) -> String {
 
 /// A JSON document, on one line or many. Characters that JSON allows but a terminal obeys are written as escapes, which
 /// mean the same to a JSON parser.
-pub(crate) fn json(value: &Value, many_lines: bool) -> String {
-    let text = if many_lines { format!("{value:#}\n") } else { format!("{value}\n") };
+pub(crate) fn json(view: &impl Serialize, many_lines: bool) -> serde_json::Result<String> {
+    let mut text =
+        if many_lines { serde_json::to_string_pretty(view)? } else { serde_json::to_string(view)? };
+    text.push('\n');
     if text.is_ascii() && !text.contains('\x7f') {
-        return text;
+        return Ok(text);
     }
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -83,7 +85,7 @@ pub(crate) fn json(value: &Value, many_lines: bool) -> String {
             shown.push(letter);
         }
     }
-    shown
+    Ok(shown)
 }
 
 fn escape(shown: &mut String, text: &str) {
@@ -99,7 +101,7 @@ fn escape(shown: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[test]
     fn a_text_of_many_lines_begins_none_at_the_margin_but_its_first() {
@@ -124,7 +126,7 @@ mod tests {
     fn json_says_the_same_to_a_program_and_nothing_to_a_terminal() {
         let value = json!({ "text": "\u{9b}2J\u{202e}x\u{7f}\x1b\nü\u{e0041}" });
         for many_lines in [false, true] {
-            let text = json(&value, many_lines);
+            let text = json(&value, many_lines).unwrap();
             assert!(!text.chars().any(|letter| letter != '\n' && is_obeyed(letter)), "{text:?}");
             assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
         }

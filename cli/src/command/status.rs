@@ -1,6 +1,6 @@
 //! `grid status`.
 
-use serde_json::json;
+use wasm_grid::view::StatusView;
 use wasm_grid::{Reply, Request};
 
 use crate::command::Common;
@@ -24,17 +24,5 @@ pub(crate) async fn run(common: &Common, output: &Output) -> Result<(), CliError
     if let Some(why) = &status.store_trouble {
         lines.push(format!("store       takes nothing: {why}"));
     }
-    let value = json!({
-        "manager": status.manager.to_string(),
-        "software": status.software,
-        "uptime_ms": status.uptime_ms,
-        "hosts": status.hosts,
-        "pending_hosts": status.pending_hosts,
-        "slots": status.slots,
-        "workers": status.workers,
-        "modules": status.modules,
-        "deployments": status.deployments,
-        "store_trouble": status.store_trouble,
-    });
-    output.one(&lines[..], &status.manager.to_string(), value)
+    output.one(&lines[..], &status.manager.to_string(), StatusView::from(&status))
 }

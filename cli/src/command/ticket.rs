@@ -1,8 +1,6 @@
 //! `grid ticket`.
 
-use std::fmt::Write;
-
-use serde_json::json;
+use wasm_grid::view::{IssuedTicketView, TicketContentsView, TicketView};
 use wasm_grid::{ManagerAddress, Reply, Request, Role, TICKET_TTL_S};
 
 use crate::command::Common;
@@ -52,15 +50,12 @@ async fn new(common: &Common, output: &Output, role: Role, hours: f64) -> Result
     let Reply::Ticket { text } = common.client()?.request(Request::TicketNew { role, ttl_s }).await? else {
         return Err(CliError::failed("no ticket", "the manager answered something else"));
     };
-    let line = match role {
-        Role::Host => format!("grid-host --manager {text}"),
-        _ => format!("grid --manager {text} status"),
-    };
     output.say(&format!(
         "lets one {role} in, for {hours} {}; type there:",
         if hours == 1.0 { "hour" } else { "hours" }
     ));
-    output.one(&line, &text, json!({ "ticket": text, "role": role.name(), "ttl_s": ttl_s, "join": line }))
+    let issued = IssuedTicketView::new(text, role, ttl_s);
+    output.one(&issued.join, &issued.ticket, &issued)
 }
 
 async fn list(common: &Common, output: &Output) -> Result<(), CliError> {
@@ -68,14 +63,11 @@ async fn list(common: &Common, output: &Output) -> Result<(), CliError> {
         return Err(CliError::failed("no tickets", "the manager answered something else"));
     };
     let row = |ticket: wasm_grid::TicketInfo| {
-        let (id, used_by) = (hex(&ticket.id), ticket.used_by.map(|key| key.to_string()));
-        let value =
-            json!({ "id": id, "role": ticket.role.name(), "expires": ticket.expires, "used_by": used_by });
+        let view = TicketView::from(&ticket);
         let used = ticket.used_by.map_or_else(|| "-".to_owned(), |key| key.fingerprint());
-        (vec![id, ticket.role.to_string(), time(ticket.expires), used], value)
+        (vec![view.id.clone(), view.role.to_owned(), time(view.expires), used], view)
     };
     output.rows(Rows {
-        name: "tickets",
         headings: &["id", "role", "expires", "used by"],
         rows: tickets.into_iter().map(row).collect(),
         empty: "no tickets; `grid ticket new` makes one",
@@ -87,7 +79,8 @@ async fn remove(common: &Common, output: &Output, id: &str) -> Result<(), CliErr
     let Reply::Tickets(tickets) = client.request(Request::TicketList).await? else {
         return Err(CliError::failed("no tickets", "the manager answered something else"));
     };
-    let found: Vec<_> = tickets.iter().filter(|ticket| hex(&ticket.id).starts_with(id)).collect();
+    let found: Vec<_> =
+        tickets.iter().filter(|ticket| TicketView::from(*ticket).id.starts_with(id)).collect();
     let [ticket] = found.as_slice() else {
         return Err(CliError::not_found(match found.len() {
             0 => format!("no ticket begins with `{id}`"),
@@ -104,28 +97,13 @@ fn show(output: &Output, ticket: &str) -> Result<(), CliError> {
     let ManagerAddress::Ticket(ticket) = address else {
         return Err(CliError::usage("this is an address, not a ticket".to_owned()));
     };
-    let id = hex(&ticket.id);
+    let view = TicketContentsView::from(&ticket);
     let lines = [
-        format!("id        {id}"),
+        format!("id        {}", view.id),
         format!("lets in   one {}", ticket.role),
         format!("expires   {}", time(ticket.expires)),
         format!("manager   {}", ticket.manager.fingerprint()),
         format!("addresses {}", ticket.addresses.join(", ")),
     ];
-    let value = json!({
-        "id": id,
-        "role": ticket.role.name(),
-        "expires": ticket.expires,
-        "manager": ticket.manager.to_string(),
-        "addresses": ticket.addresses,
-    });
-    output.one(&lines[..], &id, value)
-}
-
-fn hex(id: &[u8]) -> String {
-    id.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    output.one(&lines[..], &view.id, &view)
 }

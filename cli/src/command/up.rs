@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use grid_host::terminated;
-use serde_json::json;
+use serde::Serialize;
+use wasm_grid::view::join_line;
 use wasm_grid::{Manager, ManagerAddress, Role};
 
 use crate::command::Common;
@@ -34,6 +35,15 @@ pub(crate) struct UpArgs {
 
 /// How long workers may take to finish when the manager stops.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// A manager that was just started.
+#[derive(Serialize)]
+struct StartedManager<'a> {
+    join: &'a str,
+    listening: String,
+    manager: String,
+    ticket: &'a str,
+}
 
 impl UpArgs {
     pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
@@ -70,11 +80,16 @@ impl UpArgs {
         };
         let running = format!("{key}@{reached}");
         grid_disk::replace(&common.running_file(), running.as_bytes()).map_err(|error| failed(&error))?;
-        let line = format!("grid-host --manager {ticket}");
+        let join = join_line(Role::Host, &ticket);
         output.say(&format!("manager {} listens on {listening}", key.fingerprint()));
         output.say("on another machine, within a day, type:");
-        let value = json!({ "manager": key.to_string(), "listening": listening.to_string(), "ticket": ticket, "join": line });
-        output.one(&line, &ticket, value)?;
+        let started = StartedManager {
+            join: &join,
+            listening: listening.to_string(),
+            manager: key.to_string(),
+            ticket: &ticket,
+        };
+        output.one(&join, &ticket, started)?;
         let failed = tokio::select! {
             biased;
             _ = terminated => false,

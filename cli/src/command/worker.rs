@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde_json::json;
+use wasm_grid::view::{DeploymentView, LogLineView, SpawnedWorkerView, WorkerView};
 use wasm_grid::{Client, End, LimitsAsked, Reply, Request, Restart, WorkerId, WorkerInfo, WorkerState};
 
 use crate::command::cli_error::CliError;
@@ -151,11 +151,8 @@ impl SpawnArgs {
             let deployment = spawn.every_slot().await?;
             let line =
                 format!("{deployment}: one worker of {} in every slot, present and future", module.name);
-            return output.one(
-                &line,
-                &deployment.to_string(),
-                json!({ "deployment": deployment.to_string() }),
-            );
+            let view = DeploymentView::from(deployment);
+            return output.one(&line, &view.deployment, &view);
         }
         let workers = if self.on.is_empty() {
             spawn.anywhere(self.count).await?
@@ -168,9 +165,8 @@ impl SpawnArgs {
         if !self.no_wait {
             wait(&client, &workers).await?;
         }
-        let row = |worker: &WorkerId| (vec![worker.to_string()], json!(worker.to_string()));
+        let row = |worker: &WorkerId| (vec![worker.to_string()], SpawnedWorkerView::from(*worker));
         output.rows(Rows {
-            name: "workers",
             headings: &["worker"],
             rows: workers.iter().map(row).collect(),
             empty: "no workers",
@@ -282,11 +278,10 @@ async fn logs(common: &Common, output: &Output, worker: WorkerId) -> Result<(), 
     let row = |line: wasm_grid::LogLine| {
         let at = jiff::Timestamp::from_millisecond(i64::try_from(line.unix_ms).unwrap_or_default());
         let at = at.map_or_else(|_| line.unix_ms.to_string(), |at| at.strftime("%H:%M:%S%.3f").to_string());
-        let value = json!({ "unix_ms": line.unix_ms, "level": line.level.label(), "text": line.text });
-        (vec![at, line.level.label().to_owned(), line.text], value)
+        let view = LogLineView::from(&line);
+        (vec![at, view.level.to_owned(), line.text], view)
     };
     output.rows(Rows {
-        name: "lines",
         headings: &["time", "level", "text"],
         rows: lines.into_iter().map(row).collect(),
         empty: "it wrote nothing",
@@ -295,12 +290,8 @@ async fn logs(common: &Common, output: &Output, worker: WorkerId) -> Result<(), 
 
 fn state(state: &WorkerState) -> String {
     match state {
-        WorkerState::Starting => "starting".to_owned(),
-        WorkerState::Running => "running".to_owned(),
-        WorkerState::Away => "away".to_owned(),
-        WorkerState::Stopping => "stopping".to_owned(),
         WorkerState::Ended(end) => end.to_string(),
-        _ => "unknown".to_owned(),
+        state => state.label().to_owned(),
     }
 }
 
@@ -312,31 +303,19 @@ async fn print(output: &Output, client: &Client, workers: Vec<WorkerInfo>) -> Re
         let module = module.map_or_else(|| worker.module.short().to_string(), |module| module.name.clone());
         let host = hosts.iter().find(|host| host.key == worker.host);
         let host = host.map_or_else(|| worker.host.fingerprint(), |host| host.capacity.name.clone());
-        let deployment = worker.deployment.map(|deployment| deployment.to_string());
-        let end = if let WorkerState::Ended(end) = &worker.state { Some(end.label()) } else { None };
-        let value = json!({
-            "worker": worker.id.to_string(),
-            "module": worker.module.to_string(),
-            "host": worker.host.to_string(),
-            "state": if end.is_some() { "ended".to_owned() } else { state(&worker.state) },
-            "end": end,
-            "unanswered": worker.unanswered,
-            "uncollected": worker.uncollected,
-            "deployment": deployment,
-        });
+        let view = WorkerView::from(&worker);
         let cells = vec![
-            worker.id.to_string(),
+            view.worker.clone(),
             module,
             host,
-            worker.unanswered.to_string(),
-            worker.uncollected.to_string(),
-            deployment.unwrap_or_else(|| "-".to_owned()),
+            view.unanswered.to_string(),
+            view.uncollected.to_string(),
+            view.deployment.clone().unwrap_or_else(|| "-".to_owned()),
             state(&worker.state),
         ];
-        (cells, value)
+        (cells, view)
     };
     output.rows(Rows {
-        name: "workers",
         headings: &["worker", "module", "host", "unanswered", "uncollected", "deployment", "state"],
         rows: workers.into_iter().map(row).collect(),
         empty: "no workers; `grid worker spawn MODULE` starts one",

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use grid_toolchains::{Language, Project, Toolbox};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::command::cli_error::CliError;
 use crate::command::output::{Output, bytes};
@@ -37,6 +37,30 @@ pub(crate) struct Build {
     dry_run: bool,
 }
 
+/// A worker's folder that was just made.
+#[derive(Serialize)]
+struct NewWorker<'a> {
+    folder: &'a str,
+    language: &'static str,
+    name: &'a str,
+}
+
+/// What would be done to build a worker: its command lines.
+#[derive(Serialize)]
+struct BuildSteps<'a> {
+    steps: &'a [String],
+}
+
+/// A module that was just built.
+#[derive(Serialize)]
+struct BuiltModule<'a> {
+    /// Its length.
+    bytes: u64,
+    path: &'a str,
+    /// How long it took.
+    seconds: f64,
+}
+
 impl New {
     pub(crate) fn run(&self, output: &Output) -> Result<(), CliError> {
         let folder = self.dir.clone().unwrap_or_else(|| PathBuf::from(&self.name));
@@ -49,8 +73,8 @@ impl New {
             lines.push(2, &format!("grid module {verb} {folder}"));
         }
         output.say_lines(&lines);
-        let value = json!({ "name": project.name, "language": project.language.name(), "folder": folder });
-        output.one(&folder, &folder, value)
+        let worker = NewWorker { folder: &folder, language: project.language.name(), name: &project.name };
+        output.one(&folder, &folder, worker)
     }
 }
 
@@ -62,19 +86,16 @@ impl Build {
             .map_err(|missing| CliError::not_found(missing.to_string()))?;
         if self.dry_run {
             let steps: Vec<_> = recipe.steps.iter().map(ToString::to_string).collect();
-            return output.one(&steps[..], &steps[..], json!({ "steps": steps }));
+            return output.one(&steps[..], &steps[..], BuildSteps { steps: &steps });
         }
         output.say(&format!("building {} with {}", project.name, recipe.version));
         let built = grid_toolchains::build(&recipe, &target)
             .map_err(|error| CliError::failed(format!("{} was not built", project.name), error))?;
         compiled::begin(&common.home, &built.path);
         let path = built.path.display().to_string();
-        let line = format!("{path}, {}, in {:.1} s", bytes(built.bytes), built.took.as_secs_f64());
-        output.one(
-            &line,
-            &path,
-            json!({ "path": path, "bytes": built.bytes, "seconds": built.took.as_secs_f64() }),
-        )
+        let seconds = built.took.as_secs_f64();
+        let line = format!("{path}, {}, in {seconds:.1} s", bytes(built.bytes));
+        output.one(&line, &path, BuiltModule { bytes: built.bytes, path: &path, seconds })
     }
 }
 

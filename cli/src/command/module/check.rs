@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use grid_inspect::{EntryPoint, LoopKind, ScanLimits, ScanRefusal};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::command::cli_error::CliError;
 use crate::command::module::{author, read};
@@ -11,6 +11,21 @@ use crate::command::output::{Output, bytes};
 
 /// A host's default memory limit for a worker.
 const USUAL_MEMORY_BYTES: u64 = 256 << 20;
+
+/// What the inspection finds in a file.
+#[derive(Serialize)]
+struct CheckedModule<'a> {
+    /// Its length.
+    bytes: usize,
+    digest: String,
+    entry_point: &'static str,
+    exports: &'a [(String, String)],
+    functions: u32,
+    imports: &'a [String],
+    memory_bytes: u64,
+    memory_max_bytes: Option<u64>,
+    notes: &'a [String],
+}
 
 /// Prints what the inspection finds in a file.
 ///
@@ -40,18 +55,19 @@ pub(crate) fn check(output: &Output, file: &Path) -> Result<(), CliError> {
     ];
     let notes = notes(&report);
     lines.extend(notes.iter().map(|note| format!("note    {note}")));
-    let value = json!({
-        "digest": digest.to_string(),
-        "entry_point": report.entry_point.label(),
-        "bytes": wasm.len(),
-        "functions": report.functions,
-        "memory_bytes": report.memory_bytes,
-        "memory_max_bytes": report.memory_max_bytes,
-        "imports": report.imports,
-        "exports": report.exports,
-        "notes": notes,
-    });
-    output.one(&lines[..], &digest.to_string(), value)
+    let digest = digest.to_string();
+    let checked = CheckedModule {
+        bytes: wasm.len(),
+        digest: digest.clone(),
+        entry_point: report.entry_point.label(),
+        exports: &report.exports,
+        functions: report.functions,
+        imports: &report.imports,
+        memory_bytes: report.memory_bytes,
+        memory_max_bytes: report.memory_max_bytes,
+        notes: &notes,
+    };
+    output.one(&lines[..], &digest, checked)
 }
 
 /// What the grid does with a module of this entry point.

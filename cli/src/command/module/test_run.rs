@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
-use serde_json::{Value, json};
+use serde::Serialize;
+use wasm_grid::view::ValueView;
 use wasm_grid::{Bytes, Client, End, Event, LimitsAsked, LogLine, Manager, Reply, Request, Role, WorkerId};
 
 use crate::command::cli_error::CliError;
 use crate::command::json::from_json;
 use crate::command::module::{author, describe, read, stem};
 use crate::command::output::{Output, bytes, counted};
-use crate::command::value::{value, written};
 use crate::command::{Common, compiled};
 
 /// What is tried, and how.
@@ -54,6 +54,28 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(2);
 /// Time for a module to be compiled and started.
 const START_TIME_MAX: Duration = Duration::from_secs(300);
 
+/// What the worker under test did.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum TestAnswer {
+    /// It sent a message.
+    Message { message: ValueView },
+    /// It could not handle a message, and said why.
+    Failed { failed: String },
+    /// It ended though nobody stopped it.
+    Ended { backtrace: Vec<String>, ended: String },
+}
+
+/// What came of a test.
+#[derive(Serialize)]
+struct TestReport<'a> {
+    answers: &'a [TestAnswer],
+    /// Number of answers that are none.
+    failed: usize,
+    /// Number of messages that were sent.
+    messages: usize,
+}
+
 /// The worker under test, and its answers so far.
 struct TestRun {
     client: Client,
@@ -61,7 +83,7 @@ struct TestRun {
     output: Output,
     lines: bool,
     lines_shown: usize,
-    answers: Vec<Value>,
+    answers: Vec<TestAnswer>,
     failed: usize,
     /// True once the worker has ended.
     left: bool,
@@ -195,23 +217,26 @@ impl TestRun {
         match event {
             Event::Message { payload, .. } => {
                 // The answer to text is most likely text, even if it happens to decode as CBOR.
-                let value = if self.lines { written(&payload) } else { value(&payload) };
-                self.output.say(&format!("< {value}"));
-                self.answers.push(json!({ "message": value }));
+                let message =
+                    if self.lines { ValueView::of_stdout(&payload) } else { ValueView::of(&payload) };
+                self.output.say(&format!("< {message}"));
+                self.answers.push(TestAnswer::Message { message });
             }
             Event::Failed { reason, .. } => {
                 self.failed += 1;
                 self.output.say(&format!("! failed: {reason}"));
-                self.answers.push(json!({ "failed": reason }));
+                self.answers.push(TestAnswer::Failed { failed: reason });
             }
             Event::Left { end, .. } => {
                 self.left = true;
                 if end != End::Stopped {
                     self.failed += 1;
                     self.output.say(&format!("! the worker ended: {end}"));
-                    let frames = if let End::Failed(failure) = &end { &failure.backtrace[..] } else { &[] };
-                    frames.iter().for_each(|frame| self.output.say(&format!("    at {frame}")));
-                    self.answers.push(json!({ "ended": end.to_string(), "backtrace": frames }));
+                    let ended = end.to_string();
+                    let backtrace =
+                        if let End::Failed(failure) = end { failure.backtrace } else { Vec::new() };
+                    backtrace.iter().for_each(|frame| self.output.say(&format!("    at {frame}")));
+                    self.answers.push(TestAnswer::Ended { backtrace, ended });
                 }
             }
             _ => {}
@@ -254,8 +279,8 @@ impl TestRun {
             counted(messages as u64, "message"),
             counted(answers as u64, "answer")
         );
-        let value = json!({ "messages": messages, "answers": self.answers, "failed": failed });
-        self.output.one(&line, &answers.to_string(), value)?;
+        let report = TestReport { answers: &self.answers, failed, messages };
+        self.output.one(&line, &answers.to_string(), report)?;
         if failed > 0 {
             let fault = CliError::some_failed(format!("{failed} of {messages} messages failed"));
             return Err(CliError { told: true, ..fault });

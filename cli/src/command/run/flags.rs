@@ -1,11 +1,63 @@
-//! Parsing of those flags of a run that need more than a conversion.
+//! The flags of a run: parsing of those that need more than a conversion, and what a journal keeps of them.
 
 use std::path::Path;
 
 use grid_protocol::limits::{COMMAND_ARGUMENTS_BYTES_MAX, COMMAND_ARGUMENTS_MAX};
+use serde::Serialize;
+use serde_json::Value;
 use wasm_grid::{GiveUp, to_cbor};
 
 use crate::command::cli_error::CliError;
+use crate::command::run::RunArgs;
+
+/// The flags that change the results, by their names: a journal is of one set of them.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct RunOptions<'a> {
+    arg: &'a str,
+    arguments: &'a [String],
+    files: bool,
+    in_order: bool,
+    label: &'a [String],
+    lines: bool,
+    max_failures: Option<String>,
+    memory: u64,
+    name: &'a str,
+    out_dir: Option<String>,
+    output: Option<String>,
+    priority: i32,
+    raw: bool,
+    retries: u32,
+    timeout: f64,
+}
+
+impl<'a> RunOptions<'a> {
+    /// The flags of a run that is called `name`.
+    pub(crate) fn of(run: &'a RunArgs, name: &'a str) -> Self {
+        Self {
+            arg: &run.arg,
+            arguments: &run.arguments,
+            files: !run.files.is_empty(),
+            in_order: run.in_order,
+            label: &run.labels,
+            lines: run.lines,
+            max_failures: run.max_failures.map(|give_up| format!("{give_up:?}")),
+            memory: run.memory.as_u64(),
+            name,
+            out_dir: run.out_dir.as_deref().map(text),
+            output: run.output.as_deref().map(text),
+            priority: run.priority,
+            raw: run.raw,
+            retries: run.retries,
+            timeout: run.timeout,
+        }
+    }
+
+    /// The flags as the journal keeps them.
+    pub(crate) fn to_json(&self) -> Result<Value, CliError> {
+        serde_json::to_value(self).map_err(|error| CliError::failed("no journal can be kept", error))
+    }
+}
 
 /// A path as text; bytes that are not UTF-8 are replaced.
 pub(crate) fn text(path: &Path) -> String {

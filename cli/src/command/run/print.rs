@@ -6,13 +6,11 @@ use std::io::{BufWriter, IsTerminal, Seek, SeekFrom, Stdout, Write};
 use std::path::{Path, PathBuf};
 
 use same_file::Handle;
-use serde_json::{Map, Value, json};
+use wasm_grid::view::OutcomeView;
 use wasm_grid::{Bytes, TaskOutcome};
 
 use crate::command::cli_error::CliError;
-use crate::command::job;
 use crate::command::shown;
-use crate::command::value::{content, value, written};
 
 /// The file or the standard output that outcomes go to.
 pub(crate) struct Sink {
@@ -147,32 +145,7 @@ pub(crate) fn print_line(
     file: Option<&Path>,
     places: Option<&BTreeMap<&str, PathBuf>>,
 ) -> std::io::Result<()> {
-    let mut line = json!({ "task": outcome.task });
-    let answer = outcome.command_answer().ok();
-    let (name, told) = match (&outcome.results, &answer) {
-        (_, Some(answer)) => ("result", written(&answer.stdout)),
-        (Ok(results), None) => match &results[..] {
-            [result] if by_command => ("result", written(result)),
-            [result] => ("result", value(result)),
-            results => ("results", results.iter().map(|result| value(result)).collect()),
-        },
-        (Err(failed), None) => ("error", job::failure_json(failed)),
-    };
-    if let Some(fields) = line.as_object_mut() {
-        fields.insert(name.to_owned(), told);
-        if let Some(answer) = &answer {
-            let files: Map<_, _> = match places {
-                Some(places) => {
-                    let place = |place: &PathBuf| Value::from(place.to_string_lossy());
-                    places.iter().map(|(path, at)| ((*path).to_owned(), place(at))).collect()
-                }
-                None => answer.files.iter().map(|(path, bytes)| (path.clone(), content(bytes))).collect(),
-            };
-            fields.insert("files".to_owned(), files.into());
-        }
-        if let Some(file) = file {
-            fields.insert("file".to_owned(), file.to_string_lossy().into());
-        }
-    }
-    out.write_all(shown::json(&line, false).as_bytes())
+    let mut line = OutcomeView::of(outcome, by_command, places);
+    line.file = file.map(|file| file.to_string_lossy().into_owned());
+    out.write_all(shown::json(&line, false)?.as_bytes())
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::json;
+use serde::Serialize;
 use wasm_grid::{JobInfo, JobState};
 
 use crate::command::cli_error::CliError;
@@ -24,6 +24,21 @@ pub(crate) struct Progress {
     began: Instant,
     said: Instant,
     tenth: u64,
+}
+
+/// How a run ended, for scripts.
+#[derive(Serialize)]
+struct RunSummary {
+    done: u64,
+    failed: u64,
+    job: String,
+    retried: u64,
+    /// To the millisecond.
+    seconds: f64,
+    /// Tasks whose outcomes were written before; left out without a journal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<u64>,
+    submitted: u64,
 }
 
 impl Progress {
@@ -99,17 +114,15 @@ impl Progress {
             counts.dead,
             counts.retried
         ));
-        let mut summary = json!({
-            "submitted": counts.submitted,
-            "done": counts.done,
-            "failed": counts.dead,
-            "retried": counts.retried,
-            "seconds": (seconds * 1e3).round() / 1e3,
-            "job": info.id.to_string(),
-        });
-        if let (Some(fields), Some(skipped)) = (summary.as_object_mut(), skipped) {
-            fields.insert("skipped".to_owned(), skipped.into());
-        }
+        let summary = RunSummary {
+            done: counts.done,
+            failed: counts.dead,
+            job: info.id.to_string(),
+            retried: counts.retried,
+            seconds: (seconds * 1e3).round() / 1e3,
+            skipped,
+            submitted: counts.submitted,
+        };
         self.output.summary(summary, fault)
     }
 }

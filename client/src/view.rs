@@ -1,0 +1,51 @@
+//! Views: how each thing of the grid is shown as JSON, with which words and in which units.
+//!
+//! Everything that shows the grid to people or to scripts serializes these: the command line's `--json` does. A view is
+//! a plain struct of texts and numbers, made from what the manager answers (`JobView::from(&info)`), or by a function
+//! where that is not all of it. It goes one way: nothing reads a view back.
+//!
+//! Ids, keys and digests are texts in the form that the command line takes. A field that has nothing to say is null,
+//! unless its documentation says that it is left out. A view's fields stand in the order of the alphabet, which is
+//! also their order in JSON.
+
+mod document;
+mod event;
+mod host;
+mod job;
+mod key;
+mod module;
+mod outcome;
+mod status;
+mod ticket;
+mod value;
+mod worker;
+
+pub use document::{Document, DoneView, ExplanationView, List, Listed, SCHEMA};
+pub use event::EventView;
+pub use host::HostView;
+pub use job::JobView;
+pub use key::KeyView;
+pub use module::ModuleView;
+pub use outcome::{AttemptView, DeadTaskView, FileView, OutcomeView, TaskFailedView};
+pub use status::StatusView;
+pub use ticket::{IssuedTicketView, TicketContentsView, TicketView, join_line};
+pub use value::ValueView;
+pub use worker::{DeploymentView, LogLineView, SpawnedWorkerView, WorkerView};
+
+#[cfg(test)]
+mod tests {
+    use grid_protocol::key::{PublicKey, SecretKey};
+    use serde::Serialize;
+    use serde_json::Value;
+
+    /// A view as JSON; fails unless its fields stand in the order of the alphabet.
+    pub(super) fn json(view: &impl Serialize) -> Value {
+        let value = serde_json::to_value(view).unwrap();
+        assert_eq!(serde_json::to_string(view).unwrap(), value.to_string());
+        value
+    }
+
+    pub(super) fn key(seed: u8) -> PublicKey {
+        SecretKey::from_seed(&[seed; 32]).public()
+    }
+}

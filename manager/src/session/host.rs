@@ -206,7 +206,7 @@ impl Cluster {
             None => {
                 session.session = fresh;
                 session.forsaken = false;
-                session.control = Default::default();
+                session.drop_commands();
                 self.coordinator.session_begins(key);
             }
         }

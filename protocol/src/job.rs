@@ -9,9 +9,10 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
+use bytes::Bytes;
 use data_encoding::HEXLOWER_PERMISSIVE;
 
-use crate::codec::{Decode, Encode};
+use crate::codec::{BorrowDecode, BorrowDecoder, Decode, Decoder, Encode, Encoder, error};
 use crate::digest::Digest;
 use crate::key::PublicKey;
 use crate::label::Label;
@@ -77,11 +78,11 @@ impl fmt::Display for AttemptId {
 }
 
 /// The input of a task, or one of its results.
-#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Payload {
     /// The bytes, at most [`PAYLOAD_BYTES_MAX`].
-    Here(Vec<u8>),
+    Here(Bytes),
     /// A reference to bytes that the manager keeps as a blob.
     Blob(BlobRef),
 }
@@ -110,6 +111,40 @@ impl Payload {
             Self::Here(bytes) => bytes.len() + 8,
             Self::Blob(_) => 48,
         }
+    }
+}
+
+// As derived, but for `Bytes`, of which the codec knows nothing.
+impl Encode for Payload {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), error::EncodeError> {
+        match self {
+            Self::Here(bytes) => {
+                0u32.encode(encoder)?;
+                bytes[..].encode(encoder)
+            }
+            Self::Blob(stored) => {
+                1u32.encode(encoder)?;
+                stored.encode(encoder)
+            }
+        }
+    }
+}
+
+impl<C> Decode<C> for Payload {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, error::DecodeError> {
+        match u32::decode(decoder)? {
+            0 => Ok(Self::Here(Vec::<u8>::decode(decoder)?.into())),
+            1 => Ok(Self::Blob(Decode::decode(decoder)?)),
+            _ => Err(error::DecodeError::Other("bad payload")),
+        }
+    }
+}
+
+impl<'de, C> BorrowDecode<'de, C> for Payload {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(
+        decoder: &mut D,
+    ) -> Result<Self, error::DecodeError> {
+        Decode::decode(decoder)
     }
 }
 

@@ -34,6 +34,7 @@ pub mod record;
 pub mod role;
 pub mod send_queue;
 pub mod session;
+pub mod submission;
 mod text;
 pub mod ticket;
 pub mod time;

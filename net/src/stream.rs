@@ -136,6 +136,14 @@ impl SendStream {
         self.write_chunks(&mut [[&head[..], &first].concat().into(), rest]).await
     }
 
+    /// Waits until the peer wants nothing more of this stream, or the connection is lost; inside this process, forever.
+    pub async fn given_up(&self) {
+        match &self.0 {
+            Sender::Quic(stream) => drop(stream.stopped().await),
+            Sender::Local(_) => std::future::pending().await,
+        }
+    }
+
     /// Ends the stream; what was written still arrives.
     pub async fn finish(&mut self) {
         match &mut self.0 {

@@ -9,15 +9,16 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
-use bytes::Bytes;
 use data_encoding::HEXLOWER_PERMISSIVE;
 
-use crate::codec::{BorrowDecode, BorrowDecoder, Decode, Decoder, Encode, Encoder, error};
+use crate::codec::{Decode, Encode};
 use crate::digest::Digest;
 use crate::key::PublicKey;
 use crate::label::Label;
 use crate::limits::{LAST_WORDS_BYTES_MAX, LOG_TAIL_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, RESULTS_MAX};
 use crate::worker::{Failure, FailureKind, LogLine};
+
+pub use crate::payload::{BlobRef, Payload};
 
 /// Identifies a job forever; drawn at random by its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -74,93 +75,6 @@ impl AttemptId {
 impl fmt::Display for AttemptId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a{}.{}", self.0 >> 40, self.0 & ((1 << 40) - 1))
-    }
-}
-
-/// The input of a task, or one of its results.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Payload {
-    /// The bytes, at most [`PAYLOAD_BYTES_MAX`].
-    Here(Bytes),
-    /// A reference to bytes that the manager keeps as a blob.
-    Blob(BlobRef),
-}
-
-/// Refers to a payload that the manager keeps as a file, by its contents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-pub struct BlobRef {
-    /// SHA-256 of the bytes.
-    pub digest: Digest,
-    /// Length in bytes, at most [`MESSAGE_BYTES_MAX`].
-    pub length: u64,
-}
-
-impl Payload {
-    /// Length of the payload, in bytes.
-    pub fn length(&self) -> u64 {
-        match self {
-            Self::Here(bytes) => bytes.len() as u64,
-            Self::Blob(stored) => stored.length,
-        }
-    }
-
-    /// Upper bound of the bytes that the payload adds to a frame.
-    pub fn frame_bytes(&self) -> usize {
-        match self {
-            Self::Here(bytes) => bytes.len() + 8,
-            Self::Blob(_) => 48,
-        }
-    }
-}
-
-// As derived, but for `Bytes`, of which the codec knows nothing.
-impl Encode for Payload {
-    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), error::EncodeError> {
-        match self {
-            Self::Here(bytes) => {
-                0u32.encode(encoder)?;
-                bytes[..].encode(encoder)
-            }
-            Self::Blob(stored) => {
-                1u32.encode(encoder)?;
-                stored.encode(encoder)
-            }
-        }
-    }
-}
-
-impl<C> Decode<C> for Payload {
-    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, error::DecodeError> {
-        match u32::decode(decoder)? {
-            0 => Ok(Self::Here(Vec::<u8>::decode(decoder)?.into())),
-            1 => Ok(Self::Blob(Decode::decode(decoder)?)),
-            _ => Err(error::DecodeError::Other("bad payload")),
-        }
-    }
-}
-
-impl<'de, C> BorrowDecode<'de, C> for Payload {
-    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(
-        decoder: &mut D,
-    ) -> Result<Self, error::DecodeError> {
-        Decode::decode(decoder)
-    }
-}
-
-impl BlobRef {
-    /// The reference to `bytes`.
-    pub fn of(bytes: &[u8]) -> Self {
-        Self { digest: Digest::of(bytes), length: bytes.len() as u64 }
-    }
-}
-
-impl fmt::Debug for Payload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Here(bytes) => write!(f, "{} bytes", bytes.len()),
-            Self::Blob(stored) => write!(f, "{} bytes, {}", stored.length, stored.digest),
-        }
     }
 }
 

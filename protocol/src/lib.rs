@@ -30,6 +30,7 @@ pub mod mail;
 pub mod manifest;
 pub mod name;
 pub mod pages;
+pub mod payload;
 pub mod record;
 pub mod role;
 pub mod send_queue;

@@ -6,8 +6,9 @@ use core::fmt;
 use bytes::Bytes;
 
 use crate::codec::{self, BorrowDecode, DecodeError};
-use crate::job::{BlobRef, JobId, Payload};
+use crate::job::JobId;
 use crate::limits::{BATCH_TASKS_MAX, CONTROL_DECODED_BYTES_MAX};
+use crate::payload::{BlobRef, Payload};
 use crate::wire::Wire;
 
 /// A payload and its encoding, which is the same in a frame and in a record on disk.

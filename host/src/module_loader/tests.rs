@@ -12,15 +12,9 @@ fn module(long: bool) -> Bytes {
     let text = include_str!("../../../modules/echo.wat");
     let mut wasm = wat::parse_str(text).unwrap();
     if long {
-        // A custom section without a name, of 300 KiB.
-        let length = 300 << 10;
-        wasm.extend([
-            0,
-            0x80 | (length & 0x7f) as u8,
-            0x80 | (length >> 7 & 0x7f) as u8,
-            (length >> 14) as u8,
-        ]);
-        wasm.extend(vec![0; length]);
+        // A custom section without a name, and its length in LEB128.
+        wasm.extend([0, 0x80, 0xe0, 0x12]);
+        wasm.extend(vec![0; 300 << 10]);
     }
     wasm.into()
 }

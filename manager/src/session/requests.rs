@@ -46,6 +46,12 @@ pub(crate) async fn serve(
         Ok(Request::PayloadFetch { job, payload }) => {
             return send_payload(&context, asker, job, payload, send).await;
         }
+        Ok(request @ (Request::WorkerPing { .. } | Request::JobResults { .. })) => tokio::select! {
+            biased;
+            reply = api::handle(&context, asker, request, None) => reply,
+            // These wait for others. A client that waits no longer makes room for its next requests.
+            () = send.given_up() => return Ok(()),
+        },
         Ok(request) => api::handle(&context, asker, request, None).await,
         Err(error) => {
             Reply::Denied(deny(DenialCode::BadRequest, "request", error, "upgrade the older program"))

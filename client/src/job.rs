@@ -115,7 +115,7 @@ impl From<OutcomeEntry> for TaskOutcome {
 /// The bytes of a result. One that the manager stores must have been fetched before.
 fn here(result: Payload) -> Bytes {
     match result {
-        Payload::Here(bytes) => bytes.into(),
+        Payload::Here(bytes) => bytes,
         _ => Bytes::new(),
     }
 }
@@ -172,7 +172,7 @@ impl Job {
                 if !batch.is_empty() && (bytes > BATCH_BYTES_MAX || batch.len() == BATCH_TASKS_MAX) {
                     break;
                 }
-                batch.push(Payload::Here(input.to_vec()));
+                batch.push(Payload::Here(input.clone()));
             }
             for input in &mut batch {
                 self.put_away(input).await?;
@@ -294,7 +294,7 @@ impl Job {
         if bytes.len() <= PAYLOAD_BYTES_MAX {
             return Ok(());
         }
-        let bytes = Bytes::from(std::mem::take(bytes));
+        let bytes = std::mem::take(bytes);
         let stored = BlobRef::of(&bytes);
         let request = Request::PayloadKeep { job: self.id, payload: stored };
         let mut tries = 0;
@@ -319,7 +319,7 @@ impl Job {
         };
         for result in results {
             if let Payload::Blob(stored) = result {
-                *result = Payload::Here(self.client.fetch(self.id, *stored).await?.into());
+                *result = Payload::Here(self.client.fetch(self.id, *stored).await?);
             }
         }
         Ok(())

@@ -281,7 +281,7 @@ async fn write_control(
     loop {
         supervisor.outbox.control_ready.notified().await;
         while let Some(frame) = supervisor.next_report() {
-            send.write_frame(&frame, CONTROL_FRAME_BYTES_MAX).await.map_err(CarryError::Lost)?;
+            send.write_frame_parts(frame, CONTROL_FRAME_BYTES_MAX).await.map_err(CarryError::Lost)?;
         }
         // Bounds the rounds to a thousand a second, however many lines the workers write.
         tokio::time::sleep(REPORT_PAUSE).await;

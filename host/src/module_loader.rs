@@ -1,11 +1,13 @@
 //! The module loader: fetches modules from the manager and compiles them, each once, into programs ready to run.
 
+mod inspector;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use grid_inspect::{EntryPoint, ModuleReport, ScanLimits, inspect_known};
+use grid_inspect::{EntryPoint, ModuleReport};
 use grid_net::{Conn, StreamError};
 use grid_protocol::digest::Digest;
 use grid_protocol::host::{HostEvent, ModuleOffered, Transfer};
@@ -19,6 +21,7 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 use crate::cache::{CacheError, ModuleCache};
 use crate::compile::{CompileError, Compiler};
 use crate::compiled::CompiledCache;
+use crate::module_loader::inspector::Inspector;
 use crate::sandbox::{Program, Sandbox, SandboxError};
 use crate::trust::HostTrust;
 
@@ -27,6 +30,7 @@ use crate::trust::HostTrust;
 pub(crate) struct ModuleLoader {
     /// Modules on disk; `None` if the host keeps none and fetches a module each time.
     modules: Option<ModuleCache>,
+    inspector: Inspector,
     compiled: CompiledCache,
     compiler: Compiler,
     trust: Arc<HostTrust>,
@@ -123,22 +127,6 @@ struct Obtained {
     fetched_bytes: u64,
 }
 
-/// Length up to which a module is inspected on the calling thread, which takes about 5 ms.
-const INSPECTED_HERE_BYTES_MAX: usize = 256 << 10;
-
-/// Inspects a module whose digest was checked. A long one is inspected on another thread: a Python module takes a
-/// quarter of a second, which would block the network thread.
-async fn inspect_aside(module: Digest, wasm: &Bytes) -> Result<ModuleReport, ModuleError> {
-    let inspect = move |wasm: &Bytes| inspect_known(wasm, module.as_bytes(), &ScanLimits::default());
-    if wasm.len() <= INSPECTED_HERE_BYTES_MAX {
-        return Ok(inspect(wasm)?);
-    }
-    let wasm = wasm.clone();
-    let inspected = tokio::task::spawn_blocking(move || inspect(&wasm)).await;
-    // The only error here is a panic of the inspection.
-    Ok(inspected.map_err(|error| CompileError::Limit(error.to_string()))??)
-}
-
 impl ModuleLoader {
     pub(crate) fn new(
         modules: Option<ModuleCache>,
@@ -147,7 +135,8 @@ impl ModuleLoader {
         trust: Arc<HostTrust>,
         sandbox: Sandbox,
     ) -> Self {
-        Self { modules, compiled, compiler, trust, sandbox, entries: Mutex::default() }
+        let inspector = Inspector::default();
+        Self { modules, inspector, compiled, compiler, trust, sandbox, entries: Mutex::default() }
     }
 
     /// Loads a module; returns the program, the limits that its manifest asks for, and the load statistics, which are
@@ -205,7 +194,7 @@ impl ModuleLoader {
             let signed = SignedManifest::from_bytes(&manifest)?;
             match self.check(module, &signed, &wasm) {
                 Ok(manifest) => {
-                    let report = inspect_aside(module, &wasm).await?;
+                    let report = self.inspector.inspect(module, &wasm).await?;
                     return Ok(Obtained { signed, manifest, wasm, report, fetched_bytes: 0 });
                 }
                 Err(ManifestRefusal::WrongDigest { .. } | ManifestRefusal::WrongLength { .. }) => {
@@ -240,7 +229,7 @@ impl ModuleLoader {
         let checked = self.check(module, &signed, &wasm)?;
         self.trust.note(signed.publisher(), &checked)?;
         // Before it is kept, so that the cache has no module that would be refused.
-        let report = inspect_aside(module, &wasm).await?;
+        let report = self.inspector.inspect(module, &wasm).await?;
         if let Some(modules) = &self.modules {
             modules.keep(&module, &manifest, &wasm)?;
         }
@@ -318,3 +307,6 @@ impl ModuleLoader {
             .ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

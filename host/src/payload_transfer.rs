@@ -68,7 +68,7 @@ impl WorkerSupervisor {
             }
             let Payload::Here(bytes) = result else { continue };
             here -= bytes.len();
-            let bytes = Bytes::from(std::mem::take(bytes));
+            let bytes = std::mem::take(bytes);
             let stored = BlobRef::of(&bytes);
             let kept = self.keep_trying(&end.attempt, |conn| keep(conn, job, stored, bytes.clone())).await;
             match kept {

@@ -177,7 +177,7 @@ impl TaskRunner {
                 inner.news.returned.push(task.attempt);
             }
             Ok(bytes) => {
-                task.input = Payload::Here(bytes.into());
+                task.input = Payload::Here(bytes);
                 inner.arrivals += 1;
                 let arrival = inner.arrivals;
                 if let Some(job) = inner.jobs.get_mut(&job) {

@@ -190,7 +190,7 @@ impl WorkerSupervisor {
     }
 
     /// Takes the next frame to send on the control stream; `None` if there is nothing to send.
-    pub(crate) fn next_report(&self) -> Option<Vec<u8>> {
+    pub(crate) fn next_report(&self) -> Option<[Bytes; 2]> {
         let mut inner = self.lock();
         inner.report_started();
         while inner.control.backlog() < 2 * REPORTS_BEFORE_LOGS
@@ -203,7 +203,7 @@ impl WorkerSupervisor {
         {
             inner.control.send(&HostEvent::Log { worker, lines: log.lines, dropped: log.dropped });
         }
-        inner.control.poll_transmit()
+        inner.control.poll_transmit_parts()
     }
 
     /// Handles a frame that the manager sent on the control stream.

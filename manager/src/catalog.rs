@@ -210,7 +210,8 @@ impl Catalog {
 
     fn counter<const N: usize>(&self, name: &[u8]) -> Result<Option<[u8; N]>, CatalogError> {
         let value = self.store.get(Table::Counter, name)?;
-        value.map(<[u8; N]>::try_from).transpose().map_err(|_| CatalogError::Record { table: Table::Counter })
+        let wrong = |_| CatalogError::Record { table: Table::Counter };
+        value.map(|value| value[..].try_into()).transpose().map_err(wrong)
     }
 
     fn records<T: Wire>(&self, table: Table) -> Result<impl Iterator<Item = T> + use<T>, CatalogError> {
@@ -477,11 +478,11 @@ impl Catalog {
     }
 
     fn put(&mut self, table: Table, key: &[u8], value: Vec<u8>) -> Result<(), StoreError> {
-        self.store.commit(&[Change { table, key: key.to_vec(), value: Some(value) }])
+        self.store.commit(&[Change::put(table, key, value)])
     }
 
     fn remove(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
-        self.store.commit(&[Change { table, key: key.to_vec(), value: None }])
+        self.store.commit(&[Change::remove(table, key)])
     }
 }
 

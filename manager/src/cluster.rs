@@ -5,6 +5,7 @@ pub(crate) mod connection;
 pub(crate) mod local_mail;
 pub(crate) mod newcomers;
 pub(crate) mod peer_queue;
+pub(crate) mod pings;
 pub(crate) mod resume;
 pub(crate) mod route;
 pub(crate) mod router;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use grid_protocol::client::{self, DeploymentInfo, HostInfo, HostState, WorkerInfo, WorkerState};
 use grid_protocol::control::ManagerEnd;
-use grid_protocol::host::{self, HostCapacity, WorkerStatus};
+use grid_protocol::host::{self, HostCapacity};
 use grid_protocol::id::{SessionId, WorkerId};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::LOG_LINES_KEPT_MAX;
@@ -25,12 +26,13 @@ use grid_scheduler::{
     Decision, Deployment, HostChange, Owner, Presence, Scheduler, SchedulerConfig, Spec, WorkerPhase,
 };
 use hashbrown::HashMap;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use crate::catalog::banned::Banned;
 use crate::cluster::connection::{ConnectionHandle, Ending};
 use crate::cluster::newcomers::PeerSource;
 use crate::cluster::peer_queue::PeerQueueId;
+use crate::cluster::pings::Pings;
 use crate::cluster::router::MessageRouter;
 use crate::jobs::coordinator::{Coordinator, HostRef};
 
@@ -65,7 +67,7 @@ pub(crate) struct HostSession {
     pub(crate) module_bytes_sent: u64,
     pub(crate) compilations: u32,
     pub(crate) compile_us: u64,
-    pub(crate) pings: HashMap<u64, oneshot::Sender<WorkerStatus>>,
+    pub(crate) pings: Pings,
     pub(crate) address: String,
 }
 
@@ -217,7 +219,7 @@ impl Cluster {
         }
         tracing::warn!(host = %host.fingerprint(), "a host takes no commands, and must begin anew");
         session.forsaken = true;
-        session.control = ManagerEnd::default();
+        session.drop_commands();
         if let Some(conn) = &session.conn {
             conn.end(Ending::Protocol("this host takes no commands"));
         }
@@ -262,10 +264,8 @@ impl Cluster {
             }
             host::HostEvent::Draining => self.handle_host(now, host, HostChange::Draining),
             host::HostEvent::Pong { nonce, worker_status } => {
-                let asked = self.sessions.get_mut(&host).and_then(|session| session.pings.remove(&nonce));
-                if let Some(asked) = asked {
-                    // The request may have timed out.
-                    let _ = asked.send(worker_status);
+                if let Some(session) = self.sessions.get_mut(&host) {
+                    session.pings.answer(nonce, worker_status);
                 }
             }
             _ => {}
@@ -425,6 +425,14 @@ impl Cluster {
             compile_us: 0,
         });
         known.chain(pending).collect()
+    }
+}
+
+impl HostSession {
+    /// Drops all commands that the host has not confirmed, and the pings among them.
+    pub(crate) fn drop_commands(&mut self) {
+        self.control = ManagerEnd::default();
+        self.pings.clear();
     }
 }
 

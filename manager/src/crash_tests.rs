@@ -11,6 +11,7 @@ use grid_protocol::job::{
     AttemptEnd, AttemptId, AttemptResult, GiveUp, JobId, JobSpec, JobState, Outcome, Payload,
 };
 use grid_protocol::key::{PublicKey, SecretKey};
+use grid_protocol::submission::EncodedPayload;
 use grid_protocol::time::Moment;
 use grid_scheduler::HostChange;
 
@@ -61,11 +62,11 @@ fn host() -> PublicKey {
 }
 
 fn input(task: u64) -> Payload {
-    Payload::Here(task.to_le_bytes().repeat(usize::try_from(1 + task * 37 % 110).unwrap()))
+    Payload::Here(task.to_le_bytes().repeat(usize::try_from(1 + task * 37 % 110).unwrap()).into())
 }
 
 fn result(task: u64) -> Payload {
-    Payload::Here(task.to_le_bytes().to_vec())
+    Payload::Here(task.to_le_bytes().to_vec().into())
 }
 
 fn spec() -> JobSpec {
@@ -167,8 +168,8 @@ impl ManagerLife {
     fn step(&mut self, promises: &mut Promises, dice: &mut TestRng) {
         match dice.roll(4) {
             0 if promises.made && promises.brought < promises.recorded + 200 => {
-                let inputs: Vec<_> =
-                    (0..1 + dice.roll(20)).map(|more| input(promises.brought + more)).collect();
+                let encoded = |more| EncodedPayload::of(input(promises.brought + more));
+                let inputs: Vec<_> = (0..1 + dice.roll(20)).map(encoded).collect();
                 if self.coordinator.submit(JOB, promises.brought, &inputs).is_some() {
                     promises.brought += inputs.len() as u64;
                 }
@@ -301,7 +302,7 @@ fn a_host_that_gives_back_what_it_does_not_know_is_told_of_the_job_again() {
     let mut life = start(&FaultyDisk::new(1), 1).unwrap().unwrap();
     let mut promises = Promises::default();
     life.coordinator.add(JOB, host(), spec(), 0).unwrap();
-    life.coordinator.submit(JOB, 0, &[input(0), input(1)]);
+    life.coordinator.submit(JOB, 0, &[input(0), input(1)].map(EncodedPayload::of));
     life.host_joins(&mut promises);
     life.coordinator.carry_out(life.now, |_| "host");
     life.commit(&mut promises).unwrap();

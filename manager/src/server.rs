@@ -372,4 +372,6 @@ fn advertised(config: &ManagerConfig, listening: Option<SocketAddr>) -> Vec<Stri
 }
 
 #[cfg(test)]
+mod ping_tests;
+#[cfg(test)]
 mod tests;

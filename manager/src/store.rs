@@ -10,11 +10,12 @@ pub(crate) mod faulty_disk;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use grid_disk::Reserve;
 use parking_lot::RwLock;
 use redb::{
-    Builder, Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, StorageBackend,
-    StorageError, TableDefinition, TableError, TableHandle,
+    Builder, Database, DatabaseError, Durability, OwnedAccessGuard, ReadOnlyTable, ReadableDatabase,
+    StorageBackend, StorageError, TableDefinition, TableError, TableHandle,
 };
 
 /// A table of the store, named after what its records are about.
@@ -101,13 +102,18 @@ pub struct Change {
     /// The record's key in the table.
     pub key: Vec<u8>,
     /// The record's new value; `None` removes the record.
-    pub value: Option<Vec<u8>>,
+    pub value: Option<Bytes>,
 }
 
 impl Change {
     /// Writes a record.
     pub fn put(table: Table, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
-        Self { table, key: key.into(), value: Some(value.into()) }
+        Self::put_bytes(table, key, value.into().into())
+    }
+
+    /// As [`Self::put`], with bytes that may be a part of others, which then stay in memory until they are written.
+    pub fn put_bytes(table: Table, key: impl Into<Vec<u8>>, value: Bytes) -> Self {
+        Self { table, key: key.into(), value: Some(value) }
     }
 
     /// Removes a record.
@@ -117,7 +123,7 @@ impl Change {
 
     /// Size of the change in memory, in bytes.
     pub fn bytes(&self) -> usize {
-        self.key.len() + self.value.as_ref().map_or(0, Vec::len) + size_of::<Self>()
+        self.key.len() + self.value.as_ref().map_or(0, Bytes::len) + size_of::<Self>()
     }
 }
 
@@ -126,12 +132,13 @@ pub type Record = (Vec<u8>, Vec<u8>);
 
 /// Keeps records through crashes and power losses. `docs/adr/0006` says how each call maps to PostgreSQL.
 pub trait Store: std::fmt::Debug + Send + Sync {
-    /// Reads one record.
+    /// Reads one record. Its bytes may be those of the store's own cache: the caller drops them soon, because what is
+    /// overwritten meanwhile keeps its place on disk until then.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: the operator must act; the disk or the file is broken.
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
     /// Calls `visit` with the records whose keys are in `range`, in order, until it returns false.
     ///
@@ -210,6 +217,15 @@ pub struct FileStore {
 /// Space for all unwritten changes when the disk is full, and for deleting jobs.
 const RESERVE_BYTES: u64 = 16 << 20;
 
+/// A value in redb's memory, and the read transaction that keeps it there.
+struct StoredValue(OwnedAccessGuard<&'static [u8]>);
+
+impl AsRef<[u8]> for StoredValue {
+    fn as_ref(&self) -> &[u8] {
+        self.0.value()
+    }
+}
+
 /// A table as it was last committed.
 type CommittedTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
@@ -269,7 +285,7 @@ impl FileStore {
     fn check_schema(&self) -> Result<(), StoreError> {
         match self.get(Table::Counter, b"schema")? {
             None => self.commit(&[Change::put(Table::Counter, *b"schema", [SCHEMA])]),
-            Some(value) if value == [SCHEMA] => Ok(()),
+            Some(value) if value[..] == [SCHEMA] => Ok(()),
             Some(value) => Err(StoreError {
                 path: self.path.clone(),
                 reason: format!("has schema {value:?}, and this program reads schema {SCHEMA} only"),
@@ -308,13 +324,13 @@ fn explain(error: &DatabaseError) -> String {
 }
 
 impl Store for FileStore {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         damage::guard(&self.path, || {
             let Some(table) = self.table(table)? else {
                 return Ok(None);
             };
-            let value = table.get(key).map_err(|error| self.fail(error))?;
-            Ok(value.map(|value| value.value().to_vec()))
+            let value = table.get_owned(key).map_err(|error| self.fail(error))?;
+            Ok(value.map(|value| Bytes::from_owner(StoredValue(value))))
         })
     }
 
@@ -408,7 +424,7 @@ impl FileStore {
                     }
                 };
                 match &change.value {
-                    Some(value) => table.insert(change.key.as_slice(), value.as_slice()).map(drop),
+                    Some(value) => table.insert(change.key.as_slice(), &value[..]).map(drop),
                     None => table.remove(change.key.as_slice()).map(drop),
                 }
                 .map_err(|error| self.fail(error))?;
@@ -429,7 +445,7 @@ mod tests {
         let put = |key: &[u8], value: Option<&[u8]>| Change {
             table: Table::Key,
             key: key.to_vec(),
-            value: value.map(<[u8]>::to_vec),
+            value: value.map(Bytes::copy_from_slice),
         };
         let store = FileStore::open(&path).unwrap();
         store.commit(&[put(b"a", Some(b"1")), put(b"b", Some(b"2"))]).unwrap();

@@ -48,6 +48,9 @@ fn broken(error: impl std::fmt::Display) -> StreamError {
     StreamError::Broken { reason: error.to_string() }
 }
 
+/// Bytes that are rather copied than written on their own.
+const JOINED_BYTES_MAX: usize = 4 << 10;
+
 /// Bytes that one read returns at most.
 const CHUNK_BYTES_MAX: usize = 256 << 10;
 
@@ -113,6 +116,32 @@ impl SendStream {
     pub async fn write_frame(&mut self, body: &[u8], max: usize) -> Result<(), StreamError> {
         let head = frame::head(body, max)?;
         self.write_all(&[&head, body].concat()).await
+    }
+
+    /// Writes one frame of at most `max` bytes whose body comes in two parts; the second, if it is long, without a copy
+    /// where the transport allows it. Not cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write_frame`].
+    pub async fn write_frame_parts(
+        &mut self,
+        [first, rest]: [Bytes; 2],
+        max: usize,
+    ) -> Result<(), StreamError> {
+        let head = frame::head_of_length(first.len() + rest.len(), max)?;
+        if rest.len() <= JOINED_BYTES_MAX {
+            return self.write_all(&[&head[..], &first, &rest].concat()).await;
+        }
+        self.write_chunks(&mut [[&head[..], &first].concat().into(), rest]).await
+    }
+
+    /// Waits until the peer wants nothing more of this stream, or the connection is lost; inside this process, forever.
+    pub async fn given_up(&self) {
+        match &self.0 {
+            Sender::Quic(stream) => drop(stream.stopped().await),
+            Sender::Local(_) => std::future::pending().await,
+        }
     }
 
     /// Ends the stream; what was written still arrives.

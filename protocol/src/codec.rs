@@ -6,9 +6,9 @@
 
 use alloc::vec::Vec;
 
-use bincode::de::{BorrowDecoder, Decoder};
-use bincode::enc::Encoder;
-use bincode::error;
+pub(crate) use bincode::de::{BorrowDecoder, Decoder};
+pub(crate) use bincode::enc::Encoder;
+pub(crate) use bincode::error;
 pub(crate) use bincode::{BorrowDecode, Decode, Encode};
 
 use crate::key::PublicKey;
@@ -21,9 +21,13 @@ pub(crate) fn encode_into<T: Encode>(value: &T, out: &mut Vec<u8>) {
     debug_assert!(written.is_ok(), "plain data always encodes");
 }
 
-/// Encodes `value`.
+/// Encodes `value`. What is long is copied once: the length is counted first.
 pub(crate) fn encode<T: Encode>(value: &T) -> Vec<u8> {
-    let mut out = Vec::new();
+    let mut length = Counter(0);
+    // As below: it cannot fail.
+    let counted = bincode::encode_into_writer(value, &mut length, config::<0>());
+    debug_assert!(counted.is_ok(), "plain data always encodes");
+    let mut out = Vec::with_capacity(length.0);
     encode_into(value, &mut out);
     out
 }
@@ -41,12 +45,12 @@ where
     }
 }
 
-/// Decodes one value from the beginning of `bytes`, whatever follows it.
-pub(crate) fn decode_first<'de, T, const LIMIT: usize>(bytes: &'de [u8]) -> Option<T>
+/// Decodes one value from the beginning of `bytes`, whatever follows it; returns it and its length.
+pub(crate) fn decode_first<'de, T, const LIMIT: usize>(bytes: &'de [u8]) -> Option<(T, usize)>
 where
     T: BorrowDecode<'de, ()>,
 {
-    bincode::borrow_decode_from_slice(bytes, config::<LIMIT>()).ok().map(|(value, _)| value)
+    bincode::borrow_decode_from_slice(bytes, config::<LIMIT>()).ok()
 }
 
 /// The bytes are not a message: the peer must act, and the caller closes its connection.
@@ -85,6 +89,16 @@ impl<'de, C> BorrowDecode<'de, C> for PublicKey {
         decoder: &mut D,
     ) -> Result<Self, error::DecodeError> {
         Decode::decode(decoder)
+    }
+}
+
+/// Counts what would be written.
+struct Counter(usize);
+
+impl bincode::enc::write::Writer for &mut Counter {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), error::EncodeError> {
+        self.0 += bytes.len();
+        Ok(())
     }
 }
 

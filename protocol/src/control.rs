@@ -8,7 +8,7 @@ use core::marker::PhantomData;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
-use crate::codec::{self, BorrowDecode, Decode, DecodeError, Encode};
+use crate::codec::{self, BorrowDecode, DecodeError, Encode};
 use crate::limits::CONTROL_DECODED_BYTES_MAX;
 use crate::link::{DeliveryContent, Link, LinkError, MessageKind};
 
@@ -27,21 +27,21 @@ pub type HostEnd = Control<crate::host::HostEvent, crate::host::HostCommand>;
 pub type ManagerEnd = Control<crate::host::HostCommand, crate::host::HostEvent>;
 
 /// One frame of a control stream.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct ControlFrame {
+#[derive(Debug, Clone, PartialEq, Eq, Encode, BorrowDecode)]
+pub struct ControlFrame<'a> {
     /// The sender has received every note up to this number.
     pub settled: u64,
     /// A note with its number; `None` for a frame that only acknowledges.
-    pub note: Option<NumberedNote>,
+    pub note: Option<NumberedNote<'a>>,
 }
 
 /// An encoded note with its number.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct NumberedNote {
+#[derive(Debug, Clone, PartialEq, Eq, Encode, BorrowDecode)]
+pub struct NumberedNote<'a> {
     /// Its number, from 1.
     pub seq: u64,
     /// The note, encoded.
-    pub body: Vec<u8>,
+    pub body: &'a [u8],
 }
 
 impl<Out, In> Default for Control<Out, In> {
@@ -85,7 +85,7 @@ impl<Out: Encode, In: for<'de> BorrowDecode<'de, ()>> Control<Out, In> {
     ///
     /// [`ControlError`]: the peer broke the protocol; the caller must disconnect it.
     pub fn handle_frame(&mut self, body: &[u8]) -> Result<Option<In>, ControlError> {
-        let frame: ControlFrame = codec::decode::<_, CONTROL_DECODED_BYTES_MAX>(body)?;
+        let frame: ControlFrame<'_> = codec::decode::<_, CONTROL_DECODED_BYTES_MAX>(body)?;
         drop(self.link.settle(frame.settled)?);
         let Some(NumberedNote { seq, body }) = frame.note else {
             return Ok(None);
@@ -95,21 +95,28 @@ impl<Out: Encode, In: for<'de> BorrowDecode<'de, ()>> Control<Out, In> {
         }
         self.link.take_arrival();
         self.link.finish(seq);
-        Ok(Some(codec::decode::<_, CONTROL_DECODED_BYTES_MAX>(&body)?))
+        Ok(Some(codec::decode::<_, CONTROL_DECODED_BYTES_MAX>(body)?))
     }
 
     /// The body of the next frame to write; `None` if nothing is left to send on this connection.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
-        let unsent = self.unsent;
-        let note = self.link.resend_after(unsent - 1).next();
-        let note = note.map(|sent| NumberedNote { seq: sent.seq, body: sent.payload.to_vec() });
-        if note.is_none() && !self.link.owes_acknowledgement() {
-            return None;
-        }
-        if let Some(note) = &note {
-            self.unsent = note.seq + 1;
-        }
-        Some(codec::encode(&ControlFrame { settled: self.link.acknowledge(), note }))
+        self.poll_transmit_parts().map(|parts| parts.concat())
+    }
+
+    /// As [`Self::poll_transmit`], in two parts: the second is the note, in the memory in which it is kept.
+    pub fn poll_transmit_parts(&mut self) -> Option<[Bytes; 2]> {
+        let note = self.link.resend_after(self.unsent - 1).next();
+        let note = note.map(|sent| (sent.seq, sent.payload.clone()));
+        let Some((seq, note)) = note else {
+            return self.link.owes_acknowledgement().then(|| {
+                let frame = ControlFrame { settled: self.link.acknowledge(), note: None };
+                [codec::encode(&frame).into(), Bytes::new()]
+            });
+        };
+        self.unsent = seq + 1;
+        // A `ControlFrame` up to the bytes of its note: that there is one, its number and its length.
+        let head = (self.link.acknowledge(), 1u8, seq, note.len() as u64);
+        Some([codec::encode(&head).into(), note])
     }
 
     /// Starts again with a peer that remembers nothing; notes that the old session did not acknowledge are
@@ -173,6 +180,15 @@ mod tests {
         host.resume(manager.position()).unwrap();
         assert_eq!(pump(&mut host, &mut manager), vec![HostEvent::Started { workers: vec![] }]);
         assert_eq!(manager.handle_frame(&lost), Ok(None));
+    }
+
+    #[test]
+    fn the_parts_of_a_frame_together_are_the_frame() {
+        let mut host = HostEnd::default();
+        host.send(&HostEvent::Started { workers: vec![] });
+        let [head, note] = host.poll_transmit_parts().unwrap();
+        let frame = ControlFrame { settled: 0, note: Some(NumberedNote { seq: 1, body: &note }) };
+        assert_eq!([head, note.clone()].concat(), codec::encode(&frame));
     }
 
     #[test]

@@ -70,9 +70,18 @@ impl Splitter {
 ///
 /// [`TooLong`]: our own message is over the limit and must not be sent.
 pub fn head(body: &[u8], max: usize) -> Result<[u8; HEAD_BYTES], TooLong> {
-    match u32::try_from(body.len()) {
-        Ok(length) if body.len() <= max => Ok(length.to_le_bytes()),
-        _ => Err(TooLong { length: body.len(), max }),
+    head_of_length(body.len(), max)
+}
+
+/// As [`head`], for a body of `length` bytes.
+///
+/// # Errors
+///
+/// As [`head`].
+pub fn head_of_length(length: usize, max: usize) -> Result<[u8; HEAD_BYTES], TooLong> {
+    match u32::try_from(length) {
+        Ok(prefix) if length <= max => Ok(prefix.to_le_bytes()),
+        _ => Err(TooLong { length, max }),
     }
 }
 

@@ -18,6 +18,8 @@ use crate::label::Label;
 use crate::limits::{LAST_WORDS_BYTES_MAX, LOG_TAIL_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, RESULTS_MAX};
 use crate::worker::{Failure, FailureKind, LogLine};
 
+pub use crate::payload::{BlobRef, Payload};
+
 /// Identifies a job forever; drawn at random by its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct JobId(pub [u8; 16]);
@@ -73,59 +75,6 @@ impl AttemptId {
 impl fmt::Display for AttemptId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a{}.{}", self.0 >> 40, self.0 & ((1 << 40) - 1))
-    }
-}
-
-/// The input of a task, or one of its results.
-#[derive(Clone, PartialEq, Eq, Encode, Decode)]
-#[non_exhaustive]
-pub enum Payload {
-    /// The bytes, at most [`PAYLOAD_BYTES_MAX`].
-    Here(Vec<u8>),
-    /// A reference to bytes that the manager keeps as a blob.
-    Blob(BlobRef),
-}
-
-/// Refers to a payload that the manager keeps as a file, by its contents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-pub struct BlobRef {
-    /// SHA-256 of the bytes.
-    pub digest: Digest,
-    /// Length in bytes, at most [`MESSAGE_BYTES_MAX`].
-    pub length: u64,
-}
-
-impl Payload {
-    /// Length of the payload, in bytes.
-    pub fn length(&self) -> u64 {
-        match self {
-            Self::Here(bytes) => bytes.len() as u64,
-            Self::Blob(stored) => stored.length,
-        }
-    }
-
-    /// Upper bound of the bytes that the payload adds to a frame.
-    pub fn frame_bytes(&self) -> usize {
-        match self {
-            Self::Here(bytes) => bytes.len() + 8,
-            Self::Blob(_) => 48,
-        }
-    }
-}
-
-impl BlobRef {
-    /// The reference to `bytes`.
-    pub fn of(bytes: &[u8]) -> Self {
-        Self { digest: Digest::of(bytes), length: bytes.len() as u64 }
-    }
-}
-
-impl fmt::Debug for Payload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Here(bytes) => write!(f, "{} bytes", bytes.len()),
-            Self::Blob(stored) => write!(f, "{} bytes, {}", stored.length, stored.digest),
-        }
     }
 }
 

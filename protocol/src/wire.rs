@@ -26,7 +26,7 @@ pub trait Wire: Sized {
 /// The protocol version that a hello begins with, whatever follows: a newer program may say more, and is told the version
 /// and not that its hello is malformed. `None` if there is none.
 pub fn version(hello: &[u8]) -> Option<u16> {
-    codec::decode_first::<u16, CONTROL_DECODED_BYTES_MAX>(hello)
+    codec::decode_first::<u16, CONTROL_DECODED_BYTES_MAX>(hello).map(|(version, _)| version)
 }
 
 macro_rules! wire {

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use grid_tests::{Grid, echo, local, module, within};
+use tokio::time::timeout;
 use wasm_grid::{Event, LimitsAsked, WorkerStatus, to_cbor};
 
 /// Sends one message to a new worker of an example and gives the answer.
@@ -59,6 +60,27 @@ async fn a_worker_that_is_stopped_before_it_has_started_ends_though_it_sleeps_as
         );
         client.stop_workers(&workers, Duration::ZERO).await.unwrap();
         while !matches!(client.next_event().await, Event::Left { .. }) {}
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pings_that_a_client_gives_up_do_not_delay_its_next_request() {
+    within(async {
+        let grid = Grid::closed();
+        let host = grid.host("host", &[]);
+        let client = grid.client();
+        let module = client.upload("echo", echo()).await.unwrap().digest;
+        let worker = client.spawn(module).anywhere(1).await.unwrap()[0];
+        while client.ping(worker).await != Ok(WorkerStatus::Idle) {}
+        let frozen = host.freeze("");
+        let given_up = (0..1000).map(|_| timeout(Duration::from_millis(200), client.ping(worker)));
+        let given_up = futures::future::join_all(given_up).await;
+        assert!(given_up.iter().all(Result::is_err), "the host answers, though it stands still");
+        // The manager would ask the host for five seconds, each of 64 times.
+        assert_eq!(timeout(Duration::from_secs(2), client.workers()).await.unwrap().unwrap().len(), 1);
+        drop(frozen);
+        while client.ping(worker).await != Ok(WorkerStatus::Idle) {}
     })
     .await;
 }

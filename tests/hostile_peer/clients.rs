@@ -173,7 +173,7 @@ async fn what_is_anothers(grid: &Grid) -> Held {
         Request::JobClose { job },
         Request::JobForget { job },
         Request::JobResults { job, after: 0, wait_ms: 0 },
-        Request::JobSubmit { job, first: 0, inputs: vec![Payload::Here(b"x".to_vec())] },
+        Request::JobSubmit { job, first: 0, inputs: vec![Payload::Here(b"x".to_vec().into())] },
         Request::PayloadKeep { job, payload: BlobRef::of(b"x") },
         Request::DeploymentRemove { deployment: DeploymentId(1) },
     ] {

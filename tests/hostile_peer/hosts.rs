@@ -62,7 +62,7 @@ async fn logs_of_others_workers(grid: &Grid) -> Held {
 }
 
 async fn outcomes_of_others_attempts(grid: &Grid) -> Held {
-    let result = AttemptResult::Done(vec![Payload::Here(b"wrong".to_vec()); 4]);
+    let result = AttemptResult::Done(vec![Payload::Here(b"wrong".to_vec().into()); 4]);
     let end = |attempt| AttemptEnd { attempt, ran_us: u64::MAX, result: result.clone() };
     let ends: Vec<_> = attempts(1000).into_iter().map(end).collect();
     reported(grid, 93, &vec![HostEvent::Outcomes { ends }; 10]).await

@@ -158,5 +158,5 @@ impl ClientNode {
 
 /// The bytes of a result; empty if the manager stores it as a blob.
 fn bytes(result: Payload) -> Vec<u8> {
-    if let Payload::Here(bytes) = result { bytes } else { Vec::new() }
+    if let Payload::Here(bytes) = result { bytes.into() } else { Vec::new() }
 }

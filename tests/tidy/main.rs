@@ -42,3 +42,16 @@ fn every_example_worker_is_named_in_an_end_to_end_test() {
         assert!(named, "no end-to-end test names the worker {kind}");
     }
 }
+
+/// The host's test that a module is inspected once counts what goes through this file.
+#[test]
+fn a_host_inspects_modules_in_one_place() {
+    let source = root().join("host/src");
+    let calls = |path: &PathBuf| {
+        let text = fs::read_to_string(path).unwrap();
+        ["inspect_known(", "inspect::inspect("].map(|call| text.matches(call).count()).iter().sum::<usize>()
+    };
+    let found: Vec<_> = sources(&source).into_iter().map(|path| (calls(&path), path)).collect();
+    let found: Vec<_> = found.iter().filter(|(calls, _)| *calls > 0).collect();
+    assert_eq!(found, [&(1, source.join("module_loader/inspector.rs"))]);
+}

@@ -135,7 +135,7 @@ fn attempt() -> AttemptId {
 }
 
 fn payload() -> Payload {
-    Payload::Here(vec![1, 2])
+    Payload::Here(vec![1, 2].into())
 }
 
 fn stored() -> BlobRef {

@@ -162,13 +162,13 @@ impl Executor {
     }
 
     /// Gives the executor a task. The caller makes sure that it has none.
-    pub(super) fn give(&self, task: RunningTask, input: Vec<u8>) {
+    pub(super) fn give(&self, task: RunningTask, input: Bytes) {
         if let Some(abort) = self.abort() {
             abort.expire(false);
         }
         let mut state = self.lock();
         state.task = Some(task);
-        state.input = Some(Bytes::from(input));
+        state.input = Some(input);
         if let Some(waker) = state.waker.take() {
             drop(state);
             waker.wake();
@@ -183,7 +183,7 @@ impl Executor {
             return Some(Unfinished::Begun(task));
         };
         if state.begun || task.failure.is_none() && state.ending {
-            let input = Payload::Here(input.into());
+            let input = Payload::Here(input);
             return Some(Unfinished::Untouched(Assignment { attempt: task.attempt, task: task.task, input }));
         }
         Some(Unfinished::NotBegun(task, state.refusal.take()))
@@ -327,7 +327,7 @@ impl MessagePort for Executor {
             let failure = Failure { kind: FailureKind::MessageTooLarge, message, backtrace: Vec::new() };
             task.failure.get_or_insert(failure);
         } else {
-            task.results.push(Payload::Here(payload.into()));
+            task.results.push(Payload::Here(payload));
         }
     }
 

@@ -13,6 +13,7 @@ use grid_protocol::limits::{
 };
 use grid_protocol::name::check_name;
 use grid_protocol::role::Role;
+use grid_protocol::submission::{EncodedPayload, JobSubmission};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -40,7 +41,10 @@ pub(crate) async fn answer(
 ) -> Result<Reply, Denial> {
     match request {
         Request::JobNew { job, spec } => make(context, asker, job, spec).await,
-        Request::JobSubmit { job, first, inputs } => submit(context, asker, job, first, inputs).await,
+        Request::JobSubmit { job, first, inputs } => {
+            let inputs = inputs.into_iter().map(EncodedPayload::of).collect();
+            submit(context, asker, JobSubmission { job, first, inputs }).await
+        }
         Request::JobClose { job } => {
             change(context, asker, job, |context| {
                 context.change(|cluster, _| cluster.coordinator.jobs.close(job))
@@ -148,21 +152,21 @@ fn check_spec(spec: &JobSpec) -> Result<(), Denial> {
 }
 
 /// Accepts tasks and replies once they are on disk: an acknowledged task is never lost.
-async fn submit(
+pub(crate) async fn submit(
     context: &Arc<Context>,
     asker: PublicKey,
-    job: JobId,
-    first: u64,
-    inputs: Vec<Payload>,
+    submission: JobSubmission,
 ) -> Result<Reply, Denial> {
+    let JobSubmission { job, first, inputs } = submission;
     check_owner(context, asker, job)?;
-    let bytes: usize = inputs.iter().map(Payload::frame_bytes).sum();
-    let longest = inputs.iter().map(Payload::frame_bytes).max().unwrap_or_default();
+    let lengths = || inputs.iter().map(|input| input.payload().frame_bytes());
+    let bytes: usize = lengths().sum();
+    let longest = lengths().max().unwrap_or_default();
     if inputs.len() > BATCH_TASKS_MAX || bytes > 2 * BATCH_BYTES_MAX || longest > PAYLOAD_BYTES_MAX + 8 {
         let why = format!("a task may have {PAYLOAD_BYTES_MAX} bytes, a batch {BATCH_TASKS_MAX} tasks");
         return Err(deny(DenialCode::BadRequest, "tasks", why, "send less at once"));
     }
-    let stored: Vec<_> = inputs.iter().filter_map(stored).collect();
+    let stored: Vec<_> = inputs.iter().filter_map(|input| stored(input.payload())).collect();
     stored.iter().try_for_each(|payload| check_payload(payload).map(drop))?;
     if !stored.is_empty() && !has_all(context, job, stored).await? {
         let why = "a payload was not brought, has another length, or its job was forgotten";

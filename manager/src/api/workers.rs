@@ -9,12 +9,13 @@ use grid_protocol::id::{DeploymentId, SessionId, WorkerId};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::{ARGUMENTS_BYTES_MAX, LABELS_MAX, SPAWN_COUNT_MAX};
 use grid_protocol::role::Role;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::api::denials::{banned, deny, fault, found, not_allowed};
 use crate::api::roles;
-use crate::cluster;
+use crate::cluster::pings::PingPermit;
+use crate::cluster::{self, Cluster};
 use crate::context::Context;
 
 pub(super) async fn spawn(
@@ -105,33 +106,41 @@ pub(super) fn logs(context: &Context, asker: PublicKey, worker: WorkerId) -> Res
     Ok(Reply::Logs { lines: log.lines.into(), dropped: log.dropped })
 }
 
-/// Longest wait for a host's answer to a ping.
+/// Longest wait for a host's answer to a ping, and for room to ask.
 const PING_TIME_MAX: Duration = Duration::from_secs(5);
 
 pub(super) async fn ping(context: &Context, asker: PublicKey, worker: WorkerId) -> Result<Reply, Denial> {
     check_owner(context, asker, worker)?;
-    let (answer, answered) = oneshot::channel();
-    let asked = context.change(|cluster, _| {
-        let host = cluster.scheduler.workers().get(&worker).map(|worker| worker.host)?;
-        let nonce = cluster.next_nonce();
-        cluster.sessions.get_mut(&host)?.pings.insert(nonce, answer);
-        cluster.command(host, &HostCommand::Ping { worker, nonce });
-        Some((host, nonce))
-    });
-    let answered = timeout(PING_TIME_MAX, answered).await;
-    // A host that never answers leaves nothing behind.
-    if let Some((host, nonce)) = asked
-        && let Some(session) = context.cluster().sessions.get_mut(&host)
-    {
-        session.pings.remove(&nonce);
-    }
-    match answered {
-        Ok(Ok(worker_status)) => Ok(Reply::WorkerStatus(worker_status)),
-        Ok(Err(_)) => Ok(Reply::WorkerStatus(WorkerStatus::Absent)),
+    let room = context.cluster().ping_room(worker);
+    let asked = async {
+        // It is never closed: the only error would be that.
+        let permit = room?.acquire_owned().await.ok()?;
+        let answered = context.change(|cluster, _| cluster.ping(worker, permit))?;
+        answered.await.ok()
+    };
+    match timeout(PING_TIME_MAX, asked).await {
+        Ok(worker_status) => Ok(Reply::WorkerStatus(worker_status.unwrap_or(WorkerStatus::Absent))),
         Err(_) => {
             let why = format!("its host did not answer within {PING_TIME_MAX:?}");
             Err(deny(DenialCode::Conflict, "worker", why, "`grid host ls` shows whether the host is away"))
         }
+    }
+}
+
+impl Cluster {
+    /// Where a permit to ping the host of a worker is to be had; `None` if the worker or the host's session has ended.
+    fn ping_room(&self, worker: WorkerId) -> Option<Arc<Semaphore>> {
+        let host = self.scheduler.workers().get(&worker)?.host;
+        self.sessions.get(&host).map(|session| session.pings.room())
+    }
+
+    /// Asks the host of a worker what the worker does; `None` if the worker or the host's session has ended.
+    fn ping(&mut self, worker: WorkerId, permit: PingPermit) -> Option<oneshot::Receiver<WorkerStatus>> {
+        let host = self.scheduler.workers().get(&worker)?.host;
+        let nonce = self.next_nonce();
+        let answered = self.sessions.get_mut(&host)?.pings.add(nonce, permit);
+        self.command(host, &HostCommand::Ping { worker, nonce });
+        Some(answered)
     }
 }
 

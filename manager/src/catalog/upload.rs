@@ -127,8 +127,16 @@ impl Catalog {
         let mut name = publisher.as_bytes().to_vec();
         name.extend_from_slice(manifest.name.as_bytes());
         let committed = self.store.commit(&[
-            Change { table: Table::Module, key: digest.as_bytes().to_vec(), value: Some(record.to_body()) },
-            Change { table: Table::Serial, key: name, value: Some(manifest.serial.to_le_bytes().to_vec()) },
+            Change {
+                table: Table::Module,
+                key: digest.as_bytes().to_vec(),
+                value: Some(record.to_body().into()),
+            },
+            Change {
+                table: Table::Serial,
+                key: name,
+                value: Some(manifest.serial.to_le_bytes().to_vec().into()),
+            },
         ]);
         if let Err(error) = committed {
             if !known {

@@ -7,10 +7,12 @@ mod reports;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use grid_protocol::host::HostCommand;
-use grid_protocol::job::{AttemptId, JobBrief, JobId, JobInfo, JobSpec, JobState, Payload};
+use grid_protocol::job::{AttemptId, JobBrief, JobId, JobInfo, JobSpec, JobState};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::JOBS_MAX;
+use grid_protocol::submission::EncodedPayload;
 use grid_protocol::time::Moment;
 use grid_scheduler::jobs::{JobDecision, Jobs, ScheduledJob};
 use tokio::sync::{Notify, oneshot};
@@ -135,7 +137,7 @@ impl Coordinator {
     /// Adds those of the tasks from number `first` on that are new; returns the next task number expected.
     ///
     /// `None` if the job is unknown, tasks before `first` are missing, or the job takes no new tasks.
-    pub(crate) fn submit(&mut self, id: JobId, first: u64, inputs: &[Payload]) -> Option<u64> {
+    pub(crate) fn submit(&mut self, id: JobId, first: u64, inputs: &[EncodedPayload]) -> Option<u64> {
         let job = self.job(id)?;
         let mut submitted = job.submitted();
         let known = usize::try_from(submitted.checked_sub(first)?).ok()?;
@@ -148,9 +150,12 @@ impl Coordinator {
         }
         let mut bytes = 0;
         for input in new {
-            self.journal.input(id, submitted, input);
+            // If the others of the frame are not kept, this one does not keep the frame in memory.
+            let encoded =
+                if known == 0 { input.bytes().clone() } else { Bytes::copy_from_slice(input.bytes()) };
+            self.journal.input(id, submitted, encoded);
             submitted += 1;
-            bytes = input.length().saturating_add(bytes);
+            bytes = input.payload().length().saturating_add(bytes);
         }
         self.jobs.handle_submitted(id, submitted, bytes);
         self.note_down(id);

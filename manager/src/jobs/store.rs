@@ -14,10 +14,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use grid_protocol::job::{AttemptFailure, AttemptId, JobId, JobSpec, Outcome, OutcomeEntry, Payload};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::FAILURES_KEPT_MAX;
 use grid_protocol::record::{JobRecord, OutcomeRecord, OverRecord};
+use grid_protocol::submission::EncodedPayload;
 use grid_protocol::time::Moment;
 use grid_protocol::wire::Wire;
 use grid_scheduler::jobs::{Jobs, ScheduledJob};
@@ -66,8 +68,9 @@ impl JobJournal {
         self.push(Change::put(Table::Job, id.0, record_of(job).to_body()));
     }
 
-    pub(crate) fn input(&mut self, job: JobId, task: u64, input: &Payload) {
-        self.push(Change::put(Table::Task, key(job, task), input.to_body()));
+    /// Adds the input of a task, encoded.
+    pub(crate) fn input(&mut self, job: JobId, task: u64, input: Bytes) {
+        self.push(Change::put_bytes(Table::Task, key(job, task), input));
     }
 
     pub(crate) fn lease(&mut self, attempt: AttemptId, job: JobId, task: u64, host: PublicKey) {
@@ -184,10 +187,10 @@ impl JobStore {
         self.store.shortage()
     }
 
-    /// Reads the input of a task.
+    /// Reads the input of a task, without a copy: the caller drops it soon, as [`Store::get`] says.
     pub(crate) fn input(&self, job: JobId, task: u64) -> Result<Option<Payload>, StoreError> {
         let body = self.store.get(Table::Task, &key(job, task))?;
-        Ok(body.and_then(|body| Payload::from_body(&body).ok()))
+        Ok(body.and_then(|body| EncodedPayload::from_bytes(body).ok()).map(EncodedPayload::into_payload))
     }
 
     /// Reads the outcomes after number `after`, in order, up to about `bytes_max` bytes; at least one if there is

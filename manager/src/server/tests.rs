@@ -1,8 +1,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use grid_disk::{Machine, SimulatedMachine};
 use grid_protocol::digest::Digest;
 use grid_protocol::job::{GiveUp, JobId, JobSpec, Payload};
+use grid_protocol::submission::EncodedPayload;
 use tokio::time::{sleep, timeout};
 
 use super::*;
@@ -61,7 +63,7 @@ struct Refusing {
 }
 
 impl Store for Refusing {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         self.file.get(table, key)
     }
 
@@ -104,7 +106,7 @@ async fn a_manager_that_stops_while_its_store_refuses_writes_what_was_refused_be
     };
     store.refuses.store(true, Ordering::SeqCst);
     let owner = manager.key();
-    let input = |byte| [Payload::Here(vec![byte])];
+    let input = |byte| [EncodedPayload::of(Payload::Here(vec![byte].into()))];
     manager.context.change(|cluster, _| {
         cluster.coordinator.add(JOB, owner, spec, 0).unwrap();
         cluster.coordinator.submit(JOB, 0, &input(0)).unwrap();

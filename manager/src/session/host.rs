@@ -206,7 +206,7 @@ impl Cluster {
             None => {
                 session.session = fresh;
                 session.forsaken = false;
-                session.control = Default::default();
+                session.drop_commands();
                 self.coordinator.session_begins(key);
             }
         }
@@ -271,7 +271,7 @@ async fn write_control(
             let Some(frame) = context.cluster().next_command(host, conn_id) else {
                 break;
             };
-            send.write_frame(&frame, CONTROL_FRAME_BYTES_MAX).await.map_err(CarryError::Lost)?;
+            send.write_frame_parts(frame, CONTROL_FRAME_BYTES_MAX).await.map_err(CarryError::Lost)?;
         }
     }
 }
@@ -279,8 +279,12 @@ async fn write_control(
 impl Cluster {
     /// The next frame for the host's control stream; `None` if there is none or `conn_id` is not the newest
     /// connection.
-    fn next_command(&mut self, host: PublicKey, conn_id: u64) -> Option<Vec<u8>> {
-        self.sessions.get_mut(&host).filter(|session| session.conn_id == conn_id)?.control.poll_transmit()
+    fn next_command(&mut self, host: PublicKey, conn_id: u64) -> Option<[Bytes; 2]> {
+        self.sessions
+            .get_mut(&host)
+            .filter(|session| session.conn_id == conn_id)?
+            .control
+            .poll_transmit_parts()
     }
 }
 

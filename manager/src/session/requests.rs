@@ -9,6 +9,7 @@ use grid_protocol::job::{BlobRef, JobId};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, INLINE_BYTES_MAX, MODULE_BYTES_MAX};
 use grid_protocol::role::Role;
+use grid_protocol::submission::JobSubmission;
 use grid_protocol::wire::Wire;
 use tokio::time::timeout;
 
@@ -26,6 +27,12 @@ pub(crate) async fn serve(
     mut recv: RecvStream,
 ) -> Result<(), SessionError> {
     let body = recv.read_frame(CONTROL_FRAME_BYTES_MAX).await?;
+    if let Some(submission) = JobSubmission::from_frame(&body) {
+        let reply = jobs::submit(&context, asker, submission).await.unwrap_or_else(Reply::Denied);
+        send.write_frame(&reply.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
+        send.finish().await;
+        return Ok(());
+    }
     let reply = match Request::from_body(&body) {
         Ok(Request::ModuleUpload { manifest, length }) => {
             receive_module(&context, asker, manifest, length, &mut recv).await?
@@ -39,6 +46,12 @@ pub(crate) async fn serve(
         Ok(Request::PayloadFetch { job, payload }) => {
             return send_payload(&context, asker, job, payload, send).await;
         }
+        Ok(request @ (Request::WorkerPing { .. } | Request::JobResults { .. })) => tokio::select! {
+            biased;
+            reply = api::handle(&context, asker, request, None) => reply,
+            // These wait for others. A client that waits no longer makes room for its next requests.
+            () = send.given_up() => return Ok(()),
+        },
         Ok(request) => api::handle(&context, asker, request, None).await,
         Err(error) => {
             Reply::Denied(deny(DenialCode::BadRequest, "request", error, "upgrade the older program"))

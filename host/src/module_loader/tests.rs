@@ -1,0 +1,93 @@
+use std::path::Path;
+
+use grid_net::{Alpn, code};
+use grid_protocol::key::SecretKey;
+use grid_protocol::manifest::FilesAsked;
+
+use super::*;
+use crate::sandbox::Policy;
+
+/// Longer than what is inspected on the calling thread, if `long`.
+fn module(long: bool) -> Bytes {
+    let text = include_str!("../../../modules/echo.wat");
+    let mut wasm = wat::parse_str(text).unwrap();
+    if long {
+        // A custom section without a name, and its length in LEB128.
+        wasm.extend([0, 0x80, 0xe0, 0x12]);
+        wasm.extend(vec![0; 300 << 10]);
+    }
+    wasm.into()
+}
+
+fn signed(wasm: &[u8]) -> SignedManifest {
+    let manifest = Manifest {
+        name: "echo".into(),
+        serial: 1,
+        version: String::new(),
+        digest: Digest::of(wasm),
+        length: wasm.len() as u64,
+        abi: 1,
+        limits: LimitsAsked::default(),
+        not_before: 0,
+        expires: 0,
+        files: FilesAsked::Nothing,
+    };
+    SignedManifest::sign(&manifest, &SecretKey::from_seed(&[1; 32]))
+}
+
+fn loader(folder: &Path) -> ModuleLoader {
+    let publisher = SecretKey::from_seed(&[1; 32]).public();
+    let trust = HostTrust::open(folder, &[publisher], grid_disk::Machine::default()).unwrap();
+    let policy = Policy { workers_max: 1, compute_threads: 1, ..Policy::default() };
+    let sandbox = Sandbox::new(policy, 1).unwrap();
+    let modules = ModuleCache::open(&folder.join("modules"), 1 << 30).unwrap();
+    let compiled = CompiledCache::open(&folder.join("compiled"), sandbox.compatibility(), 1 << 30).unwrap();
+    ModuleLoader::new(Some(modules), compiled, Compiler::InProcess, Arc::new(trust), sandbox)
+}
+
+/// A connection to a manager that has one module.
+fn manager(wasm: &Bytes) -> watch::Sender<Option<Conn>> {
+    let [host, manager] = [2, 3].map(|seed| SecretKey::from_seed(&[seed; 32]).public());
+    let (ours, theirs) = Conn::local_pair(host, manager, Alpn::Host);
+    let (wasm, manifest) = (wasm.clone(), signed(wasm).to_bytes());
+    tokio::spawn(async move {
+        while let Ok((mut send, mut recv)) = theirs.accept_bi().await {
+            recv.read_frame(CONTROL_FRAME_BYTES_MAX).await.unwrap();
+            let found = ModuleOffered::Found { manifest: manifest.clone(), length: wasm.len() as u64 };
+            send.write_frame(&found.to_body(), CONTROL_FRAME_BYTES_MAX).await.unwrap();
+            send.write_chunk(wasm.clone()).await.unwrap();
+            send.finish().await;
+        }
+        theirs.close(code::DONE, "");
+    });
+    watch::Sender::new(Some(ours))
+}
+
+#[tokio::test]
+async fn a_module_is_inspected_once_whether_it_is_fetched_or_found_on_disk_and_not_again_while_it_is_loaded()
+{
+    for long in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let wasm = module(long);
+        let digest = Digest::of(&wasm);
+        let conns = manager(&wasm);
+        // How often a loader has inspected the module when it has been asked for it by several at the same time, and
+        // again; and the bytes that it has fetched.
+        let inspected = async || {
+            let loader = loader(folder.path());
+            let load = async || loader.program(digest, &mut conns.subscribe()).await.unwrap().2;
+            let (first, second, third) = tokio::join!(load(), load(), load());
+            assert_eq!(load().await, None);
+            let fetched = [first, second, third].into_iter().flatten().map(|stats| stats.fetched_bytes);
+            (loader.inspector.count(), fetched.sum::<u64>())
+        };
+        assert_eq!(inspected().await, (1, wasm.len() as u64), "fetched and compiled");
+        assert_eq!(inspected().await, (1, 0), "found on disk");
+        std::fs::remove_dir_all(folder.path().join("compiled")).unwrap();
+        assert_eq!(inspected().await, (1, 0), "found on disk and compiled");
+        let damaged = folder.path().join("modules").join(format!("{digest}.wasm"));
+        assert!(damaged.exists());
+        std::fs::write(damaged, b"damaged").unwrap();
+        assert_eq!(inspected().await, (1, wasm.len() as u64), "damaged, and fetched again");
+    }
+}

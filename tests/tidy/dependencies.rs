@@ -34,6 +34,7 @@ pub(crate) const MAY_DEPEND_ON: &[(&str, &str, &[&str])] = &[
         "grid-cli",
         &["wasm-grid", "grid-protocol", "grid-host", "grid-inspect", "grid-disk", "grid-toolchains"],
     ),
+    ("python", "wasm-grid-python", &["wasm-grid", "grid-disk"]),
     (
         "tests",
         "grid-tests",
@@ -58,6 +59,7 @@ const SOLE_OWNERS: &[(&str, &str)] = &[
     ("wasmparser", "grid-inspect"),
     ("comfy-table", "grid-cli"),
     ("rust-embed", "grid-toolchains"),
+    ("pyo3", "wasm-grid-python"),
 ];
 
 /// The benchmark's reference is wasmtime and nothing else.

@@ -7,7 +7,7 @@ use grid_toolchains::Language;
 
 use crate::chore::{ChoreError, cargo, output, print, run as run_command, say};
 use crate::programs::{self, Profile};
-use crate::{demo, fetch, modules, sim};
+use crate::{demo, fetch, modules, python, sim};
 
 /// Runs all checks; stops at the first that fails.
 ///
@@ -64,6 +64,8 @@ impl Gate {
                 self.step("conformance", || {
                     cargo_run(&["test", "--quiet", "--workspace", "--test", "conformance"])
                 })?;
+                self.step("types of the Python package", python::check_types)?;
+                self.step("Python package", python::test)?;
                 self.step("documentation tests", || cargo_run(&["test", "--doc", "--workspace", "--quiet"]))?;
                 self.step("documentation", || {
                     let mut docs = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);

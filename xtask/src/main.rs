@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask modules`, `demo`, `test`, `bench`, `fuzz`, `sim`, `stress`, `peers`.
+//! The project's chores: `cargo xtask modules`, `demo`, `test`, `bench`, `fuzz`, `sim`, `stress`, `peers`, `python`, `wheel`.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ mod gate;
 mod install;
 mod modules;
 mod programs;
+mod python;
 mod sim;
 mod stress;
 
@@ -74,6 +75,10 @@ enum Chore {
         #[arg(long)]
         sabotage: Option<String>,
     },
+    /// Checks the types of the Python package and runs its tests.
+    Python,
+    /// Builds the Python package as a wheel, with the programs in it.
+    Wheel,
     /// Checks everything: format, lints, docs, tests, modules, end to end.
     Test,
 }
@@ -100,6 +105,8 @@ fn main() -> ExitCode {
         Chore::Stress { words } => stress::run(&words),
         Chore::Peers => stress::run_peers(),
         Chore::Sim { seed, seeds, sabotage } => sim::run(seed, seeds.as_deref(), sabotage.as_deref()),
+        Chore::Python => python::check(),
+        Chore::Wheel => python::wheel(),
         Chore::Test => gate::run(),
     };
     match done {

@@ -62,7 +62,7 @@ const RUN_MERGED_MAX: usize = 24;
 pub(super) struct HostOrder {
     runs: Vec<Run>,
     /// What finding a run needs of each, side by side.
-    summaries: Vec<RunSummary>,
+    summaries: Vec<HostRunSummary>,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +72,7 @@ struct Run {
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct RunSummary {
+struct HostRunSummary {
     /// Its last host; `None` if it has none.
     last: Option<Standing>,
     /// The union of its hosts' traits.
@@ -83,7 +83,7 @@ impl HostOrder {
     pub(super) fn insert(&mut self, host: Standing, traits: Traits) {
         if self.runs.is_empty() {
             self.runs.push(Run::default());
-            self.summaries.push(RunSummary::default());
+            self.summaries.push(HostRunSummary::default());
         }
         // Behind all others, it goes to the last run.
         let at = self.run_of(host).min(self.runs.len() - 1);
@@ -95,7 +95,7 @@ impl HostOrder {
         };
         run.hosts.insert(within, host);
         run.traits.insert(within, traits);
-        *summary = RunSummary { last: summary.last.max(Some(host)), union: summary.union.union(traits) };
+        *summary = HostRunSummary { last: summary.last.max(Some(host)), union: summary.union.union(traits) };
         if run.hosts.len() > RUN_MAX {
             let half = run.hosts.len() / 2;
             let second = Run { hosts: run.hosts.split_off(half), traits: run.traits.split_off(half) };
@@ -123,7 +123,7 @@ impl HostOrder {
         // Most often its neighbour has the same traits, and the union stays.
         let neighbour = run.traits.get(within.saturating_sub(1));
         let union = if neighbour == Some(&traits) { summary.union } else { run.union() };
-        *summary = RunSummary { last: run.hosts.last().copied(), union };
+        *summary = HostRunSummary { last: run.hosts.last().copied(), union };
         self.merge(at);
     }
 
@@ -213,8 +213,8 @@ impl HostOrder {
 }
 
 impl Run {
-    fn summary(&self) -> RunSummary {
-        RunSummary { last: self.hosts.last().copied(), union: self.union() }
+    fn summary(&self) -> HostRunSummary {
+        HostRunSummary { last: self.hosts.last().copied(), union: self.union() }
     }
 
     fn union(&self) -> Traits {

@@ -1,0 +1,170 @@
+//! Jobs, and the outcomes of their tasks while the tasks are submitted.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyIterator};
+use wasm_grid::{Denial, DenialCode, Inputs, JobInfo, JobState, Map};
+
+use crate::errors::denied;
+use crate::outcome::PyOutcome;
+use crate::runtime::wait;
+use crate::values::{bytes_of, encode};
+
+/// A job that the manager keeps. To let go of this handle does not stop the job.
+#[pyclass(frozen, name = "Job", module = "wasm_grid._wasm_grid")]
+pub(crate) struct PyJob(pub(crate) wasm_grid::Job);
+
+/// The tasks that a Python iterator has, taken when there is room for them.
+struct PyInputs {
+    values: Py<PyIterator>,
+    /// Bytes go as they are, not as a value in CBOR.
+    raw: bool,
+    /// What the iterator, or the encoding of its last value, raised.
+    raised: Arc<Mutex<Option<PyErr>>>,
+}
+
+impl Inputs for PyInputs {
+    fn poll_input(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Denial>>> {
+        let next =
+            Python::attach(|py| {
+                let value = self.values.bind(py).clone().next()?;
+                Some(value.and_then(|value| {
+                    if self.raw { Ok(bytes_of(&value)?.into_owned()) } else { encode(&value) }
+                }))
+            });
+        Poll::Ready(next.map(|next| {
+            next.map(Bytes::from).map_err(|error| {
+                *self.raised.lock() = Some(error);
+                let (what, why) = ("a task".to_owned(), "the program raised an exception".to_owned());
+                Denial { code: DenialCode::BadRequest, what, why, help: String::new() }
+            })
+        }))
+    }
+}
+
+/// The outcomes of a job, whose tasks are submitted while outcomes are taken.
+#[pyclass(frozen, name = "Outcomes", module = "wasm_grid._wasm_grid")]
+pub(crate) struct PyOutcomes {
+    job: wasm_grid::Job,
+    /// Whoever waits for an outcome holds it meanwhile.
+    map: tokio::sync::Mutex<Map<PyInputs>>,
+    raised: Arc<Mutex<Option<PyErr>>>,
+}
+
+#[pymethods]
+impl PyOutcomes {
+    fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        this
+    }
+
+    /// Waits for the next outcome. An exception of the iterator of inputs comes through; more outcomes may follow it.
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyOutcome>> {
+        let next = wait(py, async { self.map.lock().await.next().await })?;
+        next.map(|outcome| outcome.map(PyOutcome)).map_err(|denial| match self.raised.lock().take() {
+            Some(raised) => raised,
+            None => denied(py, &denial),
+        })
+    }
+
+    /// The job.
+    #[getter]
+    fn job(&self) -> PyJob {
+        PyJob(self.job.clone())
+    }
+
+    /// How far the job is, as of the manager's last answer; `None` before the first, or while another thread waits.
+    fn progress<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let known = self.map.try_lock().ok().and_then(|map| map.progress().cloned());
+        known.map(|info| info_dict(py, &info)).transpose()
+    }
+}
+
+#[pymethods]
+impl PyJob {
+    /// The job's id, by which any program of the same user finds it.
+    #[getter]
+    fn id(&self) -> String {
+        self.0.id().to_string()
+    }
+
+    /// Submits tasks, numbered from `first`, and gives the outcomes with numbers after `after`.
+    #[pyo3(signature = (inputs, *, first, after, raw, in_order))]
+    fn go_on(
+        &self,
+        inputs: &Bound<'_, PyAny>,
+        first: u64,
+        after: u64,
+        raw: bool,
+        in_order: bool,
+    ) -> PyResult<PyOutcomes> {
+        let raised = Arc::default();
+        let inputs = PyInputs { values: inputs.try_iter()?.unbind(), raw, raised: Arc::clone(&raised) };
+        let map = self.0.go_on(first, inputs, after);
+        let map = tokio::sync::Mutex::new(if in_order { map.in_order() } else { map });
+        Ok(PyOutcomes { job: self.0.clone(), map, raised })
+    }
+
+    /// How far it is.
+    fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        info_of(py, wait(py, self.0.show())?)
+    }
+
+    /// Waits until it is over.
+    fn wait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        info_of(py, wait(py, self.0.wait())?)
+    }
+
+    /// Stops it: what waits is not done, what runs is stopped.
+    fn cancel<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        info_of(py, wait(py, self.0.stop())?)
+    }
+
+    /// Tries the tasks again that have failed for good.
+    fn retry<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        info_of(py, wait(py, self.0.retry())?)
+    }
+
+    /// Makes the manager forget it, once it is over.
+    fn forget(&self, py: Python<'_>) -> PyResult<()> {
+        wait(py, self.0.forget())?.map_err(|denial| denied(py, &denial))
+    }
+
+    /// Why it is not further, in sentences.
+    fn explain(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        wait(py, self.0.explain())?.map_err(|denial| denied(py, &denial))
+    }
+}
+
+fn info_of(py: Python<'_>, info: Result<JobInfo, Denial>) -> PyResult<Bound<'_, PyDict>> {
+    info_dict(py, &info.map_err(|denial| denied(py, &denial))?)
+}
+
+fn info_dict<'py>(py: Python<'py>, info: &JobInfo) -> PyResult<Bound<'py, PyDict>> {
+    let (state, why) = match &info.state {
+        JobState::Open => ("open", None),
+        JobState::Closed => ("closed", None),
+        JobState::Finished => ("finished", None),
+        JobState::Cancelled => ("cancelled", None),
+        JobState::GivenUp { why } => ("given up", Some(why)),
+        _ => ("unknown", None),
+    };
+    let dict = PyDict::new(py);
+    dict.set_item("id", info.id.to_string())?;
+    dict.set_item("name", &info.spec.name)?;
+    dict.set_item("module", info.spec.module.to_string())?;
+    dict.set_item("state", state)?;
+    dict.set_item("why", why)?;
+    dict.set_item("is_over", info.state.is_over())?;
+    dict.set_item("submitted", info.counts.submitted)?;
+    dict.set_item("waiting", info.counts.waiting)?;
+    dict.set_item("leased", info.counts.leased)?;
+    dict.set_item("done", info.counts.done)?;
+    dict.set_item("dead", info.counts.dead)?;
+    dict.set_item("retried", info.counts.retried)?;
+    dict.set_item("hosts", info.hosts)?;
+    Ok(dict)
+}

@@ -1,0 +1,96 @@
+"""A manager and hosts as processes of their own, on loopback, for tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Optional
+
+import wasm_grid
+
+PROGRAMS = Path(os.environ["GRID_PROGRAMS"])
+MODULES = Path(os.environ["GRID_MODULES"])
+PRIMES = MODULES / "primes.wasm"
+ECHO = MODULES / "echo.wasm"
+
+
+class Grid:
+    """A manager, and hosts on which there is no Python and nothing else: their PATH is empty."""
+
+    def __init__(self, hosts: int = 2) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self.home = Path(self._folder.name)
+        self.hosts: list[subprocess.Popen[str]] = []
+        self._manager = self._start_manager("127.0.0.1:0")
+        address = self.address.split("@")[1]
+        for number in range(hosts):
+            self.hosts.append(self._start_host(number))
+        self._listen = address
+
+    @property
+    def address(self) -> str:
+        """`KEY@HOST:PORT`."""
+        return (self.home / "running-manager").read_text().strip()
+
+    def connect(self) -> wasm_grid.Client:
+        return wasm_grid.connect(self.address, home=self.home)
+
+    def _start(self, program: str, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [PROGRAMS / program, *arguments],
+            env={"GRID_HOME": str(self.home), "PATH": ""},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if program == "grid" else subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL if program == "grid" else subprocess.PIPE,
+            text=True,
+        )
+
+    def _start_manager(self, listen: str) -> subprocess.Popen[str]:
+        manager = self._start("grid", "up", "--listen", listen)
+        assert manager.stdout is not None
+        assert manager.stdout.readline(), "the manager did not start"
+        return manager
+
+    def _start_host(self, number: int) -> subprocess.Popen[str]:
+        state = str(self.home / f"host-{number}")
+        host = self._start(
+            "grid-host", "--manager", self.address, "--name", f"host{number}", "--slots", "2", "--state", state
+        )
+        assert host.stderr is not None
+        for line in host.stderr:
+            if "joined" in line:
+                return host
+        raise AssertionError("the host did not join")
+
+    def kill_host(self, number: int) -> None:
+        self.hosts[number].kill()
+        self.hosts[number].wait()
+
+    def restart_manager(self) -> None:
+        """The manager dies without a word, and comes back at its address."""
+        self._manager.kill()
+        self._manager.communicate()
+        self._manager = self._start_manager(self._listen)
+
+    def __enter__(self) -> Grid:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        processes = [*self.hosts, self._manager]
+        for process in processes:
+            process.send_signal(signal.SIGKILL)
+        for process in processes:
+            process.wait()
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+        self._folder.cleanup()

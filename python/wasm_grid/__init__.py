@@ -1,0 +1,45 @@
+"""Tasks on many unlike machines, each in a WebAssembly sandbox.
+
+A task is a message to a module that was compiled for `wasm32-wasip1`, in whatever language; its outcome is what the module
+sends back. Values go as CBOR: see :func:`dumps` for which there are.
+
+    import wasm_grid as grid
+
+    with grid.connect() as client:
+        for outcome in client.map("primes.wasm", [(0, 1000), (1000, 2000)]):
+            print(outcome.task, outcome.value)
+
+Without an address, and where no manager runs, `connect` starts a grid in this process, on all cores. On more machines:
+`grid up` on one of them, `grid-host --manager TICKET` on the others, and `connect(TICKET)` here.
+"""
+
+from ._client import Client, Job, Outcomes, connect
+from ._wasm_grid import (
+    ConnectError,
+    DeniedError,
+    GridError,
+    ModuleError,
+    Outcome,
+    TaskError,
+    ValueFormError,
+    __version__,
+    dumps,
+    loads,
+)
+
+__all__ = [
+    "Client",
+    "ConnectError",
+    "DeniedError",
+    "GridError",
+    "Job",
+    "ModuleError",
+    "Outcome",
+    "Outcomes",
+    "TaskError",
+    "ValueFormError",
+    "__version__",
+    "connect",
+    "dumps",
+    "loads",
+]

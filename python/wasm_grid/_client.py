@@ -1,0 +1,315 @@
+"""Clients, jobs and the outcomes of tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Union
+
+from . import _wasm_grid  # pyright: ignore[reportPrivateUsage]
+from ._wasm_grid import GridError, Outcome
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ._wasm_grid import JobInfo
+
+#: What a module may be given as: a file that ends in `.wasm` or `.cwasm`, its bytes, or the name or digest of one that the
+#: manager has.
+Module = Union[str, "os.PathLike[str]", bytes]
+
+_HOUR = timedelta(hours=1)
+
+
+def connect(
+    manager: str | None = None, *, slots: int | None = None, home: str | os.PathLike[str] | None = None
+) -> Client:
+    """Connect to a grid.
+
+    Args:
+        manager: A ticket, `KEY@HOST:PORT`, or `HOST:PORT`, whose key is then trusted on first use. By default it is what
+            the variable `GRID_MANAGER` says, or else the manager that `grid up` runs on this machine for this user. If
+            there is none, a manager and a host start in this process and end with the client; `"local"` starts them in
+            any case.
+        slots: How many tasks the host in this process does at a time; as many as there are cores by default.
+        home: The folder with the user's key and known managers, instead of `GRID_HOME` or the one in the user's home.
+
+    Raises:
+        ConnectError: The manager was not reached, or did not let this client in.
+        GridError: No grid can be started in this process.
+    """
+    folder = None if home is None else Path(home)
+    address = manager or os.environ.get("GRID_MANAGER") or _running(folder)
+    if address == "local":
+        address = None
+    if slots is None:
+        slots = _cores()
+    elif slots < 1:
+        raise ValueError("a host has one slot at least")
+    return Client(_wasm_grid.connect(address, slots, folder))
+
+
+def _running(home: Path | None) -> str | None:
+    """The address that `grid up` wrote down, if it runs here."""
+    try:
+        return ((home or Path(_wasm_grid.home())) / "running-manager").read_text().strip()
+    except OSError:
+        return None
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # Not on this system.
+        return os.cpu_count() or 1
+
+
+class Client:
+    """A client of a grid, made by :func:`connect`. It can be used by many threads, and as a context manager."""
+
+    def __init__(self, inner: _wasm_grid.Client) -> None:
+        self._inner = inner
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<wasm_grid.Client, {'closed' if self._inner.is_closed else 'open'}>"
+
+    def close(self) -> None:
+        """End the connection, and the grid if it is in this process. Jobs of a manager elsewhere go on."""
+        self._inner.close()
+
+    def module(self, module: Module) -> str:
+        """The digest of a module, which is uploaded if it is a file or bytes.
+
+        Raises:
+            GridError: The manager has no module of that name.
+            ModuleError: The grid does not run such a module.
+            FileNotFoundError: There is no such file.
+        """
+        if isinstance(module, bytes):
+            return self._inner.upload("module", module)
+        path = Path(module)
+        if path.suffix in (".wasm", ".cwasm") or not isinstance(module, str):
+            return self._inner.upload(path.stem, path.read_bytes())
+        digest = self._inner.find_module(module)
+        if digest is None:
+            raise GridError(f"the manager has no module {module!r}; give the path of its .wasm file, or upload it")
+        return digest
+
+    def job(
+        self,
+        module: Module,
+        *,
+        name: str | None = None,
+        arguments: bytes = b"",
+        labels: Mapping[str, str] | None = None,
+        memory: int = 0,
+        priority: int = 0,
+        timeout: float | timedelta = _HOUR,
+        retries: int = 2,
+        max_failures: int | str | None = None,
+    ) -> Job:
+        """Make a job, which has no tasks yet.
+
+        Args:
+            module: Its module, see :data:`Module`.
+            name: What people see; the module's name by default.
+            arguments: Bytes that each executor of the module gets when it starts.
+            labels: What hosts must carry to get tasks of it.
+            memory: Bytes that a task may use; 0 leaves it to the module and the host.
+            priority: Among the jobs of this user the highest goes first.
+            timeout: Seconds that a task may take.
+            retries: How often a task that fails by its own fault is tried again.
+            max_failures: So many failed tasks, as `10` or `"5%"`, end the whole job; `None` never does.
+
+        Raises:
+            DeniedError: The manager does not take it, and says why.
+        """
+        digest = self.module(module)
+        if name is None:
+            name = digest[:12] if isinstance(module, bytes) else Path(module).stem
+        span = timeout if isinstance(timeout, timedelta) else timedelta(seconds=timeout)
+        inner = self._inner.new_job(
+            digest,
+            name=name,
+            arguments=arguments,
+            labels=list((labels or {}).items()),
+            memory=memory,
+            priority=priority,
+            timeout=span,
+            retries=retries,
+            max_failures=_failures(max_failures),
+        )
+        return Job(inner)
+
+    def map(
+        self,
+        module: Module,
+        inputs: Iterable[Any],
+        *,
+        in_order: bool = False,
+        raw: bool = False,
+        name: str | None = None,
+        arguments: bytes = b"",
+        labels: Mapping[str, str] | None = None,
+        memory: int = 0,
+        priority: int = 0,
+        timeout: float | timedelta = _HOUR,
+        retries: int = 2,
+        max_failures: int | str | None = None,
+    ) -> Outcomes:
+        """Run one task for each input, and give their outcomes as they come.
+
+        Inputs are taken while outcomes are, some 50 000 ahead at most, so that a list may be longer than memory. A task
+        that fails is an outcome whose `value` raises; the others go on.
+
+        Args:
+            module: See :data:`Module`.
+            inputs: The inputs of the tasks, each as a value in CBOR.
+            in_order: Gives outcomes in the order of their inputs; one slow task then holds others back.
+            raw: Inputs are bytes, and go as they are.
+            name, arguments, labels, memory, priority, timeout, retries, max_failures: As for :meth:`job`.
+
+        Raises:
+            DeniedError: The manager does not take it, and says why.
+        """
+        job = self.job(
+            module,
+            name=name,
+            arguments=arguments,
+            labels=labels,
+            memory=memory,
+            priority=priority,
+            timeout=timeout,
+            retries=retries,
+            max_failures=max_failures,
+        )
+        return job.map(inputs, in_order=in_order, raw=raw)
+
+    def find_job(self, id: str) -> Job:
+        """A handle to a job by its id, whichever program of this user made it."""
+        return Job(self._inner.find_job(id))
+
+
+def _failures(most: int | str | None) -> tuple[int, bool] | None:
+    if most is None:
+        return None
+    if isinstance(most, int):
+        return (most, False)
+    number = most[:-1].strip() if most.endswith("%") else most
+    if not number.isdigit() or (most.endswith("%") and int(number) > 100):
+        raise ValueError(f"max_failures is a number, or a share as '5%', and not {most!r}")
+    return (int(number), most.endswith("%"))
+
+
+class Job:
+    """A job that the manager keeps, whether or not anybody holds this handle."""
+
+    def __init__(self, inner: _wasm_grid.Job) -> None:
+        self._inner = inner
+
+    @property
+    def id(self) -> str:
+        """The job's id; see :meth:`Client.find_job`."""
+        return self._inner.id
+
+    def __repr__(self) -> str:
+        return f"<wasm_grid.Job {self.id}>"
+
+    def map(self, inputs: Iterable[Any], *, first: int = 0, in_order: bool = False, raw: bool = False) -> Outcomes:
+        """Submit tasks and give their outcomes, as :meth:`Client.map` does; the first task has the number `first`."""
+        return Outcomes(self._inner.go_on(inputs, first=first, after=0, raw=raw, in_order=in_order))
+
+    def results(self, *, after: int = 0) -> Outcomes:
+        """The outcomes of a job whose tasks were submitted before, those whose `seq` is greater than `after`.
+
+        No more tasks can be submitted after this: it ends when the job does.
+        """
+        return Outcomes(self._inner.go_on((), first=0, after=after, raw=True, in_order=False))
+
+    def show(self) -> JobInfo:
+        """How far it is."""
+        return self._inner.show()
+
+    def wait(self) -> JobInfo:
+        """Wait until it is over: all of its tasks have an outcome and it takes no more, or it was cancelled or given up."""
+        return self._inner.wait()
+
+    def cancel(self) -> JobInfo:
+        """Stop it: what waits is not done, what runs is stopped. The outcomes that it has stay."""
+        return self._inner.cancel()
+
+    def retry(self) -> JobInfo:
+        """Try the tasks again that have failed for good."""
+        return self._inner.retry()
+
+    def forget(self) -> None:
+        """Make the manager forget it, with inputs and outcomes. It must be over."""
+        self._inner.forget()
+
+    def explain(self) -> list[str]:
+        """Why it is not further, in sentences."""
+        return self._inner.explain()
+
+
+class Outcomes:
+    """The outcomes of tasks, each once: an iterator, and with `async for` an asynchronous one."""
+
+    def __init__(self, inner: _wasm_grid.Outcomes) -> None:
+        self._inner = inner
+        self._coming: asyncio.Future[Outcome | None] | None = None
+
+    @property
+    def job(self) -> Job:
+        """The job whose outcomes they are."""
+        return Job(self._inner.job)
+
+    def progress(self) -> JobInfo | None:
+        """How far the job is, as the manager said with its last answer."""
+        return self._inner.progress()
+
+    def __iter__(self) -> Iterator[Outcome]:
+        return self
+
+    def __next__(self) -> Outcome:
+        return next(self._inner)
+
+    def values(self) -> Iterator[Any]:
+        """The tasks' values alone. A task that has failed raises its `TaskError`; the next call goes on behind it."""
+        return _Values(self)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        # A wait that is cancelled goes on in its thread; its outcome is given to whoever asks next.
+        if self._coming is None or self._coming.cancelled():
+            loop = asyncio.get_running_loop()
+            self._coming = loop.run_in_executor(None, next, self._inner, None)
+        outcome = await asyncio.shield(self._coming)
+        self._coming = None
+        if outcome is None:
+            raise StopAsyncIteration
+        return outcome
+
+
+class _Values:
+    def __init__(self, outcomes: Outcomes) -> None:
+        self._outcomes = outcomes
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._outcomes).value

@@ -1,0 +1,163 @@
+"""The extension module. Programs use `wasm_grid`."""
+
+import os
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Optional, TypedDict, final
+
+from typing_extensions import Buffer
+
+__version__: str
+
+class GridError(Exception):
+    """Something that the grid could not do. All others are kinds of it."""
+
+class ConnectError(GridError):
+    """The manager was not reached, or did not let this client in."""
+
+class DeniedError(GridError):
+    """The manager denied a request."""
+
+    code: str
+    """What kind of denial it is, such as `NotFound`."""
+    what: str
+    """What was denied."""
+    why: str
+    """The reason."""
+    help: str
+    """What to do about it; may be empty."""
+
+class ModuleError(GridError):
+    """The grid does not run such a module; its author must act."""
+
+class AttemptFailure(TypedDict):
+    """An attempt at a task that failed."""
+
+    host: str
+    message: str
+    backtrace: list[str]
+    log: list[str]
+
+class TaskError(GridError):
+    """A task has failed for good."""
+
+    task: int
+    """The task's number in its job."""
+    why: str
+    """Why it was not tried again."""
+    attempts: list[AttemptFailure]
+    """Its newest failed attempts, at most 8, oldest first."""
+
+class ValueFormError(TypeError):
+    """A value has no form in CBOR, or bytes are no such value."""
+
+class JobInfo(TypedDict):
+    """How far a job is."""
+
+    id: str
+    name: str
+    module: str
+    state: str
+    """`open`, `closed`, `finished`, `cancelled` or `given up`."""
+    why: Optional[str]
+    """Why it was given up."""
+    is_over: bool
+    submitted: int
+    waiting: int
+    leased: int
+    done: int
+    dead: int
+    retried: int
+    hosts: int
+
+@final
+class Outcome:
+    """What became of a task."""
+
+    @property
+    def task(self) -> int:
+        """The task's number in its job, from 0."""
+    @property
+    def seq(self) -> int:
+        """The outcome's own number in the job's record, from 1, in the order in which tasks ended."""
+    @property
+    def host(self) -> str:
+        """The name of the host that the task ended on."""
+    @property
+    def seconds(self) -> float:
+        """How long its last attempt ran, in seconds, as the host says."""
+    @property
+    def ok(self) -> bool:
+        """True if the task was done."""
+    @property
+    def results(self) -> list[bytes]:
+        """The messages that the task sent, in order. Raises `TaskError` if it failed."""
+    @property
+    def value(self) -> Any:
+        """The first message that the task sent, as the value that it is in CBOR. Raises `TaskError` if it failed."""
+    @property
+    def error(self) -> Optional[TaskError]:
+        """The error of a task that failed."""
+
+@final
+class Outcomes:
+    def __iter__(self) -> Outcomes: ...
+    def __next__(self) -> Outcome: ...
+    @property
+    def job(self) -> Job: ...
+    def progress(self) -> Optional[JobInfo]: ...
+
+@final
+class Job:
+    @property
+    def id(self) -> str: ...
+    def go_on(self, inputs: Iterable[Any], *, first: int, after: int, raw: bool, in_order: bool) -> Outcomes: ...
+    def show(self) -> JobInfo: ...
+    def wait(self) -> JobInfo: ...
+    def cancel(self) -> JobInfo: ...
+    def retry(self) -> JobInfo: ...
+    def forget(self) -> None: ...
+    def explain(self) -> list[str]: ...
+
+@final
+class Client:
+    def upload(self, name: str, module: Buffer) -> str: ...
+    def find_module(self, name: str) -> Optional[str]: ...
+    def new_job(
+        self,
+        module: str,
+        *,
+        name: str,
+        arguments: bytes,
+        labels: list[tuple[str, str]],
+        memory: int,
+        priority: int,
+        timeout: timedelta,
+        retries: int,
+        max_failures: Optional[tuple[int, bool]],
+    ) -> Job: ...
+    def find_job(self, id: str) -> Job: ...
+    def close(self) -> None: ...
+    @property
+    def is_closed(self) -> bool: ...
+
+def connect(manager: Optional[str], slots: int, home: Optional[os.PathLike[str]]) -> Client: ...
+def home() -> str:
+    """The folder of the user's key, known managers and caches."""
+
+def dumps(value: Any, /) -> bytes:
+    """Encode a value as CBOR.
+
+    Takes `None`, `bool`, `int` of any size, `float`, `str`, `bytes` and what is like them, `list`, `tuple` (which comes
+    back as a list), `dict` with any keys, `set`, `frozenset`, `datetime` with a time zone, `date`, `Decimal` and `UUID`.
+
+    Raises:
+        ValueFormError: For everything else.
+    """
+
+def loads(data: Buffer, /) -> Any:
+    """Decode bytes that are one value in CBOR and nothing else.
+
+    Raises:
+        ValueFormError: They are not.
+    """

@@ -18,12 +18,21 @@ PRIMES = MODULES / "primes.wasm"
 ECHO = MODULES / "echo.wasm"
 
 
+def functions_at_hand() -> Path:
+    """Makes the command and what builds Python workers be found; the folder with what was built before."""
+    os.environ["PATH"] = os.pathsep.join([str(PROGRAMS), os.environ["GRID_BUILDERS"], os.environ["PATH"]])
+    os.environ["GRID_HOME"] = os.environ["GRID_TEST_HOME"]
+    return Path(os.environ["GRID_TEST_HOME"])
+
+
 class Grid:
     """A manager, and hosts on which there is no Python and nothing else: their PATH is empty."""
 
-    def __init__(self, hosts: int = 2) -> None:
+    def __init__(self, hosts: int = 2, home: Optional[Path] = None) -> None:
+        """Starts them. A `home` keeps what the hosts have compiled for the next time."""
         self._folder = tempfile.TemporaryDirectory()
-        self.home = Path(self._folder.name)
+        self.home = home or Path(self._folder.name)
+        self.home.mkdir(parents=True, exist_ok=True)
         self.hosts: list[subprocess.Popen[str]] = []
         self._manager = self._start_manager("127.0.0.1:0")
         address = self.address.split("@")[1]

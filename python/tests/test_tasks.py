@@ -18,7 +18,7 @@ from typing import Any
 import wasm_grid
 from grid_processes import ECHO, PRIMES, Grid
 from test_values import same, value_of
-from wasm_grid import ConnectError, DeniedError, GridError, ModuleError, TaskError
+from wasm_grid import ConnectError, DeniedError, GridError, ModuleError, StoppedError, TaskError
 
 BELOW_150_000 = 13_848
 
@@ -96,7 +96,9 @@ class OneGrid(unittest.TestCase):
 
     def test_too_many_failures_end_the_job(self) -> None:
         outcomes = self.client.map(PRIMES, ["none"] * 100, retries=0, max_failures=3)
-        self.assertTrue(all(not outcome.ok for outcome in outcomes))
+        with self.assertRaisesRegex(StoppedError, "given up: .* 3 were allowed"):
+            self.assertTrue(all(not outcome.ok for outcome in outcomes))
+        self.assertEqual(list(outcomes), [])
         info = outcomes.job.show()
         self.assertEqual(info["state"], "given up")
         self.assertIn("3 were allowed", info["why"] or "")
@@ -151,7 +153,8 @@ class OneGrid(unittest.TestCase):
 
         watching = threading.Thread(target=watch)
         watching.start()
-        self.assertEqual(list(outcomes), [])
+        with self.assertRaisesRegex(StoppedError, "the job was cancelled"):
+            next(outcomes)
         watching.join()
         self.assertIn("lacks a label", " ".join(said))
 
@@ -199,7 +202,8 @@ class OneGrid(unittest.TestCase):
             print([outcome.value for outcome in client.map({str(ECHO)!r}, [2])])
             """
         done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60
+            [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(program)],
+            capture_output=True, text=True, timeout=60
         )
         self.assertEqual(done.stderr, "")
         self.assertIn("call wasm_grid.connect() here, too [1]\n[2]\n", done.stdout)

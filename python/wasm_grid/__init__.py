@@ -9,11 +9,20 @@ sends back. Values go as CBOR: see :func:`dumps` for which there are.
         for outcome in client.map("primes.wasm", [(0, 1000), (1000, 2000)]):
             print(outcome.task, outcome.value)
 
+A function of yours is a module, too: it runs on hosts where there is no Python.
+
+    def square(number):
+        return number * number
+
+    with grid.connect() as client:
+        print(sum(client.map(square, range(100)).values()))
+
 Without an address, and where no manager runs, `connect` starts a grid in this process, on all cores. On more machines:
 `grid up` on one of them, `grid-host --manager TICKET` on the others, and `connect(TICKET)` here.
 """
 
-from ._client import Client, Job, Outcomes, connect
+from ._client import Client, Job, Outcomes, StoppedError, connect
+from ._functions import FunctionError, worker
 from ._wasm_grid import (
     ConnectError,
     DeniedError,
@@ -31,15 +40,18 @@ __all__ = [
     "Client",
     "ConnectError",
     "DeniedError",
+    "FunctionError",
     "GridError",
     "Job",
     "ModuleError",
     "Outcome",
     "Outcomes",
+    "StoppedError",
     "TaskError",
     "ValueFormError",
     "__version__",
     "connect",
     "dumps",
     "loads",
+    "worker",
 ]

@@ -2,21 +2,8 @@
 
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, files
 
-
-def program(name: str) -> str:
-    """Where a program is that was installed with this package."""
-    try:
-        installed = files("wasm-grid") or []
-    except PackageNotFoundError:
-        installed = []
-    for path in installed:
-        if path.name == name and path.parent.name in ("bin", "Scripts"):
-            return os.path.realpath(path.locate())
-    raise SystemExit(f"`{name}` was not installed with this package; install the wheel: pip install wasm-grid")
-
+from ._programs import program
 
 if __name__ == "__main__":
-    grid = program("grid")
-    os.execv(grid, ["grid", *sys.argv[1:]])
+    os.execv(program("grid"), ["grid", *sys.argv[1:]])

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Callable, Union
 
-from . import _wasm_grid  # pyright: ignore[reportPrivateUsage]
+from . import _functions, _wasm_grid  # pyright: ignore[reportPrivateUsage]
 from ._wasm_grid import GridError, Outcome
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from ._wasm_grid import JobInfo
 
-#: What a module may be given as: a file that ends in `.wasm` or `.cwasm`, its bytes, or the name or digest of one that the
-#: manager has.
-Module = Union[str, "os.PathLike[str]", bytes]
+#: What a module may be given as: a file that ends in `.wasm` or `.cwasm`, its bytes, the name or digest of one that the
+#: manager has, or a function at the top level of a file, which is called with each input.
+Module = Union[str, "os.PathLike[str]", bytes, Callable[[Any], Any]]
 
 _HOUR = timedelta(hours=1)
 
@@ -90,15 +90,20 @@ class Client:
         self._inner.close()
 
     def module(self, module: Module) -> str:
-        """The digest of a module, which is uploaded if it is a file or bytes.
+        """The digest of a module, which is uploaded if it is a file, bytes or a function.
+
+        A function's file is built once, which takes half a minute, and from then on taken from the user's folder.
 
         Raises:
+            FunctionError: The function cannot become a worker.
             GridError: The manager has no module of that name.
             ModuleError: The grid does not run such a module.
             FileNotFoundError: There is no such file.
         """
         if isinstance(module, bytes):
             return self._inner.upload("module", module)
+        if callable(module):
+            return self._inner.upload(_functions.name_of(module), _functions.build(module))
         path = Path(module)
         if path.suffix in (".wasm", ".cwasm") or not isinstance(module, str):
             return self._inner.upload(path.stem, path.read_bytes())
@@ -125,7 +130,7 @@ class Client:
         Args:
             module: Its module, see :data:`Module`.
             name: What people see; the module's name by default.
-            arguments: Bytes that each executor of the module gets when it starts.
+            arguments: Bytes that each executor of the module gets when it starts; a function takes none.
             labels: What hosts must carry to get tasks of it.
             memory: Bytes that a task may use; 0 leaves it to the module and the host.
             priority: Among the jobs of this user the highest goes first.
@@ -137,8 +142,12 @@ class Client:
             DeniedError: The manager does not take it, and says why.
         """
         digest = self.module(module)
+        if callable(module):
+            if arguments:
+                raise ValueError("a function has no executor to give arguments to; send them with each input")
+            arguments = _functions.qualname_of(module).encode()
         if name is None:
-            name = digest[:12] if isinstance(module, bytes) else Path(module).stem
+            name = _name_of(module, digest)
         span = timeout if isinstance(timeout, timedelta) else timedelta(seconds=timeout)
         inner = self._inner.new_job(
             digest,
@@ -202,6 +211,12 @@ class Client:
         return Job(self._inner.find_job(id))
 
 
+def _name_of(module: Module, digest: str) -> str:
+    if isinstance(module, bytes):
+        return digest[:12]
+    return _functions.qualname_of(module) if callable(module) else Path(module).stem
+
+
 def _failures(most: int | str | None) -> tuple[int, bool] | None:
     if most is None:
         return None
@@ -263,12 +278,20 @@ class Job:
         return self._inner.explain()
 
 
+class StoppedError(GridError):
+    """A job has ended before all of its tasks had outcomes: it was cancelled, or given up, and why."""
+
+
 class Outcomes:
-    """The outcomes of tasks, each once: an iterator, and with `async for` an asynchronous one."""
+    """The outcomes of tasks, each once: an iterator, and with `async for` an asynchronous one.
+
+    If the job is cancelled or given up, the outcomes that it has come, and then a :class:`StoppedError`.
+    """
 
     def __init__(self, inner: _wasm_grid.Outcomes) -> None:
         self._inner = inner
         self._coming: asyncio.Future[Outcome | None] | None = None
+        self._said = False
 
     @property
     def job(self) -> Job:
@@ -283,7 +306,19 @@ class Outcomes:
         return self
 
     def __next__(self) -> Outcome:
-        return next(self._inner)
+        outcome = next(self._inner, None)
+        if outcome is None:
+            self._end()
+            raise StopIteration
+        return outcome
+
+    def _end(self) -> None:
+        """There are no more outcomes: says so if that is not because all tasks have one."""
+        info = self._inner.progress()
+        if info is not None and info["state"] in ("cancelled", "given up") and not self._said:
+            self._said = True
+            over = f"the job was {info['state']}"
+            raise StoppedError(f"{over}: {info['why']}" if info["why"] else over)
 
     def values(self) -> Iterator[Any]:
         """The tasks' values alone. A task that has failed raises its `TaskError`; the next call goes on behind it."""
@@ -300,6 +335,7 @@ class Outcomes:
         outcome = await asyncio.shield(self._coming)
         self._coming = None
         if outcome is None:
+            self._end()
             raise StopAsyncIteration
         return outcome
 

@@ -23,6 +23,15 @@ pub(crate) fn toolbox() -> Toolbox {
     Toolbox::new().with(folder().join("node/node_modules/.bin")).with(folder().join("python/bin"))
 }
 
+/// The folder of the programs from PyPI, which are installed if they are not there.
+pub(crate) fn python_programs() -> Result<PathBuf, ChoreError> {
+    let programs = folder().join("python/bin");
+    if !programs.join("componentize-py").exists() {
+        python()?;
+    }
+    Ok(programs)
+}
+
 /// Installs the toolchain of a language.
 pub(crate) fn install(language: Language) -> Result<(), ChoreError> {
     match language {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::chore::{ChoreError, output, print, root, run, say};
+use crate::install;
 use crate::programs::{self, Profile};
 
 /// What builds wheels, from PyPI.
@@ -71,7 +72,9 @@ pub(crate) fn test() -> Result<(), ChoreError> {
         let mut tests = Command::new(python);
         tests.args(["-m", "unittest", "discover", "--start-directory"]).arg(root().join("python/tests"));
         tests.env("PYTHONPATH", &package).env("GRID_PROGRAMS", &programs);
-        run(tests.env("GRID_MODULES", root().join("modules/target/guests")).env_remove("GRID_MANAGER"))?;
+        tests.env("GRID_MODULES", root().join("modules/target/guests")).env_remove("GRID_MANAGER");
+        tests.env("GRID_BUILDERS", install::python_programs()?);
+        run(tests.env("GRID_TEST_HOME", programs.with_file_name("test-home")))?;
     }
     Ok(())
 }
@@ -99,12 +102,8 @@ fn package(programs: &Path) -> Result<PathBuf, ChoreError> {
     if to.exists() {
         fs::remove_dir_all(&to).map_err(|error| at(&to, &error))?;
     }
-    fs::create_dir_all(&to).map_err(|error| at(&to, &error))?;
-    for file in fs::read_dir(&from).map_err(|error| at(&from, &error))?.flatten() {
-        if file.path().is_file() {
-            fs::copy(file.path(), to.join(file.file_name())).map_err(|error| at(&file.path(), &error))?;
-        }
-    }
+    fs::create_dir_all(&folder).map_err(|error| at(&folder, &error))?;
+    run(Command::new("cp").arg("-R").arg(&from).arg(&folder))?;
     let (library, module) = (programs.join("lib_wasm_grid.so"), to.join("_wasm_grid.abi3.so"));
     fs::copy(&library, module).map_err(|error| at(&library, &error))?;
     Ok(folder)

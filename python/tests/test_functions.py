@@ -1,0 +1,110 @@
+"""Functions that run on hosts without Python."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from datetime import datetime, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Callable
+
+import wasm_grid
+from example_functions import primes_between, several
+from grid_processes import Grid, functions_at_hand
+from wasm_grid import FunctionError, TaskError
+
+
+SCRIPT = """
+import wasm_grid as grid
+from beside import double
+
+@grid.worker
+def quadruple(number):
+    return double(double(number))
+
+if __name__ == "__main__":
+    with grid.connect() as client:
+        print(sorted(client.map(quadruple, range(4)).values()))
+"""
+
+
+class Functions(unittest.TestCase):
+    grid: Grid
+    client: wasm_grid.Client
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.grid = Grid(hosts=1, home=functions_at_hand() / "python")
+        cls.client = cls.grid.connect()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.client.close()
+        cls.grid.__exit__(None, None, None)
+
+    def test_a_function_counts_primes_where_there_is_no_python(self) -> None:
+        ranges = [(low, low + 1_000) for low in range(0, 30_000, 1_000)]
+        outcomes = list(self.client.map(primes_between, ranges))
+        self.assertEqual(sum(outcome.value for outcome in outcomes), 3_245)
+        self.assertEqual({outcome.host for outcome in outcomes}, {"host0"})
+
+    def test_what_a_function_raises_is_the_tasks_error_with_its_lines(self) -> None:
+        good, bad = self.client.map(several, [2, 3], retries=0, in_order=True)
+        expected = {
+            "set": {1, (2, 3)},
+            "moment": datetime(2026, 11, 27, tzinfo=timezone.utc),
+            "decimal": Decimal("3.00"),
+            "text": "x",
+        }
+        self.assertEqual(good.value, expected)
+        with self.assertRaises(TaskError) as raised:
+            bad.value
+        for words in ("ValueError: three is 3", "in several", 'raise ValueError(f"three is {number}")'):
+            self.assertIn(words, str(raised.exception))
+
+    def test_a_script_sends_its_own_function_and_the_module_beside_it(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "beside.py").write_text("def double(number):\n    return 2 * number\n")
+            script = Path(folder, "my-script.py")
+            script.write_text(SCRIPT)
+            environment = {**os.environ, "GRID_MANAGER": self.grid.address, "GRID_HOME": str(self.grid.home)}
+            done = subprocess.run(
+                [sys.executable, script], capture_output=True, text=True, env=environment, timeout=300
+            )
+        self.assertEqual((done.stdout, done.stderr), ("[0, 4, 8, 12]\n", ""))
+
+    def test_what_cannot_go_is_refused_with_what_to_do(self) -> None:
+        def inner(_: Any) -> None: ...
+
+        numbers: list[int] = []
+        cases: list[tuple[Callable[[int], Any], str]] = [
+            (lambda number: number, "a lambda has no name"),
+            (inner, "move it to the top level"),
+            (numbers.append, "not a function of a module"),
+        ]
+        for function, words in cases:
+            with self.assertRaisesRegex(FunctionError, words):
+                self.client.map(function, [1])
+            with self.assertRaises(FunctionError):
+                wasm_grid.worker(function)
+
+    def test_a_module_with_compiled_parts_is_refused_with_the_line_that_imports_it(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "fast").mkdir()
+            Path(folder, "fast", "__init__.py").write_text("")
+            Path(folder, "fast", "inner.abi3.so").write_bytes(b"\x7fELF")
+            Path(folder, "needs_fast.py").write_text("import os\nimport fast\n\ndef go(number):\n    return number\n")
+            program = "import needs_fast, wasm_grid\nwasm_grid._functions.build(needs_fast.go)"
+            environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{os.environ['PYTHONPATH']}"}
+            done = subprocess.run(
+                [sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60
+            )
+        self.assertIn("needs_fast.py, line 2, needs fast, which has compiled parts", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,259 @@
+"""Functions as workers: a function's module, and what that imports, built into a WebAssembly component."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable, TypeVar
+
+from . import _wasm_grid  # pyright: ignore[reportPrivateUsage]
+from ._programs import program
+from ._wasm_grid import GridError
+
+#: Built functions that are kept in the user's folder; each is some 18 MB.
+KEPT_MAX = 32
+
+#: Bytes of sources that one function may bring.
+SOURCE_BYTES_MAX = 16 << 20
+
+_GUEST = Path(__file__).parent / "_guest"
+
+#: Names that the parts of every worker have.
+_TAKEN = {"worker", "grid_worker", "guest_values", "wasm_grid"}
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+
+
+class FunctionError(GridError):
+    """A function cannot become a worker, and why."""
+
+
+def worker(function: AnyFunction) -> AnyFunction:
+    """Mark a function as one that runs on the grid: it is checked at once that it can.
+
+    A function need not be marked to be given to `Client.map`.
+
+    Raises:
+        FunctionError: It cannot become a worker.
+    """
+    _place_of(function)
+    return function
+
+
+def qualname_of(function: Callable[..., Any]) -> str:
+    """The name of a function in its module."""
+    return _place_of(function)[1]
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The name under which a function's module is uploaded."""
+    module = _place_of(function)[0]
+    if module == "__main__":
+        module = Path(getattr(sys.modules[module], "__file__", None) or "program").stem
+    name = re.sub(r"[^a-z0-9_.-]", "-", module.lower()).strip("-_.")
+    return (name if name[:1].isalpha() else f"m-{name}")[:64]
+
+
+def build(function: Callable[..., Any]) -> bytes:
+    """The component of a function's module, which calls the function that a job names with each message.
+
+    It is built unless that was done before, for this function or for another one of the module.
+
+    Raises:
+        FunctionError: The function cannot become a worker.
+    """
+    files = _Sources(function).files
+    tool = _builder()
+    digest = hashlib.sha256(f"{_wasm_grid.__version__}\0{tool[1]}".encode())
+    for path, source in sorted(files.items()):
+        digest.update(f"\0{path}\0{len(source)}\0".encode() + source)
+    folder = Path(_wasm_grid.home()) / "functions"
+    kept = folder / f"{digest.hexdigest()}.wasm"
+    try:
+        built = kept.read_bytes()
+        os.utime(kept)
+        return built
+    except OSError:
+        pass
+    folder.mkdir(parents=True, exist_ok=True)
+    if sys.stderr.isatty():
+        print(f"building {name_of(function)} for the grid, about half a minute, once", file=sys.stderr)
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        output = _componentize(Path(made), files, name_of(function), tool[0])
+        built = output.read_bytes()
+        output.replace(kept)
+    _forget_oldest(folder)
+    return built
+
+
+def _forget_oldest(folder: Path) -> None:
+    kept = sorted(folder.glob("*.wasm"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in kept[KEPT_MAX:]:
+        path.unlink(missing_ok=True)
+
+
+def _builder() -> tuple[str, str]:
+    """The folder of what builds Python workers, and its version."""
+    beside = [sysconfig.get_path("scripts"), str(Path(sys.executable).parent)]
+    path = os.pathsep.join([*beside, os.environ.get("PATH", "")])
+    found = shutil.which("componentize-py", path=path)
+    if found is None:
+        raise FunctionError("what builds functions is not installed; type: pip install 'wasm-grid[build]'")
+    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    return (str(Path(found).parent), version)
+
+
+def _componentize(folder: Path, files: dict[str, bytes], name: str, tools: str) -> Path:
+    new = [program("grid"), "module", "new", name, "--lang", "python", "--dir", str(folder / "worker")]
+    _run(new, None, {})
+    for path, source in files.items():
+        target = folder / "worker" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source)
+    output = folder / "worker.wasm"
+    path = os.pathsep.join([tools, os.environ.get("PATH", "")])
+    _run([program("grid"), "module", "build", "--output", str(output)], folder / "worker", {"PATH": path})
+    return output
+
+
+def _run(command: list[str], folder: Path | None, environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise FunctionError(f"the function cannot be built:\n{done.stderr.strip()[-4000:]}")
+
+
+def _place_of(function: Callable[..., Any]) -> tuple[str, str]:
+    """The module of a function and its name in there, by which a host finds it."""
+    module = getattr(function, "__module__", None)
+    qualname = getattr(function, "__qualname__", None)
+    if module is None or qualname is None or hasattr(function, "__self__") and not isinstance(
+        function.__self__, type(sys)  # pyright: ignore[reportFunctionMemberAccess]
+    ):
+        raise FunctionError(f"{function!r} is not a function of a module; put what it does into one")
+    if "<lambda>" in qualname:
+        raise FunctionError("a lambda has no name by which a host could find it; write it as a def in a file")
+    if "<locals>" in qualname:
+        raise FunctionError(
+            f"{qualname} is defined inside of another function, whose variables no host has; move it to the top level "
+            "of its file, and send what it needs with each input"
+        )
+    return module, qualname
+
+
+class _Sources:
+    """The files of a worker that calls a function."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        module, qualname = _place_of(function)
+        self.files: dict[str, bytes] = {}
+        self._imports: set[str] = set()
+        self._seen: set[str] = set()
+        if module == "__main__":
+            module = self._add_script()
+        else:
+            self._add_top(module.partition(".")[0], needed_by=qualname)
+        text = (_GUEST / "worker.py.txt").read_text()
+        for slot, value in [("imports", sorted(self._imports)), ("module", module)]:
+            text = text.replace("{{" + slot + "}}", repr(value))
+        self.files["worker.py"] = text.encode()
+        self.files["guest_values.py"] = (_GUEST / "guest_values.py.txt").read_bytes()
+        self.files["wasm_grid.py"] = (_GUEST / "wasm_grid.py.txt").read_bytes()
+        size = sum(map(len, self.files.values()))
+        if size > SOURCE_BYTES_MAX:
+            raise FunctionError(f"what {qualname} needs is {size >> 20} MiB of sources, more than 16")
+
+    def _add_script(self) -> str:
+        """Adds the program itself, under the name of its file."""
+        path = getattr(sys.modules["__main__"], "__file__", None)
+        if path is None or not Path(path).is_file():
+            raise FunctionError("the function was typed at a prompt; put it into a file, and import it from there")
+        name = Path(path).stem
+        if not name.isidentifier() or name in _TAKEN or name in _standard():
+            name = "program"
+        self._add_file(Path(path), f"{name}.py")
+        return name
+
+    def _add_top(self, name: str, needed_by: str) -> None:
+        """Adds a module or a package, with what it imports."""
+        if name in self._seen or name in _standard() or name == "wasm_grid":
+            return
+        self._seen.add(name)
+        if name in _TAKEN:
+            raise FunctionError(f"a module of yours cannot be called {name}: the worker's own parts are")
+        spec = importlib.util.find_spec(name)
+        if spec is None:
+            # It may be optional; if not, the build says which line misses it.
+            return
+        if spec.submodule_search_locations is not None:
+            for folder in map(Path, spec.submodule_search_locations):
+                self._add_package(folder, name, needed_by)
+        elif spec.origin is not None and spec.origin.endswith(".py"):
+            self._add_file(Path(spec.origin), f"{name}.py")
+        else:
+            raise _compiled(needed_by, name)
+
+    def _add_package(self, folder: Path, name: str, needed_by: str) -> None:
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in {".so", ".pyd", ".dylib"}:
+                raise _compiled(needed_by, name)
+            if path.is_file() and path.suffix != ".pyc":
+                self._add_file(path, f"{name}/{path.relative_to(folder).as_posix()}")
+
+    def _add_file(self, path: Path, to: str) -> None:
+        self.files[to] = source = path.read_bytes()
+        if path.suffix != ".py":
+            return
+        try:
+            tree = ast.parse(source, str(path))
+        except SyntaxError as error:
+            raise FunctionError(f"{path} cannot be read: {error}") from error
+        for name, line in _imported(tree):
+            self._imports.add(name)
+            self._add_top(name.partition(".")[0], needed_by=f"{path}, line {line},")
+
+
+def _compiled(needed_by: str, name: str) -> FunctionError:
+    return FunctionError(
+        f"{needed_by} needs {name}, which has compiled parts that no host can load; import it only where your program "
+        "runs, or write the worker in another language: client.map('worker.wasm', …)"
+    )
+
+
+def _imported(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """What a file imports, by absolute names, with the line; not what only type checkers do."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+            yield node.module, node.lineno
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        else:
+            yield from _imported(node)
+
+
+def _standard() -> frozenset[str]:
+    """The modules of the standard library: every host's interpreter has them."""
+    try:
+        return sys.stdlib_module_names
+    except AttributeError:  # Python 3.9.
+        names = {path.stem for path in Path(sysconfig.get_path("stdlib")).iterdir() if path.suffix in {"", ".py"}}
+        return frozenset(names | set(sys.builtin_module_names))

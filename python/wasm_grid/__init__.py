@@ -55,3 +55,6 @@ __all__ = [
     "loads",
     "worker",
 ]
+
+for _error in (FunctionError, StoppedError):
+    _error.__module__ = __name__

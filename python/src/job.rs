@@ -1,50 +1,19 @@
 //! Jobs, and the outcomes of their tasks while the tasks are submitted.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use parking_lot::Mutex;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyIterator};
-use wasm_grid::{Denial, DenialCode, Inputs, JobInfo, JobState, Map};
+use pyo3::types::PyDict;
+use wasm_grid::{Denial, JobInfo, JobState, Map};
 
 use crate::errors::denied;
+use crate::inputs::{PyInputs, Raised, TaskFeed};
 use crate::outcome::PyOutcome;
 use crate::runtime::wait;
-use crate::values::{bytes_of, encode};
 
 /// A job that the manager keeps. To let go of this handle does not stop the job.
 #[pyclass(frozen, name = "Job", module = "wasm_grid._wasm_grid")]
 pub(crate) struct PyJob(pub(crate) wasm_grid::Job);
-
-/// The tasks that a Python iterator has, taken when there is room for them.
-struct PyInputs {
-    values: Py<PyIterator>,
-    /// Bytes go as they are, not as a value in CBOR.
-    raw: bool,
-    /// What the iterator, or the encoding of its last value, raised.
-    raised: Arc<Mutex<Option<PyErr>>>,
-}
-
-impl Inputs for PyInputs {
-    fn poll_input(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Denial>>> {
-        let next =
-            Python::attach(|py| {
-                let value = self.values.bind(py).clone().next()?;
-                Some(value.and_then(|value| {
-                    if self.raw { Ok(bytes_of(&value)?.into_owned()) } else { encode(&value) }
-                }))
-            });
-        Poll::Ready(next.map(|next| {
-            next.map(Bytes::from).map_err(|error| {
-                *self.raised.lock() = Some(error);
-                let (what, why) = ("a task".to_owned(), "the program raised an exception".to_owned());
-                Denial { code: DenialCode::BadRequest, what, why, help: String::new() }
-            })
-        }))
-    }
-}
 
 /// The outcomes of a job, whose tasks are submitted while outcomes are taken.
 #[pyclass(frozen, name = "Outcomes", module = "wasm_grid._wasm_grid")]
@@ -52,7 +21,7 @@ pub(crate) struct PyOutcomes {
     job: wasm_grid::Job,
     /// Whoever waits for an outcome holds it meanwhile.
     map: tokio::sync::Mutex<Map<PyInputs>>,
-    raised: Arc<Mutex<Option<PyErr>>>,
+    raised: Raised,
 }
 
 #[pymethods]
@@ -91,7 +60,7 @@ impl PyJob {
         self.0.id().to_string()
     }
 
-    /// Submits tasks, numbered from `first`, and gives the outcomes with numbers after `after`.
+    /// Submits tasks, those of an iterator or of a feed, numbered from `first`, and gives the outcomes with numbers after `after`.
     #[pyo3(signature = (inputs, *, first, after, raw, in_order))]
     fn go_on(
         &self,
@@ -101,8 +70,13 @@ impl PyJob {
         raw: bool,
         in_order: bool,
     ) -> PyResult<PyOutcomes> {
-        let raised = Arc::default();
-        let inputs = PyInputs { values: inputs.try_iter()?.unbind(), raw, raised: Arc::clone(&raised) };
+        let raised = Raised::default();
+        let inputs = match inputs.cast::<TaskFeed>() {
+            Ok(feed) => feed.get().inputs(),
+            Err(_) => {
+                PyInputs::Iterator { values: inputs.try_iter()?.unbind(), raw, raised: Arc::clone(&raised) }
+            }
+        };
         let map = self.0.go_on(first, inputs, after);
         let map = tokio::sync::Mutex::new(if in_order { map.in_order() } else { map });
         Ok(PyOutcomes { job: self.0.clone(), map, raised })

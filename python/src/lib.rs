@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 
 mod client;
 mod errors;
+mod inputs;
 mod job;
 mod outcome;
 mod runtime;
@@ -17,6 +18,7 @@ mod values;
 fn _wasm_grid(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<client::PyClient>()?;
+    module.add_class::<inputs::TaskFeed>()?;
     module.add_class::<job::PyJob>()?;
     module.add_class::<job::PyOutcomes>()?;
     module.add_class::<outcome::PyOutcome>()?;

@@ -25,3 +25,8 @@ def several(number: int) -> Any:
         "decimal": Decimal("1.50") * number,
         "text": late.dedent("  x"),
     }
+
+
+def power(base: int, exponent: int = 2) -> int:
+    """A function of more than one argument."""
+    return base**exponent

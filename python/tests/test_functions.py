@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import wasm_grid
-from example_functions import primes_between, several
+from example_functions import power, primes_between, several
 from grid_processes import Grid, functions_at_hand
 from wasm_grid import FunctionError, TaskError
 
@@ -65,6 +65,14 @@ class Functions(unittest.TestCase):
             bad.value
         for words in ("ValueError: three is 3", "in several", 'raise ValueError(f"three is {number}")'):
             self.assertIn(words, str(raised.exception))
+
+    def test_an_executor_calls_functions_with_all_of_their_arguments(self) -> None:
+        with wasm_grid.Executor(self.client, retries=0) as executor:
+            futures = [executor.submit(power, 2), executor.submit(power, 3, 4), executor.submit(power, 2, exponent=100)]
+            self.assertEqual([future.result(300) for future in futures], [4, 81, 2**100])
+            self.assertEqual(list(executor.map(power, range(5), range(5))), [1, 1, 4, 27, 256])
+            with self.assertRaisesRegex(TaskError, "TypeError"):
+                executor.submit(power, 2, "two").result(300)  # pyright: ignore[reportArgumentType]
 
     def test_a_script_sends_its_own_function_and_the_module_beside_it(self) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -13,6 +13,7 @@ import threading
 import time
 import unittest
 from collections.abc import Iterator
+from concurrent.futures import as_completed
 from typing import Any
 
 import wasm_grid
@@ -48,15 +49,19 @@ class OneGrid(unittest.TestCase):
         cls.grid.__exit__(None, None, None)
 
     def test_a_list_of_tasks_is_done_by_both_hosts(self) -> None:
-        outcomes = list(self.client.map(PRIMES, ranges()))
-        self.assertEqual(sorted(outcome.task for outcome in outcomes), list(range(150)))
-        self.assertEqual(sum(map(count, outcomes)), BELOW_150_000)
-        self.assertEqual({outcome.host for outcome in outcomes}, {"host0", "host1"})
+        hosts: set[str] = set()
+        until = time.monotonic() + 60
+        # The host that has compiled the module first may do all of a short list.
+        while len(hosts) < 2 and time.monotonic() < until:
+            outcomes = list(self.client.map(PRIMES, ranges()))
+            self.assertEqual(sorted(outcome.task for outcome in outcomes), list(range(150)))
+            self.assertEqual(sum(map(count, outcomes)), BELOW_150_000)
+            hosts.update(outcome.host for outcome in outcomes)
+        self.assertEqual(hosts, {"host0", "host1"})
 
     def test_outcomes_come_in_the_order_of_the_inputs_if_asked(self) -> None:
         outcomes = self.client.map(str(PRIMES), ranges(), in_order=True)
         self.assertEqual([outcome.task for outcome in outcomes], list(range(150)))
-        self.assertEqual(outcomes.job.wait()["state"], "finished")
 
     def test_values_of_all_kinds_come_back_through_a_guest(self) -> None:
         dice = random.Random(3)
@@ -117,7 +122,7 @@ class OneGrid(unittest.TestCase):
             list(self.client.map(ECHO, [1, 2j]))
 
     def test_a_job_is_found_by_its_id_and_its_outcomes_are_read_again(self) -> None:
-        made = self.client.map(ECHO, range(50))
+        made = self.client.map(ECHO, range(50), keep=True)
         self.assertEqual(sum(made.values()), 1_225)
         with self.grid.connect() as other:
             job = other.find_job(made.job.id)
@@ -230,6 +235,28 @@ class OneGrid(unittest.TestCase):
             self.assertEqual(running.wait(20), 0)
 
 
+    def test_an_executor_runs_a_module_from_many_threads_and_ends_in_good_order(self) -> None:
+        with wasm_grid.Executor(self.client, retries=0) as executor:
+            futures = [executor.submit(PRIMES, limits) for limits in ranges()]
+            self.assertIsInstance(executor.submit(PRIMES, "none").exception(60), TaskError)
+            found = sum(future.result()["count"] for future in as_completed(futures, 60))
+            self.assertEqual(found, BELOW_150_000)
+            with self.assertRaises(TypeError):
+                executor.submit(PRIMES, 1, 2)  # pyright: ignore[reportCallIssue, reportArgumentType]
+            with self.assertRaises(wasm_grid.ValueFormError):
+                executor.submit(PRIMES, 1j)
+            late = executor.submit(ECHO, "late")
+        self.assertEqual(late.result(0), "late")
+        with self.assertRaisesRegex(RuntimeError, "after shutdown"):
+            executor.submit(ECHO, 1)
+
+    def test_an_executor_that_is_shut_down_at_once_cancels_what_waits(self) -> None:
+        executor = wasm_grid.Executor(self.client)
+        futures = [executor.submit(PRIMES, (0, 100_000_000)) for _ in range(10)]
+        executor.shutdown(cancel_futures=True)
+        self.assertTrue(all(future.cancelled() for future in futures))
+
+
 class Mishaps(unittest.TestCase):
     def test_a_host_that_is_killed_loses_no_task(self) -> None:
         with Grid() as grid, grid.connect() as client:
@@ -246,6 +273,11 @@ class Mishaps(unittest.TestCase):
             grid.restart_manager()
             counts.extend(outcome.value["count"] for outcome in outcomes)
             self.assertEqual((len(counts), sum(counts)), (200, 17_984))
+
+    def test_more_maps_than_a_manager_keeps_jobs_leave_nothing_behind(self) -> None:
+        with wasm_grid.connect("local", slots=1) as client:
+            for number in range(1_100):
+                self.assertEqual([outcome.value for outcome in client.map(ECHO, [number])], [number])
 
     def test_nobody_at_the_address_is_said_plainly(self) -> None:
         with self.assertRaisesRegex(ConnectError, "127.0.0.1:9"):

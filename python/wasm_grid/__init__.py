@@ -22,6 +22,7 @@ Without an address, and where no manager runs, `connect` starts a grid in this p
 """
 
 from ._client import Client, Job, Outcomes, StoppedError, connect
+from ._executor import Executor
 from ._functions import FunctionError, worker
 from ._wasm_grid import (
     ConnectError,
@@ -40,6 +41,7 @@ __all__ = [
     "Client",
     "ConnectError",
     "DeniedError",
+    "Executor",
     "FunctionError",
     "GridError",
     "Job",

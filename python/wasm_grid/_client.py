@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -130,7 +131,8 @@ class Client:
         Args:
             module: Its module, see :data:`Module`.
             name: What people see; the module's name by default.
-            arguments: Bytes that each executor of the module gets when it starts; a function takes none.
+            arguments: Bytes that each executor of the module gets when it starts; for a function, nothing, or `b"**"`: then
+                each input is a list of positional arguments and a dict of named ones.
             labels: What hosts must carry to get tasks of it.
             memory: Bytes that a task may use; 0 leaves it to the module and the host.
             priority: Among the jobs of this user the highest goes first.
@@ -143,9 +145,9 @@ class Client:
         """
         digest = self.module(module)
         if callable(module):
-            if arguments:
-                raise ValueError("a function has no executor to give arguments to; send them with each input")
-            arguments = _functions.qualname_of(module).encode()
+            if arguments not in (b"", b"**"):
+                raise ValueError("a function takes no arguments but its input; send them with each input")
+            arguments += _functions.qualname_of(module).encode()
         if name is None:
             name = _name_of(module, digest)
         span = timeout if isinstance(timeout, timedelta) else timedelta(seconds=timeout)
@@ -169,6 +171,7 @@ class Client:
         *,
         in_order: bool = False,
         raw: bool = False,
+        keep: bool = False,
         name: str | None = None,
         arguments: bytes = b"",
         labels: Mapping[str, str] | None = None,
@@ -188,6 +191,8 @@ class Client:
             inputs: The inputs of the tasks, each as a value in CBOR.
             in_order: Gives outcomes in the order of their inputs; one slow task then holds others back.
             raw: Inputs are bytes, and go as they are.
+            keep: The manager keeps the job after its last outcome was given, so that it can be found by its id. It keeps
+                1000 jobs of a user.
             name, arguments, labels, memory, priority, timeout, retries, max_failures: As for :meth:`job`.
 
         Raises:
@@ -204,7 +209,7 @@ class Client:
             retries=retries,
             max_failures=max_failures,
         )
-        return job.map(inputs, in_order=in_order, raw=raw)
+        return job.map(inputs, in_order=in_order, raw=raw, keep=keep)
 
     def find_job(self, id: str) -> Job:
         """A handle to a job by its id, whichever program of this user made it."""
@@ -242,9 +247,17 @@ class Job:
     def __repr__(self) -> str:
         return f"<wasm_grid.Job {self.id}>"
 
-    def map(self, inputs: Iterable[Any], *, first: int = 0, in_order: bool = False, raw: bool = False) -> Outcomes:
+    def map(
+        self,
+        inputs: Iterable[Any],
+        *,
+        first: int = 0,
+        in_order: bool = False,
+        raw: bool = False,
+        keep: bool = True,
+    ) -> Outcomes:
         """Submit tasks and give their outcomes, as :meth:`Client.map` does; the first task has the number `first`."""
-        return Outcomes(self._inner.go_on(inputs, first=first, after=0, raw=raw, in_order=in_order))
+        return Outcomes(self._inner.go_on(inputs, first=first, after=0, raw=raw, in_order=in_order), keep)
 
     def results(self, *, after: int = 0) -> Outcomes:
         """The outcomes of a job whose tasks were submitted before, those whose `seq` is greater than `after`.
@@ -288,10 +301,12 @@ class Outcomes:
     If the job is cancelled or given up, the outcomes that it has come, and then a :class:`StoppedError`.
     """
 
-    def __init__(self, inner: _wasm_grid.Outcomes) -> None:
+    def __init__(self, inner: _wasm_grid.Outcomes, keep: bool = True) -> None:
         self._inner = inner
+        self._keep = keep
         self._coming: asyncio.Future[Outcome | None] | None = None
-        self._said = False
+        self._ending = threading.Lock()
+        self._has_ended = False
 
     @property
     def job(self) -> Job:
@@ -306,19 +321,32 @@ class Outcomes:
         return self
 
     def __next__(self) -> Outcome:
-        outcome = next(self._inner, None)
+        outcome = self._take()
         if outcome is None:
-            self._end()
             raise StopIteration
         return outcome
 
+    def _take(self) -> Outcome | None:
+        outcome = next(self._inner, None)
+        if outcome is None:
+            self._end()
+        return outcome
+
     def _end(self) -> None:
-        """There are no more outcomes: says so if that is not because all tasks have one."""
+        """There are no more outcomes: says so, once, if that is not because all tasks have one."""
+        with self._ending:
+            if self._has_ended:
+                return
+            self._has_ended = True
         info = self._inner.progress()
-        if info is not None and info["state"] in ("cancelled", "given up") and not self._said:
-            self._said = True
+        if info is not None and info["state"] in ("cancelled", "given up"):
             over = f"the job was {info['state']}"
             raise StoppedError(f"{over}: {info['why']}" if info["why"] else over)
+        if not self._keep:
+            try:
+                self.job.forget()
+            except GridError:
+                pass  # It is over, and takes up a line in a list.
 
     def values(self) -> Iterator[Any]:
         """The tasks' values alone. A task that has failed raises its `TaskError`; the next call goes on behind it."""
@@ -331,11 +359,16 @@ class Outcomes:
         # A wait that is cancelled goes on in its thread; its outcome is given to whoever asks next.
         if self._coming is None or self._coming.cancelled():
             loop = asyncio.get_running_loop()
-            self._coming = loop.run_in_executor(None, next, self._inner, None)
-        outcome = await asyncio.shield(self._coming)
+            self._coming = loop.run_in_executor(None, self._take)
+        try:
+            outcome = await asyncio.shield(self._coming)
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            self._coming = None
+            raise
         self._coming = None
         if outcome is None:
-            self._end()
             raise StopAsyncIteration
         return outcome
 

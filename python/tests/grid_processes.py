@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import subprocess
@@ -11,6 +12,9 @@ from types import TracebackType
 from typing import Optional
 
 import wasm_grid
+
+# Nothing here takes so long; what hangs says where.
+faulthandler.dump_traceback_later(20 * 60, exit=True)
 
 PROGRAMS = Path(os.environ["GRID_PROGRAMS"])
 MODULES = Path(os.environ["GRID_MODULES"])

@@ -48,4 +48,4 @@ pub use job::{
     CborInputs, DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, Inputs, Job, JobBuilder, Map, SubmitError, TaskFailed,
     TaskOutcome,
 };
-pub use publish::{Publication, PublishError};
+pub use publish::{Publication, PublishError, find_module};

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use grid_inspect::{EntryPoint, ModuleReport, ScanLimits, inspect_known};
-use grid_protocol::client::Denial;
+use grid_protocol::client::{Denial, ModuleInfo};
 use grid_protocol::digest::Digest;
 use grid_protocol::key::SecretKey;
 use grid_protocol::manifest::{ABI_VERSION, FilesAsked, Manifest, SignedManifest};
@@ -35,6 +35,14 @@ pub enum PublishError {
     /// The manager refuses the module, or does not answer.
     #[error(transparent)]
     Denied(#[from] Denial),
+}
+
+/// Finds the module of this name, the newest if there are several, or else that whose digest begins like this, with six
+/// digits at least.
+pub fn find_module<'a>(modules: &'a [ModuleInfo], name: &str) -> Option<&'a ModuleInfo> {
+    let by_name = modules.iter().filter(|module| module.name == name).max_by_key(|module| module.serial);
+    let starts = |digest: &Digest| name.len() >= 6 && digest.to_string().starts_with(&name.to_lowercase());
+    by_name.or_else(|| modules.iter().find(|module| starts(&module.digest)))
 }
 
 impl Publication {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
-use wasm_grid::{Digest, GiveUp, JobId, Manager, Reply, Request};
+use wasm_grid::{Digest, GiveUp, JobId, Manager, Reply, Request, find_module};
 
 use crate::errors::{GridError, denied, not_connected, not_published, not_started};
 use crate::job::PyJob;
@@ -107,9 +107,7 @@ impl PyClient {
         let Reply::Modules(modules) = listed.map_err(|denial| denied(py, &denial))? else {
             return Err(GridError::new_err("the manager's answer is not understood; upgrade this package"));
         };
-        let named = modules.iter().filter(|module| module.name == name).max_by_key(|module| module.serial);
-        let by_digest = || modules.iter().find(|module| module.digest.to_string().starts_with(name));
-        Ok(named.or_else(by_digest).map(|module| module.digest.to_string()))
+        Ok(find_module(&modules, name).map(|module| module.digest.to_string()))
     }
 
     /// Makes a job; nothing but the module has a default here.

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use wasm_grid::{Denial, JobInfo, JobState, Map};
+use wasm_grid::view::JobView;
+use wasm_grid::{Denial, JobInfo, JobState, Map, to_cbor};
 
-use crate::errors::denied;
+use crate::errors::{GridError, denied};
 use crate::inputs::{PyInputs, Raised, TaskFeed};
 use crate::outcome::PyOutcome;
 use crate::runtime::wait;
+use crate::values::decode;
 
 /// A job that the manager keeps. To let go of this handle does not stop the job.
 #[pyclass(frozen, name = "Job", module = "wasm_grid._wasm_grid")]
@@ -117,28 +119,12 @@ fn info_of(py: Python<'_>, info: Result<JobInfo, Denial>) -> PyResult<Bound<'_, 
     info_dict(py, &info.map_err(|denial| denied(py, &denial))?)
 }
 
+/// A job as `grid job show --json` shows it, with why it was given up.
 fn info_dict<'py>(py: Python<'py>, info: &JobInfo) -> PyResult<Bound<'py, PyDict>> {
-    let (state, why) = match &info.state {
-        JobState::Open => ("open", None),
-        JobState::Closed => ("closed", None),
-        JobState::Finished => ("finished", None),
-        JobState::Cancelled => ("cancelled", None),
-        JobState::GivenUp { why } => ("given up", Some(why)),
-        _ => ("unknown", None),
-    };
-    let dict = PyDict::new(py);
-    dict.set_item("id", info.id.to_string())?;
-    dict.set_item("name", &info.spec.name)?;
-    dict.set_item("module", info.spec.module.to_string())?;
-    dict.set_item("state", state)?;
+    let shown = to_cbor(&JobView::from(info)).map_err(|error| GridError::new_err(error.to_string()))?;
+    let dict = decode(py, &shown)?.cast_into::<PyDict>()?;
+    let why = if let JobState::GivenUp { why } = &info.state { Some(why) } else { None };
     dict.set_item("why", why)?;
     dict.set_item("is_over", info.state.is_over())?;
-    dict.set_item("submitted", info.counts.submitted)?;
-    dict.set_item("waiting", info.counts.waiting)?;
-    dict.set_item("leased", info.counts.leased)?;
-    dict.set_item("done", info.counts.done)?;
-    dict.set_item("dead", info.counts.dead)?;
-    dict.set_item("retried", info.counts.retried)?;
-    dict.set_item("hosts", info.hosts)?;
     Ok(dict)
 }

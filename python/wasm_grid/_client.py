@@ -271,7 +271,7 @@ class Job:
         return self._inner.show()
 
     def wait(self) -> JobInfo:
-        """Wait until it is over: all of its tasks have an outcome and it takes no more, or it was cancelled or given up."""
+        """Wait until it is over: all of its tasks have an outcome and it takes no more, or it was stopped or given up."""
         return self._inner.wait()
 
     def cancel(self) -> JobInfo:
@@ -292,13 +292,13 @@ class Job:
 
 
 class StoppedError(GridError):
-    """A job has ended before all of its tasks had outcomes: it was cancelled, or given up, and why."""
+    """A job has ended before all of its tasks had outcomes: it was stopped, or given up, and why."""
 
 
 class Outcomes:
     """The outcomes of tasks, each once: an iterator, and with `async for` an asynchronous one.
 
-    If the job is cancelled or given up, the outcomes that it has come, and then a :class:`StoppedError`.
+    If the job is stopped or given up, the outcomes that it has come, and then a :class:`StoppedError`.
     """
 
     def __init__(self, inner: _wasm_grid.Outcomes, keep: bool = True) -> None:
@@ -339,9 +339,10 @@ class Outcomes:
                 return
             self._has_ended = True
         info = self._inner.progress()
-        if info is not None and info["state"] in ("cancelled", "given up"):
-            over = f"the job was {info['state']}"
-            raise StoppedError(f"{over}: {info['why']}" if info["why"] else over)
+        if info is not None and info["state"] == "stopped":
+            raise StoppedError("the job was stopped")
+        if info is not None and info["state"] == "given-up":
+            raise StoppedError(f"the job was given up: {info['why']}")
         if not self._keep:
             try:
                 self.job.forget()

@@ -58,7 +58,7 @@ class JobInfo(TypedDict):
     name: str
     module: str
     state: str
-    """`open`, `closed`, `finished`, `cancelled` or `given up`."""
+    """`open`, `running`, `finished`, `stopped` or `given-up`."""
     why: Optional[str]
     """Why it was given up."""
     is_over: bool
@@ -69,6 +69,9 @@ class JobInfo(TypedDict):
     dead: int
     retried: int
     hosts: int
+    owner: str
+    created: int
+    """Seconds since 1970 on the manager's clock."""
 
 @final
 class Outcome:

@@ -10,12 +10,11 @@
 mod counter;
 
 use std::process::Command;
-use std::time::Duration;
 
 use counter::CountingAllocator;
 use grid_protocol::limits::PAYLOAD_BYTES_MAX;
 use grid_tests::{ChildProcess, Said, program, within};
-use wasm_grid::{JobId, Manager, Reply, Request, Role};
+use wasm_grid::{Manager, Role};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::new();
@@ -31,13 +30,6 @@ const SHORT_ANSWER: &str = r#"(module
 
 /// Inputs in the job: enough that an allocation now and then, which has nothing to do with them, does not make a third.
 const INPUTS: usize = 16;
-
-async fn is_over(manager: &Manager, job: JobId) -> bool {
-    match manager.request(Request::JobShow { job }).await {
-        Ok(Reply::Job(info)) => info.state.is_over(),
-        other => panic!("{other:?}"),
-    }
-}
 
 #[tokio::test]
 async fn an_input_is_copied_at_most_twice_to_the_disk_and_twice_back() {
@@ -81,9 +73,7 @@ async fn an_input_is_copied_at_most_twice_to_the_disk_and_twice_back() {
         command.args(["--manager", &ticket, "--state"]).arg(path("host"));
         ALLOCATOR.count_from(PAYLOAD_BYTES_MAX);
         let _host = ChildProcess::start("host", &mut command);
-        while !is_over(&manager, job).await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        manager.find_job(job).wait().await.unwrap();
         let from_disk = ALLOCATOR.count();
         assert!(to_disk <= 2 * INPUTS, "{to_disk} copies of {INPUTS} inputs on their way to the disk");
         assert!(from_disk <= 2 * INPUTS, "{from_disk} copies of {INPUTS} inputs on their way back");

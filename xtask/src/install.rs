@@ -79,11 +79,15 @@ fn debian(packages: &[&str]) -> Result<(), ChoreError> {
 }
 
 fn python() -> Result<(), ChoreError> {
-    let folder = folder().join("python");
-    say(&format!("toolchain: installing {} from PyPI", PYTHON_PACKAGES.join(", ")));
-    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    pypi(&folder().join("python"), &PYTHON_PACKAGES)
+}
+
+/// Installs packages from PyPI into a Python environment in `folder`.
+pub(crate) fn pypi(folder: &Path, packages: &[&str]) -> Result<(), ChoreError> {
+    say(&format!("toolchain: installing {} from PyPI", packages.join(", ")));
+    run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
     let mut pip = Command::new(folder.join("bin/pip"));
-    run(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(PYTHON_PACKAGES))
+    run(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(packages))
 }
 
 fn node() -> Result<(), ChoreError> {

@@ -30,10 +30,7 @@ pub(crate) fn wheel() -> Result<(), ChoreError> {
     let environment = programs::target_folder()?.join("toolchains/maturin");
     let maturin = environment.join("bin/maturin");
     if !maturin.exists() {
-        say(&format!("toolchain: installing {MATURIN} from PyPI"));
-        run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
-        let mut pip = Command::new(environment.join("bin/pip"));
-        run(pip.args(["install", "--quiet", "--disable-pip-version-check", MATURIN]))?;
+        install::pypi(&environment, &[MATURIN])?;
     }
     let wheels = programs::target_folder()?.join("wheels");
     let mut build = Command::new(maturin);

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::chore::{ChoreError, root, run as run_command, say};
+use crate::chore::{ChoreError, root, run as run_command};
 use crate::install;
 use crate::programs::{self, Profile};
 
@@ -20,17 +20,7 @@ pub(crate) fn run_peers() -> Result<(), ChoreError> {
     let environment = root().join("target/peers");
     let python = environment.join("bin/python");
     if !python.exists() {
-        say("peers: fetching Ray and Dask");
-        run_command(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
-        run_command(Command::new(&python).args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "ray",
-            "dask",
-            "distributed",
-        ]))?;
+        install::pypi(&environment, &["ray", "dask", "distributed"])?;
     }
     run_command(Command::new(python).arg(root().join("tests/bench/peers.py")))
 }

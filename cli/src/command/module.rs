@@ -202,10 +202,7 @@ pub(crate) async fn list(client: &Client) -> Result<Vec<ModuleInfo>, CliError> {
 
 /// The module with this name (the newest if there are several) or this beginning of its digest.
 pub(crate) fn find(modules: &[ModuleInfo], name: &str) -> Result<ModuleInfo, CliError> {
-    let by_name = modules.iter().filter(|module| module.name == name).max_by_key(|module| module.serial);
-    let starts = |digest: &Digest| name.len() >= 6 && digest.to_string().starts_with(&name.to_lowercase());
-    let by_digest = || modules.iter().find(|module| starts(&module.digest));
-    by_name.or_else(by_digest).cloned().ok_or_else(|| {
+    wasm_grid::find_module(modules, name).cloned().ok_or_else(|| {
         CliError::not_found(format!("there is no module `{name}`"))
             .help("`grid module ls` lists them; `grid module upload FILE` brings one")
     })

@@ -3,7 +3,7 @@
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
-use wasm_grid::{ClientError, Denial, ManagerError, PublishError, TaskFailed};
+use wasm_grid::{ClientError, Denial, ManagerError, PublishError, SendError, TaskFailed};
 
 create_exception!(
     wasm_grid,
@@ -37,6 +37,12 @@ create_exception!(
 );
 create_exception!(
     wasm_grid,
+    WorkerGoneError,
+    GridError,
+    "A message was not sent: the worker has ended, or is another client's."
+);
+create_exception!(
+    wasm_grid,
     ValueFormError,
     PyTypeError,
     "A value has no form in CBOR, or bytes are no such value."
@@ -49,6 +55,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("DeniedError", py.get_type::<DeniedError>())?;
     module.add("ModuleError", py.get_type::<ModuleError>())?;
     module.add("TaskError", py.get_type::<TaskError>())?;
+    module.add("WorkerGoneError", py.get_type::<WorkerGoneError>())?;
     module.add("ValueFormError", py.get_type::<ValueFormError>())
 }
 
@@ -85,6 +92,13 @@ pub(crate) fn not_published(py: Python<'_>, error: &PublishError) -> PyErr {
 
 pub(crate) fn not_connected(error: &ClientError) -> PyErr {
     ConnectError::new_err(error.to_string())
+}
+
+pub(crate) fn not_sent(error: &SendError) -> PyErr {
+    match error {
+        SendError::Gone(_) => WorkerGoneError::new_err(error.to_string()),
+        other => GridError::new_err(other.to_string()),
+    }
 }
 
 pub(crate) fn not_started(error: &ManagerError) -> PyErr {

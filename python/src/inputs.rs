@@ -57,7 +57,7 @@ fn next_of(values: &Py<PyIterator>, raw: bool, raised: &Raised) -> Option<Result
 }
 
 /// Bytes as they are if `raw`, else any value in CBOR.
-fn to_input(value: &Bound<'_, PyAny>, raw: bool) -> PyResult<Bytes> {
+pub(crate) fn to_input(value: &Bound<'_, PyAny>, raw: bool) -> PyResult<Bytes> {
     Ok(if raw { bytes_of(value)?.into_owned() } else { encode(value)? }.into())
 }
 

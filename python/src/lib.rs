@@ -13,6 +13,7 @@ mod job;
 mod outcome;
 mod runtime;
 mod values;
+mod workers;
 
 #[pymodule]
 fn _wasm_grid(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Union
 
-from . import _functions, _wasm_grid  # pyright: ignore[reportPrivateUsage]
+from . import _functions, _wasm_grid, _workers  # pyright: ignore[reportPrivateUsage]
+from ._stream import Stream
 from ._wasm_grid import GridError, Outcome
+from ._workers import GRACE, Event, Events, WorkerHandle
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ._wasm_grid import JobInfo
+    from ._wasm_grid import HostInfo, JobInfo, WorkerInfo
 
 #: What a module may be given as: a file that ends in `.wasm` or `.cwasm`, its bytes, the name or digest of one that the
-#: manager has, or a function at the top level of a file, which is called with each input.
-Module = Union[str, "os.PathLike[str]", bytes, Callable[[Any], Any]]
+#: manager has, or a function or a class at the top level of a file: a function is called with each message, an object of
+#: a class gets them.
+Module = Union[str, "os.PathLike[str]", bytes, Callable[[Any], Any], "type[Any]"]
 
 _HOUR = timedelta(hours=1)
 
 
 def connect(
-    manager: str | None = None, *, slots: int | None = None, home: str | os.PathLike[str] | None = None
+    manager: str | None = None,
+    *,
+    slots: int | None = None,
+    home: str | os.PathLike[str] | None = None,
+    listen: str | None = None,
 ) -> Client:
     """Connect to a grid.
 
@@ -38,6 +44,8 @@ def connect(
             any case.
         slots: How many tasks the host in this process does at a time; as many as there are cores by default.
         home: The folder with the user's key and known managers, instead of `GRID_HOME` or the one in the user's home.
+        listen: The address, as `192.0.2.7:4747`, at which the grid in this process takes in hosts, which then need approval:
+            see :meth:`Client.approve_host`. By default it takes in none.
 
     Raises:
         ConnectError: The manager was not reached, or did not let this client in.
@@ -51,7 +59,7 @@ def connect(
         slots = _cores()
     elif slots < 1:
         raise ValueError("a host has one slot at least")
-    return Client(_wasm_grid.connect(address, slots, folder))
+    return Client(_wasm_grid.connect(address, slots, folder, listen))
 
 
 def _running(home: Path | None) -> str | None:
@@ -145,9 +153,7 @@ class Client:
         """
         digest = self.module(module)
         if callable(module):
-            if arguments not in (b"", b"**"):
-                raise ValueError("a function takes no arguments but its input; send them with each input")
-            arguments += _functions.qualname_of(module).encode()
+            arguments = _functions.start_arguments(module, arguments)
         if name is None:
             name = _name_of(module, digest)
         span = timeout if isinstance(timeout, timedelta) else timedelta(seconds=timeout)
@@ -210,6 +216,104 @@ class Client:
             max_failures=max_failures,
         )
         return job.map(inputs, in_order=in_order, raw=raw, keep=keep)
+
+    def spawn(
+        self,
+        worker: Module,
+        *,
+        count: int = 1,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        arguments: bytes | None = None,
+        hosts: Sequence[str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        memory: int = 0,
+        restart: str | int = "never",
+        ttl: float | timedelta = _HOUR,
+    ) -> list[WorkerHandle]:
+        """Start workers, which live until they are stopped or the client is closed, and are sent messages.
+
+        Args:
+            worker: A class, see :class:`Worker`, a function, or a module in another language, see :data:`Module`.
+            count: How many.
+            args, kwargs: What each is started with. A module in another language takes one of the two.
+            arguments: The same in bytes, for a module that reads no CBOR.
+            hosts: Keys of hosts, each of which gets one; `count` counts for nothing then. See :meth:`hosts`.
+            labels: What hosts must carry.
+            memory: Bytes that a host sets aside for each; 0 leaves it to its slots.
+            restart: What happens when one dies: `"never"` anything, `"always"` another one starts where there is room, a
+                number limits how often. `Joined` tells whom it replaces, `Left` what was not answered.
+            ttl: Seconds that one that owes an answer may be silent; then it counts as dead.
+
+        Raises:
+            DeniedError: There is no room for all of them, say; then none is started.
+        """
+        digest = self.module(worker)
+        if arguments is None:
+            if callable(worker):
+                arguments = _functions.start_arguments(worker, b"", args, kwargs)
+            else:
+                arguments = _workers.spawn_arguments(args, kwargs)
+        ids = self._inner.spawn(
+            digest,
+            count=count,
+            hosts=None if hosts is None else list(hosts),
+            arguments=arguments,
+            labels=list((labels or {}).items()),
+            memory=memory,
+            restart=_workers.restarts(restart),
+            ttl=ttl if isinstance(ttl, timedelta) else timedelta(seconds=ttl),
+        )
+        return [WorkerHandle(self._inner, id) for id in ids]
+
+    def events(self, *, timeout: float | None = None) -> Events:
+        """What comes from this client's workers: `Joined`, `Message`, `Failed` and `Left`, each once.
+
+        Args:
+            timeout: It ends when nothing has come for so many seconds; never by default.
+        """
+        return Events(self._inner, timeout)
+
+    def collect(self, *, timeout: float | None = 0.0) -> list[Event]:
+        """The events that have come from this client's workers; waits for the first for so many seconds."""
+        return _workers.collect(self._inner, timeout)
+
+    def stop_workers(self, workers: Iterable[WorkerHandle], *, grace: timedelta = GRACE) -> None:
+        """Ask workers to stop; each may take `grace` to finish its message. Does not wait: `Left` tells.
+
+        Raises:
+            DeniedError: One of them is not this user's; then none is stopped.
+        """
+        self._inner.stop_workers([worker.id for worker in workers], grace)
+
+    def workers(self) -> list[WorkerInfo]:
+        """This client's workers that have not ended, as the manager sees them."""
+        return self._inner.workers()
+
+    def hosts(self) -> list[HostInfo]:
+        """The hosts of the grid."""
+        return self._inner.hosts()
+
+    def approve_host(self, key: str) -> None:
+        """Let a host in that waits for approval.
+
+        Raises:
+            DeniedError: No such host waits, or this user is no administrator.
+        """
+        self._inner.approve_host(key)
+
+    def drain_host(self, key: str) -> None:
+        """Make a host leave in good order: it gets no more work, stops its workers, and ends.
+
+        Raises:
+            DeniedError: There is no such host, or this user is no administrator.
+        """
+        self._inner.drain_host(key)
+
+    @property
+    def address(self) -> str | None:
+        """Where other machines reach the manager, as `KEY@HOST:PORT`; `None` if they cannot."""
+        return self._inner.address
 
     def find_job(self, id: str) -> Job:
         """A handle to a job by its id, whichever program of this user made it."""
@@ -295,16 +399,16 @@ class StoppedError(GridError):
     """A job has ended before all of its tasks had outcomes: it was stopped, or given up, and why."""
 
 
-class Outcomes:
+class Outcomes(Stream[Outcome]):
     """The outcomes of tasks, each once: an iterator, and with `async for` an asynchronous one.
 
     If the job is stopped or given up, the outcomes that it has come, and then a :class:`StoppedError`.
     """
 
     def __init__(self, inner: _wasm_grid.Outcomes, keep: bool = True) -> None:
+        super().__init__()
         self._inner = inner
         self._keep = keep
-        self._coming: asyncio.Future[Outcome | None] | None = None
         self._ending = threading.Lock()
         self._has_ended = False
 
@@ -316,15 +420,6 @@ class Outcomes:
     def progress(self) -> JobInfo | None:
         """How far the job is, as the manager said with its last answer."""
         return self._inner.progress()
-
-    def __iter__(self) -> Iterator[Outcome]:
-        return self
-
-    def __next__(self) -> Outcome:
-        outcome = self._take()
-        if outcome is None:
-            raise StopIteration
-        return outcome
 
     def _take(self) -> Outcome | None:
         outcome = next(self._inner, None)
@@ -352,26 +447,6 @@ class Outcomes:
     def values(self) -> Iterator[Any]:
         """The tasks' values alone. A task that has failed raises its `TaskError`; the next call goes on behind it."""
         return _Values(self)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Outcome:
-        # A wait that is cancelled goes on in its thread; its outcome is given to whoever asks next.
-        if self._coming is None or self._coming.cancelled():
-            loop = asyncio.get_running_loop()
-            self._coming = loop.run_in_executor(None, self._take)
-        try:
-            outcome = await asyncio.shield(self._coming)
-        except asyncio.CancelledError:
-            raise
-        except BaseException:
-            self._coming = None
-            raise
-        self._coming = None
-        if outcome is None:
-            raise StopAsyncIteration
-        return outcome
 
 
 class _Values:

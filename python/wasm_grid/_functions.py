@@ -12,7 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable, TypeVar
 
@@ -39,9 +39,9 @@ class FunctionError(GridError):
 
 
 def worker(function: AnyFunction) -> AnyFunction:
-    """Mark a function as one that runs on the grid: it is checked at once that it can.
+    """Mark a function or a class as one that runs on the grid: it is checked at once that it can.
 
-    A function need not be marked to be given to `Client.map`.
+    Neither need be marked to be given to `Client.map` or `Client.spawn`.
 
     Raises:
         FunctionError: It cannot become a worker.
@@ -53,6 +53,26 @@ def worker(function: AnyFunction) -> AnyFunction:
 def qualname_of(function: Callable[..., Any]) -> str:
     """The name of a function in its module."""
     return _place_of(function)[1]
+
+
+def start_arguments(
+    target: Callable[..., Any],
+    prefix: bytes,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+) -> bytes:
+    """What names a function, or a class with what its objects are made of, to the worker of its module.
+
+    A `prefix` of two stars stands for a function that unpacks each message into its arguments.
+    """
+    name = qualname_of(target)
+    if isinstance(target, type):
+        if prefix:
+            raise ValueError(f"{name} is a class: client.spawn({name}, args=…) gives its objects arguments")
+        return _wasm_grid.dumps([name, list(args), dict(kwargs or {})])
+    if prefix not in (b"", b"**") or args or kwargs:
+        raise ValueError("a function takes no arguments but its input; send them with each input")
+    return prefix + name.encode()
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -175,7 +195,8 @@ class _Sources:
             text = text.replace("{{" + slot + "}}", repr(value))
         self.files["worker.py"] = text.encode()
         self.files["guest_values.py"] = (_GUEST / "guest_values.py.txt").read_bytes()
-        self.files["wasm_grid.py"] = (_GUEST / "wasm_grid.py.txt").read_bytes()
+        for part in ("__init__", "distributed_worker"):
+            self.files[f"wasm_grid/{part}.py"] = (_GUEST / "wasm_grid" / f"{part}.py.txt").read_bytes()
         size = sum(map(len, self.files.values()))
         if size > SOURCE_BYTES_MAX:
             raise FunctionError(f"what {qualname} needs is {size >> 20} MiB of sources, more than 16")

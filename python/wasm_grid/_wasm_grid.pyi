@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, Optional, TypedDict, Union, final
+from typing import Any, Literal, Optional, TypedDict, Union, final
 
 from typing_extensions import Buffer
 
@@ -48,8 +48,60 @@ class TaskError(GridError):
     attempts: list[AttemptFailure]
     """Its newest failed attempts, at most 8, oldest first."""
 
+class WorkerGoneError(GridError):
+    """A message was not sent: the worker has ended, or is another client's."""
+
 class ValueFormError(TypeError):
     """A value has no form in CBOR, or bytes are no such value."""
+
+class WorkerInfo(TypedDict):
+    """A worker, as the manager sees it."""
+
+    worker: str
+    """Its id."""
+    state: str
+    """`starting`, `running`, `away` or `stopping`."""
+    end: Optional[str]
+    host: str
+    """The key of its host."""
+    module: str
+    """The digest of its module."""
+    unanswered: int
+    """Messages that it was sent and has not settled."""
+    uncollected: int
+    """Messages from it that this client has not taken."""
+    deployment: Optional[str]
+
+class HostInfo(TypedDict):
+    """A host, as the manager sees it."""
+
+    key: str
+    fingerprint: str
+    """The beginning of its key, for people."""
+    name: str
+    state: str
+    """`pending`, `ready`, `draining`, `away` or `gone`."""
+    address: str
+    labels: list[str]
+    """Each as `NAME=VALUE`."""
+    slots: int
+    workers: int
+    """How many run on it."""
+    memory_bytes: int
+    """What it sets aside for workers."""
+    platform: str
+    software: str
+    compilations: int
+    compile_us: int
+    module_bytes_sent: int
+
+EventParts = Union[
+    tuple[Literal["joined"], str, str, str, Optional[str]],
+    tuple[Literal["message"], str, bytes],
+    tuple[Literal["failed"], str, int, str],
+    tuple[Literal["left"], str, str, str, list[str], list[bytes]],
+]
+"""An event: its kind, its worker, and more."""
 
 class JobInfo(TypedDict):
     """How far a job is."""
@@ -146,11 +198,34 @@ class Client:
         max_failures: Optional[tuple[int, bool]],
     ) -> Job: ...
     def find_job(self, id: str) -> Job: ...
+    def spawn(
+        self,
+        module: str,
+        *,
+        count: int,
+        hosts: Optional[list[str]],
+        arguments: bytes,
+        labels: list[tuple[str, str]],
+        memory: int,
+        restart: Optional[int],
+        ttl: timedelta,
+    ) -> list[str]: ...
+    def send(self, worker: str, message: Any, raw: bool) -> int: ...
+    def next_events(self, timeout: Optional[float]) -> list[EventParts]: ...
+    def stop_workers(self, workers: list[str], grace: timedelta) -> None: ...
+    def workers(self) -> list[WorkerInfo]: ...
+    def hosts(self) -> list[HostInfo]: ...
+    def approve_host(self, host: str) -> None: ...
+    def drain_host(self, host: str) -> None: ...
+    @property
+    def address(self) -> Optional[str]: ...
     def close(self) -> None: ...
     @property
     def is_closed(self) -> bool: ...
 
-def connect(manager: Optional[str], slots: int, home: Optional[os.PathLike[str]]) -> Client: ...
+def connect(
+    manager: Optional[str], slots: int, home: Optional[os.PathLike[str]], listen: Optional[str]
+) -> Client: ...
 def home() -> str:
     """The folder of the user's key, known managers and caches."""
 

@@ -112,9 +112,14 @@ const FETCHES_MAX: u32 = 3;
 /// Longest pause between two attempts; the loss of the connection ends it earlier.
 const FETCH_PAUSE: Duration = Duration::from_secs(1);
 
-/// True if the manager may have the same module with a newer, acceptable signature.
+/// True if the manager may have the same module with another, acceptable signature: a newer one, or one by a publisher whom
+/// it trusts, as when this host has come to another manager.
 fn is_renewable(refusal: &ManifestRefusal) -> bool {
-    matches!(refusal, ManifestRefusal::SerialTooOld { .. } | ManifestRefusal::Expired { .. })
+    use ManifestRefusal::{Expired, RevokedPublisher, SerialTooOld, UntrustedPublisher};
+    matches!(
+        refusal,
+        SerialTooOld { .. } | Expired { .. } | UntrustedPublisher { .. } | RevokedPublisher { .. }
+    )
 }
 
 /// A module that was checked in full: signature, digest, trust, and contents.
@@ -201,7 +206,7 @@ impl ModuleLoader {
                     tracing::warn!(%module, "a module on disk is damaged; it is fetched anew");
                 }
                 Err(refusal) if is_renewable(&refusal) => {
-                    tracing::info!(%module, %refusal, "the manager may have a newer signature");
+                    tracing::info!(%module, %refusal, "the manager may have another signature");
                 }
                 Err(refusal) => return Err(refusal.into()),
             }

@@ -19,7 +19,15 @@ fn module(long: bool) -> Bytes {
     wasm.into()
 }
 
-fn signed(wasm: &[u8]) -> SignedManifest {
+/// Seeds of two publishers.
+const ONE: u8 = 1;
+const OTHER: u8 = 4;
+
+fn publisher(seed: u8) -> SecretKey {
+    SecretKey::from_seed(&[seed; 32])
+}
+
+fn signed(wasm: &[u8], by: u8) -> SignedManifest {
     let manifest = Manifest {
         name: "echo".into(),
         serial: 1,
@@ -32,12 +40,12 @@ fn signed(wasm: &[u8]) -> SignedManifest {
         expires: 0,
         files: FilesAsked::Nothing,
     };
-    SignedManifest::sign(&manifest, &SecretKey::from_seed(&[1; 32]))
+    SignedManifest::sign(&manifest, &publisher(by))
 }
 
-fn loader(folder: &Path) -> ModuleLoader {
-    let publisher = SecretKey::from_seed(&[1; 32]).public();
-    let trust = HostTrust::open(folder, &[publisher], grid_disk::Machine::default()).unwrap();
+/// A loader that trusts one publisher.
+fn loader(folder: &Path, trusts: u8) -> ModuleLoader {
+    let trust = HostTrust::open(folder, &[publisher(trusts).public()], grid_disk::Machine::default()).unwrap();
     let policy = Policy { workers_max: 1, compute_threads: 1, ..Policy::default() };
     let sandbox = Sandbox::new(policy, 1).unwrap();
     let modules = ModuleCache::open(&folder.join("modules"), 1 << 30).unwrap();
@@ -45,17 +53,18 @@ fn loader(folder: &Path) -> ModuleLoader {
     ModuleLoader::new(Some(modules), compiled, Compiler::InProcess, Arc::new(trust), sandbox)
 }
 
-/// A connection to a manager that has one module.
-fn manager(wasm: &Bytes) -> watch::Sender<Option<Conn>> {
+/// A connection to a manager that has one module, signed by a publisher.
+fn manager(wasm: &Bytes, by: u8) -> watch::Sender<Option<Conn>> {
     let [host, manager] = [2, 3].map(|seed| SecretKey::from_seed(&[seed; 32]).public());
     let (ours, theirs) = Conn::local_pair(host, manager, Alpn::Host);
-    let (wasm, manifest) = (wasm.clone(), signed(wasm).to_bytes());
+    let (wasm, manifest) = (wasm.clone(), signed(wasm, by).to_bytes());
     tokio::spawn(async move {
         while let Ok((mut send, mut recv)) = theirs.accept_bi().await {
             recv.read_frame(CONTROL_FRAME_BYTES_MAX).await.unwrap();
             let found = ModuleOffered::Found { manifest: manifest.clone(), length: wasm.len() as u64 };
             send.write_frame(&found.to_body(), CONTROL_FRAME_BYTES_MAX).await.unwrap();
-            send.write_chunk(wasm.clone()).await.unwrap();
+            // A host that does not trust the publisher reads no further.
+            let _ = send.write_chunk(wasm.clone()).await;
             send.finish().await;
         }
         theirs.close(code::DONE, "");
@@ -70,11 +79,11 @@ async fn a_module_is_inspected_once_whether_it_is_fetched_or_found_on_disk_and_n
         let folder = tempfile::tempdir().unwrap();
         let wasm = module(long);
         let digest = Digest::of(&wasm);
-        let conns = manager(&wasm);
+        let conns = manager(&wasm, ONE);
         // How often a loader has inspected the module when it has been asked for it by several at the same time, and
         // again; and the bytes that it has fetched.
         let inspected = async || {
-            let loader = loader(folder.path());
+            let loader = loader(folder.path(), ONE);
             let load = async || loader.program(digest, &mut conns.subscribe()).await.unwrap().2;
             let (first, second, third) = tokio::join!(load(), load(), load());
             assert_eq!(load().await, None);
@@ -90,4 +99,24 @@ async fn a_module_is_inspected_once_whether_it_is_fetched_or_found_on_disk_and_n
         std::fs::write(damaged, b"damaged").unwrap();
         assert_eq!(inspected().await, (1, wasm.len() as u64), "damaged, and fetched again");
     }
+}
+
+#[tokio::test]
+async fn a_module_on_disk_whose_publisher_is_not_trusted_runs_if_the_manager_has_it_from_one_who_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let wasm = module(false);
+    let digest = Digest::of(&wasm);
+    let load = async |trusts: u8, conns: &watch::Sender<Option<Conn>>| {
+        let loaded = loader(folder.path(), trusts).program(digest, &mut conns.subscribe()).await;
+        loaded.map(|(_, _, stats)| stats.map(|stats| stats.fetched_bytes))
+    };
+    let (of_one, of_other) = (manager(&wasm, ONE), manager(&wasm, OTHER));
+    assert_eq!(load(ONE, &of_one).await.unwrap(), Some(wasm.len() as u64));
+    let refused = load(OTHER, &of_one).await.unwrap_err();
+    assert!(
+        matches!(refused, ModuleError::Refused(ManifestRefusal::UntrustedPublisher { .. })),
+        "the manager has no other signature: {refused}"
+    );
+    assert_eq!(load(OTHER, &of_other).await.unwrap(), Some(wasm.len() as u64), "signed by another publisher");
+    assert_eq!(load(OTHER, &of_other).await.unwrap(), Some(0), "and kept so");
 }

@@ -30,3 +30,8 @@ def several(number: int) -> Any:
 def power(base: int, exponent: int = 2) -> int:
     """A function of more than one argument."""
     return base**exponent
+
+
+def identity(value: Any) -> Any:
+    """Answers with what it gets."""
+    return value

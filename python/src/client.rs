@@ -117,7 +117,7 @@ impl PyClient {
     /// Signs a module with the user's key and uploads it, unless this client has done so before; its digest.
     fn upload(&self, py: Python<'_>, name: String, module: &Bound<'_, PyAny>) -> PyResult<String> {
         let client = self.client()?;
-        let wasm = Bytes::from(bytes_of(module)?.into_owned());
+        let wasm = Bytes::copy_from_slice(bytes_of(module)?.as_bytes());
         let digest = py.detach(|| Digest::of(&wasm));
         if !self.uploaded.lock().contains(&digest) {
             let uploaded = wait(py, async { client.upload(&name, wasm).await })?;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
-use pyo3::types::PyIterator;
+use pyo3::types::{PyBytesMethods, PyIterator};
 use wasm_grid::{Denial, DenialCode, Inputs};
 
 use crate::values::{bytes_of, encode};
@@ -58,7 +58,7 @@ fn next_of(values: &Py<PyIterator>, raw: bool, raised: &Raised) -> Option<Result
 
 /// Bytes as they are if `raw`, else any value in CBOR.
 pub(crate) fn to_input(value: &Bound<'_, PyAny>, raw: bool) -> PyResult<Bytes> {
-    Ok(if raw { bytes_of(value)?.into_owned() } else { encode(value)? }.into())
+    if raw { Ok(Bytes::copy_from_slice(bytes_of(value)?.as_bytes())) } else { encode(value) }
 }
 
 /// Tasks that a program brings one at a time, whenever it has one, from any thread.

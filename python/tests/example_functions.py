@@ -35,6 +35,11 @@ def power(base: int, exponent: int = 2) -> int:
     return base**exponent
 
 
+def identity(value: Any) -> Any:
+    """Answers with what it gets."""
+    return value
+
+
 @grid.worker
 class Adder(grid.Worker):
     """Keeps a sum."""

@@ -232,8 +232,11 @@ def home() -> str:
 def dumps(value: Any, /) -> bytes:
     """Encode a value as CBOR.
 
-    Takes `None`, `bool`, `int` of any size, `float`, `str`, `bytes` and what is like them, `list`, `tuple` (which comes
-    back as a list), `dict` with any keys, `set`, `frozenset`, `datetime` with a time zone, `date`, `Decimal` and `UUID`.
+    Takes `None`, `bool`, `int` of any size, `float`, `str`, `bytes` and other buffers of bytes, `list`, `tuple` (which
+    comes back as a list), `dict` with any keys, `set`, `frozenset`, `datetime` with a time zone, `date`, `Decimal`, `UUID`,
+    numpy's numbers, and as typed arrays (RFC 8746) numpy arrays, `array.array` and other buffers of numbers.
+
+    A large array or `bytes` is copied once, into the result, if its memory is in one piece.
 
     Raises:
         ValueFormError: For everything else.
@@ -241,6 +244,10 @@ def dumps(value: Any, /) -> bytes:
 
 def loads(data: Buffer, /) -> Any:
     """Decode bytes that are one value in CBOR and nothing else.
+
+    A typed array becomes a numpy array if the program has imported numpy. Otherwise it becomes an `array.array`, or
+    with more than one dimension a `memoryview` of that shape; numbers of 16 bits with a point are then an array of
+    32 bits, which has them all. Arrays have memory of their own, which can be written.
 
     Raises:
         ValueFormError: They are not.

@@ -84,8 +84,13 @@ fn python() -> Result<(), ChoreError> {
 
 /// Installs packages from PyPI into a Python environment in `folder`.
 pub(crate) fn pypi(folder: &Path, packages: &[&str]) -> Result<(), ChoreError> {
+    pypi_for(Path::new("python3"), folder, packages)
+}
+
+/// Installs packages from PyPI into an environment of a given Python in `folder`.
+pub(crate) fn pypi_for(python: &Path, folder: &Path, packages: &[&str]) -> Result<(), ChoreError> {
     say(&format!("toolchain: installing {} from PyPI", packages.join(", ")));
-    run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+    run(Command::new(python).args(["-m", "venv"]).arg(folder))?;
     let mut pip = Command::new(folder.join("bin/pip"));
     run(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(packages))
 }

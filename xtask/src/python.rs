@@ -14,6 +14,9 @@ const MATURIN: &str = "maturin==1.16.0";
 /// What checks types, from the npm registry.
 const PYRIGHT: &str = "pyright@1.1.414";
 
+/// What arrays are tested with: the last that supports the oldest Python, and a recent one.
+const NUMPY: [&str; 2] = ["numpy==2.0.2; python_version < '3.12'", "numpy==2.5.5; python_version >= '3.12'"];
+
 /// The oldest and the newest minor version of Python 3 that are looked for.
 const MINORS: std::ops::RangeInclusive<u32> = 9..=20;
 
@@ -68,12 +71,24 @@ pub(crate) fn test() -> Result<(), ChoreError> {
         say(&format!("python: the tests on Python 3.{minor}"));
         let mut tests = Command::new(python);
         tests.args(["-m", "unittest", "discover", "--start-directory"]).arg(root().join("python/tests"));
-        tests.env("PYTHONPATH", &package).env("GRID_PROGRAMS", &programs);
+        let path = std::env::join_paths([&package, &numpy(*minor, python)?])
+            .map_err(|error| ChoreError::Other(error.to_string()))?;
+        tests.env("PYTHONPATH", path).env("GRID_PROGRAMS", &programs);
         tests.env("GRID_MODULES", root().join("modules/target/guests")).env_remove("GRID_MANAGER");
         tests.env("GRID_BUILDERS", install::python_programs()?);
         run(tests.env("GRID_TEST_HOME", programs.with_file_name("test-home")))?;
     }
     Ok(())
+}
+
+/// The folder of numpy for this Python, in which it is installed if it is not there.
+fn numpy(minor: u32, python: &Path) -> Result<PathBuf, ChoreError> {
+    let environment = programs::target_folder()?.join(format!("toolchains/numpy-3.{minor}"));
+    let packages = environment.join(format!("lib/python3.{minor}/site-packages"));
+    if !packages.join("numpy").exists() {
+        install::pypi_for(python, &environment, &NUMPY)?;
+    }
+    Ok(packages)
 }
 
 /// Checks the types of the package, its stubs and its tests.

@@ -31,7 +31,8 @@ def encode(value):
 def decode(message):
     """Decodes one value from bytes that hold that and no more.
 
-    Lists that are keys of a map become tuples. Raises CborError, and nothing else, for any other bytes.
+    Lists that are keys of a map, or in tags that are, become tuples. Raises CborError, and nothing else, for any other
+    bytes.
     """
     try:
         reader = _Reader(bytes(message))
@@ -210,7 +211,7 @@ class _Reader:
             key = self.item(depth, number is None)
             if key is _BREAK:
                 break
-            if type(key) is list:
+            if type(key) is list or type(key) is Tag:
                 key = _frozen(key)
             value = self.item(depth)
             try:
@@ -268,5 +269,7 @@ class _Reader:
 
 
 def _frozen(value):
-    """A list as something that can be a key."""
+    """A list as something that can be a key, also with a tag."""
+    if type(value) is Tag:
+        return Tag(value.number, _frozen(value.value))
     return tuple(map(_frozen, value)) if type(value) is list else value

@@ -45,8 +45,9 @@ pub(crate) fn wheel() -> Result<(), ChoreError> {
 
 /// Builds what the package needs, checks its types and runs its tests.
 pub(crate) fn check() -> Result<(), ChoreError> {
-    crate::modules::build_named("primes")?;
-    crate::modules::build_named("echo")?;
+    for name in ["primes", "echo", "thumbnail"] {
+        crate::modules::build_named(name)?;
+    }
     programs::build(Profile::Dev, &["--all-targets"])?;
     check_types()?;
     test()
@@ -76,7 +77,7 @@ pub(crate) fn test() -> Result<(), ChoreError> {
     Ok(())
 }
 
-/// Checks the types of the package, its stubs and its tests.
+/// Checks the types of the package, its stubs, its tests and its examples.
 pub(crate) fn check_types() -> Result<(), ChoreError> {
     let folder = programs::target_folder()?.join("toolchains/pyright");
     let pyright = folder.join("node_modules/.bin/pyright");

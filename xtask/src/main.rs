@@ -14,6 +14,7 @@ mod programs;
 mod python;
 mod sim;
 mod stress;
+mod wheel;
 
 use std::process::ExitCode;
 
@@ -106,7 +107,7 @@ fn main() -> ExitCode {
         Chore::Peers => stress::run_peers(),
         Chore::Sim { seed, seeds, sabotage } => sim::run(seed, seeds.as_deref(), sabotage.as_deref()),
         Chore::Python => python::check(),
-        Chore::Wheel => python::wheel(),
+        Chore::Wheel => wheel::build(),
         Chore::Test => gate::run(),
     };
     match done {

@@ -10,10 +10,12 @@ mod fuzz;
 mod gate;
 mod install;
 mod modules;
+mod peers;
 mod programs;
 mod python;
 mod sim;
 mod stress;
+mod wheel;
 
 use std::process::ExitCode;
 
@@ -61,8 +63,13 @@ enum Chore {
         #[arg(required = true)]
         words: Vec<String>,
     },
-    /// Counts the no-op tasks a second of Ray, Dask and a pool of processes, fetching them if need be.
-    Peers,
+    /// Compares the grid with Ray, Dask and pools of processes, fetching them if need be: no-op tasks a second, the memory of
+    /// the program that maps, and the seconds of a function in Python.
+    Peers {
+        /// How many no-op tasks; Ray and Dask get fewer.
+        #[arg(long, default_value_t = 100_000)]
+        tasks: u32,
+    },
     /// Runs manager, hosts, clients and network in one process, on a made-up clock, from a seed.
     Sim {
         /// Which seed; prints its trace.
@@ -103,10 +110,10 @@ fn main() -> ExitCode {
         Chore::Bench { table: None, json } => bench::run(json.as_deref()),
         Chore::Fuzz { seconds } => fuzz::run(seconds),
         Chore::Stress { words } => stress::run(&words),
-        Chore::Peers => stress::run_peers(),
+        Chore::Peers { tasks } => peers::compare(tasks),
         Chore::Sim { seed, seeds, sabotage } => sim::run(seed, seeds.as_deref(), sabotage.as_deref()),
         Chore::Python => python::check(),
-        Chore::Wheel => python::wheel(),
+        Chore::Wheel => wheel::build(),
         Chore::Test => gate::run(),
     };
     match done {

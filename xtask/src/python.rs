@@ -1,15 +1,12 @@
-//! The Python package: put together for its tests, and as a wheel.
+//! The Python package: its types and its tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::chore::{ChoreError, output, print, root, run, say};
-use crate::install;
+use crate::chore::{ChoreError, output, root, run, say};
 use crate::programs::{self, Profile};
-
-/// What builds wheels, from PyPI.
-const MATURIN: &str = "maturin==1.16.0";
+use crate::{install, wheel};
 
 /// What checks types, from the npm registry.
 const PYRIGHT: &str = "pyright@1.1.414";
@@ -17,39 +14,18 @@ const PYRIGHT: &str = "pyright@1.1.414";
 /// What arrays are tested with: the last that supports the oldest Python, and a recent one.
 const NUMPY: [&str; 2] = ["numpy==2.0.2; python_version < '3.12'", "numpy==2.5.5; python_version >= '3.12'"];
 
+/// The package whose programs run here with a line changed, from PyPI.
+const ANCESTOR: &str = "distributed-worker==1.3.7 \
+    --hash=sha256:20e804e48522bdd9ac37e44f31475531fd0821b5f27cf837c3f42f430a7db1aa";
+
 /// The oldest and the newest minor version of Python 3 that are looked for.
 const MINORS: std::ops::RangeInclusive<u32> = 9..=20;
 
-/// Builds the wheel: the extension module and the programs, in the release profile.
-pub(crate) fn wheel() -> Result<(), ChoreError> {
-    let programs = programs::build(Profile::Release, &["--bin", "grid", "--bin", "grid-host"])?;
-    let scripts = root().join("python/wasm_grid.data/scripts");
-    fs::create_dir_all(&scripts).map_err(|error| at(&scripts, &error))?;
-    for name in ["grid", "grid-host"] {
-        let copy = scripts.join(name);
-        fs::copy(programs.join(name), &copy).map_err(|error| at(&copy, &error))?;
-        run(Command::new("strip").arg(&copy))?;
-    }
-    let environment = programs::target_folder()?.join("toolchains/maturin");
-    let maturin = environment.join("bin/maturin");
-    if !maturin.exists() {
-        install::pypi(&environment, &[MATURIN])?;
-    }
-    let wheels = programs::target_folder()?.join("wheels");
-    let mut build = Command::new(maturin);
-    build.args(["build", "--release", "--quiet", "--manifest-path"]).arg(root().join("python/Cargo.toml"));
-    run(build.arg("--out").arg(&wheels))?;
-    for wheel in fs::read_dir(&wheels).map_err(|error| at(&wheels, &error))?.flatten() {
-        let mib = wheel.metadata().map_or(0.0, |data| data.len() as f64 / f64::from(1 << 20));
-        print(&format!("{} · {mib:.1} MiB", wheel.path().display()));
-    }
-    Ok(())
-}
-
 /// Builds what the package needs, checks its types and runs its tests.
 pub(crate) fn check() -> Result<(), ChoreError> {
-    crate::modules::build_named("primes")?;
-    crate::modules::build_named("echo")?;
+    for name in ["primes", "echo", "thumbnail"] {
+        crate::modules::build_named(name)?;
+    }
     programs::build(Profile::Dev, &["--all-targets"])?;
     check_types()?;
     test()
@@ -58,7 +34,11 @@ pub(crate) fn check() -> Result<(), ChoreError> {
 /// Runs the package's tests against the programs of the dev profile, on the oldest and the newest Python of this machine.
 pub(crate) fn test() -> Result<(), ChoreError> {
     let programs = programs::target_folder()?.join("debug");
-    let package = package(&programs)?;
+    let folder = programs.with_file_name("python");
+    package(&programs, &folder)?;
+    let wheels = programs.join("wheels");
+    wheel::put_together(&programs, &format!("linux_{}", std::env::consts::ARCH), &wheels)?;
+    let ancestor = ancestor()?;
     let mut pythons = interpreters();
     pythons.sort();
     pythons.dedup_by_key(|(minor, _)| *minor);
@@ -71,14 +51,30 @@ pub(crate) fn test() -> Result<(), ChoreError> {
         say(&format!("python: the tests on Python 3.{minor}"));
         let mut tests = Command::new(python);
         tests.args(["-m", "unittest", "discover", "--start-directory"]).arg(root().join("python/tests"));
-        let path = std::env::join_paths([&package, &numpy(*minor, python)?])
+        let path = std::env::join_paths([&folder, &numpy(*minor, python)?])
             .map_err(|error| ChoreError::Other(error.to_string()))?;
-        tests.env("PYTHONPATH", path).env("GRID_PROGRAMS", &programs);
+        tests.env("PYTHONPATH", path).env("GRID_PROGRAMS", &programs).env("GRID_WHEELS", &wheels);
+        tests.env("GRID_ANCESTOR", &ancestor);
         tests.env("GRID_MODULES", root().join("modules/target/guests")).env_remove("GRID_MANAGER");
         tests.env("GRID_BUILDERS", install::python_programs()?);
         run(tests.env("GRID_TEST_HOME", programs.with_file_name("test-home")))?;
     }
     Ok(())
+}
+
+/// The source package of distributed-worker, whose text the tests run; it is fetched if it is not there.
+fn ancestor() -> Result<PathBuf, ChoreError> {
+    let folder = programs::target_folder()?.join("toolchains/ancestor");
+    let package = folder.join("distributed-worker-1.3.7.tar.gz");
+    if !package.exists() {
+        fs::create_dir_all(&folder).map_err(|error| at(&folder, &error))?;
+        let wanted = folder.join("wanted.txt");
+        fs::write(&wanted, ANCESTOR).map_err(|error| at(&wanted, &error))?;
+        let mut pip = Command::new(install::python_programs()?.join("pip"));
+        pip.args(["download", "--quiet", "--no-deps", "--no-binary", ":all:", "--requirement"]);
+        run(pip.arg(&wanted).arg("--dest").arg(&folder))?;
+    }
+    Ok(package)
 }
 
 /// The folder of numpy for this Python, in which it is installed if it is not there.
@@ -91,7 +87,7 @@ fn numpy(minor: u32, python: &Path) -> Result<PathBuf, ChoreError> {
     Ok(packages)
 }
 
-/// Checks the types of the package, its stubs and its tests.
+/// Checks the types of the package, its stubs, its tests and its examples.
 pub(crate) fn check_types() -> Result<(), ChoreError> {
     let folder = programs::target_folder()?.join("toolchains/pyright");
     let pyright = folder.join("node_modules/.bin/pyright");
@@ -107,18 +103,17 @@ pub(crate) fn check_types() -> Result<(), ChoreError> {
     run(Command::new(pyright).arg("--project").arg(root().join("python")))
 }
 
-/// Puts the package together from its files and the extension module in `programs`; the folder that holds it.
-fn package(programs: &Path) -> Result<PathBuf, ChoreError> {
-    let folder = programs.with_file_name("python");
+/// Puts the package together in `folder`, from its files and the extension module in `programs`; where that is then.
+pub(crate) fn package(programs: &Path, folder: &Path) -> Result<PathBuf, ChoreError> {
     let (from, to) = (root().join("python/wasm_grid"), folder.join("wasm_grid"));
     if to.exists() {
         fs::remove_dir_all(&to).map_err(|error| at(&to, &error))?;
     }
-    fs::create_dir_all(&folder).map_err(|error| at(&folder, &error))?;
-    run(Command::new("cp").arg("-R").arg(&from).arg(&folder))?;
+    fs::create_dir_all(folder).map_err(|error| at(folder, &error))?;
+    run(Command::new("cp").arg("-R").arg(&from).arg(folder))?;
     let (library, module) = (programs.join("lib_wasm_grid.so"), to.join("_wasm_grid.abi3.so"));
-    fs::copy(&library, module).map_err(|error| at(&library, &error))?;
-    Ok(folder)
+    fs::copy(&library, &module).map_err(|error| at(&library, &error))?;
+    Ok(module)
 }
 
 /// The Pythons of this machine that are recent enough: the minor version of each, and its program.

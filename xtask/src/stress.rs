@@ -1,8 +1,8 @@
-//! Runs the stress tests, and other systems on the same work for comparison.
+//! Runs the stress tests.
 
 use std::process::Command;
 
-use crate::chore::{ChoreError, root, run as run_command};
+use crate::chore::{ChoreError, run as run_command};
 use crate::install;
 use crate::programs::{self, Profile};
 
@@ -13,14 +13,4 @@ pub(crate) fn run(words: &[String]) -> Result<(), ChoreError> {
     }
     let programs = programs::build(Profile::Release, &["--bins"])?;
     run_command(Command::new(programs.join("stress")).args(words))
-}
-
-/// Counts the no-op tasks per second of Ray, Dask and a process pool, in a Python environment of their own.
-pub(crate) fn run_peers() -> Result<(), ChoreError> {
-    let environment = root().join("target/peers");
-    let python = environment.join("bin/python");
-    if !python.exists() {
-        install::pypi(&environment, &["ray", "dask", "distributed"])?;
-    }
-    run_command(Command::new(python).arg(root().join("tests/bench/peers.py")))
 }

@@ -32,11 +32,12 @@ def functions_at_hand() -> Path:
 class Grid:
     """A manager, and hosts on which there is no Python and nothing else: their PATH is empty."""
 
-    def __init__(self, hosts: int = 2, home: Optional[Path] = None) -> None:
+    def __init__(self, hosts: int = 2, home: Optional[Path] = None, slots: int = 2) -> None:
         """Starts them. A `home` keeps what the hosts have compiled for the next time."""
         self._folder = tempfile.TemporaryDirectory()
         self.home = home or Path(self._folder.name)
         self.home.mkdir(parents=True, exist_ok=True)
+        self._slots = str(slots)
         self.hosts: list[subprocess.Popen[str]] = []
         self._manager = self._start_manager("127.0.0.1:0")
         address = self.address.split("@")[1]
@@ -71,7 +72,7 @@ class Grid:
     def _start_host(self, number: int) -> subprocess.Popen[str]:
         state = str(self.home / f"host-{number}")
         host = self._start(
-            "grid-host", "--manager", self.address, "--name", f"host{number}", "--slots", "2", "--state", state
+            "grid-host", "--manager", self.address, "--name", f"host{number}", "--slots", self._slots, "--state", state
         )
         assert host.stderr is not None
         for line in host.stderr:

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import os
 import sys
+import textwrap
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Callable, Optional
@@ -49,7 +50,7 @@ def modules() -> list[ModuleType]:
     return [importlib.import_module(f"{tests.__name__}.{name}") for name in names]
 
 
-def send_functions_from(folder: Path) -> None:
+def send_functions_from(folder: str) -> None:
     """Makes the tests submit functions that hosts can run.
 
     Hosts have no package `test`, so what the tests submit is written, on its own, into a module of a folder.
@@ -61,8 +62,8 @@ def send_functions_from(folder: Path) -> None:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in SUBMITTED:
                 found[node.name] = ast.get_source_segment(source, node) or ""
     text = "\n\n".join([HEADER, *(found[name] for name in SUBMITTED if name in found)])
-    (folder / "standard_functions.py").write_text(f"{text}\n")
-    sys.path.insert(0, str(folder))
+    Path(folder, "standard_functions.py").write_text(f"{text}\n")
+    sys.path.insert(0, folder)
     functions = importlib.import_module("standard_functions")
     for module in modules():
         for name in found:
@@ -70,11 +71,20 @@ def send_functions_from(folder: Path) -> None:
                 setattr(module, name, getattr(functions, name))
 
 
-def programs_find_the_executor(address: str, home: Path) -> None:
-    """Programs that the tests start take `GridExecutor` from `concurrent.futures`, as they take the others."""
+def programs_find_the_executor(address: str, home: Path, folder: Path) -> None:
+    """Programs that the tests start take `GridExecutor` from `concurrent.futures`, as they take the others.
+
+    They submit functions that hosts can run, as the tests do: see :func:`send_functions_from`.
+    """
     from test.support import script_helper  # pyright: ignore
 
-    first = "import concurrent.futures, standard_executor\nconcurrent.futures.GridExecutor = standard_executor.GridExecutor\n"
+    first = textwrap.dedent(
+        f"""
+        import concurrent.futures, standard_executor
+        concurrent.futures.GridExecutor = standard_executor.GridExecutor
+        standard_executor.send_functions_from({str(folder)!r})
+        """
+    )
     path = os.pathsep.join([str(Path(__file__).parent), os.environ["PYTHONPATH"]])
     environment = {"PYTHONPATH": path, "GRID_MANAGER": address, "GRID_HOME": str(home)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -29,9 +30,11 @@ _opened: list[Any] = []
 
 def setUpModule() -> None:
     folder = tempfile.TemporaryDirectory()
-    standard_executor.send_functions_from(Path(folder.name))
+    standard_executor.send_functions_from(folder.name)
     grid = Grid(hosts=1, slots=standard_executor.ExecutorMixin.worker_count, home=functions_at_hand() / "python")
-    standard_executor.programs_find_the_executor(grid.address, grid.home)
+    # What the programs that the tests start build, and what is built here, is the same.
+    os.environ["GRID_HOME"] = str(grid.home)
+    standard_executor.programs_find_the_executor(grid.address, grid.home, Path(folder.name))
     client = GridExecutor.shared = grid.connect()
     _opened.extend([folder, grid, client])
     # The tests give a task a second or two: by then the host has its modules.
@@ -46,6 +49,7 @@ def tearDownModule() -> None:
     client.close()
     grid.__exit__(None, None, None)
     folder.cleanup()
+    functions_at_hand()
 
 
 

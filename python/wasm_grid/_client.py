@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import time
 import weakref
@@ -126,9 +127,10 @@ class Client:
             FileNotFoundError: There is no such file.
         """
         if isinstance(module, bytes):
-            return self._inner.upload("module", module)
+            return self._inner.upload(_release("module", module), module)
         if callable(module):
-            return self._inner.upload(_functions.name_of(module), _functions.build(module))
+            built = _functions.build(module)
+            return self._inner.upload(_release(_functions.name_of(module), built), built)
         path = Path(module)
         if path.suffix in (".wasm", ".cwasm") or not isinstance(module, str):
             return self._inner.upload(path.stem, path.read_bytes())
@@ -293,6 +295,15 @@ _open: weakref.WeakSet[Client] = weakref.WeakSet()
 def _close_all() -> None:  # pyright: ignore[reportUnusedFunction]
     for client in list(_open):
         client.close()
+
+
+def _release(name: str, module: bytes) -> str:
+    """A name that no other module has.
+
+    A host that has seen a newer module of a name runs none that is older, and what is called by a function's name may well
+    be older than another program's: this one may have begun before a line was changed.
+    """
+    return f"{name[:48]}-{hashlib.sha256(module).hexdigest()[:12]}"
 
 
 def _name_of(module: Module, digest: str) -> str:

@@ -79,7 +79,8 @@ class Client:
     def __init__(self, inner: _wasm_grid.Client) -> None:
         self._process = os.getpid()
         self._inner = inner
-        self._streams = Streams()
+        # They outlive a client that nobody refers to any more, until what was submitted is done.
+        self._streams = Streams(keep=inner)
         self._maps: weakref.WeakSet[Outcomes] = weakref.WeakSet()
         _open.add(self)
 

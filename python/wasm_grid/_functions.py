@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import os
@@ -295,10 +296,13 @@ def _is_standard(module: str) -> bool:
     return module.partition(".")[0] in _standard()
 
 
+@functools.lru_cache(maxsize=None)
 def _standard() -> frozenset[str]:
     """The modules of the standard library: every host's interpreter has them."""
     try:
         return sys.stdlib_module_names
     except AttributeError:  # Python 3.9.
-        names = {path.stem for path in Path(sysconfig.get_path("stdlib")).iterdir() if path.suffix in {"", ".py"}}
+        folder = Path(sysconfig.get_path("stdlib"))
+        found = [*folder.iterdir(), *(folder / "lib-dynload").glob("*.so")]
+        names = {path.name.partition(".")[0] for path in found if path.suffix in {"", ".py", ".so"}}
         return frozenset((names | set(sys.builtin_module_names)) - {"__main__", "idlelib", "site-packages", "test"})

@@ -92,7 +92,7 @@ class Futures(unittest.TestCase):
             self.assertIsInstance(error, ZeroDivisionError)
             assert isinstance(error, TaskError)
             self.assertEqual((error.task, len(error.attempts)), (0, 1))
-            with self.assertRaisesRegex(KeyError, "task 1 failed(.*\n)*.*KeyError"):
+            with self.assertRaisesRegex(KeyError, "task 0 failed(.*\n)*.*KeyError"):
                 executor.submit(dict[str, int].__getitem__, {}, "missing").result(60)
             with self.assertRaises(ValueError):
                 executor.submit(bytes.decode, b"\xff").result(60)
@@ -141,15 +141,17 @@ class Futures(unittest.TestCase):
             executor = wasm_grid.Executor(client)
             first = executor.submit({str(ECHO)!r}, 1).result()
             outcomes = client.map({str(ECHO)!r}, range(3))
+            job = outcomes.job
             child = os.fork()
             if child == 0:
-                tries = [lambda: next(outcomes), lambda: outcomes.job.show(), lambda: client.submit({str(ECHO)!r}, 1),
-                         lambda: executor.submit({str(ECHO)!r}, 1), lambda: client.find_job("j0")]
+                tries = [lambda: next(outcomes), lambda: outcomes.job, lambda: job.show(), lambda: client.submit({str(ECHO)!r}, 1),
+                         lambda: executor.submit({str(ECHO)!r}, 1), lambda: client.find_job(job.id)]
                 for attempt in tries:
                     try:
                         attempt()
                     except wasm_grid.GridError as error:
                         print(error)
+                sys.stdout.flush()
                 executor.shutdown()
                 outcomes.close()
                 client.close()
@@ -162,7 +164,7 @@ class Futures(unittest.TestCase):
         self.assertEqual(done.stderr, "")
         self.assertEqual(lines[-1], "0 1 [0, 1, 2] 2")
         self.assertEqual([line.split(" belongs to the process that forked this one; ")[0] for line in lines[:-1]],
-            ["this map", "this job", "this client", "this executor", "this client"])  # fmt: skip
+            ["this map", "this map", "this job", "this client", "this executor", "this client"])  # fmt: skip
 
     def test_a_job_is_shown_as_a_table_without_what_could_run(self) -> None:
         job = self.client.job(ECHO, name="<script>alert(1)</script>")

@@ -144,6 +144,7 @@ class Outcomes:
     @property
     def job(self) -> Job:
         """The job whose outcomes they are."""
+        check_process(self._process, "map", "find its job with Client.find_job()")
         return Job(self._inner.job)
 
     def progress(self) -> JobInfo | None:

@@ -104,13 +104,13 @@ class ExecutorMixin:
     executor: GridExecutor
 
     def setUp(self) -> None:
-        super().setUp()  # type: ignore[misc]  # pyright: ignore
+        super().setUp()  # pyright: ignore
         self.executor = self.executor_type(self.worker_count)
 
     def tearDown(self) -> None:
         self.executor.shutdown()
         del self.executor
-        super().tearDown()  # type: ignore[misc]  # pyright: ignore
+        super().tearDown()  # pyright: ignore
 
 
 def cases(not_applying: dict[str, str]) -> dict[str, type[TestCase]]:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 #: What a module may be given as: a file that ends in `.wasm` or `.cwasm`, its bytes, the name or digest of one that the
-#: manager has, or a function at the top level of a file, which is called with each input.
+#: manager has, or a function, which is called with each input: one at the top level of a file, one that was typed at a
+#: prompt or in a notebook, or one of the standard library.
 Module = Union[str, "os.PathLike[str]", bytes, Callable[[Any], Any]]
 
 _HOUR = timedelta(hours=1)
@@ -119,7 +120,8 @@ class Client:
     def module(self, module: Module) -> str:
         """The digest of a module, which is uploaded if it is a file, bytes or a function.
 
-        A function's file is built once, which takes half a minute, and from then on taken from the user's folder.
+        A function's file is built once, which takes half a minute, and from then on taken from the user's folder. All
+        functions of the standard library, and those typed ones that import nothing else, share one module.
 
         Raises:
             FunctionError: The function cannot become a worker.

@@ -43,33 +43,39 @@ class Streams:
         Raises:
             RuntimeError: The streams were ended.
         """
-        self._check()
         data = dumps(value)
         future: Future[Any] = Future()
-        with self._starting:
-            with self._lock:
-                stream = self._streams.get(kind)
-            if stream is None or not stream.is_open:
-                self._check()
-                stream = self._start(kind, start())
-            with self._lock:
-                if self._is_ended:
-                    stream.end()
-                self._check()
-                stream.held += 1
-                # The newest is the last.
-                self._streams[kind] = self._streams.pop(kind, stream)
-                self._waiting.append((stream, data, future))
+        if not self._put(kind, data, future):
+            # A build may take half a minute; only who needs another one waits for it.
+            with self._starting:
+                while not self._put(kind, data, future):
+                    self._start(kind, start())
         self._go_on()
         return future
+
+    def _put(self, kind: Hashable, data: bytes, future: Future[Any]) -> bool:
+        """Lets a task wait for room in the job of its kind, if there is one."""
+        with self._lock:
+            self._check()
+            stream = self._streams.get(kind)
+            if stream is None or not stream.is_open:
+                return False
+            stream.held += 1
+            # The newest is the last.
+            self._streams[kind] = self._streams.pop(kind)
+            self._waiting.append((stream, data, future))
+            return True
 
     def _check(self) -> None:
         if self._is_ended:
             raise RuntimeError("cannot schedule new futures after shutdown")
 
-    def _start(self, kind: Hashable, job: Job) -> _Stream:
+    def _start(self, kind: Hashable, job: Job) -> None:
         stream = _Stream(job, self._freed)
         with self._lock:
+            if self._is_ended:
+                stream.end()
+            self._check()
             idle = [other for other, open in self._streams.items() if open.held == 0]
             for other in idle[: max(0, len(self._streams) + 1 - OPEN_MAX)]:
                 ending = self._streams.pop(other)
@@ -77,7 +83,6 @@ class Streams:
                 self._ending.append(ending)
             self._ending = [ending for ending in self._ending if ending.is_open]
             self._streams[kind] = stream
-        return stream
 
     def _go_on(self) -> None:
         """Gives the grid what waits, as far as there is room, and ends the jobs if nothing more can come."""

@@ -36,7 +36,8 @@ _GUEST = Path(__file__).parent / "_guest"
 _READY = frozenset(
     "base64 binascii bisect builtins calendar cmath collections copy csv datetime decimal difflib fractions functools hashlib "
     "heapq html inspect io itertools json math operator random re statistics string struct textwrap time typing "
-    "unicodedata urllib.parse uuid zlib abc array ast contextlib dataclasses enum numbers types xml.etree.ElementTree".split()
+    "unicodedata urllib urllib.parse uuid zlib __future__ abc array ast contextlib dataclasses enum numbers os sys types "
+    "collections.abc xml xml.etree xml.etree.ElementTree".split()
 )
 
 #: Names that the parts of every worker have.

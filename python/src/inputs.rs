@@ -98,9 +98,9 @@ impl TaskFeed {
         Self::default()
     }
 
-    /// Adds a task. What is added after the end is dropped.
+    /// Adds a task, a value that is encoded already. What is added after the end is dropped.
     fn put(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let input = to_input(value, false)?;
+        let input = to_input(value, true)?;
         self.change(|queue| {
             if !queue.has_ended {
                 queue.inputs.push_back(input);

@@ -1,16 +1,17 @@
 //! Jobs, and the outcomes of their tasks while the tasks are submitted.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBool, PyDict};
 use wasm_grid::view::JobView;
 use wasm_grid::{Denial, JobInfo, JobState, Map, to_cbor};
 
 use crate::errors::{GridError, denied};
 use crate::inputs::{PyInputs, Raised, TaskFeed};
 use crate::outcome::PyOutcome;
-use crate::runtime::wait;
+use crate::runtime::{start, wait, wait_until};
 use crate::values::decode;
 
 /// A job that the manager keeps. To let go of this handle does not stop the job.
@@ -26,6 +27,13 @@ pub(crate) struct PyOutcomes {
     raised: Raised,
 }
 
+impl PyOutcomes {
+    /// What the program's own inputs raised, or else what the manager denied.
+    fn raised_or(&self, py: Python<'_>, denial: &Denial) -> PyErr {
+        self.raised.lock().take().unwrap_or_else(|| denied(py, denial))
+    }
+}
+
 #[pymethods]
 impl PyOutcomes {
     fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
@@ -35,10 +43,19 @@ impl PyOutcomes {
     /// Waits for the next outcome. An exception of the iterator of inputs comes through; more outcomes may follow it.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyOutcome>> {
         let next = wait(py, async { self.map.lock().await.next().await })?;
-        next.map(|outcome| outcome.map(PyOutcome)).map_err(|denial| match self.raised.lock().take() {
-            Some(raised) => raised,
-            None => denied(py, &denial),
-        })
+        next.map(|outcome| outcome.map(PyOutcome)).map_err(|denial| self.raised_or(py, &denial))
+    }
+
+    /// Waits for the next outcome, for up to so many seconds: `False` stands for none until then.
+    fn take<'py>(&self, py: Python<'py>, seconds: f64) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let end = Instant::now() + Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let next = wait_until(py, Some(end), async { self.map.lock().await.next().await })?;
+        match next {
+            None => Ok(Some(PyBool::new(py, false).to_owned().into_any())),
+            Some(Ok(None)) => Ok(None),
+            Some(Ok(Some(outcome))) => Ok(Some(Bound::new(py, PyOutcome(outcome))?.into_any())),
+            Some(Err(denial)) => Err(self.raised_or(py, &denial)),
+        }
     }
 
     /// The job.
@@ -107,6 +124,21 @@ impl PyJob {
     /// Makes the manager forget it, once it is over.
     fn forget(&self, py: Python<'_>) -> PyResult<()> {
         wait(py, self.0.forget())?.map_err(|denial| denied(py, &denial))
+    }
+
+    /// Stops it and makes the manager forget it, by and by: waits for that for up to so many seconds, which may be none.
+    fn abandon(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
+        let job = self.0.clone();
+        let abandoned = start(async move {
+            // It may be over, or forgotten already.
+            let _ = job.stop().await;
+            let _ = job.forget().await;
+        })?;
+        if seconds > 0.0 {
+            let end = Instant::now() + Duration::try_from_secs_f64(seconds).unwrap_or_default();
+            wait_until(py, Some(end), abandoned)?;
+        }
+        Ok(())
     }
 
     /// Why it is not further, in sentences.

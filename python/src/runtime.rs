@@ -1,11 +1,12 @@
 //! Waiting for the grid without the interpreter's lock.
 
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::errors::GridError;
@@ -35,15 +36,39 @@ fn runtime() -> PyResult<&'static Runtime> {
 
 /// Waits for a future. A signal's exception, such as `KeyboardInterrupt`, ends the wait and drops the future.
 pub(crate) fn wait<T: Send>(py: Python<'_>, future: impl Future<Output = T> + Send) -> PyResult<T> {
+    let mut future = pin!(future);
+    loop {
+        if let Some(done) = wait_until(py, None, &mut future)? {
+            return Ok(done);
+        }
+    }
+}
+
+/// Waits for a future, but not beyond `end`: then it is dropped, and there is `None`.
+pub(crate) fn wait_until<T: Send>(
+    py: Python<'_>,
+    end: Option<Instant>,
+    future: impl Future<Output = T> + Send,
+) -> PyResult<Option<T>> {
     let runtime = runtime()?;
     let mut future = pin!(future);
     loop {
-        let waited = py.detach(|| runtime.block_on(async { timeout(SIGNALS_PAUSE, &mut future).await }));
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        let pause = left.map_or(SIGNALS_PAUSE, |left| left.min(SIGNALS_PAUSE));
+        let waited = py.detach(|| runtime.block_on(async { timeout(pause, &mut future).await }));
         if let Ok(done) = waited {
-            return Ok(done);
+            return Ok(Some(done));
         }
         py.check_signals()?;
+        if left.is_some_and(|left| left <= pause) {
+            return Ok(None);
+        }
     }
+}
+
+/// Starts a future that goes on by itself; who wants to can wait for its end.
+pub(crate) fn start(future: impl Future<Output = ()> + Send + 'static) -> PyResult<JoinHandle<()>> {
+    Ok(runtime()?.spawn(future))
 }
 
 /// Waits for what blocks a thread. If a signal ends the wait, the thread goes on with it by itself.

@@ -21,9 +21,10 @@ Without an address, and where no manager runs, `connect` starts a grid in this p
 `grid up` on one of them, `grid-host --manager TICKET` on the others, and `connect(TICKET)` here.
 """
 
-from ._client import Client, Job, Outcomes, StoppedError, connect
+from ._client import Client, connect
 from ._executor import Executor
 from ._functions import FunctionError, worker
+from ._jobs import Job, Outcomes, StoppedError
 from ._wasm_grid import (
     ConnectError,
     DeniedError,

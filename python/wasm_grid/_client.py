@@ -1,28 +1,34 @@
-"""Clients, jobs and the outcomes of tasks."""
+"""Clients."""
 
 from __future__ import annotations
 
+import atexit
+import hashlib
 import os
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Union
 
 from . import _functions, _wasm_grid, _workers  # pyright: ignore[reportPrivateUsage]
-from ._stream import Stream
-from ._wasm_grid import GridError, Outcome
+from ._jobs import STOP_SECONDS_MAX, Job, Outcomes, check_process
+from ._streams import Streams
+from ._wasm_grid import GridError
 from ._workers import GRACE, Event, Events, WorkerHandle
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from typing_extensions import Self
 
-    from ._wasm_grid import HostInfo, JobInfo, WorkerInfo
+    from ._wasm_grid import HostInfo, WorkerInfo
 
 #: What a module may be given as: a file that ends in `.wasm` or `.cwasm`, its bytes, the name or digest of one that the
-#: manager has, or a function or a class at the top level of a file: a function is called with each message, an object of
-#: a class gets them.
+#: manager has, or a function or a class: one at the top level of a file, one that was typed at a prompt or in a notebook, or
+#: one of the standard library. A function is called with each message; an object of a class gets them.
 Module = Union[str, "os.PathLike[str]", bytes, Callable[[Any], Any], "type[Any]"]
 
 _HOUR = timedelta(hours=1)
@@ -81,7 +87,16 @@ class Client:
     """A client of a grid, made by :func:`connect`. It can be used by many threads, and as a context manager."""
 
     def __init__(self, inner: _wasm_grid.Client) -> None:
+        self._process = os.getpid()
         self._inner = inner
+        # They outlive a client that nobody refers to any more, until what was submitted is done.
+        self._streams = Streams(keep=inner)
+        self._maps: weakref.WeakSet[Outcomes] = weakref.WeakSet()
+        _open.add(self)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_streams") and self._process == os.getpid():
+            self._streams.end(cancel=False)
 
     def __enter__(self) -> Self:
         return self
@@ -95,13 +110,27 @@ class Client:
         return f"<wasm_grid.Client, {'closed' if self._inner.is_closed else 'open'}>"
 
     def close(self) -> None:
-        """End the connection, and the grid if it is in this process. Jobs of a manager elsewhere go on."""
+        """End the connection, and the grid if it is in this process.
+
+        Maps that have not ended are stopped, and what was submitted is cancelled. A manager elsewhere goes on with jobs
+        that were made with :meth:`job`, and with maps that it is to `keep`.
+        """
+        if self._process != os.getpid():
+            return
+        _open.discard(self)
+        if not self._inner.is_closed:
+            end = time.monotonic() + STOP_SECONDS_MAX
+            self._streams.end(cancel=True)
+            for outcomes in list(self._maps):
+                outcomes.abandon(max(0.0, end - time.monotonic()))
+            self._streams.join(max(0.0, end - time.monotonic()))
         self._inner.close()
 
     def module(self, module: Module) -> str:
         """The digest of a module, which is uploaded if it is a file, bytes or a function.
 
-        A function's file is built once, which takes half a minute, and from then on taken from the user's folder.
+        A function's file is built once, which takes half a minute, and from then on taken from the user's folder. All
+        functions of the standard library, and those typed ones that import nothing else, share one module.
 
         Raises:
             FunctionError: The function cannot become a worker.
@@ -110,9 +139,10 @@ class Client:
             FileNotFoundError: There is no such file.
         """
         if isinstance(module, bytes):
-            return self._inner.upload("module", module)
+            return self._inner.upload(_release("module", module), module)
         if callable(module):
-            return self._inner.upload(_functions.name_of(module), _functions.build(module))
+            built = _functions.build(module)
+            return self._inner.upload(_release(_functions.name_of(module), built), built)
         path = Path(module)
         if path.suffix in (".wasm", ".cwasm") or not isinstance(module, str):
             return self._inner.upload(path.stem, path.read_bytes())
@@ -170,6 +200,46 @@ class Client:
         )
         return Job(inner)
 
+    def submit(
+        self,
+        module: Module,
+        value: Any,
+        *,
+        name: str | None = None,
+        arguments: bytes = b"",
+        labels: Mapping[str, str] | None = None,
+        memory: int = 0,
+        priority: int = 0,
+        timeout: float | timedelta = _HOUR,
+        retries: int = 2,
+    ) -> Future[Any]:
+        """Run one task; its value is the result of a future, and a failure its exception.
+
+        It is a future of `concurrent.futures`, for whose `as_completed` and `wait` it is, and is awaited as
+        `asyncio.wrap_future(future)`. Tasks of the same module and settings share a job.
+
+        Args:
+            module: See :data:`Module`.
+            value: The input of the task, as a value in CBOR.
+            name, arguments, labels, memory, priority, timeout, retries: As for :meth:`job`.
+        """
+        check_process(self._process, "client", "call wasm_grid.connect()")
+        kind = (module, name, arguments, tuple(sorted((labels or {}).items())), memory, priority, timeout, retries)
+
+        def start() -> Job:
+            return self.job(
+                module,
+                name=name,
+                arguments=arguments,
+                labels=labels,
+                memory=memory,
+                priority=priority,
+                timeout=timeout,
+                retries=retries,
+            )
+
+        return self._streams.submit(kind, start, value)
+
     def map(
         self,
         module: Module,
@@ -178,6 +248,7 @@ class Client:
         in_order: bool = False,
         raw: bool = False,
         keep: bool = False,
+        progress: bool | None = None,
         name: str | None = None,
         arguments: bytes = b"",
         labels: Mapping[str, str] | None = None,
@@ -197,8 +268,10 @@ class Client:
             inputs: The inputs of the tasks, each as a value in CBOR.
             in_order: Gives outcomes in the order of their inputs; one slow task then holds others back.
             raw: Inputs are bytes, and go as they are.
-            keep: The manager keeps the job after its last outcome was given, so that it can be found by its id. It keeps
-                1000 jobs of a user.
+            keep: The manager keeps the job after its last outcome was given, or when the outcomes are let go of, so that it
+                can be found by its id. It keeps 1000 jobs of a user. Otherwise outcomes that are let go of stop the job.
+            progress: Shows on standard error how far it is. By default it does where that is a terminal, and the job
+                takes more than a second.
             name, arguments, labels, memory, priority, timeout, retries, max_failures: As for :meth:`job`.
 
         Raises:
@@ -215,7 +288,9 @@ class Client:
             retries=retries,
             max_failures=max_failures,
         )
-        return job.map(inputs, in_order=in_order, raw=raw, keep=keep)
+        outcomes = job.map(inputs, in_order=in_order, raw=raw, keep=keep, progress=progress)
+        self._maps.add(outcomes)
+        return outcomes
 
     def spawn(
         self,
@@ -320,10 +395,29 @@ class Client:
         return Job(self._inner.find_job(id))
 
 
+#: Clients that are to be closed when the program ends.
+_open: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:  # pyright: ignore[reportUnusedFunction]
+    for client in list(_open):
+        client.close()
+
+
+def _release(name: str, module: bytes) -> str:
+    """A name that no other module has.
+
+    A host that has seen a newer module of a name runs none that is older, and what is called by a function's name may well
+    be older than another program's: this one may have begun before a line was changed.
+    """
+    return f"{name[:48]}-{hashlib.sha256(module).hexdigest()[:12]}"
+
+
 def _name_of(module: Module, digest: str) -> str:
     if isinstance(module, bytes):
         return digest[:12]
-    return _functions.qualname_of(module) if callable(module) else Path(module).stem
+    return _functions.shown_name_of(module) if callable(module) else Path(module).stem
 
 
 def _failures(most: int | str | None) -> tuple[int, bool] | None:
@@ -335,126 +429,3 @@ def _failures(most: int | str | None) -> tuple[int, bool] | None:
     if not number.isdigit() or (most.endswith("%") and int(number) > 100):
         raise ValueError(f"max_failures is a number, or a share as '5%', and not {most!r}")
     return (int(number), most.endswith("%"))
-
-
-class Job:
-    """A job that the manager keeps, whether or not anybody holds this handle."""
-
-    def __init__(self, inner: _wasm_grid.Job) -> None:
-        self._inner = inner
-
-    @property
-    def id(self) -> str:
-        """The job's id; see :meth:`Client.find_job`."""
-        return self._inner.id
-
-    def __repr__(self) -> str:
-        return f"<wasm_grid.Job {self.id}>"
-
-    def map(
-        self,
-        inputs: Iterable[Any],
-        *,
-        first: int = 0,
-        in_order: bool = False,
-        raw: bool = False,
-        keep: bool = True,
-    ) -> Outcomes:
-        """Submit tasks and give their outcomes, as :meth:`Client.map` does; the first task has the number `first`."""
-        return Outcomes(self._inner.go_on(inputs, first=first, after=0, raw=raw, in_order=in_order), keep)
-
-    def results(self, *, after: int = 0) -> Outcomes:
-        """The outcomes of a job whose tasks were submitted before, those whose `seq` is greater than `after`.
-
-        No more tasks can be submitted after this: it ends when the job does.
-        """
-        return Outcomes(self._inner.go_on((), first=0, after=after, raw=True, in_order=False))
-
-    def show(self) -> JobInfo:
-        """How far it is."""
-        return self._inner.show()
-
-    def wait(self) -> JobInfo:
-        """Wait until it is over: all of its tasks have an outcome and it takes no more, or it was stopped or given up."""
-        return self._inner.wait()
-
-    def cancel(self) -> JobInfo:
-        """Stop it: what waits is not done, what runs is stopped. The outcomes that it has stay."""
-        return self._inner.cancel()
-
-    def retry(self) -> JobInfo:
-        """Try the tasks again that have failed for good."""
-        return self._inner.retry()
-
-    def forget(self) -> None:
-        """Make the manager forget it, with inputs and outcomes. It must be over."""
-        self._inner.forget()
-
-    def explain(self) -> list[str]:
-        """Why it is not further, in sentences."""
-        return self._inner.explain()
-
-
-class StoppedError(GridError):
-    """A job has ended before all of its tasks had outcomes: it was stopped, or given up, and why."""
-
-
-class Outcomes(Stream[Outcome]):
-    """The outcomes of tasks, each once: an iterator, and with `async for` an asynchronous one.
-
-    If the job is stopped or given up, the outcomes that it has come, and then a :class:`StoppedError`.
-    """
-
-    def __init__(self, inner: _wasm_grid.Outcomes, keep: bool = True) -> None:
-        super().__init__()
-        self._inner = inner
-        self._keep = keep
-        self._ending = threading.Lock()
-        self._has_ended = False
-
-    @property
-    def job(self) -> Job:
-        """The job whose outcomes they are."""
-        return Job(self._inner.job)
-
-    def progress(self) -> JobInfo | None:
-        """How far the job is, as the manager said with its last answer."""
-        return self._inner.progress()
-
-    def _take(self) -> Outcome | None:
-        outcome = next(self._inner, None)
-        if outcome is None:
-            self._end()
-        return outcome
-
-    def _end(self) -> None:
-        """There are no more outcomes: says so, once, if that is not because all tasks have one."""
-        with self._ending:
-            if self._has_ended:
-                return
-            self._has_ended = True
-        info = self._inner.progress()
-        if info is not None and info["state"] == "stopped":
-            raise StoppedError("the job was stopped")
-        if info is not None and info["state"] == "given-up":
-            raise StoppedError(f"the job was given up: {info['why']}")
-        if not self._keep:
-            try:
-                self.job.forget()
-            except GridError:
-                pass  # It is over, and takes up a line in a list.
-
-    def values(self) -> Iterator[Any]:
-        """The tasks' values alone. A task that has failed raises its `TaskError`; the next call goes on behind it."""
-        return _Values(self)
-
-
-class _Values:
-    def __init__(self, outcomes: Outcomes) -> None:
-        self._outcomes = outcomes
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        return next(self._outcomes).value

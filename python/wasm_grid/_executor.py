@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
+import weakref
 from concurrent.futures import Executor as StandardExecutor
 from concurrent.futures import Future
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
 
-from ._client import Client, Outcomes, connect
-from ._wasm_grid import Feed, GridError
+from ._client import Client, connect
+from ._streams import Streams
+from ._wasm_grid import GridError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,15 +29,18 @@ class Executor(StandardExecutor):
     """Runs functions, or modules, on a grid: an executor as those of `concurrent.futures`.
 
         with grid.Executor() as executor:
-            print(executor.submit(pow_of, 2, 10).result())
+            print(executor.submit(pow, 2, 10).result())
 
-    Each function or module has one job, which lasts until the executor is shut down. What fails raises `TaskError`.
+    Each function or module has one job while the executor takes tasks. What fails raises `TaskError`; if a function raised a
+    built-in exception, then an exception that is both of its class and a `TaskError`. The program waits for what was
+    submitted before it ends.
     """
 
     def __init__(
         self,
         client: Client | None = None,
         *,
+        max_workers: int | None = None,
         labels: Mapping[str, str] | None = None,
         memory: int = 0,
         priority: int = 0,
@@ -44,9 +50,15 @@ class Executor(StandardExecutor):
         """
         Args:
             client: Whose grid it is; by default one that `connect()` gives, which is closed at the end.
+            max_workers: So many tasks at the most are with the grid at a time; the others wait here, where they can be
+                cancelled. By default all go there as they come, and a future can be cancelled until its task has ended.
             labels, memory, priority, timeout, retries: As for :meth:`Client.job`.
         """
+        if max_workers is not None and max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        self._process = os.getpid()
         self._own = connect() if client is None else None
+        self._streams = Streams(max_workers, self._own)
         self._client = client or self._own
         self._settings: dict[str, Any] = {
             "labels": labels,
@@ -55,9 +67,7 @@ class Executor(StandardExecutor):
             "timeout": timeout,
             "retries": retries,
         }
-        self._lock = threading.Lock()
-        self._streams: dict[Any, _Stream] = {}
-        self._is_shut = False
+        _open.add(self)
 
     @overload
     def submit(
@@ -74,7 +84,8 @@ class Executor(StandardExecutor):
 
         Raises:
             FunctionError: The function cannot become a worker.
-            RuntimeError: The executor was shut down.
+            GridError: The process that made the executor forked this one.
+            RuntimeError: The executor was shut down, or the program ends.
         """
         if callable(fn):
             value: Any = [list(args), kwargs]
@@ -82,85 +93,37 @@ class Executor(StandardExecutor):
             value = args[0]
         else:
             raise TypeError("a module takes one input and no more")
-        with self._lock:
-            if self._is_shut:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            assert self._client is not None
-            stream = self._streams.get(fn)
-            if stream is None:
-                arguments = b"**" if callable(fn) else b""
-                job = self._client.job(fn, arguments=arguments, **self._settings)
-                stream = self._streams[fn] = _Stream(job.map)
-        return stream.submit(value)
+        if self._process != os.getpid():
+            raise GridError("this executor belongs to the process that forked this one; make one here, too")
+        client = self._client
+        assert client is not None
+        arguments = b"**" if callable(fn) else b""
+        return self._streams.submit(fn, lambda: client.job(fn, arguments=arguments, **self._settings), value)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more; with `wait`, wait for what was submitted. See `concurrent.futures.Executor.shutdown`."""
-        with self._lock:
-            self._is_shut = True
-            streams = list(self._streams.values())
-        for stream in streams:
-            stream.end(cancel_futures)
+        if self._process != os.getpid():
+            return
+        self._streams.end(cancel=cancel_futures)
         if wait:
-            for stream in streams:
-                stream.join()
+            self._streams.join()
+            _open.discard(self)
             if self._own is not None:
                 self._own.close()
 
+    def __del__(self) -> None:
+        # What was submitted is done all the same, as with the executors of the standard library.
+        if hasattr(self, "_streams") and self._process == os.getpid():
+            self._streams.end(cancel=False)
 
-class _Stream:
-    """One job: what is fed into it, and the thread that resolves its futures."""
 
-    def __init__(self, start: Callable[..., Outcomes]) -> None:
-        self._feed = Feed()
-        self._lock = threading.Lock()
-        self._next = 0
-        self._futures: dict[int, Future[Any]] = {}
-        self._failed: BaseException | None = None
-        self._outcomes = start(self._feed, keep=False)
-        self._thread = threading.Thread(target=self._resolve, name="wasm-grid-executor", daemon=True)
-        self._thread.start()
+_open: weakref.WeakSet[Executor] = weakref.WeakSet()
 
-    def submit(self, value: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        with self._lock:
-            if self._failed is not None:
-                raise self._failed
-            self._feed.put(value)
-            self._futures[self._next] = future
-            self._next += 1
-        return future
 
-    def end(self, cancel: bool) -> None:
-        self._feed.end()
-        if cancel:
-            with self._lock:
-                waiting = list(self._futures.values())
-            if any([future.cancel() for future in waiting]):
-                try:
-                    self._outcomes.job.cancel()
-                except GridError:
-                    pass  # It is over already, or its manager is gone.
+def _shut_all() -> None:
+    for executor in list(_open):
+        executor.shutdown()
 
-    def join(self) -> None:
-        self._thread.join()
 
-    def _resolve(self) -> None:
-        failed: BaseException = GridError("the job has ended")
-        try:
-            for outcome in self._outcomes:
-                with self._lock:
-                    future = self._futures.pop(outcome.task)
-                if future.set_running_or_notify_cancel():
-                    try:
-                        future.set_result(outcome.value)
-                    except Exception as error:
-                        future.set_exception(error)
-        except BaseException as error:
-            failed = error
-        with self._lock:
-            self._failed = failed
-            left = list(self._futures.values())
-            self._futures.clear()
-        for future in left:
-            if future.set_running_or_notify_cancel():
-                future.set_exception(failed)
+# As the executors of the standard library do, so that what other modules do at the exit comes after it.
+getattr(threading, "_register_atexit", atexit.register)(_shut_all)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import os
@@ -16,9 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable, TypeVar
 
-from . import _wasm_grid  # pyright: ignore[reportPrivateUsage]
+from . import _prompt, _wasm_grid  # pyright: ignore[reportPrivateUsage]
 from ._programs import program
-from ._wasm_grid import GridError
+from ._prompt import FunctionError
 
 #: Built functions that are kept in the user's folder; each is some 18 MB.
 KEPT_MAX = 32
@@ -26,16 +27,23 @@ KEPT_MAX = 32
 #: Bytes of sources that one function may bring.
 SOURCE_BYTES_MAX = 16 << 20
 
+#: Bytes of a typed function: it goes as the arguments of a job, which are 512 KiB at the most.
+TYPED_BYTES_MAX = 500 << 10
+
 _GUEST = Path(__file__).parent / "_guest"
+
+#: What of the standard library is ready in workers of its functions and of typed ones; any other module makes one more.
+_READY = frozenset(
+    "base64 binascii bisect builtins calendar cmath collections copy csv datetime decimal difflib fractions functools hashlib "
+    "heapq html inspect io itertools json math operator random re statistics string struct textwrap time typing "
+    "unicodedata urllib urllib.parse uuid zlib __future__ abc array ast contextlib dataclasses enum numbers os sys types "
+    "collections.abc xml xml.etree xml.etree.ElementTree".split()
+)
 
 #: Names that the parts of every worker have.
 _TAKEN = {"worker", "grid_worker", "guest_values", "wasm_grid"}
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
-
-
-class FunctionError(GridError):
-    """A function cannot become a worker, and why."""
 
 
 def worker(function: AnyFunction) -> AnyFunction:
@@ -50,7 +58,7 @@ def worker(function: AnyFunction) -> AnyFunction:
     return function
 
 
-def qualname_of(function: Callable[..., Any]) -> str:
+def shown_name_of(function: Callable[..., Any]) -> str:
     """The name of a function in its module."""
     return _place_of(function)[1]
 
@@ -65,20 +73,42 @@ def start_arguments(
 
     A `prefix` of two stars stands for a function that unpacks each message into its arguments.
     """
-    name = qualname_of(target)
-    if isinstance(target, type):
+    call = call_of(target)
+    if isinstance(target, type) and hasattr(target, "handle_msg"):
         if prefix:
-            raise ValueError(f"{name} is a class: client.spawn({name}, args=…) gives its objects arguments")
-        return _wasm_grid.dumps([name, list(args), dict(kwargs or {})])
+            raise ValueError(f"{target.__qualname__} is a worker's class; start it with client.spawn(…, args=…)")
+        return _wasm_grid.dumps([call.decode(), list(args), dict(kwargs or {})])
     if prefix not in (b"", b"**") or args or kwargs:
         raise ValueError("a function takes no arguments but its input; send them with each input")
-    return prefix + name.encode()
+    return prefix + call
+
+
+def call_of(function: Callable[..., Any]) -> bytes:
+    """What tells the worker, as the arguments of a job, which function to call.
+
+    It is the function's name in the module that the worker is built of; `MODULE:NAME` in the standard library, which every
+    worker has; or, for a function that was typed, that and its source, so that it need not be built.
+    """
+    module, qualname = _place_of(function)
+    if _is_standard(module):
+        return f"{module}:{qualname}".encode()
+    if not _prompt.is_typed(function):
+        return qualname.encode()
+    call = f"prompt:{qualname}\n{_prompt.source_of(function)}".encode()
+    if len(call) > TYPED_BYTES_MAX:
+        raise FunctionError(
+            f"{qualname} and what it uses are {len(call) >> 10} KiB of source, more than {TYPED_BYTES_MAX >> 10}; put it "
+            "into a file, and import it from there; send what is long with each input"
+        )
+    return call
 
 
 def name_of(function: Callable[..., Any]) -> str:
     """The name under which a function's module is uploaded."""
     module = _place_of(function)[0]
-    if module == "__main__":
+    if _is_standard(module) or _prompt.is_typed(function):
+        module = "python"
+    elif module == "__main__":
         module = Path(getattr(sys.modules[module], "__file__", None) or "program").stem
     name = re.sub(r"[^a-z0-9_.-]", "-", module.lower()).strip("-_.")
     return (name if name[:1].isalpha() else f"m-{name}")[:64]
@@ -87,7 +117,8 @@ def name_of(function: Callable[..., Any]) -> str:
 def build(function: Callable[..., Any]) -> bytes:
     """The component of a function's module, which calls the function that a job names with each message.
 
-    It is built unless that was done before, for this function or for another one of the module.
+    It is built unless that was done before, for this function or for another one of the module. All functions of the
+    standard library share one component, and so do functions that were typed and import nothing else.
 
     Raises:
         FunctionError: The function cannot become a worker.
@@ -162,11 +193,15 @@ def _run(command: list[str], folder: Path | None, environment: dict[str, str]) -
 
 def _place_of(function: Callable[..., Any]) -> tuple[str, str]:
     """The module of a function and its name in there, by which a host finds it."""
-    module = getattr(function, "__module__", None)
+    owner = getattr(function, "__objclass__", None) or getattr(function, "__self__", None)
     qualname = getattr(function, "__qualname__", None)
-    if module is None or qualname is None or hasattr(function, "__self__") and not isinstance(
-        function.__self__, type(sys)  # pyright: ignore[reportFunctionMemberAccess]
-    ):
+    if isinstance(owner, type):
+        # A method of a class, such as `str.upper` or `datetime.fromisoformat`.
+        module, qualname = owner.__module__, f"{owner.__qualname__}.{getattr(function, '__name__', '')}"
+    else:
+        module = getattr(function, "__module__", None)
+        owner = None if isinstance(owner, type(sys)) else owner
+    if module is None or qualname is None or owner is not None and not isinstance(owner, type):
         raise FunctionError(f"{function!r} is not a function of a module; put what it does into one")
     if "<lambda>" in qualname:
         raise FunctionError("a lambda has no name by which a host could find it; write it as a def in a file")
@@ -186,7 +221,15 @@ class _Sources:
         self.files: dict[str, bytes] = {}
         self._imports: set[str] = set()
         self._seen: set[str] = set()
-        if module == "__main__":
+        if _is_standard(module):
+            names = {module, module.partition(".")[0], module.lstrip("_")}  # `operator.mul` is of `_operator`.
+            self._imports.update(_READY if names & _READY else {*_READY, module})
+            module = "builtins"
+        elif _prompt.is_typed(function):
+            self._imports.update(_READY)
+            self._add_imports(_prompt.source_of(function).encode(), Path(qualname))
+            module = "builtins"
+        elif module == "__main__":
             module = self._add_script()
         else:
             self._add_top(module.partition(".")[0], needed_by=qualname)
@@ -203,13 +246,11 @@ class _Sources:
 
     def _add_script(self) -> str:
         """Adds the program itself, under the name of its file."""
-        path = getattr(sys.modules["__main__"], "__file__", None)
-        if path is None or not Path(path).is_file():
-            raise FunctionError("the function was typed at a prompt; put it into a file, and import it from there")
-        name = Path(path).stem
+        path = Path(sys.modules["__main__"].__file__ or "")
+        name = path.stem
         if not name.isidentifier() or name in _TAKEN or name in _standard():
             name = "program"
-        self._add_file(Path(path), f"{name}.py")
+        self._add_file(path, f"{name}.py")
         return name
 
     def _add_top(self, name: str, needed_by: str) -> None:
@@ -240,8 +281,10 @@ class _Sources:
 
     def _add_file(self, path: Path, to: str) -> None:
         self.files[to] = source = path.read_bytes()
-        if path.suffix != ".py":
-            return
+        if path.suffix == ".py":
+            self._add_imports(source, path)
+
+    def _add_imports(self, source: bytes, path: Path) -> None:
         try:
             tree = ast.parse(source, str(path))
         except SyntaxError as error:
@@ -271,10 +314,17 @@ def _imported(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield from _imported(node)
 
 
+def _is_standard(module: str) -> bool:
+    return module.partition(".")[0] in _standard()
+
+
+@functools.lru_cache(maxsize=None)
 def _standard() -> frozenset[str]:
     """The modules of the standard library: every host's interpreter has them."""
     try:
         return sys.stdlib_module_names
     except AttributeError:  # Python 3.9.
-        names = {path.stem for path in Path(sysconfig.get_path("stdlib")).iterdir() if path.suffix in {"", ".py"}}
-        return frozenset(names | set(sys.builtin_module_names))
+        folder = Path(sysconfig.get_path("stdlib"))
+        found = [*folder.iterdir(), *(folder / "lib-dynload").glob("*.so")]
+        names = {path.name.partition(".")[0] for path in found if path.suffix in {"", ".py", ".so"}}
+        return frozenset((names | set(sys.builtin_module_names)) - {"__main__", "idlelib", "site-packages", "test"})

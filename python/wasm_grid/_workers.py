@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Union
 
 from . import _wasm_grid  # pyright: ignore[reportPrivateUsage]
-from ._stream import Stream
+from ._waited import Waited
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -150,7 +150,7 @@ class Left:
 Event = Union[Joined, Message, Failed, Left]
 
 
-class Events(Stream[Event]):
+class Events(Waited[Event]):
     """What comes from a client's workers: an iterator, and with `async for` an asynchronous one."""
 
     def __init__(self, client: _wasm_grid.Client, timeout: float | None) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 
-class Stream(Generic[Item]):
+class Waited(Generic[Item]):
     """An iterator whose items are waited for, and with `async for` an asynchronous one."""
 
     def __init__(self) -> None:

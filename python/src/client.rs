@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 use pyo3::prelude::*;
 use serde::Serialize;
 use wasm_grid::view::{HostView, WorkerView};
-use wasm_grid::{Digest, GiveUp, JobId, Manager, ManagerAddress, PublicKey, Reply, Request, WorkerId, find_module, to_cbor};
+use wasm_grid::{
+    Digest, GiveUp, JobId, Manager, ManagerAddress, PublicKey, Reply, Request, WorkerId, find_module, to_cbor,
+};
 
 use crate::errors::{GridError, denied, not_connected, not_published, not_sent, not_started};
 use crate::inputs::to_input;
@@ -105,7 +107,12 @@ impl PyClient {
         client.ok_or_else(|| GridError::new_err("this client is closed; call wasm_grid.connect() again"))
     }
 
-    fn ask_of_host(&self, py: Python<'_>, host: &str, ask: impl FnOnce(PublicKey) -> Request) -> PyResult<()> {
+    fn ask_of_host(
+        &self,
+        py: Python<'_>,
+        host: &str,
+        ask: impl FnOnce(PublicKey) -> Request,
+    ) -> PyResult<()> {
         let client = self.client()?;
         let host = host.parse::<PublicKey>().map_err(|error| GridError::new_err(error.to_string()))?;
         wait(py, client.request(ask(host)))?.map(drop).map_err(|denial| denied(py, &denial))

@@ -43,7 +43,8 @@ pub(crate) fn event_tuple<'py>(py: Python<'py>, event: Event) -> PyResult<Option
     let tuple = match event {
         Event::Joined { worker, host, module, replaces } => {
             let replaces = replaces.map(|worker| worker.to_string());
-            ("joined", worker.to_string(), host.to_string(), module.to_string(), replaces).into_pyobject(py)?
+            ("joined", worker.to_string(), host.to_string(), module.to_string(), replaces)
+                .into_pyobject(py)?
         }
         Event::Message { worker, payload } => {
             ("message", worker.to_string(), PyBytes::new(py, &payload)).into_pyobject(py)?
@@ -54,7 +55,8 @@ pub(crate) fn event_tuple<'py>(py: Python<'py>, event: Event) -> PyResult<Option
         Event::Left { worker, end, unanswered } => {
             let frames = if let End::Failed(failure) = &end { failure.backtrace.clone() } else { Vec::new() };
             let unanswered = PyList::new(py, unanswered.iter().map(|message| PyBytes::new(py, message)))?;
-            ("left", worker.to_string(), end.label(), end.to_string(), frames, unanswered).into_pyobject(py)?
+            ("left", worker.to_string(), end.label(), end.to_string(), frames, unanswered)
+                .into_pyobject(py)?
         }
         _ => return Ok(None),
     };

@@ -39,11 +39,15 @@ class Grid:
         self.home.mkdir(parents=True, exist_ok=True)
         self.hosts: list[subprocess.Popen[str]] = []
         self._slots = str(slots)
-        self._manager = self._start_manager("127.0.0.1:0")
-        address = self.address.split("@")[1]
-        for number in range(hosts):
-            self.hosts.append(self._start_host(number))
-        self._listen = address
+        self._started: list[subprocess.Popen[str]] = []
+        try:
+            self._manager = self._start_manager("127.0.0.1:0")
+            self._listen = self.address.split("@")[1]
+            for number in range(hosts):
+                self.hosts.append(self._start_host(number))
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
 
     @property
     def address(self) -> str:
@@ -54,14 +58,17 @@ class Grid:
         return wasm_grid.connect(self.address, home=self.home)
 
     def _start(self, program: str, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        started = subprocess.Popen(
             [PROGRAMS / program, *arguments],
-            env={"GRID_HOME": str(self.home), "PATH": ""},
+            # What one host has compiled, all others of all tests load.
+            env={"GRID_HOME": str(self.home), "GRID_COMPILED": os.environ["GRID_TEST_HOME"] + "/compiled", "PATH": ""},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if program == "grid" else subprocess.DEVNULL,
             stderr=subprocess.DEVNULL if program == "grid" else subprocess.PIPE,
             text=True,
         )
+        self._started.append(started)
+        return started
 
     def _start_manager(self, listen: str) -> subprocess.Popen[str]:
         manager = self._start("grid", "up", "--listen", listen)
@@ -98,10 +105,9 @@ class Grid:
         error: Optional[BaseException],
         trace: Optional[TracebackType],
     ) -> None:
-        processes = [*self.hosts, self._manager]
-        for process in processes:
+        for process in self._started:
             process.send_signal(signal.SIGKILL)
-        for process in processes:
+        for process in self._started:
             process.wait()
             for stream in (process.stdout, process.stderr):
                 if stream is not None:

@@ -233,9 +233,10 @@ class _HostProcess:
         self.workers: set[RemoteWorker] = set()
         self._users = 0
         folder, self._folder_lock = _free_folder()
-        label = "=".join(LABEL)
+        label, compiled = "=".join(LABEL), str(Path(_wasm_grid.home()) / "compiled")
+        where = ["--state", folder, "--compiled", compiled]
         self.process = subprocess.Popen(
-            [program("grid-host"), "--manager", manager, "--slots", str(SLOTS), "--label", label, "--state", folder],
+            [program("grid-host"), "--manager", manager, "--slots", str(SLOTS), "--label", label, *where],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

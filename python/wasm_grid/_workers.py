@@ -92,7 +92,7 @@ class WorkerHandle:
 
 @dataclass(frozen=True)
 class Joined:
-    """A worker runs and takes messages."""
+    """A worker runs and takes messages. Its first messages may come before this."""
 
     worker: WorkerHandle
     host: str
@@ -134,7 +134,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Left:
-    """A worker has ended."""
+    """A worker has ended. Nothing more comes from it."""
 
     worker: WorkerHandle
     end: str

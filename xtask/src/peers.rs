@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::chore::{ChoreError, root, run};
 use crate::programs::{self, Profile};
-use crate::{install, modules, python};
+use crate::{install, modules, wheel};
 
 /// What the grid is compared with, from PyPI; the pools are the standard library's.
 const PEERS: [&str; 3] = ["ray", "dask", "distributed"];
@@ -25,7 +25,7 @@ pub(crate) fn compare(tasks: u32) -> Result<(), ChoreError> {
     let builders = install::python_programs()?;
     let programs = programs::build(Profile::Release, &["--lib", "--bins"])?;
     let package = programs.join("python");
-    python::package(&programs, &package)?;
+    wheel::package(&programs, &package)?;
     let found_by_python = join([package, root().join("python/tests"), root().join("python/examples")])?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = join([programs.clone(), builders].into_iter().chain(std::env::split_paths(&path)))?;

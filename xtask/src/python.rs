@@ -35,7 +35,7 @@ pub(crate) fn check() -> Result<(), ChoreError> {
 pub(crate) fn test() -> Result<(), ChoreError> {
     let programs = programs::target_folder()?.join("debug");
     let folder = programs.with_file_name("python");
-    package(&programs, &folder)?;
+    wheel::package(&programs, &folder)?;
     let wheels = programs.join("wheels");
     wheel::put_together(&programs, &format!("linux_{}", std::env::consts::ARCH), &wheels)?;
     let ancestor = ancestor()?;
@@ -101,19 +101,6 @@ pub(crate) fn check_types() -> Result<(), ChoreError> {
             .arg(PYRIGHT))?;
     }
     run(Command::new(pyright).arg("--project").arg(root().join("python")))
-}
-
-/// Puts the package together in `folder`, from its files and the extension module in `programs`; where that is then.
-pub(crate) fn package(programs: &Path, folder: &Path) -> Result<PathBuf, ChoreError> {
-    let (from, to) = (root().join("python/wasm_grid"), folder.join("wasm_grid"));
-    if to.exists() {
-        fs::remove_dir_all(&to).map_err(|error| at(&to, &error))?;
-    }
-    fs::create_dir_all(folder).map_err(|error| at(folder, &error))?;
-    run(Command::new("cp").arg("-R").arg(&from).arg(folder))?;
-    let (library, module) = (programs.join("lib_wasm_grid.so"), to.join("_wasm_grid.abi3.so"));
-    fs::copy(&library, &module).map_err(|error| at(&library, &error))?;
-    Ok(module)
 }
 
 /// The Pythons of this machine that are recent enough: the minor version of each, and its program.

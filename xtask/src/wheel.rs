@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::chore::{ChoreError, output, print, root, run};
+use crate::install;
 use crate::programs;
-use crate::{install, python};
 
 /// What builds against another C library, and what puts wheels together and checks them, from PyPI.
 const TOOLS: [&str; 5] =
@@ -53,7 +53,7 @@ pub(crate) fn put_together(programs: &Path, platform: &str, to: &Path) -> Result
     let folder = programs.join("wheel");
     empty(&folder)?;
     empty(to)?;
-    let library = python::package(programs, &folder)?;
+    let library = package(programs, &folder)?;
     let mut metadata = Command::new(tools.join("maturin"));
     metadata.args(["pep517", "write-dist-info", "--quiet", "--interpreter"]).arg(tools.join("python"));
     metadata.arg("--manifest-path").arg(root().join("python/Cargo.toml"));
@@ -94,4 +94,17 @@ fn empty(folder: &Path) -> Result<(), ChoreError> {
 
 fn at(path: &Path, error: &std::io::Error) -> ChoreError {
     ChoreError::Other(format!("{}: {error}", path.display()))
+}
+
+/// Puts the package together in `folder`, from its files and the extension module in `programs`; where that is then.
+pub(crate) fn package(programs: &Path, folder: &Path) -> Result<PathBuf, ChoreError> {
+    let (from, to) = (root().join("python/wasm_grid"), folder.join("wasm_grid"));
+    if to.exists() {
+        fs::remove_dir_all(&to).map_err(|error| at(&to, &error))?;
+    }
+    fs::create_dir_all(folder).map_err(|error| at(folder, &error))?;
+    run(Command::new("cp").arg("-R").arg(&from).arg(folder))?;
+    let (library, module) = (programs.join("lib_wasm_grid.so"), to.join("_wasm_grid.abi3.so"));
+    fs::copy(&library, &module).map_err(|error| at(&library, &error))?;
+    Ok(module)
 }

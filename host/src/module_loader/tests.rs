@@ -45,7 +45,8 @@ fn signed(wasm: &[u8], by: u8) -> SignedManifest {
 
 /// A loader that trusts one publisher.
 fn loader(folder: &Path, trusts: u8) -> ModuleLoader {
-    let trust = HostTrust::open(folder, &[publisher(trusts).public()], grid_disk::Machine::default()).unwrap();
+    let trust =
+        HostTrust::open(folder, &[publisher(trusts).public()], grid_disk::Machine::default()).unwrap();
     let policy = Policy { workers_max: 1, compute_threads: 1, ..Policy::default() };
     let sandbox = Sandbox::new(policy, 1).unwrap();
     let modules = ModuleCache::open(&folder.join("modules"), 1 << 30).unwrap();

@@ -229,6 +229,21 @@ class Manager(unittest.TestCase):
         worker.join(60)
         self.assertFalse(worker.is_alive())
 
+    def test_a_stranger_that_sends_a_byte_now_and_then_is_sent_away_in_five_seconds(self) -> None:
+        with socket.create_connection(self.manager.get_client_args()[0]) as slow:
+            self.assertEqual(len(slow.recv(32)), 32)
+            slow.settimeout(0.2)
+            began, answer = time.monotonic(), None
+            with self.assertLogs("wasm_grid", "WARNING") as logged:
+                while answer is None and time.monotonic() - began < 60:
+                    slow.sendall(b"\0")
+                    try:
+                        answer = slow.recv(1)
+                    except socket.timeout:
+                        pass
+        self.assertEqual(answer, b"")
+        self.assertIn("in time", logged.output[0])
+
     def test_an_address_that_strangers_reach_needs_an_authkey_of_its_own(self) -> None:
         with self.assertRaisesRegex(ValueError, "choose another one"):
             DistributedManager("0.0.0.0")

@@ -25,6 +25,9 @@ from ._programs import program
 from ._secret_channel import ChannelError, SecretChannel
 from ._wasm_grid import GridError
 
+#: Seconds that a program has to prove that it has the authkey: strangers hold a place no longer.
+GREETING_SECONDS = 5.0
+
 #: Seconds that a step of an introduction may take; the first module of a machine is sent within one.
 STEP_SECONDS = 60.0
 
@@ -116,7 +119,7 @@ class Introductions:
             threading.Thread(target=self._serve, args=arguments, name="wasm-grid-program", daemon=True).start()
 
     def _serve(self, connection: socket.socket, address: str) -> None:
-        channel = SecretChannel(connection, self._authkey, is_manager=True, timeout=STEP_SECONDS)
+        channel = SecretChannel(connection, self._authkey, is_manager=True, timeout=GREETING_SECONDS)
         self._channels.add(channel)
         try:
             channel.greet()
@@ -130,21 +133,24 @@ class Introductions:
 
     def _introduce(self, channel: SecretChannel) -> None:
         channel.receive()
+        channel.limit(STEP_SECONDS)
         channel.send({"manager": self._client.address})
         asked = _Asked(channel.receive())
         try:
             module = self._uploaded.get(asked.module)
             if module is None:
                 channel.send({"send": True})
-                module = self._client.module(bytes(channel.receive(MODULE_BYTES_MAX)))
-                self._uploaded[asked.module] = module
+                brought = channel.receive(MODULE_BYTES_MAX)
+                if not isinstance(brought, bytes) or hashlib.sha256(brought).hexdigest() != asked.module:
+                    raise ChannelError("the module is not the one that was announced")
+                module = self._uploaded[asked.module] = self._client.module(brought)
             host = self._let_in(asked.fingerprint)
         except GridError as error:
             channel.send({"error": str(error)})
             raise
         channel.send({"joined": True})
         self._newcomers.put(Newcomer(channel, host, module, asked.arguments))
-        channel.wait_for_ever()
+        channel.limit(None)
         try:
             channel.receive()
         except ChannelError:
@@ -176,9 +182,11 @@ class _Asked:
         try:
             self.fingerprint = str(said["host"])
             self.module = str(said["module"])
-            self.arguments = bytes(said["arguments"])
+            self.arguments: bytes = said["arguments"]
         except (KeyError, TypeError) as error:
             raise ChannelError("the other program speaks another version of this package") from error
+        if not isinstance(self.arguments, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ChannelError("what a worker is made of must be bytes")
 
 
 class RemoteWorker:
@@ -339,7 +347,7 @@ def bring(
             answer = channel.receive()
         if "error" in answer:
             raise GridError(f"the manager takes no worker from here: {answer['error']}")
-        channel.wait_for_ever()
+        channel.limit(None)
         return RemoteWorker(channel, host)
     except BaseException:
         channel.close()

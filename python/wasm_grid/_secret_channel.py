@@ -9,6 +9,7 @@ import hmac
 import secrets
 import socket
 import struct
+import time
 from typing import Any
 
 from ._wasm_grid import GridError, ValueFormError, dumps, loads
@@ -29,12 +30,12 @@ class SecretChannel:
     """One end of a connection. Both ends must have the same secret, or the first message is refused."""
 
     def __init__(self, connection: socket.socket, secret: bytes, *, is_manager: bool, timeout: float) -> None:
-        """`timeout`, in seconds, limits each step until `wait_for_ever`."""
+        """`timeout`, in seconds, limits each step, as :meth:`limit` does."""
         self._connection = connection
         self._secret = secret
         self._is_manager = is_manager
         self._sent = self._received = 0
-        connection.settimeout(timeout)
+        self._limit: float | None = timeout
 
     def greet(self) -> None:
         """Exchange random numbers, of which this connection's keys are made: comes first at both ends.
@@ -44,7 +45,7 @@ class SecretChannel:
         """
         own = secrets.token_bytes(_NONCE_BYTES)
         self._write(own)
-        other = self._read(_NONCE_BYTES)
+        other = self._read(_NONCE_BYTES, self._deadline())
         is_manager, secret = self._is_manager, self._secret
         key = hmac.digest(secret, b"".join([own, other] if is_manager else [other, own]), "sha256")
         sides = (b"manager", b"worker") if is_manager else (b"worker", b"manager")
@@ -67,10 +68,11 @@ class SecretChannel:
         Raises:
             ChannelError: There will be none, or it was not written by who has the secret.
         """
-        (length,) = _HEAD.unpack(self._read(_HEAD.size))
+        until = self._deadline()
+        (length,) = _HEAD.unpack(self._read(_HEAD.size, until))
         if length > most:
             raise ChannelError(f"a message of {length} bytes is over the limit of {most}")
-        mac, body = self._read(_MAC_BYTES), self._read(length)
+        mac, body = self._read(_MAC_BYTES, until), self._read(length, until)
         expected = hmac.digest(self._other, _HEAD.pack(self._received) + body, "sha256")
         self._received += 1
         if not hmac.compare_digest(mac, expected):
@@ -80,9 +82,9 @@ class SecretChannel:
         except ValueFormError as error:
             raise ChannelError(str(error)) from error
 
-    def wait_for_ever(self) -> None:
-        """From now on no step has a limit of time."""
-        self._connection.settimeout(None)
+    def limit(self, seconds: float | None) -> None:
+        """From now on each message may take so long, or for ever, however slowly its bytes come."""
+        self._limit = seconds
 
     def close(self) -> None:
         """End it; whoever waits at either end learns it."""
@@ -94,15 +96,25 @@ class SecretChannel:
 
     def _write(self, data: bytes) -> None:
         try:
+            self._connection.settimeout(self._limit)
             self._connection.sendall(data)
         except OSError as error:
             raise ChannelError(f"the other program is gone: {error}") from error
 
-    def _read(self, length: int) -> bytes:
+    def _deadline(self) -> float | None:
+        return None if self._limit is None else time.monotonic() + self._limit
+
+    def _read(self, length: int, until: float | None) -> bytes:
         got = bytearray()
         while len(got) < length:
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                raise ChannelError("the other program did not answer in time")
             try:
+                self._connection.settimeout(left)
                 more = self._connection.recv(min(length - len(got), 1 << 20))
+            except socket.timeout as error:
+                raise ChannelError("the other program did not answer in time") from error
             except OSError as error:
                 raise ChannelError(f"the other program does not answer: {error}") from error
             if not more:

@@ -19,17 +19,22 @@ from wasm_grid import FunctionError, TaskError
 
 
 SCRIPT = """
+import importlib
 import wasm_grid as grid
 from beside import double
 
-@grid.worker
+@grid.worker(modules=["named.deep"])
 def quadruple(number):
-    return double(double(number))
+    return importlib.import_module("named.deep").same(double(double(number)))
 
 if __name__ == "__main__":
     with grid.connect() as client:
         print(sorted(client.map(quadruple, range(4)).values()))
 """
+
+
+def doubled(number: int) -> int:
+    return 2 * number
 
 
 class Functions(unittest.TestCase):
@@ -77,6 +82,8 @@ class Functions(unittest.TestCase):
     def test_a_script_sends_its_own_function_and_the_module_beside_it(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "beside.py").write_text("def double(number):\n    return 2 * number\n")
+            Path(folder, "named").mkdir()
+            Path(folder, "named", "deep.py").write_text("def same(number):\n    return number\n")
             script = Path(folder, "my-script.py")
             script.write_text(SCRIPT)
             environment = {**os.environ, "GRID_MANAGER": self.grid.address, "GRID_HOME": str(self.grid.home)}
@@ -99,6 +106,13 @@ class Functions(unittest.TestCase):
                 self.client.map(function, [1])
             with self.assertRaises(FunctionError):
                 wasm_grid.worker(function)
+            with self.assertRaises(FunctionError):
+                wasm_grid.worker(modules=["json"])(function)
+
+    def test_a_named_module_that_is_not_there_is_refused(self) -> None:
+        marked = wasm_grid.worker(modules=["not.there"])(doubled)
+        with self.assertRaisesRegex(FunctionError, "doubled names the module not.there"):
+            self.client.map(marked, [1])
 
     def test_a_module_with_compiled_parts_is_refused_with_the_line_that_imports_it(self) -> None:
         with tempfile.TemporaryDirectory() as folder:

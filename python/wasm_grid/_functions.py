@@ -15,7 +15,7 @@ import sysconfig
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable, TypeVar, overload
 
 from . import _prompt, _wasm_grid  # pyright: ignore[reportPrivateUsage]
 from ._programs import program
@@ -40,21 +40,46 @@ _READY = frozenset(
     "collections.abc xml xml.etree xml.etree.ElementTree".split()
 )
 
+#: The attribute of a marked function that names the modules that go along.
+_MODULES = "__wasm_grid_modules__"
+
 #: Names that the parts of every worker have.
 _TAKEN = {"worker", "grid_worker", "guest_values", "wasm_grid"}
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
-def worker(function: AnyFunction) -> AnyFunction:
+@overload
+def worker(function: AnyFunction, /) -> AnyFunction: ...
+
+
+@overload
+def worker(*, modules: Sequence[str]) -> Callable[[AnyFunction], AnyFunction]: ...
+
+
+def worker(function: Any = None, /, *, modules: Sequence[str] = ()) -> Any:
     """Mark a function or a class as one that runs on the grid: it is checked at once that it can.
 
+        @grid.worker(modules=["plugins.fast"])
+        def run(name): ...
+
     Neither need be marked to be given to `Client.map` or `Client.spawn`.
+
+    Args:
+        modules: Modules in pure Python that go along although no import names them, as for `importlib.import_module`.
 
     Raises:
         FunctionError: It cannot become a worker.
     """
+    if function is None:
+        return functools.partial(_mark, modules=tuple(modules))
+    return _mark(function, ())
+
+
+def _mark(function: AnyFunction, modules: tuple[str, ...]) -> AnyFunction:
     _place_of(function)
+    if modules:
+        setattr(function, _MODULES, modules)
     return function
 
 
@@ -233,6 +258,8 @@ class _Sources:
             module = self._add_script()
         else:
             self._add_top(module.partition(".")[0], needed_by=qualname)
+        for name in getattr(function, _MODULES, ()):
+            self._add_named(name, qualname)
         text = (_GUEST / "worker.py.txt").read_text()
         for slot, value in [("imports", sorted(self._imports)), ("module", module)]:
             text = text.replace("{{" + slot + "}}", repr(value))
@@ -243,6 +270,17 @@ class _Sources:
         size = sum(map(len, self.files.values()))
         if size > SOURCE_BYTES_MAX:
             raise FunctionError(f"what {qualname} needs is {size >> 20} MiB of sources, more than 16")
+
+    def _add_named(self, name: str, needed_by: str) -> None:
+        """Adds a module that a marked function names."""
+        try:
+            found = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            found = None
+        if found is None:
+            raise FunctionError(f"{needed_by} names the module {name}, which is not there")
+        self._imports.add(name)
+        self._add_top(name.partition(".")[0], needed_by)
 
     def _add_script(self) -> str:
         """Adds the program itself, under the name of its file."""

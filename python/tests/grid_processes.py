@@ -58,10 +58,11 @@ class Grid:
         return wasm_grid.connect(self.address, home=self.home)
 
     def _start(self, program: str, *arguments: str) -> subprocess.Popen[str]:
+        # What one host has compiled, all others of all tests load.
+        compiled = str(Path(os.environ.get("GRID_TEST_HOME", self.home)) / "compiled")
         started = subprocess.Popen(
             [PROGRAMS / program, *arguments],
-            # What one host has compiled, all others of all tests load.
-            env={"GRID_HOME": str(self.home), "GRID_COMPILED": os.environ["GRID_TEST_HOME"] + "/compiled", "PATH": ""},
+            env={"GRID_HOME": str(self.home), "GRID_COMPILED": compiled, "PATH": ""},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if program == "grid" else subprocess.DEVNULL,
             stderr=subprocess.DEVNULL if program == "grid" else subprocess.PIPE,

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import unittest
 from pathlib import Path
 from types import TracebackType
 from typing import Optional
@@ -114,3 +115,20 @@ class Grid:
                 if stream is not None:
                     stream.close()
         self._folder.cleanup()
+
+
+class OneHostTest(unittest.TestCase):
+    """Tests that share a manager, a host and a client, with functions at hand."""
+
+    grid: Grid
+    client: wasm_grid.Client
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.grid = Grid(hosts=1, home=functions_at_hand() / "python")
+        cls.client = cls.grid.connect()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.client.close()
+        cls.grid.__exit__(None, None, None)

@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 import wasm_grid
 from example_functions import power, primes_between, several
-from grid_processes import Grid, functions_at_hand
+from grid_processes import OneHostTest
 from wasm_grid import FunctionError, TaskError
 
 
@@ -37,20 +37,7 @@ def doubled(number: int) -> int:
     return 2 * number
 
 
-class Functions(unittest.TestCase):
-    grid: Grid
-    client: wasm_grid.Client
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.grid = Grid(hosts=1, home=functions_at_hand() / "python")
-        cls.client = cls.grid.connect()
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        cls.client.close()
-        cls.grid.__exit__(None, None, None)
-
+class Functions(OneHostTest):
     def test_a_function_counts_primes_where_there_is_no_python(self) -> None:
         ranges = [(low, low + 1_000) for low in range(0, 30_000, 1_000)]
         outcomes = list(self.client.map(primes_between, ranges))

@@ -17,7 +17,7 @@ from concurrent.futures import as_completed, wait
 from typing import Callable
 
 import wasm_grid
-from grid_processes import ECHO, PRIMES, Grid, functions_at_hand
+from grid_processes import ECHO, PRIMES, OneHostTest
 from wasm_grid import GridError, TaskError
 
 SLOW = (0, 400_000_000)
@@ -33,20 +33,7 @@ def until(happened: Callable[[], bool], seconds: float = 30) -> bool:
     return True
 
 
-class Futures(unittest.TestCase):
-    grid: Grid
-    client: wasm_grid.Client
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.grid = Grid(hosts=1, home=functions_at_hand() / "python")
-        cls.client = cls.grid.connect()
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        cls.client.close()
-        cls.grid.__exit__(None, None, None)
-
+class Futures(OneHostTest):
     def run_program(self, program: str) -> subprocess.CompletedProcess[str]:
         start = f"import os, sys, wasm_grid\nclient = wasm_grid.connect({self.grid.address!r}, home={str(self.grid.home)!r})\n"
         return subprocess.run(

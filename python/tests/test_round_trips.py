@@ -9,9 +9,8 @@ import unittest
 from pathlib import Path
 from typing import Any, Callable, Union
 
-import wasm_grid
 from example_functions import identity
-from grid_processes import ECHO, Grid, functions_at_hand
+from grid_processes import ECHO, OneHostTest
 from random_values import first_difference, same, values_of
 
 numpy: Any = importlib.import_module("numpy")
@@ -22,20 +21,7 @@ COUNT = 10_000
 BATCH = 100
 
 
-class RoundTrips(unittest.TestCase):
-    grid: Grid
-    client: wasm_grid.Client
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.grid = Grid(hosts=1, home=functions_at_hand() / "python")
-        cls.client = cls.grid.connect()
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        cls.client.close()
-        cls.grid.__exit__(None, None, None)
-
+class RoundTrips(OneHostTest):
     def check(self, guest: Union[Callable[[Any], Any], Path]) -> None:
         seed = int(os.environ.get("GRID_SEED") or random.randrange(1 << 32))
         values = list(values_of(seed, COUNT))

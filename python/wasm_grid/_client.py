@@ -10,10 +10,10 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Union
 
 from . import _functions, _wasm_grid, _workers  # pyright: ignore[reportPrivateUsage]
+from ._closing import Closing
 from ._jobs import STOP_SECONDS_MAX, Job, Outcomes, check_process
 from ._streams import Streams
 from ._wasm_grid import GridError
@@ -21,8 +21,6 @@ from ._workers import GRACE, Event, Events, WorkerHandle
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-
-    from typing_extensions import Self
 
     from ._wasm_grid import HostInfo, WorkerInfo
 
@@ -83,7 +81,7 @@ def _cores() -> int:
         return os.cpu_count() or 1
 
 
-class Client:
+class Client(Closing):
     """A client of a grid, made by :func:`connect`. It can be used by many threads, and as a context manager."""
 
     def __init__(self, inner: _wasm_grid.Client) -> None:
@@ -97,14 +95,6 @@ class Client:
     def __del__(self) -> None:
         if hasattr(self, "_streams") and self._process == os.getpid():
             self._streams.end(cancel=False)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<wasm_grid.Client, {'closed' if self._inner.is_closed else 'open'}>"

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import _shown, _wasm_grid  # pyright: ignore[reportPrivateUsage]
+from ._closing import Closing
 from ._progress import Bar, bar_for
 from ._waited import Waited
 from ._wasm_grid import GridError, Outcome
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from ._wasm_grid import Feed, JobInfo
 
 #: Seconds that it may take to stop the job of outcomes that are closed, if the manager does not answer.
@@ -109,7 +107,7 @@ class StoppedError(GridError):
     """A job has ended before all of its tasks had outcomes: it was stopped, or given up, and why."""
 
 
-class Outcomes(Waited[Outcome]):
+class Outcomes(Closing, Waited[Outcome]):
     """The outcomes of tasks, each once: an iterator, and with `async for` an asynchronous one.
 
     If the job is stopped or given up, the outcomes that it has come, and then a :class:`StoppedError`.
@@ -127,14 +125,6 @@ class Outcomes(Waited[Outcome]):
         self._ending = threading.Lock()
         self._has_ended = False
         self._is_closed = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if hasattr(self, "_is_closed"):

@@ -241,6 +241,34 @@ class OneGrid(unittest.TestCase):
             self.assertEqual(printed.readline(), "stopped\n")
             self.assertEqual(running.wait(20), 0)
 
+    def test_another_program_goes_on_where_one_was_killed_and_has_every_outcome_once(self) -> None:
+        program = f"""
+            import sys, wasm_grid
+            client = wasm_grid.connect({self.grid.address!r}, home={str(self.grid.home)!r})
+            job = client.job({str(PRIMES)!r})
+            print(job.id, flush=True)
+            for outcome in job.map((low, low + 1_000) for low in range(0, 150_000, 1_000)):
+                print("an outcome", flush=True)
+                sys.stdin.read()  # It is killed while it waits here.
+            """
+        running = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(program)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert running.stdout is not None
+        with running, running.stdout as printed:
+            job = self.client.find_job(printed.readline().strip())
+            self.assertEqual(printed.readline(), "an outcome\n")
+            running.kill()
+        submitted = job.show()["submitted"]
+        self.assertGreater(submitted, 0)
+        rest = ((low, low + 1_000) for low in range(submitted * 1_000, 150_000, 1_000))
+        outcomes = list(job.map(rest, first=submitted))
+        self.assertEqual(sorted(outcome.task for outcome in outcomes), list(range(150)))
+        self.assertEqual(sum(map(count, outcomes)), BELOW_150_000)
+        job.forget()
 
     def test_an_executor_runs_a_module_from_many_threads_and_ends_in_good_order(self) -> None:
         with wasm_grid.Executor(self.client, retries=0) as executor:

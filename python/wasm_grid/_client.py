@@ -255,7 +255,8 @@ class Client(Closing):
 
         Args:
             module: See :data:`Module`.
-            inputs: The inputs of the tasks, each as a value in CBOR.
+            inputs: The inputs of the tasks, each as a value in CBOR. While the iterator waits for something itself, what it
+                gave just before may not be submitted yet: :meth:`submit` takes tasks one at a time.
             in_order: Gives outcomes in the order of their inputs; one slow task then holds others back.
             raw: Inputs are bytes, and go as they are.
             keep: The manager keeps the job after its last outcome was given, or when the outcomes are let go of, so that it

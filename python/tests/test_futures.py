@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import os
 import pty
 import signal
@@ -14,11 +15,15 @@ import threading
 import time
 import unittest
 from concurrent.futures import as_completed, wait
-from typing import Callable
+from typing import TYPE_CHECKING, Callable, Literal, cast
 
 import wasm_grid
 from grid_processes import ECHO, PRIMES, OneHostTest
 from wasm_grid import GridError, TaskError
+from wasm_grid._progress import Bar
+
+if TYPE_CHECKING:
+    from wasm_grid._wasm_grid import Outcomes
 
 SLOW = (0, 400_000_000)
 
@@ -234,6 +239,28 @@ class Progress(unittest.TestCase):
         self.assertIn("1 of 2 tasks", seen)
         self.assertTrue(seen.endswith("\r\x1b[K"), repr(seen[-80:]))
         self.assertEqual(self.printed, "interrupted\n")
+
+    def test_ctrl_c_while_a_line_is_written_leaves_no_line(self) -> None:
+        class Terminal(io.StringIO):
+            def isatty(self) -> bool:
+                return True
+
+            def flush(self) -> None:
+                if "tasks" in self.getvalue() and not self.getvalue().endswith("\x1b[K"):
+                    raise KeyboardInterrupt
+
+        class Slow:
+            def take(self, seconds: float) -> Literal[False]:
+                return False
+
+            def progress(self) -> None:
+                return None
+
+        terminal = Terminal()
+        with self.assertRaises(KeyboardInterrupt):
+            Bar(terminal, 2, 0.0).take(cast("Outcomes", Slow()))
+        self.assertIn("of 2 tasks", terminal.getvalue())
+        self.assertTrue(terminal.getvalue().endswith("\r\x1b[K"), repr(terminal.getvalue()))
 
     def test_nothing_is_shown_unless_somebody_waits_for_long_or_wants_it(self) -> None:
         self.assertEqual(self.seen(", progress=False", "[(0, 60_000)]"), "")

@@ -90,25 +90,26 @@ class Bar:
         if self._is_terminal:
             # A line that is broken in two cannot be erased.
             text = text[: shutil.get_terminal_size().columns - 1]
+        # Said first: Ctrl-C may come while it is written.
+        self._is_drawn = self._is_terminal
         try:
             # Who prints next writes over it.
             self._stream.write(f"\r\x1b[K{text}\r" if self._is_terminal else f"{text}\n")
             self._stream.flush()
         except (OSError, ValueError):
             self._has_ended = True  # Nobody reads it.
-        self._is_drawn = self._is_terminal
         if not self._is_terminal:
             self._next = now + _PATIENCE
 
     def _erase(self) -> None:
         if not self._is_drawn:
             return
-        self._is_drawn = False
         try:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
         except (OSError, ValueError):
             pass
+        self._is_drawn = False
 
     def _text(self, seconds: float, info: JobInfo | None) -> str:
         # The manager knows of outcomes that are on their way to here.

@@ -8,6 +8,7 @@
 //! unless its documentation says that it is left out. A view's fields stand in the order of the alphabet, which is
 //! also their order in JSON.
 
+mod activity;
 mod document;
 mod event;
 mod host;
@@ -20,6 +21,10 @@ mod ticket;
 mod value;
 mod worker;
 
+pub use activity::{
+    AuditEntryView, FailureReasonView, FeedEntryView, HeldAttemptView, HostWorkView, JobSummaryView,
+    OverviewView, SlowTaskView, TaskSampleView, TaskView, TokenView, TotalsView,
+};
 pub use document::{Document, DoneView, ExplanationView, List, Listed, SCHEMA};
 pub use event::EventView;
 pub use host::HostView;

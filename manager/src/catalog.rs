@@ -18,11 +18,13 @@ use grid_protocol::manifest::{FilesAsked, Manifest, ManifestRefusal, SignedManif
 use grid_protocol::record::ModuleRecord;
 use grid_protocol::role::{Role, Roles};
 use grid_protocol::ticket::{Proof, Ticket, TicketId, TicketRecord};
+use grid_protocol::token::TokenInfo;
 use grid_protocol::wire::Wire;
 
 use crate::store::{Change, FileStore, Store, StoreError, Table};
 
 pub(crate) mod banned;
+mod tokens;
 mod upload;
 
 pub(crate) use upload::{UploadError, VerifiedUpload};
@@ -38,6 +40,7 @@ pub(crate) struct Catalog {
     hosts: BTreeMap<PublicKey, HostCapacity>,
     modules: BTreeMap<Digest, ModuleEntry>,
     deployments: BTreeMap<DeploymentId, DeploymentInfo>,
+    tokens: BTreeMap<PublicKey, TokenInfo>,
     /// The highest id that a deployment ever had.
     last_deployment: u64,
     trust: Trust,
@@ -161,6 +164,7 @@ impl Catalog {
             hosts: BTreeMap::new(),
             modules: BTreeMap::new(),
             deployments: BTreeMap::new(),
+            tokens: BTreeMap::new(),
             last_deployment: 0,
             trust: Trust::default(),
             trust_changes: 0,
@@ -182,6 +186,7 @@ impl Catalog {
             .records::<DeploymentInfo>(Table::Deployment)?
             .map(|deployment| (deployment.id, deployment))
             .collect();
+        self.tokens = self.records::<TokenInfo>(Table::Token)?.map(|token| (token.id, token)).collect();
         let bad = |table| CatalogError::Record { table };
         for (key, value) in self.store.read(Table::Host)? {
             let key = <[u8; 32]>::try_from(key).ok().and_then(|key| PublicKey::from_bytes(key).ok());
@@ -249,13 +254,7 @@ impl Catalog {
     pub(crate) fn grant(&mut self, key: PublicKey, role: Role) -> Result<(), CatalogError> {
         let mut info =
             self.keys.get(&key).cloned().unwrap_or(KeyInfo { key, roles: Roles::NONE, revoked: false });
-        info.roles = info.roles.with(role);
-        if matches!(role, Role::Publisher | Role::Admin) {
-            info.roles = info.roles.with(Role::Client);
-        }
-        if role == Role::Admin {
-            info.roles = info.roles.with(Role::Publisher);
-        }
+        info.roles = info.roles.or(Roles::of(role));
         // An explicit grant takes a revocation back.
         info.revoked = false;
         if self.keys.get(&key) == Some(&info) {
@@ -264,8 +263,8 @@ impl Catalog {
         self.put_key(info, Vec::new())
     }
 
-    /// Revokes a key until it is granted a role again: removes its roles, its record as a host, and the deployments
-    /// that it owns or that run its modules, in one commit.
+    /// Revokes a key until it is granted a role again: removes its roles, its tokens, its record as a host, and the
+    /// deployments that it owns or that run its modules, in one commit.
     pub(crate) fn revoke(&mut self, key: PublicKey) -> Result<(), CatalogError> {
         let of_key = |deployment: &DeploymentInfo| {
             let module = self.modules.get(&deployment.request.module);
@@ -279,7 +278,11 @@ impl Catalog {
             .collect();
         let mut changes = vec![Change::remove(Table::Host, *key.as_bytes())];
         changes.extend(deployments.iter().map(|id| Change::remove(Table::Deployment, id.0.to_be_bytes())));
+        let tokens: Vec<_> =
+            self.tokens.values().filter(|token| token.owner == key).map(|token| token.id).collect();
+        changes.extend(tokens.iter().map(|id| Change::remove(Table::Token, *id.as_bytes())));
         self.put_key(KeyInfo { key, roles: Roles::NONE, revoked: true }, changes)?;
+        tokens.iter().for_each(|id| drop(self.tokens.remove(id)));
         self.hosts.remove(&key);
         deployments.iter().for_each(|id| drop(self.deployments.remove(id)));
         Ok(())
@@ -368,6 +371,11 @@ impl Catalog {
             used_by: record.used_by,
         };
         self.tickets.values().filter(|ticket| ticket.expires > now).map(info).collect()
+    }
+
+    /// The role that a ticket grants; `None` if there is no such ticket.
+    pub(crate) fn ticket_role(&self, id: &TicketId) -> Option<Role> {
+        self.tickets.get(id).map(|record| record.role)
     }
 
     /// Deletes a ticket; false if there is none of that id.

@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use grid_protocol::activity::{GridEvent, HostActivity};
 use grid_protocol::client::{self, DeploymentInfo, HostInfo, HostState, WorkerInfo, WorkerState};
 use grid_protocol::control::ManagerEnd;
 use grid_protocol::host::{self, HostCapacity};
@@ -28,6 +29,7 @@ use grid_scheduler::{
 use hashbrown::HashMap;
 use tokio::sync::Notify;
 
+use crate::activity::Activity;
 use crate::catalog::banned::Banned;
 use crate::cluster::connection::{ConnectionHandle, Ending};
 use crate::cluster::newcomers::PeerSource;
@@ -193,6 +195,13 @@ impl Cluster {
 
     fn left(&mut self, id: WorkerId, worker: &grid_scheduler::PlacedWorker, end: End) {
         self.router.left(id, end.clone());
+        self.activity().note(GridEvent::WorkerEnded {
+            worker: id,
+            host: worker.host,
+            owner: worker.spec.owner.key,
+            end: end.label().to_owned(),
+            accident: end.is_accident(),
+        });
         let info = WorkerInfo { state: WorkerState::Ended(end), ..self.worker_info(id, worker) };
         self.ended.push_back(info);
         if self.ended.len() > ENDED_KEPT_MAX
@@ -256,10 +265,14 @@ impl Cluster {
             {
                 self.logs.entry(worker).or_default().add(lines, dropped);
             }
-            host::HostEvent::ModuleReady { fetched_bytes: _, compile_us, .. } => {
+            host::HostEvent::ModuleReady { module, compile_us, .. } => {
                 if let (Some(session), Some(compile_us)) = (self.sessions.get_mut(&host), compile_us) {
                     session.compilations += 1;
                     session.compile_us = session.compile_us.saturating_add(compile_us);
+                    let known = self.scheduler.hosts().get(&host);
+                    let name = known.map(|host| host.capacity.name.clone()).unwrap_or_default();
+                    let change = HostActivity::Compiled { module, us: compile_us };
+                    self.activity().note(GridEvent::Host { host, name, change });
                 }
             }
             host::HostEvent::Draining => self.handle_host(now, host, HostChange::Draining),
@@ -272,15 +285,40 @@ impl Cluster {
         }
     }
 
-    /// Something happened to a host: tells both schedulers.
+    /// Something happened to a host: tells both schedulers, and those who look.
     pub(crate) fn handle_host(&mut self, now: Moment, host: PublicKey, change: HostChange<'_>) {
+        self.note_host(host, change);
         self.scheduler.handle_host(now, host, change);
         self.coordinator.jobs.handle_host(now, host, change);
+    }
+
+    fn note_host(&self, host: PublicKey, change: HostChange<'_>) {
+        let known = self.scheduler.hosts().get(&host);
+        let name = known.map(|host| host.capacity.name.clone());
+        let (name, change) = match (change, known.map(|host| host.presence)) {
+            (HostChange::Joined { capacity, resumed: false }, _) => {
+                (Some(capacity.name.clone()), HostActivity::Joined { slots: capacity.slots })
+            }
+            (HostChange::Joined { .. }, Some(Presence::Away { .. })) => (name, HostActivity::Returned),
+            (HostChange::Draining, Some(Presence::Ready)) => (name, HostActivity::Draining),
+            (HostChange::Away, Some(Presence::Ready | Presence::Draining)) => (name, HostActivity::Away),
+            (HostChange::Gone { .. }, Some(_)) => (name, HostActivity::Gone),
+            _ => return,
+        };
+        if let Some(name) = name {
+            self.activity().note(GridEvent::Host { host, name, change });
+        }
+    }
+
+    fn activity(&self) -> &Activity {
+        &self.coordinator.activity
     }
 
     fn handle_started(&mut self, host: PublicKey, id: WorkerId, now: Moment) {
         self.scheduler.handle_worker_started(now, id);
         if let Some(worker) = self.scheduler.workers().get(&id) {
+            let (module, owner) = (worker.spec.module, worker.spec.owner.key);
+            self.activity().note(GridEvent::WorkerStarted { worker: id, module, host, owner });
             let event = client::ClientEvent::Joined {
                 worker: id,
                 host,

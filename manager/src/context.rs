@@ -11,6 +11,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::activity::Activity;
+use crate::audit::AuditLog;
 use crate::blobs::store::{BlobError, BlobStore};
 use crate::catalog::{Catalog, CatalogError};
 use crate::cluster::Cluster;
@@ -18,6 +20,7 @@ use crate::cluster::newcomers::Newcomers;
 use crate::config::ManagerConfig;
 use crate::jobs::coordinator::{Coordinator, UNWRITTEN_BYTES_MAX};
 use crate::jobs::store::JobStore;
+use crate::page_links::PageLinks;
 use crate::store::StoreError;
 
 /// What all connections of a manager share.
@@ -42,6 +45,12 @@ pub(crate) struct Context {
     pub(crate) retrying: tokio::sync::Mutex<()>,
     /// Notified when a timeout may have become due earlier than the timer loop expects.
     pub(crate) rescheduled: Notify,
+    /// What the grid is doing, for those who look.
+    pub(crate) activity: Arc<Activity>,
+    /// Who did what.
+    pub(crate) audit: Arc<AuditLog>,
+    /// Links that log people in to the page.
+    pub(crate) page_links: PageLinks,
 }
 
 impl Context {
@@ -51,10 +60,12 @@ impl Context {
         catalog: Catalog,
         coordinator: Coordinator,
         payloads: BlobStore,
+        audit: AuditLog,
     ) -> Self {
         let job_store = JobStore::new(catalog.store());
         let incarnation = catalog.incarnation();
         let scheduling = SchedulerConfig { incarnation, away_grace: config.away_grace };
+        let activity = coordinator.activity.clone();
         let cluster = Cluster::new(scheduling, catalog.deployments().values(), coordinator);
         let key = catalog.key().public();
         Self {
@@ -70,6 +81,9 @@ impl Context {
             committing: Arc::default(),
             retrying: tokio::sync::Mutex::default(),
             rescheduled: Notify::new(),
+            activity,
+            audit: Arc::new(audit),
+            page_links: PageLinks::default(),
         }
     }
 

@@ -15,6 +15,7 @@ use grid_protocol::submission::EncodedPayload;
 use grid_protocol::time::Moment;
 use grid_scheduler::HostChange;
 
+use crate::activity::Activity;
 use crate::jobs::coordinator::{Coordinator, Effect, HostRef};
 use crate::jobs::store::{JobStore, RecoverError, Recovered};
 use crate::store::faulty_disk::FaultyDisk;
@@ -93,7 +94,12 @@ fn start(disk: &FaultyDisk, incarnation: u32) -> Result<Option<ManagerLife>, Str
     };
     match begun() {
         Ok((job_store, recovered)) => {
-            Ok(Some(ManagerLife { coordinator: Coordinator::new(recovered), job_store, now: Moment::ZERO }))
+            let activity = Arc::new(Activity::new(grid_disk::Machine::default()));
+            Ok(Some(ManagerLife {
+                coordinator: Coordinator::new(recovered, activity),
+                job_store,
+                now: Moment::ZERO,
+            }))
         }
         Err(_) if disk.is_dead() => Ok(None),
         Err(error) => Err(format!("the store does not open: {error}")),

@@ -6,7 +6,10 @@
 
 #![forbid(unsafe_code)]
 
+mod activity;
 mod api;
+mod asker;
+mod audit;
 mod blobs;
 mod catalog;
 mod cluster;
@@ -19,15 +22,18 @@ mod fault_injection;
 #[cfg(feature = "fault-injection")]
 mod invariants;
 mod jobs;
+mod page_links;
 mod server;
 mod session;
 mod store;
 
+pub use asker::{Asker, Via};
 pub use catalog::CatalogError;
 pub use config::ManagerConfig;
 #[cfg(feature = "fault-injection")]
 pub use fault_injection::FaultInjection;
 pub use server::{ManagerServer, StartError};
+pub use session::http::HttpAccess;
 pub use session::local::LocalClient;
 #[cfg(any(test, feature = "fault-injection"))]
 pub use store::faulty_disk::FaultyDisk;

@@ -14,7 +14,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::activity::Activity;
 use crate::api;
+use crate::audit::AuditLog;
 use crate::blobs::store::BlobStore;
 use crate::catalog::{Catalog, CatalogError};
 use crate::config::ManagerConfig;
@@ -24,6 +26,7 @@ use crate::jobs::commit;
 use crate::jobs::coordinator::Coordinator;
 use crate::jobs::store::{JobStore, RecoverError};
 use crate::session;
+use crate::session::http::HttpAccess;
 use crate::session::local::LocalClient;
 use crate::store::Table;
 
@@ -121,12 +124,14 @@ impl ManagerServer {
             })?;
         let payloads = BlobStore::open(&config.state_folder, catalog.store())
             .map_err(|error| CatalogError::Payload { reason: error.to_string() })?;
-        let coordinator = Coordinator::new(recovered);
+        let audit = AuditLog::open(catalog.store()).map_err(CatalogError::from)?;
+        let activity = Arc::new(Activity::new(config.machine.clone()));
+        let coordinator = Coordinator::new(recovered, activity);
         #[cfg(feature = "fault-injection")]
         let coordinator = coordinator.sabotaged(config.sabotage);
         #[cfg(feature = "fault-injection")]
         let sabotage = config.sabotage;
-        let context = Arc::new(Context::new(config, addresses, catalog, coordinator, payloads));
+        let context = Arc::new(Context::new(config, addresses, catalog, coordinator, payloads, audit));
         #[cfg(feature = "fault-injection")]
         {
             context.cluster().router.sabotage = sabotage;
@@ -168,6 +173,11 @@ impl ManagerServer {
     /// Opens a client for the program that embeds the manager.
     pub fn local_client(&self, channel: grid_protocol::client::Channel) -> LocalClient {
         LocalClient::open(self.context.clone(), channel, self.serving.clone())
+    }
+
+    /// Opens access for the page and the HTTP API, which this process serves.
+    pub fn http_access(&self) -> HttpAccess {
+        HttpAccess::new(self.context.clone(), self.serving.clone())
     }
 
     /// Connects a peer in this process, for example a host; returns the peer's end.
@@ -251,7 +261,14 @@ async fn serve(
     let timer = run_timer(&context);
     let late = run_late_acknowledgements(&context);
     let committing = commit::run(&context);
-    tokio::pin!(timer, late, committing);
+    let auditing = context.audit.clone().run(|log| {
+        let context = context.clone();
+        async move {
+            // The manager is going down if the thread fails; nobody is left to be told.
+            context.off_thread(move || log.write()).await.unwrap_or(Ok(()))
+        }
+    });
+    tokio::pin!(timer, late, committing, auditing);
     loop {
         tokio::select! {
             biased;
@@ -259,6 +276,7 @@ async fn serve(
             () = &mut committing => {}
             () = &mut timer => {}
             () = &mut late => {}
+            () = &mut auditing => {}
             Some(conn) = local.recv() => {
                 peers.spawn(welcome(context.clone(), conn));
             }
@@ -277,6 +295,10 @@ async fn serve(
     drop(peers);
     // Reports of hosts that are not on disk yet are written now, so that the work is not done again.
     commit::finish(&context).await;
+    let log = context.audit.clone();
+    if let Ok(Err(error)) = context.off_thread(move || log.write()).await {
+        tracing::error!(%error, "the end of the audit log is not on disk");
+    }
     if let Some(endpoint) = endpoint {
         endpoint.close(code::SHUTDOWN, "the manager shuts down");
         endpoint.wait_idle(Duration::from_secs(1)).await;

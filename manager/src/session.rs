@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod handshake;
 pub(crate) mod host;
+pub(crate) mod http;
 pub(crate) mod local;
 mod requests;
 mod transfers;

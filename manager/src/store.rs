@@ -51,11 +51,15 @@ pub enum Table {
     Payload,
     /// The same references, by digest and job.
     Referrer,
+    /// Tokens, by public half.
+    Token,
+    /// Who did what, by number.
+    Audit,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Counter,
         Self::Key,
         Self::Ticket,
@@ -71,6 +75,8 @@ impl Table {
         Self::Over,
         Self::Payload,
         Self::Referrer,
+        Self::Token,
+        Self::Audit,
     ];
 
     fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -90,6 +96,8 @@ impl Table {
             Self::Over => "over",
             Self::Payload => "payload",
             Self::Referrer => "referrer",
+            Self::Token => "token",
+            Self::Audit => "audit",
         })
     }
 }

@@ -9,6 +9,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::activity::{AuditEntry, FeedEntry, HostWork, JobSummary, Overview, TaskInfo, TaskSample};
 use crate::codec::{Decode, Encode};
 use crate::digest::Digest;
 use crate::extensions::Extensions;
@@ -18,6 +19,7 @@ use crate::job::{BlobRef, JobId, JobInfo, JobSpec, OutcomeEntry, Payload};
 use crate::key::PublicKey;
 use crate::role::{Role, Roles};
 use crate::ticket::Proof;
+use crate::token::TokenInfo;
 use crate::worker::{End, LimitsAsked, LogLine, Restart};
 
 /// The client's end of its control channel: sends [`ClientNote`]s, receives [`ClientEvent`]s.
@@ -315,6 +317,68 @@ pub enum Request {
         /// Length of the message, in bytes.
         length: u64,
     },
+    /// The grid at a glance, in figures.
+    Overview,
+    /// Asks for events with numbers above `after`; waits for the first if there is none yet.
+    Feed {
+        /// The number of the last event that the client has; 0 for none.
+        after: u64,
+        /// Most events to send; the manager sends at most [`FEED_BATCH_MAX`](crate::activity::FEED_BATCH_MAX).
+        most: u32,
+        /// How long to wait for an event, in milliseconds; the manager waits at most 30 s.
+        wait_ms: u32,
+    },
+    /// Asks for sampled tasks with numbers above `after`. Does not wait.
+    TaskSamples {
+        /// The number of the last sample that the client has; 0 for none.
+        after: u64,
+        /// Most samples to send; the manager sends at most [`SAMPLE_BATCH_MAX`](crate::activity::SAMPLE_BATCH_MAX).
+        most: u32,
+    },
+    /// Asks why attempts of a job failed, and which of its tasks were slowest.
+    JobSummary {
+        /// The job.
+        job: JobId,
+    },
+    /// Asks how one task stands.
+    TaskShow {
+        /// The task's job.
+        job: JobId,
+        /// The task's number in its job.
+        task: u64,
+    },
+    /// Asks what a host is doing.
+    HostShow {
+        /// The host's key.
+        host: PublicKey,
+    },
+    /// Asks who did what, newest first, beginning below the number `before`.
+    AuditList {
+        /// The number of the oldest entry that the client has; 0 to begin with the newest.
+        before: u64,
+        /// Most entries to send; the manager sends at most [`FEED_BATCH_MAX`](crate::activity::FEED_BATCH_MAX).
+        most: u32,
+    },
+    /// Asks for a link to the manager's page that logs the caller in, once, within a minute.
+    PageLink,
+    /// Makes a token that acts for the caller. The client draws the token and tells its public half.
+    TokenNew {
+        /// The token's public half.
+        token: PublicKey,
+        /// What the token may do at most; the caller must have the role.
+        role: Role,
+        /// How long it is valid, in seconds from now.
+        ttl_s: u64,
+        /// What it is for.
+        name: String,
+    },
+    /// Lists the caller's tokens; for an admin, everybody's.
+    TokenList,
+    /// Deletes a token.
+    TokenRemove {
+        /// The token's public half.
+        token: PublicKey,
+    },
 }
 
 impl Request {
@@ -467,6 +531,44 @@ pub enum Reply {
         /// The highest serial seen; 0 if there was none.
         seen: u64,
     },
+    /// Answers [`Request::Overview`].
+    Overview(Overview),
+    /// Answers [`Request::Feed`].
+    Feed {
+        /// The events that the caller may see, oldest first.
+        entries: Vec<FeedEntry>,
+        /// Number of events above `after` that have left the ring.
+        missed: u64,
+        /// The number to ask with next: that of the last event that was looked at.
+        next: u64,
+    },
+    /// Answers [`Request::TaskSamples`].
+    TaskSamples {
+        /// The samples that the caller may see, oldest first.
+        samples: Vec<TaskSample>,
+        /// Number of samples above `after` that have left the ring.
+        missed: u64,
+        /// The number to ask with next: that of the last sample that was looked at.
+        next: u64,
+    },
+    /// Answers [`Request::JobSummary`].
+    JobSummary(JobSummary),
+    /// Answers [`Request::TaskShow`].
+    Task(TaskInfo),
+    /// Answers [`Request::HostShow`].
+    HostWork(HostWork),
+    /// Answers [`Request::AuditList`].
+    Audit(Vec<AuditEntry>),
+    /// Answers [`Request::PageLink`].
+    PageLink {
+        /// The link; a secret until it is used.
+        url: String,
+        /// The SHA-256 of the page's certificate, if the manager made it itself, so that a browser's warning can be
+        /// checked.
+        certificate: Option<Digest>,
+    },
+    /// Answers [`Request::TokenList`].
+    Tokens(Vec<TokenInfo>),
 }
 
 /// The kind of a denial. The command line derives its exit code from it.
@@ -487,6 +589,21 @@ pub enum DenialCode {
     Conflict,
     /// The manager itself failed, for example its disk.
     ManagerFault,
+}
+
+impl DenialCode {
+    /// The kind in a word or two, for scripts.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad-request",
+            Self::NotAllowed => "not-allowed",
+            Self::NotFound => "not-found",
+            Self::ModuleRejected => "module-rejected",
+            Self::NoCapacity => "no-capacity",
+            Self::Conflict => "conflict",
+            Self::ManagerFault => "manager-fault",
+        }
+    }
 }
 
 /// A refusal, with its reason and what the caller can do about it.

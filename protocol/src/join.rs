@@ -62,3 +62,20 @@ pub enum JoinRefusal {
         why: String,
     },
 }
+
+impl JoinRefusal {
+    /// The reason in a word or two, for scripts.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Version { .. } => "version",
+            Self::TicketUnknown => "ticket-unknown",
+            Self::TicketExpired { .. } => "ticket-expired",
+            Self::TicketUsed { .. } => "ticket-used",
+            Self::WrongProof => "wrong-proof",
+            Self::NotAllowed { .. } => "not-allowed",
+            Self::Revoked { .. } => "revoked",
+            Self::Full { .. } => "full",
+            Self::Malformed { .. } => "malformed",
+        }
+    }
+}

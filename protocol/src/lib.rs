@@ -11,6 +11,7 @@
 
 extern crate alloc;
 
+pub mod activity;
 pub mod client;
 mod codec;
 pub mod control;
@@ -39,6 +40,7 @@ pub mod submission;
 mod text;
 pub mod ticket;
 pub mod time;
+pub mod token;
 pub mod uncollected;
 pub mod wire;
 pub mod worker;

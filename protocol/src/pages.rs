@@ -51,6 +51,8 @@ impl Reply {
                 | Self::Workers(_)
                 | Self::Deployments(_)
                 | Self::Keys(_)
+                | Self::Audit(_)
+                | Self::Tokens(_)
         )
     }
 
@@ -63,6 +65,8 @@ impl Reply {
             (Self::Workers(all), Self::Workers(more)) => all.extend(more),
             (Self::Deployments(all), Self::Deployments(more)) => all.extend(more),
             (Self::Keys(all), Self::Keys(more)) => all.extend(more),
+            (Self::Audit(all), Self::Audit(more)) => all.extend(more),
+            (Self::Tokens(all), Self::Tokens(more)) => all.extend(more),
             _ => return false,
         }
         true
@@ -80,6 +84,8 @@ impl Reply {
             Self::Workers(list) => half(list).map(Self::Workers),
             Self::Deployments(list) => half(list).map(Self::Deployments),
             Self::Keys(list) => half(list).map(Self::Keys),
+            Self::Audit(list) => half(list).map(Self::Audit),
+            Self::Tokens(list) => half(list).map(Self::Tokens),
             _ => None,
         }
     }

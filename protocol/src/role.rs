@@ -17,11 +17,13 @@ pub enum Role {
     Publisher,
     /// Changes roles, and sees everybody's workers.
     Admin,
+    /// Sees what the grid does, whoever it does it for, but no inputs, results, messages or arguments; changes nothing.
+    Viewer,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 4] = [Self::Host, Self::Client, Self::Publisher, Self::Admin];
+    pub const ALL: [Self; 5] = [Self::Host, Self::Client, Self::Publisher, Self::Admin, Self::Viewer];
 
     /// The role's name, as people type it.
     pub fn name(self) -> &'static str {
@@ -30,6 +32,7 @@ impl Role {
             Self::Client => "client",
             Self::Publisher => "publisher",
             Self::Admin => "admin",
+            Self::Viewer => "viewer",
         }
     }
 }
@@ -42,7 +45,7 @@ impl fmt::Display for Role {
 
 /// The text does not name a role; whoever typed it must act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a role is one of: host, client, publisher, admin")]
+#[error("a role is one of: host, client, publisher, admin, viewer")]
 pub struct ParseRoleError;
 
 impl FromStr for Role {
@@ -60,6 +63,36 @@ pub struct Roles(u8);
 impl Roles {
     /// The empty set.
     pub const NONE: Self = Self(0);
+
+    /// Every role.
+    pub const ALL: Self = Self(0b1_1111);
+
+    /// What both sets have.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// The role with those that are granted with it: a publisher becomes a client, too; an admin, a client and a publisher.
+    pub fn of(role: Role) -> Self {
+        let set = Self::NONE.with(role);
+        match role {
+            Role::Publisher => set.with(Role::Client),
+            Role::Admin => set.with(Role::Client).with(Role::Publisher),
+            Role::Host | Role::Client | Role::Viewer => set,
+        }
+    }
+
+    /// What either set has.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// True if the set lets its bearer see what the grid does for others.
+    pub fn sees_all(self) -> bool {
+        self.has(Role::Viewer) || self.has(Role::Admin)
+    }
 
     /// This set with `role` added.
     #[must_use]

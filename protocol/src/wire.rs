@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::activity::AuditEntry;
 use crate::client::{ClientGreeting, ClientHello, DeploymentInfo, KeyInfo, Reply, Request};
 use crate::codec::{self, DecodeError};
 use crate::host::{Greeting, Hello, HostCapacity, ModuleOffered, Transfer, Transferred};
@@ -9,6 +10,7 @@ use crate::job::{AttemptFailure, Payload};
 use crate::limits::CONTROL_DECODED_BYTES_MAX;
 use crate::record::{JobRecord, ModuleRecord, OutcomeRecord, OverRecord};
 use crate::ticket::TicketRecord;
+use crate::token::TokenInfo;
 
 /// A message that fills a frame, outside the numbered notes of a control channel.
 pub trait Wire: Sized {
@@ -47,4 +49,4 @@ wire!(Hello, Greeting, Transfer, Transferred, ModuleOffered, ClientHello, Client
 
 // Kept on disk, not sent; the same rules hold.
 wire!(HostCapacity, KeyInfo, DeploymentInfo, TicketRecord, ModuleRecord);
-wire!(JobRecord, Payload, OutcomeRecord, OverRecord, AttemptFailure);
+wire!(JobRecord, Payload, OutcomeRecord, OverRecord, AttemptFailure, TokenInfo, AuditEntry);

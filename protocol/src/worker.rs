@@ -146,7 +146,7 @@ impl Failure {
 }
 
 /// Cuts a text to at most `most` bytes at a character boundary, and frees the memory of the rest.
-fn cut(text: &mut String, most: usize) {
+pub(crate) fn cut(text: &mut String, most: usize) {
     if text.len() > most {
         text.truncate(text.floor_char_boundary(most));
         text.shrink_to_fit();

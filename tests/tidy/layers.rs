@@ -16,15 +16,22 @@ struct Crate(BTreeMap<ModulePath, String>);
 /// The manager's layers, and which others each may name. What is not here may be named by nobody but the top: `server`.
 const LAYERS: &[(&str, &[&str])] = &[
     ("store", &[]),
+    ("activity", &[]),
+    ("asker", &[]),
+    ("audit", &["store"]),
+    ("page_links", &["asker"]),
     ("fault_injection", &[]),
     ("config", &["store", "fault_injection"]),
     ("catalog", &["store"]),
     ("blobs", &["store", "catalog"]),
-    ("cluster", &["catalog", "jobs", "fault_injection"]),
-    ("jobs", &["catalog", "cluster", "config", "context", "fault_injection", "store"]),
-    ("context", &["blobs", "catalog", "cluster", "config", "jobs", "store"]),
-    ("api", &["blobs", "catalog", "cluster", "context", "jobs", "store"]),
-    ("session", &["api", "blobs", "catalog", "cluster", "context", "jobs"]),
+    ("cluster", &["activity", "catalog", "jobs", "fault_injection"]),
+    ("jobs", &["activity", "catalog", "cluster", "config", "context", "fault_injection", "store"]),
+    (
+        "context",
+        &["activity", "audit", "blobs", "catalog", "cluster", "config", "jobs", "page_links", "store"],
+    ),
+    ("api", &["activity", "asker", "audit", "blobs", "catalog", "cluster", "context", "jobs", "store"]),
+    ("session", &["activity", "api", "asker", "blobs", "catalog", "cluster", "context", "jobs"]),
 ];
 
 /// Modules that decide and do not act, and what they may not name.

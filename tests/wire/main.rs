@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use grid_protocol::activity::*;
 use grid_protocol::client::*;
 use grid_protocol::control::{HostEnd, ManagerEnd};
 use grid_protocol::digest::Digest;
@@ -24,6 +25,7 @@ use grid_protocol::manifest::{FilesAsked, Manifest, SignedManifest};
 use grid_protocol::record::{JobRecord, ModuleRecord, OutcomeRecord, OverRecord};
 use grid_protocol::role::{Role, Roles};
 use grid_protocol::ticket::{Proof, Ticket};
+use grid_protocol::token::TokenInfo;
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::*;
 use grid_tests::Dice;
@@ -200,6 +202,8 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
         ("OutcomeRecord", outcome.to_body()),
         ("OverRecord", OverRecord { seq: 1, dead: true, ran_us: 9 }.to_body()),
         ("AttemptFailure", attempt_failure().to_body()),
+        ("TokenInfo", token_info().to_body()),
+        ("AuditEntry", audit_entry().to_body()),
         ("Payload::Here", payload().to_body()),
         ("Payload::Blob", Payload::Blob(stored()).to_body()),
     ]
@@ -307,6 +311,17 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("PayloadFetch", Request::PayloadFetch { job: job(), payload: stored() }),
         ("MessageSend", Request::MessageSend { worker: WorkerId::new(3, 4), length: 5 }),
         ("ModuleSerial", Request::ModuleSerial { publisher: host, name: "echo".into() }),
+        ("Overview", Request::Overview),
+        ("Feed", Request::Feed { after: 300, most: 4, wait_ms: 500 }),
+        ("TaskSamples", Request::TaskSamples { after: 300, most: 4 }),
+        ("JobSummary", Request::JobSummary { job: job() }),
+        ("TaskShow", Request::TaskShow { job: job(), task: 4 }),
+        ("HostShow", Request::HostShow { host }),
+        ("AuditList", Request::AuditList { before: 300, most: 4 }),
+        ("PageLink", Request::PageLink),
+        ("TokenNew", Request::TokenNew { token: host, role: Role::Viewer, ttl_s: 60, name: "n".into() }),
+        ("TokenList", Request::TokenList),
+        ("TokenRemove", Request::TokenRemove { token: host }),
     ]
     .into_iter()
     .map(|(name, request)| (&*format!("Request::{name}").leak(), request.to_body()))
@@ -374,10 +389,129 @@ fn replies() -> Vec<(&'static str, Vec<u8>)> {
         ("Explanation", Reply::Explanation { lines: vec!["l".into()] }),
         ("Payload", Reply::Payload { length: 300_000 }),
         ("Serial", Reply::Serial { seen: 300_000 }),
+        ("Overview", Reply::Overview(overview())),
+        ("Feed", Reply::Feed { entries: events(), missed: 300, next: 301 }),
+        ("TaskSamples", Reply::TaskSamples { samples: vec![sample()], missed: 0, next: 1 }),
+        ("JobSummary", Reply::JobSummary(job_summary())),
+        ("Task(Waiting)", task_reply(TaskStanding::Waiting)),
+        ("Task(Held)", task_reply(TaskStanding::Held(vec![held_attempt()]))),
+        ("Task(Done)", task_reply(TaskStanding::Done { host: "lab".into(), ran_us: 9, results: vec![300] })),
+        ("Task(Dead)", task_reply(TaskStanding::Dead { why: "w".into() })),
+        ("HostWork", Reply::HostWork(host_work())),
+        ("Audit", Reply::Audit(vec![audit_entry()])),
+        ("PageLink", Reply::PageLink { url: "u".into(), certificate: Some(Digest::from_bytes([8; 32])) }),
+        ("Tokens", Reply::Tokens(vec![token_info()])),
     ]
     .into_iter()
     .map(|(name, reply)| (&*format!("Reply::{name}").leak(), reply.to_body()))
     .collect()
+}
+
+fn overview() -> Overview {
+    Overview {
+        unix_ms: 300,
+        jobs: 1,
+        waiting: 2,
+        leased: 3,
+        executing: 4,
+        quarantined: 5,
+        totals: Totals { done: 6, dead: 7, failed: 8, lost: 9, submitted: 10 },
+        rates: vec![RateSecond { done: 1, failed: 2 }],
+        newest_event: 11,
+        newest_sample: 12,
+    }
+}
+
+/// One of every kind of event.
+fn events() -> Vec<FeedEntry> {
+    let (host, module) = (key(1), Digest::from_bytes([8; 32]));
+    let (name, why) = (String::from("lab"), String::from("w"));
+    let change = |change| GridEvent::Host { host, name: name.clone(), change };
+    let events = [
+        change(HostActivity::Pending),
+        change(HostActivity::Joined { slots: 4 }),
+        change(HostActivity::Returned),
+        change(HostActivity::Away),
+        change(HostActivity::Draining),
+        change(HostActivity::Gone),
+        change(HostActivity::Quarantined { for_ms: 5 }),
+        change(HostActivity::Barred { job: job(), for_ms: 5 }),
+        change(HostActivity::Unfit { job: job(), why: why.clone() }),
+        change(HostActivity::Compiled { module, us: 5 }),
+        GridEvent::Refused { key: host, from: "a:1".into(), why: why.clone() },
+        GridEvent::Login { key: host, from: "a:1".into() },
+        GridEvent::Granted { key: host, role: Role::Viewer },
+        GridEvent::Revoked { key: host },
+        GridEvent::ModuleUploaded { module, name: name.clone(), publisher: host },
+        GridEvent::ModuleRemoved { module, name: name.clone() },
+        GridEvent::Job { job: job(), name: name.clone(), owner: host, state: JobState::Open },
+        GridEvent::TaskDead { job: job(), task: 4, owner: host, why: why.clone() },
+        GridEvent::WorkerStarted { worker: worker(), module, host, owner: host },
+        GridEvent::WorkerEnded { worker: worker(), host, owner: host, end: "trap".into(), accident: true },
+        GridEvent::StoreTrouble { why },
+        GridEvent::StoreWorks,
+    ];
+    events.into_iter().map(|event| FeedEntry { seq: 1, unix_ms: 2, event }).collect()
+}
+
+fn sample() -> TaskSample {
+    TaskSample {
+        seq: 1,
+        job: job(),
+        task: 4,
+        host: key(1),
+        end_unix_us: 300,
+        ran_us: 9,
+        ending: AttemptEnding::Lost,
+        stands_for: 7,
+    }
+}
+
+fn job_summary() -> JobSummary {
+    let (kind, message, host) = ("trap".into(), "m".into(), "lab".to_owned());
+    JobSummary {
+        reasons: vec![FailureReason { kind, message, count: 2, task: 4, host: host.clone() }],
+        other_failures: 1,
+        slowest: vec![SlowTask { task: 4, ran_us: 9, host }],
+        done: 5,
+        ran_us: 300,
+    }
+}
+
+fn held_attempt() -> HeldAttempt {
+    let (attempt, host) = ("a1.2".into(), "lab".into());
+    HeldAttempt { attempt, job: job(), task: 4, host, running_ms: Some(5), lease_ms: 300 }
+}
+
+fn task_reply(standing: TaskStanding) -> Reply {
+    Reply::Task(TaskInfo { job: job(), task: 4, standing, failures: vec![attempt_failure()] })
+}
+
+fn host_work() -> HostWork {
+    HostWork {
+        host: key(1),
+        attempts: vec![held_attempt()],
+        held: 1,
+        window: 2,
+        modules: vec![Digest::from_bytes([8; 32])],
+        explanation: vec!["l".into()],
+    }
+}
+
+fn audit_entry() -> AuditEntry {
+    AuditEntry {
+        seq: 1,
+        unix: 2,
+        key: key(1),
+        via: "client".into(),
+        action: "job stop".into(),
+        subject: "j".into(),
+        refused: Some("w".into()),
+    }
+}
+
+fn token_info() -> TokenInfo {
+    TokenInfo { id: key(1), owner: key(2), role: Role::Viewer, expires: 9, name: "n".into() }
 }
 
 /// Control frames, each with the first note of a session in it.

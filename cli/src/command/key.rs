@@ -24,7 +24,7 @@ pub(crate) enum KeySubcommand {
     Trust {
         /// The key, as `grid key new` prints it.
         key: PublicKey,
-        /// What it may be: host, client, publisher or admin.
+        /// What it may be: host, client, publisher, admin or viewer.
         #[arg(long, default_value = "publisher")]
         role: Role,
     },

@@ -12,7 +12,7 @@ use crate::command::output::{Output, Rows, time};
 pub(crate) enum TicketSubcommand {
     /// Make a ticket; it lets one machine or person in.
     New {
-        /// What it lets in: host, client, publisher or admin.
+        /// What it lets in: host, client, publisher, admin or viewer.
         #[arg(long, default_value = "host")]
         role: Role,
         /// For how many hours it is good.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use grid_protocol::activity::GridEvent;
 use grid_protocol::client::{Denial, DenialCode, HostInfo, HostState, Reply, Status};
 use grid_protocol::host::HostCommand;
 use grid_protocol::key::PublicKey;
@@ -105,11 +106,13 @@ pub(super) async fn revoke(context: &Arc<Context>, key: PublicKey) -> Result<Rep
         })
         .await
         .map_err(fault)?;
+    context.activity.note(GridEvent::Revoked { key });
     if known { Ok(Reply::Done) } else { found(false, "key", "it is revoked all the same, and stays out") }
 }
 
 pub(super) async fn trust(context: &Arc<Context>, key: PublicKey, role: Role) -> Result<Reply, Denial> {
     context.catalog(move |catalog| catalog.grant(key, role)).await.map_err(fault)?;
+    context.activity.note(GridEvent::Granted { key, role });
     context.change(|cluster, _| {
         if let Some(waiting) = cluster.pending.get(&key).filter(|_| role == Role::Host) {
             waiting.decided.notify_one();

@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use grid_protocol::client::{Denial, DenialCode, Reply, Request, Subject};
 use grid_protocol::job::{BlobRef, JobId, JobInfo, JobSpec, JobState, Outcome, Payload};
-use grid_protocol::key::PublicKey;
 use grid_protocol::limits::{
     ARGUMENTS_BYTES_MAX, ATTEMPTS_MAX, BATCH_BYTES_MAX, BATCH_TASKS_MAX, CONTROL_FRAME_BYTES_MAX, JOBS_MAX,
     LABELS_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, WAITING_TASKS_MAX,
@@ -19,7 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::api::denials::{banned, deny, fault, found};
 use crate::api::explain;
-use crate::api::roles;
+use crate::asker::Asker;
 use crate::blobs::store::{BlobStore, bounded};
 use crate::context::Context;
 use crate::jobs::coordinator::{Effect, NotAdded, UNWRITTEN_BYTES_MAX};
@@ -34,11 +33,7 @@ const RESULTS_WAIT_MAX: Duration = Duration::from_secs(30);
 const LISTED_BYTES_MAX: usize = CONTROL_FRAME_BYTES_MAX / 2;
 
 /// Answers a request about jobs.
-pub(crate) async fn answer(
-    context: &Arc<Context>,
-    asker: PublicKey,
-    request: Request,
-) -> Result<Reply, Denial> {
+pub(crate) async fn answer(context: &Arc<Context>, asker: Asker, request: Request) -> Result<Reply, Denial> {
     match request {
         Request::JobNew { job, spec } => make(context, asker, job, spec).await,
         Request::JobSubmit { job, first, inputs } => {
@@ -64,12 +59,16 @@ pub(crate) async fn answer(
         Request::JobForget { job } => forget(context, asker, job).await,
         Request::JobResults { job, after, wait_ms } => results(context, asker, job, after, wait_ms).await,
         Request::JobShow { job } => {
-            check_owner(context, asker, job)?;
-            show(context, job)
+            check_seen(context, asker, job)?;
+            let mut info = info_of(context, job)?;
+            if check_owner(context, asker, job).is_err() {
+                info.spec.arguments.clear();
+            }
+            Ok(Reply::Job(info))
         }
         Request::JobList { everyones } => {
             let mut jobs = context.cluster().coordinator.infos();
-            jobs.retain(|job| everyones || job.owner == asker);
+            jobs.retain(|job| everyones || job.owner == asker.key);
             jobs.iter_mut().for_each(shorten);
             // The newest jobs, as many as fit in the frame.
             let mut room = LISTED_BYTES_MAX;
@@ -86,16 +85,16 @@ pub(crate) async fn answer(
     }
 }
 
-async fn make(context: &Arc<Context>, asker: PublicKey, job: JobId, spec: JobSpec) -> Result<Reply, Denial> {
+async fn make(context: &Arc<Context>, asker: Asker, job: JobId, spec: JobSpec) -> Result<Reply, Denial> {
     check_spec(&spec)?;
     if context.catalog_now().module(&spec.module).is_none() {
         let why = format!("the manager has no module {}", spec.module);
         return Err(deny(DenialCode::NotFound, "module", why, "upload it first: `grid module upload FILE`"));
     }
     let created = context.unix_now();
-    match context.change(|cluster, _| match cluster.banned.on(&asker, &spec.module) {
+    match context.change(|cluster, _| match cluster.banned.on(&asker.key, &spec.module) {
         Some(ban) => Err(NotAdded::Banned(ban)),
-        None => cluster.coordinator.add(job, asker, spec, created),
+        None => cluster.coordinator.add(job, asker.key, spec, created),
     }) {
         Ok(()) => {}
         Err(NotAdded::Banned(ban)) => return Err(banned(ban)),
@@ -154,7 +153,7 @@ fn check_spec(spec: &JobSpec) -> Result<(), Denial> {
 /// Accepts tasks and replies once they are on disk: an acknowledged task is never lost.
 pub(crate) async fn submit(
     context: &Arc<Context>,
-    asker: PublicKey,
+    asker: Asker,
     submission: JobSubmission,
 ) -> Result<Reply, Denial> {
     let JobSubmission { job, first, inputs } = submission;
@@ -210,7 +209,7 @@ pub(crate) fn check_payload(payload: &BlobRef) -> Result<usize, Denial> {
 /// Stores a blob for a job of the asker.
 pub(crate) async fn keep(
     context: &Arc<Context>,
-    asker: PublicKey,
+    asker: Asker,
     job: JobId,
     payload: BlobRef,
     bytes: Bytes,
@@ -227,7 +226,7 @@ pub(crate) async fn keep(
 /// Reads a blob of a job of the asker.
 pub(crate) async fn fetch(
     context: &Arc<Context>,
-    asker: PublicKey,
+    asker: Asker,
     job: JobId,
     payload: BlobRef,
 ) -> Result<Bytes, Denial> {
@@ -237,7 +236,7 @@ pub(crate) async fn fetch(
 }
 
 /// Waits up to [`PATIENCE`] for queue space; false if there is none.
-async fn room(context: &Arc<Context>, asker: PublicKey) -> Result<bool, Denial> {
+async fn room(context: &Arc<Context>, asker: Asker) -> Result<bool, Denial> {
     let until = Instant::now() + PATIENCE;
     loop {
         let written = {
@@ -246,7 +245,7 @@ async fn room(context: &Arc<Context>, asker: PublicKey) -> Result<bool, Denial> 
                 return Err(store_trouble(trouble));
             }
             let crowded = cluster.coordinator.unwritten() > UNWRITTEN_BYTES_MAX;
-            if !crowded && cluster.coordinator.waiting_of(asker) < WAITING_TASKS_MAX {
+            if !crowded && cluster.coordinator.waiting_of(asker.key) < WAITING_TASKS_MAX {
                 return Ok(true);
             }
             cluster.coordinator.written.clone().notified_owned()
@@ -277,7 +276,7 @@ fn store_trouble(why: &str) -> Denial {
 
 async fn change(
     context: &Arc<Context>,
-    asker: PublicKey,
+    asker: Asker,
     job: JobId,
     change: impl FnOnce(&Context),
 ) -> Result<Reply, Denial> {
@@ -288,7 +287,7 @@ async fn change(
 }
 
 /// Retries dead tasks. Requests take turns, so that none revives a task that another has revived.
-async fn retry(context: &Arc<Context>, asker: PublicKey, job: JobId) -> Result<Reply, Denial> {
+async fn retry(context: &Arc<Context>, asker: Asker, job: JobId) -> Result<Reply, Denial> {
     let _alone = context.retrying.lock().await;
     on_disk(context).await?;
     let module = context.cluster().coordinator.job(job).map(|job| job.spec.module);
@@ -309,7 +308,7 @@ async fn retry(context: &Arc<Context>, asker: PublicKey, job: JobId) -> Result<R
     change(context, asker, job, |_| ()).await
 }
 
-async fn forget(context: &Arc<Context>, asker: PublicKey, job: JobId) -> Result<Reply, Denial> {
+async fn forget(context: &Arc<Context>, asker: Asker, job: JobId) -> Result<Reply, Denial> {
     check_owner(context, asker, job)?;
     if !context.change(|cluster, _| cluster.coordinator.forget(job)) {
         return Err(deny(DenialCode::Conflict, "job", "it is not over", "`grid job stop JOB` stops it"));
@@ -335,7 +334,7 @@ pub(crate) async fn sweep(context: &Arc<Context>, job: JobId) -> Result<(), Deni
 
 async fn results(
     context: &Arc<Context>,
-    asker: PublicKey,
+    asker: Asker,
     job: JobId,
     after: u64,
     wait_ms: u32,
@@ -374,23 +373,31 @@ fn info_of(context: &Context, job: JobId) -> Result<JobInfo, Denial> {
     })
 }
 
-pub(crate) fn check_owner(context: &Context, asker: PublicKey, job: JobId) -> Result<(), Denial> {
+pub(crate) fn check_owner(context: &Context, asker: Asker, job: JobId) -> Result<(), Denial> {
     let owner = context.cluster().coordinator.job(job).map(|job| job.owner);
     match owner {
-        Some(owner) if owner == asker || roles(context, asker).has(Role::Admin) => Ok(()),
+        Some(owner) if owner == asker.key || asker.roles(context).has(Role::Admin) => Ok(()),
         // Nobody else learns that the job exists.
         _ => found(false, "job", "`grid job ls` lists them").map(drop),
     }
 }
 
-async fn explain(context: &Arc<Context>, asker: PublicKey, subject: Subject) -> Result<Reply, Denial> {
+/// As [`check_owner`], for what a viewer may see, too.
+pub(super) fn check_seen(context: &Context, asker: Asker, job: JobId) -> Result<(), Denial> {
+    if asker.roles(context).sees_all() && context.cluster().coordinator.job(job).is_some() {
+        return Ok(());
+    }
+    check_owner(context, asker, job)
+}
+
+async fn explain(context: &Arc<Context>, asker: Asker, subject: Subject) -> Result<Reply, Denial> {
     let lines = match subject {
         Subject::Job(job) => {
-            check_owner(context, asker, job)?;
+            check_seen(context, asker, job)?;
             explain::job(&context.cluster(), context.now(), job)
         }
         Subject::Task(job, task) => {
-            check_owner(context, asker, job)?;
+            check_seen(context, asker, job)?;
             let recorded =
                 context.job_store(move |job_store| job_store.outcome_of(job, task)).await.map_err(fault)?;
             match recorded.map(|recorded| (recorded.host, recorded.outcome)) {

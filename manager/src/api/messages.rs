@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use grid_protocol::client::{Denial, DenialCode, Reply};
 use grid_protocol::id::WorkerId;
-use grid_protocol::key::PublicKey;
 use grid_protocol::limits::MESSAGE_BYTES_MAX;
 use tokio::time::timeout;
 
 use crate::api::denials::deny;
+use crate::asker::Asker;
 use crate::context::Context;
 use grid_protocol::event::SendError;
 
@@ -26,7 +26,7 @@ pub(crate) fn bounded(length: u64) -> Result<usize, Denial> {
 /// Sends a message as soon as the worker's window has room; denied if it has none within [`PATIENCE`].
 pub(crate) async fn send(
     context: &Context,
-    asker: PublicKey,
+    asker: Asker,
     worker: WorkerId,
     message: Bytes,
 ) -> Result<Reply, Denial> {
@@ -37,7 +37,7 @@ pub(crate) async fn send(
             let room = freed.notified();
             tokio::pin!(room);
             room.as_mut().enable();
-            match context.change(|cluster, _| cluster.router.send_for(asker, worker, message.clone())) {
+            match context.change(|cluster, _| cluster.router.send_for(asker.key, worker, message.clone())) {
                 Err(SendError::Full(_)) => room.await,
                 other => return other,
             }

@@ -3,27 +3,31 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use grid_protocol::activity::GridEvent;
 use grid_protocol::client::{Denial, DenialCode, Reply};
-use grid_protocol::key::PublicKey;
 use grid_protocol::role::Role;
 
 use crate::api::denials::{deny, fault, found};
-use crate::api::roles;
+use crate::asker::Asker;
 use crate::catalog::{UploadError, VerifiedUpload};
 use crate::context::Context;
 
 pub(super) async fn upload(
     context: &Arc<Context>,
-    asker: PublicKey,
+    asker: Asker,
     manifest: Vec<u8>,
     wasm: Bytes,
 ) -> Result<Reply, Denial> {
     let now = context.unix_now();
-    let replaces = roles(context, asker).has(Role::Admin);
+    let replaces = asker.roles(context).has(Role::Admin);
     let added = match read_module(context, manifest, wasm, now).await {
         Ok(brought) => context.catalog(move |catalog| catalog.add_module(brought, now, replaces)).await,
         Err(error) => Err(error),
     };
+    if let Ok(info) = added.as_ref() {
+        let (module, name, publisher) = (info.digest, info.name.clone(), info.publisher);
+        context.activity.note(GridEvent::ModuleUploaded { module, name, publisher });
+    }
     added.map(Reply::Module).map_err(|error| match error {
         UploadError::Catalog(error) => fault(error),
         UploadError::Manifest(refusal) => {
@@ -67,12 +71,12 @@ async fn read_module(
 
 pub(super) async fn remove_module(
     context: &Arc<Context>,
-    asker: PublicKey,
+    asker: Asker,
     module: grid_protocol::digest::Digest,
 ) -> Result<Reply, Denial> {
     let publisher = context.catalog_now().module(&module).map(|module| module.publisher);
-    if let Some(publisher) = publisher.filter(|publisher| *publisher != asker)
-        && !roles(context, asker).has(Role::Admin)
+    if let Some(publisher) = publisher.filter(|publisher| *publisher != asker.key)
+        && !asker.roles(context).has(Role::Admin)
     {
         let why = format!("{publisher} published it");
         let help = "its publisher can remove it, or an admin: `grid module rm NAME`";
@@ -94,6 +98,10 @@ pub(super) async fn remove_module(
             "stop them first: `grid worker stop --module NAME`; an admin stops everybody's with `--everyone`",
         ));
     }
+    let name = context.catalog_now().module(&module).map(|module| module.manifest.name.clone());
     let removed = context.catalog(move |catalog| catalog.remove_module(&module)).await.map_err(fault)?;
+    if let Some(name) = name.filter(|_| removed) {
+        context.activity.note(GridEvent::ModuleRemoved { module, name });
+    }
     found(removed, "module", "`grid module ls` lists them")
 }

@@ -6,21 +6,20 @@ use std::time::Duration;
 use grid_protocol::client::{Denial, DenialCode, DeploymentInfo, Placement, Reply, SpawnRequest};
 use grid_protocol::host::{HostCommand, WorkerStatus};
 use grid_protocol::id::{DeploymentId, SessionId, WorkerId};
-use grid_protocol::key::PublicKey;
 use grid_protocol::limits::{ARGUMENTS_BYTES_MAX, LABELS_MAX, SPAWN_COUNT_MAX};
 use grid_protocol::role::Role;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::api::denials::{banned, deny, fault, found, not_allowed};
-use crate::api::roles;
+use crate::asker::Asker;
 use crate::cluster::pings::PingPermit;
 use crate::cluster::{self, Cluster};
 use crate::context::Context;
 
 pub(super) async fn spawn(
     context: &Arc<Context>,
-    asker: PublicKey,
+    asker: Asker,
     request: SpawnRequest,
 ) -> Result<Reply, Denial> {
     check_spawn(&request)?;
@@ -28,14 +27,14 @@ pub(super) async fn spawn(
         let why = format!("the manager has no module {}", request.module);
         return Err(deny(DenialCode::NotFound, "module", why, "upload it first: `grid module upload FILE`"));
     }
-    if let Some(ban) = context.cluster().banned.on(&asker, &request.module) {
+    if let Some(ban) = context.cluster().banned.on(&asker.key, &request.module) {
         return Err(banned(ban));
     }
-    let spec = cluster::spec(asker, &request);
+    let spec = cluster::spec(asker.key, &request);
     let session = SessionId(context.config.machine.random().map_err(|error| fault(error.into()))?);
     let owner = spec.owner;
     if request.place == Placement::EverySlot {
-        let info = DeploymentInfo { id: DeploymentId(0), request, owner: asker, workers: 0 };
+        let info = DeploymentInfo { id: DeploymentId(0), request, owner: asker.key, workers: 0 };
         let kept = info.clone();
         let id = context.catalog(move |catalog| catalog.add_deployment(kept)).await.map_err(fault)?;
         let deployment = cluster::standing(&DeploymentInfo { id, ..info });
@@ -89,7 +88,7 @@ fn check_spawn(request: &SpawnRequest) -> Result<(), Denial> {
 
 pub(super) fn stop(
     context: &Context,
-    asker: PublicKey,
+    asker: Asker,
     workers: &[WorkerId],
     grace_ms: u32,
 ) -> Result<Reply, Denial> {
@@ -100,8 +99,8 @@ pub(super) fn stop(
     Ok(Reply::Done)
 }
 
-pub(super) fn logs(context: &Context, asker: PublicKey, worker: WorkerId) -> Result<Reply, Denial> {
-    check_owner(context, asker, worker)?;
+pub(super) fn logs(context: &Context, asker: Asker, worker: WorkerId) -> Result<Reply, Denial> {
+    check_seen(context, asker, worker)?;
     let log = context.cluster().log(worker);
     Ok(Reply::Logs { lines: log.lines.into(), dropped: log.dropped })
 }
@@ -109,7 +108,7 @@ pub(super) fn logs(context: &Context, asker: PublicKey, worker: WorkerId) -> Res
 /// Longest wait for a host's answer to a ping, and for room to ask.
 const PING_TIME_MAX: Duration = Duration::from_secs(5);
 
-pub(super) async fn ping(context: &Context, asker: PublicKey, worker: WorkerId) -> Result<Reply, Denial> {
+pub(super) async fn ping(context: &Context, asker: Asker, worker: WorkerId) -> Result<Reply, Denial> {
     check_owner(context, asker, worker)?;
     let room = context.cluster().ping_room(worker);
     let asked = async {
@@ -146,7 +145,7 @@ impl Cluster {
 
 pub(super) async fn remove_deployment(
     context: &Arc<Context>,
-    asker: PublicKey,
+    asker: Asker,
     deployment: DeploymentId,
 ) -> Result<Reply, Denial> {
     let owner = context.catalog_now().deployments().get(&deployment).map(|deployment| deployment.owner);
@@ -154,8 +153,8 @@ pub(super) async fn remove_deployment(
         None => {
             return found(false, "deployment", "`grid worker ls` shows the deployment of each worker");
         }
-        Some(owner) if owner != asker && !roles(context, asker).has(Role::Admin) => {
-            return Err(not_allowed("end somebody else's deployment", asker, Role::Admin));
+        Some(owner) if owner != asker.key && !asker.roles(context).has(Role::Admin) => {
+            return Err(not_allowed("end somebody else's deployment", asker.key, Role::Admin));
         }
         Some(_) => {}
     }
@@ -167,10 +166,18 @@ pub(super) async fn remove_deployment(
 /// Time that the workers of a removed deployment have to finish, in milliseconds.
 const STOP_GRACE_MS: u32 = 10_000;
 
-pub(crate) fn check_owner(context: &Context, asker: PublicKey, worker: WorkerId) -> Result<(), Denial> {
+/// As [`check_owner`], for what a viewer may see, too.
+fn check_seen(context: &Context, asker: Asker, worker: WorkerId) -> Result<(), Denial> {
+    if asker.roles(context).sees_all() && context.cluster().find_worker(worker).is_some() {
+        return Ok(());
+    }
+    check_owner(context, asker, worker)
+}
+
+pub(crate) fn check_owner(context: &Context, asker: Asker, worker: WorkerId) -> Result<(), Denial> {
     let info = context.cluster().find_worker(worker);
     match info {
-        Some(info) if info.owner == asker || roles(context, asker).has(Role::Admin) => Ok(()),
+        Some(info) if info.owner == asker.key || asker.roles(context).has(Role::Admin) => Ok(()),
         // Nobody else learns that the worker exists.
         _ => found(false, "worker", "`grid worker ls --all` lists those that have ended, too").map(drop),
     }

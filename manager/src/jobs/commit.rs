@@ -72,10 +72,14 @@ async fn write(context: &Arc<Context>, changes: Vec<Change>, mut effects: Vec<Ef
         let (job_store, changes) = (context.job_store.clone(), changes.clone());
         // The blocking thread holds the lock, so it stays held if this future is dropped.
         let turn = context.committing.clone().lock_owned().await;
+        let activity = context.activity.clone();
         let written = context.off_thread(move || {
             let _turn = turn;
+            let began = std::time::Instant::now();
             match job_store.commit(&changes) {
                 Ok(()) => {
+                    let bytes = changes.iter().map(Change::bytes).sum();
+                    activity.metrics.committed(began.elapsed(), changes.len(), bytes);
                     let ready = effects.into_iter().map(|effect| ReadyEffect::new(&job_store, effect));
                     Ok((ready.collect::<Vec<_>>(), job_store.shortage()))
                 }

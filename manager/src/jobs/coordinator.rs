@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use grid_protocol::activity::{GridEvent, HostActivity};
 use grid_protocol::host::HostCommand;
 use grid_protocol::job::{AttemptId, JobBrief, JobId, JobInfo, JobSpec, JobState};
 use grid_protocol::key::PublicKey;
@@ -17,6 +18,8 @@ use grid_protocol::time::Moment;
 use grid_scheduler::jobs::{JobDecision, Jobs, ScheduledJob};
 use tokio::sync::{Notify, oneshot};
 
+use crate::activity::Activity;
+use crate::activity::summary::JobSummaries;
 use crate::catalog::banned::{Ban, Banned};
 use crate::jobs::announced::{Announced, AnnouncedJob};
 use crate::jobs::store::{DeadTask, JobJournal, Recovered};
@@ -41,6 +44,9 @@ pub(crate) struct Coordinator {
     trouble: Option<String>,
     /// The batch that is being written, or that the store has refused so far.
     pub(crate) writing: Option<Arc<Vec<Change>>>,
+    /// Where what happens is noted for those who look.
+    pub(crate) activity: Arc<Activity>,
+    pub(crate) summaries: JobSummaries,
 }
 
 /// Something that takes place once the journal so far is on disk.
@@ -78,7 +84,7 @@ pub(crate) struct HostRef<'a> {
 }
 
 impl Coordinator {
-    pub(crate) fn new(recovered: Recovered) -> Self {
+    pub(crate) fn new(recovered: Recovered, activity: Arc<Activity>) -> Self {
         let Recovered { jobs, stale, leaving } = recovered;
         let mut journal = JobJournal::default();
         stale.into_iter().for_each(|attempt| journal.end_lease(attempt));
@@ -96,6 +102,8 @@ impl Coordinator {
             written: Arc::default(),
             trouble: None,
             writing: None,
+            activity,
+            summaries: JobSummaries::default(),
         }
     }
 
@@ -130,6 +138,8 @@ impl Coordinator {
         let mut job = ScheduledJob::new(Arc::new(spec), owner);
         job.created = created;
         self.journal.job(id, &job);
+        let (name, state) = (job.spec.name.clone(), JobState::Open);
+        self.activity.note(GridEvent::Job { job: id, name, owner, state });
         self.jobs.add_job(id, job);
         Ok(())
     }
@@ -157,6 +167,7 @@ impl Coordinator {
             submitted += 1;
             bytes = input.payload().length().saturating_add(bytes);
         }
+        self.activity.metrics.tasks_submitted.inc_by(new.len() as u64);
         self.jobs.handle_submitted(id, submitted, bytes);
         self.note_down(id);
         Some(submitted)
@@ -169,6 +180,7 @@ impl Coordinator {
             return false;
         }
         self.jobs.forget(id);
+        self.summaries.forget(id);
         self.watchers.remove(&id);
         self.journal.end_job(id);
         self.leaving.insert(id);
@@ -242,9 +254,13 @@ impl Coordinator {
     pub(crate) fn turn_trouble(&mut self, trouble: Option<String>) {
         match (&self.trouble, &trouble) {
             (None, Some(why)) => {
-                tracing::error!(%why, "the store takes nothing; jobs stand still until it does")
+                tracing::error!(%why, "the store takes nothing; jobs stand still until it does");
+                self.activity.note(GridEvent::StoreTrouble { why: why.clone() });
             }
-            (Some(_), None) => tracing::info!("the store takes everything again; jobs go on"),
+            (Some(_), None) => {
+                tracing::info!("the store takes everything again; jobs go on");
+                self.activity.note(GridEvent::StoreWorks);
+            }
             _ => {}
         }
         self.trouble = trouble;
@@ -339,6 +355,7 @@ impl Coordinator {
                 }
                 JobDecision::Lost { attempt, host, verdict } => {
                     tracing::debug!(%attempt, host = name(host), ?verdict, "an attempt is lost");
+                    self.activity.metrics.attempts_lost.inc();
                     self.apply(verdict, attempt, &HostRef { key: host, name: name(host) }, 0, None);
                 }
                 JobDecision::Abandon { host, attempts } => {
@@ -352,9 +369,15 @@ impl Coordinator {
                 }
                 JobDecision::Turned { job, state } => self.turned(job, &state),
                 JobDecision::Barred { host, job, pause } => {
+                    let (name, for_ms) = (name(host).to_owned(), millis(pause));
+                    let change = HostActivity::Barred { job, for_ms };
+                    self.activity.note(GridEvent::Host { host, name, change });
                     tracing::warn!(host = %host.fingerprint(), %job, ?pause, "a host fails what others do of a job, and gets nothing of it for a while");
                 }
                 JobDecision::Quarantined { host, pause } => {
+                    let (name, for_ms) = (name(host).to_owned(), millis(pause));
+                    let change = HostActivity::Quarantined { for_ms };
+                    self.activity.note(GridEvent::Host { host, name, change });
                     tracing::warn!(host = %host.fingerprint(), ?pause, "a host fails what others do, and gets nothing for a while");
                 }
             }
@@ -375,6 +398,10 @@ impl Coordinator {
         }
         self.note_down(id);
         self.effects.push(Effect::OutcomeRecorded(id));
+        if let Some(job) = self.job(id).filter(|_| *state != JobState::Closed) {
+            let (name, owner) = (job.spec.name.clone(), job.owner);
+            self.activity.note(GridEvent::Job { job: id, name, owner, state: state.clone() });
+        }
     }
 
     /// Takes the unwritten changes, and the effects that may take place once they are on disk.
@@ -400,4 +427,8 @@ impl Coordinator {
             watcher.notify_waiters();
         }
     }
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -14,6 +14,7 @@ use grid_scheduler::{Owner, Spec};
 use tokio::time::timeout;
 
 use super::*;
+use crate::asker::{Asker, Via};
 use crate::cluster::pings::PINGS_MAX;
 
 /// A host that answers pings only when the test says so.
@@ -70,7 +71,14 @@ async fn ping(manager: &ManagerServer, worker: WorkerId, count: usize) -> Vec<Re
     for _ in 0..count {
         let (context, key) = (manager.context.clone(), manager.key());
         asked.spawn(async move {
-            match api::handle(&context, key, Request::WorkerPing { worker }, None).await {
+            match api::handle(
+                &context,
+                Asker { via: Via::Program, ..Asker::client(key) },
+                Request::WorkerPing { worker },
+                None,
+            )
+            .await
+            {
                 Reply::WorkerStatus(worker_status) => Ok(worker_status),
                 Reply::Denied(denial) => Err(denial),
                 other => panic!("{other:?}"),

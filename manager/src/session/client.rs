@@ -16,6 +16,7 @@ use grid_protocol::wire::Wire;
 use grid_scheduler::Owner;
 use tokio::task::JoinSet;
 
+use crate::asker::Asker;
 use crate::catalog::CatalogError;
 use crate::cluster::client_session::ClientSession;
 use crate::cluster::newcomers::Newcomer;
@@ -57,6 +58,7 @@ pub(crate) async fn serve(context: Arc<Context>, conn: Conn, newcomer: Option<Ne
         }
         Err(error) => {
             tracing::info!(client = %peer.fingerprint(), from = conn.remote(), %error, "a client was not let in");
+            handshake::note_refusal(&context, &conn, &error);
             conn.close(code::REFUSED, &error.to_string());
         }
     }
@@ -99,10 +101,12 @@ async fn admit(
     let hello = hello.map_err(SessionError::Refused)?;
     let key = conn.peer();
     let roles = handshake::roles(context, conn, hello.proof, Role::Client).await?;
-    if !roles.has(Role::Client) {
+    if !roles.has(Role::Client) && !roles.sees_all() {
         return Err(SessionError::Refused(JoinRefusal::NotAllowed { key, role: Role::Client }));
     }
-    let Some(attach) = hello.attach else {
+    context.activity.note_login(key, conn.remote());
+    // A viewer has no workers, so no mail comes for it.
+    let Some(attach) = hello.attach.filter(|_| roles.has(Role::Client)) else {
         return Ok((roles, None));
     };
     let owner = Owner { key, channel: attach.channel };
@@ -190,7 +194,7 @@ async fn serve_requests(context: &Arc<Context>, conn: &Conn) -> CarryError {
             biased;
             opened = conn.accept_bi(), if under_way.len() < REQUESTS_MAX => match opened {
                 Ok((send, recv)) => {
-                    under_way.spawn(requests::serve(context.clone(), conn.peer(), send, recv));
+                    under_way.spawn(requests::serve(context.clone(), Asker::client(conn.peer()), send, recv));
                 }
                 Err(error) => return CarryError::Lost(error),
             },
@@ -219,6 +223,7 @@ impl MailHandler for ClientMailHandler {
     }
 
     fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {
+        self.context.activity.metrics.mail(frames);
         let mut cluster = self.context.cluster();
         for body in frames.drain(..) {
             let frame = MailFrame::decode(&body).map_err(|error| error.to_string())?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grid_net::{Conn, FrameReader, SendStream};
+use grid_protocol::activity::GridEvent;
 use grid_protocol::extensions::Extensions;
 use grid_protocol::host::{HostCapacity, JoinRefusal, PROTOCOL_VERSION};
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, HOST_WORKERS_MAX, LABELS_MAX, NAME_BYTES_MAX};
@@ -89,6 +90,24 @@ pub(crate) async fn roles(
         })
         .await?;
     checked.map_err(SessionError::Refused)
+}
+
+/// Tells those who look that a peer was not let in.
+pub(crate) fn note_refusal(context: &Context, conn: &Conn, error: &SessionError) {
+    let reason = match error {
+        SessionError::Refused(refusal) => refusal.label(),
+        SessionError::Mute => "mute",
+        SessionError::Stream(_) => "connection",
+        SessionError::Catalog(_) => "manager-fault",
+    };
+    context.activity.metrics.refused(reason);
+    if matches!(error, SessionError::Refused(_)) {
+        context.activity.note(GridEvent::Refused {
+            key: conn.peer(),
+            from: conn.remote(),
+            why: error.to_string(),
+        });
+    }
 }
 
 /// Gives the peer's key a role without a ticket.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use grid_net::{CarryError, Conn, ConnLimits, FrameReader, MailHandler, SendStream, carry, code};
+use grid_protocol::activity::{GridEvent, HostActivity};
 use grid_protocol::digest::Digest;
 use grid_protocol::host::{Greeting, Hello, JoinRefusal, Resume, Welcome};
 use grid_protocol::id::SessionId;
@@ -42,6 +43,7 @@ pub(crate) async fn serve(context: Arc<Context>, conn: Conn, newcomer: Option<Ne
         }
         Err(error) => {
             tracing::info!(host = %peer.fingerprint(), from = conn.remote(), %error, "a host was not let in");
+            handshake::note_refusal(&context, &conn, &error);
             conn.close(code::REFUSED, &error.to_string());
         }
     }
@@ -124,6 +126,8 @@ async fn admit(
         }
     }
     tracing::info!(host = %peer.fingerprint(), key = %peer, from = conn.remote(), "a host waits for approval");
+    let (name, change) = (hello.capacity.name.clone(), HostActivity::Pending);
+    context.activity.note(GridEvent::Host { host: peer, name, change });
     let waited = async {
         send.write_frame(&Greeting::Pending.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
         tokio::select! {
@@ -361,6 +365,7 @@ impl MailHandler for HostMailHandler {
 
     fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {
         let now = self.context.now();
+        self.context.activity.metrics.mail(frames);
         let mut cluster = self.context.cluster();
         let handled = frames.drain(..).try_for_each(|body| {
             let frame = MailFrame::decode(&body).map_err(|error| error.to_string())?;

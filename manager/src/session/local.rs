@@ -7,11 +7,13 @@ use grid_protocol::client::{Channel, Denial, DenialCode, Reply, Request};
 use grid_protocol::event::{Event, SendError};
 use grid_protocol::id::WorkerId;
 use grid_protocol::job::{BlobRef, JobId};
+use grid_protocol::role::Roles;
 use grid_scheduler::Owner;
 use tokio::sync::{Notify, watch};
 
 use crate::api;
 use crate::api::denials::deny;
+use crate::asker::{Asker, Via};
 use crate::context::Context;
 
 /// A client in the manager's own process. Clones share one client.
@@ -37,6 +39,10 @@ impl LocalClient {
         self.owner.channel
     }
 
+    fn asker(&self) -> Asker {
+        Asker { key: self.owner.key, at_most: Roles::ALL, via: Via::Program }
+    }
+
     /// Makes a request, with every role; `module` is the body of an upload, a blob or a message.
     /// After the manager has stopped, every request is denied.
     pub async fn request(&self, request: Request, module: Option<Bytes>) -> Reply {
@@ -44,7 +50,7 @@ impl LocalClient {
         tokio::select! {
             biased;
             _ = serving.changed() => Reply::Denied(stopped()),
-            reply = api::handle(&self.context, self.owner.key, request, module) => reply,
+            reply = api::handle(&self.context, self.asker(), request, module) => reply,
         }
     }
 
@@ -54,7 +60,7 @@ impl LocalClient {
     ///
     /// The [`Denial`]: the job does not exist or does not refer to the blob, or the blob cannot be read.
     pub async fn fetch(&self, job: JobId, payload: BlobRef) -> Result<Bytes, Denial> {
-        api::jobs::fetch(&self.context, self.owner.key, job, payload).await
+        api::jobs::fetch(&self.context, self.asker(), job, payload).await
     }
 
     /// Sends a message without waiting; returns its number, which an [`Event::Failed`] about it names.
@@ -148,7 +154,7 @@ impl LocalClient {
 }
 
 /// A client outlives the manager that it was part of.
-fn stopped() -> Denial {
+pub(super) fn stopped() -> Denial {
     deny(
         DenialCode::Conflict,
         "the manager",

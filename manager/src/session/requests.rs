@@ -6,7 +6,6 @@ use grid_net::{RecvStream, SendStream};
 use grid_protocol::client::{DenialCode, Reply, Request};
 use grid_protocol::id::WorkerId;
 use grid_protocol::job::{BlobRef, JobId};
-use grid_protocol::key::PublicKey;
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, INLINE_BYTES_MAX, MODULE_BYTES_MAX};
 use grid_protocol::role::Role;
 use grid_protocol::submission::JobSubmission;
@@ -15,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::api::denials::{deny, not_allowed};
 use crate::api::{self, jobs, messages};
+use crate::asker::Asker;
 use crate::blobs::transfer_slots::time_for;
 use crate::context::Context;
 use crate::session::handshake::SessionError;
@@ -22,7 +22,7 @@ use crate::session::handshake::SessionError;
 /// Reads one request from its stream and answers it.
 pub(crate) async fn serve(
     context: Arc<Context>,
-    asker: PublicKey,
+    asker: Asker,
     mut send: SendStream,
     mut recv: RecvStream,
 ) -> Result<(), SessionError> {
@@ -46,12 +46,14 @@ pub(crate) async fn serve(
         Ok(Request::PayloadFetch { job, payload }) => {
             return send_payload(&context, asker, job, payload, send).await;
         }
-        Ok(request @ (Request::WorkerPing { .. } | Request::JobResults { .. })) => tokio::select! {
-            biased;
-            reply = api::handle(&context, asker, request, None) => reply,
-            // These wait for others. A client that waits no longer makes room for its next requests.
-            () = send.given_up() => return Ok(()),
-        },
+        Ok(request @ (Request::WorkerPing { .. } | Request::JobResults { .. } | Request::Feed { .. })) => {
+            tokio::select! {
+                biased;
+                reply = api::handle(&context, asker, request, None) => reply,
+                // These wait for others. A client that waits no longer makes room for its next requests.
+                () = send.given_up() => return Ok(()),
+            }
+        }
         Ok(request) => api::handle(&context, asker, request, None).await,
         Err(error) => {
             Reply::Denied(deny(DenialCode::BadRequest, "request", error, "upgrade the older program"))
@@ -69,7 +71,7 @@ pub(crate) async fn serve(
 
 async fn receive_payload(
     context: &Arc<Context>,
-    asker: PublicKey,
+    asker: Asker,
     job: JobId,
     payload: BlobRef,
     recv: &mut RecvStream,
@@ -83,7 +85,7 @@ async fn receive_payload(
         Err(denial) => return Ok(Reply::Denied(denial)),
     };
     // Held until the bytes are on disk.
-    let _slot = context.payloads.slots.take(asker).await;
+    let _slot = context.payloads.slots.take(asker.key).await;
     let Ok(bytes) = timeout(time_for(length), recv.read_body(length)).await else {
         let why = format!("its bytes did not come within {:?}", time_for(length));
         return Ok(Reply::Denied(deny(DenialCode::BadRequest, "payload", why, "bring it again")));
@@ -94,12 +96,12 @@ async fn receive_payload(
 
 async fn send_payload(
     context: &Arc<Context>,
-    asker: PublicKey,
+    asker: Asker,
     job: JobId,
     payload: BlobRef,
     mut send: SendStream,
 ) -> Result<(), SessionError> {
-    let _slot = context.payloads.slots.take(asker).await;
+    let _slot = context.payloads.slots.take(asker.key).await;
     match jobs::fetch(context, asker, job, payload).await {
         Ok(bytes) => {
             let reply = Reply::Payload { length: bytes.len() as u64 };
@@ -122,14 +124,14 @@ async fn send_payload(
 
 async fn receive_module(
     context: &Arc<Context>,
-    asker: PublicKey,
+    asker: Asker,
     manifest: Vec<u8>,
     length: u64,
     recv: &mut RecvStream,
 ) -> Result<Reply, SessionError> {
     // Checked first: a key that may not publish must not make the manager hold the bytes.
-    if !api::roles(context, asker).has(Role::Publisher) {
-        return Ok(Reply::Denied(not_allowed("upload a module", asker, Role::Publisher)));
+    if !asker.roles(context).has(Role::Publisher) {
+        return Ok(Reply::Denied(not_allowed("upload a module", asker.key, Role::Publisher)));
     }
     let max = MODULE_BYTES_MAX;
     let bounded = usize::try_from(length).ok().filter(|length| *length <= max);
@@ -143,7 +145,7 @@ async fn receive_module(
         )));
     };
     // Held until the module is on disk.
-    let _slot = context.payloads.slots.take(asker).await;
+    let _slot = context.payloads.slots.take(asker.key).await;
     let Ok(wasm) = timeout(time_for(bounded), recv.read_body(bounded)).await else {
         let why = format!("its bytes did not come within {:?}", time_for(bounded));
         return Ok(Reply::Denied(deny(DenialCode::BadRequest, "module", why, "upload it again")));
@@ -155,7 +157,7 @@ async fn receive_module(
 /// Reads a message from the stream and sends it to the worker.
 async fn receive_message(
     context: &Arc<Context>,
-    asker: PublicKey,
+    asker: Asker,
     worker: WorkerId,
     length: u64,
     recv: &mut RecvStream,
@@ -169,7 +171,8 @@ async fn receive_message(
         Err(denial) => return Ok(Reply::Denied(denial)),
     };
     // Held until the message is in the worker's window, which is bounded. Short messages need no slot.
-    let _slot = if length > INLINE_BYTES_MAX { Some(context.payloads.slots.take(asker).await) } else { None };
+    let _slot =
+        if length > INLINE_BYTES_MAX { Some(context.payloads.slots.take(asker.key).await) } else { None };
     let Ok(message) = timeout(time_for(length), recv.read_body(length)).await else {
         let why = format!("its bytes did not come within {:?}", time_for(length));
         return Ok(Reply::Denied(deny(DenialCode::BadRequest, "message", why, "send it again")));

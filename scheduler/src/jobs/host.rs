@@ -159,6 +159,11 @@ const QUARANTINE: Duration = Duration::from_secs(30);
 const GOOD_MAX: u32 = 100;
 
 impl WorkHost {
+    /// Modules that it has, as far as is known.
+    pub fn modules(&self) -> impl Iterator<Item = &Digest> {
+        self.modules.iter()
+    }
+
     /// How many more attempts it may be given.
     pub fn room(&self) -> u32 {
         let closed = !self.present || self.silent || self.quarantine.is_some();

@@ -34,6 +34,8 @@ pub struct Lease {
     pub until: Moment,
     /// Since when the attempt runs, as the host says; `None` while it waits there.
     pub executing: Option<Moment>,
+    /// When it was granted; `None` once the attempt is known to run.
+    pub granted: Option<Moment>,
     /// Bytes of its input, about.
     pub bytes: u64,
     /// Where its job and its host are, while it lasts.
@@ -164,6 +166,11 @@ impl LeaseRow {
     /// Since when it runs; `None` while it waits at its host.
     pub(super) fn executing(&self) -> Option<Moment> {
         self.runs.then_some(self.since)
+    }
+
+    /// When it was granted; `None` once it runs.
+    pub(super) fn granted(&self) -> Option<Moment> {
+        (!self.runs).then_some(self.since)
     }
 
     fn is_used(&self) -> bool {

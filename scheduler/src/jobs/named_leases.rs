@@ -20,8 +20,13 @@ impl Jobs {
 
     /// The leases of a host, in no order that means anything.
     pub fn leases_of(&self, host: &PublicKey) -> impl Iterator<Item = Lease> {
+        self.attempts_of(host).map(|(_, lease)| lease)
+    }
+
+    /// The attempts that a host holds, with their leases.
+    pub fn attempts_of(&self, host: &PublicKey) -> impl Iterator<Item = (AttemptId, Lease)> {
         let rows = self.hosts.place(host).into_iter().flat_map(|place| self.leases.at_host(place));
-        rows.filter_map(|row| self.named(row))
+        rows.filter_map(|row| Some((row.attempt, self.named(row)?)))
     }
 
     /// True if `host` has the lease and it has not ended: one that ended a moment before the timer says so is over.
@@ -40,6 +45,7 @@ impl Jobs {
     fn named(&self, row: &LeaseRow) -> Option<Lease> {
         let ((job, _), (host, _)) = (self.jobs.entry(row.at.job)?, self.hosts.entry(row.at.host)?);
         let LeaseRow { task, until, bytes, at, .. } = *row;
-        Some(Lease { job: *job, task, host: *host, until, executing: row.executing(), bytes, at })
+        let (executing, granted) = (row.executing(), row.granted());
+        Some(Lease { job: *job, task, host: *host, until, executing, granted, bytes, at })
     }
 }

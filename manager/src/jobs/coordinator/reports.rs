@@ -1,5 +1,8 @@
 //! What hosts report of attempts, and what becomes of the tasks: the scheduler judges, the journal keeps.
 
+use std::time::Duration;
+
+use grid_protocol::activity::{AttemptEnding, GridEvent, HostActivity};
 use grid_protocol::host::{HostCommand, HostEvent};
 use grid_protocol::job::{AttemptEnd, AttemptFailure, AttemptId, AttemptResult, JobId, Outcome};
 use grid_protocol::key::PublicKey;
@@ -8,6 +11,7 @@ use grid_protocol::record::OutcomeRecord;
 use grid_protocol::time::Moment;
 use grid_scheduler::jobs::{AttemptFate, Verdict};
 
+use crate::activity::EndedAttempt;
 use crate::jobs::coordinator::{Coordinator, Effect, HostRef};
 
 impl Coordinator {
@@ -56,13 +60,19 @@ impl Coordinator {
     fn handle_ends(&mut self, now: Moment, host: &HostRef<'_>, ends: Vec<AttemptEnd>) {
         let attempts = ends.iter().map(|end| end.attempt).collect();
         for AttemptEnd { attempt, ran_us, result } in ends {
+            self.note_end(now, host.key, attempt, ran_us, &result);
             let verdict = match &result {
                 AttemptResult::Done(_) => {
                     self.jobs.handle_end(now, host.key, attempt, AttemptFate::Done, ran_us)
                 }
                 AttemptResult::Failed { failure, .. } if failure.kind.is_unfit() => {
                     let job = self.jobs.lease(attempt).map(|lease| lease.job);
-                    job.into_iter().for_each(|job| self.forget_at(host.key, job));
+                    if let Some(job) = job {
+                        self.forget_at(host.key, job);
+                        let change = HostActivity::Unfit { job, why: failure.message.clone() };
+                        let name = host.name.to_owned();
+                        self.activity.note(GridEvent::Host { host: host.key, name, change });
+                    }
                     self.jobs.handle_unfit(now, host.key, attempt, &failure.message)
                 }
                 AttemptResult::Failed { failure, .. } => {
@@ -96,6 +106,7 @@ impl Coordinator {
             return;
         }
         self.journal.end_lease(attempt);
+        self.note_verdict(&verdict, host, ran_us, result.as_ref());
         let name = host.name.to_owned();
         match verdict {
             Verdict::Fenced | Verdict::Back { .. } => {}
@@ -118,6 +129,74 @@ impl Coordinator {
             Verdict::Again { job, task, history } => {
                 self.journal.failure(job, task, history.failures(), &failed(host, ran_us, result));
             }
+        }
+    }
+}
+
+/// What those who look are told.
+impl Coordinator {
+    /// An attempt has ended, as its host says.
+    fn note_end(
+        &self,
+        now: Moment,
+        host: PublicKey,
+        attempt: AttemptId,
+        ran_us: u64,
+        result: &AttemptResult,
+    ) {
+        // The end of an attempt that has no lease any more is worth nothing.
+        let Some(lease) = self.jobs.lease(attempt).filter(|lease| lease.host == host) else {
+            return;
+        };
+        let ran = Duration::from_micros(ran_us);
+        let metrics = &self.activity.metrics;
+        metrics.task_run.observe(ran.as_secs_f64());
+        if let Some(granted) = lease.granted {
+            metrics.lease_overhead.observe(now.since(granted).saturating_sub(ran).as_secs_f64());
+        }
+        let ending = match result {
+            AttemptResult::Done(_) => AttemptEnding::Done,
+            AttemptResult::Failed { failure, .. } => {
+                metrics.attempt_failed(failure.kind.label());
+                AttemptEnding::Failed
+            }
+        };
+        if let Some(owner) = self.job(lease.job).map(|job| job.owner) {
+            let (job, task) = (lease.job, lease.task);
+            self.activity.note_end(EndedAttempt { job, owner, task, host, ran_us, ending });
+        }
+    }
+
+    /// What becomes of a task was decided.
+    fn note_verdict(
+        &mut self,
+        verdict: &Verdict,
+        host: &HostRef<'_>,
+        ran_us: u64,
+        result: Option<&AttemptResult>,
+    ) {
+        let failure = match result {
+            Some(AttemptResult::Failed { failure, .. }) => Some(failure),
+            _ => None,
+        };
+        let metrics = &self.activity.metrics;
+        match verdict {
+            Verdict::Done { job, task, .. } => {
+                metrics.tasks_done.inc();
+                self.summaries.done(*job, *task, ran_us, host.name);
+            }
+            Verdict::Dead { job, task, why, .. } => {
+                metrics.tasks_dead.inc();
+                self.summaries.failed(*job, *task, host.name, failure);
+                if let Some(owner) = self.job(*job).map(|job| job.owner) {
+                    let (job, task, why) = (*job, *task, why.clone());
+                    self.activity.note(GridEvent::TaskDead { job, task, owner, why });
+                }
+            }
+            Verdict::Again { job, task, .. } => {
+                self.summaries.failed(*job, *task, host.name, failure);
+            }
+            Verdict::Fenced | Verdict::Back { .. } => {}
         }
     }
 }

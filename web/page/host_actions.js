@@ -17,13 +17,13 @@ export function hostButtons(host, done) {
   return [
     pending ? button("Approve…", act("approve", "Approve",
       ["It runs modules and sees the inputs of tasks that it is given.", `Compare its fingerprint with what its machine prints: ${host.fingerprint}`], false),
-    { unless: denied, kind: "primary", label: `Approve host ${name}` }) : null,
+    { unless: denied, kind: "primary", label: `Approve… host ${name}` }) : null,
     button("Drain…", act("drain", "Drain", "It takes no more work. What it does already, it ends; nothing is lost.", false), {
       unless: denied ?? (pending ? "it is not approved" : host.state === "draining" ? "it is draining already" : host.state === "gone" ? "it is gone" : null),
-      label: `Drain host ${name}`,
+      label: `Drain… host ${name}`,
     }),
     button("Remove…", act("remove", "Remove", [loss, "Its key loses its role: to come back it needs a new ticket."], true), {
-      unless: denied, label: `Remove host ${name}`,
+      unless: denied, label: `Remove… host ${name}`,
     }),
   ];
 }

@@ -14,7 +14,7 @@ const left = new Map();
  * and compared, `cell` makes what is shown of it, `minor` is 1 or 2 if the column goes on a narrow, or a very narrow
  * screen. `key` names a row. Returns `{element, update(rows)}`.
  */
-export function table({ name, caption, columns, key, empty, order = null, filter = true, extra = null, rows: limit = ROWS }) {
+export function table({ name, caption, columns, key, empty, order = null, filter = true, extra = null, compact = false, rows: limit = ROWS }) {
   const state = left.get(name) ?? { order, filter: "", };
   left.set(name, state);
   let all = [];
@@ -32,8 +32,8 @@ export function table({ name, caption, columns, key, empty, order = null, filter
       draw();
     },
   });
-  const element = h("div", { class: "table-box" },
-    h("div", { class: "tools" }, filter ? field : null, extra, count_),
+  const element = h("div", { class: compact ? "table-box compact" : "table-box" },
+    h("div", { class: "tools" }, filter ? [field, extra, count_] : extra),
     h("div", { class: "scroll", role: "region", "aria-label": caption, tabindex: "0" },
       h("table", null, h("caption", { class: "unseen" }, caption), h("thead", null, h("tr", null, heads)), body)),
     more);
@@ -141,7 +141,7 @@ export function table({ name, caption, columns, key, empty, order = null, filter
 }
 
 function kind(column) {
-  const words = [column.number ? "number" : "", column.minor ? `minor-${column.minor}` : "", column.wide ? "wide" : ""];
+  const words = [column.number ? "number" : "", column.minor ? `minor-${column.minor}` : "", column.wide ? "wide" : "", column.size ?? ""];
   return words.filter(Boolean).join(" ") || null;
 }
 

@@ -60,7 +60,7 @@ function keyTable(refresh) {
 
 function trustButton(key, refresh) {
   const role = roleField("role of the key");
-  return doing(refresh, "Give a role…", `Give key ${briefText(key.key)} a role`, {
+  return doing(refresh, "Give a role…", `Give a role… to key ${briefText(key.key)}`, {
     title: `Give key ${briefText(key.key)} a role?`, verb: "Give", danger: false, fields: role.element,
     loss: "Whoever has the key may do what the role allows, until the key is revoked.",
     act: () => post(path("keys", key.key, "trust"), { role: role.value() }),
@@ -68,7 +68,7 @@ function trustButton(key, refresh) {
 }
 
 function revokeButton(key, refresh) {
-  return doing(refresh, "Revoke…", `Revoke key ${briefText(key.key)}`, {
+  return doing(refresh, "Revoke…", `Revoke… key ${briefText(key.key)}`, {
     title: `Revoke key ${briefText(key.key)}?`, verb: "Revoke",
     loss: ["Its roles are taken away, its connections are closed, its sessions and tokens are good for nothing.", `Its roles: ${key.roles.join(", ") || "none"}.`],
     act: () => post(path("keys", key.key, "revoke")),
@@ -85,7 +85,7 @@ function ticketTable(refresh) {
       { title: "State", text: (ticket) => `${state(ticket)} ${ticket.used_by ?? ""}`, cell: (ticket) => [badge(state(ticket)), ticket.used_by ? [" by ", brief(ticket.used_by)] : null] },
       { title: "Expires", minor: 2, number: true, text: (ticket) => ticket.expires, sort: (ticket) => ticket.expires, cell: (ticket) => ago(ticket.expires * 1000) },
       {
-        title: "", sort: null, text: () => "", cell: (ticket) => doing(refresh, "Remove…", `Remove ticket ${briefText(ticket.id)}`, {
+        title: "", sort: null, text: () => "", cell: (ticket) => doing(refresh, "Remove…", `Remove… ticket ${briefText(ticket.id)}`, {
           title: `Remove ticket ${briefText(ticket.id)}?`, verb: "Remove", loss: `It lets nobody in any more as ${ticket.role}. Keys that used it stay.`,
           act: () => post(path("tickets", ticket.id, "remove")),
         }),
@@ -103,7 +103,7 @@ function tokenTable(refresh) {
       { title: "Acts for", minor: 1, text: (token) => token.owner, cell: (token) => brief(token.owner) },
       { title: "Expires", minor: 2, number: true, text: (token) => token.expires, sort: (token) => token.expires, cell: (token) => ago(token.expires * 1000) },
       {
-        title: "", sort: null, text: () => "", cell: (token) => doing(refresh, "Remove…", `Remove token ${visible(token.name)}`, {
+        title: "", sort: null, text: () => "", cell: (token) => doing(refresh, "Remove…", `Remove… token ${visible(token.name)}`, {
           title: `Remove token ${visible(token.name) || briefText(token.id)}?`, verb: "Remove",
           loss: "Programs that show it are refused from now on.", act: () => post(path("tokens", token.id, "remove")),
         }),

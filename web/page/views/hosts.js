@@ -29,20 +29,26 @@ export function show({ root, signal, heading, repeat }) {
       { title: "Workers", number: true, minor: 1, text: (host) => count(host.workers), sort: (host) => host.workers },
       { title: "Memory", number: true, minor: 2, text: (host) => bytes(host.memory_bytes), sort: (host) => host.memory_bytes },
       { title: "Version", minor: 1, text: (host) => host.software, cell: (host) => alien(host.software) },
-      { title: "Platform", minor: 1, text: (host) => host.platform, cell: (host) => alien(host.platform) },
-      { title: "Address", minor: 1, text: (host) => host.address || "–", cell: (host, text) => alien(text) },
+      { title: "Platform", minor: 1, size: "steady", text: (host) => host.platform, cell: (host) => alien(host.platform) },
+      { title: "Address", minor: 1, size: "long", text: (host) => host.address || "–", cell: (host, text) => alien(text) },
     ],
   });
   root.append(hosts.element, h("p", { class: "hint" },
     "In each strip: ", h("span", { class: "slot is-worker" }), " worker, ", h("span", { class: "slot is-task" }),
     " tasks over the last 10 s, as far as they were sampled, ", h("span", { class: "slot is-free" }), " free."));
-  return repeat(2500, async () => {
-    const answer = await get("/hosts", null, signal);
-    for (const host of answer.hosts) feed.samples.setSlots(host.key, host.slots);
-    feed.samples.keepSlots(new Set(answer.hosts.map((host) => host.key)));
+  let all = null;
+  const draw = () => {
+    if (!all || document.hidden) return;
     busy = feed.samples.busySince((managerNow() - BUSY_MS) * 1000);
     quarantines = recentQuarantines();
-    hosts.update(answer.hosts);
+    hosts.update(all);
+  };
+  feed.on("samples", signal, draw);
+  return repeat(2500, async () => {
+    ({ hosts: all } = await get("/hosts", null, signal));
+    for (const host of all) feed.samples.setSlots(host.key, host.slots);
+    feed.samples.keepSlots(new Set(all.map((host) => host.key)));
+    draw();
   });
 }
 

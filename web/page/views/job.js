@@ -85,9 +85,9 @@ function buttons(job, problem) {
   const retry = doing("retry", `Its ${things(job.dead, "failed task")} are put into the queue again; what they failed of is forgotten.`, "Retry", false);
   const remove = doing("remove", "Its results, failures and history are deleted for good.", "Remove", true);
   return [
-    button("Stop…", stop, { unless: denied ?? (isOver(job) ? "the job is over" : null), label: `Stop job ${name}` }),
-    button("Retry failed tasks…", retry, { unless: denied ?? (job.dead ? null : "no task has failed"), label: `Retry the failed tasks of job ${name}` }),
-    button("Remove…", remove, { unless: denied ?? (isOver(job) ? null : "stop the job first"), label: `Remove job ${name}` }),
+    button("Stop…", stop, { unless: denied ?? (isOver(job) ? "the job is over" : null), label: `Stop… job ${name}` }),
+    button("Retry failed tasks…", retry, { unless: denied ?? (job.dead ? null : "no task has failed"), label: `Retry failed tasks… of job ${name}` }),
+    button("Remove…", remove, { unless: denied ?? (isOver(job) ? null : "stop the job first"), label: `Remove… job ${name}` }),
   ];
 }
 

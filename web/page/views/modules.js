@@ -39,7 +39,7 @@ function removeButton(module, refresh) {
       act: () => post(path("modules", module.digest, "remove")),
     });
     if (done) await refresh().catch(() => {});
-  }, { unless: refusal("admin"), label: `Remove module ${name}` });
+  }, { unless: refusal("admin"), label: `Remove… module ${name}` });
 }
 
 function whereButton(module, signal) {

@@ -19,7 +19,7 @@ export function show({ root, signal, heading, repeat }) {
     tile("jobs under way", ["jobs"]), tile("workers", ["workers"]),
   ];
   const chart = rateChart("Tasks done by second");
-  const jobs = jobTable("overview-jobs", "jobs under way", "no job is under way");
+  const jobs = jobTable("overview-jobs", "jobs under way", "no job is under way", { compact: true, filter: false });
   const list = eventList("The last events", "nothing has happened yet");
   let problemsOnly = false;
   const only = button("Problems only", () => {

@@ -47,7 +47,7 @@ function stopButton(worker) {
     verb: "Stop", act: () => post(`${path("workers", worker.worker)}/stop`),
   });
   return button("Stop…", stop, {
-    unless: refusal("client") ?? (worker.state === "ended" ? "it has ended" : null), label: `Stop worker ${worker.worker}`,
+    unless: refusal("client") ?? (worker.state === "ended" ? "it has ended" : null), label: `Stop… worker ${worker.worker}`,
   });
 }
 

@@ -125,7 +125,7 @@ function tools(root, signal, byHand) {
     say(title, text);
     fill(beside, more);
     if (title.isConnected) return;
-    root.prepend(h("div", { class: "head" }, title, beside), troubles);
+    root.prepend(h("div", { class: "top" }, h("div", { class: "head" }, title, beside), troubles));
     if (byHand) {
       title.focus({ preventScroll: true });
       scrollTo(0, 0);

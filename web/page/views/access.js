@@ -51,7 +51,7 @@ function keyTable(refresh) {
   return table({
     name: "keys", caption: "keys", key: (key) => key.key, empty: "no key is known", order: [0, false],
     columns: [
-      { title: "Key", wide: true, text: (key) => key.key, cell: (key) => [brief(key.key, 20), key.key === mine ? h("span", { class: "hint" }, "yours") : null] },
+      { title: "Key", wide: true, text: (key) => key.key, cell: (key) => [brief(key.key, 20), key.key === mine ? h("span", { class: "hint" }, " yours") : null] },
       { title: "Roles", text: (key) => key.roles.join(", ") || "none", cell: (key, text) => [text, key.revoked ? badge("revoked") : null], sort: (key) => key.roles.join() },
       { title: "", sort: null, text: (key) => `${key.revoked} ${key.roles}`, cell: (key) => h("div", { class: "actions" }, trustButton(key, refresh), revokeButton(key, refresh)) },
     ],

@@ -102,7 +102,7 @@ function reasonTable(id) {
       },
       { title: "Attempts", number: true, text: (reason) => count(reason.count), sort: (reason) => reason.count },
       { title: "Last of task", number: true, text: (reason) => reason.task, sort: (reason) => reason.task, cell: (reason) => taskLink(id, reason.task) },
-      { title: "Host", minor: 2, text: (reason) => reason.host, cell: (reason) => alien(reason.host) },
+      { title: "Host", wide: true, minor: 2, text: (reason) => reason.host, cell: (reason) => alien(reason.host) },
     ],
   });
 }
@@ -114,7 +114,7 @@ function slowTable(id) {
     columns: [
       { title: "Task", number: true, text: (slow) => slow.task, sort: (slow) => slow.task, cell: (slow) => taskLink(id, slow.task) },
       { title: "Ran", number: true, text: (slow) => duration(slow.ran_us), sort: (slow) => slow.ran_us },
-      { title: "Host", text: (slow) => slow.host, cell: (slow) => alien(slow.host) },
+      { title: "Host", wide: true, text: (slow) => slow.host, cell: (slow) => alien(slow.host) },
     ],
   });
 }

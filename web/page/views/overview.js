@@ -15,7 +15,7 @@ export function show({ root, signal, heading, repeat }) {
   heading("Overview");
   const tiles = [
     tile("tasks a second", null), tile("waiting tasks", ["jobs"]), tile("with hosts", ["stream"]),
-    tile("failures, last minute", null), tile("hosts", ["hosts"]), tile("slots", ["hosts"]),
+    tile("failures, 1 min", null), tile("hosts", ["hosts"]), tile("slots", ["hosts"]),
     tile("jobs under way", ["jobs"]), tile("workers", ["workers"]),
   ];
   const chart = rateChart("Tasks done by second");

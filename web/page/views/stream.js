@@ -116,7 +116,7 @@ function sampleTable(hostName, jobName) {
     columns: [
       { title: "Task", text: (entry) => entry.task, sort: (entry) => entry.task, cell: (entry) => link(["jobs", entry.job, "tasks", String(entry.task)], `task ${entry.task}`) },
       { title: "Job", wide: true, text: (entry) => `${jobName(entry.job)} ${entry.job}`, cell: (entry) => alien(jobName(entry.job), entry.job) },
-      { title: "Host", minor: 2, text: (entry) => `${hostName(entry.host)}`, cell: (entry) => link(["hosts", entry.host], alien(hostName(entry.host), entry.host)) },
+      { title: "Host", wide: true, minor: 2, text: (entry) => `${hostName(entry.host)}`, cell: (entry) => link(["hosts", entry.host], alien(hostName(entry.host), entry.host)) },
       { title: "Ended", number: true, text: (entry) => entry.endUs, sort: (entry) => entry.endUs, cell: (entry) => ago(entry.endUs / 1000) },
       { title: "Ran", number: true, text: (entry) => duration(entry.ranUs), sort: (entry) => entry.ranUs },
       { title: "Result", text: (entry) => entry.ending, cell: (entry, text) => badge(text) },

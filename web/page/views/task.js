@@ -6,7 +6,7 @@ import { brief, bytes, count, duration, things } from "../format.js";
 
 export async function show({ root, signal, names: [id, number], heading, repeat }) {
   heading(`Task ${number}`);
-  const body = h("div");
+  const body = h("div", { class: "view" });
   root.append(body);
   let told = "";
   const task = Number(number);

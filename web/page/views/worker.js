@@ -32,8 +32,8 @@ export function show({ root, signal, names: [id], heading, repeat }) {
 function workerFacts(worker) {
   return facts([
     ["how it ended", worker.end],
-    ["host", link(["hosts", worker.host], brief(worker.host, 20))],
-    ["module", link(["modules"], brief(worker.module, 20))],
+    ["host", link(["hosts", worker.host], brief(worker.host, 16))],
+    ["module", link(["modules"], brief(worker.module, 16))],
     ["deployment", worker.deployment ?? "none"],
     ["unanswered messages", count(worker.unanswered)],
     ["uncollected messages", count(worker.uncollected)],

@@ -60,12 +60,17 @@ export async function logOut() {
   onLoggedOut();
 }
 
-/** Why whoever is there may not do what needs this role (`admin` or `client`); null if they may. */
+/** Why whoever is there may not do what needs this role; null if they may. */
 export function refusal(role) {
   const roles = me?.roles ?? [];
-  if (roles.includes(role) || (role === "client" && roles.includes("admin"))) return null;
+  if (roles.includes(role) || roles.includes("admin")) return null;
   const whose = roles.length ? `your key is ${roles.join(", ")}` : "your key has no role";
   return `this needs the role ${role}; ${whose}`;
+}
+
+/** Whether whoever is there may see what everybody does, or only their own. */
+export function seesAll() {
+  return Boolean(me?.roles.some((role) => role === "admin" || role === "viewer"));
 }
 
 /** A path from texts that the server or a person chose. */

@@ -137,12 +137,15 @@ function tools(root, signal, byHand) {
     fill(troubles, trouble ? problemBox(trouble) : null);
   };
   const repeat = async (ms, work) => {
+    let failed = false;
     while (!signal.aborted) {
       if (!document.hidden) {
         try {
           await work(signal);
-          if (!signal.aborted && troubles.firstChild) problem(null);
+          if (failed && !signal.aborted) problem(null);
+          failed = false;
         } catch (trouble) {
+          failed = true;
           problem(trouble);
         }
       }

@@ -40,10 +40,10 @@ function part(from, field, made, signal) {
   };
 }
 
-function doing(refresh, text, label, question) {
+function doing(refresh, text, label, question, denied = refusal("admin")) {
   return button(text, async () => {
     if (await ask(question)) await refresh().catch(() => {});
-  }, { unless: refusal("admin"), label });
+  }, { unless: denied, label });
 }
 
 function keyTable(refresh) {
@@ -106,7 +106,7 @@ function tokenTable(refresh) {
         title: "", sort: null, text: () => "", cell: (token) => doing(refresh, "Remove…", `Remove… token ${visible(token.name)}`, {
           title: `Remove token ${visible(token.name) || briefText(token.id)}?`, verb: "Remove",
           loss: "Programs that show it are refused from now on.", act: () => post(path("tokens", token.id, "remove")),
-        }),
+        }, token.owner === whoIsThere()?.key ? null : refusal("admin")),
       },
     ],
   });

@@ -1,6 +1,6 @@
 // One host: what each slot runs, what it is, and why it gets what it gets.
 
-import { get, path } from "../api.js";
+import { get, path, seesAll } from "../api.js";
 import { alien, badge, explanation, facts, fill, h, link, section, visible } from "../dom.js";
 import { hostButtons } from "../host_actions.js";
 import { brief, briefText, bytes, count, duration, things } from "../format.js";
@@ -30,13 +30,15 @@ export function show({ root, signal, names: [key], heading, repeat }) {
   };
   root.append(actions, about, section("Slots", strip), section("Explanation", why),
     section("Attempts that it holds", attempts.element), section("Modules that it has", modules));
+  let here = [];
+  repeat(5000, async () => {
+    const { workers } = await get("/workers", { everyones: seesAll() }, signal);
+    here = workers.filter((worker) => worker.host === key && worker.state !== "ended");
+  });
   return repeat(1500, async () => {
-    const [host, { workers }] = await Promise.all([
-      get(path("hosts", key), null, signal),
-      get("/workers", { everyones: true }, signal),
-    ]);
-    const here = workers.filter((worker) => worker.host === key && worker.state !== "ended");
-    const { work } = host;
+    const host = await get(path("hosts", key), null, signal);
+    // A host that waits for approval, or is gone, takes no tasks.
+    const work = (host.work ??= { attempts: [], explanation: [], held: 0, modules: [], window: 0 });
     bring("actions", [host.name, host.state, host.workers], () => {
       heading(visible(host.name) || "Host", badge(host.state));
       fill(actions, hostButtons(host, changed));

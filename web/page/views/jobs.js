@@ -1,6 +1,6 @@
 // All jobs.
 
-import { get } from "../api.js";
+import { get, seesAll } from "../api.js";
 import { h } from "../dom.js";
 import { isOver, jobTable, note } from "../job_table.js";
 
@@ -27,7 +27,7 @@ export function show({ root, signal, heading, repeat }) {
   };
   const draw = () => jobs.update(all.filter(lets[chosen]));
   return repeat(2000, async () => {
-    ({ jobs: all } = await get("/jobs", { everyones: true }, signal));
+    ({ jobs: all } = await get("/jobs", { everyones: seesAll() }, signal));
     note(all);
     draw();
   });

@@ -1,6 +1,6 @@
 // The grid at a glance.
 
-import { get } from "../api.js";
+import { get, seesAll } from "../api.js";
 import { rateChart } from "../chart.js";
 import { button, h, link, say, section } from "../dom.js";
 import { eventList } from "../events.js";
@@ -61,7 +61,7 @@ export function show({ root, signal, heading, repeat }) {
   });
   window.addEventListener("themechange", chart.redraw, { signal });
   return repeat(3000, async () => {
-    const { jobs: all } = await get("/jobs", { everyones: true }, signal);
+    const { jobs: all } = await get("/jobs", { everyones: seesAll() }, signal);
     note(all);
     jobs.update(all.filter((job) => job.state === "open" || job.state === "running"));
   });

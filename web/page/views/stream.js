@@ -1,6 +1,6 @@
 // The task stream: what each slot ran, and when.
 
-import { get } from "../api.js";
+import { get, seesAll } from "../api.js";
 import { alien, badge, button, fill, fragment, h, link, say, visible } from "../dom.js";
 import { ago, briefText, count, duration, things } from "../format.js";
 import { feed } from "../stream.js";
@@ -71,7 +71,7 @@ export function show({ root, signal, heading, repeat }) {
     if (!list.element.hidden) list.update(newest());
   });
   return repeat(5000, async () => {
-    const [{ hosts }, { jobs }] = await Promise.all([get("/hosts", null, signal), get("/jobs", { everyones: true }, signal)]);
+    const [{ hosts }, { jobs }] = await Promise.all([get("/hosts", null, signal), get("/jobs", { everyones: seesAll() }, signal)]);
     names.hosts = new Map(hosts.map((host) => [host.key, host.name]));
     names.jobs = new Map(jobs.map((job) => [job.id, job.name]));
     for (const host of hosts) feed.samples.setSlots(host.key, host.slots);

@@ -1,6 +1,6 @@
 // One worker and its log, live.
 
-import { get, path, post, refusal } from "../api.js";
+import { get, path, post, refusal, seesAll } from "../api.js";
 import { ask } from "../dialog.js";
 import { badge, button, facts, fill, h, link, say, section, visible } from "../dom.js";
 import { brief, count, fullTime, things } from "../format.js";
@@ -15,8 +15,12 @@ export function show({ root, signal, names: [id], heading, repeat }) {
   const log = logView();
   root.append(actions, about, section("Log", log.element));
   let told = "";
-  return repeat(1000, async () => {
-    const { workers } = await get("/workers", { everyones: true, ended: true }, signal);
+  let known = false;
+  repeat(1000, async () => {
+    if (known) log.update(await get(`${path("workers", id)}/logs`, null, signal));
+  });
+  return repeat(3000, async () => {
+    const { workers } = await get("/workers", { everyones: seesAll(), ended: true }, signal);
     const worker = workers.find((one) => one.worker === id);
     const now = JSON.stringify(worker ?? null);
     if (now !== told) {
@@ -25,7 +29,7 @@ export function show({ root, signal, names: [id], heading, repeat }) {
       fill(actions, worker ? stopButton(worker) : null);
       fill(about, worker ? workerFacts(worker) : h("p", { class: "empty" }, "the manager does not know it any more"));
     }
-    if (worker) log.update(await get(`${path("workers", id)}/logs`, null, signal));
+    known = Boolean(worker);
   });
 }
 

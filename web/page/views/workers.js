@@ -1,6 +1,6 @@
 // All workers.
 
-import { get } from "../api.js";
+import { get, seesAll } from "../api.js";
 import { alien, badge, h, link } from "../dom.js";
 import { brief, count } from "../format.js";
 import { table } from "../table.js";
@@ -34,7 +34,7 @@ export function show({ root, signal, heading, repeat }) {
   });
   root.append(workers.element);
   const bring = async () => {
-    ({ workers: all } = await get("/workers", { everyones: true, ended }, signal));
+    ({ workers: all } = await get("/workers", { everyones: seesAll(), ended }, signal));
     workers.update(all);
   };
   return repeat(3000, async () => {

@@ -1,19 +1,21 @@
 //! The command line: parses the arguments, runs the command, prints its result.
 
+mod activity;
 mod cli_error;
 mod compiled;
 mod host;
 mod job;
-mod json;
 mod key;
 mod module;
 mod msg;
 mod output;
+mod page;
 mod run;
 mod shown;
 mod signals;
 mod status;
 mod ticket;
+mod ui;
 mod up;
 mod worker;
 
@@ -77,6 +79,12 @@ enum Command {
     Up(up::UpArgs),
     /// The grid at a glance.
     Status,
+    /// Open the manager's page in a browser, logged in with your key.
+    Ui(ui::UiArgs),
+    /// Show what happened on the grid: hosts, jobs, workers, refusals.
+    Events(activity::EventsArgs),
+    /// Show who changed what, newest first.
+    Audit(activity::AuditArgs),
     /// Tickets: lines of text that let machines and people in.
     #[command(subcommand)]
     Ticket(ticket::TicketSubcommand),
@@ -150,6 +158,9 @@ async fn perform(typed: &Cli, output: &Output) -> Result<(), CliError> {
     match &typed.command {
         Command::Up(up) => up.run(common, output).await,
         Command::Status => status::run(common, output).await,
+        Command::Ui(ui) => ui.run(common, output).await,
+        Command::Events(events) => events.run(common, output).await,
+        Command::Audit(audit) => audit.run(common, output).await,
         Command::Ticket(ticket) => ticket.run(common, output).await,
         Command::Host(host) => host.run(common, output).await,
         Command::Module(module) => module.run(common, output).await,

@@ -14,6 +14,7 @@ mod connect;
 mod connection;
 mod denial;
 mod job;
+mod json;
 mod publish;
 mod session;
 pub mod view;
@@ -43,9 +44,11 @@ pub use grid_protocol::key::{PublicKey, SecretKey};
 pub use grid_protocol::manifest::FilesAsked;
 pub use grid_protocol::role::{Role, Roles};
 pub use grid_protocol::ticket::{ManagerAddress, ParseManagerError};
+pub use grid_protocol::token::{Token, TokenInfo};
 pub use grid_protocol::worker::{Blame, End, Failure, FailureKind, LimitsAsked, LogLevel, LogLine, Restart};
 pub use job::{
     CborInputs, DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, Inputs, Job, JobBuilder, Map, SubmitError, TaskFailed,
     TaskOutcome,
 };
+pub use json::from_json;
 pub use publish::{Publication, PublishError, find_module};

@@ -141,6 +141,11 @@ impl Manager {
         self.server.grant(key, role)
     }
 
+    /// Access for a page and an HTTP API that this program serves, as `grid up` does.
+    pub fn http_access(&self) -> grid_manager::HttpAccess {
+        self.server.http_access()
+    }
+
     /// Waits until the manager or its local host no longer serves. If nobody stopped it, its thread has panicked: a
     /// program whose purpose is the manager must exit then.
     pub async fn ended(&self) {

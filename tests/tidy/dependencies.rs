@@ -23,6 +23,8 @@ pub(crate) const MAY_DEPEND_ON: &[(&str, &str, &[&str])] = &[
         &["grid-protocol", "grid-scheduler", "grid-net", "grid-inspect", "grid-disk"],
     ),
     ("client", "grid-client", &["grid-protocol", "grid-net", "grid-inspect", "grid-disk"]),
+    ("http", "grid-http", &["grid-protocol", "grid-disk"]),
+    ("web", "grid-web", &["grid-client", "grid-protocol", "grid-http", "grid-manager", "grid-disk"]),
     ("host", "grid-host", &["grid-protocol", "grid-net", "grid-abi", "grid-inspect", "grid-disk"]),
     (
         "grid",
@@ -32,7 +34,16 @@ pub(crate) const MAY_DEPEND_ON: &[(&str, &str, &[&str])] = &[
     (
         "cli",
         "grid-cli",
-        &["wasm-grid", "grid-protocol", "grid-host", "grid-inspect", "grid-disk", "grid-toolchains"],
+        &[
+            "wasm-grid",
+            "grid-protocol",
+            "grid-host",
+            "grid-http",
+            "grid-inspect",
+            "grid-disk",
+            "grid-toolchains",
+            "grid-web",
+        ],
     ),
     ("python", "wasm-grid-python", &["wasm-grid", "grid-disk"]),
     (
@@ -58,7 +69,9 @@ const SOLE_OWNERS: &[(&str, &str)] = &[
     ("seccompiler", "grid-host"),
     ("wasmparser", "grid-inspect"),
     ("comfy-table", "grid-cli"),
-    ("rust-embed", "grid-toolchains"),
+    ("hyper", "grid-http"),
+    ("tokio-rustls", "grid-http"),
+    ("rcgen", "grid-http"),
     ("pyo3", "wasm-grid-python"),
 ];
 

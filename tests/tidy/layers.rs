@@ -31,7 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["activity", "audit", "blobs", "catalog", "cluster", "config", "jobs", "page_links", "store"],
     ),
     ("api", &["activity", "asker", "audit", "blobs", "catalog", "cluster", "context", "jobs", "store"]),
-    ("session", &["activity", "api", "asker", "blobs", "catalog", "cluster", "context", "jobs"]),
+    ("session", &["activity", "api", "asker", "audit", "blobs", "catalog", "cluster", "context", "jobs"]),
 ];
 
 /// Modules that decide and do not act, and what they may not name.

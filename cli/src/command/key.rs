@@ -1,5 +1,7 @@
 //! `grid key`.
 
+mod token;
+
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -32,6 +34,15 @@ pub(crate) enum KeySubcommand {
     Revoke {
         /// The key.
         key: PublicKey,
+    },
+    /// Make a token: a secret text by which a program without a key acts for you, over HTTP.
+    Token(token::TokenArgs),
+    /// List your tokens; for an admin, everybody's.
+    Tokens,
+    /// Make a token useless.
+    RmToken {
+        /// Its id, as `grid key tokens` prints it.
+        id: PublicKey,
     },
 }
 
@@ -66,6 +77,9 @@ impl KeySubcommand {
                 Reply::Keys(keys) => print(output, keys),
                 _ => Err(CliError::failed("no keys", "the manager answered something else")),
             },
+            Self::Token(token) => token.run(common, output).await,
+            Self::Tokens => token::list(common, output).await,
+            Self::RmToken { id } => token::remove(common, output, *id).await,
             Self::Trust { key, role } => {
                 common.client()?.request(Request::KeyTrust { key: *key, role: *role }).await?;
                 output.done(&format!("{} is a {role} now", key.fingerprint()))

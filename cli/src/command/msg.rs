@@ -7,10 +7,10 @@ use wasm_grid::view::EventView;
 use wasm_grid::{Bytes, Client, DenialCode, End, Event, WorkerId, WorkerInfo, WorkerState};
 
 use crate::command::cli_error::CliError;
-use crate::command::json::from_json;
 use crate::command::output::{Output, counted};
 use crate::command::shown;
 use crate::command::{Common, worker};
+use wasm_grid::from_json;
 
 /// Messages to workers and from them.
 #[derive(Debug, clap::Subcommand)]

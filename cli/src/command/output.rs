@@ -82,7 +82,7 @@ impl Output {
     }
 
     /// Prints one document of many, on a line of its own.
-    fn line(self, view: &impl Serialize) -> Result<(), CliError> {
+    pub(crate) fn line(self, view: &impl Serialize) -> Result<(), CliError> {
         self.raw(shown::json(view, false).map_err(unserialized)?.as_bytes())
     }
 

@@ -12,6 +12,7 @@ use wasm_grid::{Manager, ManagerAddress, Role};
 use crate::command::Common;
 use crate::command::cli_error::CliError;
 use crate::command::output::Output;
+use crate::command::page::PageArgs;
 
 /// Start a manager on this machine and print the line that joins a host.
 #[derive(Debug, clap::Args)]
@@ -31,6 +32,8 @@ pub(crate) struct UpArgs {
     /// Where the manager keeps its key, its store and its modules [default: `manager` in the home folder].
     #[arg(long, env = "GRID_MANAGER_STATE", value_name = "DIR")]
     state: Option<PathBuf>,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
 /// How long workers may take to finish when the manager stops.
@@ -42,6 +45,8 @@ struct StartedManager<'a> {
     join: &'a str,
     listening: String,
     manager: String,
+    /// Where the page is served; null if it is not.
+    page: Option<&'a str>,
     ticket: &'a str,
 }
 
@@ -81,12 +86,21 @@ impl UpArgs {
         let running = format!("{key}@{reached}");
         grid_disk::replace(&common.running_file(), running.as_bytes()).map_err(|error| failed(&error))?;
         let join = join_line(Role::Host, &ticket);
+        let page = self.page.bind(listening, &state, output).await?;
+        let page_address = page.as_ref().map(|page| page.address.clone());
+        if let Some(page) = page {
+            page.serve(&manager);
+        }
         output.say(&format!("manager {} listens on {listening}", key.fingerprint()));
+        if let Some(address) = &page_address {
+            output.say(&format!("its page is at {address}; `grid ui` opens it"));
+        }
         output.say("on another machine, within a day, type:");
         let started = StartedManager {
             join: &join,
             listening: listening.to_string(),
             manager: key.to_string(),
+            page: page_address.as_deref(),
             ticket: &ticket,
         };
         output.one(&join, &ticket, started)?;

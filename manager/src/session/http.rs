@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use grid_protocol::activity::GridEvent;
 use grid_protocol::client::{Denial, Reply, Request};
 use grid_protocol::digest::Digest;
 use grid_protocol::host::JoinRefusal;
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::api::{self, activity};
 use crate::asker::{Asker, Via};
+use crate::audit::Deed;
 use crate::catalog::CatalogError;
 use crate::context::Context;
 use crate::session::local::stopped;
@@ -63,10 +65,28 @@ impl HttpAccess {
         asker.roles(&self.context)
     }
 
-    /// Who the code of a link logs in; it does so once.
-    pub fn redeem_code(&self, code: &str) -> Option<Asker> {
-        let asker = self.context.page_links.redeem(code, self.context.now())?;
-        Some(Asker { via: Via::Page, ..asker })
+    /// Who the code of a link logs in, from this address; it does so once.
+    pub fn redeem_code(&self, code: &str, from: &str) -> Option<Asker> {
+        let Some(asker) = self.context.page_links.redeem(code, self.context.now()) else {
+            self.context.activity.metrics.refused("page-code");
+            return None;
+        };
+        let asker = Asker { via: Via::Page, ..asker };
+        self.note_login(asker, from);
+        Some(asker)
+    }
+
+    /// Notes a login to the page, by somebody who says to be at `from`.
+    fn note_login(&self, asker: Asker, from: &str) {
+        self.context.activity.note(GridEvent::Login { key: asker.key, from: from.to_owned() });
+        self.context.audit.record(Deed {
+            unix: self.context.unix_now(),
+            key: asker.key,
+            via: asker.via.label(),
+            action: "login",
+            subject: from.to_owned(),
+            refused: None,
+        });
     }
 
     /// Who a ticket logs in: a key of its own, which has the ticket's role from now on, and which nobody can sign with.
@@ -74,7 +94,7 @@ impl HttpAccess {
     /// # Errors
     ///
     /// [`JoinRefusal`]: the ticket is good for nothing, was used already, or is for a host.
-    pub async fn redeem_ticket(&self, ticket: &Ticket) -> Result<Asker, JoinRefusal> {
+    pub async fn redeem_ticket(&self, ticket: &Ticket, from: &str) -> Result<Asker, JoinRefusal> {
         let fault = |error: CatalogError| JoinRefusal::Malformed { why: error.to_string() };
         let seed = self.context.config.machine.random().map_err(|error| fault(error.into()))?;
         let key = SecretKey::from_seed(&seed).public();
@@ -90,7 +110,17 @@ impl HttpAccess {
             })
             .await
             .map_err(fault)?;
-        redeemed.map(|_| Asker { key, at_most: Roles::ALL, via: Via::Page })
+        match redeemed {
+            Ok(_) => {
+                let asker = Asker { key, at_most: Roles::ALL, via: Via::Page };
+                self.note_login(asker, from);
+                Ok(asker)
+            }
+            Err(refusal) => {
+                self.context.activity.metrics.refused(refusal.label());
+                Err(refusal)
+            }
+        }
     }
 
     /// Who a token acts for; `None` if it was deleted, has expired or never was.

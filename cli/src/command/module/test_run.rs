@@ -11,10 +11,10 @@ use wasm_grid::view::ValueView;
 use wasm_grid::{Bytes, Client, End, Event, LimitsAsked, LogLine, Manager, Reply, Request, Role, WorkerId};
 
 use crate::command::cli_error::CliError;
-use crate::command::json::from_json;
 use crate::command::module::{author, describe, read, stem};
 use crate::command::output::{Output, bytes, counted};
 use crate::command::{Common, compiled};
+use wasm_grid::from_json;
 
 /// What is tried, and how.
 #[derive(Debug, clap::Args)]

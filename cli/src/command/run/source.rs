@@ -9,7 +9,7 @@ use grid_protocol::limits::MESSAGE_BYTES_MAX;
 use wasm_grid::Bytes;
 
 use crate::command::cli_error::CliError;
-use crate::command::json::from_json;
+use wasm_grid::from_json;
 
 /// How the input becomes tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

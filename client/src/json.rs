@@ -1,13 +1,15 @@
-//! Messages that the user writes in JSON.
+//! Messages that people write in JSON.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
-use wasm_grid::{Bytes, to_cbor};
+
+use crate::cbor::to_cbor;
 
 /// The UTF-8 byte order mark, which some editors put before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -23,7 +25,7 @@ const SHORT_DIGITS: usize = 18;
 /// # Errors
 ///
 /// Why it is not JSON, or has no CBOR encoding.
-pub(crate) fn from_json(text: &[u8]) -> Result<Bytes, String> {
+pub fn from_json(text: &[u8]) -> Result<Bytes, String> {
     if UTF_16.iter().any(|mark| text.starts_with(mark)) {
         return Err("it is UTF-16; save it as UTF-8".to_owned());
     }
@@ -192,8 +194,8 @@ impl<'de> Visitor<'de> for Numbers<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::ValueView;
     use serde_json::json;
-    use wasm_grid::view::ValueView;
 
     /// A message as JSON, as people see it.
     fn value(message: &[u8]) -> Value {

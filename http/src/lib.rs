@@ -1,0 +1,19 @@
+//! A bounded HTTP server: what a peer may take of our memory, our connections and our time is limited before anything of
+//! it is looked at.
+//!
+//! Routes are the caller's: an axum router. This crate accepts connections, with TLS if the address is not loopback,
+//! checks for which host name a request was meant, and ends what is slow, idle or too much. HTTP/1.1 alone: it is enough
+//! for a page and an API, and the smaller half to defend.
+
+#![forbid(unsafe_code)]
+
+mod certificate;
+mod guard;
+mod host_names;
+mod listener;
+mod stall;
+
+pub use certificate::{Certificate, CertificateError};
+pub use guard::{PeerAddress, Problem, guarded};
+pub use host_names::HostNames;
+pub use listener::{HttpBindError, HttpListener};

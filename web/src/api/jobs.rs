@@ -1,0 +1,268 @@
+//! Jobs.
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Extension, Path, Query};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use grid_client::view::{DoneView, JobSummaryView, JobView, List, OutcomeView};
+use grid_client::{DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, TaskOutcome, find_module, from_json};
+use grid_http::Problem;
+use grid_protocol::client::{Reply, Request, Subject};
+use grid_protocol::host::Label;
+use grid_protocol::job::{GiveUp, JobId, JobSpec, Outcome, OutcomeEntry, Payload};
+use grid_protocol::limits::{BATCH_BYTES_MAX, BATCH_TASKS_MAX};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::answer::{Answer, bad, document, odd, problem};
+use crate::api::modules::modules;
+use crate::api::{Asks, Body, read};
+use crate::gate::Caller;
+
+/// Longest description of a job with its tasks, in bytes. More tasks go into several jobs, or through a client.
+const JOB_BYTES_MAX: usize = 16 << 20;
+
+/// Longest input of a task, in bytes of CBOR.
+const TASK_BYTES_MAX: usize = BATCH_BYTES_MAX / 2;
+
+/// Bytes of long results that one answer carries.
+const RESULT_BYTES_MAX: u64 = 16 << 20;
+
+/// Which jobs.
+#[derive(Debug, Deserialize)]
+struct Which {
+    #[serde(default)]
+    everyones: bool,
+}
+
+/// A job, with what the manager has seen of it and why it is not finished.
+#[derive(Serialize)]
+struct JobPage {
+    explanation: Vec<String>,
+    #[serde(flatten)]
+    job: JobView,
+    summary: JobSummaryView,
+}
+
+/// A job that is made with all its tasks.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewJob {
+    /// The module's name, or the beginning of its digest.
+    module: String,
+    /// The input of each task, as JSON, which becomes CBOR.
+    tasks: Vec<Box<RawValue>>,
+    /// What the guest's `init` receives, as JSON.
+    arguments: Option<Box<RawValue>>,
+    /// Labels that a host must have, each as `NAME=VALUE`.
+    #[serde(default)]
+    labels: Vec<String>,
+    #[serde(default)]
+    memory_bytes: u64,
+    name: Option<String>,
+    #[serde(default)]
+    priority: i32,
+    /// Attempts at a task that fails by its own fault.
+    #[serde(default = "attempts")]
+    attempts: u32,
+    #[serde(default = "timeout_ms")]
+    timeout_ms: u64,
+}
+
+fn attempts() -> u32 {
+    DEFAULT_ATTEMPTS
+}
+
+fn timeout_ms() -> u64 {
+    u64::try_from(DEFAULT_TIMEOUT.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Which outcomes.
+#[derive(Debug, Deserialize)]
+struct After {
+    #[serde(default)]
+    after: u64,
+    #[serde(default)]
+    wait_ms: u32,
+}
+
+/// Outcomes of a job.
+#[derive(Serialize)]
+struct Results {
+    job: JobView,
+    /// The number to ask with next.
+    next: u64,
+    results: Vec<OutcomeView>,
+}
+
+pub(super) fn routes() -> Router {
+    Router::new()
+        .route("/jobs", get(list).post(make).layer(DefaultBodyLimit::max(JOB_BYTES_MAX)))
+        .route("/jobs/{job}", get(show))
+        .route("/jobs/{job}/results", get(results))
+        .route("/jobs/{job}/stop", post(stop))
+        .route("/jobs/{job}/retry", post(retry))
+        .route("/jobs/{job}/remove", post(remove))
+}
+
+async fn list(Extension(caller): Asks, which: Query<Which>) -> Answer {
+    match caller.ask(Request::JobList { everyones: which.everyones }).await? {
+        Reply::Jobs(jobs) => document(List(jobs.iter().map(JobView::from).collect())),
+        other => Err(odd(&other)),
+    }
+}
+
+async fn show(Extension(caller): Asks, Path(job): Path<String>) -> Answer {
+    let job: JobId = read(&job)?;
+    let shown = match caller.ask(Request::JobShow { job }).await? {
+        Reply::Job(info) => JobView::from(&info),
+        other => return Err(odd(&other)),
+    };
+    let summary = match caller.ask(Request::JobSummary { job }).await? {
+        Reply::JobSummary(summary) => JobSummaryView::from(&summary),
+        other => return Err(odd(&other)),
+    };
+    match caller.ask(Request::Explain(Subject::Job(job))).await? {
+        Reply::Explanation { lines } => document(JobPage { explanation: lines, job: shown, summary }),
+        other => Err(odd(&other)),
+    }
+}
+
+async fn make(Extension(caller): Asks, Body(new): Body<NewJob>) -> Answer {
+    let modules = modules(&caller).await?;
+    let Some(module) = find_module(&modules, &new.module) else {
+        let problem = Problem::new(StatusCode::NOT_FOUND, "not-found", "the manager has no such module");
+        return Err(problem.help("upload it first; `grid module ls` lists those that are there"));
+    };
+    let inputs = inputs(&new.tasks)?;
+    let arguments = new.arguments.as_ref().map(|arguments| from_json(arguments.get().as_bytes()));
+    let spec = JobSpec {
+        name: new.name.unwrap_or_else(|| module.name.clone()),
+        module: module.digest,
+        arguments: arguments.transpose().map_err(bad)?.map(Into::into).unwrap_or_default(),
+        labels: new.labels.iter().map(|label| self::label(label)).collect::<Result<_, _>>()?,
+        memory_bytes: new.memory_bytes,
+        priority: new.priority,
+        timeout_ms: new.timeout_ms,
+        attempts_max: new.attempts,
+        give_up: GiveUp::Never,
+    };
+    let job = JobId(
+        caller
+            .gate
+            .random()
+            .map_err(|detail| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "manager-fault", detail))?,
+    );
+    caller.ask(Request::JobNew { job, spec }).await?;
+    submit(&caller, job, inputs).await?;
+    match caller.ask(Request::JobClose { job }).await? {
+        Reply::Job(info) => document(JobView::from(&info)),
+        other => Err(odd(&other)),
+    }
+}
+
+fn label(text: &str) -> Result<Label, Problem> {
+    let (name, value) = text.split_once('=').ok_or_else(|| bad("a label is NAME=VALUE"))?;
+    Ok(Label { name: name.to_owned(), value: value.to_owned() })
+}
+
+fn inputs(tasks: &[Box<RawValue>]) -> Result<Vec<Bytes>, Problem> {
+    let mut inputs = Vec::with_capacity(tasks.len());
+    for (number, task) in tasks.iter().enumerate() {
+        let input = from_json(task.get().as_bytes()).map_err(|why| bad(format!("task {number}: {why}")))?;
+        if input.len() > TASK_BYTES_MAX {
+            let detail =
+                format!("task {number} has {} bytes; {TASK_BYTES_MAX} is the limit here", input.len());
+            let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail);
+            return Err(problem.help("a client takes longer ones: `grid run`"));
+        }
+        inputs.push(input);
+    }
+    Ok(inputs)
+}
+
+/// Submits tasks in batches; each is on disk when the manager answers.
+async fn submit(caller: &Caller, job: JobId, inputs: Vec<Bytes>) -> Result<(), Problem> {
+    let mut first = 0;
+    while let Some(rest) = inputs.get(first..).filter(|rest| !rest.is_empty()) {
+        let mut bytes = 0;
+        let fits = rest.iter().take(BATCH_TASKS_MAX).take_while(|input| {
+            bytes += input.len() + 16;
+            bytes <= BATCH_BYTES_MAX
+        });
+        let batch: Vec<_> = fits.map(|input| Payload::Here(input.clone())).collect();
+        match caller.ask(Request::JobSubmit { job, first: first as u64, inputs: batch }).await? {
+            // While the queue is full, the manager waits for room before it answers.
+            Reply::Submitted { next } => first = usize::try_from(next).unwrap_or(usize::MAX),
+            other => return Err(odd(&other)),
+        }
+    }
+    Ok(())
+}
+
+async fn results(Extension(caller): Asks, Path(job): Path<String>, query: Query<After>) -> Answer {
+    let job: JobId = read(&job)?;
+    let After { after, wait_ms } = query.0;
+    let (outcomes, info) = match caller.ask(Request::JobResults { job, after, wait_ms }).await? {
+        Reply::Results { outcomes, job } => (outcomes, job),
+        other => return Err(odd(&other)),
+    };
+    let modules = modules(&caller).await?;
+    let module = modules.iter().find(|module| module.digest == info.spec.module);
+    let by_command = module.is_some_and(|module| module.entry_point.starts_with("command"));
+    let (mut next, mut shown, mut fetched) = (after, Vec::new(), 0);
+    for outcome in outcomes {
+        let long = long_bytes(&outcome);
+        if fetched + long > RESULT_BYTES_MAX && !shown.is_empty() {
+            break;
+        }
+        fetched += long;
+        next = outcome.seq;
+        let outcome = TaskOutcome::from(fetch(&caller, job, outcome).await?);
+        shown.push(OutcomeView::of(&outcome, by_command, None));
+    }
+    document(Results { job: JobView::from(&info), next, results: shown })
+}
+
+/// Bytes of the results that the manager keeps as files.
+fn long_bytes(outcome: &OutcomeEntry) -> u64 {
+    match &outcome.outcome {
+        Outcome::Done(results) => results
+            .iter()
+            .map(|result| match result {
+                Payload::Blob(blob) => blob.length,
+                _ => 0,
+            })
+            .sum(),
+        Outcome::Dead { .. } => 0,
+    }
+}
+
+/// Fetches the results that the manager keeps as files.
+async fn fetch(caller: &Caller, job: JobId, mut outcome: OutcomeEntry) -> Result<OutcomeEntry, Problem> {
+    if let Outcome::Done(results) = &mut outcome.outcome {
+        for result in results {
+            if let Payload::Blob(blob) = result {
+                let bytes = caller.gate.access.fetch(caller.asker, job, *blob).await.map_err(problem)?;
+                *result = Payload::Here(bytes);
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+async fn stop(Extension(caller): Asks, Path(job): Path<String>) -> Answer {
+    caller.ask(Request::JobStop { job: read(&job)? }).await?;
+    document(DoneView::DONE)
+}
+
+async fn retry(Extension(caller): Asks, Path(job): Path<String>) -> Answer {
+    caller.ask(Request::JobRetry { job: read(&job)? }).await?;
+    document(DoneView::DONE)
+}
+
+async fn remove(Extension(caller): Asks, Path(job): Path<String>) -> Answer {
+    caller.ask(Request::JobForget { job: read(&job)? }).await?;
+    document(DoneView::DONE)
+}

@@ -58,12 +58,12 @@ test("a dialog that is cancelled does nothing, and gives the focus back", async 
 });
 
 test("a job is stopped, retried and removed", async () => {
-  const long = await grid.submit("primes.wasm", Array.from({ length: 20_000 }, (_, at) => String(50_000_000 + at)));
+  const long = await grid.submit("primes.wasm", Array.from({ length: 20_000 }, (_, at) => `[${50_000_000 + at},${50_100_000 + at}]`));
   await admin.go(`#/jobs/${long}`);
   await admin.button("Stop… job").click();
   await admin.confirm("Stop");
   assert.equal((await grid.over(long)).state, "stopped");
-  const failed = await grid.submit("primes.wasm", ["no number"], ["--retries", "0"]);
+  const failed = await grid.submit("primes.wasm", ['"no range"'], ["--retries", "0"]);
   await grid.over(failed);
   await admin.go(`#/jobs/${failed}`);
   await admin.button("Retry failed tasks… of job").click();

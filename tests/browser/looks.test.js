@@ -16,7 +16,7 @@ before(async () => {
   grid = await Grid.start();
   chromium = await browser();
   await grid.host("a-host-with-a-name-of-sixty-characters-that-goes-on-and-on-x");
-  const id = await grid.submit("primes.wasm", ["1", "no number", "3"], ["--retries", "1", "--name", "a-job-whose-name-has-no-place-to-break-and-is-quite-long-too"]);
+  const id = await grid.submit("primes.wasm", ["[0,10]", '"no range"', "[10,20]"], ["--retries", "1", "--name", "a-job-whose-name-has-no-place-to-break-and-is-quite-long-too"]);
   await grid.over(id);
   await grid.run(["module", "upload", `${process.env.GRID_MODULES}/echo.wasm`]);
   const [worker] = (await grid.run(["worker", "spawn", "echo", "--quiet"])).trim().split("\n");

@@ -17,13 +17,13 @@ try {
   await mkdir(folder, { recursive: true });
   for (const [name, slots] of [["rack-1", 4], ["rack-2", 4], ["desk", 2], ["attic", 3]]) await grid.host(name, slots);
   await grid.stranger("laptop");
-  const range = (from, tasks) => Array.from({ length: tasks }, (_, at) => String(from + at * 1000));
+  const range = (from, tasks) => Array.from({ length: tasks }, (_, at) => `[${from + at * 1000},${from + (at + 1) * 1000}]`);
   await grid.run(["module", "upload", join(process.env.GRID_MODULES, "echo.wasm")]);
   await grid.run(["worker", "spawn", "echo", "-n", "2"]);
-  await grid.over(await grid.submit("primes.wasm", [...range(1000, 400), "a line that is no number"], ["--name", "primes below 400 000", "--retries", "1"]));
+  await grid.over(await grid.submit("primes.wasm", [...range(1000, 400), '"no range"'], ["--name", "primes below 400 000", "--retries", "1"]));
   const jobs = [
     await grid.submit("primes.wasm", range(4_000_000_000, 3000), ["--name", "primes above 4 billion"]),
-    await grid.submit("primes.wasm", [...range(900_000_000, 3000), ..."xyz"], ["--name", "primes above 900 million", "--retries", "0"]),
+    await grid.submit("primes.wasm", [...range(900_000_000, 3000), "1", "2", "3"], ["--name", "primes above 900 million", "--retries", "0"]),
     await grid.submit("primes.wasm", range(20_000_000, 5000), ["--name", "primes above 20 million"]),
   ];
   const shots = [

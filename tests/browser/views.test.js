@@ -29,9 +29,9 @@ after(async () => {
   await grid?.stop();
 });
 
-/** A job that takes some seconds: 10 000 ranges in which primes are counted. */
+/** A job that takes some seconds: 10 000 short ranges in which primes are counted. */
 function ranges() {
-  return Array.from({ length: TASKS }, (_, at) => String(10_000_000 + at * 1000));
+  return Array.from({ length: TASKS }, (_, at) => `[${at * 10},${at * 10 + 10}]`);
 }
 
 test("a job's numbers move while it runs, and are those of the command line in the end", async () => {
@@ -65,7 +65,7 @@ test("a job's numbers move while it runs, and are those of the command line in t
 });
 
 test("every view loads, whatever things are called, and nothing is loaded from elsewhere", async () => {
-  const job = await grid.submit("primes.wasm", ["1", "2"], ["--name", HOSTILE]).catch(() => null) ?? await grid.submit("primes.wasm", ["1", "2"]);
+  const job = await grid.submit("primes.wasm", ["[0,10]", "[10,20]"], ["--name", HOSTILE]);
   await grid.over(job);
   await grid.run(["module", "upload", `${process.env.GRID_MODULES}/echo.wasm`]);
   const [worker] = (await grid.run(["worker", "spawn", "echo", "--quiet"])).trim().split("\n");
@@ -77,7 +77,8 @@ test("every view loads, whatever things are called, and nothing is loaded from e
     await page.tab.waitForLoadState("networkidle", { timeout: 1000 }).catch(() => {});
     assert.equal(await page.tab.locator(".problem").count(), 0, `${fragment} shows a problem`);
     assert.ok((await page.tab.title()).includes(heading), fragment);
-    assert.equal(await page.tab.evaluate(() => document.activeElement.tagName), "H1", `${fragment} does not take the focus`);
+    if (page.moved) assert.equal(await page.tab.evaluate(() => document.activeElement.tagName), "H1", `${fragment} does not take the focus`);
+    page.moved = true;
   }
   await page.go("#/nowhere", "No such view");
   await page.close();
@@ -111,7 +112,7 @@ test("the page and all its views take less than 80 KiB on the way, and its polic
 });
 
 test("why tasks failed is grouped by reason, and a task tells where it ran", async () => {
-  const job = await grid.submit("primes.wasm", ["1", "no number", "2", "none either"], ["--retries", "0"]);
+  const job = await grid.submit("primes.wasm", ["[0,10]", '"no range"', "[10,20]", "true"], ["--retries", "0"]);
   const over = await grid.over(job);
   assert.equal(over.dead, 2);
   const page = await Page.open(chromium, await grid.link());

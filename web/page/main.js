@@ -17,7 +17,7 @@ async function start() {
     event.preventDefault();
     place("main").focus();
   });
-  window.addEventListener("hashchange", () => turn(true));
+  window.addEventListener("hashchange", () => (location.hash.startsWith("#code=") ? enter() : turn(true)));
   whenLoggedOut(showLogin);
   feed.on("state", null, drawNotice);
   feed.on("overview", null, drawNotice);
@@ -73,6 +73,8 @@ function themeButton() {
 }
 
 async function showLogin(problem) {
+  // Several requests may learn at the same time that the session has ended.
+  if (!problem && document.querySelector("form.login")) return;
   leave();
   feed.stop();
   place("bar").hidden = true;
@@ -149,16 +151,23 @@ function tools(root, signal, byHand) {
           problem(trouble);
         }
       }
-      await new Promise((resolve) => {
-        const timer = setTimeout(resolve, ms);
-        signal.addEventListener("abort", () => {
-          clearTimeout(timer);
-          resolve();
-        }, { once: true });
-      });
+      await pause(ms, signal);
     }
   };
   return { heading, problem, repeat };
+}
+
+/** Waits, or until the signal ends it. */
+function pause(ms, signal) {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done);
+  });
 }
 
 /** The lines above each view: not connected, the store's trouble, and what was missed. */

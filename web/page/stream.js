@@ -34,6 +34,7 @@ class Feed {
     this.wantsSamples = 0;
     this.bringsSamples = false;
     this.listeners = new Map();
+    this.untold = new Set();
     this.source = null;
     this.timer = null;
     this.retryMs = RETRY_MIN_MS;
@@ -49,8 +50,16 @@ class Feed {
     act();
   }
 
+  /** Has what is new drawn with the next frame: once, however much comes until then; not while the tab is hidden. */
   tell(name) {
-    for (const act of this.listeners.get(name) ?? []) act();
+    if (this.untold.size === 0) {
+      requestAnimationFrame(() => {
+        const names = [...this.untold];
+        this.untold.clear();
+        for (const one of names) for (const act of this.listeners.get(one) ?? []) act();
+      });
+    }
+    this.untold.add(name);
   }
 
   setState(state) {

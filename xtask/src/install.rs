@@ -60,6 +60,16 @@ pub(crate) fn faketime_if_missing() -> Result<(), ChoreError> {
     if Path::new("/usr/bin/faketime").exists() { Ok(()) } else { debian(&["faketime"]) }
 }
 
+/// Chromium, which is installed if it is missing.
+pub(crate) fn chromium() -> Result<&'static Path, ChoreError> {
+    let chromium = Path::new("/usr/bin/chromium");
+    if !chromium.exists() {
+        // Without a font every text is a row of boxes, as wide as none.
+        debian(&["chromium", "fonts-dejavu-core"])?;
+    }
+    Ok(chromium)
+}
+
 const C_PACKAGES: [&str; 4] = ["clang-19", "lld-19", "wasi-libc", "libclang-rt-19-dev-wasm32"];
 
 fn debian(packages: &[&str]) -> Result<(), ChoreError> {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { Grid, until } from "./grid.js";
+import { Grid, modules, until } from "./grid.js";
 import { Page, browser } from "./page.js";
 
 let grid;
@@ -80,7 +80,7 @@ test("a job is stopped, retried and removed", async () => {
 const audit = () => admin.tab.evaluate(async () => (await (await fetch("/api/v1/audit?most=200")).json()).audit);
 
 test("a worker's log is followed, and the worker is stopped", async () => {
-  await grid.run(["module", "upload", `${process.env.GRID_MODULES}/echo.wasm`]);
+  await grid.run(["module", "upload", `${modules}/echo.wasm`]);
   const [worker] = (await grid.run(["worker", "spawn", "echo", "--quiet"])).trim().split("\n");
   await until(async () => (await grid.json(["worker", "ls"])).workers.some((one) => one.worker === worker && one.state === "running"));
   await admin.go("#/workers", "Workers");

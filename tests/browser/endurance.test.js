@@ -17,6 +17,15 @@ const TICKS = 36_000;
 /** What the heap may have grown by after them, in bytes: caches of the engine, not what was told. */
 const GROWTH_MAX = 4 << 20;
 
+/** By how many nodes and listeners a document may have grown: lists are longer by chance. */
+const NODES_MAX = 2000;
+const LISTENERS_MAX = 200;
+
+const VIEWS = [
+  ["#/hosts", "Hosts"], ["#/jobs", "Jobs"], ["#/stream", "Task stream"], ["#/workers", "Workers"],
+  ["#/modules", "Modules"], ["#/access", "Access"], ["#/audit", "Audit log"],
+];
+
 let grid;
 let chromium;
 let page;
@@ -79,12 +88,39 @@ test("100 000 tasks are drawn, moved and zoomed", async () => {
   assert.ok(figures.fps >= FRAMES_MIN, `${figures.fps} frames a second`);
 });
 
+/** Bytes of the heap, nodes of documents and listeners, after what nothing needs has been collected. */
+async function measure(debug) {
+  for (let round = 0; round < 3; round += 1) await debug.send("HeapProfiler.collectGarbage");
+  const { nodes, jsEventListeners: listeners } = await debug.send("Memory.getDOMCounters");
+  return { bytes: (await debug.send("Runtime.getHeapUsage")).usedSize, nodes, listeners };
+}
+
+/** Fails if there is more than there was, beyond what caches of the engine take. */
+function assertNoMore(what, earlier, later) {
+  const told = ({ bytes, nodes, listeners }) => `${(bytes / 2 ** 20).toFixed(1)} MiB, ${nodes} nodes, ${listeners} listeners`;
+  console.log(`${what}: ${told(earlier)} before, ${told(later)} after`);
+  assert.ok(later.bytes - earlier.bytes < GROWTH_MAX, `${what}: ${later.bytes - earlier.bytes} bytes more`);
+  assert.ok(later.nodes - earlier.nodes < NODES_MAX, `${what}: ${later.nodes - earlier.nodes} nodes more`);
+  assert.ok(later.listeners - earlier.listeners < LISTENERS_MAX, `${what}: ${later.listeners - earlier.listeners} listeners more`);
+}
+
+test("going to and fro between views leaves nothing behind", async () => {
+  const debug = await page.context.newCDPSession(page.tab);
+  const fro = async (times) => {
+    for (let time = 0; time < times; time += 1) {
+      for (const [fragment, heading] of VIEWS) await page.go(fragment, heading);
+    }
+    await page.go("#/overview", "Overview");
+    await page.tab.waitForTimeout(1500);
+  };
+  await fro(2);
+  const earlier = await measure(debug);
+  await fro(8);
+  assertNoMore("views, 8 times", earlier, await measure(debug));
+});
+
 test("ten hours of events leave the heap as it was", async () => {
   const debug = await page.context.newCDPSession(page.tab);
-  const heap = async () => {
-    for (let round = 0; round < 3; round += 1) await debug.send("HeapProfiler.collectGarbage");
-    return (await debug.send("Runtime.getHeapUsage")).usedSize;
-  };
   const told = async (from, to) => page.tab.evaluate(async ([first, last]) => {
     const { feed } = await import("/page/stream.js");
     const { overview, status } = feed;
@@ -116,10 +152,8 @@ test("ten hours of events leave the heap as it was", async () => {
     // The rings are full after this, and all code has run.
     const full = 6000;
     await told(0, full);
-    const earlier = await heap();
+    const earlier = await measure(debug);
     await told(full, full + TICKS);
-    const later = await heap();
-    console.log(`the heap at ${fragment}: ${(earlier / 2 ** 20).toFixed(1)} MiB, after ten hours ${(later / 2 ** 20).toFixed(1)} MiB`);
-    assert.ok(later - earlier < GROWTH_MAX, `${fragment}: ${later - earlier} bytes more`);
+    assertNoMore(`ten hours at ${fragment.slice(2)}`, earlier, await measure(debug));
   }
 });

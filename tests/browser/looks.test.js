@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { Grid } from "./grid.js";
+import { Grid, modules } from "./grid.js";
 import { Page, browser, views } from "./page.js";
 
 const SIZES = [[360, 740], [1280, 800], [3840, 2160]];
@@ -18,7 +18,7 @@ before(async () => {
   await grid.host("a-host-with-a-name-of-sixty-characters-that-goes-on-and-on-x");
   const id = await grid.submit("primes.wasm", ["[0,10]", '"no range"', "[10,20]"], ["--retries", "1", "--name", "a-job-whose-name-has-no-place-to-break-and-is-quite-long-too"]);
   await grid.over(id);
-  await grid.run(["module", "upload", `${process.env.GRID_MODULES}/echo.wasm`]);
+  await grid.run(["module", "upload", `${modules}/echo.wasm`]);
   const [worker] = (await grid.run(["worker", "spawn", "echo", "--quiet"])).trim().split("\n");
   const { hosts } = await grid.json(["host", "ls"]);
   const { jobs } = await grid.json(["job", "ls"]);

@@ -3,7 +3,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { Grid, until } from "./grid.js";
+import { Grid, modules, until } from "./grid.js";
 import { Page, browser } from "./page.js";
 
 /** Most bytes of a picture. */
@@ -18,7 +18,7 @@ try {
   for (const [name, slots] of [["rack-1", 4], ["rack-2", 4], ["desk", 2], ["attic", 3]]) await grid.host(name, slots);
   await grid.stranger("laptop");
   const range = (from, tasks) => Array.from({ length: tasks }, (_, at) => `[${from + at * 1000},${from + (at + 1) * 1000}]`);
-  await grid.run(["module", "upload", join(process.env.GRID_MODULES, "echo.wasm")]);
+  for (const name of ["echo", "primes"]) await grid.run(["module", "upload", join(modules, `${name}.wasm`)]);
   await grid.run(["worker", "spawn", "echo", "-n", "2"]);
   await grid.over(await grid.submit("primes.wasm", [...range(1000, 400), '"no range"'], ["--name", "primes below 400 000", "--retries", "1"]));
   const jobs = [

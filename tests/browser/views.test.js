@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { Grid, until } from "./grid.js";
+import { Grid, modules, until } from "./grid.js";
 import { Page, browser, views } from "./page.js";
 
 /** A name that would do harm, were it ever taken for HTML. */
@@ -67,7 +67,7 @@ test("a job's numbers move while it runs, and are those of the command line in t
 test("every view loads, whatever things are called, and nothing is loaded from elsewhere", async () => {
   const job = await grid.submit("primes.wasm", ["[0,10]", "[10,20]"], ["--name", HOSTILE]);
   await grid.over(job);
-  await grid.run(["module", "upload", `${process.env.GRID_MODULES}/echo.wasm`]);
+  await grid.run(["module", "upload", `${modules}/echo.wasm`]);
   const [worker] = (await grid.run(["worker", "spawn", "echo", "--quiet"])).trim().split("\n");
   const { jobs } = await grid.json(["job", "ls"]);
   const { hosts } = await grid.json(["host", "ls"]);

@@ -22,7 +22,7 @@ function needed(name) {
 /** A process, and what it has printed. */
 class Running {
   constructor(program, args, home) {
-    const env = { ...process.env, GRID_HOME: home, GRID_HTTP: "" };
+    const env = { ...process.env, GRID_HOME: home };
     for (const name of ["GRID_MANAGER", "GRID_HTTP"]) delete env[name];
     this.said = "";
     this.child = spawn(join(programs, program), args, { env, stdio: ["pipe", "pipe", "pipe"] });
@@ -79,7 +79,7 @@ export class Grid {
 
   /** Starts a host, and waits until it has joined. */
   async host(name, slots = 2) {
-    const ticket = (await this.run(["ticket", "new", "--quiet", "--role", "host"])).trim();
+    const ticket = await this.ticket("host");
     const args = ["--manager", ticket, "--name", name, "--slots", String(slots), "--state", join(this.home, `host-${this.hosts.length}`)];
     const host = new Running("grid-host", args, this.home);
     this.hosts.push(host);
@@ -96,9 +96,9 @@ export class Grid {
     return host;
   }
 
-  /** Runs `grid` as the manager's own user; returns what it printed to its standard output. */
-  async run(args, input = "") {
-    const command = new Running("grid", args, this.home);
+  /** Runs `grid` as the manager's own user, or with another home; returns what it printed to its standard output. */
+  async run(args, input = "", home = this.home) {
+    const command = new Running("grid", args, home);
     command.child.stdin.end(input);
     const code = await command.ended;
     if (code !== 0) throw new Error(`grid ${args.join(" ")} ended with ${code}: ${command.said}`);
@@ -114,9 +114,16 @@ export class Grid {
     return (await this.run(["ui", "--print"])).trim();
   }
 
-  /** Leaves a job to the grid; returns its id. */
-  async submit(module, lines, more = []) {
-    const said = await this.run(["run", "--detach", "--quiet", ...more, join(modules, module)], lines.join("\n"));
+  /** Makes a ticket. */
+  async ticket(role) {
+    return (await this.run(["ticket", "new", "--quiet", "--role", role])).trim();
+  }
+
+  /** Leaves a job to the grid, as the manager's own user or another; returns its id. */
+  async submit(module, lines, more = [], user = null) {
+    const as = user ? ["--manager", await this.ticket("client")] : [];
+    const args = ["run", ...as, "--detach", "--quiet", ...more, join(modules, module)];
+    const said = await this.run(args, lines.join("\n"), user ? join(this.home, user) : this.home);
     const id = /j[0-9a-f]{32}/.exec(said)?.[0];
     if (!id) throw new Error(`no job's id in: ${said}`);
     return id;

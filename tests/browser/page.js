@@ -14,7 +14,7 @@ const axe = readFileSync(packages.resolve("axe-core/axe.min.js"), "utf8");
 /** Chromium's own wishes to talk to somebody are turned off; it runs without a graphics card. */
 const FLAGS = [
   "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync", "--enable-precise-memory-info", "--js-flags=--expose-gc",
+  "--disable-component-update", "--disable-sync", "--disable-lcd-text",
 ];
 
 /** Starts the browser. */

@@ -17,23 +17,25 @@ try {
   await mkdir(folder, { recursive: true });
   for (const [name, slots] of [["rack-1", 4], ["rack-2", 4], ["desk", 2], ["attic", 3]]) await grid.host(name, slots);
   await grid.stranger("laptop");
-  const range = (from, tasks) => Array.from({ length: tasks }, (_, at) => `[${from + at * 1000},${from + (at + 1) * 1000}]`);
+  const range = (from, tasks, width) => Array.from({ length: tasks }, (_, at) => `[${from + at * width},${from + (at + 1) * width}]`);
   for (const name of ["echo", "primes"]) await grid.run(["module", "upload", join(modules, `${name}.wasm`)]);
   await grid.run(["worker", "spawn", "echo", "-n", "2"]);
-  await grid.over(await grid.submit("primes.wasm", [...range(1000, 400), '"no range"'], ["--name", "primes below 400 000", "--retries", "1"]));
-  const jobs = [
-    await grid.submit("primes.wasm", range(4_000_000_000, 3000), ["--name", "primes above 4 billion"]),
-    await grid.submit("primes.wasm", [...range(900_000_000, 3000), "1", "2", "3"], ["--name", "primes above 900 million", "--retries", "0"]),
-    await grid.submit("primes.wasm", range(20_000_000, 5000), ["--name", "primes above 20 million"]),
-  ];
+  const primes = (name, tasks, user) => grid.submit("primes.wasm", tasks, ["--name", name, "--retries", "0"], user);
+  await grid.over(await primes("primes below 4000", ['"no range"', ...range(0, 400, 10)]));
+  // Several clients share the slots, so that several jobs run at the same time.
+  const failing = range(150_000, 900, 300).map((task, at) => (at % 40 === 7 ? '"no range"' : task));
+  const job = await primes("primes above 150 000", failing, "ada");
+  await primes("primes above 250 000", range(250_000, 500, 200), "grace");
+  await primes("primes above 60 000", range(60_000, 1500, 250));
+  await primes("primes above 100 000", range(100_000, 800, 200));
   const shots = [
     ["overview", "#/overview", "Overview"], ["hosts", "#/hosts", "Hosts"], ["jobs", "#/jobs", "Jobs"],
-    ["job", `#/jobs/${jobs[1]}`, "primes"], ["stream", "#/stream", "Task stream"],
+    ["job", `#/jobs/${job}`, "primes"], ["stream", "#/stream", "Task stream"],
   ];
-  const looks = [["light", 1280, 800, "light"], ["dark", 1280, 800, "dark"], ["narrow", 360, 740, "light"]];
+  const looks = [["light", 1200, 750, "light"], ["dark", 1200, 750, "dark"], ["narrow", 360, 740, "light"]];
   const pages = [];
   for (const [look, width, height, scheme] of looks) pages.push([look, await Page.open(chromium, await grid.link(), { width, height, scheme })]);
-  await until(async () => (await grid.json(["job", "show", jobs[1]])).dead > 0);
+  await until(async () => (await grid.json(["job", "show", job])).dead > 0);
   for (const [name, fragment, heading] of shots) {
     for (const [look, page] of pages) {
       await page.go(fragment, heading);

@@ -166,7 +166,7 @@ test("without a session there is the way in, and a link is good once", async () 
   await second.tab.goto("about:blank");
   await second.tab.goto(link);
   await second.sees(".problem", "used already");
-  const ticket = (await grid.run(["ticket", "new", "--quiet", "--role", "viewer"])).trim();
+  const ticket = await grid.ticket("viewer");
   await second.tab.getByLabel("Or log in with a ticket").fill(ticket);
   await second.button("Log in").click();
   await second.sees("h1", "Overview");

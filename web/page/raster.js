@@ -5,10 +5,13 @@
 
 /** Narrowest marks, in pixels: what failed must not vanish among what did not. */
 const DONE_MIN = 1;
-const FAILED_MIN = 3;
+const FAILED_MIN = 5;
 
 /** Tasks of this width or more leave a pixel free before them, so that neighbours can be told apart. */
 const GAP_FROM = 4;
+
+/** Places of failures, which are painted last: what comes after one must not hide it. */
+let failures = new Uint32Array(0);
 
 /** Rows of hosts: where the lanes of each host begin, in the order in which hosts are shown. */
 export class Rows {
@@ -43,31 +46,45 @@ export function paint(samples, rows, { left, span, firstRow, width, pixels }, co
   const scale = width / span;
   const right = left + span;
   const { end, ran, host, job, lane, ending, capacity } = samples;
+  const first = (at) => {
+    const began = end[at] - ran[at];
+    if (began <= left) return 0;
+    const x = Math.floor((began - left) * scale);
+    return ran[at] * scale >= GAP_FROM ? x + 1 : x;
+  };
+  const last = (at, x0, least) => Math.min(width, Math.max(Math.ceil((end[at] - left) * scale), x0 + least));
   let painted = 0;
+  let failed = 0;
+  if (failures.length < capacity) failures = new Uint32Array(capacity);
   pixels.fill(0);
   seen.fill(0);
   const from = samples.firstEndingFrom(left);
   for (let index = from, at = samples.place(from); index < samples.size; index += 1, at += 1) {
     if (at === capacity) at = 0;
-    const ended = end[at];
-    if (ended - samples.longest > right) break;
-    const began = ended - ran[at];
+    if (end[at] - samples.longest > right) break;
     const row = rows.first[host[at]] + lane[at] - firstRow;
-    if (began > right || row < 0 || row >= height) continue;
+    if (end[at] - ran[at] > right || row < 0 || row >= height) continue;
     painted += 1;
     seen[job[at]] += 1;
-    const bad = ending[at];
-    let x0 = Math.max(0, Math.floor((began - left) * scale));
-    const x1 = Math.min(width, Math.max(Math.ceil((ended - left) * scale), x0 + (bad ? FAILED_MIN : DONE_MIN)));
-    if (x1 - x0 >= GAP_FROM && began > left) x0 += 1;
-    const base = row * width;
-    if (bad) {
-      hatch(pixels, base, x0, x1, bad === 1 ? colours.failed : colours.lost, bad === 1 ? 2 : 4);
-    } else {
-      const colour = colours.jobs[job[at] % colours.jobs.length];
-      if (x1 - x0 < 8) for (let x = x0; x < x1; x += 1) pixels[base + x] = colour;
-      else pixels.fill(colour, base + x0, base + x1);
+    if (ending[at]) {
+      failures[failed] = at;
+      failed += 1;
+      continue;
     }
+    const x0 = first(at);
+    const x1 = last(at, x0, DONE_MIN);
+    const colour = colours.jobs[job[at] % colours.jobs.length];
+    const base = row * width;
+    if (x1 - x0 < 8) for (let x = x0; x < x1; x += 1) pixels[base + x] = colour;
+    else pixels.fill(colour, base + x0, base + x1);
+  }
+  for (let number = 0; number < failed; number += 1) {
+    const at = failures[number];
+    const base = (rows.first[host[at]] + lane[at] - firstRow) * width;
+    const x0 = first(at);
+    const x1 = last(at, x0, FAILED_MIN);
+    if (ending[at] === 1) hatch(pixels, base, x0, x1, colours.failed, 2);
+    else hatch(pixels, base, x0, x1, colours.lost, 4);
   }
   return painted;
 }

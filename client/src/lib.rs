@@ -14,6 +14,7 @@ mod connect;
 mod connection;
 mod denial;
 mod job;
+mod probe;
 mod publish;
 mod session;
 pub mod view;
@@ -26,7 +27,10 @@ pub use command_output::CommandOutput;
 pub use connect::{ClientBuilder, ClientError};
 pub use connection::ConnectError;
 pub use denial::unexpected;
-pub use grid_net::{BindError, DialError, KnownManagersError, ReachError, Timing};
+pub use grid_net::{
+    BindError, DialError, KnownManagersError, MTU_INITIAL, MTU_SOUGHT, PathFigures, ReachError,
+    SOCKET_BUFFER_BYTES, Timing,
+};
 pub use grid_protocol::client::{
     Channel, Denial, DenialCode, DeploymentInfo, HostInfo, HostState, KeyInfo, ModuleInfo, Placement, Reply,
     Request, SpawnRequest, Status, Subject, TicketInfo, WorkerInfo, WorkerState,
@@ -47,5 +51,9 @@ pub use grid_protocol::worker::{Blame, End, Failure, FailureKind, LimitsAsked, L
 pub use job::{
     CborInputs, DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, Inputs, Job, JobBuilder, Map, SubmitError, TaskFailed,
     TaskOutcome,
+};
+pub use probe::{
+    AddressFault, ClockReading, GreetingError, ManagerGreeting, PATH_TIME_MAX, ProbeError, REACH_TIME_MAX,
+    ReachedManager, UnreachedAddress, probe_manager,
 };
 pub use publish::{Publication, PublishError, find_module};

@@ -8,6 +8,7 @@
 //! unless its documentation says that it is left out. A view's fields stand in the order of the alphabet, which is
 //! also their order in JSON.
 
+mod check;
 mod document;
 mod event;
 mod host;
@@ -20,6 +21,7 @@ mod ticket;
 mod value;
 mod worker;
 
+pub use check::{CheckState, CheckView, DiagnosisView};
 pub use document::{Document, DoneView, ExplanationView, List, Listed, SCHEMA};
 pub use event::EventView;
 pub use host::HostView;

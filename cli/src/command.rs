@@ -2,6 +2,7 @@
 
 mod cli_error;
 mod compiled;
+mod doctor;
 mod host;
 mod job;
 mod json;
@@ -77,6 +78,11 @@ enum Command {
     Up(up::UpArgs),
     /// The grid at a glance.
     Status,
+    /// Check this machine and the way to the manager, and say what mends what stands in the way.
+    ///
+    /// Changes nothing: no ticket is used up, no key and no folder is made. With --quiet it prints the names of the checks
+    /// that fail. Exit code 1 if one fails.
+    Doctor,
     /// Tickets: lines of text that let machines and people in.
     #[command(subcommand)]
     Ticket(ticket::TicketSubcommand),
@@ -150,6 +156,7 @@ async fn perform(typed: &Cli, output: &Output) -> Result<(), CliError> {
     match &typed.command {
         Command::Up(up) => up.run(common, output).await,
         Command::Status => status::run(common, output).await,
+        Command::Doctor => doctor::run(common, output).await,
         Command::Ticket(ticket) => ticket.run(common, output).await,
         Command::Host(host) => host.run(common, output).await,
         Command::Module(module) => module.run(common, output).await,

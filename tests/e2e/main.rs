@@ -14,6 +14,8 @@ mod mail;
 mod modules;
 mod namespaces;
 mod network_conditions;
+mod page;
+mod page_attacks;
 mod random;
 mod resilience;
 mod rights;

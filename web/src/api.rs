@@ -55,11 +55,27 @@ pub(crate) fn routes(auth: Arc<Authenticator>) -> Router {
     login::routes(auth)
         .merge(behind_the_gate)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn(in_time))
+        .layer(from_fn(in_bounds))
 }
 
-/// Ends a request that takes too long, for example because its body does not come.
-async fn in_time(request: HttpRequest, next: Next) -> Response {
+/// Longest body of a request to this path, in bytes.
+fn body_bytes_max(path: &str) -> usize {
+    match path {
+        "/modules" => modules::FORM_BYTES_MAX,
+        "/jobs" => jobs::TASKS_BYTES_MAX,
+        _ => BODY_BYTES_MAX,
+    }
+}
+
+/// Refuses a body that says to be too long, and ends a request that takes too long, for example because its body does
+/// not come.
+async fn in_bounds(request: HttpRequest, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let length = length.and_then(|length| length.parse::<usize>().ok());
+    if length.is_some_and(|length| length > body_bytes_max(request.uri().path())) {
+        let detail = "the body is longer than any of its kind";
+        return HttpProblem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).into_response();
+    }
     let most = if request.uri().path() == "/modules" { 5 * REQUEST_TIME_MAX } else { REQUEST_TIME_MAX };
     timeout(most, next.run(request)).await.unwrap_or_else(|_| {
         let detail = "the request took too long to come, or to be carried out";

@@ -20,7 +20,7 @@ use crate::api::{Asks, read};
 use crate::auth::Caller;
 
 /// Longest list of tasks, in bytes. More tasks go into several jobs, or through a client.
-const JOB_BYTES_MAX: usize = 16 << 20;
+pub(super) const TASKS_BYTES_MAX: usize = 16 << 20;
 
 /// Longest input of a task, in bytes of CBOR.
 const TASK_BYTES_MAX: usize = BATCH_BYTES_MAX / 2;
@@ -95,7 +95,7 @@ struct Results {
 
 pub(super) fn routes() -> Router {
     Router::new()
-        .route("/jobs", get(list).post(make).layer(DefaultBodyLimit::max(JOB_BYTES_MAX)))
+        .route("/jobs", get(list).post(make).layer(DefaultBodyLimit::max(TASKS_BYTES_MAX)))
         .route("/jobs/{job}", get(show))
         .route("/jobs/{job}/results", get(results))
         .route("/jobs/{job}/stop", post(stop))

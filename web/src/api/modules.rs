@@ -17,11 +17,12 @@ use crate::auth::Caller;
 /// Longest manifest, in bytes.
 const MANIFEST_BYTES_MAX: usize = 64 << 10;
 
+/// Longest form: a module, its manifest, and what stands between them.
+pub(super) const FORM_BYTES_MAX: usize = MODULE_BYTES_MAX + 2 * MANIFEST_BYTES_MAX;
+
 pub(super) fn routes() -> Router {
-    // A module, its manifest, and what stands between them.
-    let most = MODULE_BYTES_MAX + 2 * MANIFEST_BYTES_MAX;
     Router::new()
-        .route("/modules", get(list).post(upload).layer(DefaultBodyLimit::max(most)))
+        .route("/modules", get(list).post(upload).layer(DefaultBodyLimit::max(FORM_BYTES_MAX)))
         .route("/modules/{digest}/remove", post(remove))
 }
 

@@ -3,6 +3,7 @@
 mod activity;
 mod cli_error;
 mod compiled;
+mod doctor;
 mod host;
 mod job;
 mod key;
@@ -85,6 +86,11 @@ enum Command {
     Events(activity::EventsArgs),
     /// Show who changed what, newest first.
     Audit(activity::AuditArgs),
+    /// Check this machine and the way to the manager, and say what mends what stands in the way.
+    ///
+    /// Changes nothing: no ticket is used up, no key and no folder is made. With --quiet it prints the names of the checks
+    /// that fail. Exit code 1 if one fails.
+    Doctor,
     /// Tickets: lines of text that let machines and people in.
     #[command(subcommand)]
     Ticket(ticket::TicketSubcommand),
@@ -161,6 +167,7 @@ async fn perform(typed: &Cli, output: &Output) -> Result<(), CliError> {
         Command::Ui(ui) => ui.run(common, output).await,
         Command::Events(events) => events.run(common, output).await,
         Command::Audit(audit) => audit.run(common, output).await,
+        Command::Doctor => doctor::run(common, output).await,
         Command::Ticket(ticket) => ticket.run(common, output).await,
         Command::Host(host) => host.run(common, output).await,
         Command::Module(module) => module.run(common, output).await,

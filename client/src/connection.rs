@@ -21,6 +21,7 @@ use grid_protocol::role::Roles;
 use tokio::sync::{oneshot, watch};
 
 pub(crate) use driver::Dialer;
+pub(crate) use requests::ask;
 
 use crate::access::{Access, Answer};
 use crate::connection::driver::{AdmissionCallback, run};

@@ -15,6 +15,7 @@ mod connection;
 mod denial;
 mod job;
 mod json;
+mod probe;
 mod publish;
 mod session;
 pub mod view;
@@ -27,7 +28,10 @@ pub use command_output::CommandOutput;
 pub use connect::{ClientBuilder, ClientError};
 pub use connection::ConnectError;
 pub use denial::unexpected;
-pub use grid_net::{BindError, DialError, KnownManagersError, ReachError, Timing};
+pub use grid_net::{
+    BindError, DialError, KnownManagersError, MTU_INITIAL, MTU_SOUGHT, PathFigures, ReachError,
+    SOCKET_BUFFER_BYTES, Timing,
+};
 pub use grid_protocol::client::{
     Channel, Denial, DenialCode, DeploymentInfo, HostInfo, HostState, KeyInfo, ModuleInfo, Placement, Reply,
     Request, SpawnRequest, Status, Subject, TicketInfo, WorkerInfo, WorkerState,
@@ -51,4 +55,8 @@ pub use job::{
     TaskOutcome,
 };
 pub use json::from_json;
+pub use probe::{
+    AddressFault, ClockReading, GreetingError, ManagerGreeting, PATH_TIME_MAX, ProbeError, REACH_TIME_MAX,
+    ReachedManager, UnreachedAddress, probe_manager,
+};
 pub use publish::{Publication, PublishError, find_module};

@@ -9,6 +9,7 @@
 //! also their order in JSON.
 
 mod activity;
+mod check;
 mod document;
 mod event;
 mod host;
@@ -25,6 +26,7 @@ pub use activity::{
     AuditEntryView, FailureReasonView, FeedEntryView, HeldAttemptView, HostWorkView, JobSummaryView,
     OverviewView, SlowTaskView, TaskSampleView, TaskView, TokenView, TotalsView,
 };
+pub use check::{CheckState, CheckView, DiagnosisView};
 pub use document::{Document, DoneView, ExplanationView, List, Listed, SCHEMA};
 pub use event::EventView;
 pub use host::HostView;

@@ -18,7 +18,7 @@ use grid_protocol::ticket::ManagerAddress;
 
 use crate::compile::{Compiler, run_child};
 use crate::sandbox::{Limits, Policy};
-use crate::{Host, HostConfig, HostEnded, HostError, HostProgress, log, terminated};
+use crate::{Host, HostConfig, HostEnded, HostError, HostNeeds, HostProgress, log, terminated};
 
 /// Joins this machine to a grid: takes signed WebAssembly workers from a manager and runs them in a sandbox.
 #[derive(Debug, Parser)]
@@ -224,9 +224,7 @@ impl Problem {
 }
 
 fn config(arguments: HostArgs) -> Result<HostConfig, Problem> {
-    let cores =
-        std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
-    let slots = arguments.slots.unwrap_or(cores);
+    let slots = arguments.slots.unwrap_or_else(|| HostNeeds::usual().slots);
     if slots == 0 {
         return Err(Problem::Usage(
             "a host without slots runs nothing: --slots must be at least 1".to_owned(),
@@ -243,7 +241,7 @@ fn config(arguments: HostArgs) -> Result<HostConfig, Problem> {
     Ok(HostConfig {
         name: arguments.name,
         slots,
-        memory_bytes: arguments.memory.map_or(u64::from(slots) * (256 << 20), |memory| memory.as_u64()),
+        memory_bytes: arguments.memory.map_or(HostNeeds::of(slots).memory_bytes, |memory| memory.as_u64()),
         labels: arguments.labels,
         pins: arguments.pins,
         shared_compiled: arguments.compiled,

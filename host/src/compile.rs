@@ -2,7 +2,7 @@
 //! with limits.
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::lockdown;
+use crate::lockdown::{self, Walls};
 use crate::sandbox::engine::Reservation;
 use crate::sandbox::{Compiled, engine};
 
@@ -57,6 +57,12 @@ const COMPILE_BYTES_MAX: u64 = 2 << 30;
 /// Length of compiled code: 1 GiB, 16 times the longest module.
 const COMPILED_BYTES_MAX: u64 = 1 << 30;
 
+/// The second argument of a child that is to tell its walls, and compile nothing.
+const WALLS: &str = "walls";
+
+/// Wall-clock time of that: it starts a program and ends it.
+const WALLS_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// The child's exit code if the compiler refuses the module.
 const EXIT_REFUSED: i32 = 3;
 
@@ -81,6 +87,26 @@ impl Compiler {
         self.compile_for(wasm, Reservation::WHOLE).await
     }
 
+    /// The walls that stand around a compilation on this machine: has a child process build them, as for a module, and tell.
+    ///
+    /// # Errors
+    ///
+    /// [`CompileError::Unavailable`] if the child cannot be run, or cannot build them: then no module is compiled here
+    /// either; or if this compiler has no child.
+    pub async fn walls(&self) -> Result<Walls, CompileError> {
+        let Self::Child { program, argument } = self else {
+            return Err(CompileError::Unavailable("modules are compiled in this process".to_owned()));
+        };
+        let unavailable = |why: String| CompileError::Unavailable(why);
+        let ended = timeout(WALLS_TIME_MAX, child(program, [argument, WALLS], &[])).await;
+        let ended = ended.map_err(|_| unavailable(format!("no answer for {WALLS_TIME_MAX:?}")))?;
+        let ended = ended.map_err(|error| unavailable(error.to_string()))?;
+        let told = std::str::from_utf8(&ended.written).ok().and_then(Walls::from_line);
+        told.filter(|_| ended.status.success()).ok_or_else(|| {
+            unavailable(if ended.said.is_empty() { ended.status.to_string() } else { ended.said })
+        })
+    }
+
     /// As [`Self::compile`], for a sandbox with this memory reservation.
     pub(crate) async fn compile_for(
         &self,
@@ -103,39 +129,50 @@ impl Compiler {
     }
 }
 
-async fn compile_in_child(
-    program: &PathBuf,
-    argument: &str,
-    reservation: Reservation,
-    wasm: &[u8],
-) -> Result<Bytes, CompileError> {
-    let unavailable = |error: std::io::Error| CompileError::Unavailable(error.to_string());
+/// What a child process left behind.
+struct ChildOutput {
+    status: std::process::ExitStatus,
+    written: Vec<u8>,
+    said: String,
+}
+
+/// Runs the child process with this second argument and this input, to its end.
+async fn child(program: &Path, words: [&str; 2], input: &[u8]) -> std::io::Result<ChildOutput> {
     let mut child = Command::new(program)
-        .arg(argument)
-        .arg(reservation.to_argument())
+        .args(words)
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
-        .spawn()
-        .map_err(unavailable)?;
+        .spawn()?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(mut stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
-        return Err(CompileError::Unavailable("the child has no pipes".to_owned()));
+        return Err(std::io::Error::other("the child has no pipes"));
     };
     let feed = async move {
         // Ignored: if the child dies before it has read everything, its exit status tells why.
-        let _ = stdin.write_all(wasm).await;
+        let _ = stdin.write_all(input).await;
     };
-    let (mut compiled, mut said) = (Vec::new(), Vec::new());
+    let (mut written, mut said) = (Vec::new(), Vec::new());
     let mut stdout = stdout.take(COMPILED_BYTES_MAX);
     let mut stderr = stderr.take(REASON_BYTES_MAX as u64);
-    let (_, read, _) = tokio::join!(feed, stdout.read_to_end(&mut compiled), stderr.read_to_end(&mut said));
-    read.map_err(unavailable)?;
-    let status = child.wait().await.map_err(unavailable)?;
-    let said = String::from_utf8_lossy(&said).trim().to_owned();
+    let (_, read, _) = tokio::join!(feed, stdout.read_to_end(&mut written), stderr.read_to_end(&mut said));
+    read?;
+    let status = child.wait().await?;
+    Ok(ChildOutput { status, written, said: String::from_utf8_lossy(&said).trim().to_owned() })
+}
+
+async fn compile_in_child(
+    program: &Path,
+    argument: &str,
+    reservation: Reservation,
+    wasm: &[u8],
+) -> Result<Bytes, CompileError> {
+    let ended = child(program, [argument, &reservation.to_argument()], wasm).await;
+    let ChildOutput { status, written: compiled, said } =
+        ended.map_err(|error| CompileError::Unavailable(error.to_string()))?;
     match status.code() {
         Some(0) if compiled.len() as u64 == COMPILED_BYTES_MAX => {
             Err(CompileError::Limit(format!("compiled code of {COMPILED_BYTES_MAX} bytes")))
@@ -174,18 +211,26 @@ fn compile_here(wasm: &[u8], reservation: Reservation) -> Result<Bytes, CompileE
 /// Runs the child process: reads a module from standard input and writes compiled code to standard output.
 ///
 /// Limits itself first: processor time and address space on Unix; on Linux also no files, no network and no other
-/// programs. Returns the exit code, which the caller's `main` must return.
+/// programs. If its second argument asks for that, it tells its walls instead of compiling. Returns the exit code, which
+/// the caller's `main` must return.
 pub fn run_child() -> u8 {
     let said = |message: &str| {
         // If standard error fails, too, there is no other way to report.
         let _ = writeln!(std::io::stderr(), "{message}");
     };
-    if let Err(error) = limit_self() {
-        said(&format!("the compiler cannot limit itself: {error}"));
-        return 1;
-    }
+    let walls = match limit_self() {
+        Ok(walls) => walls,
+        Err(error) => {
+            said(&format!("the compiler cannot limit itself: {error}"));
+            return 1;
+        }
+    };
     // Read only after the limits are set, although this host's own process wrote it.
-    let told = std::env::args_os().nth(2).and_then(|told| Reservation::from_argument(told.to_str()?));
+    let told = std::env::args_os().nth(2);
+    if told.as_ref().is_some_and(|told| told == WALLS) {
+        return u8::from(writeln!(std::io::stdout(), "{}", walls.to_line()).is_err());
+    }
+    let told = told.and_then(|told| Reservation::from_argument(told.to_str()?));
     let reservation = told.unwrap_or(Reservation::WHOLE);
     let mut wasm = Vec::new();
     let read = std::io::stdin().lock().take(MODULE_BYTES_MAX as u64 + 1).read_to_end(&mut wasm);
@@ -208,7 +253,7 @@ pub fn run_child() -> u8 {
     }
 }
 
-fn limit_self() -> Result<(), lockdown::LockdownError> {
+fn limit_self() -> Result<Walls, lockdown::LockdownError> {
     lockdown::limit_resources(COMPILE_TIME_MAX, COMPILE_BYTES_MAX)?;
     lockdown::to_pure_computation()
 }

@@ -19,6 +19,49 @@ impl LockdownError {
     }
 }
 
+/// The walls around a process that has given up its rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Walls {
+    /// True if system calls are filtered. Without it nothing is compiled on Linux; elsewhere there is no such filter.
+    pub filters_calls: bool,
+    /// What Landlock does. The filter of system calls suffices without it.
+    pub landlock: LandlockWall,
+}
+
+/// What Landlock, Linux's second wall, does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LandlockWall {
+    /// It is in force, with this version of its interface.
+    InForce(u8),
+    /// The kernel has it, and it was not switched on when the kernel started.
+    SwitchedOff,
+    /// The kernel does not have it.
+    Missing,
+}
+
+impl Walls {
+    /// The line by which a child process tells its walls.
+    pub(crate) fn to_line(self) -> String {
+        let landlock = match self.landlock {
+            LandlockWall::InForce(version) => version.to_string(),
+            LandlockWall::SwitchedOff => "off".to_owned(),
+            LandlockWall::Missing => "missing".to_owned(),
+        };
+        format!("{} {landlock}", if self.filters_calls { "filtered" } else { "unfiltered" })
+    }
+
+    /// Reads what [`Self::to_line`] wrote.
+    pub(crate) fn from_line(line: &str) -> Option<Self> {
+        let (calls, landlock) = line.trim().split_once(' ')?;
+        let landlock = match landlock {
+            "off" => LandlockWall::SwitchedOff,
+            "missing" => LandlockWall::Missing,
+            version => LandlockWall::InForce(version.parse().ok()?),
+        };
+        Some(Self { filters_calls: calls == "filtered", landlock })
+    }
+}
+
 /// Limits this process to `processor` time, rounded down to seconds, and to `address_space` bytes; forbids core files
 /// and lowers the priority.
 ///
@@ -52,18 +95,21 @@ pub(crate) fn limit_resources(_: Duration, _: u64) -> Result<(), LockdownError> 
 }
 
 /// Gives up files, network, signals to other processes and starting programs; computing, memory and the open pipes
-/// remain.
+/// remain. Returns the walls that stand now.
 ///
 /// # Errors
 ///
 /// [`LockdownError`] if a filter cannot be applied. A kernel without Landlock is no error: the filter of system calls
 /// suffices.
 #[cfg(target_os = "linux")]
-pub(crate) fn to_pure_computation() -> Result<(), LockdownError> {
-    use landlock::{ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
+pub(crate) fn to_pure_computation() -> Result<Walls, LockdownError> {
+    use landlock::{
+        ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, Ruleset, RulesetAttr,
+        Scope,
+    };
     let abi = ABI::V6;
     let step = "Landlock";
-    Ruleset::default()
+    let restricted = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))
         .map_err(LockdownError::at(step))?
@@ -75,12 +121,18 @@ pub(crate) fn to_pure_computation() -> Result<(), LockdownError> {
         .map_err(LockdownError::at(step))?
         .restrict_self()
         .map_err(LockdownError::at(step))?;
-    allow_only(COMPUTATION)
+    let landlock = match restricted.landlock {
+        LandlockStatus::Available { effective_abi, .. } => LandlockWall::InForce(effective_abi as u8),
+        LandlockStatus::NotEnabled => LandlockWall::SwitchedOff,
+        LandlockStatus::NotImplemented => LandlockWall::Missing,
+    };
+    allow_only(COMPUTATION)?;
+    Ok(Walls { filters_calls: true, landlock })
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn to_pure_computation() -> Result<(), LockdownError> {
-    Ok(())
+pub(crate) fn to_pure_computation() -> Result<Walls, LockdownError> {
+    Ok(Walls { filters_calls: false, landlock: LandlockWall::Missing })
 }
 
 /// System calls of a program that reads a pipe, computes and writes a pipe.
@@ -133,4 +185,20 @@ fn allow_only(calls: &[libc::c_long]) -> Result<(), LockdownError> {
     .map_err(LockdownError::at(step))?;
     let program: BpfProgram = filter.try_into().map_err(LockdownError::at(step))?;
     apply_filter_all_threads(&program).map_err(LockdownError::at(step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_tells_walls_is_read_as_it_was_meant() {
+        for landlock in [LandlockWall::InForce(6), LandlockWall::SwitchedOff, LandlockWall::Missing] {
+            for filters_calls in [true, false] {
+                let walls = Walls { filters_calls, landlock };
+                assert_eq!(Walls::from_line(&walls.to_line()), Some(walls));
+            }
+        }
+        assert_eq!(Walls::from_line("filtered seven"), None);
+    }
 }

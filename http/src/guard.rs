@@ -19,7 +19,7 @@ pub struct PeerAddress(pub SocketAddr);
 
 /// An error as RFC 9457 has it. `detail` and `help` are shown to people.
 #[derive(Debug, Clone)]
-pub struct Problem {
+pub struct HttpProblem {
     /// The status of the response.
     pub status: StatusCode,
     /// The kind of error in a word or two, for scripts.
@@ -30,7 +30,7 @@ pub struct Problem {
     pub help: String,
 }
 
-impl Problem {
+impl HttpProblem {
     /// A problem without help.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self { status, code, detail: detail.into(), help: String::new() }
@@ -44,27 +44,26 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for HttpProblem {
     fn into_response(self) -> Response {
-        let document = axum::Json(ProblemDocument(&self)).into_response();
-        let (mut parts, body) = document.into_parts();
-        parts.status = self.status;
-        let kind = HeaderValue::from_static("application/problem+json");
-        parts.headers.insert(header::CONTENT_TYPE, kind);
+        // Texts and a number are always serialized.
+        let document = serde_json::to_string(&ProblemDocument(&self)).unwrap_or_default();
+        let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
+        let mut response = (self.status, kind, document).into_response();
         if self.status == StatusCode::TOO_MANY_REQUESTS {
-            parts.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        Response::from_parts(parts, body)
+        response
     }
 }
 
 /// A problem, serialized.
-struct ProblemDocument<'a>(&'a Problem);
+struct ProblemDocument<'a>(&'a HttpProblem);
 
 impl serde::Serialize for ProblemDocument<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap;
-        let Problem { status, code, detail, help } = self.0;
+        let HttpProblem { status, code, detail, help } = self.0;
         let mut map = serializer.serialize_map(Some(6))?;
         map.serialize_entry("code", code)?;
         map.serialize_entry("detail", detail)?;
@@ -83,9 +82,9 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
 /// The router, behind the checks that hold for every request.
 pub fn guarded(router: Router, names: HostNames) -> Router {
     let unknown =
-        || async { Problem::new(StatusCode::NOT_FOUND, "not-found", "there is nothing of that name") };
+        || async { HttpProblem::new(StatusCode::NOT_FOUND, "not-found", "there is nothing of that name") };
     let router = router.fallback(unknown).method_not_allowed_fallback(|| async {
-        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", "it is not asked for in this way")
+        HttpProblem::new(StatusCode::METHOD_NOT_ALLOWED, "method", "it is not asked for in this way")
     });
     router.layer(from_fn_with_state(names, check))
 }
@@ -99,12 +98,12 @@ async fn check(State(names): State<HostNames>, request: Request, next: Next) -> 
     response
 }
 
-fn refused(names: &HostNames, headers: &HeaderMap) -> Option<Problem> {
+fn refused(names: &HostNames, headers: &HeaderMap) -> Option<HttpProblem> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok()).unwrap_or_default();
     if hosts.next().is_some() || !names.allow(host) {
         let detail = "this server has another name than the one that was asked for";
-        let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, "host", detail);
+        let problem = HttpProblem::new(StatusCode::MISDIRECTED_REQUEST, "host", detail);
         return Some(problem.help("use its address, or start it with --http-name NAME"));
     }
     None

@@ -14,6 +14,6 @@ mod listener;
 mod stall;
 
 pub use certificate::{Certificate, CertificateError};
-pub use guard::{PeerAddress, Problem, guarded};
+pub use guard::{HttpProblem, PeerAddress, guarded};
 pub use host_names::HostNames;
 pub use listener::{HttpBindError, HttpListener};

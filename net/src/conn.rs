@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use grid_protocol::key::{BadKey, PublicKey};
 use quinn::VarInt;
@@ -24,6 +25,16 @@ pub struct Conn {
 enum Transport {
     Quic(quinn::Connection),
     Local(Arc<LocalConn>),
+}
+
+/// What a connection knows of its path to the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathFigures {
+    /// Length of the longest datagram that is known to arrive, in bytes of UDP payload: [`MTU_INITIAL`](crate::MTU_INITIAL)
+    /// at first, and up to [`MTU_SOUGHT`](crate::MTU_SOUGHT) as longer ones are tried.
+    pub mtu: u16,
+    /// Estimate of the round-trip time.
+    pub round_trip: Duration,
 }
 
 /// What an authenticated peer may occupy of our memory: bytes in flight towards us, and streams of each kind
@@ -87,6 +98,17 @@ impl Conn {
     pub fn remote_address(&self) -> Option<SocketAddr> {
         match &self.path {
             Transport::Quic(connection) => Some(connection.remote_address()),
+            Transport::Local(_) => None,
+        }
+    }
+
+    /// What is known of the path to the peer now; `None` for a connection inside this process.
+    pub fn path_figures(&self) -> Option<PathFigures> {
+        match &self.path {
+            Transport::Quic(connection) => {
+                let path = connection.stats().path;
+                Some(PathFigures { mtu: path.current_mtu, round_trip: path.rtt })
+            }
             Transport::Local(_) => None,
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use grid_protocol::key::{PublicKey, SecretKey};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{AsyncUdpSocket, EndpointConfig, Runtime as _, TransportConfig, VarInt};
+use quinn::{AsyncUdpSocket, EndpointConfig, MtuDiscoveryConfig, Runtime as _, TransportConfig, VarInt};
 use quinn_proto::{ConnectionIdGenerator as _, HashedConnectionIdGenerator};
 use ring::hkdf::{HKDF_SHA256, Salt};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -59,7 +59,14 @@ const HANDSHAKES_MAX: usize = 1024;
 
 /// Size of the socket's buffers, in bytes. With the system's default of 208 KiB, 32 hosts that arrive
 /// together lose each other's packets and wait a second; with 8 MiB they do not.
-const SOCKET_BUFFER_BYTES: usize = 8 << 20;
+pub const SOCKET_BUFFER_BYTES: usize = 8 << 20;
+
+/// Length of the longest datagram that a connection sends at first, in bytes: what QUIC demands of every path (RFC 9000,
+/// section 14).
+pub const MTU_INITIAL: u16 = 1200;
+
+/// Length of the longest datagram that a connection tries, in bytes: what is left of Ethernet's 1500 under IPv6 and UDP.
+pub const MTU_SOUGHT: u16 = 1452;
 
 /// Bytes that one connection buffers until its peer acknowledges them; beyond it, writers wait.
 const SEND_WINDOW_BYTES: u64 = 8 << 20;
@@ -372,7 +379,11 @@ pub enum DialError {
 
 fn transport(allowance: ConnLimits, timing: Timing) -> TransportConfig {
     let mut transport = TransportConfig::default();
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery.upper_bound(MTU_SOUGHT);
     transport
+        .initial_mtu(MTU_INITIAL)
+        .mtu_discovery_config(Some(discovery))
         .max_idle_timeout(timing.idle.try_into().ok())
         .keep_alive_interval(Some(timing.keep_alive))
         .initial_rtt(INITIAL_RTT)

@@ -18,13 +18,18 @@ mod shedding;
 mod simulated;
 mod stream;
 mod tls;
+mod udp_probe;
 
 pub use backoff::Backoff;
 pub use close_reason::CloseReason;
-pub use conn::{Conn, ConnLimits};
-pub use endpoint::{BindError, DialError, Endpoint, Incoming, IncomingError, Timing};
+pub use conn::{Conn, ConnLimits, PathFigures};
+pub use endpoint::{
+    BindError, DialError, Endpoint, Incoming, IncomingError, MTU_INITIAL, MTU_SOUGHT, SOCKET_BUFFER_BYTES,
+    Timing,
+};
 pub use known_managers::{KnownManagers, KnownManagersError, ReachError};
 pub use mail_transport::{CarryError, MailHandler, carry};
 pub use network::{Datagrams, Network, SimulatedNetwork};
 pub use stream::{FrameReader, RecvStream, SendStream, StreamError};
 pub use tls::{Alpn, Expect};
+pub use udp_probe::{UdpAnswer, ask_over_udp};

@@ -25,6 +25,9 @@ impl Extensions {
     /// The version of the sender's software, for people: at most [`NAME_BYTES_MAX`] bytes of text.
     const SOFTWARE: u16 = 1;
 
+    /// The time on the sender's clock, in seconds since 1970: a `u64`.
+    const UNIX_TIME: u16 = 2;
+
     /// Says the version of one's software.
     pub fn with_software(self, version: &str) -> Self {
         self.with(Self::SOFTWARE, &version)
@@ -35,6 +38,16 @@ impl Extensions {
         let version: String = self.get(Self::SOFTWARE)?;
         let is_plain = version.len() <= NAME_BYTES_MAX && !version.chars().any(crate::name::is_obeyed);
         is_plain.then_some(version)
+    }
+
+    /// Says the time on one's clock, in seconds since 1970. Tickets and manifests expire by the manager's.
+    pub fn with_unix_time(self, unix_s: u64) -> Self {
+        self.with(Self::UNIX_TIME, &unix_s)
+    }
+
+    /// The time on the peer's clock when it sent this, in seconds since 1970; `None` if it did not say it.
+    pub fn unix_time(&self) -> Option<u64> {
+        self.get(Self::UNIX_TIME)
     }
 
     /// Adds a value under a number.
@@ -61,6 +74,15 @@ mod tests {
             codec::decode::<_, { crate::limits::CONTROL_DECODED_BYTES_MAX }>(&codec::encode(&newer)).unwrap();
         assert_eq!(received.software().as_deref(), Some("2.0"));
         assert_eq!(Extensions::default().software(), None);
+    }
+
+    #[test]
+    fn a_time_is_what_the_peer_said_and_none_if_it_said_something_else() {
+        let told = Extensions::default().with_software("0.1.0").with_unix_time(u64::MAX);
+        assert_eq!((told.unix_time(), told.software().as_deref()), (Some(u64::MAX), Some("0.1.0")));
+        assert_eq!(Extensions::default().with_software("0.1.0").unix_time(), None);
+        let text = Extensions::default().with(Extensions::UNIX_TIME, &"noon");
+        assert_eq!(text.unix_time(), None, "it is no number");
     }
 
     #[test]

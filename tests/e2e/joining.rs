@@ -131,3 +131,20 @@ fn nobody_at_the_address_is_exit_code_3_for_a_client() {
     assert_eq!(said.code, 3, "{said:?}");
     assert!(said.stderr.contains("help: "), "{said:?}");
 }
+
+#[test]
+fn a_ticket_is_drawn_below_its_line_where_that_is_asked_for_and_for_people_alone() {
+    let grid = Grid::closed();
+    let drawn = |said: &grid_tests::Said| said.stdout.contains('█') || said.stdout.contains('▀');
+    assert!(!drawn(&grid.must(&["ticket", "new"])));
+    let said = grid.must(&["ticket", "new", "--qr"]);
+    let mut lines = said.stdout.lines();
+    assert!(lines.next().is_some_and(|line| line.starts_with("grid-host --manager grid1")), "{said:?}");
+    let width = lines.clone().next().unwrap().chars().count();
+    assert!(lines.all(|line| line.chars().count() == width && line.starts_with("████")), "{said:?}");
+    assert!(drawn(&said) && !said.stdout.contains('\x1b'), "{said:?}");
+    for quiet in ["--json", "--quiet"] {
+        let said = grid.must(&["ticket", "new", "--qr", quiet]);
+        assert!(!drawn(&said) && said.stdout.contains("grid1"), "{said:?}");
+    }
+}

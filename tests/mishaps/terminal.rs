@@ -120,6 +120,17 @@ fn a_log_has_colours_on_a_terminal_and_none_in_a_file() {
 }
 
 #[test]
+fn a_qr_code_is_black_on_white_whatever_colours_the_terminal_has_and_plain_on_a_dumb_one() {
+    let grid = Grid::closed();
+    let shown = run(&mut grid.command(&["ticket", "new", "--qr"]), "xterm", 100, true, "");
+    let coloured = shown.written.lines().filter(|line| line.starts_with("\x1b[38;5;16;48;5;231m"));
+    assert!(coloured.clone().count() > 20, "{:?}", shown.written);
+    assert!(coloured.clone().all(|line| line.trim_end().ends_with("\x1b[0m")), "{:?}", shown.written);
+    let shown = run(&mut grid.command(&["ticket", "new", "--qr"]), "dumb", 100, true, "");
+    assert!(shown.written.contains('█') && !shown.written.contains('\x1b'), "{:?}", shown.written);
+}
+
+#[test]
 fn one_of_a_thing_is_said_in_the_singular() {
     let (grid, _host) = grid();
     std::fs::write(

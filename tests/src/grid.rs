@@ -144,6 +144,12 @@ impl Grid {
         self.address.split_once('@').map_or(&self.address, |(_, address)| address)
     }
 
+    /// The address of the manager's page, `http://HOST:PORT`.
+    pub fn page(&self) -> String {
+        let link = self.must(&["ui", "--print", "--quiet"]).stdout;
+        link.split_once("/#").map_or(link.clone(), |(address, _)| address.to_owned())
+    }
+
     /// A path within the test's own folder.
     pub fn folder(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -5,6 +5,7 @@
 
 mod dice;
 mod grid;
+mod http;
 mod process;
 mod random;
 mod relay;
@@ -16,6 +17,7 @@ use wasm_grid::{Manager, ManagerBuilder};
 
 pub use dice::Dice;
 pub use grid::{Grid, Said, program};
+pub use http::{Answered, Page};
 pub use process::{ChildProcess, Frozen};
 pub use random::{RandomModules, random_module};
 pub use relay::{NetworkConditions, Relay};

@@ -96,6 +96,7 @@ const BUILT_TWICE: &[&str] = &[
     "rand",
     "rand_core",
     "rust-embed-utils",
+    "serde_core",
     "sha2",
     "smallvec",
     "syn",

@@ -226,7 +226,7 @@ fn hellos() -> Vec<(&'static str, Vec<u8>)> {
         resumed: true,
         publishers: vec![key(1)],
         revoked: vec![key(2)],
-        extensions: extensions.clone(),
+        extensions: extensions.clone().with_unix_time(1_700_000_000),
     };
     let refusals = [
         ("Version", JoinRefusal::Version { manager: 1, peer: 2 }),

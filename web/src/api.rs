@@ -11,21 +11,22 @@ mod workers;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, Extension, FromRequest, Query, Request as HttpRequest};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use bytes::Bytes;
 use grid_client::view::{AuditEntryView, List, OverviewView, StatusView};
-use grid_http::Problem;
+use grid_http::HttpProblem;
 use grid_protocol::client::{Reply, Request};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use crate::answer::{Answer, bad, document, odd};
-use crate::gate::{Caller, Gate, pass};
+use crate::answer::{HttpAnswer, bad, document, odd};
+use crate::auth::{Authenticator, Caller, pass};
 use crate::stream;
 
 /// Longest body of a request, in bytes, but for modules and jobs.
@@ -34,7 +35,7 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 /// Longest time of a request, from its head to the head of its answer.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
 
-pub(crate) fn routes(gate: Arc<Gate>) -> Router {
+pub(crate) fn routes(auth: Arc<Authenticator>) -> Router {
     let behind_the_gate = Router::new()
         .route("/me", get(login::me))
         .route("/logout", axum::routing::post(login::logout))
@@ -50,19 +51,35 @@ pub(crate) fn routes(gate: Arc<Gate>) -> Router {
         .merge(modules::routes())
         .merge(tasks::routes())
         .merge(workers::routes())
-        .layer(from_fn_with_state(gate.clone(), pass));
-    login::routes(gate)
+        .layer(from_fn_with_state(auth.clone(), pass));
+    login::routes(auth)
         .merge(behind_the_gate)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn(in_time))
+        .layer(from_fn(in_bounds))
 }
 
-/// Ends a request that takes too long, for example because its body does not come.
-async fn in_time(request: HttpRequest, next: Next) -> Response {
+/// Longest body of a request to this path, in bytes.
+fn body_bytes_max(path: &str) -> usize {
+    match path {
+        "/modules" => modules::FORM_BYTES_MAX,
+        "/jobs" => jobs::TASKS_BYTES_MAX,
+        _ => BODY_BYTES_MAX,
+    }
+}
+
+/// Refuses a body that says to be too long, and ends a request that takes too long, for example because its body does
+/// not come.
+async fn in_bounds(request: HttpRequest, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let length = length.and_then(|length| length.parse::<usize>().ok());
+    if length.is_some_and(|length| length > body_bytes_max(request.uri().path())) {
+        let detail = "the body is longer than any of its kind";
+        return HttpProblem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).into_response();
+    }
     let most = if request.uri().path() == "/modules" { 5 * REQUEST_TIME_MAX } else { REQUEST_TIME_MAX };
     timeout(most, next.run(request)).await.unwrap_or_else(|_| {
         let detail = "the request took too long to come, or to be carried out";
-        Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail).into_response()
+        HttpProblem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail).into_response()
     })
 }
 
@@ -72,29 +89,35 @@ type Asks = Extension<Caller>;
 struct Body<T>(T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
-    type Rejection = Problem;
+    type Rejection = HttpProblem;
 
-    async fn from_request(request: HttpRequest, state: &S) -> Result<Self, Problem> {
-        match Json::<T>::from_request(request, state).await {
-            Ok(Json(body)) => Ok(Self(body)),
-            Err(rejection) => Err(Problem::new(rejection.status(), "bad-request", rejection.body_text())),
+    async fn from_request(request: HttpRequest, state: &S) -> Result<Self, HttpProblem> {
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        // A form of another site cannot say this, and a script of it would be asked first.
+        if !kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json")) {
+            let detail = "a body of the type application/json is expected";
+            return Err(HttpProblem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad-request", detail));
         }
+        let body = Bytes::from_request(request, state).await;
+        let body =
+            body.map_err(|error| HttpProblem::new(error.status(), "bad-request", error.body_text()))?;
+        serde_json::from_slice(&body).map(Self).map_err(bad)
     }
 }
 
 /// Reads an id or a key from a path.
-fn read<T: std::str::FromStr<Err: ToString>>(text: &str) -> Result<T, Problem> {
+fn read<T: std::str::FromStr<Err: ToString>>(text: &str) -> Result<T, HttpProblem> {
     text.parse().map_err(bad)
 }
 
-async fn status(Extension(caller): Asks) -> Answer {
+async fn status(Extension(caller): Asks) -> HttpAnswer {
     match caller.ask(Request::Status).await? {
         Reply::Status(status) => document(StatusView::from(&status)),
         other => Err(odd(&other)),
     }
 }
 
-async fn overview(Extension(caller): Asks) -> Answer {
+async fn overview(Extension(caller): Asks) -> HttpAnswer {
     match caller.ask(Request::Overview).await? {
         Reply::Overview(overview) => document(OverviewView::from(&overview)),
         other => Err(odd(&other)),
@@ -114,7 +137,7 @@ fn hundred() -> u32 {
     100
 }
 
-async fn audit(Extension(caller): Asks, query: Query<Before>) -> Answer {
+async fn audit(Extension(caller): Asks, query: Query<Before>) -> HttpAnswer {
     let Before { before, most } = query.0;
     match caller.ask(Request::AuditList { before, most }).await? {
         Reply::Audit(entries) => document(List(entries.iter().map(AuditEntryView::from).collect())),
@@ -124,7 +147,7 @@ async fn audit(Extension(caller): Asks, query: Query<Before>) -> Answer {
 
 /// Which entries of a ring.
 #[derive(Debug, Deserialize)]
-struct After {
+struct RingQuery {
     #[serde(default)]
     after: u64,
     #[serde(default = "hundred")]
@@ -133,16 +156,16 @@ struct After {
     wait_ms: u32,
 }
 
-async fn events(Extension(caller): Asks, query: Query<After>) -> Answer {
-    let After { after, most, wait_ms } = query.0;
+async fn events(Extension(caller): Asks, query: Query<RingQuery>) -> HttpAnswer {
+    let RingQuery { after, most, wait_ms } = query.0;
     document(stream::events(&caller, after, most, wait_ms).await?)
 }
 
-async fn samples(Extension(caller): Asks, query: Query<After>) -> Answer {
-    let After { after, most, .. } = query.0;
+async fn samples(Extension(caller): Asks, query: Query<RingQuery>) -> HttpAnswer {
+    let RingQuery { after, most, .. } = query.0;
     document(stream::samples(&caller, after, most).await?)
 }
 
-async fn stream(Extension(caller): Asks, begin: Query<stream::Begin>, headers: HeaderMap) -> Answer {
+async fn stream(Extension(caller): Asks, begin: Query<stream::Begin>, headers: HeaderMap) -> HttpAnswer {
     stream::serve(caller, begin, &headers).await
 }

@@ -6,7 +6,7 @@ use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use grid_http::Problem;
+use grid_http::HttpProblem;
 use rust_embed::RustEmbed;
 
 #[derive(RustEmbed)]
@@ -23,7 +23,8 @@ pub(crate) fn routes() -> Router {
 /// One of the files. Its name is looked up among those that are there: no path leads elsewhere.
 fn file(path: &str, headers: &HeaderMap) -> Response {
     let Some(file) = Files::get(path) else {
-        return Problem::new(StatusCode::NOT_FOUND, "not-found", "the page has no such file").into_response();
+        return HttpProblem::new(StatusCode::NOT_FOUND, "not-found", "the page has no such file")
+            .into_response();
     };
     let digest = file.metadata.sha256_hash();
     let tag: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();

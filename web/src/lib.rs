@@ -1,7 +1,7 @@
 //! The manager's page and its HTTP API.
 //!
 //! [`router`] is everything that is served. A request comes through the guard (`grid-http`: which host it was meant for),
-//! then, below `/api/v1`, through the gate (who asks: a session of the page or a token; rate; forged requests), and
+//! then, below `/api/v1`, through authentication (a session of the page or a token; rate; forged requests), and
 //! becomes a request to the manager on behalf of whoever asks. What is answered are the views of `grid-client`, as the
 //! command line prints them. No handler decides who may do what: the manager does, as for any client.
 
@@ -10,7 +10,7 @@
 mod answer;
 mod api;
 mod assets;
-mod gate;
+mod auth;
 mod rate;
 mod sessions;
 mod stream;
@@ -24,7 +24,7 @@ use grid_manager::HttpAccess;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 
-use crate::gate::Gate;
+use crate::auth::Authenticator;
 
 /// How the page is served.
 #[derive(Debug, Clone)]
@@ -41,13 +41,13 @@ pub struct PageConfig {
 
 /// The page, the API, the metrics and the health of a manager.
 pub fn router(access: HttpAccess, config: &PageConfig) -> Router {
-    let gate = Arc::new(Gate::new(access, config));
+    let auth = Arc::new(Authenticator::new(access, config));
     // A stream is not worth a buffer that holds back its lines.
     let worth_it = DefaultPredicate::new().and(NotForContentType::const_new("text/event-stream"));
     let routes = Router::new()
         .merge(assets::routes())
-        .merge(watched::routes(gate.clone(), config.loopback))
-        .nest("/api/v1", api::routes(gate))
+        .merge(watched::routes(auth.clone(), config.loopback))
+        .nest("/api/v1", api::routes(auth))
         .layer(CompressionLayer::new().compress_when(worth_it));
     guarded(routes, config.names.clone())
 }

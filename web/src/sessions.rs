@@ -19,11 +19,11 @@ const AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The sessions. They are kept by the digests of their secrets, so that a look at memory gives none away.
 #[derive(Default)]
-pub(crate) struct Sessions(Mutex<HashMap<Digest, Session>>);
+pub(crate) struct Sessions(Mutex<HashMap<Digest, PageSession>>);
 
 /// A session.
 #[derive(Debug, Clone)]
-pub(crate) struct Session {
+pub(crate) struct PageSession {
     pub(crate) asker: Asker,
     /// What a request that changes something must show, which only scripts of the page itself can read.
     pub(crate) csrf: String,
@@ -46,12 +46,12 @@ impl Sessions {
             let idle = sessions.iter().min_by_key(|(_, session)| session.used).map(|(digest, _)| *digest);
             idle.map(|digest| sessions.remove(&digest));
         }
-        sessions.insert(Digest::of(secret.as_bytes()), Session { asker, csrf, began: now, used: now });
+        sessions.insert(Digest::of(secret.as_bytes()), PageSession { asker, csrf, began: now, used: now });
         secret
     }
 
     /// The session of this secret, which is used now.
-    pub(crate) fn find(&self, secret: &str, now: Instant) -> Option<Session> {
+    pub(crate) fn find(&self, secret: &str, now: Instant) -> Option<PageSession> {
         let mut sessions = self.0.lock();
         let session =
             sessions.get_mut(&Digest::of(secret.as_bytes())).filter(|session| session.is_good(now))?;
@@ -65,7 +65,7 @@ impl Sessions {
     }
 }
 
-impl Session {
+impl PageSession {
     fn is_good(&self, now: Instant) -> bool {
         now.duration_since(self.used) < IDLE_MAX && now.duration_since(self.began) < AGE_MAX
     }

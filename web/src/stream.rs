@@ -13,14 +13,14 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
 use grid_client::view::{FeedEntryView, OverviewView, StatusView, TaskSampleView};
-use grid_http::Problem;
+use grid_http::HttpProblem;
 use grid_protocol::client::{Reply, Request};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::answer::{Answer, odd};
-use crate::gate::Caller;
+use crate::answer::{HttpAnswer, odd};
+use crate::auth::Caller;
 
 /// Pause between two messages.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -64,10 +64,10 @@ pub(crate) struct Samples {
     pub(crate) tasks: Vec<TaskSampleView>,
 }
 
-pub(crate) async fn serve(caller: Caller, begin: Query<Begin>, headers: &HeaderMap) -> Answer {
-    let Ok(place) = caller.gate.streams.clone().try_acquire_owned() else {
+pub(crate) async fn serve(caller: Caller, begin: Query<Begin>, headers: &HeaderMap) -> HttpAnswer {
+    let Ok(place) = caller.auth.streams.clone().try_acquire_owned() else {
         let detail = "too many pages are open";
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-many", detail);
+        let problem = HttpProblem::new(StatusCode::SERVICE_UNAVAILABLE, "too-many", detail);
         return Err(problem.help("close some of them"));
     };
     let mut begin = begin.0;
@@ -102,11 +102,11 @@ async fn tell(caller: Caller, mut begin: Begin, page: mpsc::Sender<Bytes>, _plac
     }
 }
 
-async fn message(caller: &Caller, begin: &mut Begin) -> Result<Bytes, Problem> {
+async fn message(caller: &Caller, begin: &mut Begin) -> Result<Bytes, HttpProblem> {
     if let Some(secret) = &caller.secret
-        && caller.gate.sessions.find(secret, tokio::time::Instant::now()).is_none()
+        && caller.auth.sessions.find(secret, tokio::time::Instant::now()).is_none()
     {
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "no-session", "the session has ended"));
+        return Err(HttpProblem::new(StatusCode::UNAUTHORIZED, "no-session", "the session has ended"));
     }
     let figures = figures(caller).await?;
     let events = events(caller, begin.after, EVENTS_MAX, 0).await?;
@@ -143,7 +143,7 @@ fn write_event(text: &mut String, name: &str, data: &impl Serialize) {
     text.push_str("\n\n");
 }
 
-async fn figures(caller: &Caller) -> Result<Figures, Problem> {
+async fn figures(caller: &Caller) -> Result<Figures, HttpProblem> {
     let status = match caller.ask(Request::Status).await? {
         Reply::Status(status) => StatusView::from(&status),
         other => return Err(odd(&other)),
@@ -154,7 +154,12 @@ async fn figures(caller: &Caller) -> Result<Figures, Problem> {
     }
 }
 
-pub(crate) async fn events(caller: &Caller, after: u64, most: u32, wait_ms: u32) -> Result<Events, Problem> {
+pub(crate) async fn events(
+    caller: &Caller,
+    after: u64,
+    most: u32,
+    wait_ms: u32,
+) -> Result<Events, HttpProblem> {
     match caller.ask(Request::Feed { after, most, wait_ms }).await? {
         Reply::Feed { entries, missed, next } => {
             Ok(Events { events: entries.iter().map(Into::into).collect(), missed, next })
@@ -163,7 +168,7 @@ pub(crate) async fn events(caller: &Caller, after: u64, most: u32, wait_ms: u32)
     }
 }
 
-pub(crate) async fn samples(caller: &Caller, after: u64, most: u32) -> Result<Samples, Problem> {
+pub(crate) async fn samples(caller: &Caller, after: u64, most: u32) -> Result<Samples, HttpProblem> {
     match caller.ask(Request::TaskSamples { after, most }).await? {
         Reply::TaskSamples { samples, missed, next } => {
             Ok(Samples { missed, next, tasks: samples.iter().map(Into::into).collect() })

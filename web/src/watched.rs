@@ -7,33 +7,33 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use grid_http::Problem;
+use grid_http::HttpProblem;
 
-use crate::gate::Gate;
+use crate::auth::Authenticator;
 
 /// The media type of OpenMetrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub(crate) fn routes(gate: Arc<Gate>, loopback: bool) -> Router {
-    let metrics = move |State(gate): State<Arc<Gate>>, headers: HeaderMap| async move {
+pub(crate) fn routes(auth: Arc<Authenticator>, loopback: bool) -> Router {
+    let metrics = move |State(auth): State<Arc<Authenticator>>, headers: HeaderMap| async move {
         // Names of hosts are nobody else's business.
-        if !loopback && gate.bearer(&headers).is_none() {
+        if !loopback && auth.bearer(&headers).is_none() {
             let detail = "metrics are shown to whoever has a token";
-            let problem = Problem::new(StatusCode::UNAUTHORIZED, "no-token", detail);
+            let problem = HttpProblem::new(StatusCode::UNAUTHORIZED, "no-token", detail);
             return problem.help("make one: `grid key token --role viewer`").into_response();
         }
-        ([(header::CONTENT_TYPE, OPEN_METRICS)], gate.access.metrics()).into_response()
+        ([(header::CONTENT_TYPE, OPEN_METRICS)], auth.access.metrics()).into_response()
     };
-    let ready = |State(gate): State<Arc<Gate>>| async move { ready(&gate) };
+    let ready = |State(auth): State<Arc<Authenticator>>| async move { ready(&auth) };
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(gate)
+        .with_state(auth)
 }
 
-fn ready(gate: &Gate) -> Response {
-    match gate.access.trouble() {
+fn ready(auth: &Authenticator) -> Response {
+    match auth.access.trouble() {
         None => "ok\n".into_response(),
         // Why is for those who may look.
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "the manager's store takes nothing\n").into_response(),

@@ -73,6 +73,11 @@ impl CliError {
         Self::new(INTERRUPTED, "interrupted")
     }
 
+    /// A failure that the command's own output says.
+    pub(crate) fn told_already() -> Self {
+        Self { told: true, ..Self::new(FAILED, "something fails") }
+    }
+
     /// True if the manager could not be reached.
     pub(crate) fn is_unreachable(&self) -> bool {
         self.code == UNREACHABLE

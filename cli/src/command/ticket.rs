@@ -1,5 +1,9 @@
 //! `grid ticket`.
 
+mod qr;
+
+use std::io::IsTerminal;
+
 use wasm_grid::view::{IssuedTicketView, TicketContentsView, TicketView};
 use wasm_grid::{ManagerAddress, Reply, Request, Role, TICKET_TTL_S};
 
@@ -18,6 +22,10 @@ pub(crate) enum TicketSubcommand {
         /// For how many hours it is good.
         #[arg(long, default_value_t = TICKET_TTL_S as f64 / 3600.0, value_name = "HOURS")]
         hours: f64,
+        /// Draw the line that is to be typed as a QR code, too, to be read off the screen; for people, so not with
+        /// --json or --quiet.
+        #[arg(long)]
+        qr: bool,
     },
     /// List the tickets.
     Ls,
@@ -36,7 +44,7 @@ pub(crate) enum TicketSubcommand {
 impl TicketSubcommand {
     pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
         match self {
-            Self::New { role, hours } => new(common, output, *role, *hours).await,
+            Self::New { role, hours, qr } => new(common, output, *role, *hours, *qr).await,
             Self::Ls => list(common, output).await,
             Self::Rm { id } => remove(common, output, id).await,
             Self::Show { ticket } => show(output, ticket),
@@ -44,7 +52,7 @@ impl TicketSubcommand {
     }
 }
 
-async fn new(common: &Common, output: &Output, role: Role, hours: f64) -> Result<(), CliError> {
+async fn new(common: &Common, output: &Output, role: Role, hours: f64, qr: bool) -> Result<(), CliError> {
     let lasting = std::time::Duration::try_from_secs_f64(hours * 3600.0);
     let ttl_s = lasting.map_err(|error| CliError::usage(format!("--hours: {error}")))?.as_secs();
     let Reply::Ticket { text } = common.client()?.request(Request::TicketNew { role, ttl_s }).await? else {
@@ -55,7 +63,19 @@ async fn new(common: &Common, output: &Output, role: Role, hours: f64) -> Result
         if hours == 1.0 { "hour" } else { "hours" }
     ));
     let issued = IssuedTicketView::new(text, role, ttl_s);
-    output.one(&issued.join, &issued.ticket, &issued)
+    output.one(&issued.join, &issued.ticket, &issued)?;
+    if !qr || !output.talks() {
+        return Ok(());
+    }
+    let drawn = qr::drawing(&issued.join, has_colours())
+        .map_err(|error| CliError::failed("the line cannot be drawn; type it", error))?;
+    output.raw(drawn.as_bytes())
+}
+
+/// True if standard output is a terminal that has colours. A wish for none (`NO_COLOR`) is about ornaments; a code without its
+/// colours cannot be read on a light terminal.
+fn has_colours() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 async fn list(common: &Common, output: &Output) -> Result<(), CliError> {

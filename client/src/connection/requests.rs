@@ -111,7 +111,12 @@ fn transfer_time(request: &Request) -> Duration {
 /// The slowest line that a transfer is given time for.
 const SLOW_BYTES_A_SECOND: u64 = 64 << 10;
 
-async fn ask(conn: &Conn, request: &[u8], body: Option<&Bytes>) -> Result<(Reply, Bytes), StreamError> {
+/// Sends an encoded request and the bytes that follow it, on a stream of its own; returns the reply and the bytes that follow that.
+pub(crate) async fn ask(
+    conn: &Conn,
+    request: &[u8],
+    body: Option<&Bytes>,
+) -> Result<(Reply, Bytes), StreamError> {
     let (mut send, mut recv) = conn.open_bi().await?;
     let asking = async {
         send.write_frame(request, CONTROL_FRAME_BYTES_MAX).await?;

@@ -87,7 +87,7 @@ async fn enter(
         state: attached.as_ref().map(|(_, attached)| attached.state.clone()),
         resumed: attached.as_ref().is_some_and(|(_, attached)| attached.resumed),
         roles,
-        extensions: handshake::extensions(),
+        extensions: handshake::extensions(context),
     };
     send.write_frame(&welcome.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
     Ok((send, reader, attached))

@@ -116,9 +116,9 @@ pub(crate) async fn grant(context: &Arc<Context>, conn: &Conn, role: Role) -> Re
     Ok(context.catalog(move |catalog| catalog.grant(peer, role)).await?)
 }
 
-/// What this manager says beyond a welcome.
-pub(crate) fn extensions() -> Extensions {
-    Extensions::default().with_software(env!("CARGO_PKG_VERSION"))
+/// What this manager says beyond a welcome: its version, and its time, by which tickets and manifests expire.
+pub(crate) fn extensions(context: &Context) -> Extensions {
+    Extensions::default().with_software(env!("CARGO_PKG_VERSION")).with_unix_time(context.unix_now())
 }
 
 /// Checks the version that a hello begins with, before the rest of it is read.

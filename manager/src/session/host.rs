@@ -82,7 +82,7 @@ async fn enter(
     let attached = context.change(|cluster, now| cluster.session(conn, &hello, fresh, now));
     let attached = attached.map_err(SessionError::Refused)?;
     let (state, resumed) = (attached.state.clone(), attached.resumed);
-    let extensions = handshake::extensions();
+    let extensions = handshake::extensions(context);
     let welcome = Greeting::Welcome(Welcome { state, resumed, publishers, revoked, extensions });
     send.write_frame(&welcome.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
     Ok(AdmittedHost { send, reader, attached })

@@ -8,12 +8,12 @@ use grid_protocol::client::{Reply, Request};
 use grid_protocol::role::Role;
 use serde::Deserialize;
 
-use crate::answer::{Answer, bad, document, odd};
+use crate::answer::{HttpAnswer, bad, document, odd};
 use crate::api::{Asks, Body, read};
 
 /// The role that a key gets.
 #[derive(Debug, Deserialize)]
-struct Trust {
+struct RoleGrant {
     role: String,
 }
 
@@ -38,31 +38,31 @@ pub(super) fn routes() -> Router {
         .route("/tokens/{id}/remove", post(remove_token))
 }
 
-async fn keys(Extension(caller): Asks) -> Answer {
+async fn keys(Extension(caller): Asks) -> HttpAnswer {
     match caller.ask(Request::KeyList).await? {
         Reply::Keys(keys) => document(List(keys.iter().map(KeyView::from).collect())),
         other => Err(odd(&other)),
     }
 }
 
-async fn trust(Extension(caller): Asks, Path(key): Path<String>, Body(trust): Body<Trust>) -> Answer {
+async fn trust(Extension(caller): Asks, Path(key): Path<String>, Body(trust): Body<RoleGrant>) -> HttpAnswer {
     caller.ask(Request::KeyTrust { key: read(&key)?, role: read(&trust.role)? }).await?;
     document(DoneView::DONE)
 }
 
-async fn revoke(Extension(caller): Asks, Path(key): Path<String>) -> Answer {
+async fn revoke(Extension(caller): Asks, Path(key): Path<String>) -> HttpAnswer {
     caller.ask(Request::KeyRevoke { key: read(&key)? }).await?;
     document(DoneView::DONE)
 }
 
-async fn tickets(Extension(caller): Asks) -> Answer {
+async fn tickets(Extension(caller): Asks) -> HttpAnswer {
     match caller.ask(Request::TicketList).await? {
         Reply::Tickets(tickets) => document(List(tickets.iter().map(TicketView::from).collect())),
         other => Err(odd(&other)),
     }
 }
 
-async fn new_ticket(Extension(caller): Asks, Body(new): Body<NewTicket>) -> Answer {
+async fn new_ticket(Extension(caller): Asks, Body(new): Body<NewTicket>) -> HttpAnswer {
     let role: Role = read(&new.role)?;
     if !(new.hours > 0.0 && new.hours <= HOURS_MAX) {
         return Err(bad("a ticket is good for more than no time, and for a year at most"));
@@ -75,21 +75,21 @@ async fn new_ticket(Extension(caller): Asks, Body(new): Body<NewTicket>) -> Answ
     }
 }
 
-async fn remove_ticket(Extension(caller): Asks, Path(id): Path<String>) -> Answer {
+async fn remove_ticket(Extension(caller): Asks, Path(id): Path<String>) -> HttpAnswer {
     let id = u128::from_str_radix(&id, 16).ok().filter(|_| id.len() == 32);
     let id = id.ok_or_else(|| bad("a ticket's id has 32 hexadecimal digits"))?.to_be_bytes();
     caller.ask(Request::TicketRemove { id }).await?;
     document(DoneView::DONE)
 }
 
-async fn tokens(Extension(caller): Asks) -> Answer {
+async fn tokens(Extension(caller): Asks) -> HttpAnswer {
     match caller.ask(Request::TokenList).await? {
         Reply::Tokens(tokens) => document(List(tokens.iter().map(TokenView::from).collect())),
         other => Err(odd(&other)),
     }
 }
 
-async fn remove_token(Extension(caller): Asks, Path(id): Path<String>) -> Answer {
+async fn remove_token(Extension(caller): Asks, Path(id): Path<String>) -> HttpAnswer {
     caller.ask(Request::TokenRemove { token: read(&id)? }).await?;
     document(DoneView::DONE)
 }

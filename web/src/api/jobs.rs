@@ -7,21 +7,20 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use grid_client::view::{DoneView, JobSummaryView, JobView, List, OutcomeView};
 use grid_client::{DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, TaskOutcome, find_module, from_json};
-use grid_http::Problem;
+use grid_http::HttpProblem;
 use grid_protocol::client::{Reply, Request, Subject};
 use grid_protocol::host::Label;
 use grid_protocol::job::{GiveUp, JobId, JobSpec, Outcome, OutcomeEntry, Payload};
 use grid_protocol::limits::{BATCH_BYTES_MAX, BATCH_TASKS_MAX};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use crate::answer::{Answer, bad, document, odd, problem};
+use crate::answer::{HttpAnswer, bad, document, odd, problem};
 use crate::api::modules::modules;
-use crate::api::{Asks, Body, read};
-use crate::gate::Caller;
+use crate::api::{Asks, read};
+use crate::auth::Caller;
 
-/// Longest description of a job with its tasks, in bytes. More tasks go into several jobs, or through a client.
-const JOB_BYTES_MAX: usize = 16 << 20;
+/// Longest list of tasks, in bytes. More tasks go into several jobs, or through a client.
+pub(super) const TASKS_BYTES_MAX: usize = 16 << 20;
 
 /// Longest input of a task, in bytes of CBOR.
 const TASK_BYTES_MAX: usize = BATCH_BYTES_MAX / 2;
@@ -29,9 +28,9 @@ const TASK_BYTES_MAX: usize = BATCH_BYTES_MAX / 2;
 /// Bytes of long results that one answer carries.
 const RESULT_BYTES_MAX: u64 = 16 << 20;
 
-/// Which jobs.
+/// JobQuery jobs.
 #[derive(Debug, Deserialize)]
-struct Which {
+struct JobQuery {
     #[serde(default)]
     everyones: bool,
 }
@@ -45,27 +44,25 @@ struct JobPage {
     summary: JobSummaryView,
 }
 
-/// A job that is made with all its tasks.
+/// What the tasks of a new job have in common.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewJob {
     /// The module's name, or the beginning of its digest.
     module: String,
-    /// The input of each task, as JSON, which becomes CBOR.
-    tasks: Vec<Box<RawValue>>,
     /// What the guest's `init` receives, as JSON.
-    arguments: Option<Box<RawValue>>,
-    /// Labels that a host must have, each as `NAME=VALUE`.
+    arguments: Option<String>,
+    /// Attempts at a task that fails by its own fault.
+    #[serde(default = "attempts")]
+    attempts: u32,
+    /// Labels that a host must have, each as `NAME=VALUE`, with commas between them.
     #[serde(default)]
-    labels: Vec<String>,
+    labels: String,
     #[serde(default)]
     memory_bytes: u64,
     name: Option<String>,
     #[serde(default)]
     priority: i32,
-    /// Attempts at a task that fails by its own fault.
-    #[serde(default = "attempts")]
-    attempts: u32,
     #[serde(default = "timeout_ms")]
     timeout_ms: u64,
 }
@@ -78,9 +75,9 @@ fn timeout_ms() -> u64 {
     u64::try_from(DEFAULT_TIMEOUT.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Which outcomes.
+/// JobQuery outcomes.
 #[derive(Debug, Deserialize)]
-struct After {
+struct OutcomeQuery {
     #[serde(default)]
     after: u64,
     #[serde(default)]
@@ -98,7 +95,7 @@ struct Results {
 
 pub(super) fn routes() -> Router {
     Router::new()
-        .route("/jobs", get(list).post(make).layer(DefaultBodyLimit::max(JOB_BYTES_MAX)))
+        .route("/jobs", get(list).post(make).layer(DefaultBodyLimit::max(TASKS_BYTES_MAX)))
         .route("/jobs/{job}", get(show))
         .route("/jobs/{job}/results", get(results))
         .route("/jobs/{job}/stop", post(stop))
@@ -106,14 +103,14 @@ pub(super) fn routes() -> Router {
         .route("/jobs/{job}/remove", post(remove))
 }
 
-async fn list(Extension(caller): Asks, which: Query<Which>) -> Answer {
+async fn list(Extension(caller): Asks, which: Query<JobQuery>) -> HttpAnswer {
     match caller.ask(Request::JobList { everyones: which.everyones }).await? {
         Reply::Jobs(jobs) => document(List(jobs.iter().map(JobView::from).collect())),
         other => Err(odd(&other)),
     }
 }
 
-async fn show(Extension(caller): Asks, Path(job): Path<String>) -> Answer {
+async fn show(Extension(caller): Asks, Path(job): Path<String>) -> HttpAnswer {
     let job: JobId = read(&job)?;
     let shown = match caller.ask(Request::JobShow { job }).await? {
         Reply::Job(info) => JobView::from(&info),
@@ -129,31 +126,31 @@ async fn show(Extension(caller): Asks, Path(job): Path<String>) -> Answer {
     }
 }
 
-async fn make(Extension(caller): Asks, Body(new): Body<NewJob>) -> Answer {
+/// Makes a job whose tasks are the lines of the body: JSON, which becomes CBOR, as for `grid run`.
+async fn make(Extension(caller): Asks, new: Query<NewJob>, tasks: Bytes) -> HttpAnswer {
+    let new = new.0;
     let modules = modules(&caller).await?;
     let Some(module) = find_module(&modules, &new.module) else {
-        let problem = Problem::new(StatusCode::NOT_FOUND, "not-found", "the manager has no such module");
+        let problem = HttpProblem::new(StatusCode::NOT_FOUND, "not-found", "the manager has no such module");
         return Err(problem.help("upload it first; `grid module ls` lists those that are there"));
     };
-    let inputs = inputs(&new.tasks)?;
-    let arguments = new.arguments.as_ref().map(|arguments| from_json(arguments.get().as_bytes()));
+    let inputs = inputs(&tasks)?;
+    let arguments = new.arguments.as_ref().map(|arguments| from_json(arguments.as_bytes()));
     let spec = JobSpec {
         name: new.name.unwrap_or_else(|| module.name.clone()),
         module: module.digest,
         arguments: arguments.transpose().map_err(bad)?.map(Into::into).unwrap_or_default(),
-        labels: new.labels.iter().map(|label| self::label(label)).collect::<Result<_, _>>()?,
+        labels: labels(&new.labels)?,
         memory_bytes: new.memory_bytes,
         priority: new.priority,
         timeout_ms: new.timeout_ms,
         attempts_max: new.attempts,
         give_up: GiveUp::Never,
     };
-    let job = JobId(
-        caller
-            .gate
-            .random()
-            .map_err(|detail| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "manager-fault", detail))?,
-    );
+    let job =
+        JobId(caller.auth.random().map_err(|detail| {
+            HttpProblem::new(StatusCode::INTERNAL_SERVER_ERROR, "manager-fault", detail)
+        })?);
     caller.ask(Request::JobNew { job, spec }).await?;
     submit(&caller, job, inputs).await?;
     match caller.ask(Request::JobClose { job }).await? {
@@ -162,19 +159,25 @@ async fn make(Extension(caller): Asks, Body(new): Body<NewJob>) -> Answer {
     }
 }
 
-fn label(text: &str) -> Result<Label, Problem> {
-    let (name, value) = text.split_once('=').ok_or_else(|| bad("a label is NAME=VALUE"))?;
-    Ok(Label { name: name.to_owned(), value: value.to_owned() })
+fn labels(text: &str) -> Result<Vec<Label>, HttpProblem> {
+    let label = |text: &str| {
+        let (name, value) = text.split_once('=').ok_or_else(|| bad("a label is NAME=VALUE"))?;
+        Ok(Label { name: name.to_owned(), value: value.to_owned() })
+    };
+    text.split(',').filter(|label| !label.is_empty()).map(label).collect()
 }
 
-fn inputs(tasks: &[Box<RawValue>]) -> Result<Vec<Bytes>, Problem> {
-    let mut inputs = Vec::with_capacity(tasks.len());
-    for (number, task) in tasks.iter().enumerate() {
-        let input = from_json(task.get().as_bytes()).map_err(|why| bad(format!("task {number}: {why}")))?;
+/// The input of each task: a line that is not empty.
+fn inputs(lines: &[u8]) -> Result<Vec<Bytes>, HttpProblem> {
+    let lines = lines.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let mut inputs = Vec::new();
+    for (number, line) in lines.enumerate().filter(|(_, line)| !line.is_empty()) {
+        let number = number + 1;
+        let input = from_json(line).map_err(|why| bad(format!("line {number}: {why}")))?;
         if input.len() > TASK_BYTES_MAX {
             let detail =
-                format!("task {number} has {} bytes; {TASK_BYTES_MAX} is the limit here", input.len());
-            let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail);
+                format!("line {number} has {} bytes; {TASK_BYTES_MAX} is the limit here", input.len());
+            let problem = HttpProblem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail);
             return Err(problem.help("a client takes longer ones: `grid run`"));
         }
         inputs.push(input);
@@ -183,7 +186,7 @@ fn inputs(tasks: &[Box<RawValue>]) -> Result<Vec<Bytes>, Problem> {
 }
 
 /// Submits tasks in batches; each is on disk when the manager answers.
-async fn submit(caller: &Caller, job: JobId, inputs: Vec<Bytes>) -> Result<(), Problem> {
+async fn submit(caller: &Caller, job: JobId, inputs: Vec<Bytes>) -> Result<(), HttpProblem> {
     let mut first = 0;
     while let Some(rest) = inputs.get(first..).filter(|rest| !rest.is_empty()) {
         let mut bytes = 0;
@@ -201,9 +204,9 @@ async fn submit(caller: &Caller, job: JobId, inputs: Vec<Bytes>) -> Result<(), P
     Ok(())
 }
 
-async fn results(Extension(caller): Asks, Path(job): Path<String>, query: Query<After>) -> Answer {
+async fn results(Extension(caller): Asks, Path(job): Path<String>, query: Query<OutcomeQuery>) -> HttpAnswer {
     let job: JobId = read(&job)?;
-    let After { after, wait_ms } = query.0;
+    let OutcomeQuery { after, wait_ms } = query.0;
     let (outcomes, info) = match caller.ask(Request::JobResults { job, after, wait_ms }).await? {
         Reply::Results { outcomes, job } => (outcomes, job),
         other => return Err(odd(&other)),
@@ -240,11 +243,11 @@ fn long_bytes(outcome: &OutcomeEntry) -> u64 {
 }
 
 /// Fetches the results that the manager keeps as files.
-async fn fetch(caller: &Caller, job: JobId, mut outcome: OutcomeEntry) -> Result<OutcomeEntry, Problem> {
+async fn fetch(caller: &Caller, job: JobId, mut outcome: OutcomeEntry) -> Result<OutcomeEntry, HttpProblem> {
     if let Outcome::Done(results) = &mut outcome.outcome {
         for result in results {
             if let Payload::Blob(blob) = result {
-                let bytes = caller.gate.access.fetch(caller.asker, job, *blob).await.map_err(problem)?;
+                let bytes = caller.auth.access.fetch(caller.asker, job, *blob).await.map_err(problem)?;
                 *result = Payload::Here(bytes);
             }
         }
@@ -252,17 +255,17 @@ async fn fetch(caller: &Caller, job: JobId, mut outcome: OutcomeEntry) -> Result
     Ok(outcome)
 }
 
-async fn stop(Extension(caller): Asks, Path(job): Path<String>) -> Answer {
+async fn stop(Extension(caller): Asks, Path(job): Path<String>) -> HttpAnswer {
     caller.ask(Request::JobStop { job: read(&job)? }).await?;
     document(DoneView::DONE)
 }
 
-async fn retry(Extension(caller): Asks, Path(job): Path<String>) -> Answer {
+async fn retry(Extension(caller): Asks, Path(job): Path<String>) -> HttpAnswer {
     caller.ask(Request::JobRetry { job: read(&job)? }).await?;
     document(DoneView::DONE)
 }
 
-async fn remove(Extension(caller): Asks, Path(job): Path<String>) -> Answer {
+async fn remove(Extension(caller): Asks, Path(job): Path<String>) -> HttpAnswer {
     caller.ask(Request::JobForget { job: read(&job)? }).await?;
     document(DoneView::DONE)
 }

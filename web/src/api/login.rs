@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::IntoResponse;
 use axum::routing::post;
-use axum::{Json, Router};
-use grid_http::Problem;
+use grid_client::view::DoneView;
+use grid_http::HttpProblem;
 use grid_manager::Asker;
 use grid_protocol::client::{Reply, Request};
 use grid_protocol::role::Role;
@@ -15,9 +15,9 @@ use grid_protocol::ticket::Ticket;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::answer::{Answer, document, odd};
+use crate::answer::{HttpAnswer, document, odd};
 use crate::api::{Asks, Body};
-use crate::gate::{From, Gate, foreign};
+use crate::auth::{Authenticator, From, foreign};
 
 /// How somebody logs in: one of the two.
 #[derive(Deserialize)]
@@ -41,61 +41,61 @@ struct Me {
     software: String,
 }
 
-pub(super) fn routes(gate: Arc<Gate>) -> Router {
-    Router::new().route("/login", post(login)).with_state(gate)
+pub(super) fn routes(auth: Arc<Authenticator>) -> Router {
+    Router::new().route("/login", post(login)).with_state(auth)
 }
 
 async fn login(
-    State(gate): State<Arc<Gate>>,
+    State(auth): State<Arc<Authenticator>>,
     from: From,
     headers: HeaderMap,
     Body(login): Body<Login>,
-) -> Answer {
+) -> HttpAnswer {
     foreign(&headers)?;
     let peer = from.map(|Extension(peer)| peer);
-    if !gate.may_log_in(peer) {
-        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "too many logins");
+    if !auth.may_log_in(peer) {
+        let problem = HttpProblem::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "too many logins");
         return Err(problem.help("wait a second"));
     }
     let from = peer.map_or_else(|| "the page".to_owned(), |peer| peer.0.to_string());
     let asker = match login {
-        Login::Code(code) => gate.access.redeem_code(&code, &from).ok_or_else(|| {
+        Login::Code(code) => auth.access.redeem_code(&code, &from).ok_or_else(|| {
             let detail = "the link was used already, or is older than a minute";
             refused(detail).help("type `grid ui` again")
         })?,
-        Login::Ticket(text) => redeem(&gate, &text, &from).await?,
+        Login::Ticket(text) => redeem(&auth, &text, &from).await?,
     };
-    let secrets = gate
+    let secrets = auth
         .secrets()
-        .map_err(|detail| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "manager-fault", detail))?;
-    let secret = gate.sessions.begin(asker, secrets, Instant::now());
-    let mut response = Json(serde_json::json!({ "done": true })).into_response();
-    if let Ok(cookie) = HeaderValue::from_str(&gate.cookie(&secret)) {
+        .map_err(|detail| HttpProblem::new(StatusCode::INTERNAL_SERVER_ERROR, "manager-fault", detail))?;
+    let secret = auth.sessions.begin(asker, secrets, Instant::now());
+    let mut response = document(DoneView::DONE)?;
+    if let Ok(cookie) = HeaderValue::from_str(&auth.cookie(&secret)) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     Ok(response)
 }
 
-fn refused(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, "refused", detail)
+fn refused(detail: impl Into<String>) -> HttpProblem {
+    HttpProblem::new(StatusCode::FORBIDDEN, "refused", detail)
 }
 
-async fn redeem(gate: &Gate, text: &str, from: &str) -> Result<Asker, Problem> {
+async fn redeem(auth: &Authenticator, text: &str, from: &str) -> Result<Asker, HttpProblem> {
     let ticket: Ticket = text.trim().parse().map_err(|error| {
         refused(format!("this is no ticket: {error}")).help("`grid ticket new --role viewer` makes one")
     })?;
-    gate.access
+    auth.access
         .redeem_ticket(&ticket, from)
         .await
         .map_err(|refusal| refused(refusal.to_string()).help("`grid ticket new --role viewer` makes another"))
 }
 
-pub(super) async fn me(Extension(caller): Asks) -> Answer {
+pub(super) async fn me(Extension(caller): Asks) -> HttpAnswer {
     let status = match caller.ask(Request::Status).await? {
         Reply::Status(status) => status,
         other => return Err(odd(&other)),
     };
-    let roles = caller.gate.access.roles(caller.asker);
+    let roles = caller.auth.access.roles(caller.asker);
     document(Me {
         csrf: caller.csrf.clone(),
         fingerprint: caller.asker.key.fingerprint(),
@@ -106,10 +106,10 @@ pub(super) async fn me(Extension(caller): Asks) -> Answer {
     })
 }
 
-pub(super) async fn logout(Extension(caller): Asks) -> Answer {
-    caller.secret.iter().for_each(|secret| caller.gate.sessions.end(secret));
-    let mut response = Json(serde_json::json!({ "done": true })).into_response();
-    if let Ok(cookie) = HeaderValue::from_str(&caller.gate.no_cookie()) {
+pub(super) async fn logout(Extension(caller): Asks) -> HttpAnswer {
+    caller.secret.iter().for_each(|secret| caller.auth.sessions.end(secret));
+    let mut response = document(DoneView::DONE)?;
+    if let Ok(cookie) = HeaderValue::from_str(&caller.auth.no_cookie()) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     Ok(response)

@@ -6,41 +6,42 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use grid_client::view::{DoneView, List, ModuleView};
-use grid_http::Problem;
+use grid_http::HttpProblem;
 use grid_protocol::client::{ModuleInfo, Reply, Request};
 use grid_protocol::limits::MODULE_BYTES_MAX;
 
-use crate::answer::{Answer, bad, document, odd};
+use crate::answer::{HttpAnswer, bad, document, odd};
 use crate::api::{Asks, read};
-use crate::gate::Caller;
+use crate::auth::Caller;
 
 /// Longest manifest, in bytes.
 const MANIFEST_BYTES_MAX: usize = 64 << 10;
 
+/// Longest form: a module, its manifest, and what stands between them.
+pub(super) const FORM_BYTES_MAX: usize = MODULE_BYTES_MAX + 2 * MANIFEST_BYTES_MAX;
+
 pub(super) fn routes() -> Router {
-    // A module, its manifest, and what stands between them.
-    let most = MODULE_BYTES_MAX + 2 * MANIFEST_BYTES_MAX;
     Router::new()
-        .route("/modules", get(list).post(upload).layer(DefaultBodyLimit::max(most)))
+        .route("/modules", get(list).post(upload).layer(DefaultBodyLimit::max(FORM_BYTES_MAX)))
         .route("/modules/{digest}/remove", post(remove))
 }
 
-pub(super) async fn modules(caller: &Caller) -> Result<Vec<ModuleInfo>, Problem> {
+pub(super) async fn modules(caller: &Caller) -> Result<Vec<ModuleInfo>, HttpProblem> {
     match caller.ask(Request::ModuleList).await? {
         Reply::Modules(modules) => Ok(modules),
         other => Err(odd(&other)),
     }
 }
 
-async fn list(Extension(caller): Asks) -> Answer {
+async fn list(Extension(caller): Asks) -> HttpAnswer {
     document(List(modules(&caller).await?.iter().map(ModuleView::from).collect()))
 }
 
 /// Takes a module that is signed already: a form with the fields `manifest` and `module`, in this order.
-async fn upload(Extension(caller): Asks, mut form: Multipart) -> Answer {
+async fn upload(Extension(caller): Asks, mut form: Multipart) -> HttpAnswer {
     // Asked first, so that nobody else makes the manager hold 64 MiB.
-    if !caller.gate.access.roles(caller.asker).has(grid_protocol::role::Role::Publisher) {
-        let problem = Problem::new(
+    if !caller.auth.access.roles(caller.asker).has(grid_protocol::role::Role::Publisher) {
+        let problem = HttpProblem::new(
             StatusCode::FORBIDDEN,
             "not-allowed",
             "it takes the role publisher to upload modules",
@@ -64,7 +65,7 @@ async fn upload(Extension(caller): Asks, mut form: Multipart) -> Answer {
     take(&caller, manifest, module).await
 }
 
-async fn take(caller: &Caller, manifest: Bytes, module: Bytes) -> Answer {
+async fn take(caller: &Caller, manifest: Bytes, module: Bytes) -> HttpAnswer {
     let request = Request::ModuleUpload { manifest: manifest.into(), length: module.len() as u64 };
     match caller.ask_with(request, Some(module)).await? {
         Reply::Module(info) => document(ModuleView::from(&info)),
@@ -72,7 +73,7 @@ async fn take(caller: &Caller, manifest: Bytes, module: Bytes) -> Answer {
     }
 }
 
-async fn remove(Extension(caller): Asks, Path(digest): Path<String>) -> Answer {
+async fn remove(Extension(caller): Asks, Path(digest): Path<String>) -> HttpAnswer {
     caller.ask(Request::ModuleRemove { module: read(&digest)? }).await?;
     document(DoneView::DONE)
 }

@@ -7,7 +7,7 @@ use grid_client::view::TaskView;
 use grid_protocol::client::{Reply, Request, Subject};
 use serde::Serialize;
 
-use crate::answer::{Answer, document, odd};
+use crate::answer::{HttpAnswer, document, odd};
 use crate::api::{Asks, read};
 
 /// A task, with why it is as it is.
@@ -22,7 +22,7 @@ pub(super) fn routes() -> Router {
     Router::new().route("/jobs/{job}/tasks/{task}", get(show))
 }
 
-async fn show(Extension(caller): Asks, Path((job, task)): Path<(String, u64)>) -> Answer {
+async fn show(Extension(caller): Asks, Path((job, task)): Path<(String, u64)>) -> HttpAnswer {
     let job = read(&job)?;
     let shown = match caller.ask(Request::TaskShow { job, task }).await? {
         Reply::Task(task) => TaskView::from(&task),

@@ -7,15 +7,15 @@ use grid_client::view::{DoneView, List, LogLineView, WorkerView};
 use grid_protocol::client::{Reply, Request};
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{Answer, document, odd};
+use crate::answer::{HttpAnswer, document, odd};
 use crate::api::{Asks, read};
 
 /// How long a worker that is stopped may take to finish, in milliseconds, as for `grid worker stop`.
 const STOP_GRACE_MS: u32 = 10_000;
 
-/// Which workers.
+/// WorkerQuery workers.
 #[derive(Debug, Deserialize)]
-struct Which {
+struct WorkerQuery {
     #[serde(default)]
     everyones: bool,
     #[serde(default)]
@@ -36,15 +36,15 @@ pub(super) fn routes() -> Router {
         .route("/workers/{id}/stop", post(stop))
 }
 
-async fn list(Extension(caller): Asks, which: Query<Which>) -> Answer {
-    let Which { everyones, ended } = which.0;
+async fn list(Extension(caller): Asks, which: Query<WorkerQuery>) -> HttpAnswer {
+    let WorkerQuery { everyones, ended } = which.0;
     match caller.ask(Request::WorkerList { everyones, ended }).await? {
         Reply::Workers(workers) => document(List(workers.iter().map(WorkerView::from).collect())),
         other => Err(odd(&other)),
     }
 }
 
-async fn logs(Extension(caller): Asks, Path(id): Path<String>) -> Answer {
+async fn logs(Extension(caller): Asks, Path(id): Path<String>) -> HttpAnswer {
     match caller.ask(Request::WorkerLogs { worker: read(&id)? }).await? {
         Reply::Logs { lines, dropped } => {
             document(Log { dropped, lines: lines.iter().map(LogLineView::from).collect() })
@@ -53,7 +53,7 @@ async fn logs(Extension(caller): Asks, Path(id): Path<String>) -> Answer {
     }
 }
 
-async fn stop(Extension(caller): Asks, Path(id): Path<String>) -> Answer {
+async fn stop(Extension(caller): Asks, Path(id): Path<String>) -> HttpAnswer {
     let workers = vec![read(&id)?];
     caller.ask(Request::WorkerStop { workers, grace_ms: STOP_GRACE_MS }).await?;
     document(DoneView::DONE)

@@ -1,4 +1,4 @@
-//! The gate: who asks, how often, and whether the request is theirs.
+//! Authentication: who asks, how often, and whether the request is theirs.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use grid_http::{PeerAddress, Problem};
+use grid_http::{HttpProblem, PeerAddress};
 use grid_manager::{Asker, HttpAccess};
 use grid_protocol::client::{Reply, Request as GridRequest};
 use grid_protocol::key::PublicKey;
@@ -28,7 +28,7 @@ const CSRF: &str = "x-grid-csrf";
 const STREAMS_MAX: usize = 256;
 
 /// What all requests share.
-pub(crate) struct Gate {
+pub(crate) struct Authenticator {
     pub(crate) access: HttpAccess,
     pub(crate) sessions: Sessions,
     /// Places for streams.
@@ -42,7 +42,7 @@ pub(crate) struct Gate {
 /// Who asks.
 #[derive(Clone)]
 pub(crate) struct Caller {
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) auth: Arc<Authenticator>,
     pub(crate) asker: Asker,
     /// What a request that changes something must show; none for a token.
     pub(crate) csrf: Option<String>,
@@ -52,20 +52,24 @@ pub(crate) struct Caller {
 
 impl Caller {
     /// Makes a request for whoever asks.
-    pub(crate) async fn ask(&self, request: GridRequest) -> Result<Reply, Problem> {
+    pub(crate) async fn ask(&self, request: GridRequest) -> Result<Reply, HttpProblem> {
         self.ask_with(request, None).await
     }
 
     /// As [`Self::ask`], with the bytes that go with it.
-    pub(crate) async fn ask_with(&self, request: GridRequest, body: Option<Bytes>) -> Result<Reply, Problem> {
-        match self.gate.access.request(self.asker, request, body).await {
+    pub(crate) async fn ask_with(
+        &self,
+        request: GridRequest,
+        body: Option<Bytes>,
+    ) -> Result<Reply, HttpProblem> {
+        match self.auth.access.request(self.asker, request, body).await {
             Reply::Denied(denial) => Err(problem(denial)),
             reply => Ok(reply),
         }
     }
 }
 
-impl Gate {
+impl Authenticator {
     pub(crate) fn new(access: HttpAccess, config: &PageConfig) -> Self {
         Self {
             access,
@@ -121,20 +125,24 @@ impl Gate {
     }
 
     fn caller(self: &Arc<Self>, headers: &HeaderMap) -> Option<Caller> {
-        let gate = self.clone();
+        let auth = self.clone();
         if headers.contains_key(header::AUTHORIZATION) {
             let asker = self.bearer(headers)?;
-            return Some(Caller { gate, asker, csrf: None, secret: None });
+            return Some(Caller { auth, asker, csrf: None, secret: None });
         }
         let secret = self.secret(headers)?;
         let session = self.sessions.find(&secret, Instant::now())?;
-        Some(Caller { gate, asker: session.asker, csrf: Some(session.csrf), secret: Some(secret) })
+        Some(Caller { auth, asker: session.asker, csrf: Some(session.csrf), secret: Some(secret) })
     }
 }
 
 /// Lets a request pass if it is somebody's, and theirs.
-pub(crate) async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
-    match admit(&gate, request.method(), request.headers()) {
+pub(crate) async fn pass(
+    State(auth): State<Arc<Authenticator>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match admit(&auth, request.method(), request.headers()) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -143,11 +151,11 @@ pub(crate) async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, ne
     }
 }
 
-fn admit(gate: &Arc<Gate>, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
+fn admit(auth: &Arc<Authenticator>, method: &Method, headers: &HeaderMap) -> Result<Caller, HttpProblem> {
     foreign(headers)?;
-    let Some(caller) = gate.caller(headers) else {
+    let Some(caller) = auth.caller(headers) else {
         let detail = "nobody is logged in";
-        let problem = Problem::new(StatusCode::UNAUTHORIZED, "no-session", detail);
+        let problem = HttpProblem::new(StatusCode::UNAUTHORIZED, "no-session", detail);
         return Err(problem.help("type `grid ui`; a program shows a token, made by `grid key token`"));
     };
     if let Some(csrf) = &caller.csrf
@@ -155,21 +163,21 @@ fn admit(gate: &Arc<Gate>, method: &Method, headers: &HeaderMap) -> Result<Calle
         && !headers.get(CSRF).is_some_and(|shown| is_same(shown.as_bytes(), csrf.as_bytes()))
     {
         let detail = "the request does not come from the page itself";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "forged", detail).help("load the page anew"));
+        return Err(HttpProblem::new(StatusCode::FORBIDDEN, "forged", detail).help("load the page anew"));
     }
-    if !gate.requests.allow(caller.asker.key, Instant::now()) {
+    if !auth.requests.allow(caller.asker.key, Instant::now()) {
         let detail = "too many requests";
-        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many", detail).help("wait a second"));
+        return Err(HttpProblem::new(StatusCode::TOO_MANY_REQUESTS, "too-many", detail).help("wait a second"));
     }
     Ok(caller)
 }
 
 /// Refuses what a browser says that another site has asked for.
-pub(crate) fn foreign(headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn foreign(headers: &HeaderMap) -> Result<(), HttpProblem> {
     let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
     if matches!(site, Some(b"cross-site" | b"same-site")) {
         let detail = "another site has asked for this";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "forged", detail));
+        return Err(HttpProblem::new(StatusCode::FORBIDDEN, "forged", detail));
     }
     Ok(())
 }

@@ -1,0 +1,168 @@
+//! A small HTTP client that can also break the rules.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// A page of a manager, as a browser or a program sees it.
+pub struct Page {
+    address: String,
+    headers: Vec<(String, String)>,
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub struct Answered {
+    /// The status.
+    pub status: u16,
+    /// The headers, their names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+}
+
+impl Answered {
+    /// The value of a header; empty if there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value)
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    ///
+    /// If it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    fn parse(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let mut lines = head.lines();
+        let status =
+            lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
+        let pair = |line: &str| {
+            let (name, value) = line.split_once(':')?;
+            Some((name.to_lowercase(), value.trim().to_owned()))
+        };
+        let headers: Vec<_> = lines.filter_map(pair).collect();
+        let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+        let body = if chunked { unchunked(body) } else { body.to_owned() };
+        Self { status: status.unwrap_or(0), headers, body }
+    }
+}
+
+fn unchunked(mut rest: &str) -> String {
+    let mut body = String::new();
+    while let Some((length, after)) = rest.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16).unwrap_or(0);
+        body.push_str(after.get(..length).unwrap_or(after));
+        rest = after.get(length + 2..).unwrap_or("");
+    }
+    body
+}
+
+impl Page {
+    /// The page at this address, `HOST:PORT`, for somebody who is nobody.
+    pub fn at(address: &str) -> Self {
+        let address = address.trim_start_matches("http://").to_owned();
+        Self { headers: vec![("host".to_owned(), address.clone())], address }
+    }
+
+    /// The address, `HOST:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The same page, asked with another value of a header, or without it if the value is empty.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut headers = self.headers.clone();
+        headers.retain(|(known, _)| known != name);
+        if !value.is_empty() {
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+        Self { address: self.address.clone(), headers }
+    }
+
+    /// The same page, asked by the bearer of a token.
+    #[must_use]
+    pub fn token(&self, token: &str) -> Self {
+        self.with("authorization", &format!("Bearer {token}"))
+    }
+
+    /// The same page, logged in with the code of a link, as its scripts are.
+    ///
+    /// # Panics
+    ///
+    /// If nobody is logged in.
+    #[must_use]
+    pub fn logged_in(&self, link: &str) -> Self {
+        let code = link.trim().rsplit_once("#code=").unwrap().1;
+        let login = self.post("/api/v1/login", &format!("{{\"code\":\"{code}\"}}"));
+        assert_eq!(login.status, 200, "{login:?}");
+        let cookie = login.header("set-cookie").split(';').next().unwrap_or_default().to_owned();
+        let page = self.with("cookie", &cookie);
+        let csrf = page.get("/api/v1/me").json()["csrf"].as_str().unwrap_or_default().to_owned();
+        page.with("x-grid-csrf", &csrf)
+    }
+
+    /// Asks for something.
+    pub fn get(&self, path: &str) -> Answered {
+        self.ask("GET", path, b"")
+    }
+
+    /// Sends JSON.
+    pub fn post(&self, path: &str, body: &str) -> Answered {
+        self.with("content-type", "application/json").ask("POST", path, body.as_bytes())
+    }
+
+    /// Makes a request.
+    ///
+    /// # Panics
+    ///
+    /// If nothing is answered within half a minute.
+    pub fn ask(&self, method: &str, path: &str, body: &[u8]) -> Answered {
+        let closing = self.with("connection", "close");
+        let head = match method {
+            "GET" => closing.head(method, path),
+            _ => closing.with("content-length", &body.len().to_string()).head(method, path),
+        };
+        self.raw(&[head.as_bytes(), body].concat())
+    }
+
+    /// The head of a request.
+    pub fn head(&self, method: &str, path: &str) -> String {
+        let headers = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+        format!("{method} {path} HTTP/1.1\r\n{}\r\n", headers.collect::<String>())
+    }
+
+    /// Sends bytes as they are, and reads what is answered until the connection ends.
+    ///
+    /// # Panics
+    ///
+    /// If nothing is answered within half a minute.
+    pub fn raw(&self, bytes: &[u8]) -> Answered {
+        let mut stream = self.connect();
+        // The server may refuse before it has read everything.
+        let _ = stream.write_all(bytes);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        Answered::parse(&answer)
+    }
+
+    /// A connection.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
+    }
+}

@@ -71,10 +71,19 @@ export class Grid {
     const grid = new Grid();
     grid.home = await mkdtemp(join(tmpdir(), "grid-browser-"));
     grid.hosts = [];
-    const args = ["up", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--open-join", "false"];
-    grid.manager = new Running("grid", args, grid.home);
-    await grid.manager.says("grid-host --manager grid1");
+    await grid.up("127.0.0.1:0", "127.0.0.1:0");
     return grid;
+  }
+
+  /** Starts the manager at these addresses. */
+  async up(listen, http) {
+    this.manager = new Running("grid", ["up", "--listen", listen, "--http", http, "--open-join", "false"], this.home);
+    await this.manager.says("grid-host --manager grid1");
+  }
+
+  /** The address on which the manager listens for hosts and clients. */
+  async address() {
+    return (await readFile(join(this.home, "running-manager"), "utf8")).trim().split("@").at(-1);
   }
 
   /** Starts a host, and waits until it has joined. */

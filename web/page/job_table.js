@@ -73,12 +73,25 @@ export function jobTable(name, caption, empty, more = {}) {
         sort: (job) => (job.submitted ? (job.done + job.dead) / job.submitted : 0),
         cell: (job) => h("div", { class: "progress-cell" }, jobProgress(job), h("span", null, `${count(job.done)} of ${count(job.submitted)}`)),
       },
-      { title: "Rate", number: true, minor: 1, text: (job) => (isOver(job) || pace(job) === null ? "–" : `${rate(pace(job))}/s`), sort: (job) => (isOver(job) ? -1 : pace(job) ?? -1) },
-      { title: "Time left", number: true, minor: 1, text: (job) => (timeLeft(job) === null ? "–" : duration(timeLeft(job))), sort: (job) => timeLeft(job) ?? -1 },
+      {
+        title: "Rate", number: true, minor: 1,
+        text: (job) => (isOver(job) || pace(job) === null ? "–" : `${rate(pace(job))}/s`),
+        sort: (job) => (isOver(job) ? -1 : pace(job) ?? -1),
+      },
+      {
+        title: "Time left", number: true, minor: 1,
+        text: (job) => (timeLeft(job) === null ? "–" : duration(timeLeft(job))),
+        sort: (job) => timeLeft(job) ?? -1,
+      },
       { title: "Failed", number: true, minor: 2, text: (job) => count(job.dead), sort: (job) => job.dead },
       { title: "Retried", number: true, minor: 1, text: (job) => count(job.retried), sort: (job) => job.retried },
       { title: "Hosts", number: true, minor: 1, text: (job) => count(job.hosts), sort: (job) => job.hosts },
-      { title: "Created", number: true, minor: 2, text: (job) => job.created, sort: (job) => job.created, cell: (job) => ago(job.created * 1000) },
+      {
+        title: "Created", number: true, minor: 2,
+        text: (job) => job.created,
+        sort: (job) => job.created,
+        cell: (job) => ago(job.created * 1000),
+      },
     ],
   });
   return {

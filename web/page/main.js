@@ -187,7 +187,7 @@ function drawNotice() {
     drawNotice();
   };
   fill(notice, lines.map(([kind, text]) => h("p", { class: `is-${kind}`, title: fullTime(managerNow()) }, text)),
-    feed.missedEvents + feed.missedSamples > 0 ? button("OK", seen, { label: "hide the lines about what was missed" }) : null);
+    feed.missedEvents + feed.missedSamples > 0 ? button("OK", seen, { label: "OK, hide the lines about what was missed" }) : null);
 }
 
 start();

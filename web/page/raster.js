@@ -63,7 +63,8 @@ export function paint(samples, rows, { left, span, firstRow, width, pixels }, co
     if (at === capacity) at = 0;
     if (end[at] - samples.longest > right) break;
     const row = rows.first[host[at]] + lane[at] - firstRow;
-    if (end[at] - ran[at] > right || row < 0 || row >= height) continue;
+    // A host that came after the rows were laid has none yet.
+    if (end[at] - ran[at] > right || !(row >= 0 && row < height)) continue;
     painted += 1;
     seen[job[at]] += 1;
     if (ending[at]) {

@@ -51,9 +51,23 @@ function keyTable(refresh) {
   return table({
     name: "keys", caption: "keys", key: (key) => key.key, empty: "no key is known", order: [0, false],
     columns: [
-      { title: "Key", wide: true, text: (key) => key.key, cell: (key) => [brief(key.key, 20), key.key === mine ? h("span", { class: "hint" }, " yours") : null] },
-      { title: "Roles", text: (key) => key.roles.join(", ") || "none", cell: (key, text) => [text, key.revoked ? badge("revoked") : null], sort: (key) => key.roles.join() },
-      { title: "", sort: null, text: (key) => `${key.revoked} ${key.roles}`, cell: (key) => h("div", { class: "actions" }, trustButton(key, refresh), revokeButton(key, refresh)) },
+      {
+        title: "Key", wide: true,
+        text: (key) => key.key,
+        cell: (key) => [brief(key.key, 20), key.key === mine ? h("span", { class: "hint" }, " yours") : null],
+      },
+      {
+        title: "Roles",
+        text: (key) => key.roles.join(", ") || "none",
+        cell: (key, text) => [text, key.revoked ? badge("revoked") : null],
+        sort: (key) => key.roles.join(),
+      },
+      {
+        title: "",
+        sort: null,
+        text: (key) => `${key.revoked} ${key.roles}`,
+        cell: (key) => h("div", { class: "actions" }, trustButton(key, refresh), revokeButton(key, refresh)),
+      },
     ],
   });
 }
@@ -82,8 +96,17 @@ function ticketTable(refresh) {
     columns: [
       { title: "Ticket", text: (ticket) => ticket.id, cell: (ticket) => brief(ticket.id) },
       { title: "Role", text: (ticket) => ticket.role },
-      { title: "State", text: (ticket) => `${state(ticket)} ${ticket.used_by ?? ""}`, cell: (ticket) => [badge(state(ticket)), ticket.used_by ? [" by ", brief(ticket.used_by)] : null] },
-      { title: "Expires", minor: 2, number: true, text: (ticket) => ticket.expires, sort: (ticket) => ticket.expires, cell: (ticket) => ago(ticket.expires * 1000) },
+      {
+        title: "State",
+        text: (ticket) => `${state(ticket)} ${ticket.used_by ?? ""}`,
+        cell: (ticket) => [badge(state(ticket)), ticket.used_by ? [" by ", brief(ticket.used_by)] : null],
+      },
+      {
+        title: "Expires", minor: 2, number: true,
+        text: (ticket) => ticket.expires,
+        sort: (ticket) => ticket.expires,
+        cell: (ticket) => ago(ticket.expires * 1000),
+      },
       {
         title: "", sort: null, text: () => "", cell: (ticket) => doing(refresh, "Remove…", `Remove… ticket ${briefText(ticket.id)}`, {
           title: `Remove ticket ${briefText(ticket.id)}?`, verb: "Remove", loss: `It lets nobody in any more as ${ticket.role}. Keys that used it stay.`,
@@ -98,10 +121,19 @@ function tokenTable(refresh) {
   return table({
     name: "tokens", caption: "tokens", key: (token) => token.id, empty: "there is no token", order: [0, false],
     columns: [
-      { title: "Token", wide: true, text: (token) => `${token.name} ${token.id}`, cell: (token) => [alien(token.name || "(no name)"), h("span", { class: "under" }, brief(token.id))] },
+      {
+        title: "Token", wide: true,
+        text: (token) => `${token.name} ${token.id}`,
+        cell: (token) => [alien(token.name || "(no name)"), h("span", { class: "under" }, brief(token.id))],
+      },
       { title: "Role", text: (token) => token.role },
       { title: "Acts for", minor: 1, text: (token) => token.owner, cell: (token) => brief(token.owner) },
-      { title: "Expires", minor: 2, number: true, text: (token) => token.expires, sort: (token) => token.expires, cell: (token) => ago(token.expires * 1000) },
+      {
+        title: "Expires", minor: 2, number: true,
+        text: (token) => token.expires,
+        sort: (token) => token.expires,
+        cell: (token) => ago(token.expires * 1000),
+      },
       {
         title: "", sort: null, text: () => "", cell: (token) => doing(refresh, "Remove…", `Remove… token ${visible(token.name)}`, {
           title: `Remove token ${visible(token.name) || briefText(token.id)}?`, verb: "Remove",

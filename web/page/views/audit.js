@@ -18,11 +18,24 @@ export function show({ root, signal, heading, repeat, problem }) {
     name: "audit", caption: "audit log", key: (entry) => entry.seq, order: [0, true], rows: ENTRIES_MAX,
     empty: "nothing has been done yet",
     columns: [
-      { title: "When", text: (entry) => entry.unix, sort: (entry) => entry.seq, cell: (entry) => ago(entry.unix * 1000) },
+      {
+        title: "When",
+        text: (entry) => entry.unix,
+        sort: (entry) => entry.seq,
+        cell: (entry) => ago(entry.unix * 1000),
+      },
       { title: "What", text: (entry) => entry.action, cell: (entry, text) => alien(text) },
       { title: "To what", wide: true, text: (entry) => entry.subject, cell: (entry, text) => alien(text) },
-      { title: "Done", text: (entry) => (entry.refused === null ? "done" : `refused: ${entry.refused}`), cell: outcome },
-      { title: "By", minor: 2, text: (entry) => `${entry.fingerprint} ${entry.key}`, cell: (entry) => h("code", { title: entry.key }, entry.fingerprint) },
+      {
+        title: "Done",
+        text: (entry) => (entry.refused === null ? "done" : `refused: ${entry.refused}`),
+        cell: outcome,
+      },
+      {
+        title: "By", minor: 2,
+        text: (entry) => `${entry.fingerprint} ${entry.key}`,
+        cell: (entry) => h("code", { title: entry.key }, entry.fingerprint),
+      },
       { title: "Via", minor: 1, text: (entry) => entry.via },
     ],
   });

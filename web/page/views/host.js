@@ -91,8 +91,16 @@ function attemptTable() {
         title: "Task", wide: true, text: (one) => `${one.job} ${one.task}`,
         cell: (one) => link(["jobs", one.job, "tasks", String(one.task)], `task ${one.task} of ${briefText(one.job, 9)}`),
       },
-      { title: "Has run", number: true, text: (one) => (one.running_ms === null ? "waits" : duration(one.running_ms * 1000)), sort: (one) => one.running_ms ?? -1 },
-      { title: "Lease", number: true, minor: 2, text: (one) => duration(one.lease_ms * 1000), sort: (one) => one.lease_ms },
+      {
+        title: "Has run", number: true,
+        text: (one) => (one.running_ms === null ? "waits" : duration(one.running_ms * 1000)),
+        sort: (one) => one.running_ms ?? -1,
+      },
+      {
+        title: "Lease", number: true, minor: 2,
+        text: (one) => duration(one.lease_ms * 1000),
+        sort: (one) => one.lease_ms,
+      },
       { title: "Attempt", minor: 1, text: (one) => one.attempt, cell: (one) => h("code", null, visible(one.attempt)) },
     ],
   });

@@ -20,17 +20,38 @@ export function show({ root, signal, heading, repeat }) {
     name: "hosts", caption: "hosts", key: (host) => host.key, order: [0, false],
     empty: "no host has joined; `grid ticket new` prints what to type on another machine",
     columns: [
-      { title: "Host", wide: true, text: (host) => `${host.name} ${host.fingerprint} ${host.labels.join(" ")}`, sort: (host) => host.name, cell: nameCell },
-      { title: "State", text: (host) => `${host.state} ${quarantines.get(host.key) ?? ""}`, cell: (host) => stateCell(host, quarantines.get(host.key)) },
+      {
+        title: "Host", wide: true,
+        text: (host) => `${host.name} ${host.fingerprint} ${host.labels.join(" ")}`,
+        sort: (host) => host.name,
+        cell: nameCell,
+      },
+      {
+        title: "State",
+        text: (host) => `${host.state} ${quarantines.get(host.key) ?? ""}`,
+        cell: (host) => stateCell(host, quarantines.get(host.key)),
+      },
       {
         title: "Slots", number: true, text: (host) => `${host.slots} ${host.workers} ${busySlots(host)}`, sort: (host) => host.slots,
         cell: (host) => h("div", { class: "slots-cell" }, slotStrip(host.slots, host.workers, busySlots(host)), h("span", null, count(host.slots))),
       },
       { title: "Workers", number: true, minor: 1, text: (host) => count(host.workers), sort: (host) => host.workers },
-      { title: "Memory", number: true, minor: 2, text: (host) => bytes(host.memory_bytes), sort: (host) => host.memory_bytes },
+      {
+        title: "Memory", number: true, minor: 2,
+        text: (host) => bytes(host.memory_bytes),
+        sort: (host) => host.memory_bytes,
+      },
       { title: "Version", minor: 1, text: (host) => host.software, cell: (host) => alien(host.software) },
-      { title: "Platform", minor: 1, size: "steady", text: (host) => host.platform, cell: (host) => alien(host.platform) },
-      { title: "Address", minor: 1, size: "long", text: (host) => host.address || "–", cell: (host, text) => alien(text) },
+      {
+        title: "Platform", minor: 1, size: "steady",
+        text: (host) => host.platform,
+        cell: (host) => alien(host.platform),
+      },
+      {
+        title: "Address", minor: 1, size: "long",
+        text: (host) => host.address || "–",
+        cell: (host, text) => alien(text),
+      },
     ],
   });
   root.append(hosts.element, h("p", { class: "hint" },

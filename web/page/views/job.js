@@ -101,7 +101,12 @@ function reasonTable(id) {
         cell: (reason) => [h("strong", null, reason.kind), " ", alien(reason.message)],
       },
       { title: "Attempts", number: true, text: (reason) => count(reason.count), sort: (reason) => reason.count },
-      { title: "Last of task", number: true, text: (reason) => reason.task, sort: (reason) => reason.task, cell: (reason) => taskLink(id, reason.task) },
+      {
+        title: "Last of task", number: true,
+        text: (reason) => reason.task,
+        sort: (reason) => reason.task,
+        cell: (reason) => taskLink(id, reason.task),
+      },
       { title: "Host", wide: true, minor: 2, text: (reason) => reason.host, cell: (reason) => alien(reason.host) },
     ],
   });
@@ -112,7 +117,12 @@ function slowTable(id) {
     name: "job-slowest", caption: "the slowest tasks", empty: "no task is done", filter: false,
     key: (slow) => slow.task, order: [1, true],
     columns: [
-      { title: "Task", number: true, text: (slow) => slow.task, sort: (slow) => slow.task, cell: (slow) => taskLink(id, slow.task) },
+      {
+        title: "Task", number: true,
+        text: (slow) => slow.task,
+        sort: (slow) => slow.task,
+        cell: (slow) => taskLink(id, slow.task),
+      },
       { title: "Ran", number: true, text: (slow) => duration(slow.ran_us), sort: (slow) => slow.ran_us },
       { title: "Host", wide: true, text: (slow) => slow.host, cell: (slow) => alien(slow.host) },
     ],

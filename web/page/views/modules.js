@@ -15,14 +15,33 @@ export function show({ root, signal, heading, repeat }) {
     name: "modules", caption: "modules", key: (module) => module.digest, order: [0, false],
     empty: "no module has been uploaded; `grid module upload` does it",
     columns: [
-      { title: "Module", wide: true, text: (module) => `${module.name} ${module.digest}`, sort: (module) => module.name, cell: (module) => [alien(module.name), h("span", { class: "under" }, brief(module.digest, 16))] },
+      {
+        title: "Module", wide: true,
+        text: (module) => `${module.name} ${module.digest}`,
+        sort: (module) => module.name,
+        cell: (module) => [alien(module.name), h("span", { class: "under" }, brief(module.digest, 16))],
+      },
       { title: "Version", minor: 1, text: (module) => module.version || "–", cell: (module, text) => alien(text) },
       { title: "Size", number: true, text: (module) => bytes(module.bytes), sort: (module) => module.bytes },
-      { title: "Entry point", minor: 2, text: (module) => module.entry_point, cell: (module) => alien(module.entry_point) },
+      {
+        title: "Entry point", minor: 2,
+        text: (module) => module.entry_point,
+        cell: (module) => alien(module.entry_point),
+      },
       { title: "Signed by", minor: 1, text: (module) => module.publisher, cell: (module) => brief(module.publisher) },
       { title: "Serial", number: true, minor: 1, text: (module) => module.serial, sort: (module) => module.serial },
-      { title: "Expires", number: true, minor: 1, text: (module) => module.expires, sort: (module) => module.expires || Infinity, cell: (module) => (module.expires ? ago(module.expires * 1000) : "never") },
-      { title: "", sort: null, text: () => "", cell: (module) => h("div", { class: "actions" }, whereButton(module, signal), removeButton(module, refresh)) },
+      {
+        title: "Expires", number: true, minor: 1,
+        text: (module) => module.expires,
+        sort: (module) => module.expires || Infinity,
+        cell: (module) => (module.expires ? ago(module.expires * 1000) : "never"),
+      },
+      {
+        title: "",
+        sort: null,
+        text: () => "",
+        cell: (module) => h("div", { class: "actions" }, whereButton(module, signal), removeButton(module, refresh)),
+      },
     ],
   });
   root.append(modules.element);

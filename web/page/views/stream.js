@@ -114,13 +114,35 @@ function sampleTable(hostName, jobName) {
     name: "samples", caption: "the last sampled tasks", empty: "no task has ended while this page looked", order: [3, true],
     key: (entry) => `${entry.job} ${entry.task} ${entry.endUs}`,
     columns: [
-      { title: "Task", text: (entry) => entry.task, sort: (entry) => entry.task, cell: (entry) => link(["jobs", entry.job, "tasks", String(entry.task)], `task ${entry.task}`) },
-      { title: "Job", wide: true, text: (entry) => `${jobName(entry.job)} ${entry.job}`, cell: (entry) => alien(jobName(entry.job), entry.job) },
-      { title: "Host", wide: true, minor: 2, text: (entry) => `${hostName(entry.host)}`, cell: (entry) => link(["hosts", entry.host], alien(hostName(entry.host), entry.host)) },
-      { title: "Ended", number: true, text: (entry) => entry.endUs, sort: (entry) => entry.endUs, cell: (entry) => ago(entry.endUs / 1000) },
+      {
+        title: "Task",
+        text: (entry) => entry.task,
+        sort: (entry) => entry.task,
+        cell: (entry) => link(["jobs", entry.job, "tasks", String(entry.task)], `task ${entry.task}`),
+      },
+      {
+        title: "Job", wide: true,
+        text: (entry) => `${jobName(entry.job)} ${entry.job}`,
+        cell: (entry) => alien(jobName(entry.job), entry.job),
+      },
+      {
+        title: "Host", wide: true, minor: 2,
+        text: (entry) => `${hostName(entry.host)}`,
+        cell: (entry) => link(["hosts", entry.host], alien(hostName(entry.host), entry.host)),
+      },
+      {
+        title: "Ended", number: true,
+        text: (entry) => entry.endUs,
+        sort: (entry) => entry.endUs,
+        cell: (entry) => ago(entry.endUs / 1000),
+      },
       { title: "Ran", number: true, text: (entry) => duration(entry.ranUs), sort: (entry) => entry.ranUs },
       { title: "Result", text: (entry) => entry.ending, cell: (entry, text) => badge(text) },
-      { title: "Stands for", number: true, minor: 1, text: (entry) => count(entry.standsFor), sort: (entry) => entry.standsFor },
+      {
+        title: "Stands for", number: true, minor: 1,
+        text: (entry) => count(entry.standsFor),
+        sort: (entry) => entry.standsFor,
+      },
     ],
   });
 }

@@ -24,12 +24,32 @@ export function show({ root, signal, heading, repeat }) {
     empty: "no worker runs; `grid worker spawn` starts one", extra: h("label", { class: "check" }, box, "ended ones too"),
     columns: [
       { title: "Worker", text: (worker) => worker.worker, cell: (worker, text) => link(["workers", text], text) },
-      { title: "State", text: (worker) => [worker.state, worker.end].filter(Boolean).join(": "), cell: (worker) => [badge(worker.state), worker.end && h("span", { class: "hint" }, worker.end)] },
-      { title: "Host", wide: true, text: (worker) => `${hosts.get(worker.host) ?? ""} ${worker.host}`, cell: (worker) => link(["hosts", worker.host], nameOr(hosts, worker.host)) },
-      { title: "Module", wide: true, minor: 2, text: (worker) => `${modules.get(worker.module) ?? ""} ${worker.module}`, cell: (worker) => nameOr(modules, worker.module) },
+      {
+        title: "State",
+        text: (worker) => [worker.state, worker.end].filter(Boolean).join(": "),
+        cell: (worker) => [badge(worker.state), worker.end && h("span", { class: "hint" }, worker.end)],
+      },
+      {
+        title: "Host", wide: true,
+        text: (worker) => `${hosts.get(worker.host) ?? ""} ${worker.host}`,
+        cell: (worker) => link(["hosts", worker.host], nameOr(hosts, worker.host)),
+      },
+      {
+        title: "Module", wide: true, minor: 2,
+        text: (worker) => `${modules.get(worker.module) ?? ""} ${worker.module}`,
+        cell: (worker) => nameOr(modules, worker.module),
+      },
       { title: "Deployment", minor: 1, text: (worker) => worker.deployment ?? "–" },
-      { title: "Unanswered", number: true, minor: 1, text: (worker) => count(worker.unanswered), sort: (worker) => worker.unanswered },
-      { title: "Uncollected", number: true, minor: 1, text: (worker) => count(worker.uncollected), sort: (worker) => worker.uncollected },
+      {
+        title: "Unanswered", number: true, minor: 1,
+        text: (worker) => count(worker.unanswered),
+        sort: (worker) => worker.unanswered,
+      },
+      {
+        title: "Uncollected", number: true, minor: 1,
+        text: (worker) => count(worker.uncollected),
+        sort: (worker) => worker.uncollected,
+      },
     ],
   });
   root.append(workers.element);

@@ -17,7 +17,7 @@ const TICKS = 36_000;
 /** What the heap may have grown by after them, in bytes: caches of the engine, not what was told. */
 const GROWTH_MAX = 4 << 20;
 
-/** By how many nodes and listeners a document may have grown: lists are longer by chance. */
+/** By how many nodes and listeners a document may have grown: the list of events is longer by chance. */
 const NODES_MAX = 2000;
 const LISTENERS_MAX = 200;
 
@@ -90,9 +90,16 @@ test("100 000 tasks are drawn, moved and zoomed", async () => {
 
 /** Bytes of the heap, nodes of documents and listeners, after what nothing needs has been collected. */
 async function measure(debug) {
-  for (let round = 0; round < 3; round += 1) await debug.send("HeapProfiler.collectGarbage");
-  const { nodes, jsEventListeners: listeners } = await debug.send("Memory.getDOMCounters");
-  return { bytes: (await debug.send("Runtime.getHeapUsage")).usedSize, nodes, listeners };
+  // Some of it is collected a round later, or between two tasks of the browser: the least counts.
+  const least = { bytes: Infinity, nodes: Infinity, listeners: Infinity };
+  for (let round = 0; round < 8; round += 1) {
+    await debug.send("HeapProfiler.collectGarbage");
+    await page.tab.waitForTimeout(200);
+    const { nodes, jsEventListeners: listeners } = await debug.send("Memory.getDOMCounters");
+    const { usedSize: bytes } = await debug.send("Runtime.getHeapUsage");
+    for (const [name, value] of Object.entries({ bytes, nodes, listeners })) least[name] = Math.min(least[name], value);
+  }
+  return least;
 }
 
 /** Fails if there is more than there was, beyond what caches of the engine take. */
@@ -115,8 +122,8 @@ test("going to and fro between views leaves nothing behind", async () => {
   };
   await fro(2);
   const earlier = await measure(debug);
-  await fro(8);
-  assertNoMore("views, 8 times", earlier, await measure(debug));
+  await fro(12);
+  assertNoMore("each view, 12 times", earlier, await measure(debug));
 });
 
 test("ten hours of events leave the heap as it was", async () => {

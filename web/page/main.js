@@ -141,6 +141,7 @@ function tools(root, signal, byHand) {
   const repeat = async (ms, work) => {
     let failed = false;
     while (!signal.aborted) {
+      const began = performance.now();
       if (!document.hidden) {
         try {
           await work(signal);
@@ -151,7 +152,8 @@ function tools(root, signal, byHand) {
           problem(trouble);
         }
       }
-      await pause(ms, signal);
+      // A long answer, as of ten thousand jobs, is not asked for as often.
+      await pause(Math.max(ms, 8 * (performance.now() - began)), signal);
     }
   };
   return { heading, problem, repeat };

@@ -173,7 +173,7 @@ pub(super) async fn task(
     };
     let (outcome, failures) = context.job_store(read).await.map_err(fault)?;
     let cluster = context.cluster();
-    if !cluster.coordinator.job(job).is_some_and(|job| task < job.submitted()) {
+    if cluster.coordinator.job(job).is_none_or(|job| task >= job.submitted()) {
         return found(false, "task", "`grid job show JOB` says how many tasks the job has");
     }
     let (standing, failures) = match outcome {

@@ -5,6 +5,7 @@ mod authoring;
 mod client_conformance;
 mod commands;
 mod compiled;
+mod deploy;
 mod doctor;
 mod hostile;
 mod jobs;

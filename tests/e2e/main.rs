@@ -22,6 +22,7 @@ mod resilience;
 mod rights;
 mod run;
 mod third_party;
+mod top;
 mod trust;
 mod verbs;
 mod workers;

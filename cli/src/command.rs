@@ -16,10 +16,12 @@ mod shown;
 mod signals;
 mod status;
 mod ticket;
+mod top;
 mod ui;
 mod up;
 mod worker;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -80,6 +82,8 @@ enum Command {
     Up(up::UpArgs),
     /// The grid at a glance.
     Status,
+    /// Watch the grid: hosts, jobs, workers, modules and events, on the whole terminal.
+    Top(top::TopArgs),
     /// Open the manager's page in a browser, logged in with your key.
     Ui(ui::UiArgs),
     /// Show what happened on the grid: hosts, jobs, workers, refusals.
@@ -133,7 +137,10 @@ pub(crate) fn run() -> ExitCode {
     }
     let matches = grid_host::command::without_empty(Cli::command()).get_matches();
     let typed = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    grid_host::log::to_stderr();
+    // A line of the log in the middle of a drawn screen would stay there.
+    if !matches!(typed.command, Command::Top(_)) || !std::io::stderr().is_terminal() {
+        grid_host::log::to_stderr();
+    }
     let output = Output::new(typed.common.json, typed.common.quiet);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -152,9 +159,11 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// Waits for Ctrl-C, which ends every command immediately except `up` and `run`: they handle it themselves.
+/// Waits for Ctrl-C, which ends every command immediately except `up`, `run` and `top`: they handle it themselves.
 async fn interrupted(command: &Command) {
-    if matches!(command, Command::Up(_) | Command::Run(_)) || tokio::signal::ctrl_c().await.is_err() {
+    if matches!(command, Command::Up(_) | Command::Run(_) | Command::Top(_))
+        || tokio::signal::ctrl_c().await.is_err()
+    {
         std::future::pending().await
     }
 }
@@ -164,6 +173,7 @@ async fn perform(typed: &Cli, output: &Output) -> Result<(), CliError> {
     match &typed.command {
         Command::Up(up) => up.run(common, output).await,
         Command::Status => status::run(common, output).await,
+        Command::Top(top) => top.run(common, output).await,
         Command::Ui(ui) => ui.run(common, output).await,
         Command::Events(events) => events.run(common, output).await,
         Command::Audit(audit) => audit.run(common, output).await,

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 use crate::activity::metrics::Metrics;
 use crate::activity::rates::RateHistory;
-pub(crate) use crate::activity::ring::Page;
+pub(crate) use crate::activity::ring::RingPage;
 use crate::activity::ring::Ring;
 use crate::activity::sampler::Sampler;
 
@@ -130,7 +130,7 @@ impl Activity {
         after: u64,
         most: u32,
         may_see: impl Fn(&GridEvent) -> bool,
-    ) -> Page<FeedEntry> {
+    ) -> RingPage<FeedEntry> {
         let most = most.min(FEED_BATCH_MAX) as usize;
         let events = self.events.lock();
         events.after(after, most, |entry| may_see(&entry.event).then(|| entry.clone()))
@@ -142,7 +142,7 @@ impl Activity {
         after: u64,
         most: u32,
         may_see: impl Fn(&PublicKey) -> bool,
-    ) -> Page<TaskSample> {
+    ) -> RingPage<TaskSample> {
         let most = most.min(SAMPLE_BATCH_MAX) as usize;
         let tasks = self.tasks.lock();
         tasks.samples.after(after, most, |task| may_see(&task.owner).then(|| task.sample.clone()))

@@ -191,7 +191,7 @@ fn metrics_and_health_are_shown_on_loopback_without_a_token() {
     let _host = grid.host("one", &["--slots", "3"]);
     grid.must(&["module", "upload", &module("primes").to_string_lossy()]);
     assert_eq!(grid.grid_given(&["run", &module("primes").to_string_lossy()], "[0,10]\n[0,20]\n").code, 0);
-    let metrics = page.get("/metrics");
+    let metrics = page.with("accept", "application/openmetrics-text").get("/metrics");
     assert!(metrics.header("content-type").starts_with("application/openmetrics-text"));
     for line in [
         "grid_tasks_done_total 2",

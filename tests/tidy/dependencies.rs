@@ -69,6 +69,8 @@ const SOLE_OWNERS: &[(&str, &str)] = &[
     ("seccompiler", "grid-host"),
     ("wasmparser", "grid-inspect"),
     ("comfy-table", "grid-cli"),
+    ("ratatui", "grid-cli"),
+    ("crossterm", "grid-cli"),
     ("hyper", "grid-http"),
     ("tokio-rustls", "grid-http"),
     ("rcgen", "grid-http"),

@@ -25,6 +25,23 @@ const JOIN_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Counts the primes below 150 000 on two hosts.
 pub(crate) fn run(again: bool) -> Result<(), ChoreError> {
+    let (mut grid, primes) = prepare(again)?;
+    grid.count(&primes)?;
+    grid.end()
+}
+
+/// Runs jobs on two hosts, one after the other, and prints the link to the page; ends with Ctrl-C, which all of its
+/// processes hear.
+pub(crate) fn run_with_page(again: bool) -> Result<(), ChoreError> {
+    let (mut grid, primes) = prepare(again)?;
+    grid.start_with_hosts()?;
+    say("open this within a minute; Ctrl-C ends everything:");
+    print(&output(grid.grid().args(["ui", "--print"]))?);
+    while grid.work(&primes)? {}
+    grid.end()
+}
+
+fn prepare(again: bool) -> Result<(DemoGrid, PathBuf), ChoreError> {
     // Both builds run at the same time: one uses the cores that the other leaves idle.
     let (primes, programs) = std::thread::scope(|scope| {
         let primes = scope.spawn(|| modules::build_named("primes"));
@@ -37,25 +54,35 @@ pub(crate) fn run(again: bool) -> Result<(), ChoreError> {
     if !again && home.exists() {
         std::fs::remove_dir_all(&home).map_err(|error| ChoreError::Other(error.to_string()))?;
     }
-    let mut grid = DemoGrid { home, programs, children: Vec::new() };
-    grid.count(&primes)?;
-    grid.end()
+    Ok((DemoGrid { home, programs, children: Vec::new() }, primes))
 }
+
+/// Tasks of a job of the demonstration with a page, and one of how many fails.
+const PAGE_TASKS: u32 = 10_000;
+const FAILS_ONE_OF: u32 = 500;
 
 const TARGETS: [&str; 6] = ["--bin", "grid", "--bin", "grid-host", "--example", "primes"];
 
 impl DemoGrid {
+    /// Runs a job whose tasks take a moment each, and some of which fail; false if it was interrupted.
+    fn work(&self, primes: &Path) -> Result<bool, ChoreError> {
+        let task = |number: u32| match number % FAILS_ONE_OF {
+            0 => "\"no range\"\n".to_owned(),
+            _ => format!("[{},{}]\n", number * 100, number * 100 + 20_000),
+        };
+        let tasks = self.home.join("tasks.jsonl");
+        let failed = |error: std::io::Error| ChoreError::Other(format!("{}: {error}", tasks.display()));
+        std::fs::write(&tasks, (0..PAGE_TASKS).map(task).collect::<String>()).map_err(failed)?;
+        let mut run = self.grid();
+        run.args(["run", "--retries", "1", "--quiet"]).arg(primes);
+        let input = std::fs::File::open(&tasks).map_err(failed)?;
+        let ended = run.stdin(input).stdout(Stdio::null()).status().map_err(failed)?;
+        // Some tasks failed, as they should.
+        Ok(ended.code() == Some(8))
+    }
+
     fn count(&mut self, primes: &Path) -> Result<(), ChoreError> {
-        let join = self.start_manager()?;
-        say(&format!("manager started; it says: {} …", join.get(..40).unwrap_or(&join)));
-        for name in ["one", "two"] {
-            let ticket = output(self.grid().args(["ticket", "new", "--quiet"]))?;
-            let state = self.home.join(format!("host-{name}"));
-            let mut host = Command::new(self.programs.join("grid-host"));
-            host.args(["--manager", &ticket, "--name", name, "--slots", "1", "--state"]).arg(state);
-            self.start(host.stderr(Stdio::null()))?;
-        }
-        self.wait_for_hosts(2)?;
+        self.start_with_hosts()?;
         let manager = std::fs::read_to_string(self.home.join("running-manager"))
             .map_err(|error| ChoreError::Other(error.to_string()))?;
         let mut counting = Command::new(self.programs.join("examples/primes"));
@@ -68,6 +95,20 @@ impl DemoGrid {
             print(&format!("host {name}: {bytes} module bytes sent, {count} compilations ({compile_ms} ms)"));
         }
         Ok(())
+    }
+
+    /// Starts the manager and two hosts, and waits until they have joined.
+    fn start_with_hosts(&mut self) -> Result<(), ChoreError> {
+        let join = self.start_manager()?;
+        say(&format!("manager started; it says: {} …", join.get(..40).unwrap_or(&join)));
+        for name in ["one", "two"] {
+            let ticket = output(self.grid().args(["ticket", "new", "--quiet"]))?;
+            let state = self.home.join(format!("host-{name}"));
+            let mut host = Command::new(self.programs.join("grid-host"));
+            host.args(["--manager", &ticket, "--name", name, "--slots", "1", "--state"]).arg(state);
+            self.start(host.stderr(Stdio::null()))?;
+        }
+        self.wait_for_hosts(2)
     }
 
     fn grid(&self) -> Command {

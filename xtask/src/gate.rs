@@ -7,7 +7,7 @@ use grid_toolchains::Language;
 
 use crate::chore::{ChoreError, cargo, output, print, run as run_command, say};
 use crate::programs::{self, Profile};
-use crate::{browser, demo, fetch, modules, python, sim};
+use crate::{browser, demo, fetch, install, modules, python, sim};
 
 /// Runs all checks; stops at the first that fails.
 ///
@@ -43,7 +43,8 @@ impl Gate {
                 self.step("modules", || {
                     modules::build_all(&Language::ALL).map(|built| modules::print(&built))
                 })?;
-                self.step("other people's programs", fetch::fetch_all)
+                self.step("other people's programs", fetch::fetch_all)?;
+                self.step("Prometheus", install::prometheus_if_missing)
             },
             || {
                 let lints = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];

@@ -70,6 +70,11 @@ pub(crate) fn chromium() -> Result<&'static Path, ChoreError> {
     Ok(chromium)
 }
 
+/// Installs Prometheus, for the tests of what `deploy/` gives to it, if it is missing.
+pub(crate) fn prometheus_if_missing() -> Result<(), ChoreError> {
+    if Path::new("/usr/bin/promtool").exists() { Ok(()) } else { debian(&["prometheus"]) }
+}
+
 const C_PACKAGES: [&str; 4] = ["clang-19", "lld-19", "wasi-libc", "libclang-rt-19-dev-wasm32"];
 
 fn debian(packages: &[&str]) -> Result<(), ChoreError> {

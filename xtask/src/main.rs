@@ -41,6 +41,9 @@ enum Chore {
         /// Keeps the hosts' caches of the last run.
         #[arg(long)]
         again: bool,
+        /// Shows the page beside work that does not end, until Ctrl-C.
+        #[arg(long)]
+        ui: bool,
     },
     /// Measures speed and memory beside references taken in the same run.
     Bench {
@@ -108,7 +111,8 @@ fn main() -> ExitCode {
             let built = modules::build_all(languages).map(|built| modules::print(&built));
             built.and_then(|()| if all { fetch::fetch_all() } else { Ok(()) })
         }
-        Chore::Demo { again } => demo::run(again),
+        Chore::Demo { again, ui: false } => demo::run(again),
+        Chore::Demo { again, ui: true } => demo::run_with_page(again),
         Chore::Bench { table: Some(BenchTable::Scheduler), .. } => bench::run_scheduler(),
         Chore::Bench { table: None, json } => bench::run(json.as_deref()),
         Chore::Fuzz { seconds } => fuzz::run(seconds),

@@ -65,7 +65,7 @@ impl JobSummaries {
     /// The summary of a job, the most frequent reason first.
     pub(crate) fn get(&self, job: JobId) -> JobSummary {
         let mut summary = self.0.get(&job).cloned().unwrap_or_default();
-        summary.reasons.sort_by(|a, b| b.count.cmp(&a.count));
+        summary.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count));
         summary
     }
 }

@@ -14,7 +14,7 @@ use grid_protocol::role::Roles;
 use grid_protocol::time::Moment;
 use tokio::time::{Instant, timeout_at};
 
-use crate::activity::Page;
+use crate::activity::RingPage;
 use crate::activity::metrics::{HostGauges, Snapshot};
 use crate::api::denials::{fault, found};
 use crate::api::{explain, jobs};
@@ -141,7 +141,7 @@ pub(super) async fn feed(
         // Listen before looking, so that an event in between is not missed.
         noted.as_mut().enable();
         let page = context.activity.events(after, most, |event| may_see(asker, roles, event));
-        let Page { entries, missed, next } = page;
+        let RingPage { entries, missed, next } = page;
         missed_so_far += missed;
         if !entries.is_empty() || missed > 0 || timeout_at(until, noted).await.is_err() {
             return Reply::Feed { entries, missed: missed_so_far, next };
@@ -152,7 +152,7 @@ pub(super) async fn feed(
 
 pub(super) fn samples(context: &Context, asker: Asker, roles: Roles, after: u64, most: u32) -> Reply {
     let may_see = |owner: &PublicKey| roles.sees_all() || *owner == asker.key;
-    let Page { entries: samples, missed, next } = context.activity.samples(after, most, may_see);
+    let RingPage { entries: samples, missed, next } = context.activity.samples(after, most, may_see);
     Reply::TaskSamples { samples, missed, next }
 }
 
@@ -173,7 +173,7 @@ pub(super) async fn task(
     };
     let (outcome, failures) = context.job_store(read).await.map_err(fault)?;
     let cluster = context.cluster();
-    if !cluster.coordinator.job(job).is_some_and(|job| task < job.submitted()) {
+    if cluster.coordinator.job(job).is_none_or(|job| task >= job.submitted()) {
         return found(false, "task", "`grid job show JOB` says how many tasks the job has");
     }
     let (standing, failures) = match outcome {

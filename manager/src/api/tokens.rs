@@ -17,7 +17,6 @@ use crate::context::Context;
 /// Longest lifetime of a token, in seconds: a year.
 const TTL_S_MAX: u64 = 366 * 24 * 3600;
 
-#[expect(clippy::too_many_arguments, reason = "they are the request's fields")]
 pub(super) async fn new_token(
     context: &Arc<Context>,
     asker: Asker,

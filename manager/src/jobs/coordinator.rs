@@ -355,7 +355,7 @@ impl Coordinator {
                 }
                 JobDecision::Lost { attempt, host, verdict } => {
                     tracing::debug!(%attempt, host = name(host), ?verdict, "an attempt is lost");
-                    self.activity.metrics.attempts_lost.inc();
+                    self.note_loss(host, &verdict);
                     self.apply(verdict, attempt, &HostRef { key: host, name: name(host) }, 0, None);
                 }
                 JobDecision::Abandon { host, attempts } => {

@@ -158,6 +158,7 @@ async fn send_module(
     send.finish().await;
     if let Some(session) = context.cluster().sessions.get_mut(&host) {
         session.module_bytes_sent += length;
+        context.activity.metrics.module_bytes_sent.inc_by(length);
     }
     Ok(())
 }

@@ -167,6 +167,18 @@ impl Coordinator {
         }
     }
 
+    /// An attempt was lost with its host. One that a host gave back before it began was not.
+    pub(super) fn note_loss(&self, host: PublicKey, verdict: &Verdict) {
+        let (Verdict::Again { job, task, .. } | Verdict::Dead { job, task, .. }) = verdict else {
+            return;
+        };
+        self.activity.metrics.attempts_lost.inc();
+        if let Some(owner) = self.job(*job).map(|job| job.owner) {
+            let (job, task, ending) = (*job, *task, AttemptEnding::Lost);
+            self.activity.note_end(EndedAttempt { job, owner, task, host, ran_us: 0, ending });
+        }
+    }
+
     /// What becomes of a task was decided.
     fn note_verdict(
         &mut self,

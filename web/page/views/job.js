@@ -118,7 +118,7 @@ function slowTable(id) {
     key: (slow) => slow.task, order: [1, true],
     columns: [
       {
-        title: "Task", number: true,
+        title: "Task",
         text: (slow) => slow.task,
         sort: (slow) => slow.task,
         cell: (slow) => taskLink(id, slow.task),

@@ -30,13 +30,13 @@ pub(crate) fn test() -> Result<(), ChoreError> {
     let programs = programs::target_folder()?.join("debug");
     let node = |script: &mut Command| {
         script.current_dir(root().join("tests/browser")).env_remove("GRID_MANAGER");
-        script.env("GRID_CHROMIUM", &chromium).env("GRID_BROWSER_PACKAGES", &packages);
+        script.env("GRID_CHROMIUM", chromium).env("GRID_BROWSER_PACKAGES", &packages);
         script.env("GRID_PROGRAMS", &programs).env("GRID_MODULES", root().join("modules/target/guests"));
         run(script)
     };
     // One file at a time: each starts a grid and a browser, and one measures.
     let files = test_files()?;
-    node(Command::new("node").args(["--test", "--test-concurrency=1"]).args(files))?;
+    node(Command::new("node").args(["--test", "--test-concurrency=1", "--test-timeout=600000"]).args(files))?;
     if std::env::var_os("GRID_BLESS").is_some() {
         node(Command::new("node").arg("pictures.js"))?;
     }
@@ -57,8 +57,8 @@ fn test_files() -> Result<Vec<PathBuf>, ChoreError> {
 fn packages() -> Result<PathBuf, ChoreError> {
     let wanted = root().join("tests/browser");
     let folder = programs::target_folder()?.join("toolchains/browser");
-    let same = |list: &&str| fs::read(wanted.join(list)).ok() == fs::read(folder.join(list)).ok();
-    if folder.join("node_modules/playwright-core").exists() && LISTS.iter().all(|list| same(&list)) {
+    let is_same = |list: &&str| fs::read(wanted.join(list)).ok() == fs::read(folder.join(list)).ok();
+    if folder.join("node_modules/playwright-core").exists() && LISTS.iter().all(is_same) {
         return Ok(folder);
     }
     say("toolchain: installing playwright-core and axe-core from the npm registry");

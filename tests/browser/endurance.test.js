@@ -18,8 +18,8 @@ const TICKS = 36_000;
 const GROWTH_MAX = 4 << 20;
 
 /** By how many nodes and listeners a document may have grown: the list of events is longer by chance. */
-const NODES_MAX = 2000;
-const LISTENERS_MAX = 200;
+const NODES_MAX = 3000;
+const LISTENERS_MAX = 400;
 
 const VIEWS = [
   ["#/hosts", "Hosts"], ["#/jobs", "Jobs"], ["#/stream", "Task stream"], ["#/workers", "Workers"],

@@ -7,7 +7,7 @@ use grid_toolchains::Language;
 
 use crate::chore::{ChoreError, cargo, output, print, run as run_command, say};
 use crate::programs::{self, Profile};
-use crate::{demo, fetch, install, modules, python, sim};
+use crate::{browser, demo, fetch, install, modules, python, sim};
 
 /// Runs all checks; stops at the first that fails.
 ///
@@ -74,6 +74,7 @@ impl Gate {
                 })
             },
         )?;
+        self.step("page in a browser", browser::test)?;
         let alone = ["nextest", "run", "--workspace", "--profile", "alone"];
         self.step("tests that measure time", || cargo_run(&alone))?;
         self.step("demonstration", || demo::run(false))

@@ -60,6 +60,16 @@ pub(crate) fn faketime_if_missing() -> Result<(), ChoreError> {
     if Path::new("/usr/bin/faketime").exists() { Ok(()) } else { debian(&["faketime"]) }
 }
 
+/// Chromium, which is installed if it is missing.
+pub(crate) fn chromium() -> Result<&'static Path, ChoreError> {
+    let chromium = Path::new("/usr/bin/chromium");
+    if !chromium.exists() {
+        // Without a font every text is a row of boxes, as wide as none.
+        debian(&["chromium", "fonts-dejavu-core"])?;
+    }
+    Ok(chromium)
+}
+
 /// Installs Prometheus, for the tests of what `deploy/` gives to it, if it is missing.
 pub(crate) fn prometheus_if_missing() -> Result<(), ChoreError> {
     if Path::new("/usr/bin/promtool").exists() { Ok(()) } else { debian(&["prometheus"]) }

@@ -1,8 +1,9 @@
-//! The project's chores: `cargo xtask modules`, `demo`, `test`, `bench`, `fuzz`, `sim`, `stress`, `peers`, `python`, `wheel`.
+//! The project's chores: `cargo xtask modules`, `demo`, `test`, `bench`, `fuzz`, `sim`, `stress`, `peers`, `python`, `browser`, `wheel`.
 
 #![forbid(unsafe_code)]
 
 mod bench;
+mod browser;
 mod chore;
 mod demo;
 mod fetch;
@@ -87,6 +88,8 @@ enum Chore {
     },
     /// Checks the types of the Python package and runs its tests.
     Python,
+    /// Tests the page in Chromium.
+    Browser,
     /// Builds the Python package as a wheel, with the programs in it.
     Wheel,
     /// Checks everything: format, lints, docs, tests, modules, end to end.
@@ -117,6 +120,7 @@ fn main() -> ExitCode {
         Chore::Peers { tasks } => peers::compare(tasks),
         Chore::Sim { seed, seeds, sabotage } => sim::run(seed, seeds.as_deref(), sabotage.as_deref()),
         Chore::Python => python::check(),
+        Chore::Browser => browser::check(),
         Chore::Wheel => wheel::build(),
         Chore::Test => gate::run(),
     };

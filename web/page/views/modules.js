@@ -1,0 +1,90 @@
+// Modules: who signed them, how large they are, where they are.
+
+import { get, path, post, refusal } from "../api.js";
+import { ask, problemBox, show as showDialog } from "../dialog.js";
+import { alien, button, fill, h, link, say, visible } from "../dom.js";
+import { ago, brief, bytes, things } from "../format.js";
+import { table } from "../table.js";
+
+/** Pause after each host that is asked which modules it has, in milliseconds: the manager takes 50 requests a second. */
+const PAUSE_MS = 40;
+
+export function show({ root, signal, heading, repeat }) {
+  heading("Modules");
+  const modules = table({
+    name: "modules", caption: "modules", key: (module) => module.digest, order: [0, false],
+    empty: "no module has been uploaded; `grid module upload` does it",
+    columns: [
+      {
+        title: "Module", wide: true,
+        text: (module) => `${module.name} ${module.digest}`,
+        sort: (module) => module.name,
+        cell: (module) => [alien(module.name), h("span", { class: "under" }, brief(module.digest, 16))],
+      },
+      { title: "Version", minor: 1, text: (module) => module.version || "–", cell: (module, text) => alien(text) },
+      { title: "Size", number: true, text: (module) => bytes(module.bytes), sort: (module) => module.bytes },
+      {
+        title: "Entry point", minor: 2,
+        text: (module) => module.entry_point,
+        cell: (module) => alien(module.entry_point),
+      },
+      { title: "Signed by", minor: 1, text: (module) => module.publisher, cell: (module) => brief(module.publisher) },
+      { title: "Serial", number: true, minor: 1, text: (module) => module.serial, sort: (module) => module.serial },
+      {
+        title: "Expires", number: true, minor: 1,
+        text: (module) => module.expires,
+        sort: (module) => module.expires || Infinity,
+        cell: (module) => (module.expires ? ago(module.expires * 1000) : "never"),
+      },
+      {
+        title: "",
+        sort: null,
+        text: () => "",
+        cell: (module) => h("div", { class: "actions" }, whereButton(module, signal), removeButton(module, refresh)),
+      },
+    ],
+  });
+  root.append(modules.element);
+  const refresh = async () => modules.update((await get("/modules", null, signal)).modules);
+  return repeat(5000, refresh);
+}
+
+function removeButton(module, refresh) {
+  const name = visible(module.name);
+  return button("Remove…", async () => {
+    const done = await ask({
+      title: `Remove module ${name}?`, verb: "Remove",
+      loss: [`${bytes(module.bytes)}, digest ${module.digest.slice(0, 16)}…`, "Jobs and workers that need it can not start any more until it is uploaded again."],
+      act: () => post(path("modules", module.digest, "remove")),
+    });
+    if (done) await refresh().catch(() => {});
+  }, { unless: refusal("publisher"), label: `Remove… module ${name}` });
+}
+
+function whereButton(module, signal) {
+  const name = visible(module.name);
+  return button("Where", () => {
+    const told = h("p", { role: "status" }, "asking…");
+    const list = h("ul", { class: "plain" });
+    showDialog(`Hosts that have ${name}`, told, list);
+    search(module, list, told, signal).catch((problem) => {
+      if (problem.name !== "AbortError") fill(told, problemBox(problem));
+    });
+  }, { label: `Where module ${name} is` });
+}
+
+async function search(module, list, told, signal) {
+  const { hosts } = await get("/hosts", null, signal);
+  const queue = hosts.filter((host) => host.state !== "pending" && host.state !== "gone");
+  let have = 0;
+  for (const host of queue) {
+    if (!list.isConnected) return;
+    const { work } = await get(path("hosts", host.key), null, signal);
+    if (work?.modules.includes(module.digest)) {
+      have += 1;
+      list.append(h("li", null, link(["hosts", host.key], alien(host.name, host.key))));
+    }
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+  }
+  say(told, `${have} of ${things(queue.length, "host")}`);
+}

@@ -20,8 +20,8 @@ use tokio::sync::Notify;
 
 use crate::activity::metrics::Metrics;
 use crate::activity::rates::RateHistory;
-pub(crate) use crate::activity::ring::RingPage;
 use crate::activity::ring::Ring;
+pub(crate) use crate::activity::ring::RingPage;
 use crate::activity::sampler::Sampler;
 
 /// Events that are kept: some hours of a grid that is at rest, and two megabytes at most.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -15,6 +17,8 @@ struct DemoGrid {
     home: PathBuf,
     programs: PathBuf,
     children: Vec<Child>,
+    /// Its processes end with Ctrl-C by themselves.
+    hears_ctrl_c: bool,
 }
 
 /// How long a process may take to end after SIGTERM.
@@ -30,14 +34,17 @@ pub(crate) fn run(again: bool) -> Result<(), ChoreError> {
     grid.end()
 }
 
-/// Runs jobs on two hosts, one after the other, and prints the link to the page; ends with Ctrl-C, which all of its
-/// processes hear.
+/// Runs jobs on two hosts, one after the other, and prints the link to the page, until Ctrl-C.
 pub(crate) fn run_with_page(again: bool) -> Result<(), ChoreError> {
+    let interrupted = Arc::<AtomicBool>::default();
+    signal_hook::flag::register(signal_hook::consts::SIGINT, interrupted.clone())
+        .map_err(|error| ChoreError::Other(format!("Ctrl-C cannot be heard: {error}")))?;
     let (mut grid, primes) = prepare(again)?;
+    grid.hears_ctrl_c = false;
     grid.start_with_hosts()?;
     say("open this within a minute; Ctrl-C ends everything:");
     print(&output(grid.grid().args(["ui", "--print"]))?);
-    while grid.work(&primes)? {}
+    while grid.work(&primes, &interrupted)? {}
     grid.end()
 }
 
@@ -54,7 +61,7 @@ fn prepare(again: bool) -> Result<(DemoGrid, PathBuf), ChoreError> {
     if !again && home.exists() {
         std::fs::remove_dir_all(&home).map_err(|error| ChoreError::Other(error.to_string()))?;
     }
-    Ok((DemoGrid { home, programs, children: Vec::new() }, primes))
+    Ok((DemoGrid { home, programs, children: Vec::new(), hears_ctrl_c: true }, primes))
 }
 
 /// Tasks of a job of the demonstration with a page, and one of how many fails.
@@ -65,7 +72,7 @@ const TARGETS: [&str; 6] = ["--bin", "grid", "--bin", "grid-host", "--example", 
 
 impl DemoGrid {
     /// Runs a job whose tasks take a moment each, and some of which fail; false if it was interrupted.
-    fn work(&self, primes: &Path) -> Result<bool, ChoreError> {
+    fn work(&self, primes: &Path, interrupted: &AtomicBool) -> Result<bool, ChoreError> {
         let task = |number: u32| match number % FAILS_ONE_OF {
             0 => "\"no range\"\n".to_owned(),
             _ => format!("[{},{}]\n", number * 100, number * 100 + 20_000),
@@ -76,9 +83,20 @@ impl DemoGrid {
         let mut run = self.grid();
         run.args(["run", "--retries", "1", "--quiet"]).arg(primes);
         let input = std::fs::File::open(&tasks).map_err(failed)?;
-        let ended = run.stdin(input).stdout(Stdio::null()).status().map_err(failed)?;
-        // Some tasks failed, as they should.
-        Ok(ended.code() == Some(8))
+        let mut running = run.stdin(input).stdout(Stdio::null()).spawn().map_err(failed)?;
+        loop {
+            if let Some(ended) = running.try_wait().map_err(failed)? {
+                // Some tasks failed, as they should.
+                return Ok(ended.code() == Some(8));
+            }
+            if interrupted.swap(false, Ordering::Relaxed) {
+                // Ctrl-C alone lets it finish what it has submitted.
+                run_command(Command::new("kill").args(["-TERM", &running.id().to_string()]))?;
+                running.wait().map_err(failed)?;
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn count(&mut self, primes: &Path) -> Result<(), ChoreError> {
@@ -118,6 +136,10 @@ impl DemoGrid {
     }
 
     fn start(&mut self, command: &mut Command) -> Result<&mut Child, ChoreError> {
+        #[cfg(unix)]
+        if !self.hears_ctrl_c {
+            std::os::unix::process::CommandExt::process_group(command, 0);
+        }
         let started = command.stdin(Stdio::null()).spawn();
         self.children.push(started.map_err(|error| ChoreError::Other(format!("{command:?}: {error}")))?);
         self.children.last_mut().ok_or_else(|| ChoreError::Other("no process".to_owned()))

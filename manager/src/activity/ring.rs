@@ -75,7 +75,10 @@ mod tests {
     #[test]
     fn a_reader_who_keeps_up_misses_nothing() {
         let mut ring = ring(5);
-        assert_eq!(ring.after(0, 3, |seq| Some(*seq)), RingPage { entries: vec![1, 2, 3], missed: 0, next: 3 });
+        assert_eq!(
+            ring.after(0, 3, |seq| Some(*seq)),
+            RingPage { entries: vec![1, 2, 3], missed: 0, next: 3 }
+        );
         assert_eq!(ring.after(3, 3, |seq| Some(*seq)), RingPage { entries: vec![4, 5], missed: 0, next: 5 });
         assert_eq!(ring.after(5, 3, |seq| Some(*seq)), RingPage { entries: vec![], missed: 0, next: 5 });
         ring.push(|seq| seq);

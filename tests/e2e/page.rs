@@ -220,14 +220,15 @@ fn a_page_on_another_address_has_tls_with_a_certificate_whose_digest_is_told() {
 #[test]
 fn a_page_that_cannot_be_served_is_told_plainly() {
     let (grid, page) = grid();
-    let taken = grid.grid(&["up", "--listen", "127.0.0.1:0", "--state", "other", "--http", page.address()]);
+    let other = grid.folder("other").to_string_lossy().into_owned();
+    let taken = grid.grid(&["up", "--listen", "127.0.0.1:0", "--state", &other, "--http", page.address()]);
     assert_eq!(taken.code, 1);
     assert!(taken.stderr.contains("(TCP)") && taken.stderr.contains("--http"), "{}", taken.stderr);
     let key = grid.folder("nothing.pem");
     std::fs::write(&key, "nothing").unwrap();
     let key = key.to_string_lossy().into_owned();
     let arguments =
-        ["up", "--listen", "127.0.0.1:0", "--state", "other", "--http-cert", &key, "--http-key", &key];
+        ["up", "--listen", "127.0.0.1:0", "--state", &other, "--http-cert", &key, "--http-key", &key];
     let broken = grid.grid(&arguments);
     assert_eq!(broken.code, 1);
     assert!(broken.stderr.contains("nothing.pem") && broken.stderr.contains("PEM"), "{}", broken.stderr);

@@ -186,6 +186,42 @@ fn the_stream_tells_each_second_what_changes() {
 }
 
 #[test]
+fn a_reader_of_the_feed_who_stops_is_told_of_the_hole_and_costs_the_manager_nothing() {
+    let (grid, page) = grid();
+    let _host = grid.host("one", &["--slots", "600"]);
+    let echo = grid.folder("echo.wasm");
+    std::fs::write(&echo, grid_tests::echo()).unwrap();
+    grid.must(&["module", "upload", &echo.to_string_lossy()]);
+    let churn = |rounds: u32| {
+        for _ in 0..rounds {
+            grid.must(&["worker", "spawn", "echo", "-n", "600", "--quiet"]);
+            grid.must(&["worker", "stop", "--module", "echo", "--quiet"]);
+            grid.wait_until(&["worker", "ls"], |listed| listed["workers"] == json!([]));
+        }
+    };
+    churn(4);
+    let reader = page.token(&token(&grid, "viewer"));
+    let first = reader.get("/api/v1/events?most=1").json();
+    let after = first["next"].as_u64().unwrap();
+    // A page that takes nothing of what it is told, meanwhile.
+    let mut stuck = reader.connect();
+    stuck.write_all(reader.head("GET", "/api/v1/stream?samples=0").as_bytes()).unwrap();
+    let before = crate::hostile_peer::memory_mib(&grid);
+    churn(4);
+    let after_all = crate::hostile_peer::memory_mib(&grid);
+    let later = reader.get(&format!("/api/v1/events?after={after}&most=1000")).json();
+    let (missed, events) = (later["missed"].as_u64().unwrap(), later["events"].as_array().unwrap());
+    assert!(missed > 3000, "{missed}");
+    assert_eq!(
+        events[0]["seq"].as_u64().unwrap(),
+        after + missed + 1,
+        "what is missed is just what is missing"
+    );
+    assert!(after_all < before + 8, "{before} MiB before, {after_all} MiB after");
+    drop(stuck);
+}
+
+#[test]
 fn metrics_and_health_are_shown_on_loopback_without_a_token() {
     let (grid, page) = grid();
     let _host = grid.host("one", &["--slots", "3"]);

@@ -55,6 +55,18 @@ fn check_thousands(lines: &[Value]) {
 }
 
 #[test]
+fn a_job_is_called_what_a_person_likes_and_its_module_as_its_file() {
+    let grid = Grid::closed();
+    let _host = grid.host("one", &[]);
+    std::fs::write(grid.folder("echo.wasm"), echo()).unwrap();
+    let said =
+        grid.grid_given(&["run", "--detach", "--name", "half of 10 000", &path(&grid, "echo.wasm")], "1\n");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(grid.must(&["job", "ls", "--json"]).json()["jobs"][0]["name"], json!("half of 10 000"));
+    assert_eq!(grid.must(&["module", "ls", "--json"]).json()["modules"][0]["name"], json!("echo"));
+}
+
+#[test]
 fn json_goes_in_and_comes_out_and_standard_output_has_nothing_else() {
     let (grid, _host) = grid();
     let said = grid.grid_given(&["run", &path(&grid, "echo.wasm")], "{\"a\":[1,null]}\n\n\"two\"\n3.5");

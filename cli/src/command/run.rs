@@ -150,13 +150,15 @@ const END_TIME_MAX: Duration = Duration::from_secs(5);
 
 impl RunArgs {
     pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
-        let name = self.name.clone().unwrap_or_else(|| stem(&self.module));
+        // A job is called anything; a module, what a file may be called.
+        let module_name = stem(&self.module);
+        let name = self.name.clone().unwrap_or_else(|| module_name.clone());
         let alone = || matches!(common.known(), Ok(Address::None));
         let slots = match self.dry_run || self.detach {
             true => None,
             false => self.local.or_else(|| alone().then(target::cores)),
         };
-        let described = || describe(&name, read(&self.module)?, self.with_files());
+        let described = || describe(&module_name, read(&self.module)?, self.with_files());
         let ((publication, wasm), here) = RunTarget::here_after(common, slots, described)?;
         let module = publication.manifest.digest;
         let by_command = publication.report.entry_point == EntryPoint::Command;
@@ -182,9 +184,9 @@ impl RunArgs {
         };
         let client: &Client = &place;
         if matches!(place, RunTarget::Here(_)) {
-            compiled::announce(&common.home, &name, &wasm, &module, output);
+            compiled::announce(&common.home, &module_name, &wasm, &module, output);
         }
-        self.upload(client, &name, wasm, module, output).await?;
+        self.upload(client, &module_name, wasm, module, output).await?;
         let kept = matches!(place, RunTarget::There(_));
         let work = RunPlan { client, name, module, by_command, kept, output: *output };
         if self.detach { self.detach(&work, files).await } else { self.work(&work, files).await }

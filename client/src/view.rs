@@ -8,34 +8,43 @@
 //! unless its documentation says that it is left out. A view's fields stand in the order of the alphabet, which is
 //! also their order in JSON.
 
-mod activity;
+mod audit;
 mod check;
 mod document;
 mod event;
+mod feed;
 mod host;
 mod job;
+mod job_summary;
 mod key;
 mod module;
 mod outcome;
+mod overview;
+mod sample;
 mod status;
+mod task;
 mod ticket;
+mod token;
 mod value;
 mod worker;
 
-pub use activity::{
-    AuditEntryView, FailureReasonView, FeedEntryView, HeldAttemptView, HostWorkView, JobSummaryView,
-    OverviewView, SlowTaskView, TaskSampleView, TaskView, TokenView, TotalsView,
-};
+pub use audit::AuditEntryView;
 pub use check::{CheckState, CheckView, DiagnosisView};
 pub use document::{Document, DoneView, ExplanationView, List, Listed, SCHEMA};
 pub use event::EventView;
+pub use feed::FeedEntryView;
 pub use host::HostView;
 pub use job::JobView;
+pub use job_summary::{FailureReasonView, JobSummaryView, SlowTaskView};
 pub use key::KeyView;
 pub use module::ModuleView;
 pub use outcome::{AttemptView, DeadTaskView, FileView, OutcomeView, TaskFailedView};
+pub use overview::{OverviewView, TotalsView};
+pub use sample::TaskSampleView;
 pub use status::StatusView;
+pub use task::{HeldAttemptView, HostWorkView, TaskView};
 pub use ticket::{IssuedTicketView, TicketContentsView, TicketView, join_line};
+pub use token::TokenView;
 pub use value::ValueView;
 pub use worker::{DeploymentView, LogLineView, SpawnedWorkerView, WorkerView};
 

@@ -47,7 +47,15 @@ impl HttpProblem {
 impl IntoResponse for HttpProblem {
     fn into_response(self) -> Response {
         // Texts and a number are always serialized.
-        let document = serde_json::to_string(&ProblemDocument(&self)).unwrap_or_default();
+        let document = serde_json::to_string(&ProblemDocument {
+            code: self.code,
+            detail: &self.detail,
+            help: &self.help,
+            status: self.status.as_u16(),
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            kind: "about:blank",
+        });
+        let document = document.unwrap_or_default();
         let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
         let mut response = (self.status, kind, document).into_response();
         if self.status == StatusCode::TOO_MANY_REQUESTS {
@@ -57,22 +65,16 @@ impl IntoResponse for HttpProblem {
     }
 }
 
-/// A problem, serialized.
-struct ProblemDocument<'a>(&'a HttpProblem);
-
-impl serde::Serialize for ProblemDocument<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeMap;
-        let HttpProblem { status, code, detail, help } = self.0;
-        let mut map = serializer.serialize_map(Some(6))?;
-        map.serialize_entry("code", code)?;
-        map.serialize_entry("detail", detail)?;
-        map.serialize_entry("help", help)?;
-        map.serialize_entry("status", &status.as_u16())?;
-        map.serialize_entry("title", status.canonical_reason().unwrap_or("Error"))?;
-        map.serialize_entry("type", "about:blank")?;
-        map.end()
-    }
+/// A problem, as it is sent.
+#[derive(serde::Serialize)]
+struct ProblemDocument<'a> {
+    code: &'a str,
+    detail: &'a str,
+    help: &'a str,
+    status: u16,
+    title: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
 }
 
 /// Lets a page load what comes from here, and nothing else; nobody may frame it.

@@ -268,6 +268,7 @@ fn a_page_that_cannot_be_served_is_told_plainly() {
     let broken = grid.grid(&arguments);
     assert_eq!(broken.code, 1);
     assert!(broken.stderr.contains("nothing.pem") && broken.stderr.contains("PEM"), "{}", broken.stderr);
+    grid.must(&["status"]);
     let without = Grid::start(&["--open-join", "false", "--no-http"]);
     let refused = without.grid(&["ui", "--print"]);
     assert!(refused.code != 0 && refused.stderr.contains("--http"), "{}", refused.stderr);

@@ -83,14 +83,15 @@ impl UpArgs {
         } else {
             listening
         };
-        let running = format!("{key}@{reached}");
-        grid_disk::replace(&common.running_file(), running.as_bytes()).map_err(|error| failed(&error))?;
-        let join = join_line(Role::Host, &ticket);
+        // Before the file that commands find the manager by: a manager that does not start must not name itself there.
         let page = self.page.bind(listening, &state, output).await?;
         let page_address = page.as_ref().map(|page| page.address.clone());
         if let Some(page) = page {
             page.serve(&manager);
         }
+        let running = format!("{key}@{reached}");
+        grid_disk::replace(&common.running_file(), running.as_bytes()).map_err(|error| failed(&error))?;
+        let join = join_line(Role::Host, &ticket);
         output.say(&format!("manager {} listens on {listening}", key.fingerprint()));
         if let Some(address) = &page_address {
             output.say(&format!("its page is at {address}; `grid ui` opens it"));

@@ -40,7 +40,7 @@ pub use key::KeyView;
 pub use module::ModuleView;
 pub use outcome::{AttemptView, DeadTaskView, FileView, OutcomeView, TaskFailedView};
 pub use overview::{OverviewView, TotalsView};
-pub use sample::TaskSampleView;
+pub use sample::{TaskSampleColumns, TaskSamplesView};
 pub use status::StatusView;
 pub use task::{HeldAttemptView, HostWorkView, TaskView};
 pub use ticket::{IssuedTicketView, TicketContentsView, TicketView, join_line};

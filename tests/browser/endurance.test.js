@@ -49,18 +49,18 @@ test("100 000 tasks are drawn, moved and zoomed", async () => {
     const [hosts, lanes, span] = [20, 6, 60e6];
     const now = feed.overview.unix_ms * 1000;
     const rounds = Math.ceil(tasks / hosts / lanes);
-    const made = [];
-    for (let round = 0; round < rounds; round += 1) {
-      for (let at = 0; at < hosts * lanes && made.length < tasks; at += 1) {
-        made.push({
-          end_unix_us: now - span + (span / rounds) * (round + 1), ran_us: (span / rounds) * 0.95,
-          ending: made.length % 50 ? "done" : "failed", host: `host-${at % hosts}`, job: `j${at % 13}`,
-          seq: made.length + 1, stands_for: 1, task: made.length,
-        });
-      }
-    }
+    const column = (value) => Array.from({ length: tasks }, (_, at) => value(at));
+    const made = {
+      end_unix_us: column((at) => now - span + (span / rounds) * (Math.floor(at / hosts / lanes) + 1)),
+      ending: column((at) => (at % 50 ? 0 : 1)), host: column((at) => at % (hosts * lanes) % hosts),
+      job: column((at) => at % (hosts * lanes) % 13), ran_us: column(() => (span / rounds) * 0.95),
+      seq: column((at) => at + 1), stands_for: column(() => 1), task: column((at) => at),
+    };
+    const texts = (length, name) => Array.from({ length }, (_, at) => `${name}${at}`);
     for (let host = 0; host < hosts; host += 1) feed.samples.setSlots(`host-${host}`, lanes);
-    feed.takeSamples({ tasks: made, missed: 0, next: 0 });
+    feed.takeSamples({
+      endings: ["done", "failed"], hosts: texts(hosts, "host-"), jobs: texts(13, "j"), missed: 0, next: 0, tasks: made,
+    });
     const { taskStream: stream } = document.querySelector("canvas");
     stream.follow = false;
     Object.assign(stream, { right: now, span: span * 1.01 });
@@ -142,11 +142,14 @@ test("ten hours of events leave the heap as it was", async () => {
           task: null, text: `job number ${tick} was created`, unix_ms: unix, worker: null,
         })), missed: 0, next: tick * 3 + 2,
       });
+      const column = (value) => Array.from({ length: 20 }, (_, at) => value(at));
       const samples = JSON.stringify({
-        tasks: Array.from({ length: 20 }, (_, at) => ({
-          end_unix_us: unix * 1000 + at, ran_us: 300_000, ending: "done", host: `host-${(tick + at) % 500}`, job: `job-${tick}`,
-          seq: tick * 20 + at, stands_for: 1, task: at,
-        })), missed: 0, next: tick * 20,
+        endings: ["done"], hosts: column((at) => `host-${(tick + at) % 500}`), jobs: [`job-${tick}`], missed: 0, next: tick * 20,
+        tasks: {
+          end_unix_us: column((at) => unix * 1000 + at), ending: column(() => 0), host: column((at) => at),
+          job: column(() => 0), ran_us: column(() => 300_000), seq: column((at) => tick * 20 + at),
+          stands_for: column(() => 1), task: column((at) => at),
+        },
       });
       feed.takeOverview(JSON.parse(figures));
       feed.takeEvents(JSON.parse(events));

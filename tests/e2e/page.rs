@@ -182,7 +182,8 @@ fn the_stream_tells_each_second_what_changes() {
     grid.must(&["module", "upload", &module("primes").to_string_lossy()]);
     assert_eq!(grid.grid_given(&["run", &module("primes").to_string_lossy()], "[0,10]\n[0,20]\n").code, 0);
     let samples = next("samples");
-    assert_eq!(samples["tasks"][0]["ending"], json!("done"), "{samples}");
+    assert_eq!(samples["endings"], json!(["done"]), "{samples}");
+    assert_eq!(samples["tasks"]["ending"][0], json!(0), "{samples}");
 }
 
 #[test]

@@ -118,19 +118,34 @@ export class SampleRing {
     }
   }
 
-  push(sample) {
-    if (this.size > 0 && sample.end_unix_us < this.newestEnd() - 10e6) this.clear();
+  /** Takes in samples as the manager tells them: columns, and lists of the texts that they share. */
+  take({ endings, hosts, jobs, tasks }) {
+    for (let row = 0; row < tasks.seq.length; row += 1) {
+      this.push({
+        end: tasks.end_unix_us[row],
+        ran: tasks.ran_us[row],
+        task: tasks.task[row],
+        host: hosts[tasks.host[row]],
+        job: jobs[tasks.job[row]],
+        ending: endings[tasks.ending[row]],
+        standsFor: tasks.stands_for[row],
+      });
+    }
+  }
+
+  push({ end, ran, task, host, job, ending, standsFor }) {
+    if (this.size > 0 && end < this.newestEnd() - 10e6) this.clear();
     const at = this.next;
-    const host = this.hosts.of(sample.host);
-    this.end[at] = this.size > 0 ? Math.max(sample.end_unix_us, this.newestEnd()) : sample.end_unix_us;
-    this.ran[at] = sample.ran_us;
-    this.task[at] = sample.task;
-    this.host[at] = host;
-    this.job[at] = this.jobs.of(sample.job);
-    this.stands[at] = sample.stands_for;
-    this.ending[at] = Math.max(0, ENDINGS.indexOf(sample.ending));
-    this.lane[at] = this.findLane(host, sample);
-    this.longest = Math.max(this.longest, sample.ran_us);
+    const number = this.hosts.of(host);
+    this.end[at] = this.size > 0 ? Math.max(end, this.newestEnd()) : end;
+    this.ran[at] = ran;
+    this.task[at] = task;
+    this.host[at] = number;
+    this.job[at] = this.jobs.of(job);
+    this.stands[at] = standsFor;
+    this.ending[at] = Math.max(0, ENDINGS.indexOf(ending));
+    this.lane[at] = this.findLane(number, host, end, ran);
+    this.longest = Math.max(this.longest, ran);
     this.next = (at + 1) % this.capacity;
     this.size = Math.min(this.size + 1, this.capacity);
     this.version += 1;
@@ -138,20 +153,20 @@ export class SampleRing {
     if (this.hosts.byText.size + this.jobs.byText.size > this.limit) this.compact();
   }
 
-  findLane(host, sample) {
-    const ends = (this.lanes[host] ??= []);
-    const begin = sample.end_unix_us - sample.ran_us + Math.min(5000, sample.ran_us / 4);
+  findLane(number, host, end, ran) {
+    const ends = (this.lanes[number] ??= []);
+    const begin = end - ran + Math.min(5000, ran / 4);
     let soonest = 0;
     for (let lane = 0; lane < ends.length; lane += 1) {
       if (ends[lane] <= begin) {
-        ends[lane] = sample.end_unix_us;
+        ends[lane] = end;
         return lane;
       }
       if (ends[lane] < ends[soonest]) soonest = lane;
     }
-    const most = this.slots.get(sample.host) ?? LANES_MAX;
+    const most = this.slots.get(host) ?? LANES_MAX;
     const lane = ends.length < most ? ends.length : soonest;
-    ends[lane] = sample.end_unix_us;
+    ends[lane] = end;
     return lane;
   }
 

@@ -178,10 +178,10 @@ class Feed {
     this.tell("events");
   }
 
-  takeSamples({ tasks, missed, next }) {
-    this.missedSamples += missed;
-    for (const task of tasks) this.samples.push(task);
-    this.lastSample = next;
+  takeSamples(samples) {
+    this.missedSamples += samples.missed;
+    this.samples.take(samples);
+    this.lastSample = samples.next;
     this.tell("samples");
   }
 }

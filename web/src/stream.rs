@@ -12,7 +12,7 @@ use axum::extract::Query;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
-use grid_client::view::{FeedEntryView, OverviewView, StatusView, TaskSampleView};
+use grid_client::view::{FeedEntryView, OverviewView, StatusView, TaskSamplesView};
 use grid_http::HttpProblem;
 use grid_protocol::client::{Reply, Request};
 use serde::{Deserialize, Serialize};
@@ -54,14 +54,6 @@ pub(crate) struct Events {
     pub(crate) events: Vec<FeedEntryView>,
     pub(crate) missed: u64,
     pub(crate) next: u64,
-}
-
-/// Entries of the other ring.
-#[derive(Serialize)]
-pub(crate) struct Samples {
-    pub(crate) missed: u64,
-    pub(crate) next: u64,
-    pub(crate) tasks: Vec<TaskSampleView>,
 }
 
 pub(crate) async fn serve(caller: Caller, begin: Query<Begin>, headers: &HeaderMap) -> HttpAnswer {
@@ -124,7 +116,7 @@ async fn message(caller: &Caller, begin: &mut Begin) -> Result<Bytes, HttpProble
     if !events.events.is_empty() || events.missed > 0 {
         write_event(&mut text, "events", &events);
     }
-    if let Some(samples) = samples.filter(|samples| !samples.tasks.is_empty() || samples.missed > 0) {
+    if let Some(samples) = samples.filter(|samples| !samples.tasks.seq.is_empty() || samples.missed > 0) {
         write_event(&mut text, "samples", &samples);
     }
     let id = format!("id: {}.{}\n\n", begin.after, begin.samples.unwrap_or_default());
@@ -168,11 +160,9 @@ pub(crate) async fn events(
     }
 }
 
-pub(crate) async fn samples(caller: &Caller, after: u64, most: u32) -> Result<Samples, HttpProblem> {
+pub(crate) async fn samples(caller: &Caller, after: u64, most: u32) -> Result<TaskSamplesView, HttpProblem> {
     match caller.ask(Request::TaskSamples { after, most }).await? {
-        Reply::TaskSamples { samples, missed, next } => {
-            Ok(Samples { missed, next, tasks: samples.iter().map(Into::into).collect() })
-        }
+        Reply::TaskSamples { samples, missed, next } => Ok(TaskSamplesView::new(&samples, missed, next)),
         other => Err(odd(&other)),
     }
 }

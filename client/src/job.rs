@@ -11,6 +11,7 @@ use bytes::Bytes;
 use grid_protocol::client::{Denial, DenialCode, Reply, Request, Subject};
 use grid_protocol::job::{AttemptFailure, BlobRef, JobId, JobInfo, Outcome, OutcomeEntry, Payload};
 use grid_protocol::limits::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX};
+use grid_protocol::trace::TaskTrace;
 use serde::de::DeserializeOwned;
 
 use crate::cbor::{CborError, from_cbor};
@@ -216,6 +217,19 @@ impl Job {
     pub async fn explain(&self) -> Result<Vec<String>, Denial> {
         match self.client.request(Request::Explain(Subject::Job(self.id))).await? {
             Reply::Explanation { lines } => Ok(lines),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Where the time of its tasks went, of the first ones and some of the others: those that the manager has traced since it
+    /// started and that are over.
+    ///
+    /// # Errors
+    ///
+    /// [`Denial`], as for [`Self::show`]; `NotFound`, too, if the manager is too old to trace anything.
+    pub async fn traces(&self) -> Result<Vec<TaskTrace>, Denial> {
+        match self.client.request(Request::JobTraces { job: self.id }).await? {
+            Reply::Traces(traces) => Ok(traces),
             other => Err(unexpected(&other)),
         }
     }

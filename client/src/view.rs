@@ -25,6 +25,7 @@ mod status;
 mod task;
 mod ticket;
 mod token;
+mod trace;
 mod value;
 mod worker;
 
@@ -45,6 +46,7 @@ pub use status::StatusView;
 pub use task::{HeldAttemptView, HostWorkView, TaskView};
 pub use ticket::{IssuedTicketView, TicketContentsView, TicketView, join_line};
 pub use token::TokenView;
+pub use trace::{TaskTraceView, TracePartView};
 pub use value::ValueView;
 pub use worker::{DeploymentView, LogLineView, SpawnedWorkerView, WorkerView};
 

@@ -13,7 +13,7 @@ use grid_disk::Machine;
 use grid_host::compile::Compiler;
 use grid_host::sandbox::Policy;
 use grid_host::{Drain, Host, HostError, HostProgress};
-use grid_manager::{CatalogError, ManagerConfig, StartError};
+use grid_manager::{CatalogError, ManagerConfig, StartError, TraceRecord};
 use grid_net::{Alpn, Timing};
 use grid_protocol::client::{Channel, Denial, Reply, Request};
 use grid_protocol::key::PublicKey;
@@ -139,6 +139,12 @@ impl Manager {
     /// [`CatalogError`] if it cannot be written to disk.
     pub fn grant(&self, key: PublicKey, role: Role) -> Result<(), CatalogError> {
         self.server.grant(key, role)
+    }
+
+    /// What the manager traces from now on, for whoever hands it on to a collector; whoever is slow misses some. `None` if
+    /// somebody takes it already.
+    pub fn traces(&self) -> Option<mpsc::Receiver<TraceRecord>> {
+        self.server.traces()
     }
 
     /// Access for a page and an HTTP API that this program serves, as `grid up` does.

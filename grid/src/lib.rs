@@ -48,4 +48,4 @@ mod local;
 pub use embedded::{COMPILED_FOLDER, Manager, ManagerBuilder, ManagerError, TICKET_TTL_S};
 pub use grid_client::*;
 pub use grid_host::sandbox::{Limits, Policy};
-pub use grid_manager::{CatalogError, StartError};
+pub use grid_manager::{CatalogError, StartError, TraceRecord};

@@ -220,7 +220,7 @@ async fn join(
         capacity: capacity.clone(),
         proof,
         resume: supervisor.resume_offer(),
-        extensions: Extensions::default(),
+        extensions: Extensions::default().with_traces(),
     };
     send.write_frame(&hello.to_body(), CONTROL_FRAME_BYTES_MAX).await?;
     let mut reader = FrameReader::new(recv, CONTROL_FRAME_BYTES_MAX);

@@ -7,6 +7,7 @@
 mod executor;
 mod report;
 mod state;
+mod trace;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -83,6 +84,7 @@ impl TaskRunner {
             draining: false,
             usual: None,
             news: report::PendingReports::default(),
+            traced: trace::TracedAttempts::default(),
         };
         Self { sandbox, outbox, machine, inner: Mutex::new(inner), busy: Notify::new(), emptied, long }
     }
@@ -102,6 +104,7 @@ impl TaskRunner {
                 ready: Readiness::Not,
                 queue: VecDeque::new(),
                 idle: Vec::new(),
+                ready_at: (Instant::now(), Duration::ZERO),
                 started: false,
             },
         );
@@ -122,6 +125,13 @@ impl TaskRunner {
         }
         dismissed.into_iter().for_each(|executor| inner.dismiss(executor));
         doubted
+    }
+
+    /// The manager wants the times of attempts that come next.
+    pub(crate) fn follow(&self, attempts: &[AttemptId]) {
+        let mut inner = self.lock();
+        let RunnerState { traced, held, .. } = &mut *inner;
+        traced.follow(Instant::now(), attempts, |attempt| held.contains_key(&attempt));
     }
 
     /// Accepts attempts; returns what the caller must load for them: the job's module, and inputs kept by the manager.
@@ -177,6 +187,7 @@ impl TaskRunner {
                 inner.news.returned.push(task.attempt);
             }
             Ok(bytes) => {
+                inner.traced.fetched(Instant::now(), task.attempt);
                 task.input = Payload::Here(bytes);
                 inner.arrivals += 1;
                 let arrival = inner.arrivals;
@@ -214,7 +225,12 @@ impl TaskRunner {
     /// Handles the loaded module of a job, or the failure to load it, which fails the job's waiting attempts.
     ///
     /// After a failure of the module itself later attempts fail too; after any other, the next attempt loads it again.
-    pub(crate) fn loaded(self: &Arc<Self>, job: JobId, loaded: Result<(Program, LimitsAsked), Failure>) {
+    pub(crate) fn loaded(
+        self: &Arc<Self>,
+        job: JobId,
+        loaded: Result<(Program, LimitsAsked), Failure>,
+        compile: Duration,
+    ) {
         let mut inner = self.lock();
         let Some(known) = inner.jobs.get_mut(&job) else {
             return;
@@ -233,6 +249,7 @@ impl TaskRunner {
                 let mut limits = self.sandbox.policy().limits.lowered(&manifest).lowered(&asked);
                 limits.call = limits.call.min(Duration::from_millis(known.brief.timeout_ms));
                 known.ready = Readiness::Program(program, limits);
+                known.ready_at = (Instant::now(), compile);
             }
             Err(failure) => {
                 known.ready = if failure.kind.is_unfit() {

@@ -228,6 +228,7 @@ impl WorkerSupervisor {
             }
             Some(HostCommand::Drain) => self.drain(),
             Some(HostCommand::Job(brief)) => self.runner.brief(brief),
+            Some(HostCommand::Trace { attempts }) => self.runner.follow(&attempts),
             Some(HostCommand::Assign { job, attempts }) => self.assign(job, attempts),
             Some(HostCommand::Abandon { attempts }) => self.runner.abandon(&attempts),
             Some(HostCommand::Settled { attempts }) => self.runner.settled(&attempts),
@@ -262,13 +263,15 @@ impl WorkerSupervisor {
         tokio::spawn(async move {
             let mut conns = supervisor.conns.subscribe();
             let loaded = supervisor.module_loader.program(brief.module, &mut conns).await;
+            let mut compile = Duration::ZERO;
             let loaded = loaded.map(|(program, limits, effort)| {
                 if let Some(effort) = effort {
+                    compile = Duration::from_micros(effort.compile_us.unwrap_or_default());
                     supervisor.report(&effort.report(brief.module));
                 }
                 (program, limits)
             });
-            supervisor.runner.loaded(brief.job, loaded.map_err(|error| error.failure()));
+            supervisor.runner.loaded(brief.job, loaded.map_err(|error| error.failure()), compile);
         });
     }
 

@@ -8,12 +8,14 @@
 #![forbid(unsafe_code)]
 
 mod certificate;
+mod client;
 mod guard;
 mod host_names;
 mod listener;
 mod stall;
 
 pub use certificate::{Certificate, CertificateError};
+pub use client::{SendError, send};
 pub use guard::{HttpProblem, PeerAddress, guarded};
 pub use host_names::HostNames;
 pub use listener::{HttpBindError, HttpListener};

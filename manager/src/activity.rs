@@ -8,6 +8,10 @@ mod rates;
 mod ring;
 mod sampler;
 pub(crate) mod summary;
+pub(crate) mod tracer;
+
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use grid_disk::Machine;
 use grid_protocol::activity::{
@@ -15,8 +19,9 @@ use grid_protocol::activity::{
 };
 use grid_protocol::job::JobId;
 use grid_protocol::key::PublicKey;
+use grid_protocol::trace::{TaskTrace, TraceContext};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::activity::metrics::Metrics;
 use crate::activity::rates::RateHistory;
@@ -36,6 +41,9 @@ const LOGIN_PAUSE_S: u64 = 600;
 /// Keys whose logins are remembered for that.
 const LOGINS_REMEMBERED_MAX: usize = 1000;
 
+/// Traces that wait for whoever hands them on; there are a few hundred a second at most.
+const TRACES_WAITING_MAX: usize = 4096;
+
 /// What the grid is doing.
 pub(crate) struct Activity {
     machine: Machine,
@@ -46,6 +54,36 @@ pub(crate) struct Activity {
     /// Keys of which a login was noted, and when, in seconds since 1970.
     logins: Mutex<Vec<(PublicKey, u64)>>,
     pub(crate) metrics: Metrics,
+    /// Where traces go, if anybody wants them.
+    traces: OnceLock<mpsc::Sender<TraceRecord>>,
+}
+
+/// Something that was traced, for whoever hands traces on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TraceRecord {
+    /// A task has its outcome.
+    Task {
+        /// Where its time went.
+        trace: TaskTrace,
+        /// What its job is a part of, if its client said so.
+        context: Option<TraceContext>,
+    },
+    /// A job is over.
+    Job {
+        /// The job.
+        job: JobId,
+        /// Its display name.
+        name: String,
+        /// When it began, as time since 1970 on the manager's clock.
+        began: Duration,
+        /// When it was over.
+        ended: Duration,
+        /// Its state, in a word.
+        state: &'static str,
+        /// What it is a part of, if its client said so.
+        context: Option<TraceContext>,
+    },
 }
 
 struct TaskActivity {
@@ -85,6 +123,26 @@ impl Activity {
             tasks: Mutex::new(tasks),
             logins: Mutex::default(),
             metrics: Metrics::default(),
+            traces: OnceLock::new(),
+        }
+    }
+
+    /// Where traces come from now on; `None` if somebody takes them already.
+    pub(crate) fn take_traces(&self) -> Option<mpsc::Receiver<TraceRecord>> {
+        let (sender, receiver) = mpsc::channel(TRACES_WAITING_MAX);
+        self.traces.set(sender).ok().map(|()| receiver)
+    }
+
+    /// The time since 1970, on the manager's clock.
+    pub(crate) fn unix_time(&self) -> Duration {
+        self.machine.unix_time()
+    }
+
+    /// Hands a trace on, if anybody wants it and is not too slow.
+    pub(crate) fn hand_on(&self, record: impl FnOnce() -> TraceRecord) {
+        let Some(traces) = self.traces.get() else { return };
+        if traces.try_send(record()).is_err() {
+            self.metrics.traces_dropped.inc();
         }
     }
 

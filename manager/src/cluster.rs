@@ -71,6 +71,8 @@ pub(crate) struct HostSession {
     pub(crate) compile_us: u64,
     pub(crate) pings: Pings,
     pub(crate) address: String,
+    /// The host takes the times of attempts if it is asked to.
+    pub(crate) traces: bool,
 }
 
 /// A host that waits for approval.

@@ -27,6 +27,7 @@ mod server;
 mod session;
 mod store;
 
+pub use activity::TraceRecord;
 pub use asker::{Asker, Via};
 pub use catalog::CatalogError;
 pub use config::ManagerConfig;

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::activity::Activity;
+use crate::activity::{Activity, TraceRecord};
 use crate::api;
 use crate::audit::AuditLog;
 use crate::blobs::store::BlobStore;
@@ -178,6 +178,13 @@ impl ManagerServer {
     /// Opens access for the page and the HTTP API, which this process serves.
     pub fn http_access(&self) -> HttpAccess {
         HttpAccess::new(self.context.clone(), self.serving.clone())
+    }
+
+    /// What is traced from now on, for whoever hands it on. Whoever is slow misses some.
+    ///
+    /// `None` if somebody takes it already.
+    pub fn traces(&self) -> Option<mpsc::Receiver<TraceRecord>> {
+        self.context.activity.take_traces()
     }
 
     /// Connects a peer in this process, for example a host; returns the peer's end.

@@ -55,11 +55,13 @@ pub enum Table {
     Token,
     /// Who did what, by number.
     Audit,
+    /// What jobs are a part of, by id.
+    Trace,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Counter,
         Self::Key,
         Self::Ticket,
@@ -77,6 +79,7 @@ impl Table {
         Self::Referrer,
         Self::Token,
         Self::Audit,
+        Self::Trace,
     ];
 
     fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -98,6 +101,7 @@ impl Table {
             Self::Referrer => "referrer",
             Self::Token => "token",
             Self::Audit => "audit",
+            Self::Trace => "trace",
         })
     }
 }

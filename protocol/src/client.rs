@@ -20,6 +20,7 @@ use crate::key::PublicKey;
 use crate::role::{Role, Roles};
 use crate::ticket::Proof;
 use crate::token::TokenInfo;
+use crate::trace::{TaskTrace, TraceContext};
 use crate::worker::{End, LimitsAsked, LogLine, Restart};
 
 /// The client's end of its control channel: sends [`ClientNote`]s, receives [`ClientEvent`]s.
@@ -379,6 +380,21 @@ pub enum Request {
         /// The token's public half.
         token: PublicKey,
     },
+    /// As [`Self::JobNew`], of a job that is part of a trace. Sent to a manager that has said in an extension that it
+    /// knows this.
+    JobNewTraced {
+        /// The job's id.
+        job: JobId,
+        /// What the tasks have in common.
+        spec: JobSpec,
+        /// What the job is a part of.
+        context: TraceContext,
+    },
+    /// Asks where the time of a job's tasks went, as far as it was traced.
+    JobTraces {
+        /// The job.
+        job: JobId,
+    },
 }
 
 impl Request {
@@ -388,6 +404,7 @@ impl Request {
         matches!(
             self,
             Self::JobNew { .. }
+                | Self::JobNewTraced { .. }
                 | Self::JobSubmit { .. }
                 | Self::JobClose { .. }
                 | Self::JobResults { .. }
@@ -396,6 +413,7 @@ impl Request {
                 | Self::JobStop { .. }
                 | Self::JobRetry { .. }
                 | Self::JobForget { .. }
+                | Self::JobTraces { .. }
                 | Self::Explain(_)
         )
     }
@@ -569,6 +587,8 @@ pub enum Reply {
     },
     /// Answers [`Request::TokenList`].
     Tokens(Vec<TokenInfo>),
+    /// Answers [`Request::JobTraces`]: those that are kept, in the order in which the tasks' outcomes were recorded.
+    Traces(Vec<TaskTrace>),
 }
 
 /// The kind of a denial. The command line derives its exit code from it.

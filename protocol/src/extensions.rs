@@ -28,6 +28,9 @@ impl Extensions {
     /// The time on the sender's clock, in seconds since 1970: a `u64`.
     const UNIX_TIME: u16 = 2;
 
+    /// The sender knows what is said about traces: a `u8`, 1.
+    const TRACES: u16 = 3;
+
     /// Says the version of one's software.
     pub fn with_software(self, version: &str) -> Self {
         self.with(Self::SOFTWARE, &version)
@@ -48,6 +51,16 @@ impl Extensions {
     /// The time on the peer's clock when it sent this, in seconds since 1970; `None` if it did not say it.
     pub fn unix_time(&self) -> Option<u64> {
         self.get(Self::UNIX_TIME)
+    }
+
+    /// Says that one knows the messages about traces.
+    pub fn with_traces(self) -> Self {
+        self.with(Self::TRACES, &1u8)
+    }
+
+    /// True if the peer knows the messages about traces, which an older program does not.
+    pub fn traces(&self) -> bool {
+        self.get::<u8>(Self::TRACES).is_some()
     }
 
     /// Adds a value under a number.

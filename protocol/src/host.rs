@@ -19,6 +19,7 @@ use crate::key::PublicKey;
 pub use crate::label::Label;
 use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_KEPT_MAX};
 use crate::ticket::Proof;
+use crate::trace::AttemptTimes;
 use crate::worker::{End, LimitsAsked, LogLine};
 
 /// The version of the wire protocol of this crate; the ALPNs carry it too.
@@ -186,6 +187,11 @@ pub enum HostEvent {
         /// The attempts.
         attempts: Vec<AttemptId>,
     },
+    /// Answers [`HostCommand::Trace`], before the [`Self::Outcomes`] that ends the attempts.
+    Traced {
+        /// When what happened to each attempt.
+        times: Vec<AttemptTimes>,
+    },
 }
 
 impl HostEvent {
@@ -271,6 +277,12 @@ pub enum HostCommand {
     JobsOver {
         /// The jobs.
         jobs: Vec<JobId>,
+    },
+    /// Take the times of these attempts, which the next [`Self::Assign`] brings. Sent to a host that has said in an
+    /// extension that it knows this.
+    Trace {
+        /// The attempts.
+        attempts: Vec<AttemptId>,
     },
 }
 

@@ -41,6 +41,7 @@ mod text;
 pub mod ticket;
 pub mod time;
 pub mod token;
+pub mod trace;
 pub mod uncollected;
 pub mod wire;
 pub mod worker;

@@ -11,6 +11,7 @@ use crate::limits::CONTROL_DECODED_BYTES_MAX;
 use crate::record::{JobRecord, ModuleRecord, OutcomeRecord, OverRecord};
 use crate::ticket::TicketRecord;
 use crate::token::TokenInfo;
+use crate::trace::TraceContext;
 
 /// A message that fills a frame, outside the numbered notes of a control channel.
 pub trait Wire: Sized {
@@ -49,4 +50,4 @@ wire!(Hello, Greeting, Transfer, Transferred, ModuleOffered, ClientHello, Client
 
 // Kept on disk, not sent; the same rules hold.
 wire!(HostCapacity, KeyInfo, DeploymentInfo, TicketRecord, ModuleRecord);
-wire!(JobRecord, Payload, OutcomeRecord, OverRecord, AttemptFailure, TokenInfo, AuditEntry);
+wire!(JobRecord, Payload, OutcomeRecord, OverRecord, AttemptFailure, TokenInfo, AuditEntry, TraceContext);

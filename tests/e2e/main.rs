@@ -23,6 +23,7 @@ mod rights;
 mod run;
 mod third_party;
 mod top;
+mod traces;
 mod trust;
 mod verbs;
 mod workers;

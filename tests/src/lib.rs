@@ -3,6 +3,7 @@
 //! A [`Grid`] is real: `grid up` and `grid-host` processes over QUIC on loopback, with state folders that are removed
 //! at the end. A test waits for events, never for time, and every wait has a limit.
 
+mod collector;
 mod dice;
 mod grid;
 mod http;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use wasm_grid::{Manager, ManagerBuilder};
 
+pub use collector::{CollectedSpan, TraceCollector, tree as trace_tree};
 pub use dice::Dice;
 pub use grid::{Grid, Said, program};
 pub use http::{Answered, Page};

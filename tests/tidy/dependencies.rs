@@ -24,6 +24,7 @@ pub(crate) const MAY_DEPEND_ON: &[(&str, &str, &[&str])] = &[
     ),
     ("client", "grid-client", &["grid-protocol", "grid-net", "grid-inspect", "grid-disk"]),
     ("http", "grid-http", &["grid-protocol", "grid-disk"]),
+    ("otlp", "grid-otlp", &["grid-protocol", "grid-http", "grid-manager"]),
     ("web", "grid-web", &["grid-client", "grid-protocol", "grid-http", "grid-manager", "grid-disk"]),
     ("host", "grid-host", &["grid-protocol", "grid-net", "grid-abi", "grid-inspect", "grid-disk"]),
     (
@@ -40,6 +41,7 @@ pub(crate) const MAY_DEPEND_ON: &[(&str, &str, &[&str])] = &[
             "grid-host",
             "grid-http",
             "grid-inspect",
+            "grid-otlp",
             "grid-disk",
             "grid-toolchains",
             "grid-web",
@@ -74,11 +76,14 @@ const SOLE_OWNERS: &[(&str, &str)] = &[
     ("hyper", "grid-http"),
     ("tokio-rustls", "grid-http"),
     ("rcgen", "grid-http"),
+    ("opentelemetry-proto", "grid-otlp"),
+    ("prost", "grid-otlp"),
     ("pyo3", "wasm-grid-python"),
 ];
 
-/// The benchmark's reference is wasmtime and nothing else.
-const REFERENCES: &[(&str, &str)] = &[("grid-tests", "wasmtime")];
+/// The benchmark's reference is wasmtime and nothing else; the collector of the tests reads the protocol's own messages.
+const REFERENCES: &[(&str, &str)] =
+    &[("grid-tests", "wasmtime"), ("grid-tests", "opentelemetry-proto"), ("grid-tests", "prost")];
 
 /// Dependencies that are built twice, in two versions or with two sets of features, because others want them so. None of
 /// them takes long: what does is worth a look at ADR 0011.

@@ -26,6 +26,7 @@ use grid_protocol::record::{JobRecord, ModuleRecord, OutcomeRecord, OverRecord};
 use grid_protocol::role::{Role, Roles};
 use grid_protocol::ticket::{Proof, Ticket};
 use grid_protocol::token::TokenInfo;
+use grid_protocol::trace::{AttemptTimes, PartKind, TaskTrace, TraceContext, TracePart};
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::*;
 use grid_tests::Dice;
@@ -322,6 +323,11 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("TokenNew", Request::TokenNew { token: host, role: Role::Viewer, ttl_s: 60, name: "n".into() }),
         ("TokenList", Request::TokenList),
         ("TokenRemove", Request::TokenRemove { token: host }),
+        (
+            "JobNewTraced",
+            Request::JobNewTraced { job: job(), spec: job_spec(GiveUp::Never), context: trace_context() },
+        ),
+        ("JobTraces", Request::JobTraces { job: job() }),
     ]
     .into_iter()
     .map(|(name, request)| (&*format!("Request::{name}").leak(), request.to_body()))
@@ -401,6 +407,7 @@ fn replies() -> Vec<(&'static str, Vec<u8>)> {
         ("Audit", Reply::Audit(vec![audit_entry()])),
         ("PageLink", Reply::PageLink { url: "u".into(), certificate: Some(Digest::from_bytes([8; 32])) }),
         ("Tokens", Reply::Tokens(vec![token_info()])),
+        ("Traces", Reply::Traces(vec![task_trace()])),
     ]
     .into_iter()
     .map(|(name, reply)| (&*format!("Reply::{name}").leak(), reply.to_body()))
@@ -464,6 +471,49 @@ fn sample() -> TaskSample {
         ran_us: 9,
         ending: AttemptEnding::Lost,
         stands_for: 7,
+    }
+}
+
+fn trace_context() -> TraceContext {
+    TraceContext { trace: [5; 16], span: [6; 8], sampled: true }
+}
+
+fn times() -> AttemptTimes {
+    AttemptTimes {
+        attempt: attempt(),
+        input_us: 1,
+        module_us: 300,
+        compile_us: 200,
+        given_us: 301,
+        begun_us: 302,
+        ended_us: 303,
+        told_us: 304,
+    }
+}
+
+fn task_trace() -> TaskTrace {
+    let kinds = [
+        PartKind::Wait,
+        PartKind::Lease,
+        PartKind::Send,
+        PartKind::Input,
+        PartKind::Module,
+        PartKind::Compile,
+        PartKind::Queue,
+        PartKind::Start,
+        PartKind::Run,
+        PartKind::Report,
+        PartKind::Record,
+        PartKind::Host,
+    ];
+    TaskTrace {
+        job: job(),
+        task: 4,
+        host: "lab".into(),
+        ending: AttemptEnding::Done,
+        submitted_unix_us: 300,
+        whole_us: 12,
+        parts: kinds.map(|kind| TracePart { kind, us: 1 }).to_vec(),
     }
 }
 
@@ -549,6 +599,7 @@ fn notes() -> Vec<(&'static str, Vec<u8>)> {
         ("HostEvent::Alive", HostEvent::Alive { attempts: vec![attempt()] }),
         ("HostEvent::Outcomes", HostEvent::Outcomes { ends: vec![done, failed] }),
         ("HostEvent::Returned", HostEvent::Returned { attempts: vec![attempt()] }),
+        ("HostEvent::Traced", HostEvent::Traced { times: vec![times()] }),
     ];
     let brief = JobBrief {
         job: job(),
@@ -574,6 +625,7 @@ fn notes() -> Vec<(&'static str, Vec<u8>)> {
         ("HostCommand::Abandon", HostCommand::Abandon { attempts: vec![attempt()] }),
         ("HostCommand::Settled", HostCommand::Settled { attempts: vec![attempt()] }),
         ("HostCommand::JobsOver", HostCommand::JobsOver { jobs: vec![job()] }),
+        ("HostCommand::Trace", HostCommand::Trace { attempts: vec![attempt()] }),
     ];
     let joined = ClientEvent::Joined {
         worker: worker(),

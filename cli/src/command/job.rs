@@ -11,7 +11,7 @@ use wasm_grid::{
 use crate::command::cli_error::CliError;
 use crate::command::output::{Output, Rows, counted, time};
 use crate::command::shown::{self, Lines};
-use crate::command::{Common, host, module, run};
+use crate::command::{Common, host, job_trace, module, run};
 
 /// Jobs: lists of tasks.
 #[derive(Debug, clap::Subcommand)]
@@ -42,6 +42,17 @@ pub(crate) enum JobSubcommand {
     Logs {
         /// The job's id, or the beginning of it.
         job: String,
+    },
+    /// Show where the time of a job's tasks went: waiting, on the way, compiling, running.
+    ///
+    /// Some tasks of each job are traced: the first, and up to ten a second of all jobs together; of a job that is part of
+    /// a trace (see `grid run --traceparent`) up to a hundred a second.
+    Trace {
+        /// The job's id, or the beginning of it.
+        job: String,
+        /// Only this task, by its number from 0.
+        #[arg(long, value_name = "N")]
+        task: Option<u64>,
     },
     /// Wait until a job is over.
     Wait {
@@ -90,6 +101,9 @@ impl JobSubcommand {
                 results(&client, job(text).await?, *after, *follow).await
             }
             Self::Logs { job: text } => logs(&client, output, job(text).await?).await,
+            Self::Trace { job: text, task } => {
+                job_trace::print(&client, output, job(text).await?, *task).await
+            }
             Self::Wait { job: text } => show(output, &client.find_job(job(text).await?).wait().await?),
             Self::Stop { job: text } => show(output, &client.find_job(job(text).await?).stop().await?),
             Self::Retry { job: text } => show(output, &client.find_job(job(text).await?).retry().await?),

@@ -11,6 +11,7 @@ mod progress;
 mod source;
 mod spans;
 mod target;
+mod trace;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,7 +22,9 @@ use bytesize::ByteSize;
 use grid_inspect::EntryPoint;
 use serde::Serialize;
 use tokio::time::timeout;
-use wasm_grid::{Bytes, Client, DenialCode, Digest, GiveUp, Job, JobBuilder, JobId, JobInfo, JobState};
+use wasm_grid::{
+    Bytes, Client, DenialCode, Digest, GiveUp, Job, JobBuilder, JobId, JobInfo, JobState, TraceContext,
+};
 
 use crate::command::cli_error::CliError;
 use crate::command::module::{describe, read, stem};
@@ -39,6 +42,7 @@ use print::{Sink, check_output};
 use progress::{Progress, shortcoming, unkept};
 use source::{Mode, TaskSource};
 use target::RunTarget;
+use trace::TraceArgs;
 
 pub(crate) use flags::spawn_arguments;
 pub(crate) use print::print_line;
@@ -109,6 +113,8 @@ pub(crate) struct RunArgs {
     /// Bring the tasks, print the job's id and leave; `grid job results` prints the results.
     #[arg(long, conflicts_with_all = ["local", "output", "in_order", "resume", "out_dir"])]
     detach: bool,
+    #[command(flatten)]
+    trace: TraceArgs,
     /// Say what would be done, and do nothing.
     #[arg(long)]
     dry_run: bool,
@@ -126,6 +132,8 @@ struct RunPlan<'a> {
     /// True if its job outlives this process.
     kept: bool,
     output: Output,
+    /// What its job is a part of.
+    part_of: Option<TraceContext>,
 }
 
 /// What a run would do.
@@ -150,6 +158,7 @@ const END_TIME_MAX: Duration = Duration::from_secs(5);
 
 impl RunArgs {
     pub(crate) async fn run(&self, common: &Common, output: &Output) -> Result<(), CliError> {
+        let trace = self.trace.begin(*output)?;
         // A job is called anything; a module, what a file may be called.
         let module_name = stem(&self.module);
         let name = self.name.clone().unwrap_or_else(|| module_name.clone());
@@ -183,13 +192,24 @@ impl RunArgs {
             None => RunTarget::find(common, output)?,
         };
         let client: &Client = &place;
-        if matches!(place, RunTarget::Here(_)) {
+        if place.manager().is_some() {
             compiled::announce(&common.home, &module_name, &wasm, &module, output);
         }
-        self.upload(client, &module_name, wasm, module, output).await?;
-        let kept = matches!(place, RunTarget::There(_));
-        let work = RunPlan { client, name, module, by_command, kept, output: *output };
-        if self.detach { self.detach(&work, files).await } else { self.work(&work, files).await }
+        let exporter = place.manager().map(|manager| trace.export(manager));
+        trace.step("upload", self.upload(client, &module_name, wasm, module, output)).await?;
+        let (kept, part_of) = (place.manager().is_none(), trace.part_of());
+        let work = RunPlan { client, name: name.clone(), module, by_command, kept, output: *output, part_of };
+        let done = trace
+            .step("tasks", async {
+                if self.detach { self.detach(&work, files).await } else { self.work(&work, files).await }
+            })
+            .await;
+        drop(place);
+        if let Some(exporter) = exporter {
+            exporter.finish().await;
+        }
+        trace.finish(&name).await;
+        done
     }
 
     fn with_files(&self) -> bool {
@@ -228,6 +248,9 @@ impl RunArgs {
             .priority(self.priority)
             .memory(self.memory.as_u64())
             .max_failures(self.max_failures.unwrap_or_default());
+        if let Some(context) = work.part_of {
+            job = job.part_of(context);
+        }
         for label in &self.labels {
             let (name, value) = label
                 .split_once('=')

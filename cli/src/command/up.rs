@@ -11,6 +11,7 @@ use wasm_grid::{Manager, ManagerAddress, Role};
 
 use crate::command::Common;
 use crate::command::cli_error::CliError;
+use crate::command::otlp::OtlpArgs;
 use crate::command::output::Output;
 use crate::command::page::PageArgs;
 
@@ -34,6 +35,8 @@ pub(crate) struct UpArgs {
     state: Option<PathBuf>,
     #[command(flatten)]
     page: PageArgs,
+    #[command(flatten)]
+    otlp: OtlpArgs,
 }
 
 /// How long workers may take to finish when the manager stops.
@@ -75,6 +78,7 @@ impl UpArgs {
         let failed = |error: &dyn std::fmt::Display| CliError::failed("the manager cannot start", error);
         let manager = builder.start().map_err(|error| failed(&error).help(error.help()))?;
         manager.grant(user.public(), Role::Admin).map_err(|error| failed(&error))?;
+        let traces = self.otlp.export(&manager, *output);
         let ticket = manager.ticket(Role::Host).await?;
         let listening = manager.listening().unwrap_or(self.listen);
         let key = manager.manager_key();
@@ -116,6 +120,7 @@ impl UpArgs {
             output.say("stopping");
             manager.stop(GRACE).await;
         }
+        traces.finish().await;
         let file = common.running_file();
         // The file may belong to another manager, started since; then it stays.
         if std::fs::read(&file).is_ok_and(|named| named == running.as_bytes()) {

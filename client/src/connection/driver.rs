@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use grid_disk::Machine;
@@ -138,6 +139,7 @@ async fn enter(
         ClientGreeting::Welcome { state, resumed, roles, extensions } => {
             tracing::debug!(version = extensions.software(), "a manager lets this client in");
             *shared.roles.lock() = roles;
+            shared.knows_traces.store(extensions.traces(), Relaxed);
             shared.connected(&conn, state, resumed).map_err(ConnectError::Unreachable)?;
             Ok((conn, send, reader))
         }

@@ -1,5 +1,6 @@
 //! Requests over a connection, each on a stream of its own.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,7 +31,16 @@ impl Connection {
                     break;
                 };
                 let Some(conn) = conn else { break };
-                match ask(&conn, &frame, body.as_ref()).await {
+                let frame = match (&request, self.shared.knows_traces.load(Relaxed)) {
+                    (Request::JobTraces { .. }, false) => {
+                        return Ok((Reply::Denied(no_traces()), Bytes::new()));
+                    }
+                    (Request::JobNewTraced { job, spec, .. }, false) => {
+                        &Request::JobNew { job: *job, spec: spec.clone() }.to_body()
+                    }
+                    _ => &frame,
+                };
+                match ask(&conn, frame, body.as_ref()).await {
                     Ok(reply) => return Ok(reply),
                     // The manager may have carried it out: only what is safe to repeat is repeated.
                     Err(error) if !is_question(&request) => return Err(error.to_string()),
@@ -61,6 +71,16 @@ impl Connection {
             });
             (denied, Bytes::new())
         })
+    }
+}
+
+/// The manager is older than traces, and would not know what is asked.
+fn no_traces() -> Denial {
+    Denial {
+        code: DenialCode::NotFound,
+        what: "traces".to_owned(),
+        why: "the manager is older than this program, and traces nothing".to_owned(),
+        help: "upgrade it".to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The state that a connection's driver and its client share.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(super) struct ConnectionShared {
     /// Why the manager disconnected this client for good, if it did.
     pub(super) sent_away: OnceLock<Denial>,
     pub(super) roles: Mutex<Roles>,
+    /// The manager knows the requests about traces.
+    pub(super) knows_traces: AtomicBool,
 }
 
 impl ConnectionShared {
@@ -44,6 +47,7 @@ impl ConnectionShared {
             conn: watch::Sender::new(None),
             sent_away: OnceLock::new(),
             roles: Mutex::default(),
+            knows_traces: AtomicBool::new(false),
         }
     }
 

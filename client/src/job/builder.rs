@@ -7,6 +7,7 @@ use grid_protocol::client::{Denial, DenialCode, Request};
 use grid_protocol::digest::Digest;
 use grid_protocol::host::Label;
 use grid_protocol::job::{GiveUp, JobId, JobSpec};
+use grid_protocol::trace::TraceContext;
 use serde::Serialize;
 
 use crate::cbor::{CborError, to_cbor};
@@ -19,6 +20,7 @@ pub struct JobBuilder {
     client: Client,
     id: Option<JobId>,
     spec: JobSpec,
+    part_of: Option<TraceContext>,
 }
 
 /// Why a task submitted with [`Client::submit`] has no outcome.
@@ -43,6 +45,7 @@ impl Client {
         JobBuilder {
             client: self.clone(),
             id: None,
+            part_of: None,
             spec: JobSpec {
                 name: name.to_owned(),
                 module,
@@ -168,6 +171,13 @@ impl JobBuilder {
         self
     }
 
+    /// What the job is a part of, as a `traceparent` says it: if the manager exports traces, the job and its tasks appear
+    /// there. None by default.
+    pub fn part_of(mut self, context: TraceContext) -> Self {
+        self.part_of = Some(context);
+        self
+    }
+
     /// Makes the job; when this returns it is on the manager's disk.
     ///
     /// # Errors
@@ -179,7 +189,13 @@ impl JobBuilder {
             Some(id) => id,
             None => JobId(self.client.machine.random().map_err(|error| no_random(&error))?),
         };
-        self.client.ask_again(Request::JobNew { job: id, spec: self.spec }).await?;
+        let (job, spec) = (id, self.spec);
+        self.client
+            .ask_again(match self.part_of {
+                None => Request::JobNew { job, spec },
+                Some(context) => Request::JobNewTraced { job, spec, context },
+            })
+            .await?;
         Ok(Job { client: self.client, id })
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use grid_protocol::host::HostEvent;
 use grid_protocol::job::{AttemptEnd, AttemptId, AttemptResult, JobId, Payload};
 use grid_protocol::limits::{BATCH_BYTES_MAX, HELD_ATTEMPTS_MAX};
+use grid_protocol::trace::{AttemptTimes, TRACED_A_FRAME_MAX};
 use tokio::time::Instant;
 
 use super::{AttemptState, JobQueue, RunnerState, TaskRunner};
@@ -34,6 +35,8 @@ pub(super) struct PendingReports {
     pub(super) ended: VecDeque<AttemptId>,
     pub(super) executing: Vec<AttemptId>,
     pub(super) returned: Vec<AttemptId>,
+    /// Attempts that have ended, and of which the manager wants the times.
+    pub(super) timed: Vec<AttemptId>,
     pub(super) renewal_due: bool,
     /// The window that the manager was last told.
     pub(super) window: Option<u32>,
@@ -88,6 +91,9 @@ impl TaskRunner {
         if let Some(window) = self.next_window(&mut inner) {
             return Some(window);
         }
+        if !inner.news.timed.is_empty() {
+            return Some(HostEvent::Traced { times: inner.take_times() });
+        }
         let ends = inner.take_ends();
         if !ends.is_empty() {
             return Some(HostEvent::Outcomes { ends });
@@ -134,6 +140,13 @@ impl RunnerState {
         let first = self.held.iter().filter(|(_, held)| active(held));
         let then = self.held.iter().filter(|(_, held)| !active(held));
         first.chain(then).map(|(attempt, _)| *attempt).take(HELD_ATTEMPTS_MAX as usize).collect()
+    }
+
+    /// The times of attempts whose ends are reported next.
+    fn take_times(&mut self) -> Vec<AttemptTimes> {
+        let now = Instant::now();
+        let some = self.news.timed.len().min(TRACED_A_FRAME_MAX);
+        self.news.timed.drain(..some).filter_map(|attempt| self.traced.told(now, attempt)).collect()
     }
 
     fn take_ends(&mut self) -> Vec<AttemptEnd> {

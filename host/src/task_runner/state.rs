@@ -9,6 +9,7 @@ use grid_protocol::worker::{Failure, FailureKind};
 use tokio::time::Instant;
 
 use super::executor::{Executor, RunningTask};
+use super::trace::TracedAttempts;
 use super::{ALONE_MAX, report};
 use crate::sandbox::{Limits, Program};
 
@@ -33,6 +34,7 @@ pub(super) struct RunnerState {
     /// Moving average of the running time of a task, in seconds; `None` before the first has finished.
     pub(super) usual: Option<f64>,
     pub(super) news: report::PendingReports,
+    pub(super) traced: TracedAttempts,
 }
 
 /// The state of an attempt on this host.
@@ -51,6 +53,8 @@ pub(super) struct JobQueue {
     pub(super) ready: Readiness,
     pub(super) queue: VecDeque<(u64, Assignment)>,
     pub(super) idle: Vec<Arc<Executor>>,
+    /// When its module was ready, and how long it was compiled for that.
+    pub(super) ready_at: (Instant, Duration),
     /// A guest of the job has finished a task on this host, so the job's module can start here.
     pub(super) started: bool,
 }
@@ -86,8 +90,12 @@ impl RunnerState {
     }
 
     /// Gives an executor a task of its own job.
-    pub(super) fn give(&self, executor: &Executor, task: Assignment) {
-        let timeout = self.jobs.get(&executor.job()).map_or(0, |job| job.brief.timeout_ms);
+    pub(super) fn give(&mut self, executor: &Executor, task: Assignment) {
+        let job = self.jobs.get(&executor.job());
+        let timeout = job.map_or(0, |job| job.brief.timeout_ms);
+        if let Some(job) = job {
+            self.traced.given(Instant::now(), task.attempt, job.ready_at);
+        }
         let running = RunningTask::new(&task, Duration::from_millis(timeout));
         // An input that the manager keeps was fetched before the task was queued.
         if let Payload::Here(input) = task.input {
@@ -225,6 +233,9 @@ impl RunnerState {
     pub(super) fn end(&mut self, mut end: AttemptEnd) {
         end.clamp();
         if let Some(held) = self.held.get_mut(&end.attempt) {
+            if self.traced.ended(Instant::now(), end.attempt, Duration::from_micros(end.ran_us)) {
+                self.news.timed.push(end.attempt);
+            }
             self.news.ended.push_back(end.attempt);
             *held = AttemptState::Ended(end);
         }

@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     /// All of them together.
     failed_attempts: Counter,
     pub(crate) attempts_lost: Counter,
+    pub(crate) traces_dropped: Counter,
     pub(crate) task_run: Histogram,
     pub(crate) lease_overhead: Histogram,
     pub(crate) commit: Histogram,
@@ -109,6 +110,7 @@ impl Default for Metrics {
             attempts_failed: Family::default(),
             failed_attempts: Counter::default(),
             attempts_lost: Counter::default(),
+            traces_dropped: Counter::default(),
             task_run: times(),
             lease_overhead: times(),
             commit: times(),
@@ -138,6 +140,8 @@ impl Metrics {
         r.register("attempts_failed", help, self.attempts_failed.clone());
         let help = "Attempts at tasks that were lost with their hosts";
         r.register("attempts_lost", help, self.attempts_lost.clone());
+        let help = "Traces that were not exported, because the collector was too slow";
+        r.register("traces_dropped", help, self.traces_dropped.clone());
         let help = "Running time of attempts, as hosts say";
         r.register_with_unit("attempt_run", help, Unit::Seconds, self.task_run.clone());
         let help = "Time from the grant of a lease to the end of its attempt, less its running time; of short attempts";

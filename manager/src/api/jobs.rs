@@ -13,6 +13,8 @@ use grid_protocol::limits::{
 use grid_protocol::name::check_name;
 use grid_protocol::role::Role;
 use grid_protocol::submission::{EncodedPayload, JobSubmission};
+use grid_protocol::trace::TraceContext;
+use grid_scheduler::jobs::ScheduledJob;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -35,7 +37,14 @@ const LISTED_BYTES_MAX: usize = CONTROL_FRAME_BYTES_MAX / 2;
 /// Answers a request about jobs.
 pub(crate) async fn answer(context: &Arc<Context>, asker: Asker, request: Request) -> Result<Reply, Denial> {
     match request {
-        Request::JobNew { job, spec } => make(context, asker, job, spec).await,
+        Request::JobNew { job, spec } => make(context, asker, job, spec, None).await,
+        Request::JobNewTraced { job, spec, context: part_of } => {
+            make(context, asker, job, spec, Some(part_of)).await
+        }
+        Request::JobTraces { job } => {
+            check_seen(context, asker, job)?;
+            Ok(Reply::Traces(context.cluster().coordinator.tracer.traces(job)))
+        }
         Request::JobSubmit { job, first, inputs } => {
             let inputs = inputs.into_iter().map(EncodedPayload::of).collect();
             submit(context, asker, JobSubmission { job, first, inputs }).await
@@ -85,7 +94,13 @@ pub(crate) async fn answer(context: &Arc<Context>, asker: Asker, request: Reques
     }
 }
 
-async fn make(context: &Arc<Context>, asker: Asker, job: JobId, spec: JobSpec) -> Result<Reply, Denial> {
+async fn make(
+    context: &Arc<Context>,
+    asker: Asker,
+    job: JobId,
+    spec: JobSpec,
+    part_of: Option<TraceContext>,
+) -> Result<Reply, Denial> {
     check_spec(&spec)?;
     if context.catalog_now().module(&spec.module).is_none() {
         let why = format!("the manager has no module {}", spec.module);
@@ -94,7 +109,12 @@ async fn make(context: &Arc<Context>, asker: Asker, job: JobId, spec: JobSpec) -
     let created = context.unix_now();
     match context.change(|cluster, _| match cluster.banned.on(&asker.key, &spec.module) {
         Some(ban) => Err(NotAdded::Banned(ban)),
-        None => cluster.coordinator.add(job, asker.key, spec, created),
+        None => {
+            cluster.coordinator.add(job, asker.key, spec, created)?;
+            cluster.coordinator.tracer.begins(job, context.config.machine.unix_time());
+            part_of.into_iter().for_each(|part_of| cluster.coordinator.join_trace(job, part_of));
+            Ok(())
+        }
     }) {
         Ok(()) => {}
         Err(NotAdded::Banned(ban)) => return Err(banned(ban)),
@@ -176,7 +196,14 @@ pub(crate) async fn submit(
         // may not be on disk yet.
         return Ok(Reply::Submitted { next: first });
     }
-    let next = context.change(|cluster, _| cluster.coordinator.submit(job, first, &inputs));
+    let next = context.change(|cluster, now| {
+        let coordinator = &mut cluster.coordinator;
+        let known = coordinator.job(job).map_or(0, ScheduledJob::submitted);
+        let next = coordinator.submit(job, first, &inputs)?;
+        let new = usize::try_from(next.saturating_sub(known)).unwrap_or(usize::MAX);
+        coordinator.tracer.submitted(now, context.config.machine.unix_time(), job, known, new);
+        Some(next)
+    });
     let Some(next) = next else {
         // The client looks at the job next, so what this denial implies must be on disk, too.
         on_disk(context).await?;

@@ -52,6 +52,7 @@ fn need(request: &Request) -> Need {
         | Request::JobList { everyones: false }
         | Request::JobSummary { .. }
         | Request::TaskShow { .. }
+        | Request::JobTraces { .. }
         | Request::Explain(_)
         | Request::TokenList
         | Request::PageLink => Need::See,
@@ -123,7 +124,9 @@ pub(super) fn deed(context: &Context, asker: Asker, request: &Request) -> Option
         Request::DeploymentRemove { deployment } => ("deployment rm", deployment.to_string()),
         Request::KeyTrust { key, role } => ("key trust", format!("{key} as {role}")),
         Request::KeyRevoke { key } => ("key revoke", key.to_string()),
-        Request::JobNew { job, spec } => ("job new", format!("{job} {}", spec.name)),
+        Request::JobNew { job, spec } | Request::JobNewTraced { job, spec, .. } => {
+            ("job new", format!("{job} {}", spec.name))
+        }
         Request::JobStop { job } => ("job stop", job.to_string()),
         Request::JobRetry { job } => ("job retry", job.to_string()),
         Request::JobForget { job } => ("job rm", job.to_string()),

@@ -7,6 +7,8 @@ use grid_protocol::host::HostCommand;
 use grid_protocol::job::{Assignment, AttemptId, JobId};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::BATCH_BYTES_MAX;
+use grid_protocol::time::Moment;
+use grid_protocol::trace::TRACED_A_FRAME_MAX;
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::Cluster;
@@ -63,7 +65,7 @@ async fn write(context: &Arc<Context>, changes: Vec<Change>, mut effects: Vec<Ef
     if context.config.sabotage == Some(crate::fault_injection::FaultInjection::AcknowledgeEarly) {
         let told = effects.extract_if(.., |effect| !matches!(effect, Effect::Assign { .. }));
         let told: Vec<_> = told.map(ReadyEffect::Effect).collect();
-        context.change(|cluster, _| told.into_iter().for_each(|effect| cluster.take_effect(effect)));
+        context.change(|cluster, now| told.into_iter().for_each(|effect| cluster.take_effect(now, effect)));
         sleep(Duration::from_millis(100)).await;
     }
     let changes = Arc::new(changes);
@@ -97,12 +99,12 @@ async fn write(context: &Arc<Context>, changes: Vec<Change>, mut effects: Vec<Ef
             Err(_) => return,
         }
     };
-    context.change(|cluster, _| {
+    context.change(|cluster, now| {
         cluster.coordinator.writing = None;
         cluster.coordinator.turn_trouble(shortage);
         cluster.coordinator.written.notify_waiters();
         for ready in ready {
-            cluster.take_effect(ready);
+            cluster.take_effect(now, ready);
         }
     });
 }
@@ -142,9 +144,9 @@ impl ReadyEffect {
 }
 
 impl Cluster {
-    fn take_effect(&mut self, ready: ReadyEffect) {
+    fn take_effect(&mut self, now: Moment, ready: ReadyEffect) {
         match ready {
-            ReadyEffect::Assign { host, job, assignments } => self.assign(host, job, assignments),
+            ReadyEffect::Assign { host, job, assignments } => self.assign(now, host, job, assignments),
             ReadyEffect::Effect(Effect::Tell { host, command }) => self.command(host, &command),
             ReadyEffect::Effect(Effect::Acknowledge(client)) => {
                 // The client may have disconnected; it asks again.
@@ -152,11 +154,12 @@ impl Cluster {
             }
             ReadyEffect::Effect(Effect::OutcomeRecorded(job)) => self.coordinator.announce(job),
             ReadyEffect::Effect(Effect::Committed(standings)) => self.coordinator.committed(standings),
+            ReadyEffect::Effect(Effect::Traced(job, task)) => self.coordinator.end_trace(now, job, task),
             ReadyEffect::Effect(Effect::Assign { .. }) => {}
         }
     }
 
-    fn assign(&mut self, host: PublicKey, job: JobId, assignments: Vec<Assignment>) {
+    fn assign(&mut self, now: Moment, host: PublicKey, job: JobId, assignments: Vec<Assignment>) {
         // A host that does not confirm its commands is assigned nothing; the leases expire.
         if self.sessions.get(&host).is_none_or(|session| session.control.backlog() >= BACKLOG_MAX) {
             return;
@@ -170,6 +173,7 @@ impl Cluster {
         if let Some(brief) = self.coordinator.brief(host, job) {
             self.command(host, &HostCommand::Job(brief));
         }
+        self.follow(now, host, &assignments);
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for assignment in assignments {
             let more = assignment.input.frame_bytes() + 24;
@@ -182,6 +186,19 @@ impl Cluster {
         }
         if !batch.is_empty() {
             self.command(host, &HostCommand::Assign { job, attempts: batch });
+        }
+    }
+
+    /// Has the host take the times of those attempts that are traced.
+    fn follow(&mut self, now: Moment, host: PublicKey, assignments: &[Assignment]) {
+        let tracer = &mut self.coordinator.tracer;
+        let attempts = assignments.iter().map(|assignment| assignment.attempt);
+        let traced: Vec<_> = attempts.filter(|attempt| tracer.follows(*attempt)).collect();
+        traced.iter().for_each(|attempt| tracer.sent(now, host, *attempt));
+        if self.sessions.get(&host).is_some_and(|session| session.traces) {
+            for attempts in traced.chunks(TRACED_A_FRAME_MAX) {
+                self.command(host, &HostCommand::Trace { attempts: attempts.to_vec() });
+            }
         }
     }
 }

@@ -6,20 +6,23 @@ mod reports;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use grid_protocol::activity::{GridEvent, HostActivity};
+use grid_protocol::activity::{AttemptEnding, GridEvent, HostActivity};
 use grid_protocol::host::HostCommand;
 use grid_protocol::job::{AttemptId, JobBrief, JobId, JobInfo, JobSpec, JobState};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::JOBS_MAX;
 use grid_protocol::submission::EncodedPayload;
 use grid_protocol::time::Moment;
+use grid_protocol::trace::TraceContext;
 use grid_scheduler::jobs::{JobDecision, Jobs, ScheduledJob};
 use tokio::sync::{Notify, oneshot};
 
-use crate::activity::Activity;
 use crate::activity::summary::JobSummaries;
+use crate::activity::tracer::Tracer;
+use crate::activity::{Activity, TraceRecord};
 use crate::catalog::banned::{Ban, Banned};
 use crate::jobs::announced::{Announced, AnnouncedJob};
 use crate::jobs::store::{DeadTask, JobJournal, Recovered};
@@ -47,6 +50,7 @@ pub(crate) struct Coordinator {
     /// Where what happens is noted for those who look.
     pub(crate) activity: Arc<Activity>,
     pub(crate) summaries: JobSummaries,
+    pub(crate) tracer: Tracer,
 }
 
 /// Something that takes place once the journal so far is on disk.
@@ -61,6 +65,8 @@ pub(crate) enum Effect {
     OutcomeRecorded(JobId),
     /// Publishes the committed state of these jobs; `None` means that the job was forgotten.
     Committed(Vec<(JobId, Option<AnnouncedJob>)>),
+    /// Ends the trace of a task.
+    Traced(JobId, u64),
 }
 
 /// Why a job was not added.
@@ -85,9 +91,11 @@ pub(crate) struct HostRef<'a> {
 
 impl Coordinator {
     pub(crate) fn new(recovered: Recovered, activity: Arc<Activity>) -> Self {
-        let Recovered { jobs, stale, leaving } = recovered;
+        let Recovered { jobs, stale, leaving, contexts } = recovered;
         let mut journal = JobJournal::default();
         stale.into_iter().for_each(|attempt| journal.end_lease(attempt));
+        let mut tracer = Tracer::default();
+        contexts.into_iter().for_each(|(job, context)| tracer.joins(job, context));
         let mut told = Announced::default();
         jobs.jobs().iter().for_each(|(id, job)| told.commit(*id, Some(AnnouncedJob::of(job))));
         Self {
@@ -104,6 +112,7 @@ impl Coordinator {
             writing: None,
             activity,
             summaries: JobSummaries::default(),
+            tracer,
         }
     }
 
@@ -144,6 +153,22 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Records what a job is a part of.
+    pub(crate) fn join_trace(&mut self, id: JobId, context: TraceContext) {
+        if self.tracer.context(id) != Some(context) {
+            self.journal.context(id, &context);
+            self.tracer.joins(id, context);
+        }
+    }
+
+    /// Ends the trace of a task whose outcome is on disk.
+    pub(crate) fn end_trace(&mut self, now: Moment, id: JobId, task: u64) {
+        if let Some(trace) = self.tracer.recorded(now, id, task) {
+            let context = self.tracer.context(id);
+            self.activity.hand_on(|| TraceRecord::Task { trace, context });
+        }
+    }
+
     /// Adds those of the tasks from number `first` on that are new; returns the next task number expected.
     ///
     /// `None` if the job is unknown, tasks before `first` are missing, or the job takes no new tasks.
@@ -181,6 +206,7 @@ impl Coordinator {
         }
         self.jobs.forget(id);
         self.summaries.forget(id);
+        self.tracer.forget(id);
         self.watchers.remove(&id);
         self.journal.end_job(id);
         self.leaving.insert(id);
@@ -350,13 +376,16 @@ impl Coordinator {
                 JobDecision::Lease { host, job, attempts } => {
                     for (attempt, task) in &attempts {
                         self.journal.lease(*attempt, job, *task, host);
+                        self.tracer.leased(now, *attempt, job, *task);
                     }
                     self.effects.push(Effect::Assign { host, job, attempts });
                 }
                 JobDecision::Lost { attempt, host, verdict } => {
                     tracing::debug!(%attempt, host = name(host), ?verdict, "an attempt is lost");
                     self.note_loss(host, &verdict);
-                    self.apply(verdict, attempt, &HostRef { key: host, name: name(host) }, 0, None);
+                    let host = HostRef { key: host, name: name(host) };
+                    self.trace(now, attempt, &host, AttemptEnding::Lost, &verdict);
+                    self.apply(verdict, attempt, &host, 0, None);
                 }
                 JobDecision::Abandon { host, attempts } => {
                     for attempt in &attempts {
@@ -389,6 +418,7 @@ impl Coordinator {
 
     fn turned(&mut self, id: JobId, state: &JobState) {
         if state.is_over() {
+            self.tracer.over(id);
             for (host, jobs) in &mut self.briefed {
                 if jobs.remove(&id) {
                     let command = HostCommand::JobsOver { jobs: vec![id] };
@@ -400,6 +430,13 @@ impl Coordinator {
         self.effects.push(Effect::OutcomeRecorded(id));
         if let Some(job) = self.job(id).filter(|_| *state != JobState::Closed) {
             let (name, owner) = (job.spec.name.clone(), job.owner);
+            if state.is_over() {
+                let began = self.tracer.began(id).unwrap_or(Duration::from_secs(job.created));
+                let (name, context) = (name.clone(), self.tracer.context(id));
+                let state = state.label();
+                let ended = self.activity.unix_time();
+                self.activity.hand_on(|| TraceRecord::Job { job: id, name, began, ended, state, context });
+            }
             self.activity.note(GridEvent::Job { job: id, name, owner, state: state.clone() });
         }
     }
@@ -429,6 +466,6 @@ impl Coordinator {
     }
 }
 
-fn millis(time: std::time::Duration) -> u64 {
+fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -8,6 +8,7 @@
 //! | failure | id, number, count | an attempt that failed |
 //! | outcome | id, number of the outcome | the task's number and its outcome |
 //! | over | id, number | the number of the outcome, and whether the task failed |
+//! | trace | id | what the job is a part of, if its client said so |
 //!
 //! A task with an outcome is over, one with a lease is under way, and every other acknowledged task waits.
 
@@ -21,6 +22,7 @@ use grid_protocol::limits::FAILURES_KEPT_MAX;
 use grid_protocol::record::{JobRecord, OutcomeRecord, OverRecord};
 use grid_protocol::submission::EncodedPayload;
 use grid_protocol::time::Moment;
+use grid_protocol::trace::TraceContext;
 use grid_protocol::wire::Wire;
 use grid_scheduler::jobs::{Jobs, ScheduledJob};
 
@@ -68,6 +70,11 @@ impl JobJournal {
         self.push(Change::put(Table::Job, id.0, record_of(job).to_body()));
     }
 
+    /// Writes what a job is a part of.
+    pub(crate) fn context(&mut self, id: JobId, context: &TraceContext) {
+        self.push(Change::put(Table::Trace, id.0, context.to_body()));
+    }
+
     /// Adds the input of a task, encoded.
     pub(crate) fn input(&mut self, job: JobId, task: u64, input: Bytes) {
         self.push(Change::put_bytes(Table::Task, key(job, task), input));
@@ -111,6 +118,7 @@ impl JobJournal {
     pub(crate) fn end_job(&mut self, job: JobId) {
         self.touched.insert(job);
         self.push(Change::remove(Table::Job, job.0));
+        self.push(Change::remove(Table::Trace, job.0));
     }
 }
 
@@ -152,6 +160,8 @@ pub(crate) struct Recovered {
     pub(crate) stale: Vec<AttemptId>,
     /// Jobs without a record of which tasks, failures or outcomes are left, to be deleted.
     pub(crate) leaving: BTreeSet<JobId>,
+    /// What jobs are a part of.
+    pub(crate) contexts: Vec<(JobId, TraceContext)>,
 }
 
 /// Upper bound of what one failed attempt adds to an outcome, in bytes, by the host's limits.
@@ -320,6 +330,15 @@ impl JobStore {
         Ok(left)
     }
 
+    /// What jobs are a part of. One that cannot be read is passed over: nothing is lost with it but a line of a trace.
+    fn contexts(&self) -> Result<Vec<(JobId, TraceContext)>, StoreError> {
+        let records = self.store.read(Table::Trace)?.into_iter();
+        let read = |(id, body): (Vec<u8>, Vec<u8>)| {
+            Some((JobId(id.try_into().ok()?), TraceContext::from_body(&body).ok()?))
+        };
+        Ok(records.filter_map(read).collect())
+    }
+
     /// Rebuilds the queues after a restart. Each lease that was held gets its whole term again.
     pub(crate) fn recover(&self, incarnation: u32, now: Moment) -> Result<Recovered, RecoverError> {
         let mut jobs = Jobs::new(incarnation);
@@ -362,7 +381,7 @@ impl JobStore {
         }
         let stale = leases.into_values().flatten().map(|lease| lease.attempt).chain(stale).collect();
         let leaving = self.leftovers(&jobs)?;
-        Ok(Recovered { jobs, stale, leaving })
+        Ok(Recovered { jobs, stale, leaving, contexts: self.contexts()? })
     }
 
     /// Finds which tasks of a job are over and which of the others were begun; returns those of `leased` that are

@@ -116,9 +116,11 @@ pub(crate) async fn grant(context: &Arc<Context>, conn: &Conn, role: Role) -> Re
     Ok(context.catalog(move |catalog| catalog.grant(peer, role)).await?)
 }
 
-/// What this manager says beyond a welcome: its version, and its time, by which tickets and manifests expire.
+/// What this manager says beyond a welcome: its version, and its time, by which tickets and manifests expire, and that
+/// it knows traces.
 pub(crate) fn extensions(context: &Context) -> Extensions {
-    Extensions::default().with_software(env!("CARGO_PKG_VERSION")).with_unix_time(context.unix_now())
+    let extensions = Extensions::default().with_software(env!("CARGO_PKG_VERSION"));
+    extensions.with_unix_time(context.unix_now()).with_traces()
 }
 
 /// Checks the version that a hello begins with, before the rest of it is read.

@@ -217,6 +217,7 @@ impl Cluster {
         session.conn_id += 1;
         session.conn = Some(session::handle(conn));
         session.address = conn.remote();
+        session.traces = hello.extensions.traces();
         session.control_wake = Arc::default();
         // Commands from before the connection may wait; nothing else announces them.
         session.control_wake.notify_one();
@@ -243,6 +244,7 @@ impl HostSession {
             compile_us: 0,
             pings: Default::default(),
             address: String::new(),
+            traces: false,
         }
     }
 }

@@ -30,6 +30,11 @@ impl RunTarget {
         Self::There(Box::new(client))
     }
 
+    /// The manager of a grid in this process.
+    pub(crate) fn manager(&self) -> Option<&Manager> {
+        if let Self::Here(manager) = self { Some(manager) } else { None }
+    }
+
     /// Runs `work` and meanwhile starts a grid in this process, if slots are asked for.
     pub(crate) fn here_after<T>(
         common: &Common,

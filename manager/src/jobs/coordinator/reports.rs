@@ -9,6 +9,7 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::limits::HELD_ATTEMPTS_MAX;
 use grid_protocol::record::OutcomeRecord;
 use grid_protocol::time::Moment;
+use grid_protocol::trace::TRACED_A_FRAME_MAX;
 use grid_scheduler::jobs::{AttemptFate, Verdict};
 
 use crate::activity::EndedAttempt;
@@ -30,6 +31,9 @@ impl Coordinator {
             HostEvent::Executing { attempts } => self.jobs.handle_executing(now, host.key, few(&attempts)),
             HostEvent::Alive { attempts } => self.jobs.handle_renewal(now, host.key, few(&attempts)),
             HostEvent::Returned { attempts } => self.handle_returned(now, host.key, few(&attempts)),
+            HostEvent::Traced { times } => {
+                times.iter().take(TRACED_A_FRAME_MAX).for_each(|times| self.tracer.told(host.key, *times));
+            }
             HostEvent::Outcomes { ends } => self.handle_ends(now, host, ends),
             HostEvent::ModuleReady { module, .. } => {
                 self.jobs.handle_module(host.key, module);
@@ -54,6 +58,7 @@ impl Coordinator {
                 briefed.remove(&lease.job);
             }
         }
+        attempts.iter().for_each(|attempt| self.tracer.came_back(now, *attempt));
         self.jobs.handle_returned(now, host, attempts);
     }
 
@@ -61,6 +66,10 @@ impl Coordinator {
         let attempts = ends.iter().map(|end| end.attempt).collect();
         for AttemptEnd { attempt, ran_us, result } in ends {
             self.note_end(now, host.key, attempt, ran_us, &result);
+            let ending = match &result {
+                AttemptResult::Done(_) => AttemptEnding::Done,
+                AttemptResult::Failed { .. } => AttemptEnding::Failed,
+            };
             let verdict = match &result {
                 AttemptResult::Done(_) => {
                     self.jobs.handle_end(now, host.key, attempt, AttemptFate::Done, ran_us)
@@ -80,6 +89,7 @@ impl Coordinator {
                     self.jobs.handle_end(now, host.key, attempt, fate, ran_us)
                 }
             };
+            self.trace(now, attempt, host, ending, &verdict);
             self.apply(verdict, attempt, host, ran_us, Some(result));
         }
         // The host may drop the results once they are on disk, or were fenced.
@@ -90,6 +100,26 @@ impl Coordinator {
     fn forget_at(&mut self, host: PublicKey, job: JobId) {
         if self.briefed.get_mut(&host).is_some_and(|jobs| jobs.remove(&job)) {
             self.effects.push(Effect::Tell { host, command: HostCommand::JobsOver { jobs: vec![job] } });
+        }
+    }
+
+    /// Tells the tracer what becomes of a task, if the attempt counts.
+    pub(super) fn trace(
+        &mut self,
+        now: Moment,
+        attempt: AttemptId,
+        host: &HostRef<'_>,
+        ending: AttemptEnding,
+        verdict: &Verdict,
+    ) {
+        match verdict {
+            Verdict::Done { job, task, .. } | Verdict::Dead { job, task, .. } => {
+                if self.tracer.ended(now, attempt, (*job, *task), host.name, ending) {
+                    self.effects.push(Effect::Traced(*job, *task));
+                }
+            }
+            Verdict::Again { .. } | Verdict::Back { .. } => self.tracer.came_back(now, attempt),
+            Verdict::Fenced => {}
         }
     }
 

@@ -1,0 +1,483 @@
+//! The tracer: where the time of some tasks goes, from their submission until their outcomes are on disk.
+//!
+//! It reads no clock. A task's parts follow each other without a gap: each step of the task ends a part and begins the
+//! next. What happened on the host is told by the host, in times since the attempt arrived there; what is left of the
+//! time between sending the attempt and hearing of its end was spent on the way, half of it each way.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use grid_protocol::activity::AttemptEnding;
+use grid_protocol::job::{AttemptId, JobId};
+use grid_protocol::key::PublicKey;
+use grid_protocol::time::Moment;
+use grid_protocol::trace::{AttemptTimes, PartKind, TRACE_PARTS_MAX, TaskTrace, TraceContext, TracePart};
+
+/// Tasks that are traced in a second, if nobody asked for it; the first of a submission is chosen.
+const CHOSEN_A_SECOND: u32 = 10;
+
+/// Tasks that are traced in a second, of jobs that are part of a trace; the first of a submission are chosen.
+const ASKED_A_SECOND: u32 = 100;
+
+/// Tasks that are traced at the same time.
+const OPEN_MAX: usize = 4096;
+
+/// Traces of a job that are kept: its first ones, of which one had to wait for the module, and its newest.
+const FIRST_KEPT: usize = 8;
+const NEWEST_KEPT: usize = 24;
+
+/// Jobs of which traces are kept.
+const JOBS_KEPT_MAX: usize = 500;
+
+/// A budget that is whole again each second.
+#[derive(Debug, Default)]
+struct Budget {
+    second: u64,
+    used: u32,
+}
+
+impl Budget {
+    /// Takes up to `wanted` of the `most` of this second; returns how many it got.
+    fn take(&mut self, now: Moment, most: u32, wanted: usize) -> usize {
+        let second = now.since(Moment::ZERO).as_secs();
+        if second != self.second {
+            *self = Self { second, used: 0 };
+        }
+        let got = (most - self.used.min(most)).min(u32::try_from(wanted).unwrap_or(u32::MAX));
+        self.used += got;
+        got as usize
+    }
+}
+
+/// A task that is traced.
+#[derive(Debug)]
+struct OpenTrace {
+    submitted: Moment,
+    submitted_unix_us: u64,
+    /// Up to when its parts reach.
+    until: Moment,
+    parts: VecDeque<TracePart>,
+    attempt: Option<AttemptId>,
+    /// The host that the attempt was sent to.
+    sent_to: Option<PublicKey>,
+    times: Option<AttemptTimes>,
+    /// How it ended, and where, once that is decided.
+    over: Option<(AttemptEnding, String)>,
+}
+
+impl OpenTrace {
+    /// The time from the last part until `now` was spent on `kind`.
+    fn spent(&mut self, now: Moment, kind: PartKind) {
+        self.spent_for(kind, now.since(self.until));
+        self.until = now;
+    }
+
+    fn spent_for(&mut self, kind: PartKind, time: Duration) {
+        let us = micros(time);
+        // What took no time is not worth a line, but for what every task does.
+        if us == 0 && !matches!(kind, PartKind::Wait | PartKind::Run) {
+            return;
+        }
+        if self.parts.len() >= TRACE_PARTS_MAX {
+            self.parts.pop_front();
+        }
+        self.parts.push_back(TracePart { kind, us });
+    }
+
+    /// The attempt has ended, and the manager has heard of it.
+    fn came_back(&mut self, now: Moment) {
+        self.attempt = None;
+        let away = now.since(self.until);
+        let sent = self.sent_to.take().is_some();
+        match self.times.take().filter(|times| sent && times.is_within(micros(away))) {
+            None => self.spent(now, if sent { PartKind::Host } else { PartKind::Lease }),
+            Some(times) => {
+                let on_the_way = micros(away) - times.told_us;
+                let there = on_the_way / 2;
+                let steps = [
+                    (PartKind::Send, there),
+                    (PartKind::Input, times.input_us),
+                    (PartKind::Module, times.module_us - times.input_us - times.compile_us),
+                    (PartKind::Compile, times.compile_us),
+                    (PartKind::Queue, times.given_us - times.module_us),
+                    (PartKind::Start, times.begun_us - times.given_us),
+                    (PartKind::Run, times.ended_us - times.begun_us),
+                    (PartKind::Report, times.told_us - times.ended_us + on_the_way - there),
+                ];
+                for (kind, us) in steps {
+                    self.spent_for(kind, Duration::from_micros(us));
+                }
+                self.until = now;
+            }
+        }
+    }
+}
+
+/// Traces of one job.
+#[derive(Debug, Default)]
+struct KeptTraces {
+    first: Vec<TaskTrace>,
+    newest: VecDeque<TaskTrace>,
+}
+
+/// Tasks that are traced, and what was found of those that are over.
+#[derive(Debug, Default)]
+pub(crate) struct Tracer {
+    open: BTreeMap<(JobId, u64), OpenTrace>,
+    attempts: HashMap<AttemptId, (JobId, u64)>,
+    contexts: BTreeMap<JobId, TraceContext>,
+    /// When jobs began that are not over, as time since 1970.
+    began: BTreeMap<JobId, Duration>,
+    kept: BTreeMap<JobId, KeptTraces>,
+    /// Jobs of which traces are kept, oldest first.
+    oldest: VecDeque<JobId>,
+    chosen: Budget,
+    asked: Budget,
+}
+
+impl Tracer {
+    /// A job was made.
+    pub(crate) fn begins(&mut self, job: JobId, unix: Duration) {
+        self.began.entry(job).or_insert(unix);
+    }
+
+    /// When the job began, as time since 1970, if it began in the manager's present life.
+    pub(crate) fn began(&self, job: JobId) -> Option<Duration> {
+        self.began.get(&job).copied()
+    }
+
+    /// The job is part of a trace.
+    pub(crate) fn joins(&mut self, job: JobId, context: TraceContext) {
+        self.contexts.insert(job, context);
+    }
+
+    /// What the job is a part of, if its client said so.
+    pub(crate) fn context(&self, job: JobId) -> Option<TraceContext> {
+        self.contexts.get(&job).copied()
+    }
+
+    /// Tasks were taken in, numbered from `first`; some of them may be traced from now on.
+    pub(crate) fn submitted(&mut self, now: Moment, unix: Duration, job: JobId, first: u64, count: usize) {
+        let is_asked = self.contexts.get(&job).is_some_and(|context| context.sampled);
+        let room = OPEN_MAX - self.open.len().min(OPEN_MAX);
+        let traced = if is_asked {
+            self.asked.take(now, ASKED_A_SECOND, count.min(room))
+        } else {
+            self.chosen.take(now, CHOSEN_A_SECOND, count.min(room).min(1))
+        };
+        for task in first..first + traced as u64 {
+            self.open.insert(
+                (job, task),
+                OpenTrace {
+                    submitted: now,
+                    submitted_unix_us: micros(unix),
+                    until: now,
+                    parts: VecDeque::new(),
+                    attempt: None,
+                    sent_to: None,
+                    times: None,
+                    over: None,
+                },
+            );
+        }
+    }
+
+    /// A host was given a lease on the task.
+    pub(crate) fn leased(&mut self, now: Moment, attempt: AttemptId, job: JobId, task: u64) {
+        if self.open.is_empty() {
+            return;
+        }
+        if let Some(trace) = self.open.get_mut(&(job, task)).filter(|trace| trace.over.is_none()) {
+            // A task that is nearly over elsewhere may be leased twice: the newest attempt is the one that is traced.
+            if let Some(older) = trace.attempt.replace(attempt) {
+                self.attempts.remove(&older);
+            }
+            self.attempts.insert(attempt, (job, task));
+            trace.spent(now, PartKind::Wait);
+        }
+    }
+
+    /// True if the attempt's host should take its times.
+    pub(crate) fn follows(&self, attempt: AttemptId) -> bool {
+        !self.attempts.is_empty() && self.attempts.contains_key(&attempt)
+    }
+
+    /// The attempt is on its way to this host.
+    pub(crate) fn sent(&mut self, now: Moment, host: PublicKey, attempt: AttemptId) {
+        if let Some(trace) = self.attempts.get(&attempt).and_then(|task| self.open.get_mut(task)) {
+            trace.spent(now, PartKind::Lease);
+            trace.sent_to = Some(host);
+        }
+    }
+
+    /// A host has told the times of an attempt; another host than the one that has it is not listened to.
+    pub(crate) fn told(&mut self, host: PublicKey, times: AttemptTimes) {
+        let task = self.attempts.get(&times.attempt);
+        let trace = task.and_then(|task| self.open.get_mut(task));
+        if let Some(trace) = trace.filter(|trace| trace.sent_to == Some(host)) {
+            trace.times = Some(times);
+        }
+    }
+
+    /// The attempt has ended without an outcome of its task, which waits again.
+    pub(crate) fn came_back(&mut self, now: Moment, attempt: AttemptId) {
+        if let Some(trace) = self.attempts.remove(&attempt).and_then(|task| self.open.get_mut(&task)) {
+            trace.came_back(now);
+        }
+    }
+
+    /// The task has an outcome by this attempt, which is being recorded; true if it is traced.
+    pub(crate) fn ended(
+        &mut self,
+        now: Moment,
+        attempt: AttemptId,
+        task: (JobId, u64),
+        host: &str,
+        ending: AttemptEnding,
+    ) -> bool {
+        if self.open.is_empty() {
+            return false;
+        }
+        let Some(trace) = self.open.get_mut(&task) else {
+            return false;
+        };
+        if let Some(followed) = trace.attempt {
+            self.attempts.remove(&followed);
+            // An attempt that was not followed came first.
+            trace.times.take_if(|_| followed != attempt);
+        }
+        trace.came_back(now);
+        trace.over = Some((ending, host.to_owned()));
+        true
+    }
+
+    /// The task's outcome is on disk: keeps its trace, and returns it.
+    pub(crate) fn recorded(&mut self, now: Moment, job: JobId, task: u64) -> Option<TaskTrace> {
+        let mut trace = self.open.remove(&(job, task))?;
+        trace.spent(now, PartKind::Record);
+        let (ending, host) = trace.over?;
+        let trace = TaskTrace {
+            job,
+            task,
+            host,
+            ending,
+            submitted_unix_us: trace.submitted_unix_us,
+            whole_us: micros(now.since(trace.submitted)),
+            parts: trace.parts.into(),
+        };
+        self.keep(trace.clone());
+        Some(trace)
+    }
+
+    fn keep(&mut self, trace: TaskTrace) {
+        let kept = self.kept.entry(trace.job).or_insert_with(|| {
+            self.oldest.push_back(trace.job);
+            KeptTraces::default()
+        });
+        if kept.first.len() < FIRST_KEPT {
+            kept.first.push(trace);
+        } else {
+            if kept.newest.len() >= NEWEST_KEPT {
+                kept.newest.pop_front();
+            }
+            kept.newest.push_back(trace);
+        }
+        if self.oldest.len() > JOBS_KEPT_MAX
+            && let Some(oldest) = self.oldest.pop_front()
+        {
+            self.kept.remove(&oldest);
+        }
+    }
+
+    /// The traces of a job that are kept, in the order in which they ended.
+    pub(crate) fn traces(&self, job: JobId) -> Vec<TaskTrace> {
+        let kept = self.kept.get(&job);
+        kept.into_iter().flat_map(|kept| kept.first.iter().chain(&kept.newest)).cloned().collect()
+    }
+
+    /// The job is over: those of its tasks whose outcomes are not being recorded get none.
+    pub(crate) fn over(&mut self, job: JobId) {
+        if self.open.is_empty() {
+            return;
+        }
+        let unfinished = self.open.extract_if((job, 0)..=(job, u64::MAX), |_, trace| trace.over.is_none());
+        for (_, trace) in unfinished {
+            if let Some(attempt) = trace.attempt {
+                self.attempts.remove(&attempt);
+            }
+        }
+    }
+
+    /// Forgets the job.
+    pub(crate) fn forget(&mut self, job: JobId) {
+        self.over(job);
+        self.contexts.remove(&job);
+        self.began.remove(&job);
+        if self.kept.remove(&job).is_some() {
+            self.oldest.retain(|kept| *kept != job);
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grid_protocol::key::SecretKey;
+
+    const JOB: JobId = JobId([7; 16]);
+
+    fn at(us: u64) -> Moment {
+        Moment::ZERO + Duration::from_micros(us)
+    }
+
+    fn host() -> PublicKey {
+        SecretKey::from_seed(&[1; 32]).public()
+    }
+
+    fn attempt(count: u64) -> AttemptId {
+        AttemptId::new(1, count)
+    }
+
+    fn times(count: u64, told_us: u64) -> AttemptTimes {
+        AttemptTimes {
+            attempt: attempt(count),
+            input_us: 10,
+            module_us: 100,
+            compile_us: 60,
+            given_us: 120,
+            begun_us: 150,
+            ended_us: 900,
+            told_us,
+        }
+    }
+
+    fn parts(trace: &TaskTrace) -> Vec<(&'static str, u64)> {
+        trace.parts.iter().map(|part| (part.kind.label(), part.us)).collect()
+    }
+
+    fn traced() -> Tracer {
+        let mut tracer = Tracer::default();
+        tracer.submitted(at(0), Duration::from_secs(1000), JOB, 0, 5);
+        tracer
+    }
+
+    /// The trace of task 0, whose one attempt took from 1000 until 3000 there and back, as its host tells.
+    fn told(times: Option<AttemptTimes>) -> TaskTrace {
+        let mut tracer = traced();
+        tracer.leased(at(400), attempt(1), JOB, 0);
+        assert!(tracer.follows(attempt(1)));
+        tracer.sent(at(1000), host(), attempt(1));
+        times.into_iter().for_each(|times| tracer.told(host(), times));
+        assert!(tracer.ended(at(3000), attempt(1), (JOB, 0), "lab", AttemptEnding::Done));
+        tracer.recorded(at(3500), JOB, 0).unwrap()
+    }
+
+    #[test]
+    fn the_parts_of_a_task_add_up_to_the_whole() {
+        let trace = told(Some(times(1, 1000)));
+        let expected = [
+            ("wait", 400),
+            ("lease", 600),
+            ("send", 500),
+            ("input", 10),
+            ("module", 30),
+            ("compile", 60),
+            ("queue", 20),
+            ("start", 30),
+            ("run", 750),
+            ("report", 600),
+            ("record", 500),
+        ];
+        assert_eq!(parts(&trace), expected);
+        assert_eq!((trace.whole_us, trace.submitted_unix_us), (3500, 1_000_000_000));
+        assert_eq!(trace.parts.iter().map(|part| part.us).sum::<u64>(), trace.whole_us);
+    }
+
+    #[test]
+    fn a_host_that_tells_nothing_or_nonsense_is_one_part() {
+        let expected = [("wait", 400), ("lease", 600), ("host", 2000), ("record", 500)];
+        assert_eq!(parts(&told(None)), expected);
+        assert_eq!(parts(&told(Some(times(1, 2001)))), expected, "it was not there for so long");
+        assert_eq!(parts(&told(Some(AttemptTimes { begun_us: 3, ..times(1, 1000) }))), expected);
+    }
+
+    #[test]
+    fn an_attempt_that_is_lost_is_a_part_and_the_task_waits_again() {
+        let mut tracer = traced();
+        tracer.leased(at(100), attempt(1), JOB, 0);
+        tracer.sent(at(200), host(), attempt(1));
+        tracer.came_back(at(1200), attempt(1));
+        assert!(!tracer.follows(attempt(1)));
+        tracer.told(host(), times(1, 1000));
+        tracer.leased(at(1500), attempt(2), JOB, 0);
+        tracer.sent(at(1600), host(), attempt(2));
+        tracer.told(host(), times(2, 1000));
+        assert!(tracer.ended(at(2700), attempt(2), (JOB, 0), "rack", AttemptEnding::Done));
+        let trace = tracer.recorded(at(2800), JOB, 0).unwrap();
+        assert_eq!(trace.parts.iter().map(|part| part.us).sum::<u64>(), trace.whole_us);
+        let first =
+            [("wait", 100), ("lease", 100), ("host", 1000), ("wait", 300), ("lease", 100), ("send", 50)];
+        assert_eq!(parts(&trace)[..6], first);
+        assert_eq!((trace.host.as_str(), trace.ending), ("rack", AttemptEnding::Done));
+    }
+
+    #[test]
+    fn an_attempt_that_is_not_followed_may_be_the_one_that_ends_the_task() {
+        let mut tracer = traced();
+        tracer.leased(at(100), attempt(1), JOB, 0);
+        tracer.sent(at(200), host(), attempt(1));
+        tracer.leased(at(300), attempt(2), JOB, 0);
+        tracer.sent(at(400), host(), attempt(2));
+        tracer.told(host(), times(2, 100));
+        assert!(tracer.ended(at(1000), attempt(1), (JOB, 0), "lab", AttemptEnding::Done));
+        assert!(tracer.attempts.is_empty());
+        let trace = tracer.recorded(at(1100), JOB, 0).unwrap();
+        assert_eq!(trace.parts.iter().map(|part| part.us).sum::<u64>(), trace.whole_us);
+        assert_eq!(parts(&trace)[4..], [("host", 600), ("record", 100)]);
+    }
+
+    #[test]
+    fn the_first_task_of_a_submission_is_chosen_ten_times_a_second() {
+        let mut tracer = traced();
+        assert!(tracer.open.keys().eq([&(JOB, 0)]));
+        for first in 1..100 {
+            tracer.submitted(at(first), Duration::ZERO, JOB, first * 5, 5);
+        }
+        assert_eq!(tracer.open.len(), 10);
+        tracer.submitted(at(1_000_000), Duration::ZERO, JOB, 1000, 5);
+        assert_eq!(tracer.open.len(), 11);
+    }
+
+    #[test]
+    fn of_a_job_that_is_part_of_a_sampled_trace_a_hundred_tasks_a_second_are_traced() {
+        for (sampled, expected) in [(true, 100), (false, 1)] {
+            let mut tracer = Tracer::default();
+            tracer.joins(JOB, TraceContext { trace: [1; 16], span: [2; 8], sampled });
+            tracer.submitted(at(0), Duration::ZERO, JOB, 0, 1000);
+            assert_eq!(tracer.open.len(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_goes_with_its_job() {
+        let mut tracer = Tracer::default();
+        for task in 0..10_000 {
+            let now = at(task * 200_000);
+            tracer.submitted(now, Duration::ZERO, JOB, task, 1);
+            tracer.leased(now, attempt(task), JOB, task);
+            assert!(tracer.ended(now, attempt(task), (JOB, task), "lab", AttemptEnding::Done));
+            tracer.recorded(now, JOB, task).unwrap();
+        }
+        let kept: Vec<_> = tracer.traces(JOB).iter().map(|trace| trace.task).collect();
+        assert_eq!(kept, (0..8).chain(9976..10_000).collect::<Vec<_>>());
+        tracer.submitted(at(u64::MAX / 2000), Duration::ZERO, JOB, 20_000, 1);
+        tracer.leased(at(u64::MAX / 2000), attempt(1), JOB, 20_000);
+        tracer.forget(JOB);
+        assert!(tracer.open.is_empty() && tracer.attempts.is_empty() && tracer.kept.is_empty());
+        assert!(tracer.oldest.is_empty());
+    }
+}

@@ -11,9 +11,11 @@ mod certificate;
 mod guard;
 mod host_names;
 mod listener;
+mod metrics;
 mod stall;
 
 pub use certificate::{Certificate, CertificateError};
 pub use guard::{HttpProblem, PeerAddress, guarded};
 pub use host_names::HostNames;
 pub use listener::{HttpBindError, HttpListener};
+pub use metrics::metrics_response;

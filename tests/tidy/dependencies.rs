@@ -25,7 +25,11 @@ pub(crate) const MAY_DEPEND_ON: &[(&str, &str, &[&str])] = &[
     ("client", "grid-client", &["grid-protocol", "grid-net", "grid-inspect", "grid-disk"]),
     ("http", "grid-http", &["grid-protocol", "grid-disk"]),
     ("web", "grid-web", &["grid-client", "grid-protocol", "grid-http", "grid-manager", "grid-disk"]),
-    ("host", "grid-host", &["grid-protocol", "grid-net", "grid-abi", "grid-inspect", "grid-disk"]),
+    (
+        "host",
+        "grid-host",
+        &["grid-protocol", "grid-net", "grid-abi", "grid-http", "grid-inspect", "grid-disk"],
+    ),
     (
         "grid",
         "wasm-grid",

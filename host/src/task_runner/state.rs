@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::executor::{Executor, RunningTask};
 use super::{ALONE_MAX, report};
+use crate::metrics::HostMetrics;
 use crate::sandbox::{Limits, Program};
 
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub(super) struct RunnerState {
     /// Moving average of the running time of a task, in seconds; `None` before the first has finished.
     pub(super) usual: Option<f64>,
     pub(super) news: report::PendingReports,
+    pub(super) metrics: Arc<HostMetrics>,
 }
 
 /// The state of an attempt on this host.
@@ -190,6 +192,7 @@ impl RunnerState {
         tracing::trace!(target: "grid_host::attempt", attempt = %task.attempt, task = task.task, "begins");
         self.held.insert(task.attempt, AttemptState::Running);
         self.news.executing.push(task.attempt);
+        self.metrics.task_begun();
     }
 
     /// Memory that the jobs of running executors ask for, in bytes.
@@ -225,6 +228,7 @@ impl RunnerState {
     pub(super) fn end(&mut self, mut end: AttemptEnd) {
         end.clamp();
         if let Some(held) = self.held.get_mut(&end.attempt) {
+            self.metrics.task_ended(&end);
             self.news.ended.push_back(end.attempt);
             *held = AttemptState::Ended(end);
         }

@@ -59,6 +59,10 @@ impl ModuleCache {
         Ok(replace(&self.path(module, "manifest"), manifest)?)
     }
 
+    pub(crate) fn folder(&self) -> &BoundedFolder {
+        &self.folder
+    }
+
     fn path(&self, module: &Digest, kind: &str) -> PathBuf {
         self.folder.path(&format!("{module}.{kind}"))
     }
@@ -81,19 +85,38 @@ impl BoundedFolder {
         self.folder.join(name)
     }
 
+    /// True if the other is the same folder.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.folder == other.folder
+    }
+
+    /// Bytes of all files beyond which the oldest are removed.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
+    /// Bytes of all files. Reads the folder.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.files().iter().map(|(_, length, _)| length).sum()
+    }
+
+    /// Each file: when it was last changed, its length, its path.
+    fn files(&self) -> Vec<(SystemTime, u64, PathBuf)> {
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return Vec::new();
+        };
+        let files = entries.filter_map(|entry| {
+            let entry = entry.ok()?;
+            let about = entry.metadata().ok()?;
+            let kept = entry.path().extension().is_some_and(|kind| kind != "key" && kind != "lock");
+            kept.then(|| (about.modified().unwrap_or(SystemTime::UNIX_EPOCH), about.len(), entry.path()))
+        });
+        files.collect()
+    }
+
     /// Removes the oldest files until `more` bytes fit. A file that cannot be removed is logged and left.
     pub(crate) fn make_room(&self, more: u64) {
-        let Ok(entries) = fs::read_dir(&self.folder) else {
-            return;
-        };
-        let mut files: Vec<_> = entries
-            .filter_map(|entry| {
-                let entry = entry.ok()?;
-                let about = entry.metadata().ok()?;
-                let kept = entry.path().extension().is_some_and(|kind| kind != "key" && kind != "lock");
-                kept.then(|| (about.modified().unwrap_or(SystemTime::UNIX_EPOCH), about.len(), entry.path()))
-            })
-            .collect();
+        let mut files = self.files();
         files.sort();
         let mut total = files.iter().map(|(_, length, _)| length).sum::<u64>().saturating_add(more);
         for (_, length, path) in files {

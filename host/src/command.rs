@@ -3,6 +3,8 @@
 //! Part of the library, so that the program `grid`, which contains a host anyway, acts as `grid-host` if it is run
 //! under that name.
 
+mod metrics_args;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::name::check_name;
 use grid_protocol::ticket::ManagerAddress;
 
+use crate::command::metrics_args::{MetricsArgs, MetricsError};
 use crate::compile::{Compiler, run_child};
 use crate::sandbox::{Limits, Policy};
 use crate::{Host, HostConfig, HostEnded, HostError, HostNeeds, HostProgress, log, terminated};
@@ -74,6 +77,9 @@ struct HostArgs {
     /// Most time on a processor for everything that a worker does before its first message, in seconds.
     #[arg(long, env = "GRID_START_SECONDS", default_value_t = 10.0, value_name = "SECONDS")]
     start_seconds: f64,
+
+    #[command(flatten)]
+    metrics: MetricsArgs,
 }
 
 /// First argument of the compiler's child process, for `grid` and `grid-host`.
@@ -98,11 +104,14 @@ pub fn main() -> ExitCode {
     let matches = without_empty(HostArgs::command()).get_matches();
     let arguments = HostArgs::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     log::to_stderr();
-    let manager = arguments.manager.clone();
+    let (manager, metrics) = (arguments.manager.clone(), arguments.metrics.clone());
     let host = match config(arguments).and_then(|config| Host::new(config).map_err(Problem::Host)) {
         Ok(host) => host,
         Err(problem) => return problem.tell(),
     };
+    if let Err(error) = serve_metrics(metrics, &host) {
+        return Problem::Metrics(error).tell();
+    }
     // The network runs on this thread; guests have threads of their own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -112,6 +121,15 @@ pub fn main() -> ExitCode {
         Ok(ended) => tell_end(&ended),
         Err(error) => Problem::Host(error).tell(),
     }
+}
+
+/// Serves the metrics, if they are to be served.
+fn serve_metrics(arguments: MetricsArgs, host: &Host) -> Result<(), MetricsError> {
+    if let Some(bound) = arguments.bind()? {
+        let address = bound.serve(host.monitor())?;
+        say(&format!("metrics are at http://{address}/metrics"));
+    }
+    Ok(())
 }
 
 async fn serve(host: &Host, manager: ManagerAddress) -> Result<HostEnded, HostError> {
@@ -195,6 +213,7 @@ fn stranger(error: &KnownManagersError) -> ExitCode {
 enum Problem {
     Usage(String),
     Host(HostError),
+    Metrics(MetricsError),
     System(String),
 }
 
@@ -210,6 +229,22 @@ impl Problem {
                     HostError::Lock(LockError::InUse { .. }) => {
                         "end that process, or give this host a folder of its own: grid-host --state DIR"
                     }
+                    _ => "",
+                };
+                fail("this host cannot begin", Some(&error.to_string()), help);
+                exit::FAILED.into()
+            }
+            Self::Metrics(error @ MetricsError::Public(_)) => {
+                fail(
+                    &error.to_string(),
+                    None,
+                    "use a loopback address such as 127.0.0.1:4749, or say --metrics-public if that is meant",
+                );
+                exit::USAGE.into()
+            }
+            Self::Metrics(error) => {
+                let help = match &error {
+                    MetricsError::Bind(_) => "choose another address with --metrics, or leave it out",
                     _ => "",
                 };
                 fail("this host cannot begin", Some(&error.to_string()), help);

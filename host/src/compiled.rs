@@ -105,6 +105,10 @@ impl CompiledCache {
         }
     }
 
+    pub(crate) fn folder(&self) -> &BoundedFolder {
+        &self.folder
+    }
+
     fn mac(&self, module: &Digest, code: &[u8]) -> Hmac<Sha256> {
         // The key is padded to the block of 64 bytes with zeros, as HMAC does.
         let mut block = Zeroizing::new([0; 64]);

@@ -14,7 +14,9 @@ use crate::cache::{CACHE_BYTES_MAX, CacheError, ModuleCache};
 use crate::compile::Compiler;
 use crate::compiled::{CompiledCache, SHARED_BYTES_MAX};
 use crate::driver::{self, Dial, HostEnded, HostProgress, Upstream};
+use crate::metrics::HostMetrics;
 use crate::module_loader::ModuleLoader;
+use crate::monitor::HostMonitor;
 use crate::sandbox::engine::Reservation;
 use crate::sandbox::{Policy, Sandbox, SandboxError, SimulatedGuests};
 use crate::trust::{HostTrust, TrustError};
@@ -153,8 +155,11 @@ impl Host {
         let modules = config.keeps_modules.then(open).transpose()?;
         let compiled = open_compiled(&config, sandbox.compatibility())?;
         let trust = Arc::new(HostTrust::open(&config.state_folder, &config.pins, config.machine.clone())?);
+        let metrics = Arc::<HostMetrics>::default();
+        let compiler = config.compiler.clone();
+        let loader_metrics = metrics.clone();
         let module_loader =
-            ModuleLoader::new(modules, compiled, config.compiler.clone(), trust.clone(), sandbox.clone());
+            ModuleLoader::new(modules, compiled, compiler, trust.clone(), sandbox.clone(), loader_metrics);
         let supervisor = Arc::new(WorkerSupervisor::new(
             sandbox,
             module_loader,
@@ -162,6 +167,7 @@ impl Host {
             slots,
             config.memory_bytes,
             config.machine.clone(),
+            metrics,
         ));
         Ok(Self { config, key, supervisor, _folder: folder })
     }
@@ -181,6 +187,12 @@ impl Host {
         Drain(self.supervisor.clone())
     }
 
+    /// What shows how this host is doing, over HTTP.
+    pub fn monitor(&self) -> HostMonitor {
+        let HostConfig { compiler, memory_bytes, .. } = &self.config;
+        HostMonitor::new(self.supervisor.clone(), compiler.clone(), *memory_bytes)
+    }
+
     /// Serves a manager over the network, across connections, until the host is drained or must not connect again.
     ///
     /// # Errors
@@ -195,7 +207,11 @@ impl Host {
         let known_managers = KnownManagers::open(&self.config.state_folder.join("known-managers"))?;
         let endpoint = self.endpoint()?;
         let route = Upstream::Dial(Box::new(Dial { endpoint, manager, known_managers }));
-        Ok(driver::run(&self.supervisor, route, &self.capacity(), &progress).await)
+        let noted = |step: HostProgress| {
+            self.supervisor.metrics.set_pending(matches!(step, HostProgress::Pending));
+            progress(step);
+        };
+        Ok(driver::run(&self.supervisor, route, &self.capacity(), &noted).await)
     }
 
     /// Serves a manager in this process until the host is drained or the connection ends.

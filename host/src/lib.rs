@@ -2,7 +2,7 @@
 //!
 //! A [`Host`] keeps one connection to its manager (`driver`), the workers, which outlive it (`worker_supervisor`), the
 //! attempts at tasks (`task_runner`), the modules that it has fetched (`module_loader`, [`cache`], [`compiled`]), and
-//! the [`sandbox`] that runs them. A worker and the network meet in the worker's [`mailbox`] and nowhere else.
+//! the [`sandbox`] that runs them. What happens is counted (`metrics`), and shown to whoever may look ([`HostMonitor`]). A worker and the network meet in the worker's [`mailbox`] and nowhere else.
 
 pub mod cache;
 pub mod command;
@@ -13,7 +13,9 @@ mod host;
 mod lockdown;
 pub mod log;
 pub mod mailbox;
+mod metrics;
 mod module_loader;
+mod monitor;
 mod needs;
 pub mod outbox;
 mod payload_transfer;
@@ -27,6 +29,7 @@ pub use driver::{HostEnded, HostProgress};
 pub use grid_net::Timing;
 pub use host::{Drain, Host, HostConfig, HostError};
 pub use lockdown::{LandlockWall, Walls};
+pub use monitor::HostMonitor;
 pub use needs::{HostNeeds, HostRoom, SLOT_MEMORY_BYTES, room_for};
 pub use signal::terminated;
 pub use trust::TrustError;

@@ -18,9 +18,10 @@ use grid_protocol::worker::{Failure, FailureKind, LimitsAsked};
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
-use crate::cache::{CacheError, ModuleCache};
+use crate::cache::{BoundedFolder, CacheError, ModuleCache};
 use crate::compile::{CompileError, Compiler};
 use crate::compiled::CompiledCache;
+use crate::metrics::{CacheUse, HostMetrics};
 use crate::module_loader::inspector::Inspector;
 use crate::sandbox::{Program, Sandbox, SandboxError};
 use crate::trust::HostTrust;
@@ -35,6 +36,7 @@ pub(crate) struct ModuleLoader {
     compiler: Compiler,
     trust: Arc<HostTrust>,
     sandbox: Sandbox,
+    metrics: Arc<HostMetrics>,
     entries: Mutex<HashMap<Digest, Arc<AsyncMutex<Option<LoadedModule>>>>>,
 }
 
@@ -139,9 +141,23 @@ impl ModuleLoader {
         compiler: Compiler,
         trust: Arc<HostTrust>,
         sandbox: Sandbox,
+        metrics: Arc<HostMetrics>,
     ) -> Self {
-        let inspector = Inspector::default();
-        Self { modules, inspector, compiled, compiler, trust, sandbox, entries: Mutex::default() }
+        let (inspector, entries) = (Inspector::default(), Mutex::default());
+        Self { modules, inspector, compiled, compiler, trust, sandbox, metrics, entries }
+    }
+
+    /// How full the folders of the caches are. Reads them.
+    pub(crate) fn cache_use(&self) -> Vec<CacheUse> {
+        let (own, compiled) = (self.modules.as_ref().map(ModuleCache::folder), self.compiled.folder());
+        let shared = own.is_none_or(|own| !own.is_same(compiled));
+        let of = |folder: &'static str, bounded: &BoundedFolder| CacheUse {
+            folder,
+            bytes: bounded.bytes(),
+            limit_bytes: bounded.bytes_max(),
+        };
+        let own = own.map(|own| of("own", own));
+        own.into_iter().chain(shared.then(|| of("shared", compiled))).collect()
     }
 
     /// Loads a module; returns the program, the limits that its manifest asks for, and the load statistics, which are
@@ -239,6 +255,7 @@ impl ModuleLoader {
             modules.keep(&module, &manifest, &wasm)?;
         }
         let fetched_bytes = wasm.len() as u64;
+        self.metrics.module_fetched(fetched_bytes);
         Ok(Obtained { signed, manifest: checked, wasm, report, fetched_bytes })
     }
 
@@ -292,8 +309,11 @@ impl ModuleLoader {
         {
             return Ok((program, None));
         }
+        self.metrics.compiled_code_missed();
         let started = Instant::now();
-        let compiled = self.compiler.compile_for(wasm, self.sandbox.reservation()).await?;
+        let compiled = self.compiler.compile_for(wasm, self.sandbox.reservation()).await;
+        self.metrics.compiled(compiled.is_ok().then(|| started.elapsed()));
+        let compiled = compiled?;
         let compile_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let program = self.sandbox.load(&compiled, entry_point)?;
         if let Err(error) = self.compiled.keep(&module, &compiled) {
@@ -309,6 +329,7 @@ impl ModuleLoader {
             .inspect_err(|error| {
                 tracing::warn!(%module, %error, "compiled code does not load; it is compiled anew");
             })
+            .inspect(|_| self.metrics.compiled_code_found())
             .ok()
     }
 }

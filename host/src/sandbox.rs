@@ -14,6 +14,7 @@ mod guest;
 mod guest_slice;
 mod limits;
 mod log_budget;
+mod memory_use;
 mod message_loop;
 mod meter;
 mod pool;
@@ -24,7 +25,7 @@ mod symbol;
 pub(crate) mod wake_later;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Poll, Wake};
 use std::time::Duration;
@@ -46,6 +47,7 @@ use crate::mailbox::MessagePort;
 use core::Core;
 use failure::explain;
 use guest::Guest;
+use memory_use::MemoryUse;
 use message_loop::MessageLoop;
 use meter::Meter;
 pub(crate) use pool::gather;
@@ -99,6 +101,8 @@ struct SandboxShared {
     policy: Policy,
     reservation: engine::Reservation,
     running: AtomicUsize,
+    /// Memory of all guests together, in bytes.
+    memory_bytes: Arc<AtomicU64>,
     ticking: Arc<AtomicBool>,
     pool: Pool,
 }
@@ -244,6 +248,7 @@ impl Sandbox {
             policy,
             reservation,
             running,
+            memory_bytes: Arc::default(),
             ticking,
             pool,
         }))))
@@ -336,6 +341,14 @@ impl Sandbox {
         }
     }
 
+    /// Memory of all guests together, in bytes; 0 in a simulation.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        match &self.0 {
+            Backend::Real(shared) => shared.memory_bytes.load(Ordering::Relaxed),
+            Backend::Simulated(..) => 0,
+        }
+    }
+
     /// Starts a guest and returns without waiting for it.
     ///
     /// `on_start` is called when the guest is ready for messages, `on_end` exactly once when it has ended, even if it
@@ -371,7 +384,8 @@ impl Sandbox {
         claimed.map_err(|_| SandboxError::Full { max })?;
         let abort = Arc::<Aborting>::default();
         let meter = Arc::new(Meter::new());
-        let guest = Guest::new(mailbox.clone(), limits, meter.clone());
+        let memory = MemoryUse::none(&shared.memory_bytes);
+        let guest = Guest::new(mailbox.clone(), limits, meter.clone(), memory);
         let work = live(program.0.clone(), program.1.clone(), guest, arguments, on_start);
         let work = run(shared.clone(), mailbox, abort.clone(), work, on_end);
         // Both are set here alone, before the handle is returned, so neither call can fail.

@@ -24,6 +24,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use crate::metrics::HostMetrics;
 use crate::outbox::Outbox;
 use crate::sandbox::{Program, Sandbox};
 use executor::{Executor, Unfinished};
@@ -40,7 +41,7 @@ pub(crate) struct TaskRunner {
     /// Notified when there are timeouts or lease renewals to watch again.
     busy: Notify,
     /// Notified when an attempt ends, so that a draining host can check whether it is empty.
-    emptied: Arc<Notify>,
+    pub(crate) emptied: Arc<Notify>,
     /// Takes ended attempts whose results do not fit into a report.
     long: mpsc::UnboundedSender<(JobId, AttemptEnd)>,
 }
@@ -68,8 +69,8 @@ impl TaskRunner {
         capacity: usize,
         memory_bytes: u64,
         machine: Machine,
-        emptied: Arc<Notify>,
         long: mpsc::UnboundedSender<(JobId, AttemptEnd)>,
+        metrics: Arc<HostMetrics>,
     ) -> Self {
         let inner = RunnerState {
             jobs: BTreeMap::new(),
@@ -85,7 +86,9 @@ impl TaskRunner {
             usual: None,
             news: report::PendingReports::default(),
             traced: trace::TracedAttempts::default(),
+            metrics,
         };
+        let emptied = Arc::default();
         Self { sandbox, outbox, machine, inner: Mutex::new(inner), busy: Notify::new(), emptied, long }
     }
 
@@ -277,11 +280,13 @@ impl TaskRunner {
                     waiting.insert(*attempt);
                 }
                 Some(AttemptState::Running) => {
+                    inner.metrics.task_abandoned();
                     for executor in inner.running.iter().filter(|executor| executor.has(*attempt)) {
                         executor.end_now();
                     }
                 }
-                Some(AttemptState::Sending | AttemptState::Ended(_)) | None => {}
+                Some(AttemptState::Sending) => inner.metrics.task_abandoned(),
+                Some(AttemptState::Ended(_)) | None => {}
             }
         }
         if !waiting.is_empty() {
@@ -328,6 +333,12 @@ impl TaskRunner {
         let mut inner = self.lock();
         inner.draining = true;
         inner.give_back(usize::MAX);
+    }
+
+    /// Number of slots that tasks occupy.
+    pub(crate) fn slots_used(&self) -> usize {
+        let inner = self.lock();
+        inner.running.len() + inner.sending
     }
 
     /// True if nothing runs or is being sent and, if `told` is set, no attempt is held or waits to be returned.

@@ -18,6 +18,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::mailbox::Mailbox;
+use crate::metrics::{CacheUse, HostMetrics, HostSnapshot};
 use crate::module_loader::ModuleLoader;
 use crate::outbox::Outbox;
 use crate::sandbox::{AbortHandle, Sandbox};
@@ -32,6 +33,7 @@ pub(crate) struct WorkerSupervisor {
     pub(crate) runner: Arc<TaskRunner>,
     pub(crate) slots: usize,
     pub(crate) machine: Machine,
+    pub(crate) metrics: Arc<HostMetrics>,
     sandbox: Sandbox,
     module_loader: ModuleLoader,
     /// The connection over which modules and payloads are transferred; `None` while there is none.
@@ -101,9 +103,9 @@ impl WorkerSupervisor {
         slots: usize,
         memory_bytes: u64,
         machine: Machine,
+        metrics: Arc<HostMetrics>,
     ) -> Self {
         let outbox = Arc::<Outbox>::default();
-        let emptied = Arc::<Notify>::default();
         let (long, long_results) = mpsc::unbounded_channel();
         let runner = TaskRunner::new(
             sandbox.clone(),
@@ -111,9 +113,10 @@ impl WorkerSupervisor {
             slots,
             memory_bytes,
             machine.clone(),
-            emptied.clone(),
             long,
+            metrics.clone(),
         );
+        let emptied = runner.emptied.clone();
         let runner = Arc::new(runner);
         Self {
             outbox,
@@ -121,6 +124,7 @@ impl WorkerSupervisor {
             trust,
             slots,
             machine,
+            metrics,
             sandbox,
             module_loader,
             conns: watch::Sender::new(None),
@@ -177,6 +181,7 @@ impl WorkerSupervisor {
         self.share_slots();
         self.runner.connected(!resumed);
         self.conns.send_replace(Some(conn.clone()));
+        self.metrics.connected(conn);
         self.outbox.control_ready.notify_one();
         self.outbox.mail_ready.notify_one();
         Ok(())
@@ -185,6 +190,7 @@ impl WorkerSupervisor {
     /// Handles the loss of the connection. Workers and tasks continue to run.
     pub(crate) fn disconnected(&self) {
         self.conns.send_replace(None);
+        self.metrics.disconnected();
         self.runner.disconnected();
         self.outbox.disconnect();
     }
@@ -346,6 +352,30 @@ impl WorkerSupervisor {
         inner.draining && idle
     }
 
+    /// How the host stands; it offers `memory_bytes` for guests.
+    pub(crate) fn snapshot(&self, memory_bytes: u64) -> HostSnapshot {
+        let (draining, workers) = {
+            let inner = self.lock();
+            (inner.draining, inner.workers.len())
+        };
+        HostSnapshot {
+            connected: self.metrics.is_connected(),
+            pending: self.metrics.is_pending(),
+            draining,
+            wedged: self.sandbox.is_wedged(),
+            slots: self.slots,
+            // Workers that have ended and whose mail was not taken may come on top.
+            slots_used: (workers + self.runner.slots_used()).min(self.slots),
+            memory_bytes: self.sandbox.memory_bytes(),
+            memory_offered_bytes: memory_bytes,
+        }
+    }
+
+    /// How full the folders of the disk cache are. Reads them.
+    pub(crate) fn cache_use(&self) -> Vec<CacheUse> {
+        self.module_loader.cache_use()
+    }
+
     fn spawn(self: &Arc<Self>, spawn: SpawnWorker) {
         let arguments = Bytes::from(spawn.arguments);
         let mut entries = Vec::new();
@@ -419,6 +449,7 @@ impl WorkerSupervisor {
 
     fn started(&self, entry: &WorkerEntry) {
         entry.running.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.metrics.worker_started();
         let mut inner = self.lock();
         if inner.workers.contains_key(&entry.mailbox.worker()) {
             inner.started.push(entry.mailbox.worker());
@@ -436,6 +467,7 @@ impl WorkerSupervisor {
 
     fn ended(&self, entry: &WorkerEntry, end: End) {
         let worker = entry.mailbox.worker();
+        self.metrics.worker_ended(&end, entry.running.load(std::sync::atomic::Ordering::Relaxed));
         let mut inner = self.lock();
         // Under the lock: otherwise `forget_if_over` could drop the entry before the end is reported.
         let (sent, settled) = entry.mailbox.end();

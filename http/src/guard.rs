@@ -77,6 +77,9 @@ struct ProblemDocument<'a> {
     kind: &'a str,
 }
 
+/// What to do if a server is asked by a name that it does not know, for both programs that serve HTTP.
+const NAMED: &str = "use its address, or start it with --http-name NAME (grid-host: --metrics-name NAME)";
+
 /// Lets a page load what comes from here, and nothing else; nobody may frame it.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -106,7 +109,7 @@ fn refused(names: &HostNames, headers: &HeaderMap) -> Option<HttpProblem> {
     if hosts.next().is_some() || !names.allow(host) {
         let detail = "this server has another name than the one that was asked for";
         let problem = HttpProblem::new(StatusCode::MISDIRECTED_REQUEST, "host", detail);
-        return Some(problem.help("use its address, or start it with --http-name NAME"));
+        return Some(problem.help(NAMED));
     }
     None
 }

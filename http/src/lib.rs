@@ -12,6 +12,7 @@ mod client;
 mod guard;
 mod host_names;
 mod listener;
+mod metrics;
 mod stall;
 
 pub use certificate::{Certificate, CertificateError};
@@ -19,3 +20,4 @@ pub use client::{SendError, send};
 pub use guard::{HttpProblem, PeerAddress, guarded};
 pub use host_names::HostNames;
 pub use listener::{HttpBindError, HttpListener};
+pub use metrics::metrics_response;

@@ -37,6 +37,15 @@ pub struct PathFigures {
     pub round_trip: Duration,
 }
 
+/// What has gone over a connection, in bytes of UDP payload: mail, control frames, transfers and all that QUIC adds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ConnTraffic {
+    /// Sent to the peer, what was sent again included.
+    pub sent_bytes: u64,
+    /// Received from the peer.
+    pub received_bytes: u64,
+}
+
 /// What an authenticated peer may occupy of our memory: bytes in flight towards us, and streams of each kind
 /// open at the same time.
 ///
@@ -108,6 +117,17 @@ impl Conn {
             Transport::Quic(connection) => {
                 let path = connection.stats().path;
                 Some(PathFigures { mtu: path.current_mtu, round_trip: path.rtt })
+            }
+            Transport::Local(_) => None,
+        }
+    }
+
+    /// What has gone over this connection so far; `None` for a connection inside this process.
+    pub fn traffic(&self) -> Option<ConnTraffic> {
+        match &self.path {
+            Transport::Quic(connection) => {
+                let stats = connection.stats();
+                Some(ConnTraffic { sent_bytes: stats.udp_tx.bytes, received_bytes: stats.udp_rx.bytes })
             }
             Transport::Local(_) => None,
         }

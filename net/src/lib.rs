@@ -22,7 +22,7 @@ mod udp_probe;
 
 pub use backoff::Backoff;
 pub use close_reason::CloseReason;
-pub use conn::{Conn, ConnLimits, PathFigures};
+pub use conn::{Conn, ConnLimits, ConnTraffic, PathFigures};
 pub use endpoint::{
     BindError, DialError, Endpoint, Incoming, IncomingError, MTU_INITIAL, MTU_SOUGHT, SOCKET_BUFFER_BYTES,
     Timing,

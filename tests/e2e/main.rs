@@ -13,6 +13,7 @@ mod joining;
 mod local;
 mod mail;
 mod modules;
+mod monitor;
 mod namespaces;
 mod network_conditions;
 mod page;

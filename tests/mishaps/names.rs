@@ -34,10 +34,23 @@ fn empty_variables(workspace: &Workspace) -> Said {
 /// Starts a host whose variables are empty; that it cannot keep its state says that it took no offence at them.
 fn empty_variables_of_a_host(workspace: &Workspace) -> Said {
     let mut host = workspace.program(&program("grid-host"), &[]);
-    for name in ["GRID_HOST_NAME", "GRID_SLOTS", "GRID_MEMORY", "GRID_WORKER_MEMORY", "GRID_CALL_SECONDS"] {
+    for name in [
+        "GRID_HOST_NAME",
+        "GRID_SLOTS",
+        "GRID_MEMORY",
+        "GRID_WORKER_MEMORY",
+        "GRID_CALL_SECONDS",
+        "GRID_METRICS",
+    ] {
         host.env(name, "");
     }
     Said::of(host.args(["--manager", "127.0.0.1:9", "--state", "/dev/null/state"]), b"")
+}
+
+/// Starts a host whose metrics are to be on a port that this test has.
+fn metrics_on_a_taken_port(workspace: &Workspace) -> Said {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    host(workspace, &["--metrics", &taken.local_addr().unwrap().to_string()])
 }
 
 mishaps! {
@@ -54,6 +67,15 @@ mishaps! {
     an_empty_variable_is_no_address: empty_variables => 2, ["no manager is known here"];
     an_empty_variable_of_a_host_is_no_value: empty_variables_of_a_host
         => 1, ["/dev/null/state"];
+    metrics_whose_port_is_taken_keep_a_host_from_starting: metrics_on_a_taken_port
+        => 1, ["error: this host cannot begin", "cause: cannot listen on 127.0.0.1:", "(TCP): Address already in use",
+            "help: choose another address with --metrics"];
+    metrics_on_an_address_of_another_machine_keep_a_host_from_starting:
+        |workspace| host(workspace, &["--metrics", "192.0.2.1:0", "--metrics-public"])
+        => 1, ["cause: cannot listen on 192.0.2.1:0 (TCP)", "help: choose another address with --metrics"];
+    metrics_are_not_shown_to_everybody_by_accident: |workspace| host(workspace, &["--metrics", "0.0.0.0:0"])
+        => 2, ["--metrics 0.0.0.0:0", "whoever reaches this address", "127.0.0.1:4749", "--metrics-public"];
+    metrics_on_no_address_are_refused: |workspace| host(workspace, &["--metrics", "localhost"]) => 2, ["--metrics"];
 }
 
 /// A host of this name, in a folder of its own.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::process::ChildProcess;
+
 /// A page of a manager, as a browser or a program sees it.
 pub struct Page {
     address: String,
@@ -70,6 +72,17 @@ impl Page {
     pub fn at(address: &str) -> Self {
         let address = address.trim_start_matches("http://").to_owned();
         Self { headers: vec![("host".to_owned(), address.clone())], address }
+    }
+
+    /// What a host shows that was started with `--metrics`.
+    ///
+    /// # Panics
+    ///
+    /// If the host does not say where that is.
+    pub fn of_host(host: &mut ChildProcess) -> Self {
+        let line = host.wait_for("metrics are at http://");
+        let address = line.split("http://").nth(1).unwrap_or_default();
+        Self::at(address.split('/').next().unwrap_or_default())
     }
 
     /// The address, `HOST:PORT`.

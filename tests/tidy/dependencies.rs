@@ -26,7 +26,11 @@ pub(crate) const MAY_DEPEND_ON: &[(&str, &str, &[&str])] = &[
     ("http", "grid-http", &["grid-protocol", "grid-disk"]),
     ("otlp", "grid-otlp", &["grid-protocol", "grid-http", "grid-manager"]),
     ("web", "grid-web", &["grid-client", "grid-protocol", "grid-http", "grid-manager", "grid-disk"]),
-    ("host", "grid-host", &["grid-protocol", "grid-net", "grid-abi", "grid-inspect", "grid-disk"]),
+    (
+        "host",
+        "grid-host",
+        &["grid-protocol", "grid-net", "grid-abi", "grid-http", "grid-inspect", "grid-disk"],
+    ),
     (
         "grid",
         "wasm-grid",

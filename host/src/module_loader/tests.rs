@@ -51,7 +51,7 @@ fn loader(folder: &Path, trusts: u8) -> ModuleLoader {
     let sandbox = Sandbox::new(policy, 1).unwrap();
     let modules = ModuleCache::open(&folder.join("modules"), 1 << 30).unwrap();
     let compiled = CompiledCache::open(&folder.join("compiled"), sandbox.compatibility(), 1 << 30).unwrap();
-    ModuleLoader::new(Some(modules), compiled, Compiler::InProcess, Arc::new(trust), sandbox)
+    ModuleLoader::new(Some(modules), compiled, Compiler::InProcess, Arc::new(trust), sandbox, Arc::default())
 }
 
 /// A connection to a manager that has one module, signed by a publisher.

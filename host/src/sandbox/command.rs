@@ -67,7 +67,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let arguments = Arguments::read(arguments).map_err(|error| refused(FailureKind::Start, error))?;
     on_start();
-    let Guest { mailbox, limits, meter, .. } = guest;
+    let Guest { mailbox, limits, meter, memory_use, .. } = guest;
     let command = CommandRun { instance, terms, arguments };
     // Clocks and randomness, reused because making them takes longer than an instance. They keep no state of a run that
     // succeeded.
@@ -78,7 +78,7 @@ pub(super) async fn run(
             Received::Stop => return Ok(()),
         };
         let Delivery { seq, payload, .. } = delivery;
-        let mut guest = Guest::new(mailbox.clone(), limits, meter.clone());
+        let mut guest = Guest::new(mailbox.clone(), limits, meter.clone(), memory_use.of_another());
         guest.wasi = wasi.take();
         match command.handle(guest, payload).await {
             Ok((answer, kept)) => {

@@ -13,6 +13,7 @@ use crate::sandbox::command::wasi_process::WasiProcess;
 use crate::sandbox::failure::FailureContext;
 use crate::sandbox::limits::Limits;
 use crate::sandbox::log_budget::LogBudget;
+use crate::sandbox::memory_use::MemoryUse;
 use crate::sandbox::meter::Meter;
 use crate::sandbox::stdio::{self, Stdio};
 
@@ -37,13 +38,18 @@ pub(crate) struct Guest {
     pub(crate) process: Option<WasiProcess>,
     /// What a failure of the guest reports besides the engine's error.
     pub(crate) failure_context: Arc<FailureContext>,
-    /// Size of all the guest's memories together, in bytes: a component may have several.
-    memory_bytes: usize,
+    /// All the guest's memories together: a component may have several.
+    pub(crate) memory_use: MemoryUse,
     log: LogBudget,
 }
 
 impl Guest {
-    pub(crate) fn new(mailbox: Arc<dyn MessagePort>, limits: Limits, meter: Arc<Meter>) -> Self {
+    pub(crate) fn new(
+        mailbox: Arc<dyn MessagePort>,
+        limits: Limits,
+        meter: Arc<Meter>,
+        memory_use: MemoryUse,
+    ) -> Self {
         Self {
             mailbox,
             limits,
@@ -57,7 +63,7 @@ impl Guest {
             consoles: None,
             process: None,
             failure_context: Arc::default(),
-            memory_bytes: 0,
+            memory_use,
             log: LogBudget::new(&limits),
         }
     }
@@ -128,11 +134,8 @@ impl WasiView for Guest {
 
 impl ResourceLimiter for Guest {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
-        let all = self.memory_bytes.saturating_add(desired.saturating_sub(current));
-        let allowed = all <= self.limits.memory_bytes;
-        if allowed {
-            self.memory_bytes = all;
-        } else {
+        let allowed = self.memory_use.grow(desired.saturating_sub(current), self.limits.memory_bytes);
+        if !allowed {
             self.failure_context.note_memory_refused();
         }
         Ok(allowed)

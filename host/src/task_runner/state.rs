@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::executor::{Executor, RunningTask};
 use super::trace::TracedAttempts;
 use super::{ALONE_MAX, report};
+use crate::metrics::HostMetrics;
 use crate::sandbox::{Limits, Program};
 
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub(super) struct RunnerState {
     pub(super) usual: Option<f64>,
     pub(super) news: report::PendingReports,
     pub(super) traced: TracedAttempts,
+    pub(super) metrics: Arc<HostMetrics>,
 }
 
 /// The state of an attempt on this host.
@@ -93,7 +95,7 @@ impl RunnerState {
     pub(super) fn give(&mut self, executor: &Executor, task: Assignment) {
         let job = self.jobs.get(&executor.job());
         let timeout = job.map_or(0, |job| job.brief.timeout_ms);
-        if let Some(job) = job {
+        if let Some(job) = job.filter(|_| !self.traced.is_empty()) {
             self.traced.given(Instant::now(), task.attempt, job.ready_at);
         }
         let running = RunningTask::new(&task, Duration::from_millis(timeout));
@@ -198,6 +200,7 @@ impl RunnerState {
         tracing::trace!(target: "grid_host::attempt", attempt = %task.attempt, task = task.task, "begins");
         self.held.insert(task.attempt, AttemptState::Running);
         self.news.executing.push(task.attempt);
+        self.metrics.task_begun();
     }
 
     /// Memory that the jobs of running executors ask for, in bytes.
@@ -233,9 +236,11 @@ impl RunnerState {
     pub(super) fn end(&mut self, mut end: AttemptEnd) {
         end.clamp();
         if let Some(held) = self.held.get_mut(&end.attempt) {
-            if self.traced.ended(Instant::now(), end.attempt, Duration::from_micros(end.ran_us)) {
+            let ran = Duration::from_micros(end.ran_us);
+            if !self.traced.is_empty() && self.traced.ended(Instant::now(), end.attempt, ran) {
                 self.news.timed.push(end.attempt);
             }
+            self.metrics.task_ended(&end);
             self.news.ended.push_back(end.attempt);
             *held = AttemptState::Ended(end);
         }

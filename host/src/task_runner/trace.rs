@@ -49,28 +49,28 @@ impl TracedAttempts {
         }
     }
 
-    /// Those of which the times are taken are few, and mostly none.
-    fn get(&mut self, attempt: AttemptId) -> Option<&mut TakenTimes> {
-        if self.0.is_empty() { None } else { self.0.get_mut(&attempt) }
+    /// True if no times are taken: then there is no need to look at the clock.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The attempt's input was fetched.
     pub(super) fn fetched(&mut self, now: Instant, attempt: AttemptId) {
-        if let Some(taken) = self.get(attempt) {
+        if let Some(taken) = self.0.get_mut(&attempt) {
             taken.input = Some(now);
         }
     }
 
     /// A guest was chosen for the attempt; its module was ready at `module`, after it was compiled for `compile`.
     pub(super) fn given(&mut self, now: Instant, attempt: AttemptId, (module, compile): (Instant, Duration)) {
-        if let Some(taken) = self.get(attempt) {
+        if let Some(taken) = self.0.get_mut(&attempt) {
             (taken.module, taken.compile, taken.given) = (module, compile, now);
         }
     }
 
     /// The guest is done with the attempt, which it ran for `ran`; true if its times are taken.
     pub(super) fn ended(&mut self, now: Instant, attempt: AttemptId, ran: Duration) -> bool {
-        let taken = self.get(attempt);
+        let taken = self.0.get_mut(&attempt);
         let is_taken = taken.is_some();
         if let Some(taken) = taken {
             (taken.begun, taken.ended) = (now.checked_sub(ran).unwrap_or(now), now);
@@ -80,9 +80,6 @@ impl TracedAttempts {
 
     /// The attempt's end is told to the manager now: its times, for the same report.
     pub(super) fn told(&mut self, now: Instant, attempt: AttemptId) -> Option<AttemptTimes> {
-        if self.0.is_empty() {
-            return None;
-        }
         let taken = self.0.remove(&attempt)?;
         let mut latest = taken.arrived;
         let mut since = |moment: Instant| {

@@ -7,6 +7,7 @@ use crate::view::document::Listed;
 
 /// An attempt at a task that has ended: one of those that were sampled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct TaskSampleView {
     /// When the manager heard of its end, in microseconds since 1970 on the manager's clock.

@@ -7,6 +7,9 @@
 //! Ids, keys and digests are texts in the form that the command line takes. A field that has nothing to say is null,
 //! unless its documentation says that it is left out. A view's fields stand in the order of the alphabet, which is
 //! also their order in JSON.
+//!
+//! With the feature `schema`, the views that the HTTP API answers with have JSON schemas, whose descriptions are the
+//! documentation here. The feature changes nothing else.
 
 mod audit;
 mod check;
@@ -21,6 +24,8 @@ mod module;
 mod outcome;
 mod overview;
 mod sample;
+#[cfg(feature = "schema")]
+mod schema;
 mod status;
 mod task;
 mod ticket;

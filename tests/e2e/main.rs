@@ -1,6 +1,7 @@
 //! The grid end to end: real processes, real QUIC, real modules.
 
 mod ancestor;
+mod api_description;
 mod authoring;
 mod client_conformance;
 mod commands;

@@ -5,10 +5,10 @@ use std::io::{BufRead, BufReader, Write};
 use grid_tests::{Grid, Page, module};
 use serde_json::{Value, json};
 
-/// A grid with its page, and somebody who is nobody there.
+/// A grid with its page, and somebody who is nobody there; each answer is held against the description of the API.
 fn grid() -> (Grid, Page) {
     let grid = Grid::closed();
-    let page = Page::at(&grid.page());
+    let page = Page::at(&grid.page()).described();
     (grid, page)
 }
 
@@ -166,7 +166,9 @@ fn the_stream_tells_each_second_what_changes() {
                 name = event.to_owned();
             }
             if let Some(data) = line.strip_prefix("data: ").filter(|_| name == wanted) {
-                return serde_json::from_str(data).unwrap();
+                let data = serde_json::from_str(data).unwrap();
+                user.description().hold_event(&name, &data);
+                return data;
             }
         }
     };

@@ -103,6 +103,7 @@ fn what_a_job_is_a_part_of_outlives_the_manager() {
     let made = grid
         .grid_given(&["run", &primes(), "--detach", "--quiet", "--traceparent", TRACEPARENT], "[0,1000]\n");
     let job = made.stdout.trim();
+    grid.manager.kill();
     grid.restart_manager(&["--otlp", collector.url()]);
     let _host = grid.host("one", &["--slots", "1"]);
     grid.must(&["job", "wait", job]);

@@ -2,9 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use crate::answered::Answered;
+use crate::api_description::ApiDescription;
 
 use crate::process::ChildProcess;
 
@@ -12,66 +14,15 @@ use crate::process::ChildProcess;
 pub struct Page {
     address: String,
     headers: Vec<(String, String)>,
-}
-
-/// What was answered.
-#[derive(Debug)]
-pub struct Answered {
-    /// The status.
-    pub status: u16,
-    /// The headers, their names in lower case.
-    pub headers: Vec<(String, String)>,
-    /// The body.
-    pub body: String,
-}
-
-impl Answered {
-    /// The value of a header; empty if there is none.
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value)
-    }
-
-    /// The body as JSON.
-    ///
-    /// # Panics
-    ///
-    /// If it is none.
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    fn parse(bytes: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(bytes);
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let mut lines = head.lines();
-        let status =
-            lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
-        let pair = |line: &str| {
-            let (name, value) = line.split_once(':')?;
-            Some((name.to_lowercase(), value.trim().to_owned()))
-        };
-        let headers: Vec<_> = lines.filter_map(pair).collect();
-        let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
-        let body = if chunked { unchunked(body) } else { body.to_owned() };
-        Self { status: status.unwrap_or(0), headers, body }
-    }
-}
-
-fn unchunked(mut rest: &str) -> String {
-    let mut body = String::new();
-    while let Some((length, after)) = rest.split_once("\r\n") {
-        let length = usize::from_str_radix(length, 16).unwrap_or(0);
-        body.push_str(after.get(..length).unwrap_or(after));
-        rest = after.get(length + 2..).unwrap_or("");
-    }
-    body
+    /// What each answer of the API is held against.
+    description: Option<Arc<ApiDescription>>,
 }
 
 impl Page {
     /// The page at this address, `HOST:PORT`, for somebody who is nobody.
     pub fn at(address: &str) -> Self {
         let address = address.trim_start_matches("http://").to_owned();
-        Self { headers: vec![("host".to_owned(), address.clone())], address }
+        Self { headers: vec![("host".to_owned(), address.clone())], address, description: None }
     }
 
     /// What a host shows that was started with `--metrics`.
@@ -98,7 +49,24 @@ impl Page {
         if !value.is_empty() {
             headers.push((name.to_owned(), value.to_owned()));
         }
-        Self { address: self.address.clone(), headers }
+        Self { address: self.address.clone(), headers, description: self.description.clone() }
+    }
+
+    /// The same page, each of whose answers is held against the description of the API from now on.
+    #[must_use]
+    pub fn described(&self) -> Self {
+        let description = ApiDescription::parse(&self.get("/api/v1/openapi.json").body);
+        let headers = self.headers.clone();
+        Self { address: self.address.clone(), headers, description: Some(Arc::new(description)) }
+    }
+
+    /// What its answers are held against.
+    ///
+    /// # Panics
+    ///
+    /// If it was not made by [`Self::described`].
+    pub fn description(&self) -> &ApiDescription {
+        self.description.as_ref().expect("the page is described")
     }
 
     /// The same page, asked by the bearer of a token.
@@ -137,14 +105,18 @@ impl Page {
     ///
     /// # Panics
     ///
-    /// If nothing is answered within half a minute.
+    /// If nothing is answered within half a minute, or an answer is not as the description says.
     pub fn ask(&self, method: &str, path: &str, body: &[u8]) -> Answered {
         let closing = self.with("connection", "close");
         let head = match method {
             "GET" => closing.head(method, path),
             _ => closing.with("content-length", &body.len().to_string()).head(method, path),
         };
-        self.raw(&[head.as_bytes(), body].concat())
+        let answered = self.raw(&[head.as_bytes(), body].concat());
+        if let Some(description) = self.description.as_ref().filter(|_| path.starts_with("/api/v1/")) {
+            description.hold(method, path, &answered);
+        }
+        answered
     }
 
     /// The head of a request.

@@ -3,6 +3,8 @@
 //! A [`Grid`] is real: `grid up` and `grid-host` processes over QUIC on loopback, with state folders that are removed
 //! at the end. A test waits for events, never for time, and every wait has a limit.
 
+mod answered;
+mod api_description;
 mod collector;
 mod dice;
 mod grid;
@@ -16,10 +18,12 @@ use std::time::Duration;
 
 use wasm_grid::{Manager, ManagerBuilder};
 
+pub use answered::Answered;
+pub use api_description::ApiDescription;
 pub use collector::{CollectedSpan, TraceCollector, tree as trace_tree};
 pub use dice::Dice;
 pub use grid::{Grid, Said, program};
-pub use http::{Answered, Page};
+pub use http::Page;
 pub use process::{ChildProcess, Frozen};
 pub use random::{RandomModules, random_module};
 pub use relay::{NetworkConditions, Relay};

@@ -55,3 +55,19 @@ fn a_host_inspects_modules_in_one_place() {
     let found: Vec<_> = found.iter().filter(|(calls, _)| *calls > 0).collect();
     assert_eq!(found, [&(1, source.join("module_loader/inspector.rs"))]);
 }
+
+/// A request of the HTTP API that is served without its description would be one that nobody finds.
+#[test]
+fn what_the_api_serves_goes_through_the_table_that_describes_it() {
+    let source = root().join("web/src");
+    let serves = |path: &PathBuf| {
+        let text = fs::read_to_string(path).unwrap();
+        [".route(", ".nest(", "route_service(", "nest_service(", "fallback("]
+            .iter()
+            .any(|call| text.contains(call))
+    };
+    let found: Vec<_> = sources(&source).into_iter().filter(serves).collect();
+    // What is not below `/api/v1`: the page's files, and what machines look at. `lib.rs` puts the API in its place.
+    let expected = ["assets.rs", "lib.rs", "openapi/routes.rs", "watched.rs"].map(|path| source.join(path));
+    assert_eq!(found, expected);
+}

@@ -1,6 +1,8 @@
 //! The API: each route becomes one request to the manager, or a few.
 
 mod access;
+mod arguments;
+mod grid;
 mod hosts;
 mod jobs;
 mod login;
@@ -12,22 +14,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Extension, FromRequest, Query, Request as HttpRequest};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Extension, Request as HttpRequest};
+use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use bytes::Bytes;
-use grid_client::view::{AuditEntryView, List, OverviewView, StatusView};
 use grid_http::HttpProblem;
-use grid_protocol::client::{Reply, Request};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use tokio::time::timeout;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder};
 
-use crate::answer::{HttpAnswer, bad, document, odd};
-use crate::auth::{Authenticator, Caller, pass};
-use crate::stream;
+use crate::auth::{Authenticator, CSRF, Caller, pass};
+use crate::openapi::{self, ApiRoutes, operation};
 
 /// Longest body of a request, in bytes, but for modules and jobs.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -35,27 +33,49 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 /// Longest time of a request, from its head to the head of its answer.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// The description of the API, as it is served.
+#[derive(Clone)]
+struct DescriptionText(Bytes);
+
 pub(crate) fn routes(auth: Arc<Authenticator>) -> Router {
-    let behind_the_gate = Router::new()
-        .route("/me", get(login::me))
-        .route("/logout", axum::routing::post(login::logout))
-        .route("/status", get(status))
-        .route("/overview", get(overview))
-        .route("/audit", get(audit))
-        .route("/events", get(events))
-        .route("/samples", get(samples))
-        .route("/stream", get(stream))
+    let (open, open_paths) = open_routes().into_parts();
+    let (gated, gated_paths) = gated_routes().into_parts();
+    let described = openapi::document(open_paths.merge(gated_paths.for_callers()), auth.cookie_name(), CSRF);
+    // Structs of texts and numbers are always serialized.
+    let text = DescriptionText(described.to_json().unwrap_or_default().into());
+    open.layer(Extension(text))
+        .merge(gated.layer(from_fn_with_state(auth.clone(), pass)))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn(in_bounds))
+        .with_state(auth)
+}
+
+/// What somebody may ask who is nobody.
+fn open_routes() -> ApiRoutes {
+    let json = ContentBuilder::new()
+        .schema(Some(ObjectBuilder::new().additional_properties(Some(AdditionalProperties::FreeForm(true)))));
+    let description = ApiRoutes::new("description").get(
+        "/openapi.json",
+        description,
+        operation("describe", "Describes this API, as OpenAPI 3.1.").answers_as(
+            "application/json",
+            json,
+            "The description.",
+        ),
+    );
+    description.merge(login::open_routes())
+}
+
+/// What needs a session or a token.
+fn gated_routes() -> ApiRoutes {
+    grid::routes()
         .merge(access::routes())
         .merge(hosts::routes())
         .merge(jobs::routes())
+        .merge(login::routes())
         .merge(modules::routes())
         .merge(tasks::routes())
         .merge(workers::routes())
-        .layer(from_fn_with_state(auth.clone(), pass));
-    login::routes(auth)
-        .merge(behind_the_gate)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn(in_bounds))
 }
 
 /// Longest body of a request to this path, in bytes.
@@ -85,87 +105,121 @@ async fn in_bounds(request: HttpRequest, next: Next) -> Response {
 
 type Asks = Extension<Caller>;
 
-/// A body of JSON; what is wrong with it is a problem document.
-struct Body<T>(T);
+async fn description(Extension(DescriptionText(text)): Extension<DescriptionText>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
-    type Rejection = HttpProblem;
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
 
-    async fn from_request(request: HttpRequest, state: &S) -> Result<Self, HttpProblem> {
-        let kind = request.headers().get(header::CONTENT_TYPE);
-        // A form of another site cannot say this, and a script of it would be asked first.
-        if !kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json")) {
-            let detail = "a body of the type application/json is expected";
-            return Err(HttpProblem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad-request", detail));
+    use serde_json::Value;
+
+    use super::*;
+
+    fn described() -> Value {
+        let (open, gated) = (open_routes().into_parts().1, gated_routes().into_parts().1);
+        let document = openapi::document(open.merge(gated.for_callers()), "grid-session-4748", CSRF);
+        serde_json::to_value(document).unwrap()
+    }
+
+    fn operations(document: &Value) -> Vec<(&String, &Value)> {
+        let paths = document["paths"].as_object().unwrap();
+        paths
+            .iter()
+            .flat_map(|(path, item)| {
+                item.as_object().unwrap().values().map(move |operation| (path, operation))
+            })
+            .collect()
+    }
+
+    /// Each object in a value, itself among them.
+    fn objects<'a>(value: &'a Value, found: &mut Vec<&'a serde_json::Map<String, Value>>) {
+        match value {
+            Value::Object(fields) => {
+                found.push(fields);
+                fields.values().for_each(|value| objects(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|value| objects(value, found)),
+            _ => {}
         }
-        let body = Bytes::from_request(request, state).await;
-        let body =
-            body.map_err(|error| HttpProblem::new(error.status(), "bad-request", error.body_text()))?;
-        serde_json::from_slice(&body).map(Self).map_err(bad)
     }
-}
 
-/// Reads an id or a key from a path.
-fn read<T: std::str::FromStr<Err: ToString>>(text: &str) -> Result<T, HttpProblem> {
-    text.parse().map_err(bad)
-}
-
-async fn status(Extension(caller): Asks) -> HttpAnswer {
-    match caller.ask(Request::Status).await? {
-        Reply::Status(status) => document(StatusView::from(&status)),
-        other => Err(odd(&other)),
+    #[test]
+    fn each_request_has_a_name_of_its_own_a_sentence_and_a_success_and_its_path_is_explained() {
+        let document = described();
+        let mut names = BTreeSet::new();
+        for (path, operation) in operations(&document) {
+            assert!(names.insert(operation["operationId"].as_str().unwrap()), "{operation}");
+            assert!(operation["summary"].as_str().unwrap().ends_with('.'), "{operation}");
+            assert!(operation["responses"]["200"]["content"].is_object(), "{operation}");
+            let in_path = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+            let in_path: Vec<_> = in_path.collect();
+            let parameters = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let explained = parameters.iter().filter(|parameter| parameter["in"] == "path");
+            let explained: Vec<_> = explained.map(|parameter| parameter["name"].as_str().unwrap()).collect();
+            assert_eq!(in_path, explained, "{path}");
+            assert!(parameters.iter().all(|parameter| parameter["description"].is_string()), "{operation}");
+        }
     }
-}
 
-async fn overview(Extension(caller): Asks) -> HttpAnswer {
-    match caller.ask(Request::Overview).await? {
-        Reply::Overview(overview) => document(OverviewView::from(&overview)),
-        other => Err(odd(&other)),
+    #[test]
+    fn whoever_changes_something_shows_a_token_or_a_session_and_what_it_shows() {
+        let document = described();
+        let open: Vec<_> = operations(&document)
+            .into_iter()
+            .filter(|(_, operation)| operation["security"] == serde_json::json!([]))
+            .collect();
+        let open: Vec<_> = open.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(open, ["/login", "/openapi.json"]);
+        assert_eq!(
+            document["paths"]["/status"]["get"]["security"],
+            serde_json::json!([{ "token": [] }, { "session": [] }])
+        );
+        assert_eq!(
+            document["paths"]["/logout"]["post"]["security"],
+            serde_json::json!([{ "token": [] }, { "session": [], "csrf": [] }])
+        );
+        assert_eq!(document["components"]["securitySchemes"]["csrf"]["name"], CSRF);
     }
-}
 
-/// Which entries of the audit log.
-#[derive(Debug, Deserialize)]
-struct Before {
-    #[serde(default)]
-    before: u64,
-    #[serde(default = "hundred")]
-    most: u32,
-}
-
-fn hundred() -> u32 {
-    100
-}
-
-async fn audit(Extension(caller): Asks, query: Query<Before>) -> HttpAnswer {
-    let Before { before, most } = query.0;
-    match caller.ask(Request::AuditList { before, most }).await? {
-        Reply::Audit(entries) => document(List(entries.iter().map(AuditEntryView::from).collect())),
-        other => Err(odd(&other)),
+    #[test]
+    fn what_is_referred_to_is_there_and_what_is_there_is_referred_to() {
+        let document = described();
+        let mut found = Vec::new();
+        objects(&document, &mut found);
+        let named: BTreeSet<_> = found
+            .iter()
+            .filter_map(|object| object.get("$ref")?.as_str()?.strip_prefix("#/components/"))
+            .collect();
+        let kinds = ["schemas", "responses"];
+        let there: BTreeSet<_> = kinds
+            .iter()
+            .flat_map(|kind| {
+                document["components"][kind]
+                    .as_object()
+                    .unwrap()
+                    .keys()
+                    .map(move |name| format!("{kind}/{name}"))
+            })
+            .collect();
+        assert_eq!(named, there.iter().map(String::as_str).collect());
     }
-}
 
-/// Which entries of a ring.
-#[derive(Debug, Deserialize)]
-struct RingQuery {
-    #[serde(default)]
-    after: u64,
-    #[serde(default = "hundred")]
-    most: u32,
-    #[serde(default)]
-    wait_ms: u32,
-}
-
-async fn events(Extension(caller): Asks, query: Query<RingQuery>) -> HttpAnswer {
-    let RingQuery { after, most, wait_ms } = query.0;
-    document(stream::events(&caller, after, most, wait_ms).await?)
-}
-
-async fn samples(Extension(caller): Asks, query: Query<RingQuery>) -> HttpAnswer {
-    let RingQuery { after, most, .. } = query.0;
-    document(stream::samples(&caller, after, most).await?)
-}
-
-async fn stream(Extension(caller): Asks, begin: Query<stream::Begin>, headers: HeaderMap) -> HttpAnswer {
-    stream::serve(caller, begin, &headers).await
+    #[test]
+    fn each_field_says_what_it_is() {
+        let document = described();
+        for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+            let mut found = Vec::new();
+            objects(schema, &mut found);
+            for (field, property) in
+                found.iter().filter_map(|object| object.get("properties")?.as_object()).flatten()
+            {
+                // What a list holds, its view says.
+                let said =
+                    property["description"].is_string() || property["oneOf"][0]["description"].is_string();
+                assert!(said || name.ends_with("List"), "{name}.{field}: {property}");
+            }
+        }
+    }
 }

@@ -22,7 +22,7 @@ use crate::rate::RateLimit;
 use crate::sessions::Sessions;
 
 /// The header by which a page shows that a request is its own.
-const CSRF: &str = "x-grid-csrf";
+pub(crate) const CSRF: &str = "x-grid-csrf";
 
 /// Streams at a time.
 const STREAMS_MAX: usize = 256;
@@ -97,6 +97,11 @@ impl Authenticator {
     pub(crate) fn may_log_in(&self, from: Option<PeerAddress>) -> bool {
         let address = from.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |PeerAddress(from)| from.ip());
         self.logins.allow(address, Instant::now())
+    }
+
+    /// The name of a session's cookie.
+    pub(crate) fn cookie_name(&self) -> &str {
+        &self.cookie
     }
 
     /// The cookie that holds a session's secret.

@@ -11,6 +11,7 @@ mod answer;
 mod api;
 mod assets;
 mod auth;
+mod openapi;
 mod rate;
 mod sessions;
 mod stream;

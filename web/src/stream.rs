@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::Query;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
@@ -18,9 +17,15 @@ use grid_protocol::client::{Reply, Request};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::extensions::ExtensionsBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::answer::{HttpAnswer, odd};
 use crate::auth::Caller;
+use crate::openapi::{ApiOperation, operation};
 
 /// Pause between two messages.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -32,37 +37,76 @@ const EVENTS_MAX: u32 = 500;
 const SAMPLES_MAX: u32 = 5000;
 
 /// From where on a page wants to be told.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 pub(crate) struct Begin {
     /// The number of the last event that it has.
     #[serde(default)]
+    #[param(default = 0)]
     after: u64,
     /// The number of the last sample that it has; without it, it wants none.
+    #[param(nullable = false)]
     samples: Option<u64>,
 }
 
 /// The figures of a message.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Figures {
+    /// The grid at a glance, in figures.
     overview: OverviewView,
+    /// The grid at a glance.
     status: StatusView,
 }
 
-/// Entries of a ring.
-#[derive(Serialize)]
+/// Events, from a number on.
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Events {
+    /// The events, oldest first.
     pub(crate) events: Vec<FeedEntryView>,
+    /// Number of events before them that the manager does not have any more.
     pub(crate) missed: u64,
+    /// The number to ask with next, as `after`.
     pub(crate) next: u64,
 }
 
-pub(crate) async fn serve(caller: Caller, begin: Query<Begin>, headers: &HeaderMap) -> HttpAnswer {
+/// The events of the stream, each with the schema of its data.
+fn named_data() -> [(&'static str, RefOr<Schema>); 3] {
+    let named = |name| Ref::from_schema_name(name).into();
+    [
+        ("overview", named(Figures::name())),
+        ("events", named(Events::name())),
+        ("samples", named(TaskSamplesView::name())),
+    ]
+}
+
+/// What the stream takes and answers. OpenAPI 3.1 has no words for the events of a stream: they are named in `x-events`.
+pub(crate) fn described() -> ApiOperation {
+    let schema = ObjectBuilder::new().schema_type(Type::String);
+    let data = named_data().map(|(name, schema)| (name, serde_json::json!(schema)));
+    let data: serde_json::Map<_, _> =
+        data.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
+    let events = ExtensionsBuilder::new().add("x-events", data).build();
+    let content = ContentBuilder::new().schema(Some(schema)).extensions(Some(events));
+    operation("watch", "Tells each second what changes, as server-sent events.")
+        .note(
+            "`overview` has the figures, each second. `events` has events, and `samples` has sampled attempts, if \
+             there are any. The data of each is JSON, whose schema is in `x-events`. A reader who falls behind is told \
+             how much it missed.",
+        )
+        .query::<Begin>()
+        .in_header("last-event-id", "The id of the last event that came, which a browser sends when it connects again.")
+        .answers_as("text/event-stream", content, "The stream, which does not end.")
+        .names_schema::<Figures>()
+        .names_schema::<Events>()
+        .names_schema::<TaskSamplesView>()
+        .problems(&[StatusCode::SERVICE_UNAVAILABLE])
+}
+
+pub(crate) async fn serve(caller: Caller, mut begin: Begin, headers: &HeaderMap) -> HttpAnswer {
     let Ok(place) = caller.auth.streams.clone().try_acquire_owned() else {
         let detail = "too many pages are open";
         let problem = HttpProblem::new(StatusCode::SERVICE_UNAVAILABLE, "too-many", detail);
         return Err(problem.help("close some of them"));
     };
-    let mut begin = begin.0;
     // A browser that connects again says where it was.
     let last = headers.get("last-event-id").and_then(|last| last.to_str().ok());
     if let Some((events, samples)) = last.and_then(|last| last.split_once('.')) {

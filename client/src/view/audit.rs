@@ -7,6 +7,7 @@ use crate::view::document::Listed;
 
 /// Something that somebody did, or tried to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct AuditEntryView {
     /// What was done, in a word or two: `host approve`.

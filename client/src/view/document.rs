@@ -50,6 +50,7 @@ impl<V: Listed> Serialize for List<V> {
 
 /// Success of what has nothing else to show: `{"done": true}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct DoneView {
     /// Always true.

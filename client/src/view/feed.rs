@@ -8,6 +8,7 @@ use crate::view::document::Listed;
 
 /// An event in the feed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct FeedEntryView {
     /// True if somebody should look at it: something failed, was refused or taken away.

@@ -7,6 +7,7 @@ use crate::view::document::Listed;
 
 /// A host, as the manager sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct HostView {
     /// Its address as the manager sees it, `IP:PORT`; empty if the host is gone.

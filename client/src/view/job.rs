@@ -7,6 +7,7 @@ use crate::view::document::Listed;
 
 /// A job and its progress: `submitted = waiting + leased + done + dead`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct JobView {
     /// When it was created, in seconds since 1970 on the manager's clock.

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 /// Attempts of a job that failed for the same reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct FailureReasonView {
     /// Number of attempts.
@@ -28,6 +29,7 @@ impl From<&FailureReason> for FailureReasonView {
 
 /// One of the slowest tasks of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct SlowTaskView {
     /// The display name of its host.
@@ -47,6 +49,7 @@ impl From<&SlowTask> for SlowTaskView {
 
 /// What the manager has seen of a job's attempts since it started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct JobSummaryView {
     /// Tasks that were done.

@@ -8,13 +8,14 @@ use crate::view::document::Listed;
 
 /// A key that the manager knows, and what it may do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct KeyView {
     /// The key.
     pub key: String,
     /// True if the key was revoked: it may do nothing then.
     pub revoked: bool,
-    /// Its roles, among `host`, `client`, `publisher` and `admin`, in this order.
+    /// Its roles, among `host`, `client`, `publisher`, `admin` and `viewer`, in this order.
     pub roles: Vec<&'static str>,
 }
 

@@ -7,6 +7,7 @@ use crate::view::document::Listed;
 
 /// A module that the manager keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct ModuleView {
     /// Its length, in bytes.

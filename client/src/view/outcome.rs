@@ -12,22 +12,28 @@ use crate::view::value::ValueView;
 
 /// The outcome of a task: one of `error`, `result` and `results`, and what goes with it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct OutcomeView {
     /// Why the task failed; left out if it succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(nullable = false))]
     pub error: Option<TaskFailedView>,
     /// The file that was the task's input, as the program that submitted it names it; left out if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(nullable = false))]
     pub file: Option<String>,
     /// The files that the task wrote, by their paths in its folder `out`; left out unless it was a command with files.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(nullable = false))]
     pub files: Option<BTreeMap<String, FileView>>,
     /// The message that the task sent, or its standard output; left out if it failed, or sent none or several.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(nullable = false))]
     pub result: Option<ValueView>,
     /// The messages that the task sent, in order, if it sent none or several; else left out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(nullable = false))]
     pub results: Option<Vec<ValueView>>,
     /// The task's number in its job, from 0.
     pub task: u64,
@@ -84,6 +90,7 @@ impl OutcomeView {
 
 /// Why a task failed for good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct TaskFailedView {
     /// Its newest failed attempts, oldest first, at most 8.
@@ -100,6 +107,7 @@ impl From<&TaskFailed> for TaskFailedView {
 
 /// A failed attempt at a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct AttemptView {
     /// The guest's own frames, innermost first; null if the host was lost.

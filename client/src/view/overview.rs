@@ -5,6 +5,7 @@ use serde::Serialize;
 
 /// What has happened since the manager started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct TotalsView {
     /// Tasks that failed for good.
@@ -28,6 +29,7 @@ impl From<Totals> for TotalsView {
 
 /// The grid at a glance, in figures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct OverviewView {
     /// Tasks done in each of the last seconds that are over, oldest first.

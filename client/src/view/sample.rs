@@ -10,6 +10,7 @@ use serde::Serialize;
 ///
 /// There are thousands in a second, so they are told as columns, and a text that many share is told once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct TaskSamplesView {
     /// What an attempt ended as: `done`, `failed` or `lost`. A number in `tasks.ending` is a place in this list, from 0.
@@ -28,6 +29,7 @@ pub struct TaskSamplesView {
 
 /// Sampled tasks as columns: all are as long as there are samples.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct TaskSampleColumns {
     /// When the manager heard of its end, in microseconds since 1970 on the manager's clock.

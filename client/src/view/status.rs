@@ -5,6 +5,7 @@ use serde::Serialize;
 
 /// A summary of the grid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct StatusView {
     /// Number of deployments.

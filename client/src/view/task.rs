@@ -7,6 +7,7 @@ use crate::view::outcome::AttemptView;
 
 /// An attempt that a host holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct HeldAttemptView {
     /// The attempt.
@@ -38,6 +39,7 @@ impl From<&HeldAttempt> for HeldAttemptView {
 
 /// One task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct TaskView {
     /// Its newest failed attempts, oldest first.
@@ -89,6 +91,7 @@ impl From<&TaskInfo> for TaskView {
 
 /// What one host is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct HostWorkView {
     /// Attempts that it holds, those that run longest first; not all of them if there are very many.

@@ -10,13 +10,14 @@ use crate::view::value::hexadecimal;
 
 /// A ticket that the manager keeps, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct TicketView {
     /// When it expires, in seconds since 1970.
     pub expires: u64,
     /// Its id: 32 hexadecimal digits.
     pub id: String,
-    /// The role that it grants: `host`, `client`, `publisher` or `admin`.
+    /// The role that it grants: `host`, `client`, `publisher`, `admin` or `viewer`.
     pub role: &'static str,
     /// The key that used it; null if none did.
     pub used_by: Option<String>,
@@ -39,11 +40,12 @@ impl Listed for TicketView {
 
 /// A ticket as it was just made, with its secret: whoever reads the view may use the ticket.
 #[derive(Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct IssuedTicketView {
     /// The command line that uses it.
     pub join: String,
-    /// The role that it grants: `host`, `client`, `publisher` or `admin`.
+    /// The role that it grants: `host`, `client`, `publisher`, `admin` or `viewer`.
     pub role: &'static str,
     /// The ticket as text.
     pub ticket: String,
@@ -78,7 +80,7 @@ pub struct TicketContentsView {
     pub id: String,
     /// The key of its manager.
     pub manager: String,
-    /// The role that it grants: `host`, `client`, `publisher` or `admin`.
+    /// The role that it grants: `host`, `client`, `publisher`, `admin` or `viewer`.
     pub role: &'static str,
 }
 

@@ -7,6 +7,7 @@ use crate::view::document::Listed;
 
 /// A token, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct TokenView {
     /// When it expires, in seconds since 1970.

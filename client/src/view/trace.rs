@@ -7,6 +7,7 @@ use crate::view::document::Listed;
 
 /// A part of a task's time. It begins where the part before it ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct TracePartView {
     /// What the time was spent on: `wait`, `lease`, `send`, `input`, `module`, `compile`, `queue`, `start`, `run`,
@@ -26,6 +27,7 @@ impl From<&TracePart> for TracePartView {
 
 /// Where the time of one task went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct TaskTraceView {
     /// How its last attempt ended: `done`, `failed` or `lost`.

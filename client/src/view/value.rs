@@ -15,6 +15,7 @@ use crate::cbor::from_cbor;
 /// beyond 64 bits and numbers that are not finite become text, and byte strings become `{"bytes": "00ff"}`, in
 /// hexadecimal. Keys stand in the order of the alphabet; of two that are equal, the last is shown.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct ValueView(Value);
 

@@ -9,6 +9,7 @@ use crate::view::document::Listed;
 
 /// A worker, as the manager sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct WorkerView {
     /// The deployment that it belongs to; null if there is none.
@@ -79,6 +80,7 @@ impl From<DeploymentId> for DeploymentView {
 
 /// A line that a worker wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct LogLineView {
     /// `error`, `warn`, `info`, `debug` or `trace`.

@@ -54,8 +54,8 @@ impl Budget {
 struct OpenTrace {
     submitted: Moment,
     submitted_unix_us: u64,
-    /// Up to when its parts reach.
-    until: Moment,
+    /// Up to when its parts reach, in microseconds since the submission.
+    until_us: u64,
     parts: VecDeque<TracePart>,
     attempt: Option<AttemptId>,
     /// The host that the attempt was sent to.
@@ -68,12 +68,16 @@ struct OpenTrace {
 impl OpenTrace {
     /// The time from the last part until `now` was spent on `kind`.
     fn spent(&mut self, now: Moment, kind: PartKind) {
-        self.spent_for(kind, now.since(self.until));
-        self.until = now;
+        self.spent_for(kind, self.us_until(now));
     }
 
-    fn spent_for(&mut self, kind: PartKind, time: Duration) {
-        let us = micros(time);
+    /// The time from the last part until `now`. In whole microseconds since the submission, so that parts add up.
+    fn us_until(&self, now: Moment) -> u64 {
+        micros(now.since(self.submitted)).saturating_sub(self.until_us)
+    }
+
+    fn spent_for(&mut self, kind: PartKind, us: u64) {
+        self.until_us = self.until_us.saturating_add(us);
         // What took no time is not worth a line, but for what every task does.
         if us == 0 && !matches!(kind, PartKind::Wait | PartKind::Run) {
             return;
@@ -87,12 +91,12 @@ impl OpenTrace {
     /// The attempt has ended, and the manager has heard of it.
     fn came_back(&mut self, now: Moment) {
         self.attempt = None;
-        let away = now.since(self.until);
+        let away_us = self.us_until(now);
         let sent = self.sent_to.take().is_some();
-        match self.times.take().filter(|times| sent && times.is_within(micros(away))) {
+        match self.times.take().filter(|times| sent && times.is_within(away_us)) {
             None => self.spent(now, if sent { PartKind::Host } else { PartKind::Lease }),
             Some(times) => {
-                let on_the_way = micros(away) - times.told_us;
+                let on_the_way = away_us - times.told_us;
                 let there = on_the_way / 2;
                 let steps = [
                     (PartKind::Send, there),
@@ -105,9 +109,8 @@ impl OpenTrace {
                     (PartKind::Report, times.told_us - times.ended_us + on_the_way - there),
                 ];
                 for (kind, us) in steps {
-                    self.spent_for(kind, Duration::from_micros(us));
+                    self.spent_for(kind, us);
                 }
-                self.until = now;
             }
         }
     }
@@ -171,7 +174,7 @@ impl Tracer {
                 OpenTrace {
                     submitted: now,
                     submitted_unix_us: micros(unix),
-                    until: now,
+                    until_us: 0,
                     parts: VecDeque::new(),
                     attempt: None,
                     sent_to: None,

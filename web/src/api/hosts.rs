@@ -1,35 +1,74 @@
 //! Hosts.
 
-use axum::Router;
-use axum::extract::{Extension, Path};
+use axum::extract::Extension;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
 use grid_client::view::{DoneView, HostView, HostWorkView, List};
 use grid_http::HttpProblem;
 use grid_protocol::client::{HostInfo, Reply, Request};
 use grid_protocol::key::PublicKey;
+use grid_protocol::role::Role;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::answer::{HttpAnswer, document, odd};
-use crate::api::{Asks, read};
+use crate::api::Asks;
+use crate::api::arguments::{InPath, read};
 use crate::auth::Caller;
+use crate::openapi::{ApiRoutes, operation};
 
 /// A host, with what it is doing.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct HostPage {
     #[serde(flatten)]
     host: HostView,
-    /// Null if it is not known to take tasks: it waits for approval, or is gone.
+    /// What it is doing; null if it is not known to take tasks: it waits for approval, or is gone.
     work: Option<HostWorkView>,
 }
 
-pub(super) fn routes() -> Router {
-    Router::new()
-        .route("/hosts", get(list))
-        .route("/hosts/{key}", get(show))
-        .route("/hosts/{key}/approve", post(approve))
-        .route("/hosts/{key}/drain", post(drain))
-        .route("/hosts/{key}/remove", post(remove))
+pub(super) fn routes() -> ApiRoutes {
+    let key = "The host's key.";
+    ApiRoutes::new("hosts")
+        .get(
+            "/hosts",
+            list,
+            operation("listHosts", "Lists the hosts, by their names.")
+                .answers::<List<HostView>>("The hosts."),
+        )
+        .get(
+            "/hosts/{key}",
+            show,
+            operation("showHost", "Shows one host, and what it is doing.")
+                .in_path("key", key)
+                .answers::<HostPage>("The host.")
+                .problems(&[StatusCode::NOT_FOUND]),
+        )
+        .post(
+            "/hosts/{key}/approve",
+            approve,
+            operation("approveHost", "Lets a host in that waits for approval.")
+                .needs(Role::Admin)
+                .in_path("key", key)
+                .problems(&[StatusCode::NOT_FOUND]),
+        )
+        .post(
+            "/hosts/{key}/drain",
+            drain,
+            operation(
+                "drainHost",
+                "Drains a host: it gets no more work, stops its workers, and leaves when none is left.",
+            )
+            .needs(Role::Admin)
+            .in_path("key", key)
+            .problems(&[StatusCode::NOT_FOUND]),
+        )
+        .post(
+            "/hosts/{key}/remove",
+            remove,
+            operation("removeHost", "Revokes a host's key: it leaves now, and stays out.")
+                .needs(Role::Admin)
+                .in_path("key", key)
+                .problems(&[StatusCode::NOT_FOUND, StatusCode::CONFLICT]),
+        )
 }
 
 async fn hosts(caller: &Caller) -> Result<Vec<HostInfo>, HttpProblem> {
@@ -43,7 +82,7 @@ async fn list(Extension(caller): Asks) -> HttpAnswer {
     document(List(hosts(&caller).await?.iter().map(HostView::from).collect()))
 }
 
-async fn show(Extension(caller): Asks, Path(key): Path<String>) -> HttpAnswer {
+async fn show(Extension(caller): Asks, InPath(key): InPath<String>) -> HttpAnswer {
     let key: PublicKey = read(&key)?;
     let hosts = hosts(&caller).await?;
     let Some(host) = hosts.iter().find(|host| host.key == key) else {
@@ -58,17 +97,17 @@ async fn show(Extension(caller): Asks, Path(key): Path<String>) -> HttpAnswer {
     document(HostPage { host: host.into(), work })
 }
 
-async fn approve(Extension(caller): Asks, Path(key): Path<String>) -> HttpAnswer {
+async fn approve(Extension(caller): Asks, InPath(key): InPath<String>) -> HttpAnswer {
     caller.ask(Request::HostApprove { host: read(&key)? }).await?;
     document(DoneView::DONE)
 }
 
-async fn drain(Extension(caller): Asks, Path(key): Path<String>) -> HttpAnswer {
+async fn drain(Extension(caller): Asks, InPath(key): InPath<String>) -> HttpAnswer {
     caller.ask(Request::HostDrain { host: read(&key)? }).await?;
     document(DoneView::DONE)
 }
 
-async fn remove(Extension(caller): Asks, Path(key): Path<String>) -> HttpAnswer {
+async fn remove(Extension(caller): Asks, InPath(key): InPath<String>) -> HttpAnswer {
     caller.ask(Request::HostRemove { host: read(&key)? }).await?;
     document(DoneView::DONE)
 }

@@ -1,9 +1,7 @@
 //! Jobs.
 
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, Extension, Path, Query};
+use axum::extract::Extension;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
 use bytes::Bytes;
 use grid_client::view::{DoneView, JobSummaryView, JobView, List, OutcomeView};
 use grid_client::{DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, TaskOutcome, find_module, from_json};
@@ -12,12 +10,17 @@ use grid_protocol::client::{Reply, Request, Subject};
 use grid_protocol::host::Label;
 use grid_protocol::job::{GiveUp, JobId, JobSpec, Outcome, OutcomeEntry, Payload};
 use grid_protocol::limits::{BATCH_BYTES_MAX, BATCH_TASKS_MAX};
+use grid_protocol::role::Role;
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::answer::{HttpAnswer, bad, document, odd, problem};
+use crate::api::Asks;
+use crate::api::arguments::{AnyBody, InPath, InQuery, read};
 use crate::api::modules::modules;
-use crate::api::{Asks, read};
 use crate::auth::Caller;
+use crate::openapi::{ApiRoutes, operation};
 
 /// Longest list of tasks, in bytes. More tasks go into several jobs, or through a client.
 pub(super) const TASKS_BYTES_MAX: usize = 16 << 20;
@@ -28,42 +31,56 @@ const TASK_BYTES_MAX: usize = BATCH_BYTES_MAX / 2;
 /// Bytes of long results that one answer carries.
 const RESULT_BYTES_MAX: u64 = 16 << 20;
 
-/// JobQuery jobs.
-#[derive(Debug, Deserialize)]
+/// Which jobs.
+#[derive(Debug, Deserialize, IntoParams)]
 struct JobQuery {
+    /// Everybody's, for a viewer or an admin; else only the caller's.
     #[serde(default)]
+    #[param(default = false)]
     everyones: bool,
 }
 
 /// A job, with what the manager has seen of it and why it is not finished.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct JobPage {
+    /// Why it is not finished, one sentence a line.
     explanation: Vec<String>,
     #[serde(flatten)]
     job: JobView,
+    /// What the manager has seen of its attempts.
     summary: JobSummaryView,
 }
 
 /// What the tasks of a new job have in common.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct NewJob {
     /// The module's name, or the beginning of its digest.
     module: String,
     /// What the guest's `init` receives, as JSON.
+    #[param(nullable = false)]
     arguments: Option<String>,
     /// Attempts at a task that fails by its own fault.
     #[serde(default = "attempts")]
+    #[param(default = attempts, minimum = 1, maximum = 100)]
     attempts: u32,
     /// Labels that a host must have, each as `NAME=VALUE`, with commas between them.
     #[serde(default)]
     labels: String,
+    /// Memory limit of a task, in bytes; 0 leaves it to the manifest and the host.
     #[serde(default)]
+    #[param(default = 0)]
     memory_bytes: u64,
+    /// The job's display name; without it, the module's name.
+    #[param(nullable = false)]
     name: Option<String>,
+    /// Jobs of one owner with a higher number go first; between owners it has no effect.
     #[serde(default)]
+    #[param(default = 0)]
     priority: i32,
+    /// Longest time of an attempt, in milliseconds.
     #[serde(default = "timeout_ms")]
+    #[param(default = timeout_ms, minimum = 1)]
     timeout_ms: u64,
 }
 
@@ -75,42 +92,126 @@ fn timeout_ms() -> u64 {
     u64::try_from(DEFAULT_TIMEOUT.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// JobQuery outcomes.
-#[derive(Debug, Deserialize)]
+/// Which outcomes.
+#[derive(Debug, Deserialize, IntoParams)]
 struct OutcomeQuery {
+    /// The number of the last outcome that the caller has: `next` of the answer before.
     #[serde(default)]
+    #[param(default = 0)]
     after: u64,
+    /// How long to wait for an outcome if there is none yet, in milliseconds; at most 30 000.
     #[serde(default)]
+    #[param(default = 0)]
     wait_ms: u32,
 }
 
 /// Outcomes of a job.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Results {
+    /// The job: there are no more outcomes if it is over and this answer has none.
     job: JobView,
-    /// The number to ask with next.
+    /// The number to ask with next, as `after`.
     next: u64,
+    /// The outcomes, in the order in which they came.
     results: Vec<OutcomeView>,
 }
 
-pub(super) fn routes() -> Router {
-    Router::new()
-        .route("/jobs", get(list).post(make).layer(DefaultBodyLimit::max(TASKS_BYTES_MAX)))
-        .route("/jobs/{job}", get(show))
-        .route("/jobs/{job}/results", get(results))
-        .route("/jobs/{job}/stop", post(stop))
-        .route("/jobs/{job}/retry", post(retry))
-        .route("/jobs/{job}/remove", post(remove))
+pub(super) fn routes() -> ApiRoutes {
+    let job = "The job's id.";
+    let read = ApiRoutes::new("jobs")
+        .get(
+            "/jobs",
+            list,
+            operation("listJobs", "Lists jobs; only the newest if there are very many.")
+                .query::<JobQuery>()
+                .answers::<List<JobView>>("The jobs."),
+        )
+        .get(
+            "/jobs/{job}",
+            show,
+            operation("showJob", "Shows one job, and why it is not finished.")
+                .in_path("job", job)
+                .answers::<JobPage>("The job.")
+                .problems(&[StatusCode::NOT_FOUND]),
+        )
+        .get(
+            "/jobs/{job}/results",
+            results,
+            operation("listResults", "Lists outcomes of a job, from a number on; waits for one.")
+                .needs(Role::Client)
+                .in_path("job", job)
+                .query::<OutcomeQuery>()
+                .answers::<Results>("The outcomes, as many as fit in an answer.")
+                .problems(&[StatusCode::NOT_FOUND]),
+        );
+    new_job_routes().merge(read).merge(change_routes(job))
 }
 
-async fn list(Extension(caller): Asks, which: Query<JobQuery>) -> HttpAnswer {
+fn new_job_routes() -> ApiRoutes {
+    let lines = ObjectBuilder::new().schema_type(Type::String);
+    let tasks = format!(
+        "The input of each task: a line of JSON, which becomes CBOR of at most {TASK_BYTES_MAX} bytes. All lines have \
+         at most {TASKS_BYTES_MAX} bytes. The type is not looked at."
+    );
+    ApiRoutes::new("jobs")
+        .post(
+            "/jobs",
+            make,
+            operation("createJob", "Makes a job whose tasks are the lines of the body.")
+                .note("The answer comes when all tasks are on disk. The job takes no more tasks then.")
+                .needs(Role::Client)
+                .query::<NewJob>()
+                .takes(&["application/x-ndjson", "application/octet-stream"], lines, &tasks)
+                .answers::<JobView>("The job.")
+                .problems(&[
+                    StatusCode::NOT_FOUND,
+                    StatusCode::CONFLICT,
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    StatusCode::SERVICE_UNAVAILABLE,
+                ]),
+        )
+        .body_bytes_max(TASKS_BYTES_MAX)
+}
+
+fn change_routes(job: &str) -> ApiRoutes {
+    ApiRoutes::new("jobs")
+        .post(
+            "/jobs/{job}/stop",
+            stop,
+            operation(
+                "stopJob",
+                "Stops a job: its waiting tasks get no outcome, and running attempts are ended.",
+            )
+            .needs(Role::Client)
+            .in_path("job", job)
+            .problems(&[StatusCode::NOT_FOUND]),
+        )
+        .post(
+            "/jobs/{job}/retry",
+            retry,
+            operation("retryJob", "Retries the tasks of a job that have failed for good.")
+                .needs(Role::Client)
+                .in_path("job", job)
+                .problems(&[StatusCode::NOT_FOUND, StatusCode::UNPROCESSABLE_ENTITY]),
+        )
+        .post(
+            "/jobs/{job}/remove",
+            remove,
+            operation("removeJob", "Forgets a job that is over, with its results.")
+                .needs(Role::Client)
+                .in_path("job", job)
+                .problems(&[StatusCode::NOT_FOUND, StatusCode::CONFLICT]),
+        )
+}
+
+async fn list(Extension(caller): Asks, InQuery(which): InQuery<JobQuery>) -> HttpAnswer {
     match caller.ask(Request::JobList { everyones: which.everyones }).await? {
         Reply::Jobs(jobs) => document(List(jobs.iter().map(JobView::from).collect())),
         other => Err(odd(&other)),
     }
 }
 
-async fn show(Extension(caller): Asks, Path(job): Path<String>) -> HttpAnswer {
+async fn show(Extension(caller): Asks, InPath(job): InPath<String>) -> HttpAnswer {
     let job: JobId = read(&job)?;
     let shown = match caller.ask(Request::JobShow { job }).await? {
         Reply::Job(info) => JobView::from(&info),
@@ -127,8 +228,7 @@ async fn show(Extension(caller): Asks, Path(job): Path<String>) -> HttpAnswer {
 }
 
 /// Makes a job whose tasks are the lines of the body: JSON, which becomes CBOR, as for `grid run`.
-async fn make(Extension(caller): Asks, new: Query<NewJob>, tasks: Bytes) -> HttpAnswer {
-    let new = new.0;
+async fn make(Extension(caller): Asks, InQuery(new): InQuery<NewJob>, AnyBody(tasks): AnyBody) -> HttpAnswer {
     let modules = modules(&caller).await?;
     let Some(module) = find_module(&modules, &new.module) else {
         let problem = HttpProblem::new(StatusCode::NOT_FOUND, "not-found", "the manager has no such module");
@@ -204,9 +304,13 @@ async fn submit(caller: &Caller, job: JobId, inputs: Vec<Bytes>) -> Result<(), H
     Ok(())
 }
 
-async fn results(Extension(caller): Asks, Path(job): Path<String>, query: Query<OutcomeQuery>) -> HttpAnswer {
+async fn results(
+    Extension(caller): Asks,
+    InPath(job): InPath<String>,
+    InQuery(query): InQuery<OutcomeQuery>,
+) -> HttpAnswer {
     let job: JobId = read(&job)?;
-    let OutcomeQuery { after, wait_ms } = query.0;
+    let OutcomeQuery { after, wait_ms } = query;
     let (outcomes, info) = match caller.ask(Request::JobResults { job, after, wait_ms }).await? {
         Reply::Results { outcomes, job } => (outcomes, job),
         other => return Err(odd(&other)),
@@ -255,17 +359,17 @@ async fn fetch(caller: &Caller, job: JobId, mut outcome: OutcomeEntry) -> Result
     Ok(outcome)
 }
 
-async fn stop(Extension(caller): Asks, Path(job): Path<String>) -> HttpAnswer {
+async fn stop(Extension(caller): Asks, InPath(job): InPath<String>) -> HttpAnswer {
     caller.ask(Request::JobStop { job: read(&job)? }).await?;
     document(DoneView::DONE)
 }
 
-async fn retry(Extension(caller): Asks, Path(job): Path<String>) -> HttpAnswer {
+async fn retry(Extension(caller): Asks, InPath(job): InPath<String>) -> HttpAnswer {
     caller.ask(Request::JobRetry { job: read(&job)? }).await?;
     document(DoneView::DONE)
 }
 
-async fn remove(Extension(caller): Asks, Path(job): Path<String>) -> HttpAnswer {
+async fn remove(Extension(caller): Asks, InPath(job): InPath<String>) -> HttpAnswer {
     caller.ask(Request::JobForget { job: read(&job)? }).await?;
     document(DoneView::DONE)
 }

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::routing::post;
 use grid_client::view::DoneView;
 use grid_http::HttpProblem;
 use grid_manager::Asker;
@@ -14,13 +12,16 @@ use grid_protocol::role::Role;
 use grid_protocol::ticket::Ticket;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use crate::answer::{HttpAnswer, document, odd};
-use crate::api::{Asks, Body};
+use crate::api::Asks;
+use crate::api::arguments::Body;
 use crate::auth::{Authenticator, From, foreign};
+use crate::openapi::{ApiRoutes, operation};
 
 /// How somebody logs in: one of the two.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Login {
     /// The code of a link that `grid ui` made.
@@ -30,19 +31,52 @@ enum Login {
 }
 
 /// Who is logged in.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Me {
     /// What the header `x-grid-csrf` must hold; null for a token.
     csrf: Option<String>,
+    /// The beginning of the key, for people.
     fingerprint: String,
+    /// The key that asks.
     key: String,
+    /// The manager's key.
     manager: String,
+    /// What the caller may do: among `client`, `publisher`, `admin` and `viewer`.
     roles: Vec<&'static str>,
+    /// The version of the manager's software.
     software: String,
 }
 
-pub(super) fn routes(auth: Arc<Authenticator>) -> Router {
-    Router::new().route("/login", post(login)).with_state(auth)
+/// What somebody may ask who is not logged in.
+pub(super) fn open_routes() -> ApiRoutes {
+    ApiRoutes::new("session").post(
+        "/login",
+        login,
+        operation("logIn", "Begins a session, with the code of a link that `grid ui` made or with a ticket.")
+            .note("A session ends when the manager restarts, after 12 hours without use, or after a week.")
+            .takes_json::<Login>("The code or the ticket.")
+            .answer_header("set-cookie", "The session's cookie.")
+            .problems(&[
+                StatusCode::FORBIDDEN,
+                StatusCode::TOO_MANY_REQUESTS,
+                StatusCode::INTERNAL_SERVER_ERROR,
+            ]),
+    )
+}
+
+pub(super) fn routes() -> ApiRoutes {
+    ApiRoutes::new("session")
+        .get(
+            "/me",
+            me,
+            operation("showMe", "Says who asks, and what they may do.").answers::<Me>("Who asks."),
+        )
+        .post(
+            "/logout",
+            logout,
+            operation("logOut", "Ends the session; does nothing to a token.")
+                .answer_header("set-cookie", "A cookie that forgets the session's."),
+        )
 }
 
 async fn login(
@@ -90,7 +124,7 @@ async fn redeem(auth: &Authenticator, text: &str, from: &str) -> Result<Asker, H
         .map_err(|refusal| refused(refusal.to_string()).help("`grid ticket new --role viewer` makes another"))
 }
 
-pub(super) async fn me(Extension(caller): Asks) -> HttpAnswer {
+async fn me(Extension(caller): Asks) -> HttpAnswer {
     let status = match caller.ask(Request::Status).await? {
         Reply::Status(status) => status,
         other => return Err(odd(&other)),
@@ -106,7 +140,7 @@ pub(super) async fn me(Extension(caller): Asks) -> HttpAnswer {
     })
 }
 
-pub(super) async fn logout(Extension(caller): Asks) -> HttpAnswer {
+async fn logout(Extension(caller): Asks) -> HttpAnswer {
     caller.secret.iter().for_each(|secret| caller.auth.sessions.end(secret));
     let mut response = document(DoneView::DONE)?;
     if let Ok(cookie) = HeaderValue::from_str(&caller.auth.no_cookie()) {

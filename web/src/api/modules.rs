@@ -1,18 +1,20 @@
 //! Modules.
 
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, Extension, Multipart, Path};
+use axum::extract::Extension;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
 use bytes::Bytes;
 use grid_client::view::{DoneView, List, ModuleView};
 use grid_http::HttpProblem;
 use grid_protocol::client::{ModuleInfo, Reply, Request};
 use grid_protocol::limits::MODULE_BYTES_MAX;
+use grid_protocol::role::Role;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use crate::answer::{HttpAnswer, bad, document, odd};
-use crate::api::{Asks, read};
+use crate::api::Asks;
+use crate::api::arguments::{Form, InPath, read};
 use crate::auth::Caller;
+use crate::openapi::{ApiRoutes, operation};
 
 /// Longest manifest, in bytes.
 const MANIFEST_BYTES_MAX: usize = 64 << 10;
@@ -20,10 +22,53 @@ const MANIFEST_BYTES_MAX: usize = 64 << 10;
 /// Longest form: a module, its manifest, and what stands between them.
 pub(super) const FORM_BYTES_MAX: usize = MODULE_BYTES_MAX + 2 * MANIFEST_BYTES_MAX;
 
-pub(super) fn routes() -> Router {
-    Router::new()
-        .route("/modules", get(list).post(upload).layer(DefaultBodyLimit::max(FORM_BYTES_MAX)))
-        .route("/modules/{digest}/remove", post(remove))
+pub(super) fn routes() -> ApiRoutes {
+    ApiRoutes::new("modules")
+        .get(
+            "/modules",
+            list,
+            operation("listModules", "Lists the modules that the manager keeps.")
+                .answers::<List<ModuleView>>("The modules."),
+        )
+        .post(
+            "/modules",
+            upload,
+            operation("uploadModule", "Takes a module that is signed already.")
+                .note("A module that the manager has already is answered as one that it takes.")
+                .needs(Role::Publisher)
+                .takes(&["multipart/form-data"], form(), "The manifest and the module, in this order.")
+                .answers::<ModuleView>("The module.")
+                .problems(&[
+                    StatusCode::CONFLICT,
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    StatusCode::SERVICE_UNAVAILABLE,
+                ]),
+        )
+        .body_bytes_max(FORM_BYTES_MAX)
+        .post(
+            "/modules/{digest}/remove",
+            remove,
+            operation("removeModule", "Forgets a module that nothing uses.")
+                .note("It may be the caller's own, or anybody's if the caller is an admin.")
+                .needs(Role::Publisher)
+                .in_path("digest", "The module's digest: 64 hexadecimal digits.")
+                .problems(&[StatusCode::NOT_FOUND, StatusCode::CONFLICT]),
+        )
+}
+
+/// The schema of the form.
+fn form() -> ObjectBuilder {
+    let file = |text: String| {
+        let file = ObjectBuilder::new().schema_type(Type::String);
+        file.content_media_type("application/octet-stream").description(Some(text))
+    };
+    let manifest = format!("The signed manifest, at most {MANIFEST_BYTES_MAX} bytes.");
+    let module = format!("The module, at most {MODULE_BYTES_MAX} bytes.");
+    ObjectBuilder::new()
+        .property("manifest", file(manifest))
+        .required("manifest")
+        .property("module", file(module))
+        .required("module")
 }
 
 pub(super) async fn modules(caller: &Caller) -> Result<Vec<ModuleInfo>, HttpProblem> {
@@ -38,9 +83,9 @@ async fn list(Extension(caller): Asks) -> HttpAnswer {
 }
 
 /// Takes a module that is signed already: a form with the fields `manifest` and `module`, in this order.
-async fn upload(Extension(caller): Asks, mut form: Multipart) -> HttpAnswer {
+async fn upload(Extension(caller): Asks, Form(mut form): Form) -> HttpAnswer {
     // Asked first, so that nobody else makes the manager hold 64 MiB.
-    if !caller.auth.access.roles(caller.asker).has(grid_protocol::role::Role::Publisher) {
+    if !caller.auth.access.roles(caller.asker).has(Role::Publisher) {
         let problem = HttpProblem::new(
             StatusCode::FORBIDDEN,
             "not-allowed",
@@ -73,7 +118,7 @@ async fn take(caller: &Caller, manifest: Bytes, module: Bytes) -> HttpAnswer {
     }
 }
 
-async fn remove(Extension(caller): Asks, Path(digest): Path<String>) -> HttpAnswer {
+async fn remove(Extension(caller): Asks, InPath(digest): InPath<String>) -> HttpAnswer {
     caller.ask(Request::ModuleRemove { module: read(&digest)? }).await?;
     document(DoneView::DONE)
 }

@@ -18,7 +18,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// A request was not answered: whoever runs the server, or named it, must act.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SendError {
+pub enum UnansweredError {
     /// No connection can be made.
     #[error("it cannot be reached: {0}")]
     Unreachable(#[from] std::io::Error),
@@ -42,24 +42,24 @@ pub enum SendError {
 ///
 /// # Errors
 ///
-/// [`SendError`].
-pub async fn send(address: &str, request: Request<Body>) -> Result<Response<Bytes>, SendError> {
-    timeout(TIME_MAX, exchange(address, request)).await.unwrap_or(Err(SendError::Slow))
+/// [`UnansweredError`].
+pub async fn send(address: &str, request: Request<Body>) -> Result<Response<Bytes>, UnansweredError> {
+    timeout(TIME_MAX, exchange(address, request)).await.unwrap_or(Err(UnansweredError::Slow))
 }
 
-async fn exchange(address: &str, request: Request<Body>) -> Result<Response<Bytes>, SendError> {
+async fn exchange(address: &str, request: Request<Body>) -> Result<Response<Bytes>, UnansweredError> {
     let stream = TcpStream::connect(address).await?;
-    let broken = |error: hyper::Error| SendError::Broken(error.to_string());
+    let broken = |error: hyper::Error| UnansweredError::Broken(error.to_string());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let answer = async {
         let (head, body) = sender.send_request(request).await.map_err(broken)?.into_parts();
         let body = to_bytes(Body::new(body), ANSWER_BYTES_MAX).await;
-        let body = body.map_err(|error| SendError::Broken(error.to_string()))?;
+        let body = body.map_err(|error| UnansweredError::Broken(error.to_string()))?;
         if head.status.is_success() {
             return Ok(Response::from_parts(head, body));
         }
         let text: String = String::from_utf8_lossy(&body).chars().take(200).collect();
-        Err(SendError::Refused { status: head.status, text })
+        Err(UnansweredError::Refused { status: head.status, text })
     };
     let mut connection = std::pin::pin!(connection);
     let mut answer = std::pin::pin!(answer);
@@ -81,7 +81,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     /// What `send` gives for a server that answers with these bytes and ends the connection.
-    async fn answered(answer: &'static str) -> Result<Bytes, SendError> {
+    async fn answered(answer: &'static str) -> Result<Bytes, UnansweredError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let server = tokio::spawn(async move {
@@ -106,10 +106,10 @@ mod tests {
     async fn any_other_answer_is_an_error_that_says_what_came() {
         let refused = answered("HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nno").await.unwrap_err();
         assert_eq!(refused.to_string(), "it answers 404 Not Found: no");
-        assert!(matches!(answered("SSH-2.0\r\n\r\n").await, Err(SendError::Broken(_))));
-        assert!(matches!(answered("").await, Err(SendError::Broken(_))));
+        assert!(matches!(answered("SSH-2.0\r\n\r\n").await, Err(UnansweredError::Broken(_))));
+        assert!(matches!(answered("").await, Err(UnansweredError::Broken(_))));
         let endless = answered("HTTP/1.1 200 OK\r\ncontent-length: 65537\r\n\r\n");
-        assert!(matches!(endless.await, Err(SendError::Broken(_))));
+        assert!(matches!(endless.await, Err(UnansweredError::Broken(_))));
     }
 
     #[tokio::test]
@@ -118,6 +118,6 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         drop(listener);
         let request = Request::get("/").body(Body::empty()).unwrap();
-        assert!(matches!(send(&address, request).await, Err(SendError::Unreachable(_))));
+        assert!(matches!(send(&address, request).await, Err(UnansweredError::Unreachable(_))));
     }
 }

@@ -16,7 +16,7 @@ mod metrics;
 mod stall;
 
 pub use certificate::{Certificate, CertificateError};
-pub use client::{SendError, send};
+pub use client::{UnansweredError, send};
 pub use guard::{HttpProblem, PeerAddress, guarded};
 pub use host_names::HostNames;
 pub use listener::{HttpBindError, HttpListener};

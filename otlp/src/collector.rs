@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use axum::body::Body;
 use axum::http::{Request, Uri, header};
-use grid_http::SendError;
+use grid_http::UnansweredError;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -68,14 +68,14 @@ impl Collector {
     ///
     /// # Errors
     ///
-    /// [`SendError`].
-    pub async fn take(&self, service: &str, spans: Vec<Span>) -> Result<(), SendError> {
+    /// [`UnansweredError`].
+    pub async fn take(&self, service: &str, spans: Vec<Span>) -> Result<(), UnansweredError> {
         let body = request(service, spans).encode_to_vec();
         let request = Request::post(&self.path)
             .header(header::HOST, &self.address)
             .header(header::CONTENT_TYPE, "application/x-protobuf")
             .body(Body::from(body))
-            .map_err(|error| SendError::Broken(error.to_string()))?;
+            .map_err(|error| UnansweredError::Broken(error.to_string()))?;
         grid_http::send(&self.address, request).await.map(drop)
     }
 }

@@ -3,8 +3,10 @@
 //! | span | parent | from, until |
 //! | --- | --- | --- |
 //! | `run NAME` | that of `TRACEPARENT`, if any | `grid run` began, ended |
-//! | `upload`, `tasks` | `run NAME` | the manager was asked for the module and has it; the job was made, its last outcome was written |
-//! | `job NAME` | that which the job is a part of, if any | the manager took the job in, the job was over |
+//! | `upload` | `run NAME` | the manager was asked for the module, and has it |
+//! | `tasks` | `run NAME` | the job was made, its last outcome was written |
+//! | `leave` | `run NAME` | the connection was closed, or the grid of this process ended |
+//! | `job NAME` | `tasks`, or what else the job is a part of, if anything | the manager took the job in, the job was over |
 //! | `task N` | `job NAME` | the manager took the task in, its outcome was on disk |
 //! | `wait`, `run`, … | `task N` | the parts of a [`TaskTrace`], one after the other |
 //!

@@ -126,6 +126,8 @@ test("why tasks failed is grouped by reason, and a task tells where it ran", asy
   const task = await page.tab.evaluate(async (id) => (await fetch(`/api/v1/jobs/${id}/tasks/1`)).json(), job);
   for (const attempt of task.failures) await page.sees(".attempts", attempt.host);
   await page.sees(".facts", task.why);
+  await page.go(`#/jobs/${job}/tasks/0`, "Task 0");
+  await page.sees(".timeline", "its guest ran it");
   await page.close();
 });
 

@@ -71,6 +71,7 @@ fn ask_about_a_job(page: &Page) {
     assert_eq!(get("/jobs?everyones=true")["jobs"][0]["dead"], json!(1));
     assert_eq!(get(&format!("/jobs/{job}"))["summary"]["reasons"][0]["task"], json!(1));
     assert_eq!(get(&format!("/jobs/{job}/tasks/0"))["state"], json!("done"));
+    assert!(get(&format!("/jobs/{job}/traces"))["traces"][0]["parts"][0].is_object());
     assert_eq!(get(&format!("/jobs/{job}/tasks/1"))["state"], json!("failed"));
     post(&format!("/jobs/{job}/retry"), "");
     post(&format!("/jobs/{job}/stop"), "");

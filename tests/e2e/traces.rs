@@ -42,26 +42,24 @@ fn a_trace_reaches_from_the_client_to_the_guest_and_its_parts_add_up_to_the_whol
     let _host = grid.host("one", &["--slots", "1"]);
     let module = primes();
     let run = ["run", &module, "--otlp", collector.url(), "--traceparent", TRACEPARENT];
-    let said = grid.grid_given(&run, "[0, 1500000]\n");
+    let said = grid.grid_given(&run, "[0, 150000]\n");
     assert_eq!(said.code, 0, "{said:?}");
-    let spans = collector
-        .wait(|spans| ["run primes", "job primes", "task 0", "record"].iter().all(|name| has(spans, name)));
+    let last = ["run primes", "job primes", "record"];
+    let spans = collector.wait(|spans| last.iter().all(|name| has(spans, name)));
     println!("{}", trace_tree(&spans));
     assert!(spans.iter().all(|span| span.span.trace_id == TRACE));
-    let (run, job, task) =
-        (named(&spans, "run primes"), named(&spans, "job primes"), named(&spans, "task 0"));
+    let [run, tasks, job, task] =
+        ["run primes", "tasks", "job primes", "task 0"].map(|name| named(&spans, name));
     assert_eq!((&run.span.parent_span_id[..], run.service.as_str()), (&PARENT[..], "grid"));
-    assert_eq!((&job.span.parent_span_id, job.service.as_str()), (&run.span.span_id, "grid-manager"));
+    assert_eq!(tasks.span.parent_span_id, run.span.span_id);
+    assert_eq!((&job.span.parent_span_id, job.service.as_str()), (&tasks.span.span_id, "grid-manager"));
     assert_eq!(task.span.parent_span_id, job.span.span_id);
     for part in ["wait", "lease", "send", "compile", "start", "run", "report", "record"] {
         assert_eq!(named(&spans, part).span.parent_span_id, task.span.span_id, "{part}");
     }
-    check_parts(&spans, task);
-    check_parts(&spans, job);
-    // The job is a part of the run as the client's `tasks` is.
-    assert!(named(&spans, "tasks").us().abs_diff(job.us()) * 20 <= job.us(), "{}", trace_tree(&spans));
-    let client = ["upload", "tasks"].map(|name| named(&spans, name).us());
-    assert!(client.iter().sum::<u64>().abs_diff(run.us()) * 20 <= run.us(), "{}", trace_tree(&spans));
+    for whole in [run, tasks, job, task] {
+        check_parts(&spans, whole);
+    }
 }
 
 #[test]

@@ -6,6 +6,10 @@ use wasm_grid::{Manager, TraceContext};
 
 use crate::command::output::Output;
 
+/// The name by which collectors know this program where it is a client.
+#[cfg(feature = "otlp")]
+const SERVICE: &str = "grid";
+
 /// Something that this program did, as part of a trace.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "nobody reads what is brought nowhere"))]
@@ -27,80 +31,64 @@ pub(crate) struct OtlpArgs {
     otlp: Option<grid_otlp::Collector>,
 }
 
+/// Brings what a manager traces to the collector, in the background.
+pub(crate) struct ManagerTraces {
+    #[cfg(feature = "otlp")]
+    exporter: Option<grid_otlp::Exporter>,
+}
+
 #[cfg(feature = "otlp")]
-mod with_otlp {
-    use grid_otlp::{Exporter, spans};
-
-    use super::{ClientSpan, Manager, OtlpArgs, Output};
-
-    /// The name by which collectors know this program where it is a client.
-    const SERVICE: &str = "grid";
-
-    /// Brings what a manager traces to the collector.
-    pub(crate) struct ManagerTraces(Option<Exporter>);
-
-    impl OtlpArgs {
-        /// True if traces are wanted.
-        pub(crate) fn is_wanted(&self) -> bool {
-            self.otlp.is_some()
-        }
-
-        /// Begins to bring what `manager` traces to the collector, if one was named.
-        pub(crate) fn export(&self, manager: &Manager, output: Output) -> ManagerTraces {
-            let records = self.otlp.clone().and_then(|collector| Some((collector, manager.traces()?)));
-            let exporter = records.map(|(collector, records)| {
-                Exporter::start(collector, records, move |what| output.say(what))
-            });
-            ManagerTraces(exporter)
-        }
-
-        /// Brings what this program did to the collector; says so if it cannot.
-        pub(crate) async fn bring(&self, done: Vec<ClientSpan>, output: Output) {
-            let Some(collector) = &self.otlp else { return };
-            let span = |done: ClientSpan| {
-                spans::of_client(done.own, done.parent, done.name, (done.began, done.ended))
-            };
-            if let Err(error) = collector.take(SERVICE, done.into_iter().map(span).collect()).await {
-                output.say(&format!("no traces reach {collector}: {error}"));
-            }
-        }
+impl OtlpArgs {
+    /// True if traces are wanted.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.otlp.is_some()
     }
 
-    impl ManagerTraces {
-        /// Brings the rest, after the manager has stopped.
-        pub(crate) async fn finish(self) {
-            if let Some(exporter) = self.0 {
-                exporter.finish().await;
-            }
+    /// Begins to bring what `manager` traces to the collector, if one was named.
+    pub(crate) fn export(&self, manager: &Manager, output: Output) -> ManagerTraces {
+        let records = self.otlp.clone().and_then(|collector| Some((collector, manager.traces()?)));
+        let exporter = records.map(|(collector, records)| {
+            grid_otlp::Exporter::start(collector, records, move |what| output.say(what))
+        });
+        ManagerTraces { exporter }
+    }
+
+    /// Brings what this program did to the collector; says so if it cannot.
+    pub(crate) async fn bring(&self, done: Vec<ClientSpan>, output: Output) {
+        let Some(collector) = &self.otlp else { return };
+        let span = |done: ClientSpan| {
+            grid_otlp::spans::of_client(done.own, done.parent, done.name, (done.began, done.ended))
+        };
+        if let Err(error) = collector.take(SERVICE, done.into_iter().map(span).collect()).await {
+            output.say(&format!("no traces reach {collector}: {error}"));
+        }
+    }
+}
+
+#[cfg(feature = "otlp")]
+impl ManagerTraces {
+    /// Brings the rest, after the manager has stopped.
+    pub(crate) async fn finish(self) {
+        if let Some(exporter) = self.exporter {
+            exporter.finish().await;
         }
     }
 }
 
 #[cfg(not(feature = "otlp"))]
-mod without_otlp {
-    use super::{ClientSpan, Manager, OtlpArgs, Output};
-
-    /// Nothing is brought anywhere.
-    pub(crate) struct ManagerTraces;
-
-    impl OtlpArgs {
-        pub(crate) fn is_wanted(&self) -> bool {
-            false
-        }
-
-        pub(crate) fn export(&self, _: &Manager, _: Output) -> ManagerTraces {
-            ManagerTraces
-        }
-
-        pub(crate) async fn bring(&self, _: Vec<ClientSpan>, _: Output) {}
+impl OtlpArgs {
+    pub(crate) fn is_wanted(&self) -> bool {
+        false
     }
 
-    impl ManagerTraces {
-        pub(crate) async fn finish(self) {}
+    pub(crate) fn export(&self, _: &Manager, _: Output) -> ManagerTraces {
+        ManagerTraces {}
     }
+
+    pub(crate) async fn bring(&self, _: Vec<ClientSpan>, _: Output) {}
 }
 
-#[cfg(feature = "otlp")]
-pub(crate) use with_otlp::ManagerTraces;
 #[cfg(not(feature = "otlp"))]
-pub(crate) use without_otlp::ManagerTraces;
+impl ManagerTraces {
+    pub(crate) async fn finish(self) {}
+}

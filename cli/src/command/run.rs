@@ -199,12 +199,11 @@ impl RunArgs {
         trace.step("upload", self.upload(client, &module_name, wasm, module, output)).await?;
         let (kept, part_of) = (place.manager().is_none(), trace.part_of());
         let work = RunPlan { client, name: name.clone(), module, by_command, kept, output: *output, part_of };
-        let done = trace
-            .step("tasks", async {
-                if self.detach { self.detach(&work, files).await } else { self.work(&work, files).await }
-            })
-            .await;
-        drop(place);
+        let done = trace.tasks(async {
+            if self.detach { self.detach(&work, files).await } else { self.work(&work, files).await }
+        });
+        let done = done.await;
+        trace.step("leave", async { drop(place) }).await;
         if let Some(exporter) = exporter {
             exporter.finish().await;
         }

@@ -155,6 +155,7 @@ impl Cluster {
             ReadyEffect::Effect(Effect::OutcomeRecorded(job)) => self.coordinator.announce(job),
             ReadyEffect::Effect(Effect::Committed(standings)) => self.coordinator.committed(standings),
             ReadyEffect::Effect(Effect::Traced(job, task)) => self.coordinator.end_trace(now, job, task),
+            ReadyEffect::Effect(Effect::JobTraced(job, state)) => self.coordinator.end_job_trace(job, state),
             ReadyEffect::Effect(Effect::Assign { .. }) => {}
         }
     }

@@ -67,6 +67,8 @@ pub(crate) enum Effect {
     Committed(Vec<(JobId, Option<AnnouncedJob>)>),
     /// Ends the trace of a task.
     Traced(JobId, u64),
+    /// Ends the trace of a job, which is in this state.
+    JobTraced(JobId, &'static str),
 }
 
 /// Why a job was not added.
@@ -167,6 +169,19 @@ impl Coordinator {
             let context = self.tracer.context(id);
             self.activity.hand_on(|| TraceRecord::Task { trace, context });
         }
+    }
+
+    /// Ends the trace of a job whose end is on disk.
+    pub(crate) fn end_job_trace(&mut self, id: JobId, state: &'static str) {
+        let Some(job) = self.job(id) else { return };
+        self.activity.hand_on(|| TraceRecord::Job {
+            job: id,
+            name: job.spec.name.clone(),
+            began: self.tracer.began(id).unwrap_or(Duration::from_secs(job.created)),
+            ended: self.activity.unix_time(),
+            state,
+            context: self.tracer.context(id),
+        });
     }
 
     /// Adds those of the tasks from number `first` on that are new; returns the next task number expected.
@@ -431,11 +446,7 @@ impl Coordinator {
         if let Some(job) = self.job(id).filter(|_| *state != JobState::Closed) {
             let (name, owner) = (job.spec.name.clone(), job.owner);
             if state.is_over() {
-                let began = self.tracer.began(id).unwrap_or(Duration::from_secs(job.created));
-                let (name, context) = (name.clone(), self.tracer.context(id));
-                let state = state.label();
-                let ended = self.activity.unix_time();
-                self.activity.hand_on(|| TraceRecord::Job { job: id, name, began, ended, state, context });
+                self.effects.push(Effect::JobTraced(id, state.label()));
             }
             self.activity.note(GridEvent::Job { job: id, name, owner, state: state.clone() });
         }

@@ -1,5 +1,6 @@
 //! Jobs and their outcomes.
 
+use std::collections::BTreeSet;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use grid_protocol::limits::{ARGUMENTS_BYTES_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTE
 use grid_tests::{echo, sleeper};
 use wasm_grid::{
     Client, Denial, DenialCode, Digest, FailureKind, GiveUp, Inputs, Job, JobBuilder, JobId, JobState, Map,
-    Reply, Request, TaskOutcome,
+    PartKind, Reply, Request, TaskOutcome,
 };
 
 use super::{HOUR, actor, on_both_sides, uploaded};
@@ -117,7 +118,7 @@ async fn a_job_that_cannot_be_is_denied_with_the_same_code() {
 }
 
 /// Asks everything that can be asked of a job.
-async fn asked(job: &Job) -> [(&'static str, Result<(), Denial>); 11] {
+async fn asked(job: &Job) -> [(&'static str, Result<(), Denial>); 12] {
     let long = Bytes::from(vec![0; PAYLOAD_BYTES_MAX + 1]);
     [
         ("submit", job.submit(0, vec!["task".into()]).await.map(drop)),
@@ -125,6 +126,7 @@ async fn asked(job: &Job) -> [(&'static str, Result<(), Denial>); 11] {
         ("close", job.close().await.map(drop)),
         ("show", job.show().await.map(drop)),
         ("explain", job.explain().await.map(drop)),
+        ("traces", job.traces().await.map(drop)),
         ("stop", job.stop().await.map(drop)),
         ("retry", job.retry().await.map(drop)),
         ("forget", job.forget().await),
@@ -168,6 +170,26 @@ async fn a_job_keeps_what_it_was_made_with() {
         job.submit(0, vec!["task".into()]).await.unwrap();
         let said = job.explain().await.unwrap().join("\n");
         assert!(said.contains("1 waiting") && said.contains("lacks a label"), "{said}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_tasks_of_a_job_that_is_part_of_a_trace_are_traced() {
+    on_both_sides(async |client| {
+        let context = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap();
+        let job = acted(client).await.part_of(context).start().await.unwrap();
+        assert_eq!(job.traces().await.unwrap(), []);
+        job.submit(0, vec!["a".into(), "b".into(), "c".into()]).await.unwrap();
+        job.close().await.unwrap();
+        job.wait().await.unwrap();
+        let traces = job.traces().await.unwrap();
+        assert_eq!(traces.iter().map(|trace| trace.task).collect::<BTreeSet<_>>(), [0, 1, 2].into());
+        for trace in traces {
+            let parts: u64 = trace.parts.iter().map(|part| part.us).sum();
+            assert_eq!(parts, trace.whole_us, "{trace:?}");
+            assert!(trace.parts.iter().all(|part| part.kind != PartKind::Host), "{trace:?}");
+        }
     })
     .await;
 }

@@ -1,6 +1,7 @@
 // One task: where it ran, for how long, and why it failed.
 
 import { get, path } from "../api.js";
+import { progressBar } from "../chart.js";
 import { alien, badge, explanation, facts, fill, h, link, section, visible } from "../dom.js";
 import { brief, bytes, count, duration, things } from "../format.js";
 
@@ -32,6 +33,7 @@ export async function show({ root, signal, names: [id, number], heading, repeat 
       ]),
       found.held.length ? section("With hosts now", held(found.held)) : null,
       section("Explanation", explanation(found.explanation)),
+      found.trace && section("Where its time went", timeline(found.trace)),
       section("Failed attempts", found.failures.length
         ? h("ol", { class: "attempts" }, found.failures.map((failure, at) => attempt(failure, at, found.failures.length, open)))
         : h("p", { class: "empty" }, "no attempt has failed")));
@@ -43,6 +45,19 @@ function held(attempts) {
     h("strong", null, alien(one.host)), " ",
     one.running_ms === null ? "has not begun" : `has run for ${duration(one.running_ms * 1000)}`,
     `; its lease is good for ${duration(one.lease_ms * 1000)}; attempt `, h("code", null, visible(one.attempt)))));
+}
+
+/** The parts of the task's time, one below the other, each where it lies in the whole. */
+function timeline({ parts, whole_us: whole }) {
+  let before = 0;
+  const rows = parts.map(({ part, us, what }) => {
+    const bar = progressBar([["gap", before], ["done", us]], whole, `${duration(us)} after ${duration(before)}`);
+    before += us;
+    return h("tr", null, h("th", { scope: "row", title: what }, part), h("td", { class: "number" }, duration(us)),
+      h("td", { class: "wide" }, bar), h("td", { class: "what" }, what));
+  });
+  return h("div", { class: "table-box" }, h("table", { class: "timeline" },
+    h("caption", { class: "unseen" }, `${duration(whole)} from submission to outcome`), h("tbody", null, rows)));
 }
 
 function attempt(failure, at, of, open) {

@@ -27,9 +27,17 @@ pub(crate) struct RunTrace {
     began: SystemTime,
     /// What the run is a part of.
     parent: Option<TraceContext>,
-    /// The run's own span, if this program exports it.
-    own: Option<TraceContext>,
+    /// Its own spans, if this program exports them.
+    own: Option<RunSpans>,
     done: Mutex<Vec<ClientSpan>>,
+}
+
+#[derive(Clone, Copy)]
+struct RunSpans {
+    /// The whole run.
+    run: TraceContext,
+    /// The part of it in which its tasks are done, of which the job is a part.
+    tasks: TraceContext,
 }
 
 impl TraceArgs {
@@ -48,7 +56,10 @@ impl TraceArgs {
             given => given.and_then(Result::ok),
         };
         let own = match self.otlp.is_wanted() && parent.is_none_or(|parent| parent.sampled) {
-            true => Some(child_of(parent)?),
+            true => {
+                let run = child_of(parent)?;
+                Some(RunSpans { run, tasks: child_of(Some(run))? })
+            }
             false => None,
         };
         let (otlp, began) = (self.otlp.clone(), SystemTime::now());
@@ -70,7 +81,7 @@ fn child_of(parent: Option<TraceContext>) -> Result<TraceContext, CliError> {
 impl RunTrace {
     /// What the run's job is a part of.
     pub(crate) fn part_of(&self) -> Option<TraceContext> {
-        self.own.or(self.parent)
+        self.own.map(|own| own.tasks).or(self.parent)
     }
 
     /// Exports what a manager in this process traces.
@@ -80,11 +91,19 @@ impl RunTrace {
 
     /// Does `work` as a part of the run.
     pub(crate) async fn step<T>(&self, name: &str, work: impl Future<Output = T>) -> T {
+        let own = self.own.and_then(|own| child_of(Some(own.run)).ok());
+        self.part(own, name, work).await
+    }
+
+    /// Does what the job is a part of.
+    pub(crate) async fn tasks<T>(&self, work: impl Future<Output = T>) -> T {
+        self.part(self.own.map(|own| own.tasks), "tasks", work).await
+    }
+
+    async fn part<T>(&self, own: Option<TraceContext>, name: &str, work: impl Future<Output = T>) -> T {
         let began = SystemTime::now();
         let done = work.await;
-        if let Some(run) = self.own
-            && let Ok(own) = child_of(Some(run))
-        {
+        if let (Some(RunSpans { run, .. }), Some(own)) = (self.own, own) {
             let (name, ended) = (name.to_owned(), SystemTime::now());
             self.done.lock().push(ClientSpan { own, parent: Some(run.span), name, began, ended });
         }
@@ -93,7 +112,7 @@ impl RunTrace {
 
     /// The run is over: exports what this program did.
     pub(crate) async fn finish(self, name: &str) {
-        let Some(own) = self.own else { return };
+        let Some(RunSpans { run: own, .. }) = self.own else { return };
         let (parent, name) = (self.parent.map(|parent| parent.span), format!("run {name}"));
         let mut done = self.done.into_inner();
         done.push(ClientSpan { own, parent, name, began: self.began, ended: SystemTime::now() });

@@ -48,7 +48,7 @@ pub use outcome::{AttemptView, DeadTaskView, FileView, OutcomeView, TaskFailedVi
 pub use overview::{OverviewView, TotalsView};
 pub use sample::{TaskSampleColumns, TaskSamplesView};
 pub use status::StatusView;
-pub use task::{HeldAttemptView, HostWorkView, TaskView};
+pub use task::{HeldAttemptView, HostLoadView, HostWorkView, TaskView};
 pub use ticket::{IssuedTicketView, TicketContentsView, TicketView, join_line};
 pub use token::TokenView;
 pub use trace::{TaskTraceView, TracePartView};

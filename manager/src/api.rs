@@ -119,6 +119,8 @@ async fn answer(
         Request::TaskSamples { after, most } => Ok(activity::samples(context, asker, roles, after, most)),
         Request::JobSummary { job } => activity::job_summary(context, asker, job),
         Request::TaskShow { job, task } => activity::task(context, asker, job, task).await,
+        Request::HostLoads => Ok(activity::host_loads(context)),
+        Request::ModuleSpread => Ok(activity::module_spread(context)),
         Request::HostShow { host } => activity::host(context, asker, roles, host),
         Request::AuditList { before, most } => activity::audit(context, before, most).await,
         Request::PageLink => tokens::page_link(context, asker),

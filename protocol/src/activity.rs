@@ -463,6 +463,35 @@ pub struct HostWork {
     pub explanation: Vec<String>,
 }
 
+/// How much one host has to do.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct HostLoad {
+    /// The host.
+    pub host: PublicKey,
+    /// Number of attempts that it holds.
+    pub held: u32,
+    /// Number of attempts that it would hold.
+    pub window: u32,
+    /// Number of attempts that run, as far as it has said.
+    pub executing: u32,
+    /// For how long it still gets nothing, in milliseconds, because it failed what others did; `None` if it is trusted.
+    pub quarantine_ms: Option<u64>,
+}
+
+/// Hosts of a module that a list names.
+pub const MODULE_HOSTS_MAX: usize = 50;
+
+/// The hosts that have a module, as far as the manager knows.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ModuleSpread {
+    /// The module.
+    pub module: Digest,
+    /// Number of hosts that have it.
+    pub hosts: u32,
+    /// Some of them, at most [`MODULE_HOSTS_MAX`].
+    pub on: Vec<PublicKey>,
+}
+
 /// Something that somebody did, or tried to do.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct AuditEntry {

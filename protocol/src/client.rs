@@ -9,7 +9,9 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::activity::{AuditEntry, FeedEntry, HostWork, JobSummary, Overview, TaskInfo, TaskSample};
+use crate::activity::{
+    AuditEntry, FeedEntry, HostLoad, HostWork, JobSummary, ModuleSpread, Overview, TaskInfo, TaskSample,
+};
 use crate::codec::{Decode, Encode};
 use crate::digest::Digest;
 use crate::extensions::Extensions;
@@ -395,6 +397,10 @@ pub enum Request {
         /// The job.
         job: JobId,
     },
+    /// Asks how much each host has to do.
+    HostLoads,
+    /// Asks which hosts have which modules.
+    ModuleSpread,
 }
 
 impl Request {
@@ -589,6 +595,10 @@ pub enum Reply {
     Tokens(Vec<TokenInfo>),
     /// Answers [`Request::JobTraces`]: those that are kept, in the order in which the tasks' outcomes were recorded.
     Traces(Vec<TaskTrace>),
+    /// Answers [`Request::HostLoads`]: of the hosts that may get tasks.
+    HostLoads(Vec<HostLoad>),
+    /// Answers [`Request::ModuleSpread`]: modules that no host has are left out, and those beyond what a reply holds.
+    ModuleSpread(Vec<ModuleSpread>),
 }
 
 /// The kind of a denial. The command line derives its exit code from it.

@@ -46,6 +46,11 @@ fn a_job_is_made_watched_and_read_with_nothing_but_http() {
         assert_eq!(shown[figure], printed[figure], "{figure}");
     }
     assert_eq!((&shown["state"], &shown["summary"]["done"]), (&json!("finished"), &json!(20)));
+    let module = page.get("/api/v1/modules").json()["modules"][0].clone();
+    assert_eq!((&module["hosts"], &module["on"][0]["name"]), (&json!(1), &json!("one")));
+    let load = page.get("/api/v1/hosts").json()["hosts"][0]["load"].clone();
+    assert_eq!((&load["held"], &load["quarantine_ms"]), (&json!(0), &Value::Null));
+    assert!(load["window"].as_u64() >= Some(2), "{load}");
     let task = page.get(&format!("/api/v1/jobs/{job}/tasks/3")).json();
     assert_eq!((&task["state"], &task["host"]), (&json!("done"), &json!("one")));
     assert_eq!(page.get(&format!("/api/v1/jobs/{job}/tasks/20")).status, 404);

@@ -328,6 +328,8 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
             Request::JobNewTraced { job: job(), spec: job_spec(GiveUp::Never), context: trace_context() },
         ),
         ("JobTraces", Request::JobTraces { job: job() }),
+        ("HostLoads", Request::HostLoads),
+        ("ModuleSpread", Request::ModuleSpread),
     ]
     .into_iter()
     .map(|(name, request)| (&*format!("Request::{name}").leak(), request.to_body()))
@@ -408,6 +410,8 @@ fn replies() -> Vec<(&'static str, Vec<u8>)> {
         ("PageLink", Reply::PageLink { url: "u".into(), certificate: Some(Digest::from_bytes([8; 32])) }),
         ("Tokens", Reply::Tokens(vec![token_info()])),
         ("Traces", Reply::Traces(vec![task_trace()])),
+        ("HostLoads", Reply::HostLoads(vec![host_load()])),
+        ("ModuleSpread", Reply::ModuleSpread(vec![module_spread()])),
     ]
     .into_iter()
     .map(|(name, reply)| (&*format!("Reply::{name}").leak(), reply.to_body()))
@@ -472,6 +476,14 @@ fn sample() -> TaskSample {
         ending: AttemptEnding::Lost,
         stands_for: 7,
     }
+}
+
+fn host_load() -> HostLoad {
+    HostLoad { host: key(1), held: 4, window: 5, executing: 3, quarantine_ms: Some(300) }
+}
+
+fn module_spread() -> ModuleSpread {
+    ModuleSpread { module: Digest::from_bytes([8; 32]), hosts: 2, on: vec![key(1)] }
 }
 
 fn trace_context() -> TraceContext {

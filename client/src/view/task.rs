@@ -1,6 +1,6 @@
 //! One task, and what one host is doing.
 
-use grid_protocol::activity::{HeldAttempt, HostWork, TaskInfo, TaskStanding};
+use grid_protocol::activity::{HeldAttempt, HostLoad, HostWork, TaskInfo, TaskStanding};
 use serde::Serialize;
 
 use crate::view::outcome::AttemptView;
@@ -121,6 +121,28 @@ impl From<&HostWork> for HostWorkView {
     }
 }
 
+/// How much one host has to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct HostLoadView {
+    /// Number of attempts that run on it, as far as it has said.
+    pub executing: u32,
+    /// Number of attempts that it holds.
+    pub held: u32,
+    /// For how long it still gets nothing, in milliseconds, because it failed what others did; null if it is trusted.
+    pub quarantine_ms: Option<u64>,
+    /// Number of attempts that it would hold.
+    pub window: u32,
+}
+
+impl From<&HostLoad> for HostLoadView {
+    fn from(load: &HostLoad) -> Self {
+        let HostLoad { host: _, held, window, executing, quarantine_ms } = *load;
+        Self { executing, held, quarantine_ms, window }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +170,13 @@ mod tests {
         (expected["host"], expected["ran_us"], expected["results"]) = (json!(null), json!(null), json!(null));
         (expected["state"], expected["why"]) = ("failed".into(), "it failed 3 times".into());
         assert_eq!(json(&TaskView::from(&task)), expected);
+    }
+
+    #[test]
+    fn how_much_a_host_has_to_do() {
+        let load = HostLoad { host: key(1), held: 3, window: 4, executing: 2, quarantine_ms: None };
+        let expected = json!({ "executing": 2, "held": 3, "quarantine_ms": null, "window": 4 });
+        assert_eq!(json(&HostLoadView::from(&load)), expected);
     }
 
     #[test]

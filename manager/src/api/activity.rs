@@ -1,17 +1,21 @@
 //! What the grid is doing: figures, events, sampled tasks, one job, one task, one host, who did what.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use grid_protocol::activity::{
-    Audience, FEED_BATCH_MAX, GridEvent, HeldAttempt, HostWork, Overview, TaskInfo, TaskStanding,
+    Audience, FEED_BATCH_MAX, GridEvent, HeldAttempt, HostLoad, HostWork, MODULE_HOSTS_MAX, ModuleSpread,
+    Overview, TaskInfo, TaskStanding,
 };
 use grid_protocol::client::{Denial, Reply};
+use grid_protocol::digest::Digest;
 use grid_protocol::job::{JobId, Outcome, OutcomeEntry};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::LABELS_MAX;
 use grid_protocol::role::Roles;
 use grid_protocol::time::Moment;
+use grid_scheduler::jobs::WorkHost;
 use tokio::time::{Instant, timeout_at};
 
 use crate::activity::RingPage;
@@ -24,6 +28,12 @@ use crate::context::Context;
 
 /// Longest wait for an event; the client then asks again.
 const FEED_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Hosts whose loads one reply tells: some 60 bytes each, of a frame of 1 MiB.
+const LOADS_MAX: usize = 10_000;
+
+/// Modules of which one reply tells where they are: up to 1.7 KiB each, of a frame of 1 MiB.
+const SPREADS_MAX: usize = 500;
 
 /// Tasks of all jobs that are not over.
 #[derive(Debug, Default)]
@@ -191,6 +201,35 @@ pub(super) async fn task(
         }
     };
     Ok(Reply::Task(TaskInfo { job, task, standing, failures }))
+}
+
+pub(super) fn host_loads(context: &Context) -> Reply {
+    let (cluster, now) = (context.cluster(), context.now());
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let load = |(key, host): (&PublicKey, &WorkHost)| HostLoad {
+        host: *key,
+        held: host.held,
+        window: host.window,
+        executing: count(executing_on(&cluster, *key)),
+        quarantine_ms: host.quarantine.map(|until| ms(until.since(now))),
+    };
+    Reply::HostLoads(cluster.coordinator.jobs.hosts().iter().map(load).take(LOADS_MAX).collect())
+}
+
+pub(super) fn module_spread(context: &Context) -> Reply {
+    let mut by_module: BTreeMap<Digest, ModuleSpread> = BTreeMap::new();
+    let cluster = context.cluster();
+    for (key, host) in cluster.coordinator.jobs.hosts() {
+        for module in host.modules() {
+            let new = || ModuleSpread { module: *module, hosts: 0, on: Vec::new() };
+            let spread = by_module.entry(*module).or_insert_with(new);
+            spread.hosts += 1;
+            if spread.on.len() < MODULE_HOSTS_MAX {
+                spread.on.push(*key);
+            }
+        }
+    }
+    Reply::ModuleSpread(by_module.into_values().take(SPREADS_MAX).collect())
 }
 
 pub(super) fn host(context: &Context, asker: Asker, roles: Roles, host: PublicKey) -> Result<Reply, Denial> {

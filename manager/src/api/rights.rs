@@ -43,6 +43,8 @@ fn need(request: &Request) -> Need {
         | Request::TaskSamples { .. }
         | Request::HostList
         | Request::HostShow { .. }
+        | Request::HostLoads
+        | Request::ModuleSpread
         | Request::ModuleList
         | Request::ModuleSerial { .. }
         | Request::WorkerList { everyones: false, .. }

@@ -2,7 +2,7 @@
 
 import { get } from "../api.js";
 import { alien, badge, h, link } from "../dom.js";
-import { bytes, count, managerNow } from "../format.js";
+import { bytes, count, duration, managerNow } from "../format.js";
 import { slotStrip } from "../slots.js";
 import { feed } from "../stream.js";
 import { table } from "../table.js";
@@ -14,7 +14,6 @@ export function show({ root, signal, heading, repeat }) {
   heading("Hosts");
   feed.needSamples(signal);
   let busy = new Map();
-  let quarantines = new Map();
   const busySlots = (host) => Math.min(host.slots - Math.min(host.slots, host.workers), Math.round((busy.get(host.key) ?? 0) / (BUSY_MS * 1000)));
   const hosts = table({
     name: "hosts", caption: "hosts", key: (host) => host.key, order: [0, false],
@@ -28,12 +27,17 @@ export function show({ root, signal, heading, repeat }) {
       },
       {
         title: "State",
-        text: (host) => `${host.state} ${quarantines.get(host.key) ?? ""}`,
-        cell: (host) => stateCell(host, quarantines.get(host.key)),
+        text: (host) => `${host.state} ${quarantine(host) ?? ""}`,
+        cell: stateCell,
       },
       {
         title: "Slots", number: true, text: (host) => `${host.slots} ${host.workers} ${busySlots(host)}`, sort: (host) => host.slots,
         cell: (host) => h("div", { class: "slots-cell" }, slotStrip(host.slots, host.workers, busySlots(host)), h("span", null, count(host.slots))),
+      },
+      {
+        title: "Attempts", number: true, minor: 1,
+        text: (host) => (host.load ? `${count(host.load.held)} of ${count(host.load.window)}` : "–"),
+        sort: (host) => host.load?.held ?? -1,
       },
       { title: "Workers", number: true, minor: 1, text: (host) => count(host.workers), sort: (host) => host.workers },
       {
@@ -61,7 +65,6 @@ export function show({ root, signal, heading, repeat }) {
   const draw = () => {
     if (!all || document.hidden) return;
     busy = feed.samples.busySince((managerNow() - BUSY_MS) * 1000);
-    quarantines = recentQuarantines();
     hosts.update(all);
   };
   feed.on("samples", signal, draw);
@@ -73,18 +76,18 @@ export function show({ root, signal, heading, repeat }) {
   });
 }
 
-/** Hosts that the feed says were put in quarantine or barred lately, and how. */
-function recentQuarantines() {
-  const since = managerNow() - 60_000;
-  const lately = (entry) => entry.host && entry.unix_ms > since && (entry.kind === "host-quarantined" || entry.kind === "host-barred");
-  return new Map(feed.events.newest(500, lately).reverse().map((entry) => [entry.host, entry.text]));
-}
-
 function nameCell(host) {
   return [link(["hosts", host.key], alien(host.name || "(no name)"), h("code", { class: "under" }, host.fingerprint)),
     host.labels.length ? h("span", { class: "labels" }, host.labels.map((label) => h("span", { class: "label-chip" }, alien(label)))) : null];
 }
 
-function stateCell(host, quarantine) {
-  return [badge(host.state), quarantine ? h("span", { class: "badge is-bad", title: quarantine }, "quarantine") : null];
+/** How long a host gets nothing, and why; null if it gets what it is good for. */
+function quarantine(host) {
+  const left = host.load?.quarantine_ms;
+  return left ? `it failed what other hosts did for several clients, and gets nothing for ${duration(left * 1000)} more` : null;
+}
+
+function stateCell(host) {
+  const why = quarantine(host);
+  return [badge(host.state), why ? h("span", { class: "badge is-bad", title: why }, "quarantine", h("span", { class: "unseen" }, `: ${why}`)) : null];
 }

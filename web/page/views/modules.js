@@ -1,13 +1,10 @@
 // Modules: who signed them, how large they are, where they are.
 
 import { get, path, post, refusal } from "../api.js";
-import { ask, problemBox, show as showDialog } from "../dialog.js";
-import { alien, button, fill, h, link, say, visible } from "../dom.js";
-import { ago, brief, bytes, things } from "../format.js";
+import { ask, show as showDialog } from "../dialog.js";
+import { alien, button, h, link, visible } from "../dom.js";
+import { ago, brief, bytes, count, things } from "../format.js";
 import { table } from "../table.js";
-
-/** Pause after each host that is asked which modules it has, in milliseconds: the manager takes 50 requests a second. */
-const PAUSE_MS = 40;
 
 export function show({ root, signal, heading, repeat }) {
   heading("Modules");
@@ -29,6 +26,12 @@ export function show({ root, signal, heading, repeat }) {
         cell: (module) => alien(module.entry_point),
       },
       { title: "Signed by", minor: 1, text: (module) => module.publisher, cell: (module) => brief(module.publisher) },
+      {
+        title: "On hosts", number: true,
+        text: (module) => count(module.hosts),
+        sort: (module) => module.hosts,
+        cell: (module) => whereButton(module),
+      },
       { title: "Serial", number: true, minor: 1, text: (module) => module.serial, sort: (module) => module.serial },
       {
         title: "Expires", number: true, minor: 1,
@@ -40,7 +43,7 @@ export function show({ root, signal, heading, repeat }) {
         title: "",
         sort: null,
         text: () => "",
-        cell: (module) => h("div", { class: "actions" }, whereButton(module, signal), removeButton(module, refresh)),
+        cell: (module) => h("div", { class: "actions" }, removeButton(module, refresh)),
       },
     ],
   });
@@ -61,30 +64,12 @@ function removeButton(module, refresh) {
   }, { unless: refusal("publisher"), label: `Remove… module ${name}` });
 }
 
-function whereButton(module, signal) {
+function whereButton(module) {
   const name = visible(module.name);
-  return button("Where", () => {
-    const told = h("p", { role: "status" }, "asking…");
-    const list = h("ul", { class: "plain" });
-    showDialog(`Hosts that have ${name}`, told, list);
-    search(module, list, told, signal).catch((problem) => {
-      if (problem.name !== "AbortError") fill(told, problemBox(problem));
-    });
+  return button(count(module.hosts), () => {
+    const rest = module.hosts - module.on.length;
+    showDialog(`Hosts that have ${name}`,
+      h("ul", { class: "plain" }, module.on.map((host) => h("li", null, link(["hosts", host.key], alien(host.name))))),
+      h("p", { role: "status" }, rest > 0 ? `and ${things(rest, "other")}` : things(module.hosts, "host")));
   }, { label: `Where module ${name} is` });
-}
-
-async function search(module, list, told, signal) {
-  const { hosts } = await get("/hosts", null, signal);
-  const queue = hosts.filter((host) => host.state !== "pending" && host.state !== "gone");
-  let have = 0;
-  for (const host of queue) {
-    if (!list.isConnected) return;
-    const { work } = await get(path("hosts", host.key), null, signal);
-    if (work?.modules.includes(module.digest)) {
-      have += 1;
-      list.append(h("li", null, link(["hosts", host.key], alien(host.name, host.key))));
-    }
-    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-  }
-  say(told, `${have} of ${things(queue.length, "host")}`);
 }

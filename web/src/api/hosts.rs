@@ -1,8 +1,10 @@
 //! Hosts.
 
+use std::collections::HashMap;
+
 use axum::extract::Extension;
 use axum::http::StatusCode;
-use grid_client::view::{DoneView, HostView, HostWorkView, List};
+use grid_client::view::{DoneView, HostLoadView, HostView, HostWorkView, List, Listed};
 use grid_http::HttpProblem;
 use grid_protocol::client::{HostInfo, Reply, Request};
 use grid_protocol::key::PublicKey;
@@ -25,14 +27,26 @@ struct HostPage {
     work: Option<HostWorkView>,
 }
 
+/// A host, with how much it has to do.
+#[derive(Serialize, ToSchema)]
+struct HostRow {
+    #[serde(flatten)]
+    host: HostView,
+    /// How much it has to do; null if it is not known to take tasks: it waits for approval, or is gone.
+    load: Option<HostLoadView>,
+}
+
+impl Listed for HostRow {
+    const LIST: &'static str = HostView::LIST;
+}
+
 pub(super) fn routes() -> ApiRoutes {
     let key = "The host's key.";
     ApiRoutes::new("hosts")
         .get(
             "/hosts",
             list,
-            operation("listHosts", "Lists the hosts, by their names.")
-                .answers::<List<HostView>>("The hosts."),
+            operation("listHosts", "Lists the hosts, by their names.").answers::<List<HostRow>>("The hosts."),
         )
         .get(
             "/hosts/{key}",
@@ -71,7 +85,7 @@ pub(super) fn routes() -> ApiRoutes {
         )
 }
 
-async fn hosts(caller: &Caller) -> Result<Vec<HostInfo>, HttpProblem> {
+pub(super) async fn hosts(caller: &Caller) -> Result<Vec<HostInfo>, HttpProblem> {
     match caller.ask(Request::HostList).await? {
         Reply::Hosts(hosts) => Ok(hosts),
         other => Err(odd(&other)),
@@ -79,7 +93,16 @@ async fn hosts(caller: &Caller) -> Result<Vec<HostInfo>, HttpProblem> {
 }
 
 async fn list(Extension(caller): Asks) -> HttpAnswer {
-    document(List(hosts(&caller).await?.iter().map(HostView::from).collect()))
+    let loads = match caller.ask(Request::HostLoads).await? {
+        Reply::HostLoads(loads) => loads,
+        other => return Err(odd(&other)),
+    };
+    let loads: HashMap<_, _> = loads.iter().map(|load| (load.host, load)).collect();
+    let row = |host: &HostInfo| HostRow {
+        host: host.into(),
+        load: loads.get(&host.key).map(|load| HostLoadView::from(*load)),
+    };
+    document(List(hosts(&caller).await?.iter().map(row).collect()))
 }
 
 async fn show(Extension(caller): Asks, InPath(key): InPath<String>) -> HttpAnswer {

@@ -1,18 +1,24 @@
 //! Modules.
 
+use std::collections::HashMap;
+
 use axum::extract::Extension;
 use axum::http::StatusCode;
 use bytes::Bytes;
-use grid_client::view::{DoneView, List, ModuleView};
+use grid_client::view::{DoneView, List, Listed, ModuleView};
 use grid_http::HttpProblem;
 use grid_protocol::client::{ModuleInfo, Reply, Request};
+use grid_protocol::key::PublicKey;
 use grid_protocol::limits::MODULE_BYTES_MAX;
 use grid_protocol::role::Role;
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use crate::answer::{HttpAnswer, bad, document, odd};
 use crate::api::Asks;
 use crate::api::arguments::{Form, InPath, read};
+use crate::api::hosts::hosts;
 use crate::auth::Caller;
 use crate::openapi::{ApiRoutes, operation};
 
@@ -22,13 +28,37 @@ const MANIFEST_BYTES_MAX: usize = 64 << 10;
 /// Longest form: a module, its manifest, and what stands between them.
 pub(super) const FORM_BYTES_MAX: usize = MODULE_BYTES_MAX + 2 * MANIFEST_BYTES_MAX;
 
+/// A module, with the hosts that have it.
+#[derive(Serialize, ToSchema)]
+struct ModuleRow {
+    /// Number of hosts that have it, as far as the manager knows.
+    hosts: u32,
+    #[serde(flatten)]
+    module: ModuleView,
+    /// Some of those hosts, at most fifty.
+    on: Vec<ModuleHost>,
+}
+
+/// A host that has a module.
+#[derive(Serialize, ToSchema)]
+struct ModuleHost {
+    /// Its key.
+    key: String,
+    /// Its display name.
+    name: String,
+}
+
+impl Listed for ModuleRow {
+    const LIST: &'static str = ModuleView::LIST;
+}
+
 pub(super) fn routes() -> ApiRoutes {
     ApiRoutes::new("modules")
         .get(
             "/modules",
             list,
             operation("listModules", "Lists the modules that the manager keeps.")
-                .answers::<List<ModuleView>>("The modules."),
+                .answers::<List<ModuleRow>>("The modules."),
         )
         .post(
             "/modules",
@@ -79,7 +109,26 @@ pub(super) async fn modules(caller: &Caller) -> Result<Vec<ModuleInfo>, HttpProb
 }
 
 async fn list(Extension(caller): Asks) -> HttpAnswer {
-    document(List(modules(&caller).await?.iter().map(ModuleView::from).collect()))
+    let spread = match caller.ask(Request::ModuleSpread).await? {
+        Reply::ModuleSpread(spread) => spread,
+        other => return Err(odd(&other)),
+    };
+    let spread: HashMap<_, _> = spread.iter().map(|spread| (spread.module, spread)).collect();
+    let names = hosts(&caller).await?.into_iter().map(|host| (host.key, host.capacity.name));
+    let names: HashMap<_, _> = names.collect();
+    let on = |key: &PublicKey| ModuleHost {
+        key: key.to_string(),
+        name: names.get(key).cloned().unwrap_or_else(|| key.fingerprint()),
+    };
+    let row = |module: &ModuleInfo| {
+        let spread = spread.get(&module.digest);
+        ModuleRow {
+            hosts: spread.map_or(0, |spread| spread.hosts),
+            module: module.into(),
+            on: spread.map(|spread| spread.on.iter().map(on).collect()).unwrap_or_default(),
+        }
+    };
+    document(List(modules(&caller).await?.iter().map(row).collect()))
 }
 
 /// Takes a module that is signed already: a form with the fields `manifest` and `module`, in this order.

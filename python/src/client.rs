@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use serde::Serialize;
 use wasm_grid::view::{HostView, WorkerView};
 use wasm_grid::{
-    Digest, GiveUp, JobId, Manager, ManagerAddress, PublicKey, Reply, Request, WorkerId, find_module, to_cbor,
+    Digest, GiveUp, JobId, Manager, ManagerAddress, PublicKey, Reply, Request, TraceContext, WorkerId,
+    find_module, to_cbor,
 };
 
 use crate::errors::{GridError, denied, not_connected, not_published, not_sent, not_started};
@@ -145,7 +147,7 @@ impl PyClient {
     }
 
     /// Makes a job; nothing but the module has a default here.
-    #[pyo3(signature = (module, *, name, arguments, labels, memory, priority, timeout, retries, max_failures))]
+    #[pyo3(signature = (module, *, name, arguments, labels, memory, priority, timeout, retries, max_failures, traceparent))]
     #[expect(clippy::too_many_arguments, reason = "they are the named settings of a job")]
     fn new_job(
         &self,
@@ -159,6 +161,7 @@ impl PyClient {
         timeout: Duration,
         retries: u32,
         max_failures: Option<(u64, bool)>,
+        traceparent: Option<&str>,
     ) -> PyResult<PyJob> {
         let client = self.client()?;
         let digest = module.parse::<Digest>().map_err(|error| GridError::new_err(error.to_string()))?;
@@ -170,6 +173,10 @@ impl PyClient {
             Some((percent, true)) => job.max_failures(GiveUp::Percent(u8::try_from(percent).unwrap_or(100))),
             Some((count, false)) => job.max_failures(GiveUp::Count(count)),
         };
+        if let Some(traceparent) = traceparent {
+            let context = traceparent.parse::<TraceContext>();
+            job = job.part_of(context.map_err(|error| PyValueError::new_err(error.to_string()))?);
+        }
         let started = wait(py, job.start())?;
         started.map(PyJob).map_err(|denial| denied(py, &denial))
     }

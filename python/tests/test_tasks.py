@@ -111,6 +111,13 @@ class OneGrid(unittest.TestCase):
             with self.assertRaises(ValueError):
                 self.client.job(PRIMES, max_failures=nonsense)
 
+    def test_a_job_may_be_part_of_a_trace(self) -> None:
+        traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        outcomes = self.client.map(PRIMES, [(0, 10), (10, 20)], traceparent=traceparent)
+        self.assertEqual([outcome.ok for outcome in outcomes], [True, True])
+        with self.assertRaisesRegex(ValueError, "a traceparent reads 00-"):
+            self.client.job(PRIMES, traceparent="00-1-2-3")
+
     def test_what_the_inputs_raise_comes_through(self) -> None:
         def broken() -> Iterator[Any]:
             yield 1

@@ -153,6 +153,7 @@ class Client(Closing):
         timeout: float | timedelta = _HOUR,
         retries: int = 2,
         max_failures: int | str | None = None,
+        traceparent: str | None = None,
     ) -> Job:
         """Make a job, which has no tasks yet.
 
@@ -167,8 +168,11 @@ class Client(Closing):
             timeout: Seconds that a task may take.
             retries: How often a task that fails by its own fault is tried again.
             max_failures: So many failed tasks, as `10` or `"5%"`, end the whole job; `None` never does.
+            traceparent: What the job is a part of, as the W3C's Trace Context writes it. A manager that exports traces
+                (`grid up --otlp`) exports its tasks as a part of that; `grid job trace` shows where their time went.
 
         Raises:
+            ValueError: `max_failures` or `traceparent` cannot be read.
             DeniedError: The manager does not take it, and says why.
         """
         digest = self.module(module)
@@ -187,6 +191,7 @@ class Client(Closing):
             timeout=span,
             retries=retries,
             max_failures=_failures(max_failures),
+            traceparent=traceparent,
         )
         return Job(inner)
 
@@ -247,6 +252,7 @@ class Client(Closing):
         timeout: float | timedelta = _HOUR,
         retries: int = 2,
         max_failures: int | str | None = None,
+        traceparent: str | None = None,
     ) -> Outcomes:
         """Run one task for each input, and give their outcomes as they come.
 
@@ -263,7 +269,7 @@ class Client(Closing):
                 can be found by its id. It keeps 1000 jobs of a user. Otherwise outcomes that are let go of stop the job.
             progress: Shows on standard error how far it is. By default it does where that is a terminal, and the job
                 takes more than a second.
-            name, arguments, labels, memory, priority, timeout, retries, max_failures: As for :meth:`job`.
+            name, arguments, labels, memory, priority, timeout, retries, max_failures, traceparent: As for :meth:`job`.
 
         Raises:
             DeniedError: The manager does not take it, and says why.
@@ -278,6 +284,7 @@ class Client(Closing):
             timeout=timeout,
             retries=retries,
             max_failures=max_failures,
+            traceparent=traceparent,
         )
         outcomes = job.map(inputs, in_order=in_order, raw=raw, keep=keep, progress=progress)
         self._maps.add(outcomes)

@@ -198,6 +198,7 @@ class Client:
         timeout: timedelta,
         retries: int,
         max_failures: Optional[tuple[int, bool]],
+        traceparent: Optional[str],
     ) -> Job: ...
     def find_job(self, id: str) -> Job: ...
     def spawn(

@@ -93,7 +93,7 @@ test("a worker's log is followed, and the worker is stopped", async () => {
 
 test("it is said where a module is, and the module is removed", async () => {
   await admin.go("#/modules", "Modules");
-  await admin.button("Where module primes is").click();
+  await admin.button(/^\d+ hosts? with module primes$/).click();
   await admin.tab.locator("dialog").getByText(/^\d+ hosts?$/).waitFor();
   await admin.button("Close").click();
   await admin.button("Remove… module echo").click();

@@ -42,7 +42,7 @@ fn a_trace_reaches_from_the_client_to_the_guest_and_its_parts_add_up_to_the_whol
     let _host = grid.host("one", &["--slots", "1"]);
     let module = primes();
     let run = ["run", &module, "--otlp", collector.url(), "--traceparent", TRACEPARENT];
-    let said = grid.grid_given(&run, "[0, 150000]\n");
+    let said = grid.grid_given(&run, "[0, 250000]\n");
     assert_eq!(said.code, 0, "{said:?}");
     let last = ["run primes", "job primes", "record"];
     let spans = collector.wait(|spans| last.iter().all(|name| has(spans, name)));

@@ -47,8 +47,12 @@ impl Gate {
                 self.step("Prometheus", install::prometheus_if_missing)
             },
             || {
-                let lints = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
-                self.step("lints", || cargo_run(&lints))?;
+                let lints = |features: &[&str]| {
+                    let clippy = ["clippy", "--workspace", "--all-targets", "--quiet"];
+                    cargo_run(&[&clippy[..], features, &["--", "-D", "warnings"]].concat())
+                };
+                self.step("lints", || lints(&[]))?;
+                self.step("lints without features", || lints(&["--no-default-features"]))?;
                 self.step("programs and tests", || {
                     programs::build(Profile::Dev, &["--all-targets"]).map(drop)
                 })?;

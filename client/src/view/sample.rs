@@ -86,10 +86,11 @@ impl<T> Default for Places<T> {
 
 impl<T: Copy + Eq + Hash> Places<T> {
     fn of(&mut self, value: T) -> u32 {
+        // There are a few thousand samples in a reply.
+        let next = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
         *self.by_value.entry(value).or_insert_with(|| {
             self.list.push(value);
-            // There are fewer than u32::MAX samples in a reply.
-            (self.list.len() - 1) as u32
+            next
         })
     }
 }

@@ -71,5 +71,5 @@ function whereButton(module) {
     showDialog(`Hosts that have ${name}`,
       h("ul", { class: "plain" }, module.on.map((host) => h("li", null, link(["hosts", host.key], alien(host.name))))),
       h("p", { role: "status" }, rest > 0 ? `and ${things(rest, "other")}` : things(module.hosts, "host")));
-  }, { label: `Where module ${name} is` });
+  }, { label: `${things(module.hosts, "host")} with module ${name}` });
 }

@@ -53,8 +53,8 @@ function timeline({ parts, whole_us: whole }) {
   const rows = parts.map(({ part, us, what }) => {
     const bar = progressBar([["gap", before], ["done", us]], whole, `${duration(us)} after ${duration(before)}`);
     before += us;
-    return h("tr", null, h("th", { scope: "row", title: what }, part), h("td", { class: "number" }, duration(us)),
-      h("td", { class: "wide" }, bar), h("td", { class: "what" }, what));
+    return h("tr", null, h("th", { scope: "row" }, part), h("td", { class: "number" }, duration(us)),
+      h("td", { class: "wide" }, bar, h("span", { class: "under" }, what)));
   });
   return h("div", { class: "table-box" }, h("table", { class: "timeline" },
     h("caption", { class: "unseen" }, `${duration(whole)} from submission to outcome`), h("tbody", null, rows)));

@@ -95,8 +95,12 @@ pub(super) async fn run(
         () = work => {}
     }
     endpoint.close(code::DONE, "the client is done");
-    endpoint.wait_idle(Duration::from_secs(1)).await;
+    endpoint.wait_idle(LEAVE_TIME).await;
 }
+
+/// Time in which the end of the connection is sent. To stay until it is answered for sure takes three probe timeouts, some
+/// 90 ms of each command; a manager that did not hear of the end notices it as it does a client that was killed.
+const LEAVE_TIME: Duration = Duration::from_millis(10);
 
 /// The denial of every request once the manager has disconnected the client for good; `None` for a reason after which
 /// the client connects again.

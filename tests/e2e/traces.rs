@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use grid_tests::{CollectedSpan, Grid, TraceCollector, module, trace_tree};
+use grid_tests::{CollectedSpan, Grid, Page, TraceCollector, module, trace_tree};
 use serde_json::{Value, json};
 
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -108,6 +108,23 @@ fn what_a_job_is_a_part_of_outlives_the_manager() {
     let spans = collector.wait(|spans| has(spans, "job primes"));
     let job = named(&spans, "job primes");
     assert_eq!((&job.span.trace_id[..], &job.span.parent_span_id[..]), (&TRACE[..], &PARENT[..]));
+}
+
+#[test]
+fn a_job_that_is_made_by_http_is_part_of_the_trace_that_its_request_names() {
+    let collector = TraceCollector::start();
+    let grid = Grid::start(&["--otlp", collector.url()]);
+    let _host = grid.host("one", &["--slots", "1"]);
+    grid.must(&["module", "upload", &primes()]);
+    let token = grid.must(&["key", "token", "--quiet", "--role", "client"]).stdout;
+    let page = Page::at(&grid.page()).described().token(token.trim()).with("traceparent", TRACEPARENT);
+    assert_eq!(page.ask("POST", "/api/v1/jobs?module=primes", b"[0,1000]\n").status, 200);
+    let nonsense = page.with("traceparent", "nonsense");
+    assert_eq!(nonsense.ask("POST", "/api/v1/jobs?module=primes&name=other", b"[0,1000]\n").status, 200);
+    let spans = collector.wait(|spans| has(spans, "job primes") && has(spans, "job other"));
+    let job = named(&spans, "job primes");
+    assert_eq!((&job.span.trace_id[..], &job.span.parent_span_id[..]), (&TRACE[..], &PARENT[..]));
+    assert!(named(&spans, "job other").span.parent_span_id.is_empty());
 }
 
 #[test]

@@ -44,7 +44,11 @@ fn lines(trace: &TaskTrace) -> Lines {
     for part in &trace.parts {
         let share = |of: u64| (part.us * of + trace.whole_us / 2) / trace.whole_us.max(1);
         let bar = "█".repeat(usize::try_from(share(BAR_COLUMNS).min(BAR_COLUMNS)).unwrap_or_default());
-        let (name, time) = (part.kind.label(), format!("{:.1?}", Duration::from_micros(part.us)));
+        let time = match part.us {
+            0 => "0".to_owned(),
+            us => format!("{:.1?}", Duration::from_micros(us)),
+        };
+        let name = part.kind.label();
         let percent = share(100);
         let line = format!("{name:<8}{time:>9} {percent:>3} % {bar:<20}  {}", part.kind.meaning());
         lines.push(2, &line);
@@ -67,10 +71,11 @@ mod tests {
             ending: grid_protocol::activity::AttemptEnding::Done,
             submitted_unix_us: 300,
             whole_us: 1_000_000,
-            parts: vec![part(PartKind::Wait, 10_000), part(PartKind::Run, 990_000)],
+            parts: vec![part(PartKind::Wait, 0), part(PartKind::Lease, 10_000), part(PartKind::Run, 990_000)],
         };
         let expected = "task 4: done on rack-1 in 1.0s\n\
-            \x20 wait       10.0ms   1 %                       until a host had room for it\n\
+            \x20 wait            0   0 %                       until a host had room for it\n\
+            \x20 lease      10.0ms   1 %                       until its lease was on the manager's disk\n\
             \x20 run       990.0ms  99 % ████████████████████  its guest ran it\n";
         assert_eq!(lines(&trace).as_str(), expected);
     }

@@ -1,7 +1,7 @@
 //! Jobs.
 
 use axum::extract::Extension;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use grid_client::view::{DoneView, JobSummaryView, JobView, List, OutcomeView};
 use grid_client::{DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, TaskOutcome, find_module, from_json};
@@ -161,6 +161,10 @@ fn new_job_routes() -> ApiRoutes {
                 .note("The answer comes when all tasks are on disk. The job takes no more tasks then.")
                 .needs(Role::Client)
                 .query::<NewJob>()
+                .in_header(
+                    "traceparent",
+                    "What the job is a part of; one that cannot be read is passed over.",
+                )
                 .takes(&["application/x-ndjson", "application/octet-stream"], lines, &tasks)
                 .answers::<JobView>("The job.")
                 .problems(&[
@@ -228,7 +232,12 @@ async fn show(Extension(caller): Asks, InPath(job): InPath<String>) -> HttpAnswe
 }
 
 /// Makes a job whose tasks are the lines of the body: JSON, which becomes CBOR, as for `grid run`.
-async fn make(Extension(caller): Asks, InQuery(new): InQuery<NewJob>, AnyBody(tasks): AnyBody) -> HttpAnswer {
+async fn make(
+    Extension(caller): Asks,
+    InQuery(new): InQuery<NewJob>,
+    headers: HeaderMap,
+    AnyBody(tasks): AnyBody,
+) -> HttpAnswer {
     let modules = modules(&caller).await?;
     let Some(module) = find_module(&modules, &new.module) else {
         let problem = HttpProblem::new(StatusCode::NOT_FOUND, "not-found", "the manager has no such module");
@@ -251,7 +260,13 @@ async fn make(Extension(caller): Asks, InQuery(new): InQuery<NewJob>, AnyBody(ta
         JobId(caller.auth.random().map_err(|detail| {
             HttpProblem::new(StatusCode::INTERNAL_SERVER_ERROR, "manager-fault", detail)
         })?);
-    caller.ask(Request::JobNew { job, spec }).await?;
+    let part_of = headers.get("traceparent").and_then(|context| context.to_str().ok()?.parse().ok());
+    caller
+        .ask(match part_of {
+            None => Request::JobNew { job, spec },
+            Some(context) => Request::JobNewTraced { job, spec, context },
+        })
+        .await?;
     submit(&caller, job, inputs).await?;
     match caller.ask(Request::JobClose { job }).await? {
         Reply::Job(info) => document(JobView::from(&info)),

@@ -17,6 +17,7 @@ use grid_protocol::host::WorkerStatus;
 use grid_protocol::id::{DeploymentId, WorkerId};
 use grid_protocol::job::{BlobRef, JobId};
 use grid_protocol::key::{PublicKey, SecretKey};
+use grid_protocol::time::millis;
 use grid_protocol::worker::{LimitsAsked, Restart};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -202,7 +203,7 @@ impl Client {
                 memory_bytes: 0,
                 limits: LimitsAsked::default(),
                 restart: Restart::Never,
-                ttl_ms: u64::try_from(DEFAULT_TTL.as_millis()).unwrap_or(u64::MAX),
+                ttl_ms: millis(DEFAULT_TTL),
             },
         }
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use grid_net::{Conn, ConnTraffic};
 use grid_protocol::job::{AttemptEnd, AttemptResult};
+use grid_protocol::time::micros;
 use grid_protocol::worker::End;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
@@ -172,7 +173,7 @@ impl HostMetrics {
     /// Counts a module that was compiled, or was not: how long it took, or `None`.
     pub(crate) fn compiled(&self, took: Option<Duration>) {
         match took {
-            Some(took) => self.compile.observe(u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
+            Some(took) => self.compile.observe(micros(took)),
             None => drop(self.compilations_failed.inc()),
         }
     }

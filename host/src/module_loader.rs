@@ -13,6 +13,7 @@ use grid_protocol::digest::Digest;
 use grid_protocol::host::{HostEvent, ModuleOffered, Transfer};
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MODULE_BYTES_MAX};
 use grid_protocol::manifest::{Manifest, ManifestRefusal, SignedManifest};
+use grid_protocol::time::micros;
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::{Failure, FailureKind, LimitsAsked};
 use parking_lot::Mutex;
@@ -314,7 +315,7 @@ impl ModuleLoader {
         let compiled = self.compiler.compile_for(wasm, self.sandbox.reservation()).await;
         self.metrics.compiled(compiled.is_ok().then(|| started.elapsed()));
         let compiled = compiled?;
-        let compile_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let compile_us = micros(started.elapsed());
         let program = self.sandbox.load(&compiled, entry_point)?;
         if let Err(error) = self.compiled.keep(&module, &compiled) {
             tracing::warn!(%module, %error, "compiled code is not kept; the next start compiles anew");

@@ -10,6 +10,7 @@ use grid_protocol::limits::{LOG_LINE_BYTES_MAX, MAIL_STREAMS};
 use grid_protocol::link::Link;
 use grid_protocol::mail::BulkHead;
 use grid_protocol::session::MailSession;
+use grid_protocol::time::millis;
 use grid_protocol::worker::{LogLevel, LogLine};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -112,5 +113,5 @@ impl Outbox {
 
 fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    millis(since)
 }

@@ -19,6 +19,7 @@ use grid_protocol::activity::{
 };
 use grid_protocol::job::JobId;
 use grid_protocol::key::PublicKey;
+use grid_protocol::time::{micros, millis};
 use grid_protocol::trace::{TaskTrace, TraceContext};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
@@ -149,7 +150,7 @@ impl Activity {
     /// Adds an event to the feed.
     pub(crate) fn note(&self, mut event: GridEvent) {
         event.clamp();
-        let unix_ms = u64::try_from(self.machine.unix_time().as_millis()).unwrap_or(u64::MAX);
+        let unix_ms = millis(self.machine.unix_time());
         self.events.lock().push(|seq| FeedEntry { seq, unix_ms, event });
         self.noted.notify_waiters();
     }
@@ -175,7 +176,7 @@ impl Activity {
             return;
         };
         let EndedAttempt { job, owner, task, host, ran_us, ending } = ended;
-        let end_unix_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        let end_unix_us = micros(now);
         tasks.samples.push(|seq| SampledTask {
             sample: TaskSample { seq, job, task, host, end_unix_us, ran_us, ending, stands_for },
             owner,

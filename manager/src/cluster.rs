@@ -21,7 +21,7 @@ use grid_protocol::host::{self, HostCapacity};
 use grid_protocol::id::{SessionId, WorkerId};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::LOG_LINES_KEPT_MAX;
-use grid_protocol::time::Moment;
+use grid_protocol::time::{Moment, millis};
 use grid_protocol::worker::{End, LogLine};
 use grid_scheduler::{
     Decision, Deployment, HostChange, Owner, Presence, Scheduler, SchedulerConfig, Spec, WorkerPhase,
@@ -338,7 +338,7 @@ impl Cluster {
     /// Does everything that is due at `now`.
     pub(crate) fn handle_timeout(&mut self, now: Moment) {
         for (worker, silence) in self.router.silent_workers(now) {
-            let ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+            let ms = millis(silence);
             if let Some(host) = self.scheduler.workers().get(&worker).map(|worker| worker.host) {
                 self.command(host, &host::HostCommand::Stop { workers: vec![worker], grace_ms: 0 });
             }

@@ -40,6 +40,16 @@ impl Sub<Duration> for Moment {
     }
 }
 
+/// A duration in whole milliseconds, as messages tell it; saturates after half a billion years.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A duration in whole microseconds, as messages tell it; saturates after half a million years.
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

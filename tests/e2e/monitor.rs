@@ -1,7 +1,6 @@
 //! What a host shows of itself: its metrics, whether it answers, whether it takes work.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use grid_tests::{Grid, Page, module};
 
@@ -17,7 +16,10 @@ fn echo(grid: &Grid) -> PathBuf {
 
 /// The value of a metric, by its name and labels.
 fn value(page: &Page, name: &str) -> Option<f64> {
-    let metrics = page.get("/metrics").body;
+    value_in(&page.get("/metrics").body, name)
+}
+
+fn value_in(metrics: &str, name: &str) -> Option<f64> {
     let mut values =
         metrics.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
     values.next()
@@ -25,28 +27,12 @@ fn value(page: &Page, name: &str) -> Option<f64> {
 
 /// Waits until a metric has a value.
 fn wait_for(page: &Page, name: &str, wanted: f64) {
-    let began = Instant::now();
-    while value(page, name) != Some(wanted) {
-        assert!(
-            began.elapsed() < Duration::from_secs(20),
-            "no {name} {wanted}: {}",
-            page.get("/metrics").body
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    page.wait_until("/metrics", |metrics| value_in(&metrics.body, name) == Some(wanted));
 }
 
 /// Waits until the host says whether it takes work, with this status and reason.
 fn wait_until_ready_is(page: &Page, status: u16, reason: &str) {
-    let began = Instant::now();
-    loop {
-        let ready = page.get("/readyz");
-        if ready.status == status && ready.body.contains(reason) {
-            return;
-        }
-        assert!(began.elapsed() < Duration::from_secs(20), "{ready:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    page.wait_until("/readyz", |ready| ready.status == status && ready.body.contains(reason));
 }
 
 #[test]

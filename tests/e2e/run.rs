@@ -199,12 +199,10 @@ fn a_run_whose_job_is_stopped_by_somebody_else_does_not_succeed() {
     let jobs = grid.wait_until(&["job", "ls"], |jobs| jobs["jobs"][0]["done"] == 1);
     grid.must(&["job", "stop", jobs["jobs"][0]["id"].as_str().unwrap()]);
     // Its input is still open.
-    let began = Instant::now();
-    while run.try_wait().unwrap().is_none() {
-        assert!(began.elapsed() < Duration::from_secs(20), "it does not notice");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let (input, began) = (run.stdin.take(), Instant::now());
     let output = run.wait_with_output().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(20), "it does not notice in time");
+    drop(input);
     assert_eq!(output.status.code(), Some(8));
     assert!(String::from_utf8_lossy(&output.stderr).contains("stopped"), "{output:?}");
 }

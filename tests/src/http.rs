@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::answered::Answered;
 use crate::api_description::ApiDescription;
@@ -34,6 +34,23 @@ impl Page {
         let line = host.wait_for("metrics are at http://");
         let address = line.split("http://").nth(1).unwrap_or_default();
         Self::at(address.split('/').next().unwrap_or_default())
+    }
+
+    /// Asks for `path` repeatedly until `holds` is true of the answer; returns that answer.
+    ///
+    /// # Panics
+    ///
+    /// If that takes more than 40 s.
+    pub fn wait_until(&self, path: &str, holds: impl Fn(&Answered) -> bool) -> Answered {
+        let started = Instant::now();
+        loop {
+            let answered = self.get(path);
+            if holds(&answered) {
+                return answered;
+            }
+            assert!(started.elapsed() < Duration::from_secs(40), "it never came: {answered:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// The address, `HOST:PORT`.

@@ -42,7 +42,8 @@ fn lines(trace: &TaskTrace) -> Lines {
     let mut lines =
         Lines::from(&format!("task {}: {} on {host} in {whole:.1?}", trace.task, trace.ending.label()));
     for part in &trace.parts {
-        let share = |of: u64| (part.us * of + trace.whole_us / 2) / trace.whole_us.max(1);
+        let share =
+            |of: u64| part.us.saturating_mul(of).saturating_add(trace.whole_us / 2) / trace.whole_us.max(1);
         let bar = "█".repeat(usize::try_from(share(BAR_COLUMNS).min(BAR_COLUMNS)).unwrap_or_default());
         let time = match part.us {
             0 => "0".to_owned(),

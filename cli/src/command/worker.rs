@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use grid_protocol::time::millis;
 use wasm_grid::view::{DeploymentView, LogLineView, SpawnedWorkerView, WorkerView};
 use wasm_grid::{Client, End, LimitsAsked, Reply, Request, Restart, WorkerId, WorkerInfo, WorkerState};
 
@@ -133,7 +134,7 @@ impl SpawnArgs {
         let call = call.map_err(|error| CliError::usage(format!("--call-limit: {error}")))?;
         let limits = LimitsAsked {
             memory_bytes: self.memory_limit.map(|limit| limit.as_u64()),
-            call_ms: call.map(|call| u64::try_from(call.as_millis()).unwrap_or(u64::MAX)),
+            call_ms: call.map(|call| millis(call)),
         };
         let mut spawn = client
             .spawn(module.digest)

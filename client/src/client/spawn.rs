@@ -6,6 +6,7 @@ use grid_protocol::client::{Denial, Placement, Reply, Request, SpawnRequest};
 use grid_protocol::host::Label;
 use grid_protocol::id::{DeploymentId, WorkerId};
 use grid_protocol::key::PublicKey;
+use grid_protocol::time::millis;
 use grid_protocol::worker::{LimitsAsked, Restart};
 
 use crate::client::{Client, Liveness};
@@ -55,7 +56,7 @@ impl SpawnBuilder {
     /// How long a worker that owes an answer may be silent before the manager takes it for dead; zero for ever.
     /// [`DEFAULT_TTL`] by default.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.request.ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        self.request.ttl_ms = millis(ttl);
         self
     }
 

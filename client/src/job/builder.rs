@@ -7,6 +7,7 @@ use grid_protocol::client::{Denial, DenialCode, Request};
 use grid_protocol::digest::Digest;
 use grid_protocol::host::Label;
 use grid_protocol::job::{GiveUp, JobId, JobSpec};
+use grid_protocol::time::millis;
 use grid_protocol::trace::TraceContext;
 use serde::Serialize;
 
@@ -114,10 +115,6 @@ impl Client {
         outcomes.job().forget().await?;
         Ok(outcome)
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl JobBuilder {

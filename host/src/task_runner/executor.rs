@@ -9,6 +9,7 @@ use bytes::Bytes;
 use grid_protocol::job::{Assignment, AttemptEnd, AttemptId, AttemptResult, JobId, Payload};
 use grid_protocol::limits::{LOG_LINE_BYTES_MAX, LOG_TAIL_MAX, MESSAGE_BYTES_MAX, RESULTS_MAX};
 use grid_protocol::link::MessageKind;
+use grid_protocol::time::{micros, millis};
 use grid_protocol::worker::{Failure, FailureKind, LogLevel, LogLine};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
@@ -83,7 +84,7 @@ impl RunningTask {
     }
 
     fn end(self) -> AttemptEnd {
-        let ran_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let ran_us = micros(self.began.elapsed());
         let result = match self.failure {
             None => AttemptResult::Done(self.results),
             Some(mut failure) => {
@@ -378,7 +379,7 @@ impl MessagePort for Executor {
         }
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         task.log.push_back(LogLine {
-            unix_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            unix_ms: millis(since),
             level: LogLevel::from_number(level),
             text: text.get(..text.floor_char_boundary(LOG_LINE_BYTES_MAX)).unwrap_or_default().to_owned(),
         });

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use grid_protocol::job::AttemptId;
+use grid_protocol::time::micros;
 use grid_protocol::trace::{AttemptTimes, TRACED_A_FRAME_MAX};
 use tokio::time::Instant;
 
@@ -99,10 +100,6 @@ impl TracedAttempts {
             told_us: since(now),
         })
     }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use grid_protocol::activity::AttemptEnding;
 use grid_protocol::job::{AttemptId, JobId};
 use grid_protocol::key::PublicKey;
-use grid_protocol::time::Moment;
+use grid_protocol::time::{Moment, micros};
 use grid_protocol::trace::{AttemptTimes, PartKind, TRACE_PARTS_MAX, TaskTrace, TraceContext, TracePart};
 use hashbrown::HashMap;
 
@@ -130,7 +130,7 @@ pub(crate) struct Tracer {
     open: HashMap<(JobId, u64), OpenTrace>,
     attempts: HashMap<AttemptId, (JobId, u64)>,
     contexts: BTreeMap<JobId, TraceContext>,
-    /// When jobs began that are not over, as time since 1970.
+    /// When jobs began that were made in the manager's present life, as time since 1970.
     began: BTreeMap<JobId, Duration>,
     kept: BTreeMap<JobId, KeptTraces>,
     /// Jobs of which traces are kept, oldest first.
@@ -321,10 +321,6 @@ impl Tracer {
             self.oldest.retain(|kept| *kept != job);
         }
     }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

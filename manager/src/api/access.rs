@@ -7,6 +7,7 @@ use grid_protocol::client::{Denial, DenialCode, HostInfo, HostState, Reply, Stat
 use grid_protocol::host::HostCommand;
 use grid_protocol::key::PublicKey;
 use grid_protocol::role::Role;
+use grid_protocol::time::{Moment, millis};
 
 use crate::api::denials::{deny, fault, found};
 use crate::catalog::CatalogError;
@@ -27,8 +28,7 @@ pub(super) fn status(context: &Context) -> Status {
     Status {
         manager: context.key,
         software: env!("CARGO_PKG_VERSION").to_owned(),
-        uptime_ms: u64::try_from(context.now().since(grid_protocol::time::Moment::ZERO).as_millis())
-            .unwrap_or(u64::MAX),
+        uptime_ms: millis(context.now().since(Moment::ZERO)),
         hosts,
         pending_hosts: pending,
         slots,

@@ -14,7 +14,7 @@ use grid_protocol::job::{JobId, Outcome, OutcomeEntry};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::LABELS_MAX;
 use grid_protocol::role::Roles;
-use grid_protocol::time::Moment;
+use grid_protocol::time::{Moment, millis};
 use grid_scheduler::jobs::WorkHost;
 use tokio::time::{Instant, timeout_at};
 
@@ -76,7 +76,7 @@ pub(super) fn overview(context: &Context) -> Overview {
     };
     let (newest_event, newest_sample) = context.activity.newest();
     Overview {
-        unix_ms: u64::try_from(context.config.machine.unix_time().as_millis()).unwrap_or(u64::MAX),
+        unix_ms: millis(context.config.machine.unix_time()),
         jobs: count(tasks.jobs),
         waiting: tasks.waiting,
         leased: tasks.leased,
@@ -205,13 +205,12 @@ pub(super) async fn task(
 
 pub(super) fn host_loads(context: &Context) -> Reply {
     let (cluster, now) = (context.cluster(), context.now());
-    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let load = |(key, host): (&PublicKey, &WorkHost)| HostLoad {
         host: *key,
         held: host.held,
         window: host.window,
         executing: count(executing_on(&cluster, *key)),
-        quarantine_ms: host.quarantine.map(|until| ms(until.since(now))),
+        quarantine_ms: host.quarantine.map(|until| millis(until.since(now))),
     };
     Reply::HostLoads(cluster.coordinator.jobs.hosts().iter().map(load).take(LOADS_MAX).collect())
 }
@@ -277,15 +276,14 @@ impl Cluster {
         lease: grid_scheduler::jobs::Lease,
         now: Moment,
     ) -> HeldAttempt {
-        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let host = self.scheduler.hosts().get(&lease.host);
         HeldAttempt {
             attempt: attempt.to_string(),
             job: lease.job,
             task: lease.task,
             host: host.map_or_else(|| lease.host.fingerprint(), |host| host.capacity.name.clone()),
-            running_ms: lease.executing.map(|since| ms(now.since(since))),
-            lease_ms: ms(lease.until.since(now)),
+            running_ms: lease.executing.map(|since| millis(now.since(since))),
+            lease_ms: millis(lease.until.since(now)),
         }
     }
 }

@@ -15,7 +15,7 @@ use grid_protocol::job::{AttemptId, JobBrief, JobId, JobInfo, JobSpec, JobState}
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::JOBS_MAX;
 use grid_protocol::submission::EncodedPayload;
-use grid_protocol::time::Moment;
+use grid_protocol::time::{Moment, millis};
 use grid_protocol::trace::TraceContext;
 use grid_scheduler::jobs::{JobDecision, Jobs, ScheduledJob};
 use tokio::sync::{Notify, oneshot};
@@ -475,8 +475,4 @@ impl Coordinator {
             watcher.notify_waiters();
         }
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -11,6 +11,7 @@ use grid_protocol::host::Label;
 use grid_protocol::job::{GiveUp, JobId, JobSpec, Outcome, OutcomeEntry, Payload};
 use grid_protocol::limits::{BATCH_BYTES_MAX, BATCH_TASKS_MAX};
 use grid_protocol::role::Role;
+use grid_protocol::time::millis;
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
@@ -89,7 +90,7 @@ fn attempts() -> u32 {
 }
 
 fn timeout_ms() -> u64 {
-    u64::try_from(DEFAULT_TIMEOUT.as_millis()).unwrap_or(u64::MAX)
+    millis(DEFAULT_TIMEOUT)
 }
 
 /// Which outcomes.

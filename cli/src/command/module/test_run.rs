@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
+use grid_protocol::time::millis;
 use serde::Serialize;
 use wasm_grid::view::ValueView;
 use wasm_grid::{Bytes, Client, End, Event, LimitsAsked, LogLine, Manager, Reply, Request, Role, WorkerId};
@@ -133,10 +134,7 @@ impl TestRunArgs {
         // A client over the network, as most programs are.
         let client = Client::builder().home(home.path()).connect(&grid.ticket(Role::Client).await?)?;
         let module = grid.upload(name, wasm).await?;
-        let limits = LimitsAsked {
-            memory_bytes: Some(self.memory.as_u64()),
-            call_ms: Some(u64::try_from(call.as_millis()).unwrap_or(u64::MAX)),
-        };
+        let limits = LimitsAsked { memory_bytes: Some(self.memory.as_u64()), call_ms: Some(millis(call)) };
         let spawned =
             client.spawn(module.digest).arguments(self.arg.as_bytes()).limits(limits).anywhere(1).await?;
         let Some(worker) = spawned.first().copied() else {

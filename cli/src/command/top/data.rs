@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use grid_protocol::activity::{FEED_BATCH_MAX, FeedEntry, HostWork, JobSummary, Overview, TaskInfo};
+use grid_protocol::time::millis;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use wasm_grid::{
@@ -192,7 +193,7 @@ impl TopFetcher {
 /// True if a manager that has been up for `uptime_ms` is not the one that had been up for `before` milliseconds at least
 /// `passed` ago.
 fn is_younger(before: u64, passed: Duration, uptime_ms: u64) -> bool {
-    let passed = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+    let passed = millis(passed);
     uptime_ms.saturating_add(CLOCKS_DIFFER_MS) < before.saturating_add(passed)
 }
 
@@ -336,7 +337,7 @@ fn refusal(denial: &Denial) -> String {
 /// The time of this machine, in milliseconds since 1970.
 fn unix_ms() -> u64 {
     let passed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
+    millis(passed)
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ impl SpawnArgs {
         let call = call.map_err(|error| CliError::usage(format!("--call-limit: {error}")))?;
         let limits = LimitsAsked {
             memory_bytes: self.memory_limit.map(|limit| limit.as_u64()),
-            call_ms: call.map(|call| millis(call)),
+            call_ms: call.map(millis),
         };
         let mut spawn = client
             .spawn(module.digest)

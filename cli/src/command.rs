@@ -133,9 +133,8 @@ enum Command {
 
 /// Parses the arguments, runs the command, and prints its result or its error.
 pub(crate) fn run() -> ExitCode {
-    // Before anything else: the compiler child must not even read its environment.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == grid_host::command::COMPILE) {
-        return grid_host::compile::run_child().into();
+    if let Some(ended) = grid_host::command::child() {
+        return ended;
     }
     let matches = grid_host::command::without_empty(Cli::command()).get_matches();
     let typed = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());

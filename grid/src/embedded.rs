@@ -54,7 +54,7 @@ pub struct ManagerBuilder {
     away_grace: Duration,
     timing: Timing,
     policy: Policy,
-    compiler: Compiler,
+    program: Option<PathBuf>,
 }
 
 /// Why a manager could not be started.
@@ -105,8 +105,7 @@ impl Manager {
             away_grace: Duration::from_secs(10),
             timing: Timing::default(),
             policy: Policy::default(),
-            // Local workers run this program's own modules.
-            compiler: Compiler::InProcess,
+            program: None,
         }
     }
 
@@ -252,10 +251,11 @@ impl ManagerBuilder {
         self
     }
 
-    /// Where modules for local workers are compiled: in this process by default, which is meant for a program that
-    /// runs only its own modules.
-    pub fn local_compiler(mut self, compiler: Compiler) -> Self {
-        self.compiler = compiler;
+    /// Compiles modules and runs guests of the local host in locked-down child processes: `program`, which must be `grid`
+    /// or `grid-host`, or call `grid_host::command::child` first. By default both happen in this process, which is meant
+    /// for a program that runs only its own modules.
+    pub fn local_program(mut self, program: PathBuf) -> Self {
+        self.program = Some(program);
         self
     }
 
@@ -338,7 +338,8 @@ impl ManagerBuilder {
                     memory_bytes: u64::from(self.local_slots)
                         .saturating_mul(self.policy.limits.memory_bytes as u64),
                     policy: self.policy,
-                    compiler: self.compiler,
+                    compiler: Compiler::by(self.program.clone()),
+                    executor: self.program,
                     timing: self.timing,
                     ..grid_host::HostConfig::new(folder.join("local-host"))
                 },

@@ -18,9 +18,10 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::name::check_name;
 use grid_protocol::ticket::ManagerAddress;
 
+pub use crate::child_process::{COMPILE, EXECUTOR};
 use crate::command::metrics_args::{MetricsArgs, MetricsError};
 use crate::compile::{Compiler, run_child};
-use crate::sandbox::{Limits, Policy};
+use crate::sandbox::{Limits, Policy, run_executor};
 use crate::{Host, HostConfig, HostEnded, HostError, HostNeeds, HostProgress, log, terminated};
 
 /// Joins this machine to a grid: takes signed WebAssembly workers from a manager and runs them in a sandbox.
@@ -70,6 +71,10 @@ struct HostArgs {
     /// Most time on a processor for one call into a worker, in seconds.
     #[arg(long, env = "GRID_CALL_SECONDS", default_value_t = 3600.0, value_name = "SECONDS")]
     call_seconds: f64,
+    /// What stands around the code of guests besides the sandbox itself.
+    #[arg(long, env = "GRID_WALLS", value_enum, default_value_t = WallsWanted::Full, value_name = "WHICH")]
+    walls: WallsWanted,
+
     /// Run no components, only core modules and WASI commands. Workers in Python and JavaScript are components.
     #[arg(long)]
     no_components: bool,
@@ -82,8 +87,25 @@ struct HostArgs {
     metrics: MetricsArgs,
 }
 
-/// First argument of the compiler's child process, for `grid` and `grid-host`.
-pub const COMPILE: &str = "compile-module";
+/// The walls that an operator wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum WallsWanted {
+    /// Guests run in locked-down processes of their own.
+    Full,
+    /// Guests run in the host's own process: only if you trust their publishers as you trust this program. A message
+    /// takes a few microseconds less.
+    None,
+}
+
+/// Acts as a child process of a host if the first argument says so; returns its exit code. To be called before anything
+/// else: such a process must not even read its environment.
+pub fn child() -> Option<ExitCode> {
+    let first = std::env::args_os().nth(1)?;
+    if first == COMPILE {
+        return Some(run_child().into());
+    }
+    (first == EXECUTOR).then(|| run_executor().into())
+}
 
 /// Exit codes, the same as those of `grid`.
 mod exit {
@@ -97,9 +119,8 @@ mod exit {
 ///
 /// The exit code is one of those that `grid --help` lists.
 pub fn main() -> ExitCode {
-    // Before anything else: the compiler's child must not even read its environment.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == COMPILE) {
-        return run_child().into();
+    if let Some(ended) = child() {
+        return ended;
     }
     let matches = without_empty(HostArgs::command()).get_matches();
     let arguments = HostArgs::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -273,6 +294,12 @@ fn config(arguments: HostArgs) -> Result<HostConfig, Problem> {
     }
     let limits = Limits { memory_bytes: memory, call, start, ..Limits::default() };
     let compiler = Compiler::child(COMPILE).map_err(|error| Problem::System(error.to_string()))?;
+    let executor = match arguments.walls {
+        WallsWanted::Full => {
+            Some(std::env::current_exe().map_err(|error| Problem::System(error.to_string()))?)
+        }
+        WallsWanted::None => None,
+    };
     Ok(HostConfig {
         name: arguments.name,
         slots,
@@ -282,6 +309,7 @@ fn config(arguments: HostArgs) -> Result<HostConfig, Problem> {
         shared_compiled: arguments.compiled,
         policy: Policy { limits, components: !arguments.no_components, ..Policy::default() },
         compiler,
+        executor,
         ..HostConfig::new(arguments.state)
     })
 }

@@ -13,8 +13,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::lockdown::{self, Walls};
-use crate::sandbox::engine::Reservation;
-use crate::sandbox::{Compiled, engine};
+use crate::sandbox::{CodeForm, Compiled, engine};
 
 /// Where modules are compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,13 +77,11 @@ impl Compiler {
         Ok(Self::Child { program, argument: argument.to_owned() })
     }
 
-    /// Compiles a module. The caller must have had it accepted by [`inspect`](grid_inspect::inspect).
-    ///
-    /// # Errors
-    ///
-    /// [`CompileError`], whose variant says who must act.
-    pub async fn compile(&self, wasm: Bytes) -> Result<Compiled, CompileError> {
-        self.compile_for(wasm, Reservation::WHOLE).await
+    /// A compiler that runs `program`, which must be `grid` or `grid-host`, as a child process; in this process if there is
+    /// none.
+    pub fn by(program: Option<PathBuf>) -> Self {
+        let child = |program| Self::Child { program, argument: crate::child_process::COMPILE.to_owned() };
+        program.map_or(Self::InProcess, child)
     }
 
     /// The walls that stand around a compilation on this machine: has a child process build them, as for a module, and tell.
@@ -107,20 +104,21 @@ impl Compiler {
         })
     }
 
-    /// As [`Self::compile`], for a sandbox with this memory reservation.
-    pub(crate) async fn compile_for(
-        &self,
-        wasm: Bytes,
-        reservation: Reservation,
-    ) -> Result<Compiled, CompileError> {
+    /// Compiles a module into code of this form. The caller must have had it accepted by
+    /// [`inspect`](grid_inspect::inspect).
+    ///
+    /// # Errors
+    ///
+    /// [`CompileError`], whose variant says who must act.
+    pub async fn compile(&self, wasm: Bytes, form: CodeForm) -> Result<Compiled, CompileError> {
         let compiled = match self {
             Self::Child { program, argument } => {
-                let child = compile_in_child(program, argument, reservation, &wasm);
+                let child = compile_in_child(program, argument, form, &wasm);
                 let limit = |_| CompileError::Limit(format!("no answer for {COMPILE_WALL_TIME_MAX:?}"));
                 timeout(COMPILE_WALL_TIME_MAX, child).await.map_err(limit)??
             }
             Self::InProcess => {
-                let compiled = tokio::task::spawn_blocking(move || compile_here(&wasm, reservation)).await;
+                let compiled = tokio::task::spawn_blocking(move || compile_here(&wasm, form)).await;
                 compiled.map_err(|error| CompileError::Limit(error.to_string()))??
             }
         };
@@ -167,10 +165,10 @@ async fn child(program: &Path, words: [&str; 2], input: &[u8]) -> std::io::Resul
 async fn compile_in_child(
     program: &Path,
     argument: &str,
-    reservation: Reservation,
+    form: CodeForm,
     wasm: &[u8],
 ) -> Result<Bytes, CompileError> {
-    let ended = child(program, [argument, &reservation.to_argument()], wasm).await;
+    let ended = child(program, [argument, &form.to_argument()], wasm).await;
     let ChildOutput { status, written: compiled, said } =
         ended.map_err(|error| CompileError::Unavailable(error.to_string()))?;
     match status.code() {
@@ -183,23 +181,22 @@ async fn compile_in_child(
     }
 }
 
-/// A hash of everything that compiled code depends on, for
-/// [`CompiledCache::open`](crate::compiled::CompiledCache::open).
+/// A hash of everything that compiled code of this form depends on, by which
+/// [`CompiledCache`](crate::compiled::CompiledCache) finds it.
 ///
 /// # Errors
 ///
 /// [`CompileError::Unavailable`] if the compiler does not support this machine.
-pub fn compatibility() -> Result<u64, CompileError> {
-    let engine = compiler(Reservation::WHOLE)?;
-    Ok(engine::compatibility(&engine))
+pub fn compatibility(form: CodeForm) -> Result<u64, CompileError> {
+    form.compatibility().map_err(|error| CompileError::Unavailable(format!("{error:#}")))
 }
 
-fn compiler(reservation: Reservation) -> Result<wasmtime::Engine, CompileError> {
-    engine::compiler(reservation).map_err(|error| CompileError::Unavailable(format!("{error:#}")))
+fn compiler(form: CodeForm) -> Result<wasmtime::Engine, CompileError> {
+    engine::compiler(form).map_err(|error| CompileError::Unavailable(format!("{error:#}")))
 }
 
-fn compile_here(wasm: &[u8], reservation: Reservation) -> Result<Bytes, CompileError> {
-    let engine = compiler(reservation)?;
+fn compile_here(wasm: &[u8], form: CodeForm) -> Result<Bytes, CompileError> {
+    let engine = compiler(form)?;
     let compiled = if grid_inspect::is_component(wasm) {
         engine.precompile_component(wasm)
     } else {
@@ -230,15 +227,15 @@ pub fn run_child() -> u8 {
     if told.as_ref().is_some_and(|told| told == WALLS) {
         return u8::from(writeln!(std::io::stdout(), "{}", walls.to_line()).is_err());
     }
-    let told = told.and_then(|told| Reservation::from_argument(told.to_str()?));
-    let reservation = told.unwrap_or(Reservation::WHOLE);
+    let told = told.and_then(|told| CodeForm::from_argument(told.to_str()?));
+    let form = told.unwrap_or(CodeForm::SHARED);
     let mut wasm = Vec::new();
     let read = std::io::stdin().lock().take(MODULE_BYTES_MAX as u64 + 1).read_to_end(&mut wasm);
     if let Err(error) = read {
         said(&format!("no module: {error}"));
         return 1;
     }
-    match compile_here(&wasm, reservation) {
+    match compile_here(&wasm, form) {
         Ok(compiled) => match std::io::stdout().write_all(&compiled) {
             Ok(()) => 0,
             Err(error) => {

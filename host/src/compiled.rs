@@ -22,7 +22,6 @@ use crate::sandbox::Compiled;
 pub struct CompiledCache {
     folder: BoundedFolder,
     key: Zeroizing<[u8; 32]>,
-    compatibility: u64,
 }
 
 /// The right to compile a module: of several processes that need the module, one compiles it and the others wait.
@@ -46,29 +45,27 @@ pub const SHARED_BYTES_MAX: u64 = 2 << 30;
 impl CompiledCache {
     /// Opens the cache in `folder`. The folder and the MAC key in it are made if they are missing.
     ///
-    /// `compatibility` is a hash of what compiled code depends on, such as
-    /// [`compatibility`](crate::compile::compatibility) returns; code that was stored under another is not found.
-    ///
     /// # Errors
     ///
     /// [`CacheError::Disk`] if the folder cannot be made; [`CacheError::Key`] if the MAC key cannot be read or made.
-    pub fn open(folder: &Path, compatibility: u64, bytes_max: u64) -> Result<Self, CacheError> {
+    pub fn open(folder: &Path, bytes_max: u64) -> Result<Self, CacheError> {
         let bounded = BoundedFolder::open(folder, bytes_max)?;
         let key = load_or_make_secret(&bounded.path("cache.key"))?;
-        Ok(Self { folder: bounded, key, compatibility })
+        Ok(Self { folder: bounded, key })
     }
 
-    /// True if the cache has compiled code of the module for this engine. Does not check its MAC; [`Self::get`] does.
-    pub fn has(&self, module: &Digest) -> bool {
-        self.path(module).is_file()
+    /// True if the cache has compiled code of the module for an engine with this hash of what its code depends on, which
+    /// [`compatibility`](crate::compile::compatibility) returns. Does not check its MAC; [`Self::get`] does.
+    pub fn has(&self, module: &Digest, compatibility: u64) -> bool {
+        self.path(module, compatibility).is_file()
     }
 
     /// Reads the compiled code of a module, if the cache has it for this engine and its MAC is right.
-    pub fn get(&self, module: &Digest) -> Option<Compiled> {
-        let path = self.path(module);
+    pub fn get(&self, module: &Digest, compatibility: u64) -> Option<Compiled> {
+        let path = self.path(module, compatibility);
         let bytes = Bytes::from(fs::read(&path).ok()?);
         let (mac, code) = bytes.split_at_checked(MAC_BYTES)?;
-        if self.mac(module, code).verify_slice(mac).is_err() {
+        if self.mac(module, compatibility, code).verify_slice(mac).is_err() {
             tracing::warn!(path = %path.display(), "compiled code was not written by this host; it is compiled anew");
             return None;
         }
@@ -83,11 +80,11 @@ impl CompiledCache {
     /// # Errors
     ///
     /// [`CacheError::Disk`] if the file cannot be written; nothing is stored then.
-    pub fn keep(&self, module: &Digest, compiled: &Compiled) -> Result<(), CacheError> {
+    pub fn keep(&self, module: &Digest, compatibility: u64, compiled: &Compiled) -> Result<(), CacheError> {
         let code = compiled.bytes();
         self.folder.make_room(code.len() as u64);
-        let mac = self.mac(module, code).finalize().into_bytes();
-        Ok(replace(&self.path(module), &[&mac[..], code].concat())?)
+        let mac = self.mac(module, compatibility, code).finalize().into_bytes();
+        Ok(replace(&self.path(module, compatibility), &[&mac[..], code].concat())?)
     }
 
     /// Waits until no other holder has the claim to the module, and takes it. `None` if the folder supports no locks.
@@ -109,23 +106,21 @@ impl CompiledCache {
         &self.folder
     }
 
-    fn mac(&self, module: &Digest, code: &[u8]) -> Hmac<Sha256> {
+    fn mac(&self, module: &Digest, compatibility: u64, code: &[u8]) -> Hmac<Sha256> {
         // The key is padded to the block of 64 bytes with zeros, as HMAC does.
         let mut block = Zeroizing::new([0; 64]);
         for (padded, byte) in block.iter_mut().zip(self.key.iter()) {
             *padded = *byte;
         }
         let mut mac = <Hmac<Sha256> as KeyInit>::new(&(*block).into());
-        for part in
-            [b"grid-compiled/1\0", module.as_bytes().as_slice(), &self.compatibility.to_le_bytes(), code]
-        {
+        for part in [b"grid-compiled/1\0", module.as_bytes().as_slice(), &compatibility.to_le_bytes(), code] {
             mac.update(part);
         }
         mac
     }
 
-    fn path(&self, module: &Digest) -> PathBuf {
-        self.folder.path(&format!("{module}-{:016x}.compiled", self.compatibility))
+    fn path(&self, module: &Digest, compatibility: u64) -> PathBuf {
+        self.folder.path(&format!("{module}-{compatibility:016x}.compiled"))
     }
 }
 
@@ -148,41 +143,40 @@ mod tests {
     #[test]
     fn compiled_code_is_loaded_only_as_it_was_written_and_only_for_its_module_and_engine() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = CompiledCache::open(folder.path(), 1, SHARED_BYTES_MAX).unwrap();
+        let cache = CompiledCache::open(folder.path(), SHARED_BYTES_MAX).unwrap();
         let (module, other) = (Digest::of(b"a"), Digest::of(b"b"));
-        cache.keep(&module, &compiled(b"code")).unwrap();
-        assert_eq!(&cache.get(&module).unwrap().bytes()[..], b"code");
-        fs::copy(cache.path(&module), cache.path(&other)).unwrap();
-        assert!(cache.get(&other).is_none());
-        let newer = CompiledCache::open(folder.path(), 2, SHARED_BYTES_MAX).unwrap();
-        fs::copy(cache.path(&module), newer.path(&module)).unwrap();
-        assert!(newer.get(&module).is_none());
-        let path = cache.path(&module);
+        cache.keep(&module, 1, &compiled(b"code")).unwrap();
+        assert_eq!(&cache.get(&module, 1).unwrap().bytes()[..], b"code");
+        fs::copy(cache.path(&module, 1), cache.path(&other, 1)).unwrap();
+        assert!(cache.get(&other, 1).is_none());
+        fs::copy(cache.path(&module, 1), cache.path(&module, 2)).unwrap();
+        assert!(cache.get(&module, 2).is_none());
+        let path = cache.path(&module, 1);
         let honest = fs::read(&path).unwrap();
         for bit in 0..honest.len() * 8 {
             let mut flipped = honest.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             fs::write(&path, flipped).unwrap();
-            assert!(cache.get(&module).is_none(), "bit {bit}");
+            assert!(cache.get(&module, 1).is_none(), "bit {bit}");
         }
     }
 
     #[test]
     fn what_was_not_used_for_longest_goes_first() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = CompiledCache::open(folder.path(), 1, 200).unwrap();
+        let cache = CompiledCache::open(folder.path(), 200).unwrap();
         let [used, unused, new] = [&b"used"[..], b"unused", b"new"].map(Digest::of);
-        cache.keep(&used, &compiled(&[1; 60])).unwrap();
-        cache.keep(&unused, &compiled(&[2; 60])).unwrap();
-        cache.get(&used).unwrap();
-        cache.keep(&new, &compiled(&[3; 60])).unwrap();
-        assert_eq!([used, unused, new].map(|module| cache.has(&module)), [true, false, true]);
+        cache.keep(&used, 1, &compiled(&[1; 60])).unwrap();
+        cache.keep(&unused, 1, &compiled(&[2; 60])).unwrap();
+        cache.get(&used, 1).unwrap();
+        cache.keep(&new, 1, &compiled(&[3; 60])).unwrap();
+        assert_eq!([used, unused, new].map(|module| cache.has(&module, 1)), [true, false, true]);
     }
 
     #[tokio::test]
     async fn one_compiles_and_the_others_wait() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = CompiledCache::open(folder.path(), 1, SHARED_BYTES_MAX).unwrap();
+        let cache = CompiledCache::open(folder.path(), SHARED_BYTES_MAX).unwrap();
         let module = Digest::of(b"a");
         let first = cache.claim(&module).await.unwrap();
         assert!(!first.waited);

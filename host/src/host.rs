@@ -18,7 +18,7 @@ use crate::metrics::HostMetrics;
 use crate::module_loader::ModuleLoader;
 use crate::monitor::HostMonitor;
 use crate::sandbox::engine::Reservation;
-use crate::sandbox::{Policy, Sandbox, SandboxError, SimulatedGuests};
+use crate::sandbox::{GuestKind, Policy, Sandbox, SandboxError, SimulatedGuests};
 use crate::trust::{HostTrust, TrustError};
 use crate::worker_supervisor::WorkerSupervisor;
 use grid_net::{KnownManagers, KnownManagersError};
@@ -48,6 +48,10 @@ pub struct HostConfig {
     pub policy: Policy,
     /// Where modules are compiled.
     pub compiler: Compiler,
+    /// The program that runs guests in processes of their own, if it is run with
+    /// [`EXECUTOR`](crate::command::EXECUTOR). `None` if they run in this process, without walls around it: only for
+    /// modules whose publishers are trusted as this program is.
+    pub executor: Option<PathBuf>,
     /// Timing of the transport: how soon it notices silence.
     pub timing: Timing,
     /// The network to dial on.
@@ -72,6 +76,7 @@ impl HostConfig {
             pins: Vec::new(),
             policy: Policy::default(),
             compiler: Compiler::InProcess,
+            executor: None,
             timing: Timing::default(),
             network: Network::default(),
             machine: Machine::default(),
@@ -146,14 +151,17 @@ impl Host {
         let wanted = usize::try_from(config.slots).unwrap_or(usize::MAX).min(config.policy.workers_max);
         let sandbox = match &config.guests {
             Some(guests) => Sandbox::simulated(guests.clone(), config.policy),
-            None => Sandbox::new(config.policy, wanted)?,
+            None => match config.executor.clone() {
+                Some(program) => Sandbox::executors(config.policy, wanted, program)?,
+                None => Sandbox::in_process(config.policy, wanted)?,
+            },
         };
         let slots = wanted.min(sandbox.policy().workers_max);
         notify_room(wanted, slots, &sandbox);
         config.slots = u32::try_from(slots).unwrap_or(u32::MAX);
         let open = || ModuleCache::open(&config.state_folder.join("modules"), CACHE_BYTES_MAX);
         let modules = config.keeps_modules.then(open).transpose()?;
-        let compiled = open_compiled(&config, sandbox.compatibility())?;
+        let compiled = open_compiled(&config)?;
         let trust = Arc::new(HostTrust::open(&config.state_folder, &config.pins, config.machine.clone())?);
         let metrics = Arc::<HostMetrics>::default();
         let compiler = config.compiler.clone();
@@ -206,6 +214,7 @@ impl Host {
     ) -> Result<HostEnded, HostError> {
         let known_managers = KnownManagers::open(&self.config.state_folder.join("known-managers"))?;
         let endpoint = self.endpoint()?;
+        self.supervisor.warm_up();
         let route = Upstream::Dial(Box::new(Dial { endpoint, manager, known_managers }));
         let noted = |step: HostProgress| {
             self.supervisor.metrics.set_pending(matches!(step, HostProgress::Pending));
@@ -216,6 +225,7 @@ impl Host {
 
     /// Serves a manager in this process until the host is drained or the connection ends.
     pub async fn serve_local(&self, conn: Conn, progress: impl Fn(HostProgress) + Send + Sync) -> HostEnded {
+        self.supervisor.warm_up();
         driver::run(&self.supervisor, Upstream::Local(Some(conn)), &self.capacity(), &progress).await
     }
 
@@ -243,7 +253,7 @@ fn notify_room(wanted: usize, slots: usize, sandbox: &Sandbox) {
     if slots < wanted {
         tracing::warn!("address space is limited: this host offers {slots} of the {wanted} slots asked for");
     }
-    if sandbox.reservation() != Reservation::WHOLE {
+    if sandbox.form(GuestKind::Worker).reservation != Reservation::WHOLE {
         tracing::warn!(
             "address space is limited: workers run with bounds checks, which takes longer; `ulimit -v unlimited`, or \
              `vm.overcommit_memory` below 2, lifts the limit"
@@ -252,12 +262,12 @@ fn notify_room(wanted: usize, slots: usize, sandbox: &Sandbox) {
 }
 
 /// Opens the shared cache of compiled modules, or the host's own if there is none or it cannot be used.
-fn open_compiled(config: &HostConfig, compatibility: u64) -> Result<CompiledCache, CacheError> {
+fn open_compiled(config: &HostConfig) -> Result<CompiledCache, CacheError> {
     if let Some(shared) = &config.shared_compiled {
-        match CompiledCache::open(shared, compatibility, SHARED_BYTES_MAX) {
+        match CompiledCache::open(shared, SHARED_BYTES_MAX) {
             Ok(cache) => return Ok(cache),
             Err(error) => tracing::warn!(%error, "compiled modules are not shared with other programs"),
         }
     }
-    CompiledCache::open(&config.state_folder.join("modules"), compatibility, CACHE_BYTES_MAX)
+    CompiledCache::open(&config.state_folder.join("modules"), CACHE_BYTES_MAX)
 }

@@ -5,6 +5,7 @@
 //! the [`sandbox`] that runs them. What happens is counted (`metrics`), and shown to whoever may look ([`HostMonitor`]). A worker and the network meet in the worker's [`mailbox`] and nowhere else.
 
 pub mod cache;
+mod child_process;
 pub mod command;
 pub mod compile;
 pub mod compiled;

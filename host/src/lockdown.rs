@@ -103,6 +103,57 @@ pub(crate) fn limit_resources(_: Duration, _: u64) -> Result<(), LockdownError> 
 /// suffices.
 #[cfg(target_os = "linux")]
 pub(crate) fn to_pure_computation() -> Result<Walls, LockdownError> {
+    let landlock = restrict_by_landlock()?;
+    allow_only(&COMPUTATION.map(|call| (call, Vec::new())))?;
+    Ok(Walls { filters_calls: true, landlock })
+}
+
+/// Prepares this process to run guests, before it has a thread: ends with its parent, can gain no rights, is closed to
+/// debuggers, writes no core files, and opens nothing below a folder, on the network or towards other processes.
+///
+/// # Errors
+///
+/// [`LockdownError`] if the system refuses one of these. A kernel without Landlock is no error.
+#[cfg(target_os = "linux")]
+pub(crate) fn before_threads() -> Result<LandlockWall, LockdownError> {
+    use rustix::process::{
+        DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior, set_parent_process_death_signal,
+        setrlimit,
+    };
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(LockdownError::at("the end of the parent"))?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(LockdownError::at("debuggers"))?;
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none).map_err(LockdownError::at("core files"))?;
+    restrict_by_landlock()
+}
+
+/// Gives up all system calls but those of computing and waiting; no more code can be mapped.
+///
+/// # Errors
+///
+/// [`LockdownError`] if the filter cannot be applied.
+#[cfg(target_os = "linux")]
+pub(crate) fn before_guests() -> Result<(), LockdownError> {
+    use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
+    let step = "system calls";
+    let only_if = |call, argument, operation, value| -> Result<_, LockdownError> {
+        let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operation, value);
+        let rule = SeccompRule::new(vec![condition.map_err(LockdownError::at(step))?]);
+        Ok((call, vec![rule.map_err(LockdownError::at(step))?]))
+    };
+    // No memory becomes code any more.
+    let no_code = SeccompCmpOp::MaskedEq(u64::from(libc::PROT_EXEC.cast_unsigned()));
+    let mut calls = GUESTS.map(|call| (call, Vec::new())).to_vec();
+    calls.push(only_if(libc::SYS_mmap, 2, no_code.clone(), 0)?);
+    calls.push(only_if(libc::SYS_mprotect, 2, no_code, 0)?);
+    // Its own threads: this is how a program aborts.
+    calls.push(only_if(libc::SYS_tgkill, 0, SeccompCmpOp::Eq, u64::from(std::process::id()))?);
+    allow_only(&calls)
+}
+
+#[cfg(target_os = "linux")]
+fn restrict_by_landlock() -> Result<LandlockWall, LockdownError> {
     use landlock::{
         ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, Ruleset, RulesetAttr,
         Scope,
@@ -121,13 +172,11 @@ pub(crate) fn to_pure_computation() -> Result<Walls, LockdownError> {
         .map_err(LockdownError::at(step))?
         .restrict_self()
         .map_err(LockdownError::at(step))?;
-    let landlock = match restricted.landlock {
+    Ok(match restricted.landlock {
         LandlockStatus::Available { effective_abi, .. } => LandlockWall::InForce(effective_abi as u8),
         LandlockStatus::NotEnabled => LandlockWall::SwitchedOff,
         LandlockStatus::NotImplemented => LandlockWall::Missing,
-    };
-    allow_only(COMPUTATION)?;
-    Ok(Walls { filters_calls: true, landlock })
+    })
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -137,7 +186,7 @@ pub(crate) fn to_pure_computation() -> Result<Walls, LockdownError> {
 
 /// System calls of a program that reads a pipe, computes and writes a pipe.
 #[cfg(target_os = "linux")]
-const COMPUTATION: &[libc::c_long] = &[
+const COMPUTATION: [libc::c_long; 30] = [
     libc::SYS_read,
     libc::SYS_write,
     libc::SYS_readv,
@@ -170,14 +219,43 @@ const COMPUTATION: &[libc::c_long] = &[
     libc::SYS_prctl,
 ];
 
+/// System calls of a process that runs guests, besides those that are allowed with certain arguments: memory, threads
+/// that wait, clocks, and writing to what is open, which are the bell of the host and standard error.
+#[cfg(target_os = "linux")]
+const GUESTS: [libc::c_long; 23] = [
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_close,
+    libc::SYS_munmap,
+    libc::SYS_madvise,
+    libc::SYS_mremap,
+    libc::SYS_brk,
+    libc::SYS_futex,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_sched_yield,
+    libc::SYS_getrandom,
+    libc::SYS_gettid,
+    libc::SYS_getpid,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_restart_syscall,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+];
+
 /// Makes every system call but these fail with `EPERM`, in all threads of this process and for good.
 #[cfg(target_os = "linux")]
-fn allow_only(calls: &[libc::c_long]) -> Result<(), LockdownError> {
+fn allow_only(calls: &[(libc::c_long, Vec<seccompiler::SeccompRule>)]) -> Result<(), LockdownError> {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_threads};
     let step = "system calls";
     let architecture = std::env::consts::ARCH.try_into().map_err(LockdownError::at(step))?;
     let filter = SeccompFilter::new(
-        calls.iter().map(|call| (*call, Vec::new())).collect(),
+        calls.iter().cloned().collect(),
         SeccompAction::Errno(libc::EPERM.cast_unsigned()),
         SeccompAction::Allow,
         architecture,

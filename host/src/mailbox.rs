@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use grid_protocol::id::WorkerId;
@@ -45,8 +46,9 @@ pub trait MessagePort: Send + Sync + std::fmt::Debug {
     /// Records that the guest could not handle message `seq`.
     fn fail(&self, seq: u64, failure: Failure);
 
-    /// Records that the guest has handled every message up to `seq`.
-    fn done(&self, seq: u64);
+    /// Records that the guest has handled every message up to `seq`, the last of them in the time that it says, if it
+    /// says one.
+    fn done(&self, seq: u64, ran: Option<Duration>);
 
     /// Ends a turn: sends the guest's messages and acknowledges those that it has handled.
     fn flush(&self);
@@ -209,7 +211,7 @@ impl MessagePort for Mailbox {
         self.lock().link.push(MessageKind::Failure { about: seq }, Bytes::from(failure.message), ());
     }
 
-    fn done(&self, seq: u64) {
+    fn done(&self, seq: u64, _: Option<Duration>) {
         self.lock().link.finish(seq);
     }
 
@@ -270,7 +272,7 @@ mod tests {
             bring(seq);
             assert!(matches!(mailbox.poll_incoming(&mut cx), Poll::Ready(Received::Message(_))), "{seq}");
             mailbox.fail(seq, failure.clone());
-            mailbox.done(seq);
+            mailbox.done(seq, None);
         }
         bring(WINDOW_MESSAGES_MAX as u64 + 1);
         assert!(mailbox.poll_incoming(&mut cx).is_pending());

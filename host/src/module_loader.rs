@@ -20,11 +20,11 @@ use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use crate::cache::{BoundedFolder, CacheError, ModuleCache};
-use crate::compile::{CompileError, Compiler};
+use crate::compile::{CompileError, Compiler, compatibility};
 use crate::compiled::CompiledCache;
 use crate::metrics::{CacheUse, HostMetrics};
 use crate::module_loader::inspector::Inspector;
-use crate::sandbox::{Program, Sandbox, SandboxError};
+use crate::sandbox::{GuestKind, Program, Sandbox, SandboxError};
 use crate::trust::HostTrust;
 
 /// Loads the modules of a host and keeps them.
@@ -38,8 +38,11 @@ pub(crate) struct ModuleLoader {
     trust: Arc<HostTrust>,
     sandbox: Sandbox,
     metrics: Arc<HostMetrics>,
-    entries: Mutex<HashMap<Digest, Arc<AsyncMutex<Option<LoadedModule>>>>>,
+    entries: Mutex<HashMap<(Digest, GuestKind), LoadingModule>>,
 }
+
+/// Locked while the module is being loaded, so that it is loaded once.
+type LoadingModule = Arc<AsyncMutex<Option<LoadedModule>>>;
 
 /// A module that is ready to run.
 #[derive(Debug, Clone)]
@@ -161,7 +164,7 @@ impl ModuleLoader {
         own.into_iter().chain(shared.then(|| of("shared", compiled))).collect()
     }
 
-    /// Loads a module; returns the program, the limits that its manifest asks for, and the load statistics, which are
+    /// Loads a module for guests of this kind; returns the program, the limits that its manifest asks for, and the load statistics, which are
     /// `None` if the module was loaded before.
     ///
     /// Concurrent calls for the same module fetch and compile it once. Every call checks the publisher again.
@@ -172,6 +175,7 @@ impl ModuleLoader {
     pub(crate) async fn program(
         &self,
         module: Digest,
+        kind: GuestKind,
         conns: &mut watch::Receiver<Option<Conn>>,
     ) -> Result<(Program, LimitsAsked, Option<LoadStats>), ModuleError> {
         let entry = {
@@ -180,7 +184,7 @@ impl ModuleLoader {
                 // A dropped module is loaded from disk again when needed; running guests keep their own program.
                 entries.retain(|_, entry| Arc::strong_count(entry) > 1);
             }
-            entries.entry(module).or_default().clone()
+            entries.entry((module, kind)).or_default().clone()
         };
         let mut entry = entry.lock().await;
         if let Some(loaded) = &*entry {
@@ -198,7 +202,7 @@ impl ModuleLoader {
         if report.memory_bytes > limit {
             return Err(ModuleError::Memory { start: report.memory_bytes, limit });
         }
-        let (program, compile_us) = self.load(module, wasm, report.entry_point).await?;
+        let (program, compile_us) = self.load(module, kind, wasm, report.entry_point).await?;
         let program = program.published(&manifest);
         let loaded = LoadedModule { signed, program, limits: manifest.limits };
         *entry = Some(loaded.clone());
@@ -294,6 +298,7 @@ impl ModuleLoader {
     async fn load(
         &self,
         module: Digest,
+        kind: GuestKind,
         wasm: Bytes,
         entry_point: EntryPoint,
     ) -> Result<(Program, Option<u64>), ModuleError> {
@@ -301,31 +306,40 @@ impl ModuleLoader {
         if let Some(program) = self.sandbox.program(module) {
             return Ok((program, None));
         }
-        if let Some(program) = self.load_compiled(module, entry_point) {
+        let form = self.sandbox.form(kind);
+        let compatibility = compatibility(form)?;
+        if let Some(program) = self.load_compiled(module, kind, compatibility, entry_point) {
             return Ok((program, None));
         }
         let claim = self.compiled.claim(&module).await;
         if claim.as_ref().is_some_and(|claim| claim.waited)
-            && let Some(program) = self.load_compiled(module, entry_point)
+            && let Some(program) = self.load_compiled(module, kind, compatibility, entry_point)
         {
             return Ok((program, None));
         }
         self.metrics.compiled_code_missed();
         let started = Instant::now();
-        let compiled = self.compiler.compile_for(wasm, self.sandbox.reservation()).await;
+        let compiled = self.compiler.compile(wasm, form).await;
         self.metrics.compiled(compiled.is_ok().then(|| started.elapsed()));
         let compiled = compiled?;
         let compile_us = micros(started.elapsed());
-        let program = self.sandbox.load(&compiled, entry_point)?;
-        if let Err(error) = self.compiled.keep(&module, &compiled) {
+        let program = self.sandbox.load(module, kind, &compiled, entry_point)?;
+        if let Err(error) = self.compiled.keep(&module, compatibility, &compiled) {
             tracing::warn!(%module, %error, "compiled code is not kept; the next start compiles anew");
         }
         Ok((program, Some(compile_us)))
     }
 
     /// The program, if its compiled code is on disk and can be loaded.
-    fn load_compiled(&self, module: Digest, entry_point: EntryPoint) -> Option<Program> {
-        let loaded = self.sandbox.load(&self.compiled.get(&module)?, entry_point);
+    fn load_compiled(
+        &self,
+        module: Digest,
+        kind: GuestKind,
+        compatibility: u64,
+        entry_point: EntryPoint,
+    ) -> Option<Program> {
+        let compiled = self.compiled.get(&module, compatibility)?;
+        let loaded = self.sandbox.load(module, kind, &compiled, entry_point);
         loaded
             .inspect_err(|error| {
                 tracing::warn!(%module, %error, "compiled code does not load; it is compiled anew");

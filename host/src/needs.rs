@@ -71,11 +71,11 @@ pub struct HostRoom {
 /// [`SandboxError::AddressSpace`] if there is no room for even one guest.
 pub fn room_for(slots: u32) -> Result<HostRoom, SandboxError> {
     let wanted = usize::try_from(slots).unwrap_or(usize::MAX);
-    let (engine, policy, reservation) = engine::fitting(&Policy::default(), wanted)
+    let (engine, policy, form) = engine::fitting(&Policy::default(), wanted)
         .map_err(|error| SandboxError::AddressSpace(format!("{error:#}")))?;
     drop(engine);
     let slots = u32::try_from(wanted.min(policy.workers_max)).unwrap_or(u32::MAX);
-    Ok(HostRoom { slots, is_ample: reservation == Reservation::WHOLE })
+    Ok(HostRoom { slots, is_ample: form.reservation == Reservation::WHOLE })
 }
 
 #[cfg(test)]

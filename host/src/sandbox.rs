@@ -8,16 +8,20 @@ mod command;
 mod component;
 mod core;
 pub(crate) mod engine;
+mod executor;
 mod failure;
 mod grid_calls;
 mod guest;
 mod guest_slice;
+mod guest_start;
+mod in_process;
 mod limits;
 mod log_budget;
 mod memory_use;
 mod message_loop;
 mod meter;
 mod pool;
+mod program;
 mod simulated;
 mod stdio;
 mod stdio_calls;
@@ -25,33 +29,27 @@ mod symbol;
 pub(crate) mod wake_later;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
-use std::task::{Poll, Wake};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
-use grid_inspect::{ComponentEntry, CoreEntry, EntryPoint};
+use grid_inspect::EntryPoint;
 use grid_protocol::digest::Digest;
-use grid_protocol::manifest::Manifest;
-use grid_protocol::worker::{End, Failure, FailureKind};
-use tokio::runtime;
-use tokio::time::{MissedTickBehavior, interval};
-use wasmtime::component::Component;
-use wasmtime::{Engine, InstancePre, Linker, Module};
 
+pub use engine::CodeForm;
+pub(crate) use executor::TrustDomain;
+pub use executor::run_child as run_executor;
+pub(crate) use guest_start::{GuestEnd, GuestStart};
 pub use limits::Limits;
+pub use program::{Compiled, Program};
 pub use simulated::{GuestHandle, SimulatedGuests};
 
-use crate::mailbox::MessagePort;
-use core::Core;
-use failure::explain;
+use executor::Executors;
 use guest::Guest;
-use memory_use::MemoryUse;
-use message_loop::MessageLoop;
-use meter::Meter;
+use in_process::InProcess;
 pub(crate) use pool::gather;
-use pool::{Pool, PoolTask};
+use program::ProgramKind;
 
 /// What a host allows all of its guests together, and each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,55 +86,23 @@ pub struct Sandbox(Backend);
 
 #[derive(Clone)]
 enum Backend {
-    Real(Arc<SandboxShared>),
+    InProcess(Arc<InProcess>),
+    Executors(Arc<Executors>),
     Simulated(Arc<dyn SimulatedGuests>, Policy),
 }
 
-struct SandboxShared {
-    engine: Engine,
-    linker: Linker<Guest>,
-    /// For commands, with the calls for their own files.
-    commands: Linker<Guest>,
-    component_linker: wasmtime::component::Linker<Guest>,
-    policy: Policy,
-    reservation: engine::Reservation,
-    running: AtomicUsize,
-    /// Memory of all guests together, in bytes.
-    memory_bytes: Arc<AtomicU64>,
-    ticking: Arc<AtomicBool>,
-    pool: Pool,
-}
-
-/// A module that is ready to run.
-#[derive(Clone)]
-pub struct Program(ProgramKind, command::Terms);
-
-#[derive(Clone)]
-enum ProgramKind {
-    Core(InstancePre<Guest>, CoreEntry),
-    Command(InstancePre<Guest>),
-    Component(wasmtime::component::InstancePre<Guest>, ComponentEntry),
-    Simulated(Digest),
-}
-
-impl Program {
-    /// The program with the name and the access to files that its manifest states.
-    #[must_use]
-    pub fn published(self, manifest: &Manifest) -> Self {
-        Self(self.0, command::Terms::of(manifest))
-    }
+/// What a guest is for, which decides how its code is compiled and which process it runs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GuestKind {
+    /// It is spoken to, and mostly waits: it shares threads, and is interrupted when it computes for long.
+    Worker,
+    /// It works on the tasks of a job: it is not interrupted, and its deadline is the end of its process.
+    Task,
 }
 
 /// Ends a guest, whatever it is doing.
 #[derive(Debug, Clone)]
 pub struct AbortHandle(Arc<dyn GuestHandle>);
-
-#[derive(Debug, Default)]
-struct Aborting {
-    killed: AtomicBool,
-    task: OnceLock<Weak<PoolTask>>,
-    meter: OnceLock<Arc<Meter>>,
-}
 
 impl AbortHandle {
     /// Ends the guest: immediately if it waits, at its next tick if it computes. Does not wait for the end.
@@ -144,33 +110,21 @@ impl AbortHandle {
         self.0.end();
     }
 
-    /// If `over`, makes the current call trap at its next tick, with a backtrace; if not, takes that back.
+    /// If `over`, makes the current call trap at its next tick, with a backtrace, or ends the guest's process if it has
+    /// one of its own; if not, takes that back.
     pub(crate) fn expire(&self, over: bool) {
         self.0.expire(over);
+    }
+
+    /// Takes back the messages up to `upto` that were handed over and that the guest has not begun with; returns the number
+    /// of the last that it has. `None` if nothing can be taken back.
+    pub(crate) fn withdraw(&self, upto: u64) -> Option<u64> {
+        self.0.withdraw(upto)
     }
 
     /// True if the guest has not yielded for so long (5 s) that its thread must hang.
     pub(crate) fn is_stuck(&self) -> bool {
         self.0.is_stuck()
-    }
-}
-
-impl GuestHandle for Aborting {
-    fn end(&self) {
-        self.killed.store(true, Ordering::Release);
-        if let Some(task) = self.task.get().and_then(Weak::upgrade) {
-            task.wake();
-        }
-    }
-
-    fn expire(&self, over: bool) {
-        if let Some(meter) = self.meter.get() {
-            meter.expire(over);
-        }
-    }
-
-    fn is_stuck(&self) -> bool {
-        self.task.get().and_then(Weak::upgrade).is_some_and(|task| task.is_stuck())
     }
 }
 
@@ -201,7 +155,7 @@ pub enum SandboxError {
 }
 
 impl Sandbox {
-    /// Sets up the engine, the threads and the address space.
+    /// Runs guests in this process: sets up the engine, the threads and the address space.
     ///
     /// If the address space does not suffice for `policy.workers_max` guests, makes room for fewer, with bounds checks
     /// if `slots` guests do not fit without; [`Self::policy`] returns the number.
@@ -210,48 +164,18 @@ impl Sandbox {
     ///
     /// [`SandboxError::AddressSpace`] if there is no room for one guest; [`SandboxError::Setup`] if anything else
     /// fails.
-    pub fn new(policy: Policy, slots: usize) -> Result<Self, SandboxError> {
-        let setup = |error: &dyn fmt::Display| SandboxError::Setup(format!("{error:#}"));
-        let fitting = engine::fitting(&policy, slots);
-        let (engine, policy, reservation) =
-            fitting.map_err(|error| SandboxError::AddressSpace(format!("{error:#}")))?;
-        let mut linker = Linker::new(&engine);
-        grid_calls::link(&mut linker).map_err(|error| setup(&error))?;
-        let mut commands = linker.clone();
-        command::link(&mut commands).map_err(|error| setup(&error))?;
-        let mut component_linker = wasmtime::component::Linker::new(&engine);
-        component::link(&mut component_linker).map_err(|error| setup(&error))?;
-        let timers =
-            runtime::Builder::new_current_thread().enable_time().build().map_err(|error| setup(&error))?;
-        let pool = Pool::start(policy.compute_threads, timers.handle()).map_err(|error| setup(&error))?;
-        let ticking = Arc::new(AtomicBool::new(true));
-        let (clock, ticks) = (engine.clone(), ticking.clone());
-        // This thread also drives the timers of the guests.
-        let tick = async move {
-            let mut interval = interval(engine::EPOCH_TICK);
-            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            while ticks.load(Ordering::Relaxed) {
-                interval.tick().await;
-                clock.increment_epoch();
-            }
-        };
-        std::thread::Builder::new()
-            .name("grid-epoch".to_owned())
-            .spawn(move || timers.block_on(tick))
-            .map_err(|error| setup(&error))?;
-        let running = AtomicUsize::new(0);
-        Ok(Self(Backend::Real(Arc::new(SandboxShared {
-            engine,
-            linker,
-            commands,
-            component_linker,
-            policy,
-            reservation,
-            running,
-            memory_bytes: Arc::default(),
-            ticking,
-            pool,
-        }))))
+    pub fn in_process(policy: Policy, slots: usize) -> Result<Self, SandboxError> {
+        Ok(Self(Backend::InProcess(Arc::new(InProcess::new(policy, slots)?))))
+    }
+
+    /// Runs guests in processes of their own: `program`, run with [`EXECUTOR`](crate::command::EXECUTOR), which must
+    /// call [`run_executor`]. Each process has room for `slots` guests and those that are ending.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::in_process`], for the room in one such process.
+    pub fn executors(policy: Policy, slots: usize, program: PathBuf) -> Result<Self, SandboxError> {
+        Ok(Self(Backend::Executors(Executors::new(policy, slots, program)?)))
     }
 
     /// A sandbox for a simulation, in which `guests` run in place of modules.
@@ -261,64 +185,63 @@ impl Sandbox {
 
     /// The program of a module in a simulation, without any code; `None` if guests are real.
     pub(crate) fn program(&self, module: Digest) -> Option<Program> {
-        matches!(self.0, Backend::Simulated(..))
-            .then(|| Program(ProgramKind::Simulated(module), command::Terms::default()))
+        matches!(self.0, Backend::Simulated(..)).then(|| Program::new(ProgramKind::Simulated(module)))
     }
 
-    /// The policy in force, in which `workers_max` may be lower than the one given to [`Self::new`].
+    /// The policy in force, in which `workers_max` may be lower than the one given.
     pub fn policy(&self) -> &Policy {
         match &self.0 {
-            Backend::Real(shared) => &shared.policy,
+            Backend::InProcess(engine) => engine.policy(),
+            Backend::Executors(executors) => executors.policy(),
             Backend::Simulated(_, policy) => policy,
         }
     }
 
-    /// The memory reservation that modules must be compiled for.
-    pub(crate) fn reservation(&self) -> engine::Reservation {
+    /// The form in which a module must be compiled for guests of this kind.
+    pub(crate) fn form(&self, kind: GuestKind) -> CodeForm {
         match &self.0 {
-            Backend::Real(shared) => shared.reservation,
-            Backend::Simulated(..) => engine::Reservation::WHOLE,
+            Backend::InProcess(engine) => engine.form(),
+            Backend::Executors(executors) => executors.form(kind),
+            Backend::Simulated(..) => CodeForm::default(),
         }
     }
 
-    /// A hash of everything that compiled code depends on: version, configuration and features of the engine.
-    pub fn compatibility(&self) -> u64 {
-        match &self.0 {
-            Backend::Real(shared) => engine::compatibility(&shared.engine),
-            Backend::Simulated(..) => 0,
+    /// True if guests run in processes of their own, which may end without them.
+    pub(crate) fn has_executors(&self) -> bool {
+        matches!(self.0, Backend::Executors(_))
+    }
+
+    /// Starts processes that wait for guests, so that the first guest of each kind waits for none. To be called in the
+    /// runtime that starts guests.
+    pub(crate) fn warm_up(&self) {
+        if let Backend::Executors(executors) = &self.0 {
+            executors.warm_up();
         }
     }
 
-    /// Loads a module that was compiled by [`compile`](crate::compile).
+    /// Loads a module that was compiled by [`compile`](crate::compile) in the [form](Self::form) for this kind.
     ///
     /// # Errors
     ///
     /// [`SandboxError::NoComponents`] if the policy does not allow the module; [`SandboxError::Load`] if the engine
-    /// refuses it or it imports what the host does not offer.
-    pub fn load(&self, compiled: &Compiled, entry_point: EntryPoint) -> Result<Program, SandboxError> {
+    /// refuses it or it imports what the host does not offer, which is found out later if guests have processes of their
+    /// own.
+    pub(crate) fn load(
+        &self,
+        module: Digest,
+        kind: GuestKind,
+        compiled: &Compiled,
+        entry_point: EntryPoint,
+    ) -> Result<Program, SandboxError> {
         self.check_entry_point(entry_point)?;
-        let Backend::Real(shared) = &self.0 else {
-            return Err(SandboxError::Load("nothing real runs here".to_owned()));
-        };
-        let load = |error: wasmtime::Error| SandboxError::Load(format!("{error:#}"));
-        if let EntryPoint::Component(entry_point) = entry_point {
-            // SAFETY: as for `Module::deserialize` below.
-            let component = unsafe { Component::deserialize(&shared.engine, &compiled.0) }.map_err(load)?;
-            let instance = shared.component_linker.instantiate_pre(&component).map_err(load)?;
-            return Ok(Program(ProgramKind::Component(instance, entry_point), command::Terms::default()));
-        }
-        // SAFETY: `Compiled` is made by `vouch` alone, from bytes that our own compiler wrote, in this process, in its
-        // child, or to a file whose MAC under this host's own key was checked.
-        let module = unsafe { Module::deserialize(&shared.engine, &compiled.0) }.map_err(load)?;
-        let linker = if entry_point == EntryPoint::Command { &shared.commands } else { &shared.linker };
-        let instance = linker.instantiate_pre(&module).map_err(load)?;
-        match entry_point {
-            EntryPoint::Core(entry_point) => {
-                Ok(Program(ProgramKind::Core(instance, entry_point), command::Terms::default()))
+        let kind = match &self.0 {
+            Backend::InProcess(engine) => ProgramKind::Loaded(engine.load(compiled, entry_point)?),
+            Backend::Executors(executors) => {
+                ProgramKind::Code(executors.load(module, kind, compiled, entry_point)?)
             }
-            EntryPoint::Command => Ok(Program(ProgramKind::Command(instance), command::Terms::default())),
-            _ => Err(SandboxError::Load("no entry point that this version knows".to_owned())),
-        }
+            Backend::Simulated(..) => return Err(SandboxError::Load("nothing real runs here".to_owned())),
+        };
+        Ok(Program::new(kind))
     }
 
     /// Checks that the policy allows modules with this entry point.
@@ -333,10 +256,12 @@ impl Sandbox {
         Ok(())
     }
 
-    /// True if no compute thread has returned from a guest for so long (5 s) that all of them must hang.
+    /// True if no compute thread has returned from a guest for so long (5 s) that all of them must hang. An executor
+    /// process in that state is ended instead.
     pub(crate) fn is_wedged(&self) -> bool {
         match &self.0 {
-            Backend::Real(shared) => shared.pool.is_wedged(),
+            Backend::InProcess(engine) => engine.is_wedged(),
+            Backend::Executors(_) => false,
             Backend::Simulated(guests, _) => guests.are_wedged(),
         }
     }
@@ -344,172 +269,40 @@ impl Sandbox {
     /// Memory of all guests together, in bytes; 0 in a simulation.
     pub(crate) fn memory_bytes(&self) -> u64 {
         match &self.0 {
-            Backend::Real(shared) => shared.memory_bytes.load(Ordering::Relaxed),
+            Backend::InProcess(engine) => engine.memory_bytes().load(Ordering::Relaxed),
+            Backend::Executors(executors) => executors.memory_bytes(),
             Backend::Simulated(..) => 0,
         }
     }
 
-    /// Starts a guest and returns without waiting for it.
-    ///
-    /// `on_start` is called when the guest is ready for messages, `on_end` exactly once when it has ended, even if it
-    /// never became ready.
+    /// Starts a guest and returns without waiting for it. Guests of different `domain`s never share a process of their
+    /// own.
     ///
     /// # Errors
     ///
     /// [`SandboxError::Full`] if there is no room for another guest; [`SandboxError::Load`] if another sandbox loaded
-    /// the program. Neither function is called then.
-    pub fn start(
+    /// the program; [`SandboxError::Setup`] if the system starts no process. No function of `start` is called then.
+    pub(crate) fn start(
         &self,
         program: &Program,
-        arguments: Bytes,
-        limits: Limits,
-        mailbox: Arc<dyn MessagePort>,
-        on_start: impl FnOnce() + Send + 'static,
-        on_end: impl FnOnce(End) + Send + 'static,
+        domain: TrustDomain,
+        start: GuestStart,
     ) -> Result<AbortHandle, SandboxError> {
-        let shared = match (&self.0, &program.0) {
+        let handle = match (&self.0, &program.kind) {
             (Backend::Simulated(guests, _), ProgramKind::Simulated(module)) => {
-                return Ok(AbortHandle(guests.start(*module, mailbox, Box::new(on_start), Box::new(on_end))));
+                let GuestStart { mailbox, on_start, on_end, .. } = start;
+                guests.start(*module, mailbox, on_start, Box::new(move |end| on_end(GuestEnd::Ended(end))))
             }
-            (
-                Backend::Real(shared),
-                ProgramKind::Core(..) | ProgramKind::Command(_) | ProgramKind::Component(..),
-            ) => shared,
+            (Backend::InProcess(engine), ProgramKind::Loaded(loaded)) => {
+                engine.start(loaded, &program.terms, start)?
+            }
+            (Backend::Executors(executors), ProgramKind::Code(code)) => {
+                executors.start(code, &program.terms, domain, start)?
+            }
             // Only the sandbox that loaded a program can run it.
             _ => return Err(SandboxError::Load("the module was loaded by another sandbox".to_owned())),
         };
-        let max = shared.policy.workers_max;
-        let claim = |running: usize| (running < max).then_some(running + 1);
-        let claimed = shared.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim);
-        claimed.map_err(|_| SandboxError::Full { max })?;
-        let abort = Arc::<Aborting>::default();
-        let meter = Arc::new(Meter::new());
-        let memory = MemoryUse::none(&shared.memory_bytes);
-        let guest = Guest::new(mailbox.clone(), limits, meter.clone(), memory);
-        let work = live(program.0.clone(), program.1.clone(), guest, arguments, on_start);
-        let work = run(shared.clone(), mailbox, abort.clone(), work, on_end);
-        // Both are set here alone, before the handle is returned, so neither call can fail.
-        let _ = abort.meter.set(meter.clone());
-        let _ = abort.task.set(shared.pool.spawn(meter, work));
-        Ok(AbortHandle(abort))
-    }
-}
-
-/// Compiled code that is trusted, so that it may be loaded.
-#[derive(Clone)]
-pub struct Compiled(Bytes);
-
-impl Compiled {
-    /// Declares compiled code trusted.
-    ///
-    /// # Safety
-    ///
-    /// The bytes must be what this version's compiler wrote, unchanged: running anything else is undefined behaviour.
-    pub unsafe fn vouch(bytes: Bytes) -> Self {
-        Self(bytes)
-    }
-
-    /// The compiled code.
-    pub fn bytes(&self) -> &Bytes {
-        &self.0
-    }
-}
-
-/// Starts a guest and lets it handle messages until it stops or fails, whichever kind of entry point it has.
-async fn live(
-    program: ProgramKind,
-    terms: command::Terms,
-    guest: Guest,
-    arguments: Bytes,
-    on_start: impl FnOnce() + Send,
-) -> Result<(), Failure> {
-    let failure_context = guest.failure_context.clone();
-    let start = |error: wasmtime::Error| explain(&error, true, &failure_context);
-    match program {
-        ProgramKind::Core(instance, entry_point) => {
-            let core = Core::start(&instance, entry_point, guest, arguments).await.map_err(start)?;
-            on_start();
-            MessageLoop::new(core).live().await.map_err(|error| explain(&error, false, &failure_context))
-        }
-        ProgramKind::Component(instance, entry_point) => {
-            let started = component::Component::start(&instance, entry_point, guest, arguments).await;
-            let component = started.map_err(start)?;
-            on_start();
-            MessageLoop::new(component).live().await.map_err(|error| explain(&error, false, &failure_context))
-        }
-        ProgramKind::Command(instance) => command::run(&instance, &terms, guest, &arguments, on_start).await,
-        ProgramKind::Simulated(_) => Ok(()),
-    }
-}
-
-/// Runs a guest until it ends or is aborted, then calls `on_end`.
-async fn run(
-    shared: Arc<SandboxShared>,
-    mailbox: Arc<dyn MessagePort>,
-    abort: Arc<Aborting>,
-    work: impl Future<Output = Result<(), Failure>> + Send,
-    on_end: impl FnOnce(End) + Send,
-) {
-    let mut ending = EndNotice { shared, on_end: Some(on_end) };
-    let end = {
-        let mut work = std::pin::pin!(work);
-        std::future::poll_fn(|cx| {
-            if abort.killed.load(Ordering::Acquire) {
-                return Poll::Ready(End::Stopped);
-            }
-            work.as_mut().poll(cx).map(|ended| match ended {
-                Ok(()) => End::Stopped,
-                Err(failure) => End::Failed(failure),
-            })
-        })
-        .await
-    };
-    mailbox.flush();
-    ending.end(end);
-}
-
-/// Calls `on_end` exactly once when a guest has ended, even if its task panics or is dropped.
-struct EndNotice<F: FnOnce(End)> {
-    shared: Arc<SandboxShared>,
-    on_end: Option<F>,
-}
-
-impl<F: FnOnce(End)> EndNotice<F> {
-    fn end(&mut self, end: End) {
-        if let Some(on_end) = self.on_end.take() {
-            self.shared.running.fetch_sub(1, Ordering::AcqRel);
-            on_end(end);
-        }
-    }
-}
-
-impl<F: FnOnce(End)> Drop for EndNotice<F> {
-    fn drop(&mut self) {
-        let message = "the guest's task panicked, or the host goes down".to_owned();
-        self.end(End::Failed(Failure { kind: FailureKind::HostFault, message, backtrace: Vec::new() }));
-    }
-}
-
-impl Drop for SandboxShared {
-    fn drop(&mut self) {
-        self.ticking.store(false, Ordering::Relaxed);
-    }
-}
-
-impl fmt::Debug for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            ProgramKind::Core(_, entry_point) => {
-                f.debug_struct("Program").field("entry_point", entry_point).finish_non_exhaustive()
-            }
-            ProgramKind::Component(_, entry_point) => {
-                f.debug_struct("Program").field("entry_point", entry_point).finish_non_exhaustive()
-            }
-            ProgramKind::Command(_) => {
-                f.debug_struct("Program").field("entry_point", &"command").finish_non_exhaustive()
-            }
-            ProgramKind::Simulated(module) => f.debug_tuple("Program").field(module).finish(),
-        }
+        Ok(AbortHandle(handle))
     }
 }
 

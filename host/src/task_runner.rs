@@ -1,11 +1,12 @@
-//! The task runner: the attempts that a host holds, and the executors that work on them.
+//! The task runner: the attempts that a host holds, and the guests that work on them.
 //!
-//! Attempts wait in the order of their arrival. An executor is a guest of one job; it takes the next task as soon as it
+//! Attempts wait in the order of their arrival. A guest is a guest of one job; it takes the next task as soon as it
 //! is idle, and occupies a slot only while it has a task. The end of an attempt is kept, across connections, until the
 //! manager has it on disk.
 
-mod executor;
+mod job_guest;
 mod report;
+mod running_task;
 mod state;
 mod trace;
 
@@ -26,8 +27,8 @@ use tokio::time::Instant;
 
 use crate::metrics::HostMetrics;
 use crate::outbox::Outbox;
-use crate::sandbox::{Program, Sandbox};
-use executor::{Executor, Unfinished};
+use crate::sandbox::{GuestEnd, Program, Sandbox};
+use job_guest::JobGuest;
 pub(crate) use report::LEASE_RENEWAL;
 use state::{AttemptState, JobQueue, Readiness, RunnerState};
 
@@ -50,13 +51,13 @@ pub(crate) struct TaskRunner {
 /// have expired.
 const ALONE_MAX: Duration = Duration::from_secs(30);
 
-/// Time for which an executor without a task is kept.
+/// Time for which a guest without a task is kept.
 const IDLE_MAX: Duration = Duration::from_secs(10);
 
 /// Interval between checks of timeouts while anything runs.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Time that an idle executor has to end after it was asked to, before it is aborted.
+/// Time that an idle guest has to end after it was asked to, before it is aborted.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Time that a guest whose timeout has passed has to trap at its next tick, with a backtrace, before it is aborted.
@@ -83,6 +84,8 @@ impl TaskRunner {
             arrivals: 0,
             alone_since: None,
             draining: false,
+            has_executors: sandbox.has_executors(),
+            losses: BTreeMap::new(),
             usual: None,
             news: report::PendingReports::default(),
             traced: trace::TracedAttempts::default(),
@@ -107,14 +110,15 @@ impl TaskRunner {
                 ready: Readiness::Not,
                 queue: VecDeque::new(),
                 idle: Vec::new(),
+                pace: None,
                 ready_at: (Instant::now(), Duration::ZERO),
                 started: false,
             },
         );
     }
 
-    /// Called when the trusted publishers have changed. Dismisses idle executors, and returns the jobs whose modules
-    /// the caller must load, and so check, again. Executors that have a task continue with it.
+    /// Called when the trusted publishers have changed. Dismisses idle guests, and returns the jobs whose modules
+    /// the caller must load, and so check, again. JobGuests that have a task continue with it.
     pub(crate) fn doubt(&self) -> Vec<JobBrief> {
         let mut inner = self.lock();
         let mut doubted = Vec::new();
@@ -126,7 +130,7 @@ impl TaskRunner {
                 doubted.push(job.brief.clone());
             }
         }
-        dismissed.into_iter().for_each(|executor| inner.dismiss(executor));
+        dismissed.into_iter().for_each(|guest| inner.dismiss(guest));
         doubted
     }
 
@@ -281,8 +285,8 @@ impl TaskRunner {
                 }
                 Some(AttemptState::Running) => {
                     inner.metrics.task_abandoned();
-                    for executor in inner.running.iter().filter(|executor| executor.has(*attempt)) {
-                        executor.end_now();
+                    for guest in inner.running.iter().filter(|guest| guest.has(*attempt)) {
+                        guest.end_now();
                     }
                 }
                 Some(AttemptState::Sending) => inner.metrics.task_abandoned(),
@@ -348,7 +352,7 @@ impl TaskRunner {
         inner.running.is_empty() && inner.sending == 0 && (!told || said)
     }
 
-    /// The timer loop: enforces timeouts, requests lease renewals, ends idle executors. Runs as long as the host does.
+    /// The timer loop: enforces timeouts, requests lease renewals, ends idle guests. Runs as long as the host does.
     pub(crate) async fn run_timer(self: &Arc<Self>) -> std::convert::Infallible {
         let (tick, pause) = (self.machine.stretch(TICK), self.machine.stretch(LEASE_RENEWAL));
         let mut renewal = Instant::now() + pause;
@@ -369,22 +373,26 @@ impl TaskRunner {
         }
     }
 
-    fn end_overdue(&self, now: Instant) {
+    fn end_overdue(self: &Arc<Self>, now: Instant) {
         let mut inner = self.lock();
-        for executor in &inner.running {
-            executor.check_time(now, TRAP_GRACE);
+        for guest in &inner.running {
+            guest.check_time(now, TRAP_GRACE);
         }
-        let longest =
-            inner.running.iter().map(|executor| executor.running_for(now)).max().unwrap_or_default();
+        let late: Vec<_> = inner.running.iter().map(|guest| (guest.job(), guest.withdraw(now))).collect();
+        if late.iter().any(|(_, tasks)| !tasks.is_empty()) {
+            late.into_iter().for_each(|(job, tasks)| inner.put_back(job, tasks));
+            self.pump(&mut inner);
+        }
+        let longest = inner.running.iter().map(|guest| guest.running_for(now)).max().unwrap_or_default();
         inner.note_time(longest.min(report::LONG), false);
         let mut dismissed = Vec::new();
         for job in inner.jobs.values_mut() {
-            dismissed.extend(job.idle.extract_if(.., |executor| executor.is_idle_for(now, IDLE_MAX)));
+            dismissed.extend(job.idle.extract_if(.., |guest| guest.is_idle_for(now, IDLE_MAX)));
         }
-        dismissed.into_iter().for_each(|executor| inner.dismiss(executor));
-        for (since, executor) in &inner.leaving {
+        dismissed.into_iter().for_each(|guest| inner.dismiss(guest));
+        for (since, guest) in &inner.leaving {
             if now.duration_since(*since) >= LEAVE_TIME_MAX {
-                executor.end_now();
+                guest.end_now();
             }
         }
     }
@@ -392,7 +400,7 @@ impl TaskRunner {
     /// Starts waiting tasks while there is capacity for them.
     fn pump(self: &Arc<Self>, inner: &mut RunnerState) {
         while inner.running.len() + inner.sending < inner.capacity && !inner.is_alone_for_long() {
-            let Some((job, task)) = inner.next_task(None) else {
+            let Some((job, task)) = inner.next_task(None, false) else {
                 return;
             };
             if !self.hand_out(inner, job, task) {
@@ -401,18 +409,18 @@ impl TaskRunner {
         }
     }
 
-    /// Gives a task to an idle or new executor; false if there can be none now, and the task is put back first in line.
+    /// Gives a task to an idle or new guest; false if there can be none now, and the task is put back first in line.
     fn hand_out(self: &Arc<Self>, inner: &mut RunnerState, id: JobId, task: Assignment) -> bool {
         let Some(job) = inner.jobs.get_mut(&id) else {
             return true;
         };
-        let idle = std::iter::from_fn(|| job.idle.pop()).find(|executor| !executor.is_ending());
-        let executor = match (idle, &job.ready) {
-            (Some(executor), _) => executor,
+        let idle = std::iter::from_fn(|| job.idle.pop()).find(|guest| !guest.is_ending());
+        let guest = match (idle, &job.ready) {
+            (Some(guest), _) => guest,
             (None, Readiness::Program(program, limits)) => {
                 let arguments = Bytes::from(job.brief.arguments.clone());
-                match Executor::start(self, id, program, *limits, arguments) {
-                    Ok(executor) => executor,
+                match JobGuest::start(self, id, program, *limits, arguments) {
+                    Ok(guest) => guest,
                     Err(error) => {
                         tracing::debug!(%error, "a task waits for a place to run");
                         inner.put_first(id, task);
@@ -427,71 +435,82 @@ impl TaskRunner {
             }
         };
         inner.begin(&task);
-        inner.running.push(executor.clone());
-        inner.give(&executor, task);
+        inner.running.push(guest.clone());
+        inner.give(&guest, task);
         self.busy.notify_one();
         true
     }
 
-    /// Called when an executor has finished its task: records the end, and gives the executor another task if there is
+    /// Called when a guest has finished its task: records the end, and gives the guest another task if there is
     /// one.
-    fn finished(self: &Arc<Self>, executor: &Arc<Executor>, end: AttemptEnd) {
+    fn finished(self: &Arc<Self>, guest: &Arc<JobGuest>, end: AttemptEnd) {
         let mut inner = self.lock();
-        inner.note_time(Duration::from_micros(end.ran_us), true);
+        let ran = Duration::from_micros(end.ran_us);
+        inner.note_time(ran, true);
         if is_long(&end) {
             if let Some(held) = inner.held.get_mut(&end.attempt) {
                 *held = AttemptState::Sending;
                 inner.sending += 1;
                 // The supervisor holds the receiver for as long as the host runs.
-                let _ = self.long.send((executor.job(), end));
+                let _ = self.long.send((guest.job(), end));
             }
         } else {
             inner.end(end);
         }
-        if let Some(job) = inner.jobs.get_mut(&executor.job()) {
+        if let Some(job) = inner.jobs.get_mut(&guest.job()) {
             job.started = true;
         }
-        // A task of another job may have waited longer than the next task of this one.
-        let more = inner.running.len() + inner.sending <= inner.capacity && !inner.is_alone_for_long();
-        let next = (more && !executor.is_ending()).then(|| inner.next_task(Some(executor.job()))).flatten();
-        match next {
-            Some((job, task)) if job == executor.job() => {
-                inner.begin(&task);
-                inner.give(executor, task);
-            }
-            other => {
-                inner.running.retain(|running| !Arc::ptr_eq(running, executor));
-                inner.rest(executor);
-                if let Some((job, task)) = other {
-                    self.hand_out(&mut inner, job, task);
-                }
-                self.pump(&mut inner);
-            }
-        }
+        inner.note_pace(guest.job(), ran);
+        self.hand_on(&mut inner, guest);
         drop(inner);
         self.outbox.control_ready.notify_one();
         self.emptied.notify_one();
     }
 
-    /// Called when an executor's guest has ended: fails its task, or requeues a task that the guest never started.
-    fn ended(self: &Arc<Self>, executor: &Arc<Executor>, end: End) {
-        let mut inner = self.lock();
-        inner.running.retain(|running| !Arc::ptr_eq(running, executor));
-        inner.leaving.retain(|(_, leaving)| !Arc::ptr_eq(leaving, executor));
-        if let Some(job) = inner.jobs.get_mut(&executor.job()) {
-            job.idle.retain(|idle| !Arc::ptr_eq(idle, executor));
-        }
-        let failure = match end {
-            End::Failed(failure) => failure,
-            other => executor::host_fault(other.to_string()),
+    /// Gives a guest that has finished a task the next ones, or its slot to another.
+    fn hand_on(self: &Arc<Self>, inner: &mut RunnerState, guest: &Arc<JobGuest>) {
+        let (job, depth) = (guest.job(), inner.depth(guest.job()));
+        let may = |inner: &RunnerState| {
+            inner.running.len() + inner.sending <= inner.capacity
+                && !inner.is_alone_for_long()
+                && !guest.is_ending()
         };
-        match executor.take_task() {
-            Some(Unfinished::Begun(task)) => inner.end(task.failed(failure)),
-            Some(Unfinished::Untouched(task)) => inner.put_first(executor.job(), task),
-            Some(Unfinished::NotBegun(task, refusal)) => {
-                inner.not_begun(executor.job(), task, failure, refusal)
+        loop {
+            let has = guest.tasks();
+            let next = (has < depth && may(inner)).then(|| inner.next_task(Some(job), has > 0)).flatten();
+            match next {
+                Some((next, task)) if next == job => {
+                    inner.begin(&task);
+                    inner.give(guest, task);
+                }
+                _ if has > 0 => return,
+                other => {
+                    inner.running.retain(|running| !Arc::ptr_eq(running, guest));
+                    inner.rest(guest);
+                    if let Some((job, task)) = other {
+                        self.hand_out(inner, job, task);
+                    }
+                    return self.pump(inner);
+                }
             }
-            None => {}
+        }
+    }
+
+    /// Called when a guest has ended: fails its task, or requeues a task that the guest never started, or that was lost with
+    /// its process.
+    fn ended(self: &Arc<Self>, guest: &Arc<JobGuest>, end: GuestEnd) {
+        let mut inner = self.lock();
+        inner.running.retain(|running| !Arc::ptr_eq(running, guest));
+        inner.leaving.retain(|(_, leaving)| !Arc::ptr_eq(leaving, guest));
+        if let Some(job) = inner.jobs.get_mut(&guest.job()) {
+            job.idle.retain(|idle| !Arc::ptr_eq(idle, guest));
+        }
+        match end {
+            GuestEnd::Lost { reason } => {
+                inner.lost(guest, reason);
+            }
+            GuestEnd::Ended(End::Failed(failure)) => inner.unfinished(guest, failure),
+            GuestEnd::Ended(other) => inner.unfinished(guest, job_guest::host_fault(other.to_string())),
         }
         self.pump(&mut inner);
         drop(inner);

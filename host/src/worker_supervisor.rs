@@ -21,7 +21,7 @@ use crate::mailbox::Mailbox;
 use crate::metrics::{CacheUse, HostMetrics, HostSnapshot};
 use crate::module_loader::ModuleLoader;
 use crate::outbox::Outbox;
-use crate::sandbox::{AbortHandle, Sandbox};
+use crate::sandbox::{AbortHandle, GuestEnd, GuestKind, GuestStart, Limits, Program, Sandbox, TrustDomain};
 use crate::task_runner::TaskRunner;
 use crate::trust::HostTrust;
 
@@ -268,7 +268,7 @@ impl WorkerSupervisor {
         let supervisor = self.clone();
         tokio::spawn(async move {
             let mut conns = supervisor.conns.subscribe();
-            let loaded = supervisor.module_loader.program(brief.module, &mut conns).await;
+            let loaded = supervisor.module_loader.program(brief.module, GuestKind::Task, &mut conns).await;
             let mut compile = Duration::ZERO;
             let loaded = loaded.map(|(program, limits, effort)| {
                 if let Some(effort) = effort {
@@ -371,6 +371,11 @@ impl WorkerSupervisor {
         }
     }
 
+    /// Starts what the first guests would otherwise wait for.
+    pub(crate) fn warm_up(&self) {
+        self.sandbox.warm_up();
+    }
+
     /// How full the folders of the disk cache are. Reads them.
     pub(crate) fn cache_use(&self) -> Vec<CacheUse> {
         self.module_loader.cache_use()
@@ -393,7 +398,7 @@ impl WorkerSupervisor {
         let supervisor = self.clone();
         tokio::spawn(async move {
             let mut conns = supervisor.conns.subscribe();
-            match supervisor.module_loader.program(spawn.module, &mut conns).await {
+            match supervisor.module_loader.program(spawn.module, GuestKind::Worker, &mut conns).await {
                 Ok((program, limits, effort)) => {
                     if let Some(effort) = effort {
                         supervisor.report(&effort.report(spawn.module));
@@ -401,7 +406,13 @@ impl WorkerSupervisor {
                     let own = supervisor.sandbox.policy().limits;
                     let limits = own.lowered(&limits).lowered(&spawn.limits);
                     for entry in entries {
-                        supervisor.start(&program, &arguments, limits, entry);
+                        supervisor.start(
+                            &program,
+                            &arguments,
+                            limits,
+                            TrustDomain::Workers { owner: None },
+                            entry,
+                        );
                     }
                 }
                 Err(error) => {
@@ -417,9 +428,10 @@ impl WorkerSupervisor {
 
     fn start(
         self: &Arc<Self>,
-        program: &crate::sandbox::Program,
+        program: &Program,
         arguments: &Bytes,
-        limits: crate::sandbox::Limits,
+        limits: Limits,
+        domain: TrustDomain,
         entry: Arc<WorkerEntry>,
     ) {
         let full = |max: usize| {
@@ -436,9 +448,15 @@ impl WorkerSupervisor {
         }
         let (for_start, for_end) = ((self.clone(), entry.clone()), (self.clone(), entry.clone()));
         let on_start = move || for_start.0.started(&for_start.1);
-        let on_end = move |end| for_end.0.ended(&for_end.1, end);
-        match self.sandbox.start(program, arguments.clone(), limits, entry.mailbox.clone(), on_start, on_end)
-        {
+        let on_end = move |end| for_end.0.ended(&for_end.1, ended(end));
+        let start = GuestStart {
+            arguments: arguments.clone(),
+            limits,
+            mailbox: entry.mailbox.clone(),
+            on_start: Box::new(on_start),
+            on_end: Box::new(on_end),
+        };
+        match self.sandbox.start(program, domain, start) {
             Ok(abort) => entry.has_started(abort),
             Err(error) => {
                 tracing::debug!(%error, "a worker was not started");
@@ -569,5 +587,15 @@ impl WorkerEntry {
             abort.now();
         }
         *lifecycle = Lifecycle::Running(abort);
+    }
+}
+
+/// How a worker ended, for the manager.
+fn ended(end: GuestEnd) -> End {
+    match end {
+        GuestEnd::Ended(end) => end,
+        GuestEnd::Lost { reason: message } => {
+            End::Failed(Failure { kind: FailureKind::HostFault, message, backtrace: Vec::new() })
+        }
     }
 }

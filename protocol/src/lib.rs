@@ -17,6 +17,7 @@ mod codec;
 pub mod control;
 pub mod digest;
 pub mod event;
+pub mod executor;
 pub mod extensions;
 pub mod frame;
 pub mod host;

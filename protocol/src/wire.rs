@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::activity::AuditEntry;
 use crate::client::{ClientGreeting, ClientHello, DeploymentInfo, KeyInfo, Reply, Request};
 use crate::codec::{self, DecodeError};
+use crate::executor::{ExecutorModule, ExecutorSetup, StartGuest};
 use crate::host::{Greeting, Hello, HostCapacity, ModuleOffered, Transfer, Transferred};
 use crate::job::{AttemptFailure, Payload};
 use crate::limits::CONTROL_DECODED_BYTES_MAX;
@@ -12,6 +13,7 @@ use crate::record::{JobRecord, ModuleRecord, OutcomeRecord, OverRecord};
 use crate::ticket::TicketRecord;
 use crate::token::TokenInfo;
 use crate::trace::TraceContext;
+use crate::worker::{End, Failure};
 
 /// A message that fills a frame, outside the numbered notes of a control channel.
 pub trait Wire: Sized {
@@ -51,3 +53,6 @@ wire!(Hello, Greeting, Transfer, Transferred, ModuleOffered, ClientHello, Client
 // Kept on disk, not sent; the same rules hold.
 wire!(HostCapacity, KeyInfo, DeploymentInfo, TicketRecord, ModuleRecord);
 wire!(JobRecord, Payload, OutcomeRecord, OverRecord, AttemptFailure, TokenInfo, AuditEntry, TraceContext);
+
+// Between a host and its executor processes.
+wire!(ExecutorSetup, ExecutorModule, StartGuest, End, Failure);

@@ -42,7 +42,7 @@ fn compiled(home: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_module_is_compiled_once_and_its_first_start_says_so() {
+fn a_module_is_compiled_once_for_workers_and_once_for_tasks_and_the_first_start_of_each_says_so() {
     let (home, module) = home();
     let path = module.to_str().unwrap();
     let first = grid(home.path(), &["module", "test", path], "1\n");
@@ -51,16 +51,20 @@ fn a_module_is_compiled_once_and_its_first_start_says_so() {
         let said = grid(home.path(), &["module", "test", path], "1\n");
         assert!(said.code == 0 && !said.stderr.contains("compiling"), "{said:?}");
     }
+    // Tasks run code of another form, which does not look whether it is to yield.
+    assert!(run(home.path(), &module).stderr.contains("compiling echo, 30"));
     assert!(!run(home.path(), &module).stderr.contains("compiling"));
-    assert_eq!(compiled(home.path()).len(), 1);
+    assert_eq!(compiled(home.path()).len(), 2);
 }
 
 #[test]
-fn a_module_that_was_compiled_ahead_is_found_compiled() {
+fn a_module_that_was_compiled_ahead_is_found_compiled_for_workers_and_for_tasks() {
     let (home, module) = home();
     let ahead = grid(home.path(), &["module", "precompile", module.to_str().unwrap()], "");
-    assert_eq!((ahead.code, compiled(home.path()).len()), (0, 1), "{ahead:?}");
+    assert_eq!((ahead.code, compiled(home.path()).len()), (0, 2), "{ahead:?}");
     assert!(!run(home.path(), &module).stderr.contains("compiling"));
+    let tested = grid(home.path(), &["module", "test", module.to_str().unwrap()], "1\n");
+    assert!(tested.code == 0 && !tested.stderr.contains("compiling"), "{tested:?}");
 }
 
 #[test]

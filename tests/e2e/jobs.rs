@@ -59,11 +59,12 @@ async fn a_task_that_outlasts_its_lease_in_one_call_runs_once() {
 /// Two hosts of which one goes silent with tasks in hand: they are done by the other, and what the first says later is
 /// fenced off.
 async fn with_a_host_that_goes_silent(
+    walls: &str,
     silence: impl FnOnce(&ChildProcess),
     speak: impl FnOnce(&ChildProcess),
 ) {
     let grid = Grid::start(&[]);
-    let silent = grid.host("silent", &["--slots", "4"]);
+    let silent = grid.host("silent", &["--slots", "4", "--walls", walls]);
     let client = grid.client();
     let module = client.upload("sleeper", sleeper()).await.unwrap().digest;
     let inputs = (0..4).map(|number| task(number, Duration::from_secs(2)).into()).collect();
@@ -99,15 +100,67 @@ async fn with_a_host_that_goes_silent(
 
 #[tokio::test]
 async fn tasks_of_a_stopped_host_are_done_elsewhere_within_two_lease_times_and_count_once() {
-    within_minutes(2, with_a_host_that_goes_silent(|host| host.signal("STOP"), |host| host.signal("CONT")))
-        .await;
+    let silent = with_a_host_that_goes_silent("full", |host| host.signal("STOP"), |host| host.signal("CONT"));
+    within_minutes(2, silent).await;
 }
 
 #[tokio::test]
 async fn tasks_of_hanging_threads_are_done_elsewhere_within_two_lease_times_and_count_once() {
     let frozen = std::cell::RefCell::new(None);
     let freeze = |host: &ChildProcess| *frozen.borrow_mut() = Some(host.freeze("grid-compute"));
-    within_minutes(2, with_a_host_that_goes_silent(freeze, |_| drop(frozen.take()))).await;
+    within_minutes(2, with_a_host_that_goes_silent("none", freeze, |_| drop(frozen.take()))).await;
+}
+
+#[tokio::test]
+async fn tasks_of_executors_that_hang_are_begun_anew_and_count_once() {
+    within_minutes(2, async {
+        let grid = Grid::start(&[]);
+        let host = grid.host("hung", &["--slots", "2"]);
+        let client = grid.client();
+        let module = client.upload("sleeper", sleeper()).await.unwrap().digest;
+        let job = client.job("test", module).start().await.unwrap();
+        let inputs = (0..2).map(|number| task(number, Duration::from_secs(2)).into()).collect();
+        job.submit(0, inputs).await.unwrap();
+        job.close().await.unwrap();
+        let id = job.id().to_string();
+        grid.wait_until(&["explain", &format!("{id}/1")], |said| said.to_string().contains("running on"));
+        assert!(host.signal_executors("STOP") >= 2);
+        let info = job.wait().await.unwrap();
+        assert_eq!((info.counts.done, info.counts.dead, info.recorded), (2, 0, 2));
+        let (recorded, _) = job.outcomes(0, Duration::ZERO).await.unwrap();
+        for outcome in recorded.into_iter().map(TaskOutcome::from) {
+            square(&outcome, outcome.task);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tasks_whose_executors_are_killed_under_load_are_done_once_and_nobody_is_blamed() {
+    within_minutes(2, async {
+        let grid = Grid::start(&[]);
+        let host = grid.host("killed", &["--slots", "4"]);
+        let client = grid.client();
+        let module = client.upload("busy", busy()).await.unwrap().digest;
+        let inputs = (0..3000).map(|number| task(number, Duration::from_millis(1))).collect();
+        let work = outcomes(&client, module, inputs, HOUR);
+        let mut work = std::pin::pin!(work);
+        let mut killed = 0;
+        let (all, info) = loop {
+            let pause = tokio::time::sleep(Duration::from_millis(20));
+            tokio::select! {
+                done = &mut work => break done,
+                () = pause => killed += host.signal_executors("KILL"),
+            }
+        };
+        assert!(killed >= 20, "only {killed} were killed");
+        assert_eq!((all.len(), info.counts.done, info.counts.dead), (3000, 3000, 0));
+        for (number, outcome) in &all {
+            square(outcome, *number);
+        }
+        assert_eq!(info.counts.retried, 0, "an attempt was charged");
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ mod top;
 mod traces;
 mod trust;
 mod verbs;
+mod walls;
 mod workers;
 
 #[path = "../mishaps/mod.rs"]

@@ -108,7 +108,7 @@ async fn play(player: &Player, mail: &dyn MessagePort) -> End {
                     return End::Failed(failure(FailureKind::Trap));
                 }
                 mail.send(task.answer().into());
-                mail.done(delivery.seq);
+                mail.done(delivery.seq, None);
                 mail.flush();
             }
             Received::Stop => return End::Stopped,

@@ -9,6 +9,8 @@ mod collector;
 mod dice;
 mod grid;
 mod http;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod injection;
 mod process;
 mod random;
 mod relay;
@@ -24,6 +26,8 @@ pub use collector::{CollectedSpan, TraceCollector, tree as trace_tree};
 pub use dice::Dice;
 pub use grid::{Grid, Said, program};
 pub use http::Page;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub use injection::{Captive, has_in_memory};
 pub use process::{ChildProcess, Frozen};
 pub use random::{RandomModules, random_module};
 pub use relay::{NetworkConditions, Relay};

@@ -163,8 +163,28 @@ impl ChildProcess {
     ///
     /// If the process has ended.
     pub fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+        assert!(signal(self.child.id(), name));
+    }
+
+    /// Sends a signal by name to each of its [executors](Self::executors); returns how many there were.
+    pub fn signal_executors(&self, name: &str) -> usize {
+        self.executors().into_iter().filter(|id| signal(*id, name)).count()
+    }
+
+    /// The ids of the executor processes that this host has started, those that wait for guests included.
+    pub fn executors(&self) -> Vec<u32> {
+        let parent = self.id().to_string();
+        let is_executor = |id: &u32| {
+            let read = |file: &str| std::fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
+            // The fields behind the program's name: its state, and its parent.
+            let is_child = read("stat").rsplit_once(')').is_some_and(|(_, fields)| {
+                fields.split_whitespace().nth(1).is_some_and(|field| field == parent)
+            });
+            is_child && read("cmdline").split('\0').any(|word| word == "--executor")
+        };
+        let processes = std::fs::read_dir("/proc").unwrap();
+        let ids = processes.filter_map(|process| process.ok()?.file_name().to_str()?.parse().ok());
+        ids.filter(is_executor).collect()
     }
 
     /// Stops the threads whose names begin with `name`, and no others, until the returned value is dropped.
@@ -193,6 +213,11 @@ impl ChildProcess {
         }
         panic!("{} does not end; it said: {:#?}", self.name, self.said);
     }
+}
+
+/// Sends a signal by name; false if there is no such process.
+fn signal(id: u32, name: &str) -> bool {
+    Command::new("kill").args([&format!("-{name}"), &id.to_string()]).status().unwrap().success()
 }
 
 /// Threads that are stopped in a process whose other threads run.

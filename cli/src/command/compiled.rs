@@ -6,14 +6,23 @@ use std::process::{Command, Stdio};
 use grid_host::command::COMPILE;
 use grid_host::compile::{Compiler, compatibility};
 use grid_host::compiled::{CompiledCache, SHARED_BYTES_MAX};
+use grid_host::sandbox::CodeForm;
 use wasm_grid::{Bytes, COMPILED_FOLDER, Digest};
 
 use crate::command::cli_error::CliError;
 use crate::command::output::{Output, bytes};
 
 /// Tells the user that a module will be compiled, if it is long and not in the cache.
-pub(crate) fn announce(home: &Path, name: &str, wasm: &Bytes, module: &Digest, output: &Output) {
-    let known = open(home).is_ok_and(|cache| cache.has(module));
+pub(crate) fn announce(
+    home: &Path,
+    form: CodeForm,
+    name: &str,
+    wasm: &Bytes,
+    module: &Digest,
+    output: &Output,
+) {
+    let is_in = |cache: CompiledCache| compatibility(form).is_ok_and(|form| cache.has(module, form));
+    let known = open(home).is_ok_and(is_in);
     if !known && wasm.len() >= ANNOUNCED_BYTES_MIN {
         output.say(&format!(
             "compiling {name}, {}; the next start will find it compiled",
@@ -43,22 +52,23 @@ pub(crate) fn begin(home: &Path, module: &Path) {
     }
 }
 
-/// Compiles a module for later, unless it is compiled already.
+/// Compiles a module for later, in both forms, unless it is compiled already.
 pub(crate) async fn precompile(home: &Path, wasm: Bytes) -> Result<(), CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::failed("the module is not compiled ahead", error);
     let (cache, digest) = (open(home)?, Digest::of(&wasm));
-    let _claim = cache.claim(&digest).await;
-    if cache.has(&digest) {
-        return Ok(());
-    }
     let compiler = Compiler::child(COMPILE).map_err(|error| failed(&error))?;
-    let compiled = compiler.compile(wasm).await.map_err(|error| failed(&error))?;
-    cache.keep(&digest, &compiled).map_err(|error| failed(&error))
+    for form in [CodeForm::SHARED, CodeForm::ALONE] {
+        let compatibility = compatibility(form).map_err(|error| failed(&error))?;
+        let _claim = cache.claim(&digest).await;
+        if !cache.has(&digest, compatibility) {
+            let compiled = compiler.compile(wasm.clone(), form).await.map_err(|error| failed(&error))?;
+            cache.keep(&digest, compatibility, &compiled).map_err(|error| failed(&error))?;
+        }
+    }
+    Ok(())
 }
 
 fn open(home: &Path) -> Result<CompiledCache, CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::failed("compiled modules cannot be kept", error);
-    let compatibility = compatibility().map_err(|error| failed(&error))?;
-    CompiledCache::open(&home.join(COMPILED_FOLDER), compatibility, SHARED_BYTES_MAX)
-        .map_err(|error| failed(&error))
+    CompiledCache::open(&home.join(COMPILED_FOLDER), SHARED_BYTES_MAX).map_err(|error| failed(&error))
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use grid_host::sandbox::CodeForm;
 use grid_inspect::EntryPoint;
 use serde::Serialize;
 use tokio::time::timeout;
@@ -193,7 +194,7 @@ impl RunArgs {
         };
         let client: &Client = &place;
         if place.manager().is_some() {
-            compiled::announce(&common.home, &module_name, &wasm, &module, output);
+            compiled::announce(&common.home, CodeForm::ALONE, &module_name, &wasm, &module, output);
         }
         let exporter = place.manager().map(|manager| trace.export(manager));
         trace.step("upload", self.upload(client, &module_name, wasm, module, output)).await?;

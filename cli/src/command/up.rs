@@ -61,14 +61,14 @@ impl UpArgs {
         let state = self.state.clone().unwrap_or_else(|| common.home.join("manager"));
         let user = grid_disk::load_or_make_key(&common.home.join("user.key"))
             .map_err(|error| CliError::failed("your key cannot be used", error))?;
-        let compiler = grid_host::compile::Compiler::child(grid_host::command::COMPILE)
-            .map_err(|error| CliError::failed("the manager cannot start", error))?;
+        let program =
+            std::env::current_exe().map_err(|error| CliError::failed("the manager cannot start", error))?;
         let mut builder = Manager::builder()
             .home(&common.home)
             .state(&state)
             .listen(self.listen)
             .local_slots(self.local)
-            .local_compiler(compiler);
+            .local_program(program);
         for address in &self.advertise {
             builder = builder.advertise(address);
         }

@@ -5,7 +5,7 @@ use grid_protocol::key::SecretKey;
 use grid_protocol::manifest::FilesAsked;
 
 use super::*;
-use crate::sandbox::Policy;
+use crate::sandbox::{GuestKind, Policy};
 
 /// Longer than what is inspected on the calling thread, if `long`.
 fn module(long: bool) -> Bytes {
@@ -48,9 +48,9 @@ fn loader(folder: &Path, trusts: u8) -> ModuleLoader {
     let trust =
         HostTrust::open(folder, &[publisher(trusts).public()], grid_disk::Machine::default()).unwrap();
     let policy = Policy { workers_max: 1, compute_threads: 1, ..Policy::default() };
-    let sandbox = Sandbox::new(policy, 1).unwrap();
+    let sandbox = Sandbox::in_process(policy, 1).unwrap();
     let modules = ModuleCache::open(&folder.join("modules"), 1 << 30).unwrap();
-    let compiled = CompiledCache::open(&folder.join("compiled"), sandbox.compatibility(), 1 << 30).unwrap();
+    let compiled = CompiledCache::open(&folder.join("compiled"), 1 << 30).unwrap();
     ModuleLoader::new(Some(modules), compiled, Compiler::InProcess, Arc::new(trust), sandbox, Arc::default())
 }
 
@@ -85,7 +85,8 @@ async fn a_module_is_inspected_once_whether_it_is_fetched_or_found_on_disk_and_n
         // again; and the bytes that it has fetched.
         let inspected = async || {
             let loader = loader(folder.path(), ONE);
-            let load = async || loader.program(digest, &mut conns.subscribe()).await.unwrap().2;
+            let load =
+                async || loader.program(digest, GuestKind::Worker, &mut conns.subscribe()).await.unwrap().2;
             let (first, second, third) = tokio::join!(load(), load(), load());
             assert_eq!(load().await, None);
             let fetched = [first, second, third].into_iter().flatten().map(|stats| stats.fetched_bytes);
@@ -108,7 +109,8 @@ async fn a_module_on_disk_whose_publisher_is_not_trusted_runs_if_the_manager_has
     let wasm = module(false);
     let digest = Digest::of(&wasm);
     let load = async |trusts: u8, conns: &watch::Sender<Option<Conn>>| {
-        let loaded = loader(folder.path(), trusts).program(digest, &mut conns.subscribe()).await;
+        let loaded =
+            loader(folder.path(), trusts).program(digest, GuestKind::Worker, &mut conns.subscribe()).await;
         loaded.map(|(_, _, stats)| stats.map(|stats| stats.fetched_bytes))
     };
     let (of_one, of_other) = (manager(&wasm, ONE), manager(&wasm, OTHER));

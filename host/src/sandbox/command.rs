@@ -36,7 +36,19 @@ pub(super) struct Terms {
 
 impl Terms {
     pub(super) fn of(manifest: &Manifest) -> Self {
-        Self { name: manifest.name.as_str().into(), files: manifest.files == FilesAsked::Folder }
+        Self::named(&manifest.name, manifest.files == FilesAsked::Folder)
+    }
+
+    pub(super) fn named(name: &str, files: bool) -> Self {
+        Self { name: name.into(), files }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn grants_files(&self) -> bool {
+        self.files
     }
 }
 
@@ -88,7 +100,7 @@ pub(super) async fn run(
             }
             Err(failure) => mailbox.fail(seq, failure),
         }
-        mailbox.done(seq);
+        mailbox.done(seq, None);
         mailbox.flush();
         tokio::task::yield_now().await;
     }

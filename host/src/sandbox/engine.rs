@@ -34,14 +34,65 @@ impl Reservation {
         Self { bytes: bytes.min(Self::WHOLE.bytes) }
     }
 
-    /// The argument that tells the compiler's child process the reservation.
+    /// As many bytes as a process was told.
+    pub(crate) fn of_bytes(bytes: u64) -> Self {
+        Self { bytes: bytes.min(Self::WHOLE.bytes) }
+    }
+
+    pub(crate) fn bytes(self) -> u64 {
+        self.bytes
+    }
+}
+
+/// What compiled code depends on, besides the engine itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodeForm {
+    /// Address space reserved for each memory.
+    pub(crate) reservation: Reservation,
+    /// True if the code looks at each loop edge whether it is to yield, so that guests can share a thread. A short inner
+    /// loop may take five times as long by it.
+    pub(crate) interruptible: bool,
+}
+
+impl CodeForm {
+    /// Code that shares a thread with other guests, in a process whose address space is not limited.
+    pub const SHARED: Self = Self { reservation: Reservation::WHOLE, interruptible: true };
+
+    /// Code that has a thread of its own, in a process whose address space is not limited.
+    pub const ALONE: Self = Self { reservation: Reservation::WHOLE, interruptible: false };
+
+    /// The argument that tells the compiler's child process the form.
     pub(crate) fn to_argument(self) -> String {
-        self.bytes.to_string()
+        let kind = if self.interruptible { "shared" } else { "alone" };
+        format!("{kind}-{}", self.reservation.bytes)
     }
 
     /// Reads what [`Self::to_argument`] wrote.
     pub(crate) fn from_argument(argument: &str) -> Option<Self> {
-        argument.parse().ok().map(|bytes| Self { bytes })
+        let (kind, bytes) = argument.split_once('-')?;
+        let interruptible = match kind {
+            "shared" => true,
+            "alone" => false,
+            _ => return None,
+        };
+        Some(Self { reservation: Reservation { bytes: bytes.parse().ok()? }, interruptible })
+    }
+
+    /// A hash of everything that compiled code depends on: version, configuration and features of the engine.
+    ///
+    /// # Errors
+    ///
+    /// If the compiler does not support this machine.
+    pub(crate) fn compatibility(self) -> Result<u64> {
+        let mut hasher = DefaultHasher::new();
+        compiler(self)?.precompile_compatibility_hash().hash(&mut hasher);
+        Ok(hasher.finish())
+    }
+}
+
+impl Default for CodeForm {
+    fn default() -> Self {
+        Self::SHARED
     }
 }
 
@@ -54,8 +105,8 @@ const MEMORY_GUARD_BYTES: u64 = 32 << 20;
 const BACKTRACE_FRAMES_MAX: usize = 16;
 
 /// An engine that runs guests, with room for `policy.workers_max` of them.
-pub(crate) fn runtime(policy: &Policy, reservation: Reservation) -> Result<Engine> {
-    let mut config = common(reservation);
+fn runtime(policy: &Policy, form: CodeForm) -> Result<Engine> {
+    let mut config = common(form);
     let count = u32::try_from(policy.workers_max).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(count.saturating_mul(CORE_INSTANCES_A_WORKER))
@@ -81,7 +132,7 @@ pub(crate) fn runtime(policy: &Policy, reservation: Reservation) -> Result<Engin
 }
 
 /// The engine with the most room, up to `policy.workers_max` guests, that the address space of this process allows, the
-/// policy with that number of guests, and the reservation for each memory.
+/// policy with that number of guests, and the form of the code that it runs.
 ///
 /// The number of guests is halved until an engine fits. If whole reservations leave no room for `slots` guests and as
 /// many that are ending, reservations are small.
@@ -89,16 +140,34 @@ pub(crate) fn runtime(policy: &Policy, reservation: Reservation) -> Result<Engin
 /// # Errors
 ///
 /// If not even an engine for one guest fits: why the last attempt failed.
-pub(crate) fn fitting(policy: &Policy, slots: usize) -> Result<(Engine, Policy, Reservation)> {
+pub(crate) fn fitting(policy: &Policy, slots: usize) -> Result<(Engine, Policy, CodeForm)> {
     let enough = slots.saturating_mul(2).clamp(1, policy.workers_max.max(1));
     let whole = halvings(policy.workers_max, enough).map(|workers| (Reservation::WHOLE, workers));
     let small = Reservation::small(policy.limits.memory_bytes);
     let small = halvings(enough, 1).map(|workers| (small, workers));
+    let form = |reservation| CodeForm { reservation, interruptible: true };
+    first_fitting(policy, whole.chain(small).map(|(reservation, workers)| (form(reservation), workers)))
+}
+
+/// As [`fitting`], for code of this form, with room for as many guests as fit.
+///
+/// # Errors
+///
+/// As [`fitting`].
+pub(crate) fn fitting_form(policy: &Policy, form: CodeForm) -> Result<(Engine, Policy)> {
+    let tries = halvings(policy.workers_max, 1).map(|workers| (form, workers));
+    first_fitting(policy, tries).map(|(engine, policy, _)| (engine, policy))
+}
+
+fn first_fitting(
+    policy: &Policy,
+    tries: impl Iterator<Item = (CodeForm, usize)>,
+) -> Result<(Engine, Policy, CodeForm)> {
     let mut last = None;
-    for (reservation, workers_max) in whole.chain(small) {
+    for (form, workers_max) in tries {
         let policy = Policy { workers_max, ..*policy };
-        match runtime(&policy, reservation) {
-            Ok(engine) if leaves_room() => return Ok((engine, policy, reservation)),
+        match runtime(&policy, form) {
+            Ok(engine) if leaves_room() => return Ok((engine, policy, form)),
             Ok(_) => {}
             Err(error) => last = Some(error),
         }
@@ -138,21 +207,14 @@ const TABLES_A_COMPONENT: u32 = 8;
 /// default is a million.
 pub(crate) const RESOURCES_MAX: usize = 4096;
 
-/// An engine that only compiles; [`runtime`]'s engine with the same reservation can load its code.
-pub(crate) fn compiler(reservation: Reservation) -> Result<Engine> {
-    let mut config = common(reservation);
+/// An engine that only compiles; [`runtime`]'s engine with the same form can load its code.
+pub(crate) fn compiler(form: CodeForm) -> Result<Engine> {
+    let mut config = common(form);
     config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
     Engine::new(&config)
 }
 
-/// A hash of everything that compiled code depends on: version, configuration and features of the engine.
-pub(crate) fn compatibility(engine: &Engine) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    hasher.finish()
-}
-
-fn common(reservation: Reservation) -> Config {
+fn common(form: CodeForm) -> Config {
     let mut config = Config::new();
     config.wasm_features(WasmFeatures::all(), false);
     config.wasm_features(grid_inspect::component_features(), true);
@@ -160,7 +222,7 @@ fn common(reservation: Reservation) -> Config {
     // `inspect` refuses those before anything is compiled.
     config.wasm_multi_memory(true);
     config
-        .epoch_interruption(true)
+        .epoch_interruption(form.interruptible)
         .relaxed_simd_deterministic(true)
         .concurrency_support(false)
         .shared_memory(false)
@@ -168,7 +230,7 @@ fn common(reservation: Reservation) -> Config {
         .async_stack_size(CALL_STACK_BYTES)
         .memory_init_cow(true)
         .memory_may_move(false)
-        .memory_reservation(reservation.bytes)
+        .memory_reservation(form.reservation.bytes)
         .memory_reservation_for_growth(0)
         .memory_guard_size(MEMORY_GUARD_BYTES)
         .guard_before_linear_memory(true)
@@ -188,12 +250,16 @@ mod tests {
         assert_eq!(Reservation::small((256 << 20) + 1).bytes, (256 << 20) + WASM_PAGE_BYTES);
         assert_eq!(Reservation::small(8 << 30), Reservation::WHOLE);
         let small = Reservation::small(256 << 20);
-        assert_eq!(Reservation::from_argument(&small.to_argument()), Some(small));
+        for form in [CodeForm::ALONE, CodeForm { reservation: small, interruptible: true }] {
+            assert_eq!(CodeForm::from_argument(&form.to_argument()), Some(form));
+        }
+        assert_eq!(CodeForm::from_argument("other-1"), None);
     }
 
     #[test]
-    fn code_that_checks_bounds_is_no_code_that_does_not() {
-        let hash = |reservation| compatibility(&compiler(reservation).unwrap());
-        assert_ne!(hash(Reservation::WHOLE), hash(Reservation::small(256 << 20)));
+    fn code_of_one_form_is_no_code_of_another() {
+        let small = CodeForm { reservation: Reservation::small(256 << 20), ..CodeForm::SHARED };
+        let hashes = [CodeForm::SHARED, CodeForm::ALONE, small].map(|form| form.compatibility().unwrap());
+        assert!(hashes[0] != hashes[1] && hashes[0] != hashes[2] && hashes[1] != hashes[2]);
     }
 }

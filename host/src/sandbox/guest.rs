@@ -36,6 +36,8 @@ pub(crate) struct Guest {
     consoles: Option<[Stdio; 2]>,
     /// The run of a command; `None` for other guests.
     pub(crate) process: Option<WasiProcess>,
+    /// No other guest waits for its thread.
+    pub(crate) is_alone: bool,
     /// What a failure of the guest reports besides the engine's error.
     pub(crate) failure_context: Arc<FailureContext>,
     /// All the guest's memories together: a component may have several.
@@ -62,6 +64,7 @@ impl Guest {
             wasi: None,
             consoles: None,
             process: None,
+            is_alone: false,
             failure_context: Arc::default(),
             memory_use,
             log: LogBudget::new(&limits),

@@ -79,7 +79,7 @@ impl<E: Exports> MessageLoop<E> {
                 Some(Received::Stop) => return self.stop().await,
                 None => self.take_turns().await?,
             }
-            in_a_row += 1;
+            in_a_row = if self.guest().is_alone { 0 } else { in_a_row + 1 };
             if in_a_row == MESSAGES_IN_A_ROW {
                 in_a_row = 0;
                 tokio::task::yield_now().await;
@@ -149,7 +149,7 @@ impl<E: Exports> MessageLoop<E> {
     /// Acknowledges the pending message as handled.
     fn finish(&mut self) {
         if let Some(seq) = self.pending.take() {
-            self.guest().mailbox.done(seq);
+            self.guest().mailbox.done(seq, None);
         }
     }
 

@@ -146,10 +146,25 @@ impl Pool {
 
 /// Runs `work`, then the tasks that it woke: a single quick one inline, others on the threads of the pool.
 pub(crate) fn gather<T>(work: impl FnOnce() -> T) -> T {
+    gather_with(Inline::IfQuick, work)
+}
+
+/// Which single task may run inline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inline {
+    /// One whose last polls were all quick.
+    IfQuick,
+    /// Any: the thread has nothing else to do.
+    Always,
+}
+
+/// As [`gather`].
+pub(super) fn gather_with<T>(inline: Inline, work: impl FnOnce() -> T) -> T {
     GATHERED.set(Some(Vec::new()));
     let result = work();
     let mut tasks = GATHERED.take().unwrap_or_default();
     match tasks.pop() {
+        Some(only) if tasks.is_empty() && inline == Inline::Always => drop(only.run(monotonic())),
         Some(only) if tasks.is_empty() && only.may_run_here() => only.run_here(),
         Some(last) => {
             let shared = last.shared.clone();
@@ -262,6 +277,11 @@ impl PoolTask {
     /// 10 ms.
     pub(super) fn is_stuck(&self) -> bool {
         is_long_ago(self.polled_since.load(Ordering::Relaxed))
+    }
+
+    /// True while a thread polls it.
+    pub(super) fn is_polled(&self) -> bool {
+        self.polled_since.load(Ordering::Relaxed) != 0
     }
 
     /// True if its last [`QUICK_IN_A_ROW`] polls were all quick.

@@ -31,6 +31,18 @@ pub trait GuestHandle: Debug + Send + Sync {
     /// If `over`, makes the current call trap at its next tick; if not, takes that back.
     fn expire(&self, over: bool);
 
+    /// Takes back the messages up to `upto` that were handed over and that the guest has not begun with; returns the number
+    /// of the last that it has begun with. `None` if nothing can be taken back.
+    fn withdraw(&self, upto: u64) -> Option<u64> {
+        let _ = upto;
+        None
+    }
+
+    /// The budget of the current call, if it has taken longer on the processor.
+    fn overdue(&self) -> Option<std::time::Duration> {
+        None
+    }
+
     /// True if the guest has not yielded for so long that its thread must hang.
     fn is_stuck(&self) -> bool;
 }

@@ -63,7 +63,7 @@ impl TaskRunner {
             inner.news.executing = running;
             inner.news.returned.clear();
             // In a new session the manager announces the end of a job only to hosts that it has told of the job.
-            let busy: BTreeSet<_> = inner.running.iter().map(|executor| executor.job()).collect();
+            let busy: BTreeSet<_> = inner.running.iter().map(|guest| guest.job()).collect();
             let over =
                 |(id, job): (&JobId, &JobQueue)| (job.queue.is_empty() && !busy.contains(id)).then_some(*id);
             let over: Vec<_> = inner.jobs.iter().filter_map(over).collect();
@@ -173,7 +173,7 @@ impl RunnerState {
         if wedged {
             return Vec::new();
         }
-        let at_work: Vec<_> = self.running.iter().filter_map(|executor| executor.vouched()).collect();
+        let at_work: Vec<_> = self.running.iter().flat_map(|guest| guest.vouched()).collect();
         let moves = self.capacity > 0 && (self.running.is_empty() || !at_work.is_empty());
         let waits = self.held.iter().filter(|(_, held)| {
             moves && matches!(held, AttemptState::Waiting) || matches!(held, AttemptState::Sending)
@@ -183,8 +183,8 @@ impl RunnerState {
 
     /// The number of attempts that the host is ready to hold; 0 if it can run none.
     fn window(&self) -> u32 {
-        // An executor that hangs never releases its slot.
-        let stuck = self.running.iter().filter(|executor| executor.is_stuck()).count();
+        // A guest that hangs never releases its slot.
+        let stuck = self.running.iter().filter(|guest| guest.is_stuck()).count();
         let free = self.capacity.saturating_sub(stuck).min(self.memory_slots());
         if self.draining || free == 0 || self.held.len() > HELD_ATTEMPTS_MAX as usize {
             return 0;

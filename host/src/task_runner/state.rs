@@ -1,4 +1,4 @@
-//! The state of the task runner: jobs, attempts and executors, and which executor gets which task.
+//! The state of the task runner: jobs, attempts and guests, and which guest gets which task.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use grid_protocol::job::{Assignment, AttemptEnd, AttemptId, AttemptResult, JobBr
 use grid_protocol::worker::{Failure, FailureKind};
 use tokio::time::Instant;
 
-use super::executor::{Executor, RunningTask};
+use super::job_guest::{JobGuest, Unfinished};
+use super::running_task::RunningTask;
 use super::trace::TracedAttempts;
 use super::{ALONE_MAX, report};
 use crate::metrics::HostMetrics;
@@ -18,12 +19,12 @@ use crate::sandbox::{Limits, Program};
 pub(super) struct RunnerState {
     pub(super) jobs: BTreeMap<JobId, JobQueue>,
     pub(super) held: BTreeMap<AttemptId, AttemptState>,
-    /// Executors that have a task.
-    pub(super) running: Vec<Arc<Executor>>,
+    /// JobGuests that have a task.
+    pub(super) running: Vec<Arc<JobGuest>>,
     /// Number of attempts whose long results are being sent. Each keeps a slot.
     pub(super) sending: usize,
-    /// Executors that were asked to end, and when.
-    pub(super) leaving: Vec<(Instant, Arc<Executor>)>,
+    /// JobGuests that were asked to end, and when.
+    pub(super) leaving: Vec<(Instant, Arc<JobGuest>)>,
     /// Number of tasks that may run, or send long results, concurrently.
     pub(super) capacity: usize,
     /// Memory for the running tasks of all jobs that ask for memory, in bytes.
@@ -32,6 +33,11 @@ pub(super) struct RunnerState {
     /// Since when there is no connection.
     pub(super) alone_since: Option<Instant>,
     pub(super) draining: bool,
+    /// Guests have processes of their own: they may be lost, so that inputs are kept while they have them, and a task
+    /// takes a moment to reach them, so that several are on their way.
+    pub(super) has_executors: bool,
+    /// How often the guest of an attempt was lost while it had the attempt, for those that have not ended.
+    pub(super) losses: BTreeMap<AttemptId, u32>,
     /// Moving average of the running time of a task, in seconds; `None` before the first has finished.
     pub(super) usual: Option<f64>,
     pub(super) news: report::PendingReports,
@@ -54,7 +60,9 @@ pub(super) struct JobQueue {
     pub(super) brief: JobBrief,
     pub(super) ready: Readiness,
     pub(super) queue: VecDeque<(u64, Assignment)>,
-    pub(super) idle: Vec<Arc<Executor>>,
+    pub(super) idle: Vec<Arc<JobGuest>>,
+    /// Moving average of the running time of its tasks here, in seconds; `None` before the first has finished.
+    pub(super) pace: Option<f64>,
     /// When its module was ready, and how long it was compiled for that.
     pub(super) ready_at: (Instant, Duration),
     /// A guest of the job has finished a task on this host, so the job's module can start here.
@@ -69,40 +77,107 @@ pub(super) enum Readiness {
     Refused(Failure),
 }
 
+/// Work that a guest is given ahead: its tasks take a few microseconds to reach it and to come back.
+const AHEAD: Duration = Duration::from_millis(1);
+
+/// Tasks that a guest may have at a time.
+const DEPTH_MAX: usize = 64;
+
+/// Times that the guest of a task may be lost on this host, with the process that it ran in, before the task fails here.
+const LOSSES_MAX: u32 = 10;
+
 impl RunnerState {
     pub(super) fn is_alone_for_long(&self) -> bool {
         self.alone_since.is_some_and(|since| since.elapsed() > ALONE_MAX)
     }
 
-    /// The task that has waited longest, of jobs that can run; among equals, `own` first.
-    pub(super) fn next_task(&mut self, own: Option<JobId>) -> Option<(JobId, Assignment)> {
+    /// The task that has waited longest, of jobs that can run; among equals, `own` first. If it must be of that job, and is
+    /// of another, it stays where it is.
+    pub(super) fn next_task(&mut self, own: Option<JobId>, of_own: bool) -> Option<(JobId, Assignment)> {
         let used = self.memory_used();
         let fits = |job: &JobQueue| used == 0 || used + job.brief.memory_bytes <= self.memory_bytes;
         let runnable =
             self.jobs.iter().filter(|(_, job)| matches!(job.ready, Readiness::Program(..)) && fits(job));
         let fronts = runnable.filter_map(|(id, job)| Some((job.queue.front()?.0, Some(*id) != own, *id)));
         let (_, _, id) = fronts.min()?;
+        if of_own && own != Some(id) {
+            return None;
+        }
         let (_, task) = self.jobs.get_mut(&id)?.queue.pop_front()?;
         Some((id, task))
     }
 
-    /// True when no attempt is held and no executor is idle or leaving, so the timer may sleep.
+    /// True when no attempt is held and no guest is idle or leaving, so the timer may sleep.
     pub(super) fn is_at_rest(&self) -> bool {
         self.held.is_empty() && self.leaving.is_empty() && self.jobs.values().all(|job| job.idle.is_empty())
     }
 
-    /// Gives an executor a task of its own job.
-    pub(super) fn give(&mut self, executor: &Executor, task: Assignment) {
-        let job = self.jobs.get(&executor.job());
+    /// Gives a guest a task of its own job.
+    pub(super) fn give(&mut self, guest: &JobGuest, task: Assignment) {
+        let job = self.jobs.get(&guest.job());
         let timeout = job.map_or(0, |job| job.brief.timeout_ms);
         if let Some(job) = job.filter(|_| !self.traced.is_empty()) {
             self.traced.given(Instant::now(), task.attempt, job.ready_at);
         }
-        let running = RunningTask::new(&task, Duration::from_millis(timeout));
         // An input that the manager keeps was fetched before the task was queued.
-        if let Payload::Here(input) = task.input {
-            executor.give(running, input);
+        if let Payload::Here(input) = &task.input {
+            let timeout = Duration::from_millis(timeout);
+            guest.give(RunningTask::new(&task, input.clone(), timeout, self.has_executors));
         }
+    }
+
+    /// Handles the tasks of a guest that has ended because of this failure: the one that it worked on fails, and those that
+    /// waited behind it are requeued.
+    pub(super) fn unfinished(&mut self, guest: &JobGuest, failure: Failure) {
+        let (unfinished, waiting) = guest.take_tasks();
+        self.put_back(guest.job(), waiting);
+        match unfinished {
+            Some(Unfinished::Begun(task)) => self.end(task.failed(failure)),
+            Some(Unfinished::Untouched(task)) => self.put_first(guest.job(), task),
+            Some(Unfinished::NotBegun(task, refusal)) => {
+                self.not_begun(guest.job(), task, failure, refusal);
+            }
+            None => {}
+        }
+    }
+
+    /// Handles the tasks of a guest that was lost with its process: they begin anew, without an attempt charged. The one
+    /// that it worked on fails if that has happened to it [`LOSSES_MAX`] times before.
+    pub(super) fn lost(&mut self, guest: &JobGuest, reason: String) {
+        let (unfinished, waiting) = guest.take_tasks();
+        self.put_back(guest.job(), waiting);
+        match unfinished {
+            Some(Unfinished::Begun(task) | Unfinished::NotBegun(task, _)) => {
+                let losses = self.losses.entry(task.attempt).or_default();
+                *losses += 1;
+                match task.again() {
+                    Some(again) if *losses <= LOSSES_MAX => self.put_first(guest.job(), again),
+                    _ => self.end(task.failed(super::job_guest::host_fault(reason))),
+                }
+            }
+            Some(Unfinished::Untouched(task)) => self.put_first(guest.job(), task),
+            None => {}
+        }
+    }
+
+    /// Puts tasks that a guest was given and has not begun back in the queue, in their order.
+    pub(super) fn put_back(&mut self, id: JobId, tasks: Vec<Assignment>) {
+        for task in tasks.into_iter().rev() {
+            self.put_first(id, task);
+        }
+    }
+
+    /// Number of tasks of this job that a guest may have at a time: what it does in [`AHEAD`], if tasks take a moment to
+    /// reach it.
+    pub(super) fn depth(&self, id: JobId) -> usize {
+        let pace = self.jobs.get(&id).and_then(|job| job.pace).filter(|_| self.has_executors);
+        // A float to integer cast saturates.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "bounded in the same line"
+        )]
+        pace.map_or(1, |pace| ((AHEAD.as_secs_f64() / pace.max(1e-9)) as usize).clamp(1, DEPTH_MAX))
     }
 
     /// Puts a task back in the queue, before all others of its job.
@@ -116,40 +191,39 @@ impl RunnerState {
         }
     }
 
-    /// Keeps an executor that has no task, or dismisses it if there are as many idle ones as tasks may run.
-    pub(super) fn rest(&mut self, executor: &Arc<Executor>) {
-        if executor.is_ending() {
+    /// Keeps a guest that has no task, or dismisses it if there are as many idle ones as tasks may run.
+    pub(super) fn rest(&mut self, guest: &Arc<JobGuest>) {
+        if guest.is_ending() {
             return;
         }
         let idle: usize = self.jobs.values().map(|job| job.idle.len()).sum();
-        let job =
-            self.jobs.get_mut(&executor.job()).filter(|job| matches!(job.ready, Readiness::Program(..)));
+        let job = self.jobs.get_mut(&guest.job()).filter(|job| matches!(job.ready, Readiness::Program(..)));
         match job {
-            Some(job) if idle < self.capacity.max(1) => job.idle.push(executor.clone()),
-            _ => self.dismiss(executor.clone()),
+            Some(job) if idle < self.capacity.max(1) => job.idle.push(guest.clone()),
+            _ => self.dismiss(guest.clone()),
         }
     }
 
-    /// Asks an executor to end; the timer loop aborts it if it does not.
-    pub(super) fn dismiss(&mut self, executor: Arc<Executor>) {
-        executor.stop();
-        self.leaving.push((Instant::now(), executor));
+    /// Asks a guest to end; the timer loop aborts it if it does not.
+    pub(super) fn dismiss(&mut self, guest: Arc<JobGuest>) {
+        guest.stop();
+        self.leaving.push((Instant::now(), guest));
     }
 
-    /// Dismisses the idle executors of all other jobs, to make room for one of job `own`.
+    /// Dismisses the idle guests of all other jobs, to make room for one of job `own`.
     pub(super) fn make_room(&mut self, own: JobId) {
         let others = self.jobs.iter_mut().filter(|(id, _)| **id != own);
         let idle: Vec<_> = others.flat_map(|(_, job)| std::mem::take(&mut job.idle)).collect();
-        idle.into_iter().for_each(|executor| self.dismiss(executor));
+        idle.into_iter().for_each(|guest| self.dismiss(guest));
     }
 
-    /// Forgets a job: drops its waiting attempts and dismisses its idle executors. Running attempts continue.
+    /// Forgets a job: drops its waiting attempts and dismisses its idle guests. Running attempts continue.
     pub(super) fn forget(&mut self, id: JobId) {
         if let Some(job) = self.jobs.remove(&id) {
             for (_, task) in job.queue {
                 self.held.remove(&task.attempt);
             }
-            job.idle.into_iter().for_each(|executor| self.dismiss(executor));
+            job.idle.into_iter().for_each(|guest| self.dismiss(guest));
         }
     }
 
@@ -203,19 +277,19 @@ impl RunnerState {
         self.metrics.task_begun();
     }
 
-    /// Memory that the jobs of running executors ask for, in bytes.
+    /// Memory that the jobs of running guests ask for, in bytes.
     pub(super) fn memory_used(&self) -> u64 {
         if self.jobs.values().all(|job| job.brief.memory_bytes == 0) {
             return 0;
         }
-        let asked = |executor: &Arc<Executor>| Some(self.jobs.get(&executor.job())?.brief.memory_bytes);
+        let asked = |guest: &Arc<JobGuest>| Some(self.jobs.get(&guest.job())?.brief.memory_bytes);
         self.running.iter().filter_map(asked).sum()
     }
 
-    /// Number of executors that may run concurrently within the memory, if each takes as much as the largest job's.
+    /// Number of guests that may run concurrently within the memory, if each takes as much as the largest job's.
     pub(super) fn memory_slots(&self) -> usize {
         let asked = self.jobs.values().filter(|job| !job.queue.is_empty()).map(|job| job.brief.memory_bytes);
-        let running = self.running.iter().filter_map(|executor| self.jobs.get(&executor.job()));
+        let running = self.running.iter().filter_map(|guest| self.jobs.get(&guest.job()));
         let most = asked.chain(running.map(|job| job.brief.memory_bytes)).max().unwrap_or_default();
         if most == 0 {
             return usize::MAX;
@@ -235,6 +309,7 @@ impl RunnerState {
     /// Records the end of an attempt and queues its report; ignores one that was abandoned meanwhile.
     pub(super) fn end(&mut self, mut end: AttemptEnd) {
         end.clamp();
+        self.losses.remove(&end.attempt);
         if let Some(held) = self.held.get_mut(&end.attempt) {
             let ran = Duration::from_micros(end.ran_us);
             if !self.traced.is_empty() && self.traced.ended(Instant::now(), end.attempt, ran) {
@@ -243,6 +318,14 @@ impl RunnerState {
             self.metrics.task_ended(&end);
             self.news.ended.push_back(end.attempt);
             *held = AttemptState::Ended(end);
+        }
+    }
+
+    /// Updates the average of a job with the time that a task took.
+    pub(super) fn note_pace(&mut self, id: JobId, took: Duration) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            let took = took.as_secs_f64();
+            job.pace = Some(job.pace.map_or(took, |pace| pace * 0.8 + took * 0.2));
         }
     }
 

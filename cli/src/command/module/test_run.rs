@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
+use grid_host::sandbox::CodeForm;
 use grid_protocol::time::millis;
 use serde::Serialize;
 use wasm_grid::view::ValueView;
@@ -104,7 +105,14 @@ impl TestRunArgs {
         let beside = file.with_file_name(MESSAGES);
         let input = self.input.clone().or_else(|| beside.is_file().then_some(beside));
         let mut reader = open(input.as_deref())?;
-        compiled::announce(&common.home, &name, &wasm, &publication.manifest.digest, output);
+        compiled::announce(
+            &common.home,
+            CodeForm::SHARED,
+            &name,
+            &wasm,
+            &publication.manifest.digest,
+            output,
+        );
         let mut bench = self.start(common, &name, wasm, call, output).await?;
         let mut number = 0;
         while let Some(line) = next_line(&mut *reader)? {
@@ -129,8 +137,9 @@ impl TestRunArgs {
         let began = Instant::now();
         let sandbox = |error: &dyn std::fmt::Display| CliError::failed("no sandbox could be set up", error);
         let home = tempfile::tempdir().map_err(|error| sandbox(&error))?;
-        let grid = Manager::builder().home(&common.home).local_slots(1).listen(LOOPBACK).start();
-        let grid = grid.map_err(|error| sandbox(&error))?;
+        let program = std::env::current_exe().map_err(|error| sandbox(&error))?;
+        let grid = Manager::builder().home(&common.home).local_slots(1).local_program(program);
+        let grid = grid.listen(LOOPBACK).start().map_err(|error| sandbox(&error))?;
         // A client over the network, as most programs are.
         let client = Client::builder().home(home.path()).connect(&grid.ticket(Role::Client).await?)?;
         let module = grid.upload(name, wasm).await?;

@@ -19,10 +19,10 @@ pub(crate) enum RunTarget {
 impl RunTarget {
     /// Starts a grid in this process that runs `slots` tasks at a time.
     pub(crate) fn here(common: &Common, slots: u32) -> Result<Self, CliError> {
-        let manager = Manager::builder().home(&common.home).local_slots(slots).start();
-        manager
-            .map(|manager| Self::Here(Box::new(manager)))
-            .map_err(|error| CliError::failed("no local grid can be started", error))
+        let failed = |error: &dyn std::fmt::Display| CliError::failed("no local grid can be started", error);
+        let program = std::env::current_exe().map_err(|error| failed(&error))?;
+        let manager = Manager::builder().home(&common.home).local_slots(slots).local_program(program).start();
+        manager.map(|manager| Self::Here(Box::new(manager))).map_err(|error| failed(&error))
     }
 
     /// The grid of a manager over the network.

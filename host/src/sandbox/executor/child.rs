@@ -1,0 +1,255 @@
+//! The executor itself: a process that locks itself down and runs the guests of one trust domain.
+//!
+//! It is given its set-up, its memory and its bell; builds the engine and starts all of its threads; waits, perhaps for
+//! long, for the module that it is to run; loads it; gives up the last system calls; and then takes guests.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use grid_protocol::executor::{ExecutorModule, ExecutorSetup, StartGuest};
+use grid_protocol::wire::Wire;
+use grid_protocol::worker::{End, Failure, FailureKind};
+use rustix::thread::futex;
+
+use super::child_port::{ChildPort, ToHost};
+use super::frame::{Frame, FrameKind};
+use super::handover;
+use super::notation;
+use super::overseer::{Guests, Overseer, RunningGuest};
+use super::ring::{NOTHING, RingReader, RingWriter};
+use super::shared_memory::{Direction, SharedMemory};
+use crate::lockdown::{self, LandlockWall, Walls};
+use crate::sandbox::command::Terms;
+use crate::sandbox::in_process::{InProcess, LoadedProgram};
+use crate::sandbox::pool::{Inline, gather_with};
+use crate::sandbox::{GuestEnd, GuestStart, SandboxError};
+
+/// Runs an executor. Its standard input is the socket over which the host gives it everything else. Returns the exit code,
+/// which the caller's `main` must return.
+pub fn run_child() -> u8 {
+    match Executor::set_up() {
+        Ok(executor) => executor.run(),
+        Err(error) => {
+            crate::log::say(&format!("an executor cannot start: {error}"));
+            1
+        }
+    }
+}
+
+/// Why an executor cannot start.
+#[derive(Debug, thiserror::Error)]
+enum ExecutorError {
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Lockdown(#[from] lockdown::LockdownError),
+    #[error("{0}")]
+    Sandbox(#[from] SandboxError),
+    #[error("the host's words make no sense: {0}")]
+    Words(#[from] grid_protocol::DecodeError),
+    #[error("no such entry point")]
+    EntryPoint,
+}
+
+struct Executor {
+    sandbox: Arc<InProcess>,
+    program: LoadedProgram,
+    terms: Terms,
+    shared: bool,
+    reader: RingReader,
+    to_host: Arc<ToHost>,
+    guests: Guests,
+    /// What a guest that has this executor to itself shares with the host.
+    memory: Option<Arc<SharedMemory>>,
+    overseer: Option<Overseer>,
+}
+
+/// How often the executor tells its memory, and that it does not hang.
+const TELL_INTERVAL: Duration = Duration::from_millis(500);
+
+impl Executor {
+    fn set_up() -> Result<Self, ExecutorError> {
+        let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
+        let (setup, [memory, bell]) = handover::take(socket.as_fd())?;
+        let setup = ExecutorSetup::from_body(&setup)?;
+        let landlock = if setup.lockdown { Some(lockdown::before_threads()?) } else { None };
+        let memory = Arc::new(SharedMemory::open(memory.as_fd())?);
+        let sandbox = Arc::new(InProcess::for_form(notation::policy(&setup), notation::form(&setup))?);
+        let (module, [code]) = handover::take(socket.as_fd())?;
+        let to_host = Arc::new(ToHost::new(RingWriter::new(memory.clone(), Direction::ToHost), bell));
+        let guests = Guests::default();
+        // Threads cannot be started later.
+        watch(socket, memory.clone(), sandbox.clone())?;
+        let overseer = if setup.shared { None } else { Some(Overseer::start(&guests, &to_host)?) };
+        let module = ExecutorModule::from_body(&module)?;
+        let entry_point = notation::read_entry_point(module.entry_point).ok_or(ExecutorError::EntryPoint)?;
+        // SAFETY: the host gives only what it may give to its own engine, in a file that is sealed.
+        let loaded = unsafe { sandbox.load_file(File::from(code), entry_point) };
+        let program = loaded.inspect_err(|error| {
+            to_host.send(Frame::new(FrameKind::Refused, 0, 0, error.to_string().into()));
+        })?;
+        let walls = give_up(landlock)?;
+        let line = walls.map_or_else(String::new, Walls::to_line);
+        to_host.send(Frame::new(FrameKind::Ready, 0, 0, line.into()));
+        Ok(Self {
+            sandbox,
+            program,
+            terms: Terms::named(&module.name, module.files),
+            shared: setup.shared,
+            memory: (!setup.shared).then(|| memory.clone()),
+            reader: RingReader::new(memory, Direction::ToExecutor),
+            to_host,
+            guests,
+            overseer,
+        })
+    }
+
+    /// Hands frames to guests until the host ends this process.
+    fn run(mut self) -> u8 {
+        // A guest that has this process to itself may run on this thread for as long as it takes.
+        let sandbox = self.sandbox.clone();
+        let _context = sandbox.enter();
+        let inline = if self.shared { Inline::IfQuick } else { Inline::Always };
+        loop {
+            let frames = match self.take_frames() {
+                Ok(frames) => frames,
+                Err(error) => {
+                    crate::log::say(&format!("an executor ends: {error}"));
+                    return 1;
+                }
+            };
+            if frames.is_empty() {
+                if self.reader.sleep() {
+                    // It fails if something has come meanwhile.
+                    let _ = futex::wait(&self.reader.state().reader_sleeps, futex::Flags::empty(), 1, None);
+                }
+                continue;
+            }
+            gather_with(inline, || {
+                frames.into_iter().for_each(|frame| self.handle(frame));
+                // Before a guest runs on this thread.
+                if let Some(overseer) = &self.overseer {
+                    overseer.wake();
+                }
+            });
+        }
+    }
+
+    fn take_frames(&mut self) -> Result<Vec<Frame>, super::ring::BrokenRing> {
+        let mut frames = Vec::new();
+        while frames.len() < FRAMES_AT_ONCE
+            && let Some(frame) = self.reader.next()?
+        {
+            frames.push(frame);
+        }
+        if self.reader.release() {
+            // The host sleeps in its own way, and looks for room when it is woken.
+            self.to_host.ring();
+        }
+        Ok(frames)
+    }
+
+    fn handle(&self, Frame { head, payload }: Frame) {
+        if head.kind == FrameKind::Start {
+            self.start(head.guest, &payload);
+            return;
+        }
+        let guests = self.guests.lock();
+        let Some(guest) = guests.get(&head.guest) else {
+            // It has ended meanwhile.
+            return;
+        };
+        match head.kind {
+            FrameKind::Message => guest.port.deliver(head.number, payload),
+            FrameKind::Stop => guest.port.stop(),
+            FrameKind::Withdrawn => guest.port.withdraw(head.number),
+            FrameKind::Room => guest.port.add_room(head.number),
+            FrameKind::Abort => {
+                let abort = guest.abort.clone();
+                drop(guests);
+                if let Some(abort) = abort {
+                    abort.end();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn start(&self, guest: u32, start: &Bytes) {
+        let start = match StartGuest::from_body(start) {
+            Ok(start) => start,
+            Err(error) => return self.on_end(guest)(GuestEnd::Ended(failed(error.to_string()))),
+        };
+        let port = Arc::new(ChildPort::new(guest, self.to_host.clone(), self.memory.clone()));
+        self.guests.lock().insert(guest, RunningGuest { port: port.clone(), abort: None });
+        let to_host = self.to_host.clone();
+        let start = GuestStart {
+            arguments: Bytes::from(start.arguments),
+            limits: notation::limits(&start.limits),
+            mailbox: port,
+            on_start: Box::new(move || to_host.send(Frame::new(FrameKind::Started, guest, 0, NOTHING))),
+            on_end: Box::new(self.on_end(guest)),
+        };
+        match self.sandbox.start(&self.program, &self.terms, start) {
+            Ok(abort) => {
+                if let Some(running) = self.guests.lock().get_mut(&guest) {
+                    running.abort = Some(abort);
+                }
+            }
+            Err(error) => self.on_end(guest)(GuestEnd::Ended(failed(error.to_string()))),
+        }
+    }
+
+    /// What is to be done when a guest has ended.
+    fn on_end(&self, guest: u32) -> impl FnOnce(GuestEnd) + Send + 'static {
+        let (to_host, guests) = (self.to_host.clone(), self.guests.clone());
+        move |end| {
+            guests.lock().remove(&guest);
+            let end = match end {
+                GuestEnd::Ended(end) => end,
+                GuestEnd::Lost { reason } => failed(reason),
+            };
+            to_host.send(Frame::new(FrameKind::Ended, guest, 0, end.to_body().into()));
+        }
+    }
+}
+
+/// Frames that are handed out before guests that they wake get a thread.
+const FRAMES_AT_ONCE: usize = 256;
+
+fn failed(message: String) -> End {
+    End::Failed(Failure { kind: FailureKind::HostFault, message, backtrace: Vec::new() })
+}
+
+/// Starts the thread that tells how the executor is doing, and the one that ends this process with the host.
+fn watch(socket: OwnedFd, memory: Arc<SharedMemory>, sandbox: Arc<InProcess>) -> std::io::Result<()> {
+    std::thread::Builder::new().name("grid-parent".to_owned()).spawn(move || {
+        // Nothing more is handed over, so this returns when the host is gone.
+        let _ = rustix::io::read(&socket, &mut [0; 1]);
+        std::process::exit(0);
+    })?;
+    std::thread::Builder::new().name("grid-tell".to_owned()).spawn(move || {
+        let header = memory.header();
+        loop {
+            let bytes = sandbox.memory_bytes().load(Ordering::Relaxed);
+            header.memory_bytes.store(bytes, Ordering::Relaxed);
+            header.wedged.store(u32::from(sandbox.is_wedged()), Ordering::Relaxed);
+            header.beats.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(TELL_INTERVAL);
+        }
+    })?;
+    Ok(())
+}
+
+/// Gives up the last system calls; returns the walls that stand, if any were wanted.
+fn give_up(landlock: Option<LandlockWall>) -> Result<Option<Walls>, ExecutorError> {
+    let Some(landlock) = landlock else {
+        return Ok(None);
+    };
+    lockdown::before_guests()?;
+    Ok(Some(Walls { filters_calls: true, landlock }))
+}

@@ -1,0 +1,283 @@
+//! A guest's mail at its end: what an executor has instead of a mailbox.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use grid_protocol::link::MessageKind;
+use grid_protocol::wire::Wire;
+use grid_protocol::worker::Failure;
+use parking_lot::{Mutex, MutexGuard};
+use rustix::thread::futex;
+
+use super::credit::{ROOM_BYTES, message_cost};
+use super::frame::{Frame, FrameKind};
+use super::ring::RingWriter;
+use super::shared_memory::{SharedMemory, WITHDRAWN};
+use crate::mailbox::{Delivery, MessagePort, Received};
+use crate::sandbox::meter::nanos;
+
+/// The way to the host, which all guests of an executor share.
+#[derive(Debug)]
+pub(super) struct ToHost {
+    writer: Mutex<RingWriter>,
+    /// Wakes the host.
+    bell: OwnedFd,
+}
+
+impl ToHost {
+    pub(super) fn new(writer: RingWriter, bell: OwnedFd) -> Self {
+        Self { writer: Mutex::new(writer), bell }
+    }
+
+    /// Puts frames in, and waits for room for them if there is none. They may not be seen before [`Self::publish`].
+    fn put(&self, frames: impl IntoIterator<Item = Frame>) {
+        let mut writer = self.writer.lock();
+        for frame in frames {
+            fatal(writer.push(frame));
+            while writer.is_waiting() {
+                // The host always reads on.
+                self.ring_if(writer.publish());
+                if fatal(writer.wait_for_room()) {
+                    // It fails if there is room meanwhile; either way there is a look at it.
+                    let _ = futex::wait(&writer.state().writer_waits, futex::Flags::empty(), 1, None);
+                }
+                fatal(writer.advance());
+            }
+        }
+    }
+
+    /// Shows the host what was put in, if it looks. It is woken by the next [`Self::publish`].
+    fn show(&self) {
+        self.writer.lock().show();
+    }
+
+    /// Shows the host what was put in, and wakes it if it sleeps.
+    pub(super) fn publish(&self) {
+        let wake = self.writer.lock().publish();
+        self.ring_if(wake);
+    }
+
+    /// Sends a frame now.
+    pub(super) fn send(&self, frame: Frame) {
+        self.put([frame]);
+        self.publish();
+    }
+
+    fn ring_if(&self, wake: bool) {
+        if wake {
+            self.ring();
+        }
+    }
+
+    /// Wakes the host.
+    pub(super) fn ring(&self) {
+        // The counter overflows after 2⁶⁴ writes.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+}
+
+/// Ends this process if the host has broken the rules of a ring: then it is not the program that started this one.
+fn fatal<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| {
+        crate::log::say(&format!("the host broke the rules: {error}"));
+        std::process::exit(1)
+    })
+}
+
+/// The mail of one guest.
+#[derive(Debug)]
+pub(super) struct ChildPort {
+    guest: u32,
+    to_host: Arc<ToHost>,
+    /// Frames that were put into the ring since the host was last woken for them.
+    unflushed: AtomicU32,
+    /// It waits for a message, and does nothing else.
+    waits: AtomicBool,
+    /// Where the guest says which message it has begun with, if it has this executor to itself.
+    memory: Option<Arc<SharedMemory>>,
+    inner: Mutex<PortState>,
+}
+
+#[derive(Debug)]
+struct PortState {
+    incoming: VecDeque<(u64, Bytes)>,
+    /// When the guest took its present message.
+    took: Instant,
+    stopping: bool,
+    /// Bytes that may be sent. Below zero after a long message.
+    room: i64,
+    on_incoming: Option<Waker>,
+    on_room: Option<Waker>,
+}
+
+impl ChildPort {
+    /// The port of a guest; of one that has this executor to itself, with the `memory` that it shares with the host.
+    pub(super) fn new(guest: u32, to_host: Arc<ToHost>, memory: Option<Arc<SharedMemory>>) -> Self {
+        if let Some(memory) = &memory {
+            memory.header().begun.store(0, Ordering::Release);
+        }
+        let inner = PortState {
+            incoming: VecDeque::new(),
+            took: Instant::now(),
+            stopping: false,
+            room: ROOM_BYTES,
+            on_incoming: None,
+            on_room: None,
+        };
+        Self {
+            guest,
+            to_host,
+            memory,
+            unflushed: AtomicU32::new(0),
+            waits: AtomicBool::new(false),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// True unless the guest waits for a message.
+    pub(super) fn is_at_work(&self) -> bool {
+        !self.waits.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn deliver(&self, seq: u64, payload: Bytes) {
+        let mut inner = self.lock();
+        self.waits.store(false, Ordering::Relaxed);
+        inner.incoming.push_back((seq, payload));
+        wake(inner, |inner| &mut inner.on_incoming);
+    }
+
+    pub(super) fn stop(&self) {
+        let mut inner = self.lock();
+        self.waits.store(false, Ordering::Relaxed);
+        inner.stopping = true;
+        wake(inner, |inner| &mut inner.on_incoming);
+    }
+
+    /// Drops the messages up to `upto` that the guest has not begun with, which the host has taken back.
+    pub(super) fn withdraw(&self, upto: u64) {
+        let mut inner = self.lock();
+        inner.incoming.retain(|(seq, _)| *seq > upto);
+        if let Some(memory) = &self.memory {
+            memory.header().begun.store(upto, Ordering::Release);
+        }
+        wake(inner, |inner| &mut inner.on_incoming);
+    }
+
+    /// Says that the guest begins with a message; false if the host has taken messages back.
+    fn begins_with(&self, seq: u64) -> bool {
+        let Some(memory) = &self.memory else {
+            return true;
+        };
+        let begin = |begun| (begun & WITHDRAWN == 0).then_some(seq);
+        memory.header().begun.fetch_update(Ordering::AcqRel, Ordering::Acquire, begin).is_ok()
+    }
+
+    pub(super) fn add_room(&self, bytes: u64) {
+        let mut inner = self.lock();
+        inner.room = inner.room.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        wake(inner, |inner| &mut inner.on_room);
+    }
+
+    /// True if messages wait that the guest may begin with.
+    fn has_more(&self) -> bool {
+        !self.lock().incoming.is_empty()
+    }
+
+    fn put(&self, kind: FrameKind, number: u64, payload: Bytes) {
+        self.to_host.put([Frame::new(kind, self.guest, number, payload)]);
+        self.unflushed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PortState> {
+        self.inner.lock()
+    }
+}
+
+/// Wakes a waiter without holding the lock.
+fn wake(mut inner: MutexGuard<'_, PortState>, place: impl FnOnce(&mut PortState) -> &mut Option<Waker>) {
+    let waker = place(&mut inner).take();
+    drop(inner);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+impl MessagePort for ChildPort {
+    fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Received> {
+        let mut inner = self.lock();
+        self.waits.store(false, Ordering::Relaxed);
+        if inner.stopping {
+            return Poll::Ready(Received::Stop);
+        }
+        if let Some(seq) = inner.incoming.front().map(|(seq, _)| *seq)
+            && self.begins_with(seq)
+            && let Some((seq, payload)) = inner.incoming.pop_front()
+        {
+            inner.took = Instant::now();
+            return Poll::Ready(Received::Message(Delivery { seq, kind: MessageKind::Message, payload }));
+        }
+        self.waits.store(true, Ordering::Relaxed);
+        inner.on_incoming = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn send(&self, payload: Bytes) {
+        self.lock().room -= message_cost(payload.len());
+        self.put(FrameKind::Sent, 0, payload);
+    }
+
+    fn has_room(&self) -> bool {
+        self.lock().room > 0
+    }
+
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.lock();
+        if inner.room > 0 {
+            return Poll::Ready(());
+        }
+        inner.on_room = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn fail(&self, seq: u64, mut failure: Failure) {
+        failure.clamp();
+        self.put(FrameKind::Failed, seq, failure.to_body().into());
+    }
+
+    fn done(&self, seq: u64, _: Option<Duration>) {
+        let ran = nanos(self.lock().took.elapsed());
+        self.put(FrameKind::Done, seq, Bytes::copy_from_slice(&ran.to_le_bytes()));
+    }
+
+    fn flush(&self) {
+        let unflushed = self.unflushed.load(Ordering::Relaxed);
+        if unflushed == 0 {
+            return;
+        }
+        // While it has other messages to handle the host is woken now and then: that takes longer than a short message. Who
+        // oversees the guest wakes the host if the next message takes long.
+        if self.memory.is_some() && unflushed < UNFLUSHED_MAX && self.has_more() {
+            return self.to_host.show();
+        }
+        self.unflushed.store(0, Ordering::Relaxed);
+        self.to_host.publish();
+    }
+
+    fn log(&self, level: u8, text: &str, allowed: bool) {
+        let (kind, text) = if allowed { (FrameKind::Log, text) } else { (FrameKind::LogDropped, "") };
+        let text = text.get(..text.floor_char_boundary(LOG_BYTES_MAX)).unwrap_or_default();
+        self.put(kind, level.into(), Bytes::copy_from_slice(text.as_bytes()));
+        self.to_host.publish();
+    }
+}
+
+/// Frames for which the host need not be woken while the guest has messages to handle.
+const UNFLUSHED_MAX: u32 = 64;
+
+/// Bytes of a line of a log on its way to the host, which keeps fewer.
+const LOG_BYTES_MAX: usize = 4 * grid_protocol::limits::LOG_LINE_BYTES_MAX;

@@ -1,0 +1,15 @@
+//! Credit: how much may be on its way between a host and a guest in an executor, in each direction.
+
+/// Messages that a guest may have been handed and not have handled.
+pub(super) const UNHANDLED_MAX: usize = 64;
+
+/// Bytes of such messages at which no other is handed over. One message of any length always is.
+pub(super) const UNHANDLED_BYTES_MAX: usize = 256 << 10;
+
+/// Bytes that a guest may send before the host says that there is room for more. The last message may exceed it.
+pub(super) const ROOM_BYTES: i64 = 256 << 10;
+
+/// What a message counts as, so that many short ones do not count as nothing.
+pub(super) fn message_cost(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX).saturating_add(256)
+}

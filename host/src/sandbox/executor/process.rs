@@ -1,0 +1,205 @@
+//! An executor process, as others see it: whether it takes guests, and how it is told something.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::shared_memory::{SharedMemory, WITHDRAWN};
+use crate::sandbox::simulated::GuestHandle;
+use crate::sandbox::{GuestKind, GuestStart};
+
+/// What others know of a process: whether it takes guests, and how it is told something.
+#[derive(Debug)]
+pub(super) struct Process {
+    kind: GuestKind,
+    memory: Arc<SharedMemory>,
+    /// Notified when there is something to do.
+    changed: Notify,
+    inner: Mutex<ProcessState>,
+}
+
+#[derive(Debug, Default)]
+struct ProcessState {
+    commands: Vec<GuestCommand>,
+    /// Guests whose mailboxes have something for them.
+    attend: Vec<Arc<GuestRef>>,
+    /// Guests that were started and have not ended.
+    guests: usize,
+    started: u32,
+    /// It is ending, and takes no guests.
+    closed: bool,
+}
+
+pub(super) enum GuestCommand {
+    Start(Arc<GuestRef>, Box<GuestStart>),
+    /// End the guest, whatever it is doing.
+    End(u32),
+    /// The guest's time is over.
+    Expire(u32),
+    /// The guest's messages after `begun`, up to `upto`, were withdrawn.
+    Withdrawn {
+        guest: u32,
+        begun: u64,
+        upto: u64,
+    },
+}
+
+impl fmt::Debug for GuestCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Start(..) => "Start",
+            Self::End(_) => "End",
+            Self::Expire(_) => "Expire",
+            Self::Withdrawn { .. } => "Withdrawn",
+        })
+    }
+}
+
+impl Process {
+    pub(super) fn new(kind: GuestKind, memory: SharedMemory) -> Self {
+        Self { kind, memory: Arc::new(memory), changed: Notify::new(), inner: Mutex::default() }
+    }
+
+    pub(super) fn memory(&self) -> &Arc<SharedMemory> {
+        &self.memory
+    }
+
+    /// Waits until there is something to do.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Takes what is to be done, and the guests that are to be looked after.
+    pub(super) fn take_work(&self) -> (Vec<GuestCommand>, Vec<Arc<GuestRef>>) {
+        let mut inner = self.inner.lock();
+        (std::mem::take(&mut inner.commands), std::mem::take(&mut inner.attend))
+    }
+
+    /// Notes that a guest has ended.
+    pub(super) fn guest_ended(&self) {
+        let mut inner = self.inner.lock();
+        inner.guests = inner.guests.saturating_sub(1);
+    }
+
+    pub(super) fn kind(&self) -> GuestKind {
+        self.kind
+    }
+
+    /// Memory of its guests, in bytes, as the process tells.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.memory.header().memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Starts a guest in this process. `None`, with what it was to start with, if it is ending, or has a guest and is for
+    /// one alone.
+    pub(super) fn start(
+        self: &Arc<Self>,
+        start: Box<GuestStart>,
+    ) -> Result<Arc<dyn GuestHandle>, Box<GuestStart>> {
+        let mut inner = self.inner.lock();
+        if inner.closed || self.kind == GuestKind::Task && inner.guests > 0 {
+            return Err(start);
+        }
+        inner.guests += 1;
+        inner.started += 1;
+        let reference = Arc::new(GuestRef::new(inner.started, self.clone()));
+        inner.commands.push(GuestCommand::Start(reference.clone(), start));
+        drop(inner);
+        self.changed.notify_one();
+        Ok(reference)
+    }
+
+    pub(super) fn command(&self, command: GuestCommand) {
+        let mut inner = self.inner.lock();
+        if !inner.closed {
+            inner.commands.push(command);
+            drop(inner);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Takes back the messages up to `upto` that its only guest has not begun with; returns the number of the last that it
+    /// has. `None` if it shares the process, or has not heard yet what was taken back before.
+    pub(super) fn withdraw(&self, guest: u32, upto: u64) -> Option<u64> {
+        if self.kind != GuestKind::Task {
+            return None;
+        }
+        let begun = self.memory.header().begun.fetch_or(WITHDRAWN, Ordering::AcqRel);
+        if begun & WITHDRAWN != 0 {
+            return None;
+        }
+        self.command(GuestCommand::Withdrawn { guest, begun, upto });
+        Some(begun)
+    }
+
+    /// Has a guest looked after.
+    pub(super) fn attend(&self, guest: Arc<GuestRef>) {
+        self.inner.lock().attend.push(guest);
+        self.changed.notify_one();
+    }
+
+    /// Takes no guests any more, unless one was started and `if_empty`.
+    pub(super) fn close(&self, if_empty: bool) -> bool {
+        let mut inner = self.inner.lock();
+        if if_empty && inner.guests > 0 {
+            return false;
+        }
+        inner.closed = true;
+        true
+    }
+}
+
+/// Refers to a guest of a process: wakes the process when the guest's mailbox has something for it, and ends the guest.
+pub(super) struct GuestRef {
+    pub(super) guest: u32,
+    process: Arc<Process>,
+    /// It waits in the process's list of guests to be looked after.
+    pub(super) is_queued: AtomicBool,
+}
+
+impl GuestRef {
+    pub(super) fn new(guest: u32, process: Arc<Process>) -> Self {
+        Self { guest, process, is_queued: AtomicBool::new(false) }
+    }
+}
+
+impl Wake for GuestRef {
+    fn wake(self: Arc<Self>) {
+        if !self.is_queued.swap(true, Ordering::AcqRel) {
+            let process = self.process.clone();
+            process.attend(self);
+        }
+    }
+}
+
+impl GuestHandle for GuestRef {
+    fn end(&self) {
+        self.process.command(GuestCommand::End(self.guest));
+    }
+
+    fn expire(&self, over: bool) {
+        // A guest that shares its process is measured there; one that has it alone ends with it.
+        if over && self.process.kind() == GuestKind::Task {
+            self.process.command(GuestCommand::Expire(self.guest));
+        }
+    }
+
+    fn withdraw(&self, upto: u64) -> Option<u64> {
+        self.process.withdraw(self.guest, upto)
+    }
+
+    fn is_stuck(&self) -> bool {
+        // Its process would have been ended.
+        false
+    }
+}
+
+impl fmt::Debug for GuestRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuestRef").field("guest", &self.guest).finish_non_exhaustive()
+    }
+}

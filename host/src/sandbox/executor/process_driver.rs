@@ -1,0 +1,455 @@
+//! The driver of an executor process: starts it, feeds it, watches it and ends it.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use grid_protocol::executor::{ExecutorModule, ExecutorSetup, StartGuest};
+use grid_protocol::limits::REASON_BYTES_MAX;
+use grid_protocol::wire::Wire;
+use grid_protocol::worker::{End, Failure, FailureKind};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::thread::futex;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, Interest};
+use tokio::process::Child;
+use tokio::time::Instant;
+
+use super::frame::{Frame, FrameKind};
+use super::handover;
+use super::notation;
+use super::process::{GuestCommand, GuestRef, Process};
+use super::remote_guest::RemoteGuest;
+use super::ring::{BrokenRing, NOTHING, RingReader, RingWriter};
+use super::shared_memory::{Direction, SharedMemory};
+use super::usage::{Heartbeat, Usage};
+use crate::child_process::EXECUTOR;
+use crate::sandbox::{GuestEnd, GuestKind, GuestStart};
+
+/// A process that has set itself up, or is about to, and has no module yet.
+pub(super) struct Spare {
+    process: Arc<Process>,
+    child: Child,
+    socket: OwnedFd,
+    bell: OwnedFd,
+}
+
+impl Spare {
+    /// Starts a process. Must be called in a runtime.
+    ///
+    /// # Errors
+    ///
+    /// If the system starts none.
+    pub(super) fn start(program: &Path, kind: GuestKind, setup: &ExecutorSetup) -> std::io::Result<Self> {
+        let (memory, file) = SharedMemory::new()?;
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let (socket, theirs) = handover::pair()?;
+        let child = tokio::process::Command::new(program)
+            .arg(EXECUTOR)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        handover::give(socket.as_fd(), &setup.to_body(), &[file.as_fd(), bell.as_fd()])?;
+        let process = Arc::new(Process::new(kind, memory));
+        Ok(Self { process, child, socket, bell })
+    }
+
+    /// Gives the process its module, whose compiled code is in the sealed file `code`, and begins to drive it.
+    /// `on_ready` is called when it has locked itself down, with a line that tells its walls; `on_end` when it has ended.
+    ///
+    /// # Errors
+    ///
+    /// If the process is gone.
+    pub(super) fn drive(
+        self,
+        module: &ExecutorModule,
+        code: &OwnedFd,
+        on_ready: impl FnOnce(&str) + Send + 'static,
+        on_end: impl FnOnce(&Arc<Process>) + Send + 'static,
+    ) -> std::io::Result<Arc<Process>> {
+        let Self { process, child, socket, bell } = self;
+        handover::give(socket.as_fd(), &module.to_body(), &[code.as_fd()])?;
+        let memory = process.memory().clone();
+        let driver = Driver {
+            process: process.clone(),
+            writer: RingWriter::new(memory.clone(), Direction::ToExecutor),
+            reader: RingReader::new(memory, Direction::ToHost),
+            bell: readable(bell)?,
+            socket: readable(socket)?,
+            usage: Usage::of(child.id()),
+            child,
+            guests: HashMap::new(),
+            touched: Vec::new(),
+            outgoing: Vec::new(),
+            aborted: HashMap::new(),
+            overdue: None,
+            refused: None,
+            heartbeat: Heartbeat::default(),
+            on_ready: Some(Box::new(on_ready)),
+            idle_since: Instant::now(),
+        };
+        let driven = process.clone();
+        tokio::spawn(async move {
+            driver.run().await;
+            on_end(&driven);
+        });
+        Ok(process)
+    }
+}
+
+/// Has the runtime tell when a file can be read.
+fn readable(file: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the file stays open for as long as it is registered, because this owns it.
+    Ok(unsafe { AsyncFd::register_with_interest(file, Interest::READABLE) }?)
+}
+
+/// Drives one process: passes frames between its rings and the mailboxes of its guests.
+struct Driver {
+    process: Arc<Process>,
+    writer: RingWriter,
+    reader: RingReader,
+    bell: AsyncFd<OwnedFd>,
+    /// Readable once the process is gone.
+    socket: AsyncFd<OwnedFd>,
+    child: Child,
+    usage: Usage,
+    guests: HashMap<u32, RemoteGuest>,
+    /// Guests that have sent something and were not looked after since.
+    touched: Vec<u32>,
+    outgoing: Vec<Frame>,
+    /// Guests that were told to end, and when.
+    aborted: HashMap<u32, Instant>,
+    /// The guest whose call took longer than it may.
+    overdue: Option<(u32, Duration)>,
+    /// Why the module cannot be loaded.
+    refused: Option<String>,
+    heartbeat: Heartbeat,
+    on_ready: Option<OnReady>,
+    idle_since: Instant,
+}
+
+/// Called with a line that tells the walls of a process.
+type OnReady = Box<dyn FnOnce(&str) + Send>;
+
+/// Why a process ends.
+enum ProcessEnd {
+    /// It has ended by itself.
+    Gone,
+    /// Nobody needs it.
+    Idle,
+    /// Because of this guest, which ends so.
+    Guest(u32, End),
+    /// Because of what it did as a whole.
+    Process(String),
+    /// It cannot load its module.
+    Refused(String),
+}
+
+/// Time for which a process without guests is kept.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+
+/// How often a process is looked at while a guest in it works.
+const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often a process is looked at otherwise.
+const REST_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Time that a guest which was aborted has to end, before its process is ended.
+const ABORT_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Time after which an executor should have said that a call took too long.
+const OVERDUE_TIME_MAX: Duration = Duration::from_millis(250);
+
+/// Frames that are taken from a process before others have their turn.
+const FRAMES_AT_ONCE: usize = 32;
+
+/// Memory of a process besides that of its guests: 256 MiB, and 64 MiB for each guest.
+const PROCESS_BYTES: u64 = 256 << 20;
+const GUEST_BYTES: u64 = 64 << 20;
+
+impl Driver {
+    async fn run(mut self) {
+        let mut verdict = self.serve().await;
+        self.process.close(false);
+        // It may have ended already.
+        let _ = self.child.start_kill();
+        let status = self.child.wait().await;
+        // Whatever it sent before its end counts.
+        let _ = self.take_frames(usize::MAX);
+        self.attend_touched();
+        if let Some(reason) = self.refused.take() {
+            verdict = ProcessEnd::Refused(reason);
+        }
+        let reason = match &verdict {
+            ProcessEnd::Gone => {
+                let said = self.last_words().await;
+                let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                let said = if said.is_empty() { said } else { format!(": {said}") };
+                format!("its executor process ended: {status}{said}")
+            }
+            ProcessEnd::Idle => "its executor process was idle".to_owned(),
+            ProcessEnd::Guest(..) => "another guest of its executor process did not end".to_owned(),
+            ProcessEnd::Process(reason) => format!("its executor process was ended: {reason}"),
+            ProcessEnd::Refused(reason) => reason.clone(),
+        };
+        if matches!(verdict, ProcessEnd::Gone | ProcessEnd::Process(_)) {
+            tracing::warn!(%reason, "guests are lost");
+        }
+        let refused = matches!(verdict, ProcessEnd::Refused(_));
+        let guilty = if let ProcessEnd::Guest(guest, end) = verdict { Some((guest, end)) } else { None };
+        let started = self.take_started();
+        let lost = if refused {
+            GuestEnd::Ended(failed(FailureKind::ModuleRefused, reason))
+        } else {
+            GuestEnd::Lost { reason }
+        };
+        for (guest, remote) in self.guests.drain() {
+            let end = guilty.as_ref().filter(|(guilty, _)| *guilty == guest);
+            remote.finish(end.map_or_else(|| lost.clone(), |(_, end)| GuestEnd::Ended(end.clone())));
+        }
+        for (_, start) in started {
+            (start.on_end)(lost.clone());
+        }
+    }
+
+    /// The guests that were to be started and were not.
+    fn take_started(&self) -> Vec<(Arc<GuestRef>, Box<GuestStart>)> {
+        let (commands, _) = self.process.take_work();
+        let started = commands.into_iter().filter_map(|command| match command {
+            GuestCommand::Start(reference, start) => Some((reference, start)),
+            GuestCommand::End(_) | GuestCommand::Expire(_) | GuestCommand::Withdrawn { .. } => None,
+        });
+        started.collect()
+    }
+
+    /// What the process wrote to standard error.
+    async fn last_words(&mut self) -> String {
+        let mut said = Vec::new();
+        if let Some(stderr) = self.child.stderr.take() {
+            let mut stderr = stderr.take(REASON_BYTES_MAX as u64);
+            // It holds no end of this pipe any more, so that this ends; if it fails, there is nothing to tell.
+            let _ = stderr.read_to_end(&mut said).await;
+        }
+        String::from_utf8_lossy(&said).trim().to_owned()
+    }
+
+    /// Serves the process until it is to end.
+    async fn serve(&mut self) -> ProcessEnd {
+        let mut watched = Instant::now();
+        loop {
+            match self.turn() {
+                Ok(TurnEnd::Waits) => {}
+                Ok(TurnEnd::Again) => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Ok(TurnEnd::Ends(verdict)) => return verdict,
+                Err(broken) => return ProcessEnd::Process(broken.to_string()),
+            }
+            let interval = if self.is_watched() { WATCH_INTERVAL } else { REST_INTERVAL };
+            tokio::select! {
+                biased;
+                () = self.process.changed() => {}
+                // The counter is not read: each write is an event of its own.
+                ready = self.bell.readable() => {
+                    if let Ok(mut ready) = ready {
+                        ready.clear_ready();
+                    }
+                }
+                _ = self.socket.readable() => return ProcessEnd::Gone,
+                () = tokio::time::sleep_until(watched + interval) => {
+                    watched = Instant::now();
+                    if let Some(verdict) = self.watch(watched) {
+                        return verdict;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Passes on whatever waits.
+    fn turn(&mut self) -> Result<TurnEnd, BrokenRing> {
+        let (commands, attend) = self.process.take_work();
+        let idle = commands.is_empty() && attend.is_empty();
+        for command in commands {
+            if let Some(verdict) = self.carry_out(command)? {
+                return Ok(TurnEnd::Ends(verdict));
+            }
+        }
+        for guest in attend {
+            guest.is_queued.store(false, Ordering::Release);
+            self.touched.push(guest.guest);
+        }
+        let taken = self.take_frames(FRAMES_AT_ONCE)?;
+        self.attend_touched();
+        if let Some(reason) = self.refused.take() {
+            return Ok(TurnEnd::Ends(ProcessEnd::Refused(reason)));
+        }
+        if let Some((guest, budget)) = self.overdue
+            && self.guests.contains_key(&guest)
+        {
+            return Ok(TurnEnd::Ends(ProcessEnd::Guest(guest, over_budget(budget))));
+        }
+        for frame in self.outgoing.drain(..) {
+            self.writer.push(frame)?;
+        }
+        self.writer.advance()?;
+        if self.writer.publish() {
+            // It fails only if the address is wrong.
+            let _ = futex::wake(&self.writer.state().reader_sleeps, futex::Flags::empty(), 1);
+        }
+        if !idle || taken > 0 || self.writer.is_waiting() && !self.writer.wait_for_room()? {
+            return Ok(TurnEnd::Again);
+        }
+        Ok(if self.reader.sleep() { TurnEnd::Waits } else { TurnEnd::Again })
+    }
+
+    fn carry_out(&mut self, command: GuestCommand) -> Result<Option<ProcessEnd>, BrokenRing> {
+        match command {
+            GuestCommand::Start(reference, mut start) => {
+                let arguments = std::mem::take(&mut start.arguments);
+                let limits = notation::write_limits(&start.limits);
+                let body = StartGuest { limits, arguments: arguments.to_vec() }.to_body();
+                let guest = reference.guest;
+                self.guests.insert(guest, RemoteGuest::new(reference, *start));
+                self.writer.push(Frame::new(FrameKind::Start, guest, 0, body.into()))?;
+            }
+            GuestCommand::End(guest) if self.guests.contains_key(&guest) => {
+                if self.process.kind() == GuestKind::Task {
+                    return Ok(Some(ProcessEnd::Guest(guest, End::Stopped)));
+                }
+                self.aborted.entry(guest).or_insert_with(Instant::now);
+                self.writer.push(Frame::new(FrameKind::Abort, guest, 0, NOTHING))?;
+            }
+            GuestCommand::Expire(guest) if self.guests.contains_key(&guest) => {
+                return Ok(Some(ProcessEnd::Guest(
+                    guest,
+                    failed(FailureKind::TimeLimit, "its time is over".to_owned()),
+                )));
+            }
+            GuestCommand::Withdrawn { guest, begun, upto } => {
+                if let Some(remote) = self.guests.get_mut(&guest) {
+                    remote.withdrawn(begun, upto);
+                    self.writer.push(Frame::new(FrameKind::Withdrawn, guest, upto, NOTHING))?;
+                    self.touched.push(guest);
+                }
+            }
+            GuestCommand::End(_) | GuestCommand::Expire(_) => {}
+        }
+        Ok(None)
+    }
+
+    /// Takes up to `most` frames; returns how many there were.
+    fn take_frames(&mut self, most: usize) -> Result<usize, BrokenRing> {
+        let mut taken = 0;
+        while taken < most
+            && let Some(frame) = self.reader.next()?
+        {
+            taken += 1;
+            if frame.head.kind == FrameKind::Ready {
+                if let Some(on_ready) = self.on_ready.take() {
+                    on_ready(&String::from_utf8_lossy(&frame.payload));
+                }
+                continue;
+            }
+            if frame.head.kind == FrameKind::Refused {
+                self.refused = Some(String::from_utf8_lossy(&frame.payload).into_owned());
+                continue;
+            }
+            let guest = frame.head.guest;
+            if frame.head.kind == FrameKind::Overdue && self.process.kind() == GuestKind::Task {
+                self.overdue = Some((guest, Duration::from_micros(frame.head.number)));
+                continue;
+            }
+            let remote = self.guests.get_mut(&guest).ok_or(BrokenRing("a guest that is not there"))?;
+            remote.handle(frame)?;
+            if self.touched.last() != Some(&guest) {
+                self.touched.push(guest);
+            }
+        }
+        if self.reader.release() {
+            // As in `turn`.
+            let _ = futex::wake(&self.reader.state().writer_waits, futex::Flags::empty(), 1);
+        }
+        Ok(taken)
+    }
+
+    /// Looks after each guest that has sent something or whose mailbox has something for it.
+    fn attend_touched(&mut self) {
+        for guest in std::mem::take(&mut self.touched) {
+            let Some(remote) = self.guests.get_mut(&guest) else {
+                continue;
+            };
+            if remote.attend(&mut self.outgoing)
+                && let Some(remote) = self.guests.remove(&guest)
+            {
+                self.aborted.remove(&guest);
+                self.process.guest_ended();
+                self.idle_since = Instant::now();
+                remote.finish(GuestEnd::Ended(End::Stopped));
+            }
+        }
+    }
+
+    /// True if a guest works on something that has a limit.
+    fn is_watched(&self) -> bool {
+        !self.aborted.is_empty()
+            || self.process.kind() == GuestKind::Task
+                && self.guests.values().any(|guest| guest.budget().is_some())
+    }
+
+    /// Looks whether the process, or a guest in it, is over a limit.
+    fn watch(&mut self, now: Instant) -> Option<ProcessEnd> {
+        if self.guests.is_empty() {
+            let idle = now.duration_since(self.idle_since) >= IDLE_MAX;
+            return (idle && self.process.close(true)).then_some(ProcessEnd::Idle);
+        }
+        if self.heartbeat.is_silent(self.process.memory().header().beats.load(Ordering::Relaxed), now) {
+            return Some(ProcessEnd::Process("it hung".to_owned()));
+        }
+        let late = |since: &Instant| now.duration_since(*since) >= ABORT_TIME_MAX;
+        if let Some((guest, _)) = self.aborted.iter().find(|(_, since)| late(since)) {
+            return Some(ProcessEnd::Guest(*guest, End::Stopped));
+        }
+        if self.process.kind() == GuestKind::Task {
+            if let Some((guest, remote)) = self.guests.iter().next()
+                && let Some(budget) = remote.budget()
+                && self.usage.processor_since(remote.progress) > budget + OVERDUE_TIME_MAX
+            {
+                return Some(ProcessEnd::Guest(*guest, over_budget(budget)));
+            }
+        } else if self.process.memory().header().wedged.load(Ordering::Relaxed) != 0 {
+            return Some(ProcessEnd::Process("its threads hung".to_owned()));
+        }
+        let guests = self.guests.values().map(|guest| guest.limits.memory_bytes as u64 + GUEST_BYTES);
+        let most = PROCESS_BYTES + guests.sum::<u64>();
+        let resident = self.usage.resident_bytes();
+        (resident > most).then(|| ProcessEnd::Process(format!("it took {} MiB of memory", resident >> 20)))
+    }
+}
+
+fn over_budget(budget: Duration) -> End {
+    let message = format!("one call took longer on the processor than {budget:?}");
+    failed(FailureKind::TimeLimit, message)
+}
+
+fn failed(kind: FailureKind, message: String) -> End {
+    End::Failed(Failure { kind, message, backtrace: Vec::new() })
+}
+
+/// What is to be done after a turn.
+enum TurnEnd {
+    /// Nothing waits.
+    Waits,
+    /// Something may wait.
+    Again,
+    Ends(ProcessEnd),
+}

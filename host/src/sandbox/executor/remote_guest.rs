@@ -1,0 +1,224 @@
+//! A guest in an executor, as its host sees it: between the guest's frames and its mailbox.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use grid_protocol::wire::Wire;
+use grid_protocol::worker::{End, Failure};
+
+use super::credit::{ROOM_BYTES, UNHANDLED_BYTES_MAX, UNHANDLED_MAX, message_cost};
+use super::frame::{Frame, FrameKind};
+use super::process::GuestRef;
+use super::ring::{BrokenRing, NOTHING};
+use crate::mailbox::{MessagePort, Received};
+use crate::sandbox::{GuestEnd, GuestStart, Limits};
+
+/// A guest: what has been handed to it, and what it has sent that its mailbox has no room for.
+pub(super) struct RemoteGuest {
+    reference: Arc<GuestRef>,
+    waker: Waker,
+    pub(super) limits: Limits,
+    mailbox: Arc<dyn MessagePort>,
+    on_start: Option<Box<dyn FnOnce() + Send>>,
+    on_end: Option<Box<dyn FnOnce(GuestEnd) + Send>>,
+    has_started: bool,
+    was_told_to_stop: bool,
+    /// Messages that it has not handled: number and length.
+    unhandled: VecDeque<(u64, usize)>,
+    unhandled_bytes: usize,
+    /// What it has sent and its mailbox has not taken, in order.
+    held: VecDeque<HeldFrame>,
+    /// Cost of messages that were taken, and for which it has not been given new room.
+    owed_room: i64,
+    /// Cost of what it has sent and has not been given new room for.
+    used_room: i64,
+    end: Option<End>,
+    /// Number of frames from it, by which one that makes no progress is recognized.
+    pub(super) progress: u64,
+}
+
+enum HeldFrame {
+    Sent(Bytes),
+    Done(u64, Option<Duration>),
+    Failed(u64, Failure),
+}
+
+impl RemoteGuest {
+    pub(super) fn new(reference: Arc<GuestRef>, start: GuestStart) -> Self {
+        let GuestStart { limits, mailbox, on_start, on_end, .. } = start;
+        Self {
+            waker: Waker::from(reference.clone()),
+            reference,
+            limits,
+            mailbox,
+            on_start: Some(on_start),
+            on_end: Some(on_end),
+            has_started: false,
+            was_told_to_stop: false,
+            unhandled: VecDeque::new(),
+            unhandled_bytes: 0,
+            held: VecDeque::new(),
+            owed_room: 0,
+            used_room: 0,
+            end: None,
+            progress: 0,
+        }
+    }
+
+    /// Handles a frame of the guest. The caller calls [`Self::attend`] when it has handled all that have come.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokenRing`] if an executor never sends such a frame.
+    pub(super) fn handle(&mut self, Frame { head, payload }: Frame) -> Result<(), BrokenRing> {
+        self.progress += 1;
+        match head.kind {
+            FrameKind::Started => {
+                self.has_started = true;
+                if let Some(on_start) = self.on_start.take() {
+                    on_start();
+                }
+            }
+            FrameKind::Sent => {
+                if payload.len() > self.limits.message_bytes || self.used_room > ROOM_BYTES {
+                    return Err(BrokenRing("a message that is too long, or has no room"));
+                }
+                self.used_room += message_cost(payload.len());
+                self.held.push_back(HeldFrame::Sent(payload));
+            }
+            FrameKind::Done => {
+                if self.unhandled.back().is_none_or(|(newest, _)| head.number > *newest) {
+                    return Err(BrokenRing("a message is done that was not handed over"));
+                }
+                self.held.push_back(HeldFrame::Done(head.number, read_duration(&payload)));
+                while let Some((_, bytes)) = self.unhandled.pop_front_if(|(seq, _)| *seq <= head.number) {
+                    self.unhandled_bytes = self.unhandled_bytes.saturating_sub(bytes);
+                }
+            }
+            FrameKind::Failed => {
+                let failure = Failure::from_body(&payload).map_err(|_| BrokenRing("no failure"))?;
+                if self.held.len() > HELD_MAX {
+                    return Err(BrokenRing("more failures than messages"));
+                }
+                self.held.push_back(HeldFrame::Failed(head.number, failure));
+            }
+            FrameKind::Log | FrameKind::LogDropped => {
+                let level = u8::try_from(head.number).unwrap_or_default();
+                let text = String::from_utf8_lossy(&payload);
+                self.mailbox.log(level, &text, head.kind == FrameKind::Log);
+            }
+            FrameKind::Ended => {
+                self.end = Some(End::from_body(&payload).map_err(|_| BrokenRing("no end"))?);
+            }
+            _ => return Err(BrokenRing("a frame that only a host sends")),
+        }
+        self.take_held();
+        Ok(())
+    }
+
+    /// Gives the mailbox what it has room for.
+    fn take_held(&mut self) {
+        while let Some(next) = self.held.front() {
+            if !matches!(next, HeldFrame::Done(..)) && !self.mailbox.has_room() {
+                return;
+            }
+            match self.held.pop_front() {
+                Some(HeldFrame::Sent(payload)) => {
+                    self.owed_room += message_cost(payload.len());
+                    self.mailbox.send(payload);
+                }
+                Some(HeldFrame::Done(seq, ran)) => self.mailbox.done(seq, ran),
+                Some(HeldFrame::Failed(seq, mut failure)) => {
+                    failure.clamp();
+                    self.mailbox.fail(seq, failure);
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// Passes on what waits at either side; puts frames for the guest into `out`. True if the guest has ended and
+    /// everything that it sent was taken, so that the caller calls [`Self::finish`].
+    pub(super) fn attend(&mut self, out: &mut Vec<Frame>) -> bool {
+        let waker = self.waker.clone();
+        let mut cx = Context::from_waker(&waker);
+        self.take_held();
+        // Asked again after the waker is in place: there may be room by now.
+        while !self.held.is_empty() && self.mailbox.poll_room(&mut cx).is_ready() {
+            self.take_held();
+        }
+        self.mailbox.flush();
+        if self.end.is_some() {
+            return self.held.is_empty();
+        }
+        let guest = self.reference.guest;
+        if self.owed_room >= ROOM_BYTES / 2 {
+            let room = u64::try_from(self.owed_room).unwrap_or_default();
+            self.used_room -= self.owed_room;
+            self.owed_room = 0;
+            out.push(Frame::new(FrameKind::Room, guest, room, NOTHING));
+        }
+        while self.has_started
+            && !self.was_told_to_stop
+            && self.unhandled.len() < UNHANDLED_MAX
+            && self.unhandled_bytes < UNHANDLED_BYTES_MAX
+        {
+            match self.mailbox.poll_incoming(&mut cx) {
+                Poll::Ready(Received::Message(delivery)) => {
+                    self.unhandled.push_back((delivery.seq, delivery.payload.len()));
+                    self.unhandled_bytes += delivery.payload.len();
+                    out.push(Frame::new(FrameKind::Message, guest, delivery.seq, delivery.payload));
+                }
+                Poll::Ready(Received::Stop) => {
+                    self.was_told_to_stop = true;
+                    out.push(Frame::new(FrameKind::Stop, guest, 0, NOTHING));
+                }
+                Poll::Pending => break,
+            }
+        }
+        false
+    }
+
+    /// Notes that the messages after `begun`, up to `upto`, were withdrawn.
+    pub(super) fn withdrawn(&mut self, begun: u64, upto: u64) {
+        self.unhandled.retain(|(seq, _)| *seq <= begun || *seq > upto);
+        self.unhandled_bytes = self.unhandled.iter().map(|(_, bytes)| bytes).sum();
+    }
+
+    /// The processor time that the guest may take for what it is doing; `None` if it waits.
+    pub(super) fn budget(&self) -> Option<Duration> {
+        match (self.has_started, self.was_told_to_stop) {
+            (false, _) => Some(self.limits.start),
+            (true, true) => Some(self.limits.stop),
+            (true, false) => (!self.unhandled.is_empty()).then_some(self.limits.call),
+        }
+    }
+
+    /// Tells that the guest has ended, by `otherwise` if it has not told itself.
+    pub(super) fn finish(mut self, otherwise: GuestEnd) {
+        let end = self.end.take().map_or(otherwise, GuestEnd::Ended);
+        if let Some(on_end) = self.on_end.take() {
+            on_end(end);
+        }
+    }
+}
+
+/// A duration in nanoseconds.
+fn read_duration(payload: &[u8]) -> Option<Duration> {
+    Some(Duration::from_nanos(u64::from_le_bytes(payload.try_into().ok()?)))
+}
+
+impl Drop for RemoteGuest {
+    fn drop(&mut self) {
+        if let Some(on_end) = self.on_end.take() {
+            on_end(GuestEnd::Lost { reason: "the host goes down".to_owned() });
+        }
+    }
+}
+
+/// What a guest may have sent that its mailbox has no room for: room for its messages is given by their length, and each
+/// message that it handles is done, or fails, once.
+const HELD_MAX: usize = 8192;

@@ -1,0 +1,386 @@
+//! Guests in this process: in an executor those of one trust domain; in a host without executor processes, all of them.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Poll, Wake};
+
+use bytes::Bytes;
+use grid_inspect::{ComponentEntry, CoreEntry, EntryPoint};
+use grid_protocol::worker::{End, Failure, FailureKind};
+use tokio::runtime;
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+use wasmtime::component::Component;
+use wasmtime::{Engine, InstancePre, Linker, Module};
+
+use crate::mailbox::MessagePort;
+use crate::sandbox::core::Core;
+use crate::sandbox::engine::{self, CodeForm};
+use crate::sandbox::failure::explain;
+use crate::sandbox::guest::Guest;
+use crate::sandbox::memory_use::MemoryUse;
+use crate::sandbox::message_loop::MessageLoop;
+use crate::sandbox::meter::Meter;
+use crate::sandbox::pool::{Pool, PoolTask};
+use crate::sandbox::simulated::GuestHandle;
+use crate::sandbox::{Compiled, GuestEnd, GuestStart, Policy, SandboxError, command, component, grid_calls};
+
+/// An engine, and the threads that run its guests.
+pub(super) struct InProcess {
+    engine: Engine,
+    linker: Linker<Guest>,
+    /// For commands, with the calls for their own files.
+    commands: Linker<Guest>,
+    component_linker: wasmtime::component::Linker<Guest>,
+    policy: Policy,
+    form: CodeForm,
+    running: AtomicUsize,
+    /// Memory of all guests together, in bytes.
+    memory_bytes: Arc<AtomicU64>,
+    /// Drives the timers of the guests.
+    timers: runtime::Handle,
+    /// Notified when the thread of the clock is to end.
+    over: Arc<Notify>,
+    pool: Pool,
+}
+
+/// A module that this process has loaded.
+#[derive(Clone)]
+pub(super) enum LoadedProgram {
+    Core(InstancePre<Guest>, CoreEntry),
+    Command(InstancePre<Guest>),
+    Component(wasmtime::component::InstancePre<Guest>, ComponentEntry),
+}
+
+#[derive(Debug, Default)]
+struct Aborting {
+    killed: AtomicBool,
+    task: OnceLock<Weak<PoolTask>>,
+    meter: OnceLock<Arc<Meter>>,
+}
+
+impl GuestHandle for Aborting {
+    fn end(&self) {
+        self.killed.store(true, Ordering::Release);
+        if let Some(task) = self.task.get().and_then(Weak::upgrade) {
+            task.wake();
+        }
+    }
+
+    fn expire(&self, over: bool) {
+        if let Some(meter) = self.meter.get() {
+            meter.expire(over);
+        }
+    }
+
+    fn overdue(&self) -> Option<std::time::Duration> {
+        let task = self.task.get().and_then(Weak::upgrade)?;
+        let meter = self.meter.get()?;
+        (task.is_polled() && meter.is_over()).then(|| meter.budget())
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.task.get().and_then(Weak::upgrade).is_some_and(|task| task.is_stuck())
+    }
+}
+
+impl InProcess {
+    /// Sets up the engine, the threads and the address space, with room for fewer guests than the policy has if the
+    /// address space does not suffice; the code is compiled with bounds checks if `slots` guests do not fit without.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError::AddressSpace`] if there is no room for one guest; [`SandboxError::Setup`] if anything else
+    /// fails.
+    pub(super) fn new(policy: Policy, slots: usize) -> Result<Self, SandboxError> {
+        let (engine, policy, form) = engine::fitting(&policy, slots).map_err(no_address_space)?;
+        Self::with_engine(engine, policy, form)
+    }
+
+    /// As [`Self::new`], for code that was compiled in this form.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub(super) fn for_form(policy: Policy, form: CodeForm) -> Result<Self, SandboxError> {
+        let (engine, policy) = engine::fitting_form(&policy, form).map_err(no_address_space)?;
+        Self::with_engine(engine, policy, form)
+    }
+
+    fn with_engine(engine: Engine, policy: Policy, form: CodeForm) -> Result<Self, SandboxError> {
+        let setup = |error: &dyn fmt::Display| SandboxError::Setup(format!("{error:#}"));
+        let mut linker = Linker::new(&engine);
+        grid_calls::link(&mut linker).map_err(|error| setup(&error))?;
+        let mut commands = linker.clone();
+        command::link(&mut commands).map_err(|error| setup(&error))?;
+        let mut component_linker = wasmtime::component::Linker::new(&engine);
+        component::link(&mut component_linker).map_err(|error| setup(&error))?;
+        let timers =
+            runtime::Builder::new_current_thread().enable_time().build().map_err(|error| setup(&error))?;
+        let pool = Pool::start(policy.compute_threads, timers.handle()).map_err(|error| setup(&error))?;
+        let timer_handle = timers.handle().clone();
+        let over = Arc::new(Notify::new());
+        let (clock, end) = (engine.clone(), over.clone());
+        // This thread also drives the timers of the guests.
+        let tick = async move {
+            if !form.interruptible {
+                return end.notified().await;
+            }
+            let mut interval = interval(engine::EPOCH_TICK);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    _ = interval.tick() => clock.increment_epoch(),
+                    () = end.notified() => return,
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("grid-epoch".to_owned())
+            .spawn(move || timers.block_on(tick))
+            .map_err(|error| setup(&error))?;
+        let (running, memory_bytes) = (AtomicUsize::new(0), Arc::default());
+        Ok(Self {
+            engine,
+            linker,
+            commands,
+            component_linker,
+            policy,
+            form,
+            running,
+            memory_bytes,
+            timers: timer_handle,
+            over,
+            pool,
+        })
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The form of the code that runs here.
+    pub(super) fn form(&self) -> CodeForm {
+        self.form
+    }
+
+    /// Lets this thread run guests, inline, until what is returned is dropped.
+    pub(super) fn enter(&self) -> runtime::EnterGuard<'_> {
+        self.timers.enter()
+    }
+
+    /// Memory of all guests together, in bytes.
+    pub(super) fn memory_bytes(&self) -> &Arc<AtomicU64> {
+        &self.memory_bytes
+    }
+
+    /// True if no compute thread has returned from a guest for so long (5 s) that all of them must hang.
+    pub(super) fn is_wedged(&self) -> bool {
+        self.pool.is_wedged()
+    }
+
+    /// Loads a module that was compiled by [`compile`](crate::compile), in the form of this engine.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError::Load`] if the engine refuses it or it imports what the host does not offer.
+    pub(super) fn load(
+        &self,
+        compiled: &Compiled,
+        entry_point: EntryPoint,
+    ) -> Result<LoadedProgram, SandboxError> {
+        if matches!(entry_point, EntryPoint::Component(_)) {
+            // SAFETY: `Compiled` is made by `vouch` alone, from bytes that our own compiler wrote, in this process, in
+            // its child, or to a file whose MAC under this host's own key was checked.
+            let component = unsafe { Component::deserialize(&self.engine, compiled.bytes()) };
+            return self.link_component(&component.map_err(not_loaded)?, entry_point);
+        }
+        // SAFETY: as above.
+        let module = unsafe { Module::deserialize(&self.engine, compiled.bytes()) };
+        self.link_module(&module.map_err(not_loaded)?, entry_point)
+    }
+
+    /// As [`Self::load`], from a file, which is mapped and not copied.
+    ///
+    /// # Safety
+    ///
+    /// The file must have what [`Compiled`] may have, and nobody may be able to change it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`].
+    pub(super) unsafe fn load_file(
+        &self,
+        mut file: File,
+        entry_point: EntryPoint,
+    ) -> Result<LoadedProgram, SandboxError> {
+        if matches!(entry_point, EntryPoint::Component(_)) {
+            use std::os::fd::AsRawFd;
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            // SAFETY: by the caller.
+            let component = if File::open(&path).is_ok() {
+                // SAFETY: by the caller.
+                unsafe { Component::deserialize_file(&self.engine, &path) }
+            } else {
+                // There is no /proc here.
+                let mut code = Vec::new();
+                let read = file.rewind().and_then(|()| file.read_to_end(&mut code));
+                read.map_err(|error| SandboxError::Load(error.to_string()))?;
+                // SAFETY: by the caller.
+                unsafe { Component::deserialize(&self.engine, &code) }
+            };
+            let component = component.map_err(not_loaded)?;
+            // Before the last system calls are given up.
+            component.initialize_copy_on_write_image().map_err(not_loaded)?;
+            return self.link_component(&component, entry_point);
+        }
+        // SAFETY: by the caller.
+        let module = unsafe { Module::deserialize_open_file(&self.engine, file) }.map_err(not_loaded)?;
+        module.initialize_copy_on_write_image().map_err(not_loaded)?;
+        self.link_module(&module, entry_point)
+    }
+
+    fn link_component(
+        &self,
+        component: &Component,
+        entry_point: EntryPoint,
+    ) -> Result<LoadedProgram, SandboxError> {
+        let EntryPoint::Component(entry_point) = entry_point else {
+            return Err(SandboxError::Load("a component that is to be called as a module".to_owned()));
+        };
+        let instance = self.component_linker.instantiate_pre(component).map_err(not_loaded)?;
+        Ok(LoadedProgram::Component(instance, entry_point))
+    }
+
+    fn link_module(&self, module: &Module, entry_point: EntryPoint) -> Result<LoadedProgram, SandboxError> {
+        let linker = if entry_point == EntryPoint::Command { &self.commands } else { &self.linker };
+        let instance = linker.instantiate_pre(module).map_err(not_loaded)?;
+        match entry_point {
+            EntryPoint::Core(entry_point) => Ok(LoadedProgram::Core(instance, entry_point)),
+            EntryPoint::Command => Ok(LoadedProgram::Command(instance)),
+            _ => Err(SandboxError::Load("no entry point that this version knows".to_owned())),
+        }
+    }
+
+    /// Starts a guest and returns without waiting for it; see [`Sandbox::start`](crate::sandbox::Sandbox::start).
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError::Full`] if there is no room for another guest.
+    pub(super) fn start(
+        self: &Arc<Self>,
+        program: &LoadedProgram,
+        terms: &command::Terms,
+        start: GuestStart,
+    ) -> Result<Arc<dyn GuestHandle>, SandboxError> {
+        let GuestStart { arguments, limits, mailbox, on_start, on_end } = start;
+        let max = self.policy.workers_max;
+        let claim = |running: usize| (running < max).then_some(running + 1);
+        let claimed = self.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim);
+        claimed.map_err(|_| SandboxError::Full { max })?;
+        let abort = Arc::<Aborting>::default();
+        let meter = Arc::new(Meter::new());
+        let memory = MemoryUse::none(&self.memory_bytes);
+        let mut guest = Guest::new(mailbox.clone(), limits, meter.clone(), memory);
+        guest.is_alone = !self.form.interruptible;
+        let work = live(program.clone(), terms.clone(), guest, arguments, on_start);
+        let work = run(self.clone(), mailbox, abort.clone(), work, on_end);
+        // Both are set here alone, before the handle is returned, so neither call can fail.
+        let _ = abort.meter.set(meter.clone());
+        let _ = abort.task.set(self.pool.spawn(meter, work));
+        Ok(abort)
+    }
+}
+
+fn no_address_space(error: wasmtime::Error) -> SandboxError {
+    SandboxError::AddressSpace(format!("{error:#}"))
+}
+
+fn not_loaded(error: wasmtime::Error) -> SandboxError {
+    SandboxError::Load(format!("{error:#}"))
+}
+
+/// Starts a guest and lets it handle messages until it stops or fails, whichever kind of entry point it has.
+async fn live(
+    program: LoadedProgram,
+    terms: command::Terms,
+    guest: Guest,
+    arguments: Bytes,
+    on_start: impl FnOnce() + Send,
+) -> Result<(), Failure> {
+    let failure_context = guest.failure_context.clone();
+    let start = |error: wasmtime::Error| explain(&error, true, &failure_context);
+    match program {
+        LoadedProgram::Core(instance, entry_point) => {
+            let core = Core::start(&instance, entry_point, guest, arguments).await.map_err(start)?;
+            on_start();
+            MessageLoop::new(core).live().await.map_err(|error| explain(&error, false, &failure_context))
+        }
+        LoadedProgram::Component(instance, entry_point) => {
+            let started = component::Component::start(&instance, entry_point, guest, arguments).await;
+            let component = started.map_err(start)?;
+            on_start();
+            MessageLoop::new(component).live().await.map_err(|error| explain(&error, false, &failure_context))
+        }
+        LoadedProgram::Command(instance) => {
+            command::run(&instance, &terms, guest, &arguments, on_start).await
+        }
+    }
+}
+
+/// Runs a guest until it ends or is aborted, then calls `on_end`.
+async fn run(
+    shared: Arc<InProcess>,
+    mailbox: Arc<dyn MessagePort>,
+    abort: Arc<Aborting>,
+    work: impl Future<Output = Result<(), Failure>> + Send,
+    on_end: Box<dyn FnOnce(GuestEnd) + Send>,
+) {
+    let mut ending = EndNotice { shared, on_end: Some(on_end) };
+    let end = {
+        let mut work = std::pin::pin!(work);
+        std::future::poll_fn(|cx| {
+            if abort.killed.load(Ordering::Acquire) {
+                return Poll::Ready(End::Stopped);
+            }
+            work.as_mut().poll(cx).map(|ended| match ended {
+                Ok(()) => End::Stopped,
+                Err(failure) => End::Failed(failure),
+            })
+        })
+        .await
+    };
+    mailbox.flush();
+    ending.end(end);
+}
+
+/// Calls `on_end` exactly once when a guest has ended, even if its task panics or is dropped.
+struct EndNotice {
+    shared: Arc<InProcess>,
+    on_end: Option<Box<dyn FnOnce(GuestEnd) + Send>>,
+}
+
+impl EndNotice {
+    fn end(&mut self, end: End) {
+        if let Some(on_end) = self.on_end.take() {
+            self.shared.running.fetch_sub(1, Ordering::AcqRel);
+            on_end(GuestEnd::Ended(end));
+        }
+    }
+}
+
+impl Drop for EndNotice {
+    fn drop(&mut self) {
+        let message = "the guest's task panicked, or the host goes down".to_owned();
+        self.end(End::Failed(Failure { kind: FailureKind::HostFault, message, backtrace: Vec::new() }));
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        self.over.notify_one();
+    }
+}

@@ -1,0 +1,194 @@
+//! Walls: what runs in an executor can compute, and nothing else.
+
+use std::time::Duration;
+
+use grid_tests::{Captive, Grid, busy, echo, has_in_memory, within};
+use libc::{
+    AF_INET, AF_UNIX, CLONE_VM, O_RDONLY, PROT_EXEC, PROT_READ, PROT_WRITE, SIGKILL, SOCK_DGRAM, SOCK_STREAM,
+};
+
+use crate::jobs::task;
+
+/// System calls by which a process could reach beyond itself: their names, their numbers and arguments that would do if they
+/// were allowed. `parent` is the host's process.
+fn calls(parent: u32) -> Vec<(&'static str, libc::c_long, [u64; 6])> {
+    let number = |value: i32| u64::try_from(value).unwrap();
+    let stream = [number(AF_INET), number(SOCK_STREAM), 0, 0, 0, 0];
+    let abstract_socket = [number(AF_UNIX), number(SOCK_DGRAM), 0, 0, 0, 0];
+    let code = number(PROT_READ | PROT_WRITE | PROT_EXEC);
+    let anonymous = number(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let parent = u64::from(parent);
+    vec![
+        ("open", libc::SYS_open, [0, number(O_RDONLY), 0, 0, 0, 0]),
+        ("openat", libc::SYS_openat, [0, 0, number(O_RDONLY), 0, 0, 0]),
+        ("openat2", libc::SYS_openat2, [0; 6]),
+        ("stat", libc::SYS_stat, [0; 6]),
+        ("unlink", libc::SYS_unlink, [0; 6]),
+        ("rename", libc::SYS_rename, [0; 6]),
+        ("socket for TCP", libc::SYS_socket, stream),
+        ("socket for abstract names", libc::SYS_socket, abstract_socket),
+        ("socketpair", libc::SYS_socketpair, abstract_socket),
+        ("connect", libc::SYS_connect, [0, 0, 16, 0, 0, 0]),
+        ("bind", libc::SYS_bind, [0, 0, 16, 0, 0, 0]),
+        ("sendmsg", libc::SYS_sendmsg, [0; 6]),
+        ("recvmsg", libc::SYS_recvmsg, [0; 6]),
+        ("execve", libc::SYS_execve, [0; 6]),
+        ("execveat", libc::SYS_execveat, [0; 6]),
+        ("fork", libc::SYS_fork, [0; 6]),
+        ("vfork", libc::SYS_vfork, [0; 6]),
+        (
+            "clone of a thread",
+            libc::SYS_clone,
+            [number(CLONE_VM | libc::CLONE_THREAD | libc::CLONE_SIGHAND), 0, 0, 0, 0, 0],
+        ),
+        ("clone3", libc::SYS_clone3, [0; 6]),
+        ("ptrace of the parent", libc::SYS_ptrace, [u64::from(libc::PTRACE_SEIZE), parent, 0, 0, 0, 0]),
+        ("kill of the parent", libc::SYS_kill, [parent, 0, 0, 0, 0, 0]),
+        ("tgkill of the parent", libc::SYS_tgkill, [parent, parent, number(SIGKILL), 0, 0, 0]),
+        ("tkill of the parent", libc::SYS_tkill, [parent, 0, 0, 0, 0, 0]),
+        ("pidfd_open of the parent", libc::SYS_pidfd_open, [parent, 0, 0, 0, 0, 0]),
+        ("process_vm_readv", libc::SYS_process_vm_readv, [parent, 0, 0, 0, 0, 0]),
+        ("process_vm_writev", libc::SYS_process_vm_writev, [parent, 0, 0, 0, 0, 0]),
+        ("memfd_create", libc::SYS_memfd_create, [0; 6]),
+        ("mmap of code", libc::SYS_mmap, [0, 4096, code, anonymous, u64::MAX, 0]),
+        ("mprotect to code", libc::SYS_mprotect, [0, 4096, code, 0, 0, 0]),
+        ("pkey_mprotect", libc::SYS_pkey_mprotect, [0, 0, code, u64::MAX, 0, 0]),
+        ("io_uring_setup", libc::SYS_io_uring_setup, [1, 0, 0, 0, 0, 0]),
+        ("userfaultfd", libc::SYS_userfaultfd, [0; 6]),
+        ("keyctl", libc::SYS_keyctl, [0; 6]),
+        ("bpf", libc::SYS_bpf, [0; 6]),
+        ("perf_event_open", libc::SYS_perf_event_open, [0; 6]),
+        ("unshare", libc::SYS_unshare, [0; 6]),
+        ("setns", libc::SYS_setns, [0; 6]),
+        ("mount", libc::SYS_mount, [0; 6]),
+        ("prctl", libc::SYS_prctl, [number(libc::PR_SET_DUMPABLE), 1, 0, 0, 0, 0]),
+        ("seccomp", libc::SYS_seccomp, [0; 6]),
+        ("ioctl", libc::SYS_ioctl, [0; 6]),
+        ("fcntl", libc::SYS_fcntl, [0; 6]),
+        ("dup", libc::SYS_dup, [0; 6]),
+        ("shmget", libc::SYS_shmget, [0; 6]),
+        ("prlimit64 of the parent", libc::SYS_prlimit64, [parent, 0, 0, 0, 0, 0]),
+        ("sched_setaffinity of the parent", libc::SYS_sched_setaffinity, [parent, 0, 0, 0, 0, 0]),
+    ]
+}
+
+/// A grid with a host whose executors have guests: one that works on a task for long, and a worker.
+async fn with_guests() -> (Grid, grid_tests::ChildProcess) {
+    let grid = Grid::start(&[]);
+    let host = grid.host("walled", &["--slots", "2"]);
+    let client = grid.client();
+    let busy = client.upload("busy", busy()).await.unwrap().digest;
+    let job = client.job("long", busy).start().await.unwrap();
+    job.submit(0, vec![task(1, Duration::from_secs(3600)).into()]).await.unwrap();
+    grid.wait_until(&["explain", &format!("{}/0", job.id())], |said| said.to_string().contains("running on"));
+    let echo = client.upload("echo", echo()).await.unwrap().digest;
+    let worker = client.spawn(echo).anywhere(1).await.unwrap()[0];
+    client.send(worker, "there?").await.unwrap();
+    while !matches!(client.next_event().await, wasm_grid::Event::Message { .. }) {}
+    (grid, host)
+}
+
+/// Executors that have given up the last system calls.
+fn locked_down(host: &grid_tests::ChildProcess) -> Vec<u32> {
+    let is_filtered = |id: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        status.lines().any(|line| line == "Seccomp:\t2")
+    };
+    host.executors().into_iter().filter(is_filtered).collect()
+}
+
+/// A thread of the process that sleeps in a system call.
+fn sleeper(process: u32) -> u32 {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let mut threads: Vec<u32> =
+        threads.map(|thread| thread.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
+    threads.sort_unstable();
+    let sleeps = |thread: &u32| {
+        // "running", or the number of the call and its arguments.
+        let call = std::fs::read_to_string(format!("/proc/{process}/task/{thread}/syscall")).unwrap();
+        call.split_whitespace().next().is_some_and(|number| number == libc::SYS_futex.to_string())
+    };
+    threads.into_iter().find(sleeps).expect("a thread waits for something")
+}
+
+#[tokio::test]
+async fn an_executor_is_denied_every_call_that_reaches_beyond_it() {
+    within(async {
+        let (_grid, host) = with_guests().await;
+        let executors = locked_down(&host);
+        assert_eq!(executors.len(), 2, "one has the task, one the worker");
+        for executor in executors {
+            let captive = Captive::take(sleeper(executor));
+            assert_eq!(captive.call(libc::SYS_getpid, [0; 6]), i64::from(executor), "calls can be tried");
+            let calls = calls(host.id());
+            assert!(calls.len() >= 25);
+            for (name, number, arguments) in calls {
+                assert_eq!(captive.call(number, arguments), -i64::from(libc::EPERM), "{name}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_keys_of_a_host_are_in_its_memory_and_in_that_of_no_executor() {
+    within(async {
+        let (grid, host) = with_guests().await;
+        let state = grid.folder("walled");
+        let [key, mac] =
+            ["host.key", "modules/cache.key"].map(|file| std::fs::read(state.join(file)).unwrap());
+        assert!(has_in_memory(host.id(), &mac), "the search finds what is there");
+        let executors = host.executors();
+        assert!(executors.len() >= 2);
+        for executor in executors {
+            for secret in [&key, &mac] {
+                assert!(!has_in_memory(executor, secret), "an executor has a key");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_executor_has_no_open_files_but_its_own_and_no_environment() {
+    within(async {
+        let (_grid, host) = with_guests().await;
+        for executor in locked_down(&host) {
+            let environment = std::fs::read(format!("/proc/{executor}/environ")).unwrap();
+            assert!(environment.is_empty(), "{}", String::from_utf8_lossy(&environment));
+            for file in std::fs::read_dir(format!("/proc/{executor}/fd")).unwrap() {
+                let target = std::fs::read_link(file.unwrap().path()).unwrap();
+                let target = target.to_str().unwrap();
+                let own = [
+                    "socket:",
+                    "/dev/null",
+                    "pipe:",
+                    "anon_inode:[eventfd]",
+                    "/memfd:grid-",
+                    "anon_inode:[eventpoll]",
+                ];
+                assert!(own.iter().any(|own| target.starts_with(own)), "{target}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn executors_end_with_their_host_however_it_ends() {
+    within(async {
+        let (_grid, host) = with_guests().await;
+        let executors = host.executors();
+        assert!(executors.len() >= 2);
+        host.signal("KILL");
+        let is_there = |id: &u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            // One that nobody has waited for yet is a zombie.
+            stat.rsplit_once(')').is_some_and(|(_, fields)| !fields.trim_start().starts_with('Z'))
+        };
+        while executors.iter().any(is_there) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}

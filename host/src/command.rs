@@ -17,6 +17,7 @@ use grid_protocol::host::{JoinRefusal, Label};
 use grid_protocol::key::PublicKey;
 use grid_protocol::name::check_name;
 use grid_protocol::ticket::ManagerAddress;
+use grid_protocol::wall::Wall;
 
 pub use crate::child_process::{COMPILE, EXECUTOR};
 use crate::command::metrics_args::{MetricsArgs, MetricsError};
@@ -323,6 +324,9 @@ const WORKER_MEMORY_MAX: usize = 4 << 30;
 fn label(text: &str) -> Result<Label, String> {
     let (name, value) = text.split_once('=').ok_or("a label looks like NAME=VALUE")?;
     check_name(name).map_err(|error| error.to_string())?;
+    if name.starts_with(Wall::LABEL_PREFIX) {
+        return Err(format!("labels that begin with `{}` are the host's own", Wall::LABEL_PREFIX));
+    }
     Ok(Label { name: name.to_owned(), value: value.to_owned() })
 }
 

@@ -9,6 +9,7 @@ use grid_net::{BindError, Conn, Endpoint, Network, Timing};
 use grid_protocol::host::{HostCapacity, Label};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::ticket::ManagerAddress;
+use grid_protocol::wall::Wall;
 
 use crate::cache::{CACHE_BYTES_MAX, CacheError, ModuleCache};
 use crate::compile::Compiler;
@@ -220,13 +221,13 @@ impl Host {
             self.supervisor.metrics.set_pending(matches!(step, HostProgress::Pending));
             progress(step);
         };
-        Ok(driver::run(&self.supervisor, route, &self.capacity(), &noted).await)
+        Ok(driver::run(&self.supervisor, route, &self.capacity().await, &noted).await)
     }
 
     /// Serves a manager in this process until the host is drained or the connection ends.
     pub async fn serve_local(&self, conn: Conn, progress: impl Fn(HostProgress) + Send + Sync) -> HostEnded {
         self.supervisor.warm_up();
-        driver::run(&self.supervisor, Upstream::Local(Some(conn)), &self.capacity(), &progress).await
+        driver::run(&self.supervisor, Upstream::Local(Some(conn)), &self.capacity().await, &progress).await
     }
 
     fn endpoint(&self) -> Result<Endpoint, BindError> {
@@ -236,12 +237,24 @@ impl Host {
             .or_else(|_| Endpoint::dialer_on(network, any_v4, &self.key, *timing))
     }
 
-    fn capacity(&self) -> HostCapacity {
+    /// The labels that the operator gave, and those that tell the walls around guests.
+    async fn labels(&self) -> Vec<Label> {
+        let mut labels = self.config.labels.clone();
+        if self.config.executor.is_some() {
+            match self.config.compiler.walls().await {
+                Ok(walls) => labels.extend(walls.around_guests().into_iter().map(Wall::label)),
+                Err(error) => tracing::warn!(%error, "the walls around guests are not known"),
+            }
+        }
+        labels
+    }
+
+    async fn capacity(&self) -> HostCapacity {
         HostCapacity {
             name: self.config.name.clone(),
             slots: self.config.slots,
             memory_bytes: self.config.memory_bytes,
-            labels: self.config.labels.clone(),
+            labels: self.labels().await,
             platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
             software: env!("CARGO_PKG_VERSION").to_owned(),
         }

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use grid_protocol::wall::Wall;
+
 /// The system refused a limit or a filter.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {reason}")]
@@ -40,6 +42,13 @@ pub enum LandlockWall {
 }
 
 impl Walls {
+    /// The walls that stand around guests which run in processes behind these.
+    pub fn around_guests(self) -> Vec<Wall> {
+        let landlock = matches!(self.landlock, LandlockWall::InForce(_)).then_some(Wall::Landlock);
+        let calls = self.filters_calls.then_some(Wall::SystemCalls);
+        [Some(Wall::Process), landlock, calls].into_iter().flatten().collect()
+    }
+
     /// The line by which a child process tells its walls.
     pub(crate) fn to_line(self) -> String {
         let landlock = match self.landlock {

@@ -39,6 +39,8 @@ use grid_protocol::digest::Digest;
 
 pub use engine::CodeForm;
 pub(crate) use executor::TrustDomain;
+#[doc(hidden)]
+pub use executor::read_hostile_executor;
 pub use executor::run_child as run_executor;
 pub(crate) use guest_start::{GuestEnd, GuestStart};
 pub use limits::Limits;

@@ -11,6 +11,7 @@ use grid_protocol::control::HostEnd;
 use grid_protocol::host::{HostCommand, HostEvent, Position, Resume, SpawnWorker, WorkerStatus};
 use grid_protocol::id::{SessionId, WorkerId};
 use grid_protocol::job::{Assignment, AttemptEnd, JobBrief, JobId};
+use grid_protocol::key::PublicKey;
 use grid_protocol::link::Link;
 use grid_protocol::session::{self, Links};
 use grid_protocol::worker::{End, Failure, FailureKind};
@@ -222,7 +223,8 @@ impl WorkerSupervisor {
         // Whatever the command was, it must be acknowledged.
         self.outbox.control_ready.notify_one();
         match command {
-            Some(HostCommand::Spawn(spawn)) => self.spawn(spawn),
+            Some(HostCommand::Spawn(spawn)) => self.spawn(spawn, None),
+            Some(HostCommand::SpawnFor { owner, spawn }) => self.spawn(spawn, Some(owner)),
             Some(HostCommand::Stop { workers, grace_ms }) => {
                 self.stop(&workers, Duration::from_millis(grace_ms.into()));
             }
@@ -381,7 +383,8 @@ impl WorkerSupervisor {
         self.module_loader.cache_use()
     }
 
-    fn spawn(self: &Arc<Self>, spawn: SpawnWorker) {
+    fn spawn(self: &Arc<Self>, spawn: SpawnWorker, owner: Option<PublicKey>) {
+        let domain = TrustDomain::Workers { owner };
         let arguments = Bytes::from(spawn.arguments);
         let mut entries = Vec::new();
         {
@@ -406,13 +409,7 @@ impl WorkerSupervisor {
                     let own = supervisor.sandbox.policy().limits;
                     let limits = own.lowered(&limits).lowered(&spawn.limits);
                     for entry in entries {
-                        supervisor.start(
-                            &program,
-                            &arguments,
-                            limits,
-                            TrustDomain::Workers { owner: None },
-                            entry,
-                        );
+                        supervisor.start(&program, &arguments, limits, domain, entry);
                     }
                 }
                 Err(error) => {

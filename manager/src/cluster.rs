@@ -22,6 +22,7 @@ use grid_protocol::id::{SessionId, WorkerId};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::LOG_LINES_KEPT_MAX;
 use grid_protocol::time::{Moment, millis};
+use grid_protocol::wall::Wall;
 use grid_protocol::worker::{End, LogLine};
 use grid_scheduler::{
     Decision, Deployment, HostChange, Owner, Presence, Scheduler, SchedulerConfig, Spec, WorkerPhase,
@@ -184,6 +185,8 @@ impl Cluster {
         for worker in workers {
             self.router.open(*worker, spec.owner, queue, Duration::from_millis(spec.ttl_ms), now);
         }
+        let known = self.scheduler.hosts().get(&host);
+        let has_processes = known.is_some_and(|host| Wall::Process.stands(&host.capacity.labels));
         for workers in workers.chunks(WORKERS_A_FRAME) {
             let spawn = host::SpawnWorker {
                 workers: workers.to_vec(),
@@ -191,7 +194,12 @@ impl Cluster {
                 arguments: spec.arguments.clone(),
                 limits: spec.limits,
             };
-            self.command(host, &host::HostCommand::Spawn(spawn));
+            let command = if has_processes {
+                host::HostCommand::SpawnFor { owner: spec.owner.key, spawn }
+            } else {
+                host::HostCommand::Spawn(spawn)
+            };
+            self.command(host, &command);
         }
     }
 

@@ -284,6 +284,14 @@ pub enum HostCommand {
         /// The attempts.
         attempts: Vec<AttemptId>,
     },
+    /// As [`Self::Spawn`], with the owner of the workers, who shares processes with nobody else. Sent to a host that tells
+    /// [`Wall::Process`](crate::wall::Wall::Process), which knows this.
+    SpawnFor {
+        /// The owner.
+        owner: PublicKey,
+        /// The workers.
+        spawn: SpawnWorker,
+    },
 }
 
 /// Workers of one module, to be started with the same arguments.

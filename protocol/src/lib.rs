@@ -44,6 +44,7 @@ pub mod time;
 pub mod token;
 pub mod trace;
 pub mod uncollected;
+pub mod wall;
 pub mod wire;
 pub mod worker;
 

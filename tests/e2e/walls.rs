@@ -82,9 +82,7 @@ async fn with_guests() -> (Grid, grid_tests::ChildProcess) {
     job.submit(0, vec![task(1, Duration::from_secs(3600)).into()]).await.unwrap();
     grid.wait_until(&["explain", &format!("{}/0", job.id())], |said| said.to_string().contains("running on"));
     let echo = client.upload("echo", echo()).await.unwrap().digest;
-    let worker = client.spawn(echo).anywhere(1).await.unwrap()[0];
-    client.send(worker, "there?").await.unwrap();
-    while !matches!(client.next_event().await, wasm_grid::Event::Message { .. }) {}
+    answering(&client, echo).await;
     (grid, host)
 }
 
@@ -126,6 +124,73 @@ async fn an_executor_is_denied_every_call_that_reaches_beyond_it() {
                 assert_eq!(captive.call(number, arguments), -i64::from(libc::EPERM), "{name}");
             }
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn workers_of_one_owner_and_module_share_an_executor_and_those_of_another_owner_do_not() {
+    within(async {
+        let grid = Grid::start(&[]);
+        let host = grid.host("shared", &["--slots", "4"]);
+        let (one, other) = (grid.client(), grid.another_client("other"));
+        let module = one.upload("echo", echo()).await.unwrap().digest;
+        answering(&one, module).await;
+        answering(&one, module).await;
+        assert_eq!(locked_down(&host).len(), 1);
+        answering(&other, module).await;
+        assert_eq!(locked_down(&host).len(), 2);
+    })
+    .await;
+}
+
+/// Spawns a worker that answers, and waits for its answer.
+async fn answering(client: &wasm_grid::Client, module: wasm_grid::Digest) {
+    let worker = client.spawn(module).anywhere(1).await.unwrap()[0];
+    client.send(worker, "there?").await.unwrap();
+    while !matches!(client.next_event().await, wasm_grid::Event::Message { .. }) {}
+}
+
+#[tokio::test]
+async fn a_host_tells_its_walls_and_work_that_asks_for_them_goes_where_they_stand() {
+    within(async {
+        let grid = Grid::start(&[]);
+        let _bare = grid.host("bare", &["--slots", "2", "--walls", "none"]);
+        let file = grid.folder("echo.wasm");
+        std::fs::write(&file, echo()).unwrap();
+        let file = file.to_str().unwrap();
+        grid.must(&["module", "upload", file]);
+        let spawn = ["worker", "spawn", "echo", "--require-walls"];
+        let refused = grid.grid(&spawn);
+        assert!(
+            refused.code == 7 && refused.stderr.contains("lacks the label `wall.process`"),
+            "{refused:?}"
+        );
+        let _walled = grid.host("walled", &["--slots", "2"]);
+        let hosts = grid.must(&["host", "ls", "--json"]).json();
+        let walls = |name: &str| {
+            let host = hosts["hosts"].as_array().unwrap().iter().find(|host| host["name"] == name).unwrap();
+            assert_eq!(host["labels"], serde_json::json!([]), "walls are no labels of the operator");
+            host["walls"].clone()
+        };
+        assert_eq!(walls("bare"), serde_json::json!([]));
+        assert_eq!(walls("walled"), serde_json::json!(["process", "landlock", "system calls"]));
+        assert!(grid.must(&["host", "ls"]).stdout.contains("process,landlock,system calls"));
+        grid.must(&spawn);
+        let spawned = grid.must(&["worker", "ls", "--json"]).json();
+        let walled = hosts["hosts"].as_array().unwrap().iter().find(|host| host["name"] == "walled").unwrap();
+        assert_eq!(spawned["workers"][0]["host"], walled["key"]);
+        let said = grid.grid_given(&["run", file, "--require-walls", "--json"], "1\n2\n3\n");
+        assert_eq!(said.code, 0, "{said:?}");
+        let forged = grid.folder("forged");
+        let mut forged = std::process::Command::new(grid_tests::program("grid-host"))
+            .args(["--manager", &grid.ticket("host"), "--label", "wall.process=yes", "--state"])
+            .arg(forged)
+            .output()
+            .unwrap();
+        assert_eq!(forged.status.code(), Some(2));
+        let said = String::from_utf8(std::mem::take(&mut forged.stderr)).unwrap();
+        assert!(said.contains("labels that begin with `wall.` are the host's own"), "{said}");
     })
     .await;
 }

@@ -621,6 +621,7 @@ fn notes() -> Vec<(&'static str, Vec<u8>)> {
         timeout_ms: 300,
     };
     let orders = [
+        ("HostCommand::SpawnFor", HostCommand::SpawnFor { owner: key(1), spawn: spawn.clone() }),
         ("HostCommand::Spawn", HostCommand::Spawn(spawn)),
         ("HostCommand::Stop", HostCommand::Stop { workers: vec![worker()], grace_ms: 9 }),
         ("HostCommand::Publishers", HostCommand::Publishers { trusted: vec![key(1)], revoked: vec![] }),

@@ -1,10 +1,10 @@
-//! Runs the fuzz targets: frames of a peer, sequences of session events, manifests.
+//! Runs the fuzz targets: frames of a peer, sequences of session events, manifests, what an executor writes.
 
 use std::process::Command;
 
 use crate::chore::{ChoreError, output, root, run as run_command, say};
 
-const TARGETS: [&str; 3] = ["frames", "sessions", "manifests"];
+const TARGETS: [&str; 4] = ["frames", "sessions", "manifests", "executors"];
 
 /// Runs each target for `seconds`; stops at the first finding.
 pub(crate) fn run(seconds: u32) -> Result<(), ChoreError> {

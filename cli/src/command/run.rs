@@ -105,6 +105,9 @@ pub(crate) struct RunArgs {
     /// A label that hosts must carry; may be given again.
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
+    /// Only hosts with all walls around guests: processes of their own, Landlock, and filtered system calls.
+    #[arg(long)]
+    require_walls: bool,
     /// Most memory of a task; only hosts that allow it are given one [default: what the module and the host allow].
     #[arg(long, value_name = "SIZE", default_value = "0", hide_default_value = true)]
     memory: ByteSize,
@@ -250,6 +253,9 @@ impl RunArgs {
             .max_failures(self.max_failures.unwrap_or_default());
         if let Some(context) = work.part_of {
             job = job.part_of(context);
+        }
+        if self.require_walls {
+            job = job.require_walls();
         }
         for label in &self.labels {
             let (name, value) = label

@@ -67,6 +67,9 @@ pub(crate) struct SpawnArgs {
     /// A label that the hosts must carry; may be given again.
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
+    /// Only hosts with all walls around guests: processes of their own, Landlock, and filtered system calls.
+    #[arg(long)]
+    require_walls: bool,
     /// Memory that the hosts must set aside for each.
     #[arg(long, value_name = "SIZE", default_value = "0")]
     memory: ByteSize,
@@ -142,6 +145,9 @@ impl SpawnArgs {
             .memory(self.memory.as_u64())
             .limits(limits)
             .restart(self.restart);
+        if self.require_walls {
+            spawn = spawn.require_walls();
+        }
         for label in &self.labels {
             let (name, value) = label
                 .split_once('=')

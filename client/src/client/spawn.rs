@@ -7,6 +7,7 @@ use grid_protocol::host::Label;
 use grid_protocol::id::{DeploymentId, WorkerId};
 use grid_protocol::key::PublicKey;
 use grid_protocol::time::millis;
+use grid_protocol::wall::Wall;
 use grid_protocol::worker::{LimitsAsked, Restart};
 
 use crate::client::{Client, Liveness};
@@ -32,6 +33,12 @@ impl SpawnBuilder {
     /// Adds a label that the workers' hosts must carry; up to 64.
     pub fn label(mut self, name: &str, value: &str) -> Self {
         self.request.labels.push(Label { name: name.to_owned(), value: value.to_owned() });
+        self
+    }
+
+    /// Only hosts with all [walls](Wall) around guests, as they say.
+    pub fn require_walls(mut self) -> Self {
+        self.request.labels.extend(Wall::ALL.map(Wall::label));
         self
     }
 

@@ -9,6 +9,7 @@ use grid_protocol::host::Label;
 use grid_protocol::job::{GiveUp, JobId, JobSpec};
 use grid_protocol::time::millis;
 use grid_protocol::trace::TraceContext;
+use grid_protocol::wall::Wall;
 use serde::Serialize;
 
 use crate::cbor::{CborError, to_cbor};
@@ -127,6 +128,12 @@ impl JobBuilder {
     /// Adds a label that the job's hosts must carry; up to 64.
     pub fn label(mut self, name: &str, value: &str) -> Self {
         self.spec.labels.push(Label { name: name.to_owned(), value: value.to_owned() });
+        self
+    }
+
+    /// Only hosts with all [walls](Wall) around guests, as they say.
+    pub fn require_walls(mut self) -> Self {
+        self.spec.labels.extend(Wall::ALL.map(Wall::label));
         self
     }
 

@@ -1,6 +1,7 @@
 //! Hosts.
 
 use grid_protocol::client::HostInfo;
+use grid_protocol::wall::Wall;
 use serde::Serialize;
 
 use crate::view::document::Listed;
@@ -20,7 +21,7 @@ pub struct HostView {
     pub fingerprint: String,
     /// Its key.
     pub key: String,
-    /// Its labels, each as `NAME=VALUE`.
+    /// The labels that its operator gave it, each as `NAME=VALUE`.
     pub labels: Vec<String>,
     /// Memory that it sets aside for workers, in bytes.
     pub memory_bytes: u64,
@@ -36,6 +37,8 @@ pub struct HostView {
     pub software: String,
     /// `pending`, `ready`, `draining`, `away` or `gone`.
     pub state: &'static str,
+    /// The walls around guests there, as it says: `process`, `landlock`, `system calls`.
+    pub walls: Vec<&'static str>,
     /// Number of workers on it.
     pub workers: u32,
 }
@@ -43,13 +46,16 @@ pub struct HostView {
 impl From<&HostInfo> for HostView {
     fn from(host: &HostInfo) -> Self {
         let capacity = &host.capacity;
+        let labels = &capacity.labels;
+        let named = labels.iter().filter(|label| !label.name.starts_with(Wall::LABEL_PREFIX));
+        let walls = Wall::ALL.into_iter().filter(|wall| wall.stands(labels));
         Self {
             address: host.address.clone(),
             compilations: host.compilations,
             compile_us: host.compile_us,
             fingerprint: host.key.fingerprint(),
             key: host.key.to_string(),
-            labels: capacity.labels.iter().map(|label| format!("{}={}", label.name, label.value)).collect(),
+            labels: named.map(|label| format!("{}={}", label.name, label.value)).collect(),
             memory_bytes: capacity.memory_bytes,
             module_bytes_sent: host.module_bytes_sent,
             name: capacity.name.clone(),
@@ -57,6 +63,7 @@ impl From<&HostInfo> for HostView {
             slots: capacity.slots,
             software: capacity.software.clone(),
             state: host.state.label(),
+            walls: walls.map(Wall::name).collect(),
             workers: host.workers,
         }
     }
@@ -83,7 +90,10 @@ mod tests {
                 name: "rack-1".to_owned(),
                 slots: 4,
                 memory_bytes: 1 << 30,
-                labels: vec![Label { name: "zone".to_owned(), value: "a".to_owned() }],
+                labels: vec![
+                    Label { name: "zone".to_owned(), value: "a".to_owned() },
+                    Wall::Landlock.label(),
+                ],
                 platform: "x86_64 linux".to_owned(),
                 software: "0.1.0".to_owned(),
             },
@@ -107,6 +117,7 @@ mod tests {
             "slots": 4,
             "software": "0.1.0",
             "state": "ready",
+            "walls": ["landlock"],
             "workers": 3,
         });
         assert_eq!(json(&HostView::from(&host)), expected);

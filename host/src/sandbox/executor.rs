@@ -12,6 +12,7 @@ mod child_port;
 mod credit;
 mod frame;
 mod handover;
+mod hostile;
 mod notation;
 mod overseer;
 mod process;
@@ -35,6 +36,7 @@ use parking_lot::Mutex;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 pub use child::run_child;
+pub use hostile::read_hostile_executor;
 
 use crate::sandbox::command::Terms;
 use crate::sandbox::engine::{self, CodeForm};

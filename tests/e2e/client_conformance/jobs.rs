@@ -155,6 +155,7 @@ async fn a_job_that_never_was_or_is_forgotten_is_not_found_whatever_is_asked() {
 async fn a_job_keeps_what_it_was_made_with() {
     on_both_sides(async |client| {
         let job = acted(client).await.arguments("given").label("gpu", "yes").memory(1 << 20).priority(-3);
+        let job = job.require_walls();
         let job = job.timeout(Duration::from_millis(1500)).retries(4).max_failures(GiveUp::Count(9));
         let job = job.start().await.unwrap();
         let info = job.show().await.unwrap();

@@ -207,6 +207,11 @@ async fn workers_that_cannot_be_are_denied_with_the_same_code_and_none_is_starte
             ("a host that never was", spawn().on(&[nowhere]).await, DenialCode::NoCapacity),
             ("no such module", client.spawn(Digest::of(b"")).anywhere(1).await, DenialCode::NotFound),
             ("no such label", spawn().label("no", "such").anywhere(1).await, DenialCode::NoCapacity),
+            (
+                "walls that one host has and no label",
+                spawn().require_walls().label("no", "such").anywhere(1).await,
+                DenialCode::NoCapacity,
+            ),
             ("too many labels", labels.anywhere(1).await, DenialCode::BadRequest),
             ("too much memory", spawn().memory(1 << 60).anywhere(1).await, DenialCode::NoCapacity),
             ("long arguments", arguments(ARGUMENTS_BYTES_MAX + 1).anywhere(1).await, DenialCode::BadRequest),

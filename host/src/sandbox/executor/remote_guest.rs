@@ -130,7 +130,11 @@ impl RemoteGuest {
                     self.owed_room += message_cost(payload.len());
                     self.mailbox.send(payload);
                 }
-                Some(HeldFrame::Done(seq, ran)) => self.mailbox.done(seq, ran),
+                Some(HeldFrame::Done(seq, ran)) => {
+                    self.mailbox.done(seq, ran);
+                    // What a frame to the manager says is settled must not run ahead of the answers.
+                    self.mailbox.flush();
+                }
                 Some(HeldFrame::Failed(seq, mut failure)) => {
                     failure.clamp();
                     self.mailbox.fail(seq, failure);

@@ -1,0 +1,161 @@
+//! A hostile executor, for tests: what it may write, from bytes, and the host's side that has to bear it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use grid_protocol::id::WorkerId;
+
+use super::frame::{Frame, FrameKind};
+use super::process::{GuestRef, Process};
+use super::remote_guest::RemoteGuest;
+use super::ring::{BrokenRing, RingReader, RingWriter};
+use super::shared_memory::{Direction, RING_WORDS, SharedMemory};
+use crate::mailbox::Mailbox;
+use crate::sandbox::{GuestEnd, GuestKind, GuestStart, Limits};
+
+/// Lets an executor do what the bytes say, and the host's side read it, until that finds that a rule was broken; returns how
+/// many frames it took.
+///
+/// Each step is nine bytes: what is changed, and a word. The executor changes positions and contents of both rings at will,
+/// and well-formed frames are as likely as others.
+///
+/// # Panics
+///
+/// If the system provides no memory, or the host's side does something that it never may.
+pub fn read_hostile_executor(bytes: &[u8]) -> usize {
+    let Ok((memory, _file)) = SharedMemory::new() else {
+        return 0;
+    };
+    let process = Arc::new(Process::new(GuestKind::Worker, memory));
+    let memory = process.memory().clone();
+    let mut reader = RingReader::new(memory.clone(), Direction::ToHost);
+    let mut writer = RingWriter::new(memory.clone(), Direction::ToExecutor);
+    let mut guest = Some(guest(&process));
+    let (mut taken, mut at) = (0, 0u64);
+    for step in bytes.chunks_exact(9) {
+        let (what, word) = step.split_at(1);
+        let (what, word) = (
+            what.first().copied().unwrap_or_default(),
+            u64::from_le_bytes(word.try_into().unwrap_or_default()),
+        );
+        let (to_host, words) = memory.ring(Direction::ToHost);
+        match what % 8 {
+            0 => to_host.written.store(word, Ordering::Release),
+            1 => {
+                at = word;
+            }
+            2 => memory.ring(Direction::ToExecutor).0.read.0.store(word, Ordering::Release),
+            3 => to_host.written.store(at, Ordering::Release),
+            // A frame such as executors send, with a small number and a short payload.
+            4 => {
+                let kinds = [
+                    FrameKind::Started,
+                    FrameKind::Sent,
+                    FrameKind::Log,
+                    FrameKind::Done,
+                    FrameKind::Failed,
+                    FrameKind::Ended,
+                ];
+                let kind = kinds.get(usize::from(what >> 3) % kinds.len()).map_or(0, |kind| *kind as u64);
+                let length = word & 0x3f;
+                for value in [kind | length << 32, 1, word >> 8 & 0xff] {
+                    put(words, &mut at, value);
+                }
+                (0..length.div_ceil(8)).for_each(|_| put(words, &mut at, word));
+            }
+            _ => put(words, &mut at, word),
+        }
+        match take(&mut reader, &mut writer, &mut guest) {
+            Ok(frames) => taken += frames,
+            // The process is killed.
+            Err(_) => break,
+        }
+    }
+    if let Some(guest) = guest {
+        guest.finish(GuestEnd::Lost { reason: String::new() });
+    }
+    taken
+}
+
+fn put(words: &[std::sync::atomic::AtomicU64], at: &mut u64, value: u64) {
+    let place = usize::try_from(*at % RING_WORDS as u64).unwrap_or_default();
+    if let Some(word) = words.get(place) {
+        word.store(value, Ordering::Relaxed);
+    }
+    *at = at.wrapping_add(1);
+}
+
+fn guest(process: &Arc<Process>) -> RemoteGuest {
+    let start = GuestStart {
+        arguments: Bytes::new(),
+        limits: Limits { call: Duration::from_secs(1), ..Limits::default() },
+        mailbox: Arc::new(Mailbox::new(WorkerId::new(1, 1), Arc::default())),
+        on_start: Box::new(|| ()),
+        on_end: Box::new(|_| ()),
+    };
+    RemoteGuest::new(Arc::new(GuestRef::new(1, process.clone())), start)
+}
+
+/// Takes what there is, as the driver of a process does.
+fn take(
+    reader: &mut RingReader,
+    writer: &mut RingWriter,
+    guest: &mut Option<RemoteGuest>,
+) -> Result<usize, BrokenRing> {
+    let mut taken = 0;
+    let mut out: Vec<Frame> = Vec::new();
+    while taken < RING_WORDS
+        && let Some(frame) = reader.next()?
+    {
+        taken += 1;
+        let known = guest.as_mut().filter(|_| frame.head.guest == 1);
+        let known = known.ok_or(BrokenRing("a guest that is not there"))?;
+        known.handle(frame)?;
+        if known.attend(&mut out)
+            && let Some(ended) = guest.take()
+        {
+            ended.finish(GuestEnd::Lost { reason: String::new() });
+        }
+    }
+    reader.release();
+    for frame in out {
+        writer.push(frame)?;
+    }
+    writer.advance()?;
+    writer.publish();
+    Ok(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that look random, from a seed.
+    fn random(mut seed: u64, length: usize) -> Vec<u8> {
+        let next = || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed
+        };
+        std::iter::repeat_with(next).map(|word| (word >> 24 & 0xff) as u8).take(length).collect()
+    }
+
+    #[test]
+    fn a_hostile_executor_is_read_without_harm_whatever_it_writes() {
+        let mut taken = 0;
+        for seed in 1..2000 {
+            let mut bytes = random(seed, 9 * 60);
+            // Frames and their positions alone, half of the time, so that something is taken.
+            if seed % 2 == 0 {
+                for step in bytes.chunks_exact_mut(9) {
+                    step[0] = if step[0] % 4 < 2 { step[0] / 8 * 8 + 4 } else { 3 };
+                }
+            }
+            taken += read_hostile_executor(&bytes);
+        }
+        assert!(taken > 200, "only {taken} frames were taken: the test tries little");
+    }
+}

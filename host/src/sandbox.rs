@@ -1,8 +1,8 @@
 //! The sandbox: runs guests, shares the processor among them, and enforces their limits.
 //!
-//! Guests run on compute threads, so that no guest can block the network. A guest that computes yields every 10 ms; one
-//! that waits occupies no thread. The sandbox knows no connections: a guest communicates through its [`MessagePort`]
-//! alone.
+//! Guests run in processes of their own (`executor`), or in this one if the operator wants no walls (`in_process`); either
+//! way on compute threads, so that no guest can block the network. One that waits occupies no thread. The sandbox knows no
+//! connections: a guest communicates through its [`MessagePort`](crate::mailbox::MessagePort) alone.
 
 mod command;
 mod component;

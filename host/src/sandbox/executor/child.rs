@@ -13,6 +13,7 @@ use bytes::Bytes;
 use grid_protocol::executor::{ExecutorModule, ExecutorSetup, StartGuest};
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::{End, Failure, FailureKind};
+use parking_lot::MutexGuard;
 use rustix::thread::futex;
 
 use super::child_port::{ChildPort, ToHost};
@@ -129,12 +130,14 @@ impl Executor {
                 }
                 continue;
             }
-            gather_with(inline, || {
-                frames.into_iter().for_each(|frame| self.handle(frame));
-                // Before a guest runs on this thread.
-                if let Some(overseer) = &self.overseer {
-                    overseer.wake();
-                }
+            self.to_host.wake_after(|| {
+                gather_with(inline, || {
+                    self.handle(frames);
+                    // Before a guest runs on this thread.
+                    if let Some(overseer) = &self.overseer {
+                        overseer.wake();
+                    }
+                });
             });
         }
     }
@@ -153,29 +156,30 @@ impl Executor {
         Ok(frames)
     }
 
-    fn handle(&self, Frame { head, payload }: Frame) {
-        if head.kind == FrameKind::Start {
-            self.start(head.guest, &payload);
-            return;
-        }
-        let guests = self.guests.lock();
-        let Some(guest) = guests.get(&head.guest) else {
-            // It has ended meanwhile.
-            return;
-        };
-        match head.kind {
-            FrameKind::Message => guest.port.deliver(head.number, payload),
-            FrameKind::Stop => guest.port.stop(),
-            FrameKind::Withdrawn => guest.port.withdraw(head.number),
-            FrameKind::Room => guest.port.add_room(head.number),
-            FrameKind::Abort => {
-                let abort = guest.abort.clone();
-                drop(guests);
-                if let Some(abort) = abort {
-                    abort.end();
-                }
+    fn handle(&self, frames: Vec<Frame>) {
+        let mut guests = self.guests.lock();
+        for Frame { head, payload } in frames {
+            if head.kind == FrameKind::Start {
+                // It may end at once, which takes the lock.
+                MutexGuard::unlocked(&mut guests, || self.start(head.guest, &payload));
+                continue;
             }
-            _ => {}
+            let Some(guest) = guests.get(&head.guest) else {
+                // It has ended meanwhile.
+                continue;
+            };
+            match head.kind {
+                FrameKind::Message => guest.port.deliver(head.number, payload),
+                FrameKind::Stop => guest.port.stop(),
+                FrameKind::Withdrawn => guest.port.withdraw(head.number),
+                FrameKind::Room => guest.port.add_room(head.number),
+                FrameKind::Abort => {
+                    if let Some(abort) = guest.abort.clone() {
+                        MutexGuard::unlocked(&mut guests, || abort.end());
+                    }
+                }
+                _ => {}
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! A guest's mail at its end: what an executor has instead of a mailbox.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -20,6 +21,14 @@ use super::ring::RingWriter;
 use super::shared_memory::{SharedMemory, WITHDRAWN};
 use crate::mailbox::{Delivery, MessagePort, Received};
 use crate::sandbox::meter::nanos;
+
+thread_local! {
+    /// Since when this thread wakes the host later.
+    static WAKES_LATER: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Time after which the host is woken at once.
+const LATEST: Duration = Duration::from_micros(100);
 
 /// The way to the host, which all guests of an executor share.
 #[derive(Debug)]
@@ -56,10 +65,23 @@ impl ToHost {
         self.writer.lock().show();
     }
 
-    /// Shows the host what was put in, and wakes it if it sleeps.
+    /// Shows the host what was put in, and wakes it if it sleeps; not before the end of [`Self::wake_after`] if this thread
+    /// is in there for less than [`LATEST`].
     pub(super) fn publish(&self) {
+        if WAKES_LATER.get().is_some_and(|since| since.elapsed() < LATEST) {
+            return self.show();
+        }
         let wake = self.writer.lock().publish();
         self.ring_if(wake);
+    }
+
+    /// Does `work`, and wakes the host afterwards for what this thread puts in meanwhile: if both share a core, the host
+    /// would otherwise take it over in the middle.
+    pub(super) fn wake_after(&self, work: impl FnOnce()) {
+        WAKES_LATER.set(Some(Instant::now()));
+        work();
+        WAKES_LATER.set(None);
+        self.publish();
     }
 
     /// Sends a frame now.

@@ -1,11 +1,11 @@
 //! The overseer: tells the host of a guest that takes longer than it may, where guests are not interrupted.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Thread;
 
 use grid_protocol::time::micros;
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::child_port::{ChildPort, ToHost};

@@ -1,6 +1,5 @@
 //! The driver of an executor process: starts it, feeds it, watches it and ends it.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::Stdio;
@@ -12,6 +11,7 @@ use grid_protocol::executor::{ExecutorModule, ExecutorSetup, StartGuest};
 use grid_protocol::limits::REASON_BYTES_MAX;
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::{End, Failure, FailureKind};
+use hashbrown::HashMap;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::thread::futex;
 use tokio::io::unix::AsyncFd;

@@ -36,6 +36,8 @@ pub(super) struct RemoteGuest {
     /// Cost of what it has sent and has not been given new room for.
     used_room: i64,
     end: Option<End>,
+    /// Something was given to the mailbox since it was last flushed.
+    is_unflushed: bool,
     /// Number of frames from it, by which one that makes no progress is recognized.
     pub(super) progress: u64,
 }
@@ -64,6 +66,7 @@ impl RemoteGuest {
             owed_room: 0,
             used_room: 0,
             end: None,
+            is_unflushed: false,
             progress: 0,
         }
     }
@@ -129,15 +132,18 @@ impl RemoteGuest {
                 Some(HeldFrame::Sent(payload)) => {
                     self.owed_room += message_cost(payload.len());
                     self.mailbox.send(payload);
+                    self.is_unflushed = true;
                 }
                 Some(HeldFrame::Done(seq, ran)) => {
                     self.mailbox.done(seq, ran);
                     // What a frame to the manager says is settled must not run ahead of the answers.
                     self.mailbox.flush();
+                    self.is_unflushed = false;
                 }
                 Some(HeldFrame::Failed(seq, mut failure)) => {
                     failure.clamp();
                     self.mailbox.fail(seq, failure);
+                    self.is_unflushed = true;
                 }
                 None => return,
             }
@@ -154,7 +160,9 @@ impl RemoteGuest {
         while !self.held.is_empty() && self.mailbox.poll_room(&mut cx).is_ready() {
             self.take_held();
         }
-        self.mailbox.flush();
+        if std::mem::take(&mut self.is_unflushed) {
+            self.mailbox.flush();
+        }
         if self.end.is_some() {
             return self.held.is_empty();
         }

@@ -150,6 +150,8 @@ impl Host {
         let folder = FolderLock::take(&config.state_folder)?;
         let key = load_or_make_key(&config.state_folder.join("host.key"))?;
         let wanted = usize::try_from(config.slots).unwrap_or(usize::MAX).min(config.policy.workers_max);
+        // Other systems have no executors.
+        config.executor = config.executor.filter(|_| cfg!(target_os = "linux"));
         let sandbox = match &config.guests {
             Some(guests) => Sandbox::simulated(guests.clone(), config.policy),
             None => match config.executor.clone() {

@@ -8,6 +8,7 @@ mod command;
 mod component;
 mod core;
 pub(crate) mod engine;
+#[cfg(target_os = "linux")]
 mod executor;
 mod failure;
 mod grid_calls;
@@ -20,6 +21,8 @@ mod log_budget;
 mod memory_use;
 mod message_loop;
 mod meter;
+#[cfg(not(target_os = "linux"))]
+mod no_executors;
 mod pool;
 mod program;
 mod simulated;
@@ -38,11 +41,11 @@ use grid_inspect::EntryPoint;
 use grid_protocol::digest::Digest;
 
 pub use engine::CodeForm;
-pub(crate) use executor::TrustDomain;
+#[cfg(target_os = "linux")]
 #[doc(hidden)]
 pub use executor::read_hostile_executor;
 pub use executor::run_child as run_executor;
-pub(crate) use guest_start::{GuestEnd, GuestStart};
+pub(crate) use guest_start::{GuestEnd, GuestStart, TrustDomain};
 pub use limits::Limits;
 pub use program::{Compiled, Program};
 pub use simulated::{GuestHandle, SimulatedGuests};
@@ -50,6 +53,8 @@ pub use simulated::{GuestHandle, SimulatedGuests};
 use executor::Executors;
 use guest::Guest;
 use in_process::InProcess;
+#[cfg(not(target_os = "linux"))]
+use no_executors as executor;
 pub(crate) use pool::gather;
 use program::ProgramKind;
 

@@ -379,8 +379,9 @@ impl TaskRunner {
             guest.check_time(now, TRAP_GRACE);
         }
         let late: Vec<_> = inner.running.iter().map(|guest| (guest.job(), guest.withdraw(now))).collect();
-        if late.iter().any(|(_, tasks)| !tasks.is_empty()) {
-            late.into_iter().for_each(|(job, tasks)| inner.put_back(job, tasks));
+        late.into_iter().for_each(|(job, tasks)| inner.put_back(job, tasks));
+        if inner.has_executors {
+            // Others may do what was taken back; and a process that could not be started may start now.
             self.pump(&mut inner);
         }
         let longest = inner.running.iter().map(|guest| guest.running_for(now)).max().unwrap_or_default();

@@ -30,8 +30,6 @@ use std::sync::{Arc, Weak};
 use grid_inspect::EntryPoint;
 use grid_protocol::digest::Digest;
 use grid_protocol::executor::ExecutorModule;
-use grid_protocol::job::JobId;
-use grid_protocol::key::PublicKey;
 use parking_lot::Mutex;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
@@ -41,18 +39,9 @@ pub use hostile::read_hostile_executor;
 use crate::sandbox::command::Terms;
 use crate::sandbox::engine::{self, CodeForm};
 use crate::sandbox::simulated::GuestHandle;
-use crate::sandbox::{Compiled, GuestKind, GuestStart, Policy, SandboxError};
+use crate::sandbox::{Compiled, GuestKind, GuestStart, Policy, SandboxError, TrustDomain};
 use process::Process;
 use process_driver::Spare;
-
-/// Whose guests a guest may share a process with, if they run the same module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum TrustDomain {
-    /// Workers of this owner; of all owners if the manager, an older one, did not tell.
-    Workers { owner: Option<PublicKey> },
-    /// The tasks of a job, one after the other.
-    Job(JobId),
-}
 
 /// The compiled code of a module, for executors.
 #[derive(Debug)]
@@ -63,6 +52,9 @@ pub(super) struct ExecutorCode {
     /// Sealed: nobody can change it.
     file: OwnedFd,
 }
+
+/// Processes without guests that are kept for the next guest of their domains: each takes a few MiB.
+const IDLE_PROCESSES_MAX: usize = 8;
 
 /// The executors of a host.
 #[derive(Debug)]
@@ -172,6 +164,7 @@ impl Executors {
                 Err(back) => start = back,
             }
         }
+        self.end_surplus(&inner);
         let spare = inner.spare.remove(&code.kind);
         let process = self
             .begin(code, terms, key, spare)
@@ -217,6 +210,16 @@ impl Executors {
             return Ok(process);
         }
         self.new_spare(code.kind)?.drive(&module, &code.file, on_ready(), on_end())
+    }
+
+    /// Ends those that have been idle for longest, of more than [`IDLE_PROCESSES_MAX`] that are.
+    fn end_surplus(&self, inner: &ExecutorsState) {
+        let processes = inner.domains.values().flatten();
+        let mut idle: Vec<_> =
+            processes.filter_map(|process| Some((process.idle_since()?, process))).collect();
+        idle.sort_by_key(|(since, _)| *since);
+        let surplus = idle.len().saturating_sub(IDLE_PROCESSES_MAX);
+        idle.iter().take(surplus).for_each(|(_, process)| process.end_if_idle());
     }
 
     /// Forgets a process that has ended.

@@ -1,8 +1,10 @@
-//! What a guest is started with, and how it ends.
+//! What a guest is started with, whom it may share a process with, and how it ends.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use grid_protocol::job::JobId;
+use grid_protocol::key::PublicKey;
 use grid_protocol::worker::End;
 
 use crate::mailbox::MessagePort;
@@ -30,4 +32,13 @@ pub(crate) enum GuestEnd {
         /// What became of the process.
         reason: String,
     },
+}
+
+/// Whose guests a guest may share a process with, if they run the same module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum TrustDomain {
+    /// Workers of this owner; of all owners if the manager, an older one, did not tell.
+    Workers { owner: Option<PublicKey> },
+    /// The tasks of a job, one after the other.
+    Job(JobId),
 }

@@ -37,7 +37,9 @@ pub(super) struct InProcess {
     component_linker: wasmtime::component::Linker<Guest>,
     policy: Policy,
     form: CodeForm,
-    running: AtomicUsize,
+    running: Arc<AtomicUsize>,
+    /// Notified when there is a first guest, for the clock.
+    begun: Arc<Notify>,
     /// Memory of all guests together, in bytes.
     memory_bytes: Arc<AtomicU64>,
     /// Drives the timers of the guests.
@@ -123,7 +125,8 @@ impl InProcess {
         let pool = Pool::start(policy.compute_threads, timers.handle()).map_err(|error| setup(&error))?;
         let timer_handle = timers.handle().clone();
         let over = Arc::new(Notify::new());
-        let (clock, end) = (engine.clone(), over.clone());
+        let (running, begun) = (Arc::<AtomicUsize>::default(), Arc::new(Notify::new()));
+        let (clock, end, guests, first) = (engine.clone(), over.clone(), running.clone(), begun.clone());
         // This thread also drives the timers of the guests.
         let tick = async move {
             if !form.interruptible {
@@ -132,8 +135,11 @@ impl InProcess {
             let mut interval = interval(engine::EPOCH_TICK);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
+                // A process whose guests are gone does not wake a hundred times a second for nobody.
+                let rests = guests.load(Ordering::Acquire) == 0;
                 tokio::select! {
-                    _ = interval.tick() => clock.increment_epoch(),
+                    _ = interval.tick(), if !rests => clock.increment_epoch(),
+                    () = first.notified(), if rests => {}
                     () = end.notified() => return,
                 }
             }
@@ -142,7 +148,7 @@ impl InProcess {
             .name("grid-epoch".to_owned())
             .spawn(move || timers.block_on(tick))
             .map_err(|error| setup(&error))?;
-        let (running, memory_bytes) = (AtomicUsize::new(0), Arc::default());
+        let memory_bytes = Arc::default();
         Ok(Self {
             engine,
             linker,
@@ -151,6 +157,7 @@ impl InProcess {
             policy,
             form,
             running,
+            begun,
             memory_bytes,
             timers: timer_handle,
             over,
@@ -280,7 +287,9 @@ impl InProcess {
         let max = self.policy.workers_max;
         let claim = |running: usize| (running < max).then_some(running + 1);
         let claimed = self.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim);
-        claimed.map_err(|_| SandboxError::Full { max })?;
+        if claimed.map_err(|_| SandboxError::Full { max })? == 0 {
+            self.begun.notify_one();
+        }
         let abort = Arc::<Aborting>::default();
         let meter = Arc::new(Meter::new());
         let memory = MemoryUse::none(&self.memory_bytes);

@@ -7,6 +7,7 @@ use std::task::Wake;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::shared_memory::{SharedMemory, WITHDRAWN};
 use crate::sandbox::simulated::GuestHandle;
@@ -29,6 +30,8 @@ struct ProcessState {
     attend: Vec<Arc<GuestRef>>,
     /// Guests that were started and have not ended.
     guests: usize,
+    /// When the last guest ended.
+    idle_since: Option<Instant>,
     started: u32,
     /// It is ending, and takes no guests.
     closed: bool,
@@ -83,6 +86,25 @@ impl Process {
     pub(super) fn guest_ended(&self) {
         let mut inner = self.inner.lock();
         inner.guests = inner.guests.saturating_sub(1);
+        inner.idle_since = Some(Instant::now());
+    }
+
+    /// Since when it has had no guest; `None` if it has one, or has had none yet, or is ending.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let inner = self.inner.lock();
+        inner.idle_since.filter(|_| inner.guests == 0 && !inner.closed)
+    }
+
+    /// Ends the process if it has no guest.
+    pub(super) fn end_if_idle(&self) {
+        if self.close(true) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// True if it takes no guests any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.inner.lock().closed
     }
 
     pub(super) fn kind(&self) -> GuestKind {

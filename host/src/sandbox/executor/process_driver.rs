@@ -279,6 +279,9 @@ impl Driver {
     fn turn(&mut self) -> Result<TurnEnd, BrokenRing> {
         let (commands, attend) = self.process.take_work();
         let idle = commands.is_empty() && attend.is_empty();
+        if idle && self.guests.is_empty() && self.process.is_closed() {
+            return Ok(TurnEnd::Ends(ProcessEnd::Idle));
+        }
         for command in commands {
             if let Some(verdict) = self.carry_out(command)? {
                 return Ok(TurnEnd::Ends(verdict));

@@ -24,7 +24,7 @@ use crate::compile::{CompileError, Compiler, compatibility};
 use crate::compiled::CompiledCache;
 use crate::metrics::{CacheUse, HostMetrics};
 use crate::module_loader::inspector::Inspector;
-use crate::sandbox::{GuestKind, Program, Sandbox, SandboxError};
+use crate::sandbox::{CodeForm, GuestKind, Program, Sandbox, SandboxError};
 use crate::trust::HostTrust;
 
 /// Loads the modules of a host and keeps them.
@@ -38,7 +38,7 @@ pub(crate) struct ModuleLoader {
     trust: Arc<HostTrust>,
     sandbox: Sandbox,
     metrics: Arc<HostMetrics>,
-    entries: Mutex<HashMap<(Digest, GuestKind), LoadingModule>>,
+    entries: Mutex<HashMap<(Digest, CodeForm), LoadingModule>>,
 }
 
 /// Locked while the module is being loaded, so that it is loaded once.
@@ -184,7 +184,7 @@ impl ModuleLoader {
                 // A dropped module is loaded from disk again when needed; running guests keep their own program.
                 entries.retain(|_, entry| Arc::strong_count(entry) > 1);
             }
-            entries.entry((module, kind)).or_default().clone()
+            entries.entry((module, self.sandbox.form(kind))).or_default().clone()
         };
         let mut entry = entry.lock().await;
         if let Some(loaded) = &*entry {

@@ -18,7 +18,7 @@ const WASM_STACK_BYTES: usize = 512 << 10;
 const CALL_STACK_BYTES: usize = 1 << 20;
 
 /// Address space reserved for each memory, on which compiled code depends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Reservation {
     bytes: u64,
 }
@@ -45,7 +45,7 @@ impl Reservation {
 }
 
 /// What compiled code depends on, besides the engine itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CodeForm {
     /// Address space reserved for each memory.
     pub(crate) reservation: Reservation,

@@ -113,7 +113,8 @@ pub(crate) fn limit_resources(_: Duration, _: u64) -> Result<(), LockdownError> 
 #[cfg(target_os = "linux")]
 pub(crate) fn to_pure_computation() -> Result<Walls, LockdownError> {
     let landlock = restrict_by_landlock()?;
-    allow_only(&COMPUTATION.map(|call| (call, Vec::new())))?;
+    let calls: Vec<_> = GUESTS.into_iter().chain(COMPILING).map(|call| (call, Vec::new())).collect();
+    allow_only(&calls)?;
     Ok(Walls { filters_calls: true, landlock })
 }
 
@@ -193,38 +194,15 @@ pub(crate) fn to_pure_computation() -> Result<Walls, LockdownError> {
     Ok(Walls { filters_calls: false, landlock: LandlockWall::Missing })
 }
 
-/// System calls of a program that reads a pipe, computes and writes a pipe.
+/// System calls of a program that reads a pipe, compiles and writes a pipe, besides those of [`GUESTS`].
 #[cfg(target_os = "linux")]
-const COMPUTATION: [libc::c_long; 30] = [
-    libc::SYS_read,
-    libc::SYS_write,
+const COMPILING: [libc::c_long; 7] = [
     libc::SYS_readv,
     libc::SYS_writev,
-    libc::SYS_close,
     libc::SYS_mmap,
-    libc::SYS_munmap,
     libc::SYS_mprotect,
-    libc::SYS_madvise,
-    libc::SYS_mremap,
-    libc::SYS_brk,
-    libc::SYS_futex,
-    libc::SYS_rt_sigaction,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_sigaltstack,
-    libc::SYS_clock_gettime,
-    libc::SYS_clock_nanosleep,
-    libc::SYS_sched_yield,
     libc::SYS_sched_getaffinity,
-    libc::SYS_getrandom,
-    libc::SYS_gettid,
-    libc::SYS_getpid,
     libc::SYS_tgkill,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
-    libc::SYS_restart_syscall,
-    libc::SYS_set_robust_list,
-    libc::SYS_rseq,
     libc::SYS_prctl,
 ];
 

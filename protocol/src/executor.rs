@@ -21,8 +21,6 @@ pub struct ExecutorSetup {
     pub threads: u32,
     /// The most that a guest may be given.
     pub limits: GuestLimits,
-    /// Walls that the operator wants: none if false, for a machine on which they cannot be built.
-    pub lockdown: bool,
 }
 
 /// The limits of a guest.

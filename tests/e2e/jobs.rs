@@ -142,18 +142,17 @@ async fn tasks_whose_executors_are_killed_under_load_are_done_once_and_nobody_is
         let host = grid.host("killed", &["--slots", "4"]);
         let client = grid.client();
         let module = client.upload("busy", busy()).await.unwrap().digest;
-        let inputs = (0..3000).map(|number| task(number, Duration::from_millis(1))).collect();
-        let work = outcomes(&client, module, inputs, HOUR);
-        let mut work = std::pin::pin!(work);
-        let mut killed = 0;
-        let (all, info) = loop {
-            let pause = tokio::time::sleep(Duration::from_millis(20));
-            tokio::select! {
-                done = &mut work => break done,
-                () = pause => killed += host.signal_executors("KILL"),
+        let inputs: Vec<_> = (0..3000).map(|number| task(number, Duration::from_millis(1))).collect();
+        let mut results = client.job("test", module).timeout(HOUR).map(inputs).await.unwrap();
+        let (mut all, mut killed) = (BTreeMap::new(), 0);
+        while let Some(outcome) = results.next().await.unwrap() {
+            assert!(all.insert(outcome.task, outcome).is_none(), "a task came twice");
+            if all.len() % 10 == 0 {
+                killed += host.signal_executors("KILL");
             }
-        };
-        assert!(killed >= 20, "only {killed} were killed");
+        }
+        let info = results.job().show().await.unwrap();
+        assert!(killed >= 500, "only {killed} were killed");
         assert_eq!((all.len(), info.counts.done, info.counts.dead), (3000, 3000, 0));
         for (number, outcome) in &all {
             square(outcome, *number);

@@ -241,7 +241,7 @@ impl Executors {
             // One guest, and one that is ending.
             GuestKind::Task => Policy { workers_max: 2, compute_threads: 1, ..self.policy },
         };
-        let setup = notation::setup(&policy, self.form(kind), kind == GuestKind::Worker, true);
+        let setup = notation::setup(&policy, self.form(kind));
         Spare::start(&self.program, kind, &setup)
     }
 

@@ -21,9 +21,9 @@ use super::frame::{Frame, FrameKind};
 use super::handover;
 use super::notation;
 use super::overseer::{Guests, Overseer, RunningGuest};
-use super::ring::{NOTHING, RingReader, RingWriter};
+use super::ring::{BrokenRing, NOTHING, RingReader, RingWriter};
 use super::shared_memory::{Direction, SharedMemory};
-use crate::lockdown::{self, LandlockWall, Walls};
+use crate::lockdown::{self, Walls};
 use crate::sandbox::command::Terms;
 use crate::sandbox::in_process::{InProcess, LoadedProgram};
 use crate::sandbox::pool::{Inline, gather_with};
@@ -77,7 +77,7 @@ impl Executor {
         let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
         let (setup, [memory, bell]) = handover::take(socket.as_fd())?;
         let setup = ExecutorSetup::from_body(&setup)?;
-        let landlock = if setup.lockdown { Some(lockdown::before_threads()?) } else { None };
+        let landlock = lockdown::before_threads()?;
         let memory = Arc::new(SharedMemory::open(memory.as_fd())?);
         let sandbox = Arc::new(InProcess::for_form(notation::policy(&setup), notation::form(&setup))?);
         let (module, [code]) = handover::take(socket.as_fd())?;
@@ -93,9 +93,9 @@ impl Executor {
         let program = loaded.inspect_err(|error| {
             to_host.send(Frame::new(FrameKind::Refused, 0, 0, error.to_string().into()));
         })?;
-        let walls = give_up(landlock)?;
-        let line = walls.map_or_else(String::new, Walls::to_line);
-        to_host.send(Frame::new(FrameKind::Ready, 0, 0, line.into()));
+        lockdown::before_guests()?;
+        let walls = Walls { filters_calls: true, landlock };
+        to_host.send(Frame::new(FrameKind::Ready, 0, 0, walls.to_line().into()));
         Ok(Self {
             sandbox,
             program,
@@ -142,7 +142,7 @@ impl Executor {
         }
     }
 
-    fn take_frames(&mut self) -> Result<Vec<Frame>, super::ring::BrokenRing> {
+    fn take_frames(&mut self) -> Result<Vec<Frame>, BrokenRing> {
         let mut frames = Vec::new();
         while frames.len() < FRAMES_AT_ONCE
             && let Some(frame) = self.reader.next()?
@@ -247,13 +247,4 @@ fn watch(socket: OwnedFd, memory: Arc<SharedMemory>, sandbox: Arc<InProcess>) ->
         }
     })?;
     Ok(())
-}
-
-/// Gives up the last system calls; returns the walls that stand, if any were wanted.
-fn give_up(landlock: Option<LandlockWall>) -> Result<Option<Walls>, ExecutorError> {
-    let Some(landlock) = landlock else {
-        return Ok(None);
-    };
-    lockdown::before_guests()?;
-    Ok(Some(Walls { filters_calls: true, landlock }))
 }

@@ -43,20 +43,18 @@ impl ToHost {
         Self { writer: Mutex::new(writer), bell }
     }
 
-    /// Puts frames in, and waits for room for them if there is none. They may not be seen before [`Self::publish`].
-    fn put(&self, frames: impl IntoIterator<Item = Frame>) {
+    /// Puts a frame in, and waits for room for it if there is none. It may not be seen before [`Self::publish`].
+    fn put(&self, frame: Frame) {
         let mut writer = self.writer.lock();
-        for frame in frames {
-            fatal(writer.push(frame));
-            while writer.is_waiting() {
-                // The host always reads on.
-                self.ring_if(writer.publish());
-                if fatal(writer.wait_for_room()) {
-                    // It fails if there is room meanwhile; either way there is a look at it.
-                    let _ = futex::wait(&writer.state().writer_waits, futex::Flags::empty(), 1, None);
-                }
-                fatal(writer.advance());
+        fatal(writer.push(frame));
+        while writer.is_waiting() {
+            // The host always reads on.
+            self.ring_if(writer.publish());
+            if fatal(writer.wait_for_room()) {
+                // It fails if there is room meanwhile; either way there is a look at it.
+                let _ = futex::wait(&writer.state().writer_waits, futex::Flags::empty(), 1, None);
             }
+            fatal(writer.advance());
         }
     }
 
@@ -86,7 +84,7 @@ impl ToHost {
 
     /// Sends a frame now.
     pub(super) fn send(&self, frame: Frame) {
-        self.put([frame]);
+        self.put(frame);
         self.publish();
     }
 
@@ -211,7 +209,7 @@ impl ChildPort {
     }
 
     fn put(&self, kind: FrameKind, number: u64, payload: Bytes) {
-        self.to_host.put([Frame::new(kind, self.guest, number, payload)]);
+        self.to_host.put(Frame::new(kind, self.guest, number, payload));
         self.unflushed.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -10,15 +10,14 @@ use crate::sandbox::engine::{CodeForm, Reservation};
 use crate::sandbox::{Limits, Policy};
 
 /// How an executor is to set itself up for guests of this policy.
-pub(super) fn setup(policy: &Policy, form: CodeForm, shared: bool, lockdown: bool) -> ExecutorSetup {
+pub(super) fn setup(policy: &Policy, form: CodeForm) -> ExecutorSetup {
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     ExecutorSetup {
-        shared,
+        shared: form.interruptible,
         reservation_bytes: form.reservation.bytes(),
         guests_max: count(policy.workers_max),
         threads: count(policy.compute_threads),
         limits: write_limits(&policy.limits),
-        lockdown,
     }
 }
 

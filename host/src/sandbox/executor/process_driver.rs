@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::frame::{Frame, FrameKind};
 use super::handover;
 use super::notation;
-use super::process::{GuestCommand, GuestRef, Process};
+use super::process::{GuestCommand, Process};
 use super::remote_guest::RemoteGuest;
 use super::ring::{BrokenRing, NOTHING, RingReader, RingWriter};
 use super::shared_memory::{Direction, SharedMemory};
@@ -94,7 +94,6 @@ impl Spare {
             refused: None,
             heartbeat: Heartbeat::default(),
             on_ready: Some(Box::new(on_ready)),
-            idle_since: Instant::now(),
         };
         let driven = process.clone();
         tokio::spawn(async move {
@@ -133,7 +132,6 @@ struct Driver {
     refused: Option<String>,
     heartbeat: Heartbeat,
     on_ready: Option<OnReady>,
-    idle_since: Instant,
 }
 
 /// Called with a line that tells the walls of a process.
@@ -215,16 +213,16 @@ impl Driver {
             let end = guilty.as_ref().filter(|(guilty, _)| *guilty == guest);
             remote.finish(end.map_or_else(|| lost.clone(), |(_, end)| GuestEnd::Ended(end.clone())));
         }
-        for (_, start) in started {
+        for start in started {
             (start.on_end)(lost.clone());
         }
     }
 
     /// The guests that were to be started and were not.
-    fn take_started(&self) -> Vec<(Arc<GuestRef>, Box<GuestStart>)> {
+    fn take_started(&self) -> Vec<GuestStart> {
         let (commands, _) = self.process.take_work();
         let started = commands.into_iter().filter_map(|command| match command {
-            GuestCommand::Start(reference, start) => Some((reference, start)),
+            GuestCommand::Start(_, start) => Some(*start),
             GuestCommand::End(_) | GuestCommand::Expire(_) | GuestCommand::Withdrawn { .. } => None,
         });
         started.collect()
@@ -396,7 +394,6 @@ impl Driver {
             {
                 self.aborted.remove(&guest);
                 self.process.guest_ended();
-                self.idle_since = Instant::now();
                 remote.finish(GuestEnd::Ended(End::Stopped));
             }
         }
@@ -412,7 +409,7 @@ impl Driver {
     /// Looks whether the process, or a guest in it, is over a limit.
     fn watch(&mut self, now: Instant) -> Option<ProcessEnd> {
         if self.guests.is_empty() {
-            let idle = now.duration_since(self.idle_since) >= IDLE_MAX;
+            let idle = self.process.idle_since().is_some_and(|since| now.duration_since(since) >= IDLE_MAX);
             return (idle && self.process.close(true)).then_some(ProcessEnd::Idle);
         }
         if self.heartbeat.is_silent(self.process.memory().header().beats.load(Ordering::Relaxed), now) {

@@ -1,5 +1,7 @@
 //! The worker supervisor: holds a host's workers, which outlive the connection to the manager.
 
+mod worker_entry;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +20,13 @@ use grid_protocol::worker::{End, Failure, FailureKind};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::mailbox::Mailbox;
 use crate::metrics::{CacheUse, HostMetrics, HostSnapshot};
 use crate::module_loader::ModuleLoader;
 use crate::outbox::Outbox;
-use crate::sandbox::{AbortHandle, GuestEnd, GuestKind, GuestStart, Limits, Program, Sandbox, TrustDomain};
+use crate::sandbox::{GuestEnd, GuestKind, GuestStart, Limits, Program, Sandbox, TrustDomain};
 use crate::task_runner::TaskRunner;
 use crate::trust::HostTrust;
+pub(crate) use worker_entry::WorkerEntry;
 
 /// The workers of a host, their reports to the manager, and the session that they belong to.
 #[derive(Debug)]
@@ -57,14 +59,6 @@ struct SupervisorState {
     draining: bool,
 }
 
-/// A worker on this host: its mailbox and how to end it.
-#[derive(Debug)]
-pub(crate) struct WorkerEntry {
-    pub(crate) mailbox: Arc<Mailbox>,
-    lifecycle: Mutex<Lifecycle>,
-    running: std::sync::atomic::AtomicBool,
-}
-
 /// The links of a host's workers, which are in their mailboxes.
 struct MailboxLinks<'a>(&'a BTreeMap<WorkerId, Arc<WorkerEntry>>);
 
@@ -72,18 +66,6 @@ impl Links<()> for MailboxLinks<'_> {
     fn with<R>(&mut self, worker: WorkerId, change: impl FnOnce(&mut Link) -> R) -> Option<R> {
         self.0.get(&worker).map(|entry| entry.mailbox.with_link(change))
     }
-}
-
-/// How far a worker's start has got, and so how it can be ended.
-#[derive(Debug, Default)]
-enum Lifecycle {
-    /// Its module is being fetched or compiled, so nothing can be ended yet.
-    #[default]
-    Preparing,
-    /// As `Preparing`, but the worker is to be ended as soon as it has started.
-    EndsAtStart,
-    /// It has been started and can be ended immediately.
-    Running(AbortHandle),
 }
 
 /// Unacknowledged reports on the control link at which log lines are held back in the outbox.
@@ -556,34 +538,6 @@ impl SupervisorState {
             let workers = std::mem::take(&mut self.started);
             self.control.send(&HostEvent::Started { workers });
         }
-    }
-}
-
-impl WorkerEntry {
-    fn new(worker: WorkerId, outbox: Arc<Outbox>) -> Self {
-        Self {
-            mailbox: Arc::new(Mailbox::new(worker, outbox)),
-            lifecycle: Mutex::default(),
-            running: false.into(),
-        }
-    }
-
-    /// Ends the worker, whatever it is doing; one that has not started yet is ended as soon as it starts.
-    fn end_now(&self) {
-        self.mailbox.stop();
-        let mut lifecycle = self.lifecycle.lock();
-        match &*lifecycle {
-            Lifecycle::Running(abort) => abort.now(),
-            Lifecycle::Preparing | Lifecycle::EndsAtStart => *lifecycle = Lifecycle::EndsAtStart,
-        }
-    }
-
-    fn has_started(&self, abort: AbortHandle) {
-        let mut lifecycle = self.lifecycle.lock();
-        if matches!(*lifecycle, Lifecycle::EndsAtStart) {
-            abort.now();
-        }
-        *lifecycle = Lifecycle::Running(abort);
     }
 }
 

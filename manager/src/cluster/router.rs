@@ -111,11 +111,15 @@ impl MessageRouter {
         self.deliver(worker);
     }
 
-    /// The host of `queue` is gone for good: messages of its ended workers that are not here are not waited for.
+    /// The host of `queue` is gone for good: messages of its ended workers that are not here are not waited for. What such a
+    /// worker said at its end that it has handled does not count then: the answers may be what is not here.
     pub(crate) fn host_gone(&mut self, queue: PeerQueueId) {
         let ended = |(worker, route): (&WorkerId, &mut Route)| {
             let ending = route.ending.as_mut().filter(|_| route.host == queue)?;
-            ending.pending.sent = ending.pending.sent.min(route.outward.position());
+            let here = route.outward.position();
+            if here < ending.pending.sent {
+                (ending.pending.sent, ending.pending.settled) = (here, 0);
+            }
             Some(*worker)
         };
         let mut ended: Vec<_> = self.routes.iter_mut().filter_map(ended).collect();
@@ -411,6 +415,32 @@ mod tests {
         router.host_gone(queue);
         let events = told(&mut router);
         assert!(matches!(events[..], [Event::Left { end: End::Stopped, .. }]), "{events:?}");
+    }
+
+    #[test]
+    fn a_message_whose_answer_died_with_the_host_is_given_back_though_the_worker_said_that_it_handled_it() {
+        let owner = Owner { key: SecretKey::from_seed(&[1; 32]).public(), channel: Channel(1) };
+        let (worker, now) = (WorkerId::new(1, 1), Moment::ZERO);
+        let unanswered_of = |sent_by_worker: u64| {
+            let mut router = MessageRouter::default();
+            router.open_local(owner);
+            let queue = router.queues.add();
+            router.open(worker, owner, queue, Duration::ZERO, now);
+            for message in ["one", "other"] {
+                router.send(owner, worker, message.into()).unwrap();
+            }
+            router.ended_at(worker, sent_by_worker, 2);
+            router.left(worker, End::Stopped);
+            router.host_gone(queue);
+            let mut events = Vec::new();
+            router.collect(owner, 10, &mut events);
+            match events.pop() {
+                Some(Event::Left { unanswered, .. }) => unanswered.len(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(unanswered_of(0), 0, "it had nothing to say, and has handled both");
+        assert_eq!(unanswered_of(2), 2, "its answers are lost");
     }
 
     /// A router with a client elsewhere, and a worker of it that has been sent nothing.

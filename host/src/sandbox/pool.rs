@@ -149,12 +149,14 @@ pub(crate) fn gather<T>(work: impl FnOnce() -> T) -> T {
     gather_with(Inline::IfQuick, work)
 }
 
-/// Which single task may run inline.
+/// Which tasks may run inline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Inline {
-    /// One whose last polls were all quick.
+    /// A single one whose last polls were all quick.
     IfQuick,
-    /// Any: the thread has nothing else to do.
+    /// Those whose last polls were all quick, one after the other, for [`ROW`]: the thread only hands out messages.
+    QuickRow,
+    /// A single one, whatever it does: the thread has nothing else to do.
     Always,
 }
 
@@ -163,6 +165,10 @@ pub(super) fn gather_with<T>(inline: Inline, work: impl FnOnce() -> T) -> T {
     GATHERED.set(Some(Vec::new()));
     let result = work();
     let mut tasks = GATHERED.take().unwrap_or_default();
+    if inline == Inline::QuickRow {
+        run_row(tasks);
+        return result;
+    }
     match tasks.pop() {
         Some(only) if tasks.is_empty() && inline == Inline::Always => drop(only.run(monotonic())),
         Some(only) if tasks.is_empty() && only.may_run_here() => only.run_here(),
@@ -173,6 +179,27 @@ pub(super) fn gather_with<T>(inline: Inline, work: impl FnOnce() -> T) -> T {
         None => {}
     }
     result
+}
+
+/// Gives tasks that are not quick to the threads of the pool, and runs the others inline as far as [`ROW`] goes: waking
+/// another thread, and moving what belongs to a guest to its processor, takes longer than a quick task. None is banned if
+/// it turns out slow: it holds up nobody but those of its own trust domain, for a slice, and is not quick next time.
+fn run_row(tasks: Vec<Arc<PoolTask>>) {
+    let Some(shared) = tasks.first().map(|task| task.shared.clone()) else { return };
+    let (row, others): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|task| task.is_quick());
+    if !others.is_empty() {
+        shared.push(others);
+    }
+    let mut row = row.into_iter();
+    let began = monotonic();
+    while monotonic().saturating_sub(began) < nanos(ROW)
+        && let Some(task) = row.next()
+    {
+        task.run(monotonic());
+    }
+    if row.len() > 0 {
+        shared.push(row);
+    }
 }
 
 impl PoolShared {
@@ -363,6 +390,9 @@ impl fmt::Debug for PoolTask {
 
 /// Longest poll that counts as quick: less than waking a thread costs in the worst case.
 const QUICK: Duration = Duration::from_micros(100);
+
+/// Time for which quick tasks are run inline before the rest is given to other threads.
+const ROW: Duration = Duration::from_micros(500);
 
 /// Quick polls in a row after which a task may be polled inline.
 const QUICK_IN_A_ROW: u32 = 8;

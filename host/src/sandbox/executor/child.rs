@@ -75,10 +75,11 @@ const TELL_INTERVAL: Duration = Duration::from_millis(500);
 impl Executor {
     fn set_up() -> Result<Self, ExecutorError> {
         let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
-        let (setup, [memory, bell]) = handover::take(socket.as_fd())?;
+        let (setup, [memory_file, bell]) = handover::take(socket.as_fd())?;
         let setup = ExecutorSetup::from_body(&setup)?;
         let landlock = lockdown::before_threads()?;
-        let memory = Arc::new(SharedMemory::open(memory.as_fd())?);
+        let memory = Arc::new(SharedMemory::open(memory_file.as_fd())?);
+        drop(memory_file);
         let sandbox = Arc::new(InProcess::for_form(notation::policy(&setup), notation::form(&setup))?);
         let (module, [code]) = handover::take(socket.as_fd())?;
         let to_host = Arc::new(ToHost::new(RingWriter::new(memory.clone(), Direction::ToHost), bell));
@@ -114,7 +115,7 @@ impl Executor {
         // A guest that has this process to itself may run on this thread for as long as it takes.
         let sandbox = self.sandbox.clone();
         let _context = sandbox.enter();
-        let inline = if self.shared { Inline::IfQuick } else { Inline::Always };
+        let inline = if self.shared { Inline::QuickRow } else { Inline::Always };
         loop {
             let frames = match self.take_frames() {
                 Ok(frames) => frames,

@@ -271,7 +271,8 @@ impl MessagePort for ChildPort {
 
     fn done(&self, seq: u64, _: Option<Duration>) {
         let ran = nanos(self.lock().took.elapsed());
-        self.put(FrameKind::Done, seq, Bytes::copy_from_slice(&ran.to_le_bytes()));
+        self.to_host.put(Frame::done(self.guest, seq, ran));
+        self.unflushed.fetch_add(1, Ordering::Relaxed);
     }
 
     fn flush(&self) {

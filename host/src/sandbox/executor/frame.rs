@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::ring::NOTHING;
+
 /// The head of a frame, or of a part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FrameHead {
@@ -10,6 +12,8 @@ pub(super) struct FrameHead {
     pub(super) guest: u32,
     /// A message's number, or another number, by the kind.
     pub(super) number: u64,
+    /// Nanoseconds, in a [`FrameKind::Done`]; otherwise 0.
+    pub(super) nanos: u64,
 }
 
 /// A frame with its payload.
@@ -21,7 +25,12 @@ pub(super) struct Frame {
 
 impl Frame {
     pub(super) fn new(kind: FrameKind, guest: u32, number: u64, payload: Bytes) -> Self {
-        Self { head: FrameHead { kind, guest, number }, payload }
+        Self { head: FrameHead { kind, guest, number, nanos: 0 }, payload }
+    }
+
+    /// The guest has handled every message up to `number`, the last of them in so many nanoseconds.
+    pub(super) fn done(guest: u32, number: u64, nanos: u64) -> Self {
+        Self { head: FrameHead { kind: FrameKind::Done, guest, number, nanos }, payload: NOTHING }
     }
 }
 
@@ -50,7 +59,7 @@ pub(super) enum FrameKind {
     /// To the host: a message from the guest.
     Sent,
     /// To the host: the guest has handled every message up to `number`, the last of them in as many nanoseconds as the
-    /// payload says.
+    /// head says.
     Done,
     /// To the host: the guest could not handle message `number`; a `Failure`.
     Failed,
@@ -91,7 +100,7 @@ impl FrameKind {
 }
 
 /// Words of a head.
-pub(super) const HEAD_WORDS: usize = 3;
+pub(super) const HEAD_WORDS: usize = 4;
 
 /// Bytes of payload in one part of a frame.
 pub(super) const PART_BYTES_MAX: usize = 64 << 10;
@@ -116,11 +125,12 @@ impl Part {
 
     pub(super) fn to_words(self) -> [u64; HEAD_WORDS] {
         let Self { head, bytes, more } = self;
-        [head.kind as u64 | u64::from(more) << 8 | (bytes as u64) << 32, u64::from(head.guest), head.number]
+        let first = head.kind as u64 | u64::from(more) << 8 | (bytes as u64) << 32;
+        [first, u64::from(head.guest), head.number, head.nanos]
     }
 
     /// Reads what [`Self::to_words`] wrote; `None` for anything else.
-    pub(super) fn from_words([first, guest, number]: [u64; HEAD_WORDS]) -> Option<Self> {
+    pub(super) fn from_words([first, guest, number, nanos]: [u64; HEAD_WORDS]) -> Option<Self> {
         let kind = FrameKind::from_number(first & 0xff)?;
         let more = match first >> 8 & 0xff_ffff {
             0 => false,
@@ -129,7 +139,7 @@ impl Part {
         };
         let bytes = usize::try_from(first >> 32).ok().filter(|bytes| *bytes <= PART_BYTES_MAX)?;
         let guest = u32::try_from(guest).ok()?;
-        Some(Self { head: FrameHead { kind, guest, number }, bytes, more })
+        Some(Self { head: FrameHead { kind, guest, number, nanos }, bytes, more })
     }
 }
 
@@ -142,7 +152,7 @@ mod tests {
         for number in 1..=16 {
             let kind = FrameKind::from_number(number).unwrap();
             assert_eq!(kind as u64, number);
-            let head = FrameHead { kind, guest: u32::MAX, number: u64::MAX };
+            let head = FrameHead { kind, guest: u32::MAX, number: u64::MAX, nanos: u64::MAX };
             for part in
                 [Part { head, bytes: 0, more: false }, Part { head, bytes: PART_BYTES_MAX, more: true }]
             {
@@ -150,8 +160,8 @@ mod tests {
             }
         }
         for first in [0, 17, 0x201, 1 | (PART_BYTES_MAX as u64 + 1) << 32] {
-            assert_eq!(Part::from_words([first, 0, 0]), None, "{first:#x}");
+            assert_eq!(Part::from_words([first, 0, 0, 0]), None, "{first:#x}");
         }
-        assert_eq!(Part::from_words([1, 1 << 32, 0]), None, "no such guest");
+        assert_eq!(Part::from_words([1, 1 << 32, 0, 0]), None, "no such guest");
     }
 }

@@ -60,7 +60,7 @@ pub fn read_hostile_executor(bytes: &[u8]) -> usize {
                 ];
                 let kind = kinds.get(usize::from(what >> 3) % kinds.len()).map_or(0, |kind| *kind as u64);
                 let length = word & 0x3f;
-                for value in [kind | length << 32, 1, word >> 8 & 0xff] {
+                for value in [kind | length << 32, 1, word >> 8 & 0xff, word] {
                     put(words, &mut at, value);
                 }
                 (0..length.div_ceil(8)).for_each(|_| put(words, &mut at, word));

@@ -167,7 +167,7 @@ const ABORT_TIME_MAX: Duration = Duration::from_secs(1);
 const OVERDUE_TIME_MAX: Duration = Duration::from_millis(250);
 
 /// Frames that are taken from a process before others have their turn.
-const FRAMES_AT_ONCE: usize = 32;
+const FRAMES_AT_ONCE: usize = 256;
 
 /// Memory of a process besides that of its guests: 256 MiB, and 64 MiB for each guest.
 const PROCESS_BYTES: u64 = 256 << 20;

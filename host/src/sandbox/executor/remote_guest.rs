@@ -44,7 +44,7 @@ pub(super) struct RemoteGuest {
 
 enum HeldFrame {
     Sent(Bytes),
-    Done(u64, Option<Duration>),
+    Done(u64, Duration),
     Failed(u64, Failure),
 }
 
@@ -90,13 +90,13 @@ impl RemoteGuest {
                     return Err(BrokenRing("a message that is too long, or has no room"));
                 }
                 self.used_room += message_cost(payload.len());
-                self.held.push_back(HeldFrame::Sent(payload));
+                self.hold(HeldFrame::Sent(payload));
             }
             FrameKind::Done => {
                 if self.unhandled.back().is_none_or(|(newest, _)| head.number > *newest) {
                     return Err(BrokenRing("a message is done that was not handed over"));
                 }
-                self.held.push_back(HeldFrame::Done(head.number, read_duration(&payload)));
+                self.hold(HeldFrame::Done(head.number, Duration::from_nanos(head.nanos)));
                 while let Some((_, bytes)) = self.unhandled.pop_front_if(|(seq, _)| *seq <= head.number) {
                     self.unhandled_bytes = self.unhandled_bytes.saturating_sub(bytes);
                 }
@@ -106,7 +106,7 @@ impl RemoteGuest {
                 if self.held.len() > HELD_MAX {
                     return Err(BrokenRing("more failures than messages"));
                 }
-                self.held.push_back(HeldFrame::Failed(head.number, failure));
+                self.hold(HeldFrame::Failed(head.number, failure));
             }
             FrameKind::Log | FrameKind::LogDropped => {
                 let level = u8::try_from(head.number).unwrap_or_default();
@@ -118,34 +118,51 @@ impl RemoteGuest {
             }
             _ => return Err(BrokenRing("a frame that only a host sends")),
         }
-        self.take_held();
         Ok(())
+    }
+
+    /// Gives the mailbox this, now or when it has room for what is held before it.
+    fn hold(&mut self, frame: HeldFrame) {
+        self.take_held();
+        if self.held.is_empty() && self.has_room_for(&frame) {
+            self.give(frame);
+        } else {
+            self.held.push_back(frame);
+        }
     }
 
     /// Gives the mailbox what it has room for.
     fn take_held(&mut self) {
-        while let Some(next) = self.held.front() {
-            if !matches!(next, HeldFrame::Done(..)) && !self.mailbox.has_room() {
+        while let Some(next) = self.held.pop_front() {
+            if !self.has_room_for(&next) {
+                self.held.push_front(next);
                 return;
             }
-            match self.held.pop_front() {
-                Some(HeldFrame::Sent(payload)) => {
-                    self.owed_room += message_cost(payload.len());
-                    self.mailbox.send(payload);
-                    self.is_unflushed = true;
-                }
-                Some(HeldFrame::Done(seq, ran)) => {
-                    self.mailbox.done(seq, ran);
-                    // What a frame to the manager says is settled must not run ahead of the answers.
-                    self.mailbox.flush();
-                    self.is_unflushed = false;
-                }
-                Some(HeldFrame::Failed(seq, mut failure)) => {
-                    failure.clamp();
-                    self.mailbox.fail(seq, failure);
-                    self.is_unflushed = true;
-                }
-                None => return,
+            self.give(next);
+        }
+    }
+
+    fn has_room_for(&self, frame: &HeldFrame) -> bool {
+        matches!(frame, HeldFrame::Done(..)) || self.mailbox.has_room()
+    }
+
+    fn give(&mut self, frame: HeldFrame) {
+        match frame {
+            HeldFrame::Sent(payload) => {
+                self.owed_room += message_cost(payload.len());
+                self.mailbox.send(payload);
+                self.is_unflushed = true;
+            }
+            HeldFrame::Done(seq, ran) => {
+                self.mailbox.done(seq, Some(ran));
+                // What a frame to the manager says is settled must not run ahead of the answers.
+                self.mailbox.flush();
+                self.is_unflushed = false;
+            }
+            HeldFrame::Failed(seq, mut failure) => {
+                failure.clamp();
+                self.mailbox.fail(seq, failure);
+                self.is_unflushed = true;
             }
         }
     }
@@ -216,11 +233,6 @@ impl RemoteGuest {
             on_end(end);
         }
     }
-}
-
-/// A duration in nanoseconds.
-fn read_duration(payload: &[u8]) -> Option<Duration> {
-    Some(Duration::from_nanos(u64::from_le_bytes(payload.try_into().ok()?)))
 }
 
 impl Drop for RemoteGuest {

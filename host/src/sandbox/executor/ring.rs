@@ -266,7 +266,7 @@ impl RingReader {
         let (_, words) = self.memory.ring(self.direction);
         let word =
             |offset: u64| slot(words, self.read + offset).map_or(0, |word| word.load(Ordering::Relaxed));
-        let part = Part::from_words([word(0), word(1), word(2)]).ok_or(BrokenRing("no head"))?;
+        let part = Part::from_words([word(0), word(1), word(2), word(3)]).ok_or(BrokenRing("no head"))?;
         if part.words() as u64 > available {
             return Err(BrokenRing("a part that is not there"));
         }

@@ -339,6 +339,7 @@ impl ManagerBuilder {
                         .saturating_mul(self.policy.limits.memory_bytes as u64),
                     policy: self.policy,
                     compiler: Compiler::by(self.program.clone()),
+                    own_publisher: Some(key.public()),
                     executor: self.program,
                     timing: self.timing,
                     ..grid_host::HostConfig::new(folder.join("local-host"))

@@ -100,6 +100,18 @@ impl BoundedFolder {
         self.files().iter().map(|(_, length, _)| length).sum()
     }
 
+    /// The files with this extension whose names begin like this, the last changed first: the length and the path of each.
+    pub(crate) fn newest(&self, prefix: &str, extension: &str) -> Vec<(u64, PathBuf)> {
+        let mut files = self.files();
+        files.retain(|(_, _, path)| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with(prefix))
+                && path.extension().is_some_and(|kind| kind == extension)
+        });
+        files.sort_by(|one, other| other.cmp(one));
+        files.into_iter().map(|(_, length, path)| (length, path)).collect()
+    }
+
     /// Each file: when it was last changed, its length, its path.
     fn files(&self) -> Vec<(SystemTime, u64, PathBuf)> {
         let Ok(entries) = fs::read_dir(&self.folder) else {

@@ -1,18 +1,27 @@
 //! Compiling: modules are hostile input for the compiler, so they are inspected first, and compiled in a child process
 //! with limits.
 
-use std::io::{Read, Write};
+mod child;
+mod exchange;
+mod functions;
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::Bytes;
-use grid_protocol::limits::{MODULE_BYTES_MAX, REASON_BYTES_MAX};
+use grid_protocol::limits::REASON_BYTES_MAX;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::timeout;
+use wasmtime::Engine;
 
-use crate::lockdown::{self, Walls};
+pub use child::run_child;
+pub use functions::FunctionPack;
+pub(crate) use functions::{PACKS_BYTES_MAX, PACKS_MAX};
+
+use crate::compile::exchange::{CompileReply, CompileRequest, REPLY_BYTES_MAX};
+use crate::lockdown::Walls;
 use crate::sandbox::{CodeForm, Compiled, engine};
 
 /// Where modules are compiled.
@@ -44,13 +53,27 @@ pub enum CompileError {
     Unavailable(String),
 }
 
-/// Processor time of one compilation: one minute. A Python component of 18 MB takes 8 s.
+/// What compiling a module brought.
+pub struct Compilation {
+    /// The module's code.
+    pub code: Compiled,
+    /// The functions that were compiled, for later modules of the same publisher: it may be anything that whoever wrote
+    /// the module wanted, if they have taken the compiler. Empty if no functions were to be reused.
+    pub new: FunctionPack,
+    /// The number of functions that were not compiled, because they were known.
+    pub reused: u32,
+    /// A bit for each pack of known functions that was of use, the first pack's lowest.
+    pub used: u64,
+}
+
+/// Processor time of one compilation, of all its threads together: one minute. A Python component of 18 MB takes 20 s
+/// at most.
 const COMPILE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Wall-clock time of one compilation: four times the processor time, for a machine that is busy with guests.
 const COMPILE_WALL_TIME_MAX: Duration = Duration::from_secs(240);
 
-/// Address space of a compilation: 2 GiB. A compilation bomb of 273 KiB that passed inspection in a trial took 556 MiB.
+/// Address space of a compilation, the functions that it knows included: 2 GiB. A compilation bomb of 273 KiB that passed inspection in a trial took 556 MiB.
 const COMPILE_BYTES_MAX: u64 = 2 << 30;
 
 /// Length of compiled code: 1 GiB, 16 times the longest module.
@@ -95,7 +118,7 @@ impl Compiler {
             return Err(CompileError::Unavailable("modules are compiled in this process".to_owned()));
         };
         let unavailable = |why: String| CompileError::Unavailable(why);
-        let ended = timeout(WALLS_TIME_MAX, child(program, [argument, WALLS], &[])).await;
+        let ended = timeout(WALLS_TIME_MAX, run(program, [argument, WALLS], None)).await;
         let ended = ended.map_err(|_| unavailable(format!("no answer for {WALLS_TIME_MAX:?}")))?;
         let ended = ended.map_err(|error| unavailable(error.to_string()))?;
         let told = std::str::from_utf8(&ended.written).ok().and_then(Walls::from_line);
@@ -107,35 +130,50 @@ impl Compiler {
     /// Compiles a module into code of this form. The caller must have had it accepted by
     /// [`inspect`](grid_inspect::inspect).
     ///
+    /// A child is given `known` functions, those of earlier modules of the same publisher, and returns the others that it
+    /// compiled; with `None` it does neither, and neither does a compiler without a child.
+    ///
     /// # Errors
     ///
     /// [`CompileError`], whose variant says who must act.
-    pub async fn compile(&self, wasm: Bytes, form: CodeForm) -> Result<Compiled, CompileError> {
-        let compiled = match self {
+    pub async fn compile(
+        &self,
+        wasm: Bytes,
+        form: CodeForm,
+        known: Option<Vec<FunctionPack>>,
+    ) -> Result<Compilation, CompileError> {
+        let reply = match self {
             Self::Child { program, argument } => {
-                let child = compile_in_child(program, argument, form, &wasm);
+                let child = compile_in_child(program, argument, form, CompileRequest { wasm, known });
                 let limit = |_| CompileError::Limit(format!("no answer for {COMPILE_WALL_TIME_MAX:?}"));
                 timeout(COMPILE_WALL_TIME_MAX, child).await.map_err(limit)??
             }
             Self::InProcess => {
                 let compiled = tokio::task::spawn_blocking(move || compile_here(&wasm, form)).await;
-                compiled.map_err(|error| CompileError::Limit(error.to_string()))??
+                let code = compiled.map_err(|error| CompileError::Limit(error.to_string()))??;
+                CompileReply { code, ..CompileReply::default() }
             }
         };
+        let CompileReply { code, reused, used, new } = reply;
         // SAFETY: our own compiler wrote these bytes just now, here or in a child that runs our own program.
-        Ok(unsafe { Compiled::vouch(compiled) })
+        let code = unsafe { Compiled::vouch(code) };
+        Ok(Compilation { code, new, reused, used })
     }
 }
 
 /// What a child process left behind.
 struct ChildOutput {
     status: std::process::ExitStatus,
-    written: Vec<u8>,
+    written: Bytes,
     said: String,
 }
 
 /// Runs the child process with this second argument and this input, to its end.
-async fn child(program: &Path, words: [&str; 2], input: &[u8]) -> std::io::Result<ChildOutput> {
+async fn run(
+    program: &Path,
+    words: [&str; 2],
+    input: Option<CompileRequest>,
+) -> std::io::Result<ChildOutput> {
     let mut child = Command::new(program)
         .args(words)
         .env_clear()
@@ -150,15 +188,24 @@ async fn child(program: &Path, words: [&str; 2], input: &[u8]) -> std::io::Resul
         return Err(std::io::Error::other("the child has no pipes"));
     };
     let feed = async move {
+        let Some(input) = input else {
+            return;
+        };
         // Ignored: if the child dies before it has read everything, its exit status tells why.
-        let _ = stdin.write_all(input).await;
+        let mut fed = stdin.write_all(&input.head()).await;
+        for part in input.parts() {
+            if fed.is_ok() {
+                fed = stdin.write_all(part).await;
+            }
+        }
     };
     let (mut written, mut said) = (Vec::new(), Vec::new());
-    let mut stdout = stdout.take(COMPILED_BYTES_MAX);
+    let mut stdout = stdout.take(REPLY_BYTES_MAX + 1);
     let mut stderr = stderr.take(REASON_BYTES_MAX as u64);
     let (_, read, _) = tokio::join!(feed, stdout.read_to_end(&mut written), stderr.read_to_end(&mut said));
     read?;
     let status = child.wait().await?;
+    let written = written.into();
     Ok(ChildOutput { status, written, said: String::from_utf8_lossy(&said).trim().to_owned() })
 }
 
@@ -166,16 +213,15 @@ async fn compile_in_child(
     program: &Path,
     argument: &str,
     form: CodeForm,
-    wasm: &[u8],
-) -> Result<Bytes, CompileError> {
-    let ended = child(program, [argument, &form.to_argument()], wasm).await;
-    let ChildOutput { status, written: compiled, said } =
+    request: CompileRequest,
+) -> Result<CompileReply, CompileError> {
+    let ended = run(program, [argument, &form.to_argument()], Some(request)).await;
+    let ChildOutput { status, written, said } =
         ended.map_err(|error| CompileError::Unavailable(error.to_string()))?;
     match status.code() {
-        Some(0) if compiled.len() as u64 == COMPILED_BYTES_MAX => {
-            Err(CompileError::Limit(format!("compiled code of {COMPILED_BYTES_MAX} bytes")))
-        }
-        Some(0) => Ok(compiled.into()),
+        Some(0) => CompileReply::from_bytes(written).ok_or_else(|| {
+            CompileError::Limit(format!("no answer of {REPLY_BYTES_MAX} bytes at most that makes sense"))
+        }),
         Some(EXIT_REFUSED) => Err(CompileError::Refused(said)),
         _ => Err(CompileError::Limit(if said.is_empty() { status.to_string() } else { said })),
     }
@@ -191,66 +237,16 @@ pub fn compatibility(form: CodeForm) -> Result<u64, CompileError> {
     form.compatibility().map_err(|error| CompileError::Unavailable(format!("{error:#}")))
 }
 
-fn compiler(form: CodeForm) -> Result<wasmtime::Engine, CompileError> {
-    engine::compiler(form).map_err(|error| CompileError::Unavailable(format!("{error:#}")))
+fn compile_here(wasm: &[u8], form: CodeForm) -> Result<Bytes, CompileError> {
+    compile_with(engine::compiler(form), wasm)
 }
 
-fn compile_here(wasm: &[u8], form: CodeForm) -> Result<Bytes, CompileError> {
-    let engine = compiler(form)?;
+fn compile_with(engine: wasmtime::Result<Engine>, wasm: &[u8]) -> Result<Bytes, CompileError> {
+    let engine = engine.map_err(|error| CompileError::Unavailable(format!("{error:#}")))?;
     let compiled = if grid_inspect::is_component(wasm) {
         engine.precompile_component(wasm)
     } else {
         engine.precompile_module(wasm)
     };
     compiled.map(Bytes::from).map_err(|error| CompileError::Refused(format!("{error:#}")))
-}
-
-/// Runs the child process: reads a module from standard input and writes compiled code to standard output.
-///
-/// Limits itself first: processor time and address space on Unix; on Linux also no files, no network and no other
-/// programs. If its second argument asks for that, it tells its walls instead of compiling. Returns the exit code, which
-/// the caller's `main` must return.
-pub fn run_child() -> u8 {
-    let said = |message: &str| {
-        // If standard error fails, too, there is no other way to report.
-        let _ = writeln!(std::io::stderr(), "{message}");
-    };
-    let walls = match limit_self() {
-        Ok(walls) => walls,
-        Err(error) => {
-            said(&format!("the compiler cannot limit itself: {error}"));
-            return 1;
-        }
-    };
-    // Read only after the limits are set, although this host's own process wrote it.
-    let told = std::env::args_os().nth(2);
-    if told.as_ref().is_some_and(|told| told == WALLS) {
-        return u8::from(writeln!(std::io::stdout(), "{}", walls.to_line()).is_err());
-    }
-    let told = told.and_then(|told| CodeForm::from_argument(told.to_str()?));
-    let form = told.unwrap_or(CodeForm::SHARED);
-    let mut wasm = Vec::new();
-    let read = std::io::stdin().lock().take(MODULE_BYTES_MAX as u64 + 1).read_to_end(&mut wasm);
-    if let Err(error) = read {
-        said(&format!("no module: {error}"));
-        return 1;
-    }
-    match compile_here(&wasm, form) {
-        Ok(compiled) => match std::io::stdout().write_all(&compiled) {
-            Ok(()) => 0,
-            Err(error) => {
-                said(&error.to_string());
-                1
-            }
-        },
-        Err(error) => {
-            said(&error.to_string());
-            u8::try_from(EXIT_REFUSED).unwrap_or(1)
-        }
-    }
-}
-
-fn limit_self() -> Result<Walls, lockdown::LockdownError> {
-    lockdown::limit_resources(COMPILE_TIME_MAX, COMPILE_BYTES_MAX)?;
-    lockdown::to_pure_computation()
 }

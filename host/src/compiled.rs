@@ -3,6 +3,8 @@
 //! Compiled code can do anything that the host process can, so each file has a MAC whose key never leaves this machine:
 //! a file that somebody else wrote is not loaded, and its module is compiled again.
 
+mod known_functions;
+
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -16,6 +18,8 @@ use zeroize::Zeroizing;
 
 use crate::cache::{BoundedFolder, CacheError};
 use crate::sandbox::Compiled;
+
+pub use known_functions::{ReuseScope, ReusingCode};
 
 /// A cache of compiled modules, in a folder.
 #[derive(Debug, Clone)]
@@ -54,18 +58,23 @@ impl CompiledCache {
         Ok(Self { folder: bounded, key })
     }
 
-    /// True if the cache has compiled code of the module for an engine with this hash of what its code depends on, which
-    /// [`compatibility`](crate::compile::compatibility) returns. Does not check its MAC; [`Self::get`] does.
-    pub fn has(&self, module: &Digest, compatibility: u64) -> bool {
-        self.path(module, compatibility).is_file()
+    /// True if the cache has compiled code of the module for this scope and an engine with this hash of
+    /// what its code depends on, which [`compatibility`](crate::compile::compatibility) returns. Does not check its MAC;
+    /// [`Self::get`] does.
+    pub fn has(&self, module: &Digest, compatibility: u64, scope: ReuseScope) -> bool {
+        [None, Some(scope)].iter().any(|only_for| self.path(module, compatibility, *only_for).is_file())
     }
 
-    /// Reads the compiled code of a module, if the cache has it for this engine and its MAC is right.
-    pub fn get(&self, module: &Digest, compatibility: u64) -> Option<Compiled> {
-        let path = self.path(module, compatibility);
+    /// Reads the compiled code of a module, if the cache has it for this scope and engine and its MAC is right.
+    pub fn get(&self, module: &Digest, compatibility: u64, scope: ReuseScope) -> Option<Compiled> {
+        [None, Some(scope)].into_iter().find_map(|only_for| self.read(module, compatibility, only_for))
+    }
+
+    fn read(&self, module: &Digest, compatibility: u64, only_for: Option<ReuseScope>) -> Option<Compiled> {
+        let path = self.path(module, compatibility, only_for);
         let bytes = Bytes::from(fs::read(&path).ok()?);
         let (mac, code) = bytes.split_at_checked(MAC_BYTES)?;
-        if self.mac(module, compatibility, code).verify_slice(mac).is_err() {
+        if self.mac(module, compatibility, only_for, code).verify_slice(mac).is_err() {
             tracing::warn!(path = %path.display(), "compiled code was not written by this host; it is compiled anew");
             return None;
         }
@@ -75,16 +84,23 @@ impl CompiledCache {
         Some(unsafe { Compiled::vouch(bytes.slice(MAC_BYTES..)) })
     }
 
-    /// Stores compiled code, and removes the oldest files if there is no room for it.
+    /// Stores compiled code, and removes the oldest files if there is no room for it. With `only_for`, functions
+    /// of other modules of this scope may be in it.
     ///
     /// # Errors
     ///
     /// [`CacheError::Disk`] if the file cannot be written; nothing is stored then.
-    pub fn keep(&self, module: &Digest, compatibility: u64, compiled: &Compiled) -> Result<(), CacheError> {
+    pub fn keep(
+        &self,
+        module: &Digest,
+        compatibility: u64,
+        only_for: Option<ReuseScope>,
+        compiled: &Compiled,
+    ) -> Result<(), CacheError> {
         let code = compiled.bytes();
         self.folder.make_room(code.len() as u64);
-        let mac = self.mac(module, compatibility, code).finalize().into_bytes();
-        Ok(replace(&self.path(module, compatibility), &[&mac[..], code].concat())?)
+        let mac = self.mac(module, compatibility, only_for, code).finalize().into_bytes();
+        Ok(replace(&self.path(module, compatibility, only_for), &[&mac[..], code].concat())?)
     }
 
     /// Waits until no other holder has the claim to the module, and takes it. `None` if the folder supports no locks.
@@ -106,21 +122,39 @@ impl CompiledCache {
         &self.folder
     }
 
-    fn mac(&self, module: &Digest, compatibility: u64, code: &[u8]) -> Hmac<Sha256> {
+    fn mac(
+        &self,
+        module: &Digest,
+        compatibility: u64,
+        only_for: Option<ReuseScope>,
+        code: &[u8],
+    ) -> Hmac<Sha256> {
+        let (module, compatibility) = (module.as_bytes().as_slice(), compatibility.to_le_bytes());
+        match only_for {
+            None => self.mac_of([b"grid-compiled/1\0", module, &compatibility, code]),
+            Some(scope) => {
+                self.mac_of([b"grid-compiled-for/1\0", &scope.to_bytes(), module, &compatibility, code])
+            }
+        }
+    }
+
+    /// The first part tells what the others are, and each but the last has the same length wherever the first is the same.
+    fn mac_of<const PARTS: usize>(&self, parts: [&[u8]; PARTS]) -> Hmac<Sha256> {
         // The key is padded to the block of 64 bytes with zeros, as HMAC does.
         let mut block = Zeroizing::new([0; 64]);
         for (padded, byte) in block.iter_mut().zip(self.key.iter()) {
             *padded = *byte;
         }
         let mut mac = <Hmac<Sha256> as KeyInit>::new(&(*block).into());
-        for part in [b"grid-compiled/1\0", module.as_bytes().as_slice(), &compatibility.to_le_bytes(), code] {
+        for part in parts {
             mac.update(part);
         }
         mac
     }
 
-    fn path(&self, module: &Digest, compatibility: u64) -> PathBuf {
-        self.folder.path(&format!("{module}-{compatibility:016x}.compiled"))
+    fn path(&self, module: &Digest, compatibility: u64, only_for: Option<ReuseScope>) -> PathBuf {
+        let only_for = only_for.map_or_else(String::new, |scope| format!("-{scope}"));
+        self.folder.path(&format!("{module}-{compatibility:016x}{only_for}.compiled"))
     }
 }
 
@@ -133,6 +167,8 @@ impl Drop for Claim {
 
 #[cfg(test)]
 mod tests {
+    use grid_protocol::key::SecretKey;
+
     use super::*;
 
     fn compiled(bytes: &'static [u8]) -> Compiled {
@@ -140,24 +176,45 @@ mod tests {
         unsafe { Compiled::vouch(Bytes::from_static(bytes)) }
     }
 
+    /// Those of two publishers.
+    fn scopes() -> [ReuseScope; 2] {
+        [1, 2].map(|seed| ReuseScope::Publisher(SecretKey::from_seed(&[seed; 32]).public()))
+    }
+
     #[test]
     fn compiled_code_is_loaded_only_as_it_was_written_and_only_for_its_module_and_engine() {
         let folder = tempfile::tempdir().unwrap();
         let cache = CompiledCache::open(folder.path(), SHARED_BYTES_MAX).unwrap();
-        let (module, other) = (Digest::of(b"a"), Digest::of(b"b"));
-        cache.keep(&module, 1, &compiled(b"code")).unwrap();
-        assert_eq!(&cache.get(&module, 1).unwrap().bytes()[..], b"code");
-        fs::copy(cache.path(&module, 1), cache.path(&other, 1)).unwrap();
-        assert!(cache.get(&other, 1).is_none());
-        fs::copy(cache.path(&module, 1), cache.path(&module, 2)).unwrap();
-        assert!(cache.get(&module, 2).is_none());
-        let path = cache.path(&module, 1);
+        let (module, other, [scope, _]) = (Digest::of(b"a"), Digest::of(b"b"), scopes());
+        cache.keep(&module, 1, None, &compiled(b"code")).unwrap();
+        assert_eq!(&cache.get(&module, 1, scope).unwrap().bytes()[..], b"code");
+        let path = cache.path(&module, 1, None);
+        for stranger in
+            [cache.path(&other, 1, None), cache.path(&module, 2, None), cache.path(&other, 1, Some(scope))]
+        {
+            fs::copy(&path, stranger).unwrap();
+        }
+        assert!(cache.get(&other, 1, scope).is_none() && cache.get(&module, 2, scope).is_none());
         let honest = fs::read(&path).unwrap();
         for bit in 0..honest.len() * 8 {
             let mut flipped = honest.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             fs::write(&path, flipped).unwrap();
-            assert!(cache.get(&module, 1).is_none(), "bit {bit}");
+            assert!(cache.get(&module, 1, scope).is_none(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn code_with_functions_of_a_publishers_other_modules_is_not_that_of_the_same_module_signed_by_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = CompiledCache::open(folder.path(), SHARED_BYTES_MAX).unwrap();
+        let (module, [one, other]) = (Digest::of(b"a"), scopes());
+        cache.keep(&module, 1, Some(one), &compiled(b"code")).unwrap();
+        assert!(cache.has(&module, 1, one) && cache.get(&module, 1, one).is_some());
+        assert!(!cache.has(&module, 1, other) && cache.get(&module, 1, other).is_none());
+        for renamed in [Some(other), Some(ReuseScope::User), None] {
+            fs::copy(cache.path(&module, 1, Some(one)), cache.path(&module, 1, renamed)).unwrap();
+            assert!(cache.get(&module, 1, other).is_none(), "renamed");
         }
     }
 
@@ -166,11 +223,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = CompiledCache::open(folder.path(), 200).unwrap();
         let [used, unused, new] = [&b"used"[..], b"unused", b"new"].map(Digest::of);
-        cache.keep(&used, 1, &compiled(&[1; 60])).unwrap();
-        cache.keep(&unused, 1, &compiled(&[2; 60])).unwrap();
-        cache.get(&used, 1).unwrap();
-        cache.keep(&new, 1, &compiled(&[3; 60])).unwrap();
-        assert_eq!([used, unused, new].map(|module| cache.has(&module, 1)), [true, false, true]);
+        let [scope, _] = scopes();
+        cache.keep(&used, 1, None, &compiled(&[1; 60])).unwrap();
+        cache.keep(&unused, 1, None, &compiled(&[2; 60])).unwrap();
+        cache.get(&used, 1, scope).unwrap();
+        cache.keep(&new, 1, None, &compiled(&[3; 60])).unwrap();
+        assert_eq!([used, unused, new].map(|module| cache.has(&module, 1, scope)), [true, false, true]);
     }
 
     #[tokio::test]

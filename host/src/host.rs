@@ -49,6 +49,9 @@ pub struct HostConfig {
     pub policy: Policy,
     /// Where modules are compiled.
     pub compiler: Compiler,
+    /// The key under which the program publishes that this host is part of, if it is part of one: its modules share
+    /// compiled functions with those that the user's other programs publish. Default: `None`.
+    pub own_publisher: Option<PublicKey>,
     /// The program that runs guests in processes of their own, if it is run with
     /// [`EXECUTOR`](crate::command::EXECUTOR). `None` if they run in this process, without walls around it: only for
     /// modules whose publishers are trusted as this program is.
@@ -77,6 +80,7 @@ impl HostConfig {
             pins: Vec::new(),
             policy: Policy::default(),
             compiler: Compiler::InProcess,
+            own_publisher: None,
             executor: None,
             timing: Timing::default(),
             network: Network::default(),
@@ -167,10 +171,15 @@ impl Host {
         let compiled = open_compiled(&config)?;
         let trust = Arc::new(HostTrust::open(&config.state_folder, &config.pins, config.machine.clone())?);
         let metrics = Arc::<HostMetrics>::default();
-        let compiler = config.compiler.clone();
-        let loader_metrics = metrics.clone();
-        let module_loader =
-            ModuleLoader::new(modules, compiled, compiler, trust.clone(), sandbox.clone(), loader_metrics);
+        let module_loader = ModuleLoader::new(
+            modules,
+            compiled,
+            config.compiler.clone(),
+            config.own_publisher,
+            trust.clone(),
+            sandbox.clone(),
+            metrics.clone(),
+        );
         let supervisor = Arc::new(WorkerSupervisor::new(
             sandbox,
             module_loader,

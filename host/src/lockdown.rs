@@ -15,8 +15,7 @@ pub(crate) struct LockdownError {
 }
 
 impl LockdownError {
-    #[cfg(unix)]
-    fn at<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Self {
+    pub(crate) fn at<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |error| Self { what, reason: error.to_string() }
     }
 }
@@ -71,8 +70,8 @@ impl Walls {
     }
 }
 
-/// Limits this process to `processor` time, rounded down to seconds, and to `address_space` bytes; forbids core files
-/// and lowers the priority.
+/// Limits this process to `processor` time, that of all its threads together, rounded down to seconds, and to
+/// `address_space` bytes; forbids core files and lowers the priority, which holds for threads that are started later.
 ///
 /// # Errors
 ///
@@ -104,18 +103,22 @@ pub(crate) fn limit_resources(_: Duration, _: u64) -> Result<(), LockdownError> 
 }
 
 /// Gives up files, network, signals to other processes and starting programs; computing, memory and the open pipes
-/// remain. Returns the walls that stand now.
+/// remain. Returns the walls that stand now, and the threads that `start` has started: no others can be started later.
 ///
 /// # Errors
 ///
-/// [`LockdownError`] if a filter cannot be applied. A kernel without Landlock is no error: the filter of system calls
-/// suffices.
+/// [`LockdownError`] if a filter cannot be applied, or the threads cannot be started. A kernel without Landlock is no
+/// error: the filter of system calls suffices.
 #[cfg(target_os = "linux")]
-pub(crate) fn to_pure_computation() -> Result<Walls, LockdownError> {
+pub(crate) fn to_pure_computation<T>(
+    start: impl FnOnce() -> Result<T, LockdownError>,
+) -> Result<(Walls, T), LockdownError> {
+    // Landlock holds for this thread and for those that it starts; the filter for all that there are.
     let landlock = restrict_by_landlock()?;
+    let threads = start()?;
     let calls: Vec<_> = GUESTS.into_iter().chain(COMPILING).map(|call| (call, Vec::new())).collect();
     allow_only(&calls)?;
-    Ok(Walls { filters_calls: true, landlock })
+    Ok((Walls { filters_calls: true, landlock }, threads))
 }
 
 /// Prepares this process to run guests, before it has a thread: ends with its parent, can gain no rights, is closed to
@@ -190,8 +193,10 @@ fn restrict_by_landlock() -> Result<LandlockWall, LockdownError> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn to_pure_computation() -> Result<Walls, LockdownError> {
-    Ok(Walls { filters_calls: false, landlock: LandlockWall::Missing })
+pub(crate) fn to_pure_computation<T>(
+    start: impl FnOnce() -> Result<T, LockdownError>,
+) -> Result<(Walls, T), LockdownError> {
+    Ok((Walls { filters_calls: false, landlock: LandlockWall::Missing }, start()?))
 }
 
 /// System calls of a program that reads a pipe, compiles and writes a pipe, besides those of [`GUESTS`].

@@ -52,6 +52,7 @@ pub(crate) struct HostMetrics {
     compile: TimeHistogram,
     compiled_hits: Counter,
     compiled_misses: Counter,
+    functions_reused: Counter,
 }
 
 impl Default for HostMetrics {
@@ -80,6 +81,7 @@ impl Default for HostMetrics {
             compile: TimeHistogram::default(),
             compiled_hits: Counter::default(),
             compiled_misses: Counter::default(),
+            functions_reused: Counter::default(),
         }
     }
 }
@@ -168,6 +170,11 @@ impl HostMetrics {
     /// Counts a module whose compiled code was not on disk.
     pub(crate) fn compiled_code_missed(&self) {
         self.compiled_misses.inc();
+    }
+
+    /// Counts functions that need not be compiled, because an earlier module had them.
+    pub(crate) fn functions_reused(&self, count: u32) {
+        self.functions_reused.inc_by(count.into());
     }
 
     /// Counts a module that was compiled, or was not: how long it took, or `None`.

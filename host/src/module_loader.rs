@@ -11,6 +11,7 @@ use grid_inspect::{EntryPoint, ModuleReport};
 use grid_net::{Conn, StreamError};
 use grid_protocol::digest::Digest;
 use grid_protocol::host::{HostEvent, ModuleOffered, Transfer};
+use grid_protocol::key::PublicKey;
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MODULE_BYTES_MAX};
 use grid_protocol::manifest::{Manifest, ManifestRefusal, SignedManifest};
 use grid_protocol::time::micros;
@@ -21,7 +22,7 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use crate::cache::{BoundedFolder, CacheError, ModuleCache};
 use crate::compile::{CompileError, Compiler, compatibility};
-use crate::compiled::CompiledCache;
+use crate::compiled::{CompiledCache, ReuseScope, ReusingCode};
 use crate::metrics::{CacheUse, HostMetrics};
 use crate::module_loader::inspector::Inspector;
 use crate::sandbox::{CodeForm, GuestKind, Program, Sandbox, SandboxError};
@@ -35,6 +36,8 @@ pub(crate) struct ModuleLoader {
     inspector: Inspector,
     compiled: CompiledCache,
     compiler: Compiler,
+    /// Under which the program publishes that this host is part of.
+    own_publisher: Option<PublicKey>,
     trust: Arc<HostTrust>,
     sandbox: Sandbox,
     metrics: Arc<HostMetrics>,
@@ -143,12 +146,22 @@ impl ModuleLoader {
         modules: Option<ModuleCache>,
         compiled: CompiledCache,
         compiler: Compiler,
+        own_publisher: Option<PublicKey>,
         trust: Arc<HostTrust>,
         sandbox: Sandbox,
         metrics: Arc<HostMetrics>,
     ) -> Self {
         let (inspector, entries) = (Inspector::default(), Mutex::default());
-        Self { modules, inspector, compiled, compiler, trust, sandbox, metrics, entries }
+        Self { modules, inspector, compiled, compiler, own_publisher, trust, sandbox, metrics, entries }
+    }
+
+    /// Whose modules may share functions with one of this publisher.
+    fn scope(&self, publisher: PublicKey) -> ReuseScope {
+        if self.own_publisher == Some(publisher) {
+            ReuseScope::User
+        } else {
+            ReuseScope::Publisher(publisher)
+        }
     }
 
     /// How full the folders of the caches are. Reads them.
@@ -202,7 +215,8 @@ impl ModuleLoader {
         if report.memory_bytes > limit {
             return Err(ModuleError::Memory { start: report.memory_bytes, limit });
         }
-        let (program, compile_us) = self.load(module, kind, wasm, report.entry_point).await?;
+        let (program, compile_us) =
+            self.load(module, self.scope(signed.publisher()), kind, wasm, report.entry_point).await?;
         let program = program.published(&manifest);
         let loaded = LoadedModule { signed, program, limits: manifest.limits };
         *entry = Some(loaded.clone());
@@ -298,6 +312,7 @@ impl ModuleLoader {
     async fn load(
         &self,
         module: Digest,
+        scope: ReuseScope,
         kind: GuestKind,
         wasm: Bytes,
         entry_point: EntryPoint,
@@ -308,23 +323,24 @@ impl ModuleLoader {
         }
         let form = self.sandbox.form(kind);
         let compatibility = compatibility(form)?;
-        if let Some(program) = self.load_compiled(module, kind, compatibility, entry_point) {
+        if let Some(program) = self.load_compiled(module, scope, kind, compatibility, entry_point) {
             return Ok((program, None));
         }
         let claim = self.compiled.claim(&module).await;
         if claim.as_ref().is_some_and(|claim| claim.waited)
-            && let Some(program) = self.load_compiled(module, kind, compatibility, entry_point)
+            && let Some(program) = self.load_compiled(module, scope, kind, compatibility, entry_point)
         {
             return Ok((program, None));
         }
         self.metrics.compiled_code_missed();
         let started = Instant::now();
-        let compiled = self.compiler.compile(wasm, form).await;
+        let compiled = self.compiler.compile_reusing(&self.compiled, scope, &module, wasm, form).await;
         self.metrics.compiled(compiled.is_ok().then(|| started.elapsed()));
-        let compiled = compiled?;
+        let ReusingCode { code, reused, only_for } = compiled?;
+        self.metrics.functions_reused(reused);
         let compile_us = micros(started.elapsed());
-        let program = self.sandbox.load(module, kind, &compiled, entry_point)?;
-        if let Err(error) = self.compiled.keep(&module, compatibility, &compiled) {
+        let program = self.sandbox.load(module, kind, &code, entry_point)?;
+        if let Err(error) = self.compiled.keep(&module, compatibility, only_for, &code) {
             tracing::warn!(%module, %error, "compiled code is not kept; the next start compiles anew");
         }
         Ok((program, Some(compile_us)))
@@ -334,11 +350,12 @@ impl ModuleLoader {
     fn load_compiled(
         &self,
         module: Digest,
+        scope: ReuseScope,
         kind: GuestKind,
         compatibility: u64,
         entry_point: EntryPoint,
     ) -> Option<Program> {
-        let compiled = self.compiled.get(&module, compatibility)?;
+        let compiled = self.compiled.get(&module, compatibility, scope)?;
         let loaded = self.sandbox.load(module, kind, &compiled, entry_point);
         loaded
             .inspect_err(|error| {

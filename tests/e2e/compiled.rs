@@ -5,22 +5,26 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use grid_tests::{ChildProcess, Grid, Said, program};
+use grid_tests::{ChildProcess, Grid, Page, Said, program};
 use tempfile::TempDir;
 
 /// The echo worker with so much data that its compilation is announced, in a home of its own.
 fn home() -> (TempDir, PathBuf) {
     let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("echo.wasm");
+    fs::write(&file, echo_with("")).unwrap();
+    (home, file)
+}
+
+/// The echo worker with much data, and with something else.
+fn echo_with(more: &str) -> Vec<u8> {
     let echo = include_str!("../../modules/echo.wat").trim_end();
     let data = format!("(data (i32.const 70000) \"{}\"))", "x".repeat(300 << 10));
     let text = echo
         .strip_suffix(')')
         .unwrap()
-        .replace("(memory (export \"memory\") 1)", "(memory (export \"memory\") 8)")
-        + &data;
-    let file = home.path().join("echo.wasm");
-    fs::write(&file, wat::parse_str(text).unwrap()).unwrap();
-    (home, file)
+        .replace("(memory (export \"memory\") 1)", "(memory (export \"memory\") 8)");
+    wat::parse_str(text + more + &data).unwrap()
 }
 
 fn grid(home: &Path, arguments: &[&str], input: &str) -> Said {
@@ -118,4 +122,33 @@ fn hosts_that_share_a_folder_compile_a_module_once() {
     let hosts = grid.must(&["host", "ls", "--json"]).json();
     let count = |host: &serde_json::Value| host["compilations"].as_u64().unwrap();
     assert_eq!(hosts["hosts"].as_array().unwrap().iter().map(count).sum::<u64>(), 1, "{hosts}");
+}
+
+#[test]
+fn functions_are_compiled_once_for_all_modules_of_a_publisher_and_again_for_those_of_another() {
+    let grid = Grid::closed();
+    let mut host = grid.host("one", &["--slots", "1", "--metrics", "127.0.0.1:0"]);
+    let page = Page::of_host(&mut host);
+    let key = grid.folder("other.key");
+    let other = grid.must(&["key", "new", key.to_str().unwrap(), "--quiet"]).stdout;
+    grid.must(&["key", "trust", other.trim()]);
+    let reused = |name: &str, more: &str, arguments: &[&str]| {
+        let file = grid.folder(&format!("{name}.wasm"));
+        fs::write(&file, echo_with(more)).unwrap();
+        grid.must(&[&["module", "upload", file.to_str().unwrap()], arguments].concat());
+        // A worker that echoes was compiled into what it should be.
+        let said = grid.grid_given(&["run", file.to_str().unwrap()], "1\n");
+        assert_eq!((said.code, said.stdout.as_str()), (0, "{\"result\":1,\"task\":0}\n"), "{said:?}");
+        let metrics = page.get("/metrics").body;
+        let line =
+            metrics.lines().find_map(|line| line.strip_prefix("grid_host_compiled_functions_reused_total "));
+        line.unwrap().parse::<f64>().unwrap()
+    };
+    assert_eq!(reused("first", "", &[]), 0.0);
+    let function = |number: u32| format!("(func (export \"more\") (result i32) (i32.const {number}))");
+    let second = reused("second", &function(1), &[]);
+    assert!(second > 0.0, "all that it shares with the first");
+    let with_key = ["--key", key.to_str().unwrap()];
+    assert_eq!(reused("theirs", &function(2), &with_key), second, "of a publisher who has no other module");
+    assert!(reused("theirs-too", &function(3), &with_key) > second);
 }

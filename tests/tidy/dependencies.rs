@@ -72,6 +72,7 @@ const SOLE_OWNERS: &[(&str, &str)] = &[
     ("wasmtime", "grid-host"),
     ("wasmtime-wasi", "grid-host"),
     ("landlock", "grid-host"),
+    ("rayon", "grid-host"),
     ("seccompiler", "grid-host"),
     ("wasmparser", "grid-inspect"),
     ("comfy-table", "grid-cli"),

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use grid_host::command::COMPILE;
 use grid_host::compile::{Compiler, compatibility};
-use grid_host::compiled::{CompiledCache, SHARED_BYTES_MAX};
+use grid_host::compiled::{CompiledCache, ReuseScope, ReusingCode, SHARED_BYTES_MAX};
 use grid_host::sandbox::CodeForm;
 use wasm_grid::{Bytes, COMPILED_FOLDER, Digest};
 
@@ -21,7 +21,9 @@ pub(crate) fn announce(
     module: &Digest,
     output: &Output,
 ) {
-    let is_in = |cache: CompiledCache| compatibility(form).is_ok_and(|form| cache.has(module, form));
+    let is_in = |cache: CompiledCache| {
+        compatibility(form).is_ok_and(|form| cache.has(module, form, ReuseScope::User))
+    };
     let known = open(home).is_ok_and(is_in);
     if !known && wasm.len() >= ANNOUNCED_BYTES_MIN {
         output.say(&format!(
@@ -52,7 +54,8 @@ pub(crate) fn begin(home: &Path, module: &Path) {
     }
 }
 
-/// Compiles a module for later, in both forms, unless it is compiled already.
+/// Compiles a module for later, in both forms, unless it is compiled already. Reuses functions of the user's other
+/// modules, and adds this module's to them.
 pub(crate) async fn precompile(home: &Path, wasm: Bytes) -> Result<(), CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::failed("the module is not compiled ahead", error);
     let (cache, digest) = (open(home)?, Digest::of(&wasm));
@@ -60,9 +63,11 @@ pub(crate) async fn precompile(home: &Path, wasm: Bytes) -> Result<(), CliError>
     for form in [CodeForm::SHARED, CodeForm::ALONE] {
         let compatibility = compatibility(form).map_err(|error| failed(&error))?;
         let _claim = cache.claim(&digest).await;
-        if !cache.has(&digest, compatibility) {
-            let compiled = compiler.compile(wasm.clone(), form).await.map_err(|error| failed(&error))?;
-            cache.keep(&digest, compatibility, &compiled).map_err(|error| failed(&error))?;
+        if !cache.has(&digest, compatibility, ReuseScope::User) {
+            let compiled =
+                compiler.compile_reusing(&cache, ReuseScope::User, &digest, wasm.clone(), form).await;
+            let ReusingCode { code, only_for, .. } = compiled.map_err(|error| failed(&error))?;
+            cache.keep(&digest, compatibility, only_for, &code).map_err(|error| failed(&error))?;
         }
     }
     Ok(())

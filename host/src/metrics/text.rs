@@ -114,6 +114,9 @@ impl HostMetrics {
         r.register("compiled_code_hits", help, self.compiled_hits.clone());
         let help = "Modules whose compiled code was not in the disk cache";
         r.register("compiled_code_misses", help, self.compiled_misses.clone());
+        let help =
+            "Functions that were not compiled, because an earlier module of the same publisher had them";
+        r.register("compiled_functions_reused", help, self.functions_reused.clone());
         let (used, limits) = <(Family<_, Gauge>, Family<_, Gauge>)>::default();
         for CacheUse { folder, bytes, limit_bytes } in caches {
             let label = [("folder", *folder)];

@@ -51,7 +51,15 @@ fn loader(folder: &Path, trusts: u8) -> ModuleLoader {
     let sandbox = Sandbox::in_process(policy, 1).unwrap();
     let modules = ModuleCache::open(&folder.join("modules"), 1 << 30).unwrap();
     let compiled = CompiledCache::open(&folder.join("compiled"), 1 << 30).unwrap();
-    ModuleLoader::new(Some(modules), compiled, Compiler::InProcess, Arc::new(trust), sandbox, Arc::default())
+    ModuleLoader::new(
+        Some(modules),
+        compiled,
+        Compiler::InProcess,
+        None,
+        Arc::new(trust),
+        sandbox,
+        Arc::default(),
+    )
 }
 
 /// A connection to a manager that has one module, signed by a publisher.

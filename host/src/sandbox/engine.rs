@@ -2,9 +2,12 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, WasmFeatures};
+use wasmtime::{
+    CacheStore, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, WasmFeatures,
+};
 
 use crate::sandbox::Policy;
 
@@ -207,11 +210,25 @@ const TABLES_A_COMPONENT: u32 = 8;
 /// default is a million.
 pub(crate) const RESOURCES_MAX: usize = 4096;
 
-/// An engine that only compiles; [`runtime`]'s engine with the same form can load its code.
+/// An engine that only compiles, on one thread; [`runtime`]'s engine with the same form can load its code.
 pub(crate) fn compiler(form: CodeForm) -> Result<Engine> {
+    Engine::new(&compiling(form))
+}
+
+/// As [`compiler`], on the threads of the present pool, and with a store of compiled functions, if there is one.
+pub(crate) fn parallel_compiler(form: CodeForm, store: Option<Arc<dyn CacheStore>>) -> Result<Engine> {
+    let mut config = compiling(form);
+    config.parallel_compilation(true);
+    if let Some(store) = store {
+        config.enable_incremental_compilation(store)?;
+    }
+    Engine::new(&config)
+}
+
+fn compiling(form: CodeForm) -> Config {
     let mut config = common(form);
     config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
-    Engine::new(&config)
+    config
 }
 
 fn common(form: CodeForm) -> Config {
@@ -223,6 +240,7 @@ fn common(form: CodeForm) -> Config {
     config.wasm_multi_memory(true);
     config
         .epoch_interruption(form.interruptible)
+        .parallel_compilation(false)
         .relaxed_simd_deterministic(true)
         .concurrency_support(false)
         .shared_memory(false)

@@ -24,8 +24,8 @@ pub(super) async fn probe() -> WallsFound {
     let compiler = Compiler::child(grid_host::command::COMPILE).map_err(said)?;
     let walls = compiler.walls().await.map_err(said)?;
     let begun = Instant::now();
-    match timeout(COMPILE_TIME_MAX, compiler.compile(Bytes::from_static(EMPTY_MODULE), CodeForm::ALONE)).await
-    {
+    let compiled = compiler.compile(Bytes::from_static(EMPTY_MODULE), CodeForm::ALONE, None);
+    match timeout(COMPILE_TIME_MAX, compiled).await {
         Ok(compiled) => compiled.map(|_| (walls, begun.elapsed())).map_err(said),
         Err(_) => Err(format!("no module was compiled within {} s", COMPILE_TIME_MAX.as_secs())),
     }

@@ -76,6 +76,8 @@ impl CompiledCache {
         let (mac, code) = bytes.split_at_checked(MAC_BYTES)?;
         if self.mac(module, compatibility, only_for, code).verify_slice(mac).is_err() {
             tracing::warn!(path = %path.display(), "compiled code was not written by this host; it is compiled anew");
+            // What is compiled anew may have another file. If this one stays, it is refused again.
+            let _ = fs::remove_file(&path);
             return None;
         }
         // The oldest files are removed first. If this fails, the file only looks older than it is.

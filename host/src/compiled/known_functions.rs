@@ -118,7 +118,7 @@ impl Compiler {
 
 impl CompiledCache {
     /// Reads the compiled functions of a scope's modules, for an engine with this hash of what its code depends on:
-    /// those that were used last, at most 64 modules and 128 MiB. A file whose MAC is wrong is passed over.
+    /// those that were used last, at most 64 modules and 128 MiB. A file whose MAC is wrong is removed.
     ///
     /// Takes 0.1 s if there are many: not to be called where others wait.
     fn known_functions(&self, scope: ReuseScope, compatibility: u64) -> KnownFunctions {

@@ -147,7 +147,7 @@ mod tests {
     fn nothing_is_allocated_for_a_request_that_says_it_is_too_long() {
         let head = |wasm: u64, packs: &[u64]| {
             let mut head = wasm.to_le_bytes().to_vec();
-            head.push(packs.len() as u8 + 1);
+            head.push(u8::try_from(packs.len() + 1).unwrap());
             head.extend(packs.iter().flat_map(|length| length.to_le_bytes()));
             head
         };

@@ -169,7 +169,7 @@ mod tests {
         let mut long = vec![0; PACKS_BYTES_MAX];
         // One function that fills the pack to its last byte, and one byte more.
         long[KEY_BYTES..KEY_BYTES + 4]
-            .copy_from_slice(&((PACKS_BYTES_MAX - KEY_BYTES - 4) as u32).to_le_bytes());
+            .copy_from_slice(&u32::try_from(PACKS_BYTES_MAX - KEY_BYTES - 4).unwrap().to_le_bytes());
         assert!(FunctionPack::from_bytes(long.clone().into()).is_some());
         long.push(0);
         assert!(FunctionPack::from_bytes(long.into()).is_none());

@@ -213,8 +213,9 @@ mod tests {
     }
 
     /// A pack of one function whose code has this length.
-    fn pack(length: u32) -> FunctionPack {
-        let bytes = [&[0; 32][..], &length.to_le_bytes(), &vec![7; length as usize]].concat();
+    fn pack(length: usize) -> FunctionPack {
+        let told = u32::try_from(length).unwrap().to_le_bytes();
+        let bytes = [&[0; 32][..], &told, &vec![7; length]].concat();
         FunctionPack::from_bytes(bytes.into()).unwrap()
     }
 
@@ -270,7 +271,7 @@ mod tests {
         let cache = CompiledCache::open(folder.path(), SHARED_BYTES_MAX).unwrap();
         let (one, other) = (publisher(1), publisher(2));
         let of_other = keep(&cache, other, b"other", pack(1));
-        let paths: Vec<_> = (0..PACKS_MAX).map(|n| keep(&cache, one, &[n as u8], pack(n as u32))).collect();
+        let paths: Vec<_> = (0..PACKS_MAX).map(|n| keep(&cache, one, &n.to_le_bytes(), pack(n))).collect();
         let known = cache.known_functions(one, 1);
         assert_eq!((known.packs.len(), &known.packs[PACKS_MAX - 1]), (PACKS_MAX, &pack(0)));
         // The oldest was of use.
@@ -280,7 +281,7 @@ mod tests {
         let left = paths.iter().map(|path| path.exists()).collect::<Vec<_>>();
         assert!(left[0] && !left[1] && left[2..].iter().all(|exists| *exists), "{left:?}");
         assert!(of_other.exists(), "another publisher's");
-        keep(&cache, one, b"long", pack(PACKS_BYTES_MAX as u32 - 100));
+        keep(&cache, one, b"long", pack(PACKS_BYTES_MAX - 100));
         assert_eq!(cache.known_functions(one, 1).packs.len(), 1, "it takes all that one publisher has");
         assert!(!paths[0].exists() && of_other.exists());
     }

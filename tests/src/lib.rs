@@ -65,6 +65,15 @@ pub fn echo() -> Vec<u8> {
     wat::parse_str(include_str!("../../modules/echo.wat")).expect("the module is good")
 }
 
+/// A worker that takes each message whole, and answers with its first eight bytes.
+///
+/// # Panics
+///
+/// If its text is not a module.
+pub fn sink() -> Vec<u8> {
+    wat::parse_str(include_str!("../../modules/sink.wat")).expect("the module is good")
+}
+
 /// A worker whose tasks sleep for the time in their input, and answer with the square of their number.
 ///
 /// # Panics

@@ -46,14 +46,7 @@ enum Chore {
         ui: bool,
     },
     /// Measures speed and memory beside references taken in the same run.
-    Bench {
-        /// This table alone: `scheduler` is what a task costs the scheduler, by hosts, clients and tasks queued.
-        #[arg(conflicts_with = "json")]
-        table: Option<BenchTable>,
-        /// Where to write the rows as JSON.
-        #[arg(long)]
-        json: Option<std::path::PathBuf>,
-    },
+    Bench(bench::BenchArgs),
     /// Feeds random bytes to everything that reads a stranger's, with the nightly compiler.
     Fuzz {
         /// How long each target runs.
@@ -96,13 +89,6 @@ enum Chore {
     Test,
 }
 
-/// A table of the benchmark that is measured by itself.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum BenchTable {
-    /// What a task costs the scheduler.
-    Scheduler,
-}
-
 fn main() -> ExitCode {
     let done = match Chore::parse() {
         Chore::Modules { all, lang } => {
@@ -113,8 +99,7 @@ fn main() -> ExitCode {
         }
         Chore::Demo { again, ui: false } => demo::run(again),
         Chore::Demo { again, ui: true } => demo::run_with_page(again),
-        Chore::Bench { table: Some(BenchTable::Scheduler), .. } => bench::run_scheduler(),
-        Chore::Bench { table: None, json } => bench::run(json.as_deref()),
+        Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Fuzz { seconds } => fuzz::run(seconds),
         Chore::Stress { words } => stress::run(&words),
         Chore::Peers { tasks } => peers::compare(tasks),

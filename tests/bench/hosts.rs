@@ -1,0 +1,81 @@
+//! Many hosts on one manager: each a host of the library, with a QUIC connection of its own, in this process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use grid_host::{Host, HostConfig, HostProgress};
+use grid_tests::Grid;
+
+use crate::jobs;
+
+/// Prints the KiB of the manager's memory for each of `count` hosts, the seconds from the start of all of them together until
+/// the last has joined, and the no-op tasks per second that they then do. The hosts have no walls.
+pub(crate) async fn many(count: usize, tasks: u64) {
+    let grid = Grid::start(&[]);
+    let client = grid.client();
+    let module = client.upload("echo", grid_tests::echo()).await.unwrap().digest;
+    let hosts: Vec<_> = (0..count).map(|number| Arc::new(host(&grid, number))).collect();
+    let before = resident_kib(grid.manager.id());
+    let (joined, began) = (Arc::new(AtomicUsize::new(0)), Instant::now());
+    let local = tokio::task::LocalSet::new();
+    for host in hosts {
+        let (joined, manager) = (joined.clone(), grid.bare_address().parse().unwrap());
+        local.spawn_local(async move {
+            let count_joined = |progress| {
+                if matches!(progress, HostProgress::Joined { resumed: false, .. }) {
+                    joined.fetch_add(1, Ordering::Relaxed);
+                }
+            };
+            match host.serve(manager, count_joined).await {
+                Ok(ended) => panic!("a host ended: {ended:?}"),
+                Err(error) => panic!("a host ended: {error}"),
+            }
+        });
+    }
+    local
+        .run_until(async {
+            while joined.load(Ordering::Relaxed) < count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                assert!(began.elapsed() < JOIN_TIME_MAX, "{joined:?} of {count} hosts have joined");
+            }
+            let took = began.elapsed().as_secs_f64();
+            // Renewals and measurements of the connections have taken place.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let kib = (resident_kib(grid.manager.id()) - before) / count as f64;
+            let mut rate = 0.0;
+            if tasks > 0 {
+                // First some for every host, so that each has the module.
+                jobs::noops(&client, module, 50 * count as u64).await;
+                rate = jobs::noops(&client, module, tasks).await;
+            }
+            println!("{kib} {took} {rate}");
+        })
+        .await;
+    // The hosts have no end of their own, and nothing to keep.
+    drop(grid);
+    std::process::exit(0);
+}
+
+/// How long the hosts may take until all have joined.
+const JOIN_TIME_MAX: Duration = Duration::from_secs(120);
+
+fn host(grid: &Grid, number: usize) -> Host {
+    let mut config = HostConfig::new(grid.folder(&format!("host-{number}")));
+    config.name = format!("host-{number}");
+    config.shared_compiled = Some(grid.folder("compiled"));
+    config.memory_bytes = 64 << 20;
+    config.policy.limits.memory_bytes = 64 << 20;
+    (config.policy.workers_max, config.policy.compute_threads) = (4, 1);
+    Host::new(config).unwrap()
+}
+
+/// Memory of a process in KiB, page tables included; what it shares with others counts in parts.
+fn resident_kib(id: u32) -> f64 {
+    let field = |file: &str, name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/{id}/{file}")).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse::<f64>().unwrap()
+    };
+    field("smaps_rollup", "Pss:") + field("status", "VmPTE:")
+}

@@ -118,6 +118,13 @@ pub(super) const ROWS: &[RowSpec] = &[
         is_peer: false,
     },
     RowSpec {
+        name: "compute-rows",
+        what: "matmul with an inner loop of one line, tasks/s, by the same source native",
+        measure: Measure::Together(|testbed| compute::kernel(testbed, "rows")),
+        goal: Goal::AtLeast(0.92),
+        is_peer: false,
+    },
+    RowSpec {
         name: "two-hosts",
         what: "primes below 150 000 on two hosts, s, by native ÷ 2",
         measure: Measure::Together(compute::primes_on_two_hosts),

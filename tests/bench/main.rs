@@ -3,6 +3,7 @@
 mod hosts;
 mod jobs;
 mod messages;
+mod nats;
 mod raw;
 
 use std::time::Duration;
@@ -14,7 +15,7 @@ const ROUNDS: usize = 20_000;
 
 const USAGE: &str = "raw-serve | raw-sink | raw-rounds ADDR | raw-mux IN_FLIGHT ADDR | raw-bulk BYTES ADDR | \
     grid rounds|spawn|executor|idle N|mux N MESSAGES|pipelined MESSAGES|bulk BYTES TOTAL | \
-    compute MODULE KERNEL INPUT TASKS | two-hosts MODULE KERNEL STEP TASKS | first-use MODULE | hosts COUNT TASKS";
+    compute MODULE KERNEL INPUT TASKS | two-hosts MODULE KERNEL STEP TASKS | first-use MODULE | hosts COUNT TASKS | nats-echo ADDR | nats-rounds ADDR";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -35,6 +36,8 @@ async fn main() {
         }
         ["first-use", module] => jobs::first_use(module).await,
         ["hosts", count, tasks] => hosts::many(count.parse().unwrap(), tasks.parse().unwrap()).await,
+        ["nats-echo", address] => nats::echo(address),
+        ["nats-rounds", address] => nats::rounds(address),
         _ => panic!("{USAGE}"),
     }
 }

@@ -2,6 +2,7 @@
 
 mod compute;
 mod memory;
+mod peers;
 mod row;
 mod rows;
 mod testbed;
@@ -11,6 +12,7 @@ use std::process::Command;
 
 use serde_json::json;
 
+use crate::bench::peers::PEER_ROWS;
 use crate::bench::row::{MeasuredRow, RowSpec};
 use crate::bench::rows::ROWS;
 use crate::bench::testbed::Testbed;
@@ -67,12 +69,17 @@ pub(crate) fn run(arguments: &BenchArgs) -> Result<(), ChoreError> {
     }
 }
 
+/// All rows.
+fn rows() -> impl Iterator<Item = &'static RowSpec> {
+    ROWS.iter().chain(PEER_ROWS)
+}
+
 /// The rows of these names; without names all, those with peers if they are wanted. A row of a peer is measured without
 /// `peers` if its whole name is given.
 fn select(names: &[&str], peers: bool) -> Result<Vec<&'static RowSpec>, ChoreError> {
-    let is_known = |name: &&str| *name == SCHEDULER || ROWS.iter().any(|row| row.is_called(name));
+    let is_known = |name: &&str| *name == SCHEDULER || rows().any(|row| row.is_called(name));
     if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
-        let known: Vec<_> = ROWS.iter().map(|row| row.name).chain([SCHEDULER]).collect();
+        let known: Vec<_> = rows().map(|row| row.name).chain([SCHEDULER]).collect();
         return Err(ChoreError::Other(format!(
             "there is no row `{unknown}`; the rows are {}",
             known.join(", ")
@@ -82,7 +89,7 @@ fn select(names: &[&str], peers: bool) -> Result<Vec<&'static RowSpec>, ChoreErr
         let by_name = names.is_empty() || names.iter().any(|name| row.is_called(name));
         by_name && (peers || !row.is_peer || names.contains(&row.name))
     };
-    Ok(ROWS.iter().filter(is_wanted).collect())
+    Ok(rows().filter(is_wanted).collect())
 }
 
 /// Prints what a task costs the scheduler of jobs, by hosts, clients and tasks queued.
@@ -104,12 +111,12 @@ mod tests {
     #[test]
     fn rows_of_peers_are_measured_only_when_they_are_asked_for() {
         assert!(select(&[], false).unwrap().iter().all(|row| !row.is_peer));
-        assert_eq!(select(&[], true).unwrap().len(), ROWS.len());
+        assert_eq!(select(&[], true).unwrap().len(), rows().count());
     }
 
     #[test]
     fn no_two_rows_have_one_name() {
-        let names: std::collections::BTreeSet<_> = ROWS.iter().map(|row| row.name).collect();
-        assert_eq!(names.len(), ROWS.len());
+        let names: std::collections::BTreeSet<_> = rows().map(|row| row.name).collect();
+        assert_eq!(names.len(), rows().count());
     }
 }

@@ -75,6 +75,11 @@ pub(crate) fn prometheus_if_missing() -> Result<(), ChoreError> {
     if Path::new("/usr/bin/promtool").exists() { Ok(()) } else { debian(&["prometheus"]) }
 }
 
+/// Installs a package of Debian's if its program is missing.
+pub(crate) fn debian_if_missing(package: &str, program: &str) -> Result<(), ChoreError> {
+    if Path::new(program).exists() { Ok(()) } else { debian(&[package]) }
+}
+
 const C_PACKAGES: [&str; 4] = ["clang-19", "lld-19", "wasi-libc", "libclang-rt-19-dev-wasm32"];
 
 fn debian(packages: &[&str]) -> Result<(), ChoreError> {

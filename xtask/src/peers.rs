@@ -9,7 +9,7 @@ use crate::programs::{self, Profile};
 use crate::{install, modules, wheel};
 
 /// What the grid is compared with, from PyPI; the pools are the standard library's.
-const PEERS: [&str; 3] = ["ray", "dask", "distributed"];
+const PEERS: [&str; 3] = ["ray==2.60.0", "dask==2026.8.0", "distributed==2026.8.0"];
 
 /// Numbers below which primes are counted.
 const PRIMES_BELOW: u32 = 150_000;

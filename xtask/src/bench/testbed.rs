@@ -93,6 +93,11 @@ impl Testbed {
         MeasuringProcess::start(self.program("bench", cores).arg("grid").args(what))
     }
 
+    /// Starts a program that prints lines.
+    pub(super) fn start(&self, name: &str, arguments: &[&str]) -> Result<MeasuringProcess, ChoreError> {
+        MeasuringProcess::start(self.program(name, Cores::All).args(arguments))
+    }
+
     /// Starts a host of the manager at `address`, with an empty state folder.
     pub(super) fn start_host(
         &self,
@@ -117,6 +122,10 @@ impl Testbed {
 pub(super) struct KilledOnDrop(Child);
 
 impl KilledOnDrop {
+    pub(super) fn new(child: Child) -> Self {
+        Self(child)
+    }
+
     /// Its process id.
     pub(super) fn id(&self) -> u32 {
         self.0.id()

@@ -1,17 +1,20 @@
 //! The benchmark: each figure beside a reference that is measured in the same run on the same machine, in turns.
 
 mod compute;
+mod growth;
 mod memory;
 mod peers;
+mod plots;
 mod row;
 mod rows;
 mod testbed;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
 
+use crate::bench::growth::GrowthCurve;
 use crate::bench::peers::PEER_ROWS;
 use crate::bench::row::{MeasuredRow, RowSpec};
 use crate::bench::rows::ROWS;
@@ -22,11 +25,14 @@ use crate::programs::{self, Profile};
 /// The table that is no row: what a task costs the scheduler.
 const SCHEDULER: &str = "scheduler";
 
+/// The curves that are no row: how the figures grow.
+const GROWTH: &str = "growth";
+
 /// What to measure, and how often.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {
     /// Rows to measure: a name, or the part of one in front of a hyphen [default: all that need no peer]. `scheduler` is the
-    /// table of what a task costs the scheduler.
+    /// table of what a task costs the scheduler, `growth` how the figures grow with workers, tasks, bytes and hosts.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Pairs of figure and reference in each row; a row's ratio is the median of theirs.
@@ -38,6 +44,9 @@ pub(crate) struct BenchArgs {
     /// Where to write the rows, with every pair, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Where to draw the curves of `growth`, as SVG.
+    #[arg(long, value_name = "FOLDER")]
+    plots: Option<PathBuf>,
 }
 
 /// Measures rows, and prints each when it is done.
@@ -54,19 +63,38 @@ pub(crate) fn run(arguments: &BenchArgs) -> Result<(), ChoreError> {
             measured.push(row);
         }
     }
+    let curves = if names.contains(&GROWTH) || arguments.plots.is_some() {
+        Testbed::build().and_then(|testbed| growth::measure(&testbed, arguments.pairs.into()))
+    } else {
+        Ok(Vec::new())
+    };
+    if let Some(file) = &arguments.json {
+        write_json(file, arguments.pairs, &measured, curves.as_deref().unwrap_or_default())?;
+    }
+    let curves = curves?;
+    if let Some(folder) = &arguments.plots {
+        plots::write(folder, &curves)?;
+    }
     if names.contains(&SCHEDULER) {
         scheduler()?;
-    }
-    if let Some(file) = &arguments.json {
-        let rows: Vec<_> = measured.iter().map(MeasuredRow::to_json).collect();
-        let document = json!({ "pairs": arguments.pairs, "rows": rows });
-        std::fs::write(file, format!("{document:#}\n"))
-            .map_err(|error| ChoreError::Other(format!("{}: {error}", file.display())))?;
     }
     match measured.iter().filter(|row| row.error().is_some()).count() {
         0 => Ok(()),
         count => Err(ChoreError::Other(format!("{count} rows could not be measured"))),
     }
+}
+
+fn write_json(
+    file: &Path,
+    pairs: u16,
+    measured: &[MeasuredRow],
+    curves: &[GrowthCurve],
+) -> Result<(), ChoreError> {
+    let rows: Vec<_> = measured.iter().map(MeasuredRow::to_json).collect();
+    let growth: Vec<_> = curves.iter().map(GrowthCurve::to_json).collect();
+    let document = json!({ "pairs": pairs, "rows": rows, "growth": growth });
+    std::fs::write(file, format!("{document:#}\n"))
+        .map_err(|error| ChoreError::Other(format!("{}: {error}", file.display())))
 }
 
 /// All rows.
@@ -77,9 +105,9 @@ fn rows() -> impl Iterator<Item = &'static RowSpec> {
 /// The rows of these names; without names all, those with peers if they are wanted. A row of a peer is measured without
 /// `peers` if its whole name is given.
 fn select(names: &[&str], peers: bool) -> Result<Vec<&'static RowSpec>, ChoreError> {
-    let is_known = |name: &&str| *name == SCHEDULER || rows().any(|row| row.is_called(name));
+    let is_known = |name: &&str| [SCHEDULER, GROWTH].contains(name) || rows().any(|row| row.is_called(name));
     if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
-        let known: Vec<_> = rows().map(|row| row.name).chain([SCHEDULER]).collect();
+        let known: Vec<_> = rows().map(|row| row.name).chain([SCHEDULER, GROWTH]).collect();
         return Err(ChoreError::Other(format!(
             "there is no row `{unknown}`; the rows are {}",
             known.join(", ")
@@ -105,7 +133,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_an_error_that_lists_the_names() {
         let Err(error) = select(&["rounds", "quick"], false) else { panic!("`quick` was found") };
-        assert!(error.to_string().contains("`quick`; the rows are rounds, rounds-bare"), "{error}");
+        assert!(error.to_string().contains("`quick`; the rows are compute-primes, compute-sha256"), "{error}");
     }
 
     #[test]

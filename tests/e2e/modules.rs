@@ -113,6 +113,16 @@ fn montecarlo_comes_close_to_pi_and_to_an_options_price_with_the_same_answer_eac
 }
 
 #[test]
+fn kernels_multiply_matrices_to_the_same_in_tiles_and_row_by_row() {
+    let workspace = RunFolder::with(&[("none", b"")]);
+    let sums = texts(&workspace.must(&["--lines"], "kernels", &[], "thousand 0\nmatmul 3\nrows 3\n"));
+    assert_eq!(sums[0], "168");
+    assert_eq!(sums[1], sums[2]);
+    let said = workspace.run(&["--lines", "--retries", "0"], "kernels", &[], "knitting 3\n");
+    assert!(said.code == 8 && said.stderr.contains("no kernel `knitting`"), "{said:?}");
+}
+
+#[test]
 fn thumbnail_makes_pictures_small_and_upright_and_refuses_what_is_none() {
     let workspace = RunFolder::with(&[
         ("tile.json", TILE.as_bytes()),

@@ -133,7 +133,10 @@ mod tests {
     #[test]
     fn an_unknown_name_is_an_error_that_lists_the_names() {
         let Err(error) = select(&["rounds", "quick"], false) else { panic!("`quick` was found") };
-        assert!(error.to_string().contains("`quick`; the rows are compute-primes, compute-sha256"), "{error}");
+        assert!(
+            error.to_string().contains("`quick`; the rows are compute-primes, compute-sha256"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(super) enum Goal {
 
 /// One measurement of a row.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pair {
+pub(super) struct MeasuredPair {
     figure: f64,
     /// `None` if the row's goal is absolute.
     reference: Option<f64>,
@@ -55,7 +55,7 @@ pub(super) struct Pair {
 /// A row with all of its pairs, or why it could not be measured.
 pub(super) struct MeasuredRow {
     spec: &'static RowSpec,
-    pairs: Result<Vec<Pair>, ChoreError>,
+    pairs: Result<Vec<MeasuredPair>, ChoreError>,
 }
 
 impl RowSpec {
@@ -71,16 +71,16 @@ impl RowSpec {
 }
 
 impl Measure {
-    fn pair(&self, testbed: &Testbed) -> Result<Pair, ChoreError> {
+    fn pair(&self, testbed: &Testbed) -> Result<MeasuredPair, ChoreError> {
         Ok(match self {
             Self::InTurns(figure, reference) => {
-                Pair { figure: figure(testbed)?, reference: Some(reference(testbed)?) }
+                MeasuredPair { figure: figure(testbed)?, reference: Some(reference(testbed)?) }
             }
             Self::Together(both) => {
                 let (figure, reference) = both(testbed)?;
-                Pair { figure, reference: Some(reference) }
+                MeasuredPair { figure, reference: Some(reference) }
             }
-            Self::Alone(figure) => Pair { figure: figure(testbed)?, reference: None },
+            Self::Alone(figure) => MeasuredPair { figure: figure(testbed)?, reference: None },
         })
     }
 }
@@ -104,7 +104,7 @@ impl Goal {
     }
 }
 
-impl Pair {
+impl MeasuredPair {
     /// What the goal is about.
     fn value(self) -> f64 {
         self.reference.map_or(self.figure, |reference| self.figure / reference)
@@ -177,7 +177,7 @@ fn line(cells: [&str; 7], what: &str) -> String {
     format!("{name:<20} {figure:>10} {reference:>10} {ratio:>8} {spread:>15} {goal:>8} {met:>4}  {what}")
 }
 
-fn values(pairs: &[Pair]) -> Vec<f64> {
+fn values(pairs: &[MeasuredPair]) -> Vec<f64> {
     pairs.iter().map(|pair| pair.value()).collect()
 }
 
@@ -217,7 +217,8 @@ mod tests {
     };
 
     fn row(pairs: &[(f64, f64)]) -> MeasuredRow {
-        let pairs = pairs.iter().map(|&(figure, reference)| Pair { figure, reference: Some(reference) });
+        let pairs =
+            pairs.iter().map(|&(figure, reference)| MeasuredPair { figure, reference: Some(reference) });
         MeasuredRow { spec: &SPEC, pairs: Ok(pairs.collect()) }
     }
 

@@ -17,11 +17,11 @@ use parking_lot::MutexGuard;
 use rustix::thread::futex;
 
 use super::child_port::{ChildPort, ToHost};
-use super::frame::{Frame, FrameKind};
+use super::frame::{Frame, FrameKind, NOTHING};
 use super::handover;
 use super::notation;
 use super::overseer::{Guests, Overseer, RunningGuest};
-use super::ring::{BrokenRing, NOTHING, RingReader, RingWriter};
+use super::ring::{BrokenRing, RingReader, RingWriter};
 use super::shared_memory::{Direction, SharedMemory};
 use crate::lockdown::{self, Walls};
 use crate::sandbox::command::Terms;

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::ring::NOTHING;
+/// An empty payload.
+pub(super) const NOTHING: Bytes = Bytes::new();
 
 /// The head of a frame, or of a part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::child_port::{ChildPort, ToHost};
-use super::frame::{Frame, FrameKind};
-use super::ring::NOTHING;
+use super::frame::{Frame, FrameKind, NOTHING};
 use crate::sandbox::engine::EPOCH_TICK;
 use crate::sandbox::simulated::GuestHandle;
 

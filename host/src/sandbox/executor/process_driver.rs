@@ -19,12 +19,12 @@ use tokio::io::{AsyncReadExt, Interest};
 use tokio::process::Child;
 use tokio::time::Instant;
 
-use super::frame::{Frame, FrameKind};
+use super::frame::{Frame, FrameKind, NOTHING};
 use super::handover;
 use super::notation;
 use super::process::{GuestCommand, Process};
 use super::remote_guest::RemoteGuest;
-use super::ring::{BrokenRing, NOTHING, RingReader, RingWriter};
+use super::ring::{BrokenRing, RingReader, RingWriter};
 use super::shared_memory::{Direction, SharedMemory};
 use super::usage::{Heartbeat, Usage};
 use crate::child_process::EXECUTOR;

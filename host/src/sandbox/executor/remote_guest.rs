@@ -10,9 +10,9 @@ use grid_protocol::wire::Wire;
 use grid_protocol::worker::{End, Failure};
 
 use super::credit::{ROOM_BYTES, UNHANDLED_BYTES_MAX, UNHANDLED_MAX, message_cost};
-use super::frame::{Frame, FrameKind};
+use super::frame::{Frame, FrameKind, NOTHING};
 use super::process::GuestRef;
-use super::ring::{BrokenRing, NOTHING};
+use super::ring::BrokenRing;
 use crate::mailbox::{MessagePort, Received};
 use crate::sandbox::{GuestEnd, GuestStart, Limits};
 

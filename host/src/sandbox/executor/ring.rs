@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 
 use super::frame::{FRAME_BYTES_MAX, Frame, FrameHead, HEAD_WORDS, PART_BYTES_MAX, Part};
 use super::shared_memory::{Direction, RING_WORDS, RingState, SharedMemory};
@@ -294,6 +294,3 @@ fn slot(words: &[AtomicU64], at: u64) -> Option<&AtomicU64> {
 }
 
 const _: () = assert!(RING_WORDS.is_power_of_two());
-
-/// An empty payload.
-pub(super) const NOTHING: Bytes = Bytes::new();

@@ -7,7 +7,7 @@ use grid_toolchains::Language;
 
 use crate::chore::{ChoreError, cargo, output, print, run as run_command, say};
 use crate::programs::{self, Profile};
-use crate::{browser, demo, fetch, install, modules, python, sim};
+use crate::{browser, counts, demo, fetch, install, modules, python, sim};
 
 /// Runs all checks; stops at the first that fails.
 ///
@@ -44,7 +44,8 @@ impl Gate {
                     modules::build_all(&Language::ALL).map(|built| modules::print(&built))
                 })?;
                 self.step("other people's programs", fetch::fetch_all)?;
-                self.step("Prometheus", install::prometheus_if_missing)
+                self.step("Prometheus", install::prometheus_if_missing)?;
+                self.step("instruction counts", counts::check)
             },
             || {
                 let lints = |features: &[&str]| {

@@ -1,10 +1,11 @@
-//! The project's chores: `cargo xtask modules`, `demo`, `test`, `bench`, `fuzz`, `sim`, `stress`, `peers`, `python`, `browser`, `wheel`.
+//! The project's chores: `cargo xtask modules`, `demo`, `test`, `bench`, `counts`, `fuzz`, `sim`, `stress`, `peers`, `python`, `browser`, `wheel`.
 
 #![forbid(unsafe_code)]
 
 mod bench;
 mod browser;
 mod chore;
+mod counts;
 mod demo;
 mod fetch;
 mod fuzz;
@@ -47,6 +48,8 @@ enum Chore {
     },
     /// Measures speed and memory beside references taken in the same run.
     Bench(bench::BenchArgs),
+    /// Counts the instructions and allocations of what every message and every task takes, under valgrind, and checks their bounds.
+    Counts,
     /// Feeds random bytes to everything that reads a stranger's, with the nightly compiler.
     Fuzz {
         /// How long each target runs.
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
         Chore::Demo { again, ui: false } => demo::run(again),
         Chore::Demo { again, ui: true } => demo::run_with_page(again),
         Chore::Bench(arguments) => bench::run(&arguments),
+        Chore::Counts => counts::check(),
         Chore::Fuzz { seconds } => fuzz::run(seconds),
         Chore::Stress { words } => stress::run(&words),
         Chore::Peers { tasks } => peers::compare(tasks),

@@ -22,7 +22,7 @@ use steady_grid::{BenchGrid, key};
 const MESSAGE: [u8; 64] = [7; 64];
 
 /// Messages that are written together.
-const BATCH: usize = 64;
+const BATCH: u32 = 64;
 
 fn main() {
     let words: Vec<_> = std::env::args().skip(1).collect();
@@ -65,8 +65,8 @@ fn frame(seq: u64, payload: &[u8]) -> MailFrame<'_> {
 /// A step: a message from one end to the other, and back, each end answering what it has read of a batch at once.
 fn session(steps: usize) {
     let (mut one, mut other) = (MailEnd::new(), MailEnd::new());
-    for _ in 0..steps.div_ceil(BATCH) {
-        for number in 0..BATCH as u32 {
+    for _ in 0..steps.div_ceil(BATCH as usize) {
+        for number in 0..BATCH {
             one.send(WorkerId::new(1, number), Bytes::from_static(&MESSAGE));
         }
         other.read(one.written());
@@ -74,7 +74,7 @@ fn session(steps: usize) {
             other.send(worker, payload);
         }
         one.read(other.written());
-        assert_eq!(one.take().count(), BATCH);
+        assert_eq!(one.take().count(), BATCH as usize);
     }
 }
 
@@ -91,7 +91,7 @@ struct MailEnd {
 impl MailEnd {
     fn new() -> Self {
         let mut links: BTreeMap<_, _> =
-            (0..BATCH as u32).map(|number| (WorkerId::new(1, number), Link::default())).collect();
+            (0..BATCH).map(|number| (WorkerId::new(1, number), Link::default())).collect();
         let mut session = MailSession::default();
         session.connect(&mut links, &[]);
         let splitters = std::array::from_fn(|_| Splitter::new(MAIL_FRAME_BYTES_MAX));
@@ -125,7 +125,7 @@ impl MailEnd {
 
     /// Takes and finishes the messages that have arrived.
     fn take(&mut self) -> impl Iterator<Item = (WorkerId, Bytes)> + use<> {
-        let mut taken = Vec::with_capacity(BATCH);
+        let mut taken = Vec::with_capacity(BATCH as usize);
         for worker in self.arrived.drain(..) {
             let link = self.links.get_mut(&worker).unwrap();
             let delivery = link.take_arrival().unwrap();

@@ -1,8 +1,8 @@
 //! Work that computes and nothing else. The same file is compiled for the grid and for this machine, so that `cargo xtask
 //! bench compute` can tell what a task costs beside the processor's own speed.
 //!
-//! Vectors have 128 bits on both sides: SSE2 is part of every x86-64, and `simd128` is switched on for WebAssembly, in each
-//! function that computes.
+//! Vectors have 128 bits on both sides: SSE2 is part of every x86-64, and `simd128` is switched on for WebAssembly where it
+//! helps. With it `sha256` takes as long, and `nbody` a twentieth longer.
 
 /// A kernel: a number in, a number out that depends on all of the work.
 pub struct Kernel {
@@ -46,7 +46,6 @@ fn is_prime(number: u32) -> bool {
 const LINK_BYTES: usize = 64 << 10;
 
 /// Hashes 64 KiB `links` times, each time with the last digest in front; returns the last digest's first bytes.
-#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 fn sha256_chain(links: u32) -> u64 {
     let mut data = vec![0u8; LINK_BYTES];
     for (place, byte) in data.iter_mut().enumerate() {
@@ -60,7 +59,6 @@ fn sha256_chain(links: u32) -> u64 {
 }
 
 /// SHA-256, FIPS 180-4.
-#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 fn sha256(data: &[u8]) -> [u8; 32] {
     let mut state: [u32; 8] = [
         0x6a09_e667,
@@ -160,7 +158,6 @@ const ROUND: [u32; 64] = [
     0xc671_78f2,
 ];
 
-#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 fn compress(state: &mut [u32; 8], block: &[u8]) {
     let mut schedule = [0u32; 64];
     for (word, bytes) in schedule.iter_mut().zip(block.chunks_exact(4)) {
@@ -199,7 +196,6 @@ struct Body {
 const STEP: f64 = 0.001;
 
 /// Moves five bodies that attract each other `steps` times; returns the bits of their kinetic energy.
-#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 fn nbody(steps: u32) -> u64 {
     let mut bodies: [Body; 5] = std::array::from_fn(|number| {
         let n = number as f64;
@@ -216,7 +212,6 @@ fn nbody(steps: u32) -> u64 {
     bodies.iter().map(energy).sum::<f64>().to_bits()
 }
 
-#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 fn step(bodies: &mut [Body; 5]) {
     for first in 0..bodies.len() {
         for second in first + 1..bodies.len() {

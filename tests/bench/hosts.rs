@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use grid_host::{Host, HostConfig, HostProgress};
-use grid_tests::Grid;
-
-use crate::jobs;
+use grid_tests::{Grid, run_noops};
 
 /// Prints the KiB of the manager's memory for each of `count` hosts, the seconds from the start of all of them together until
 /// the last has joined, and the no-op tasks per second that they then do. The hosts have no walls.
@@ -46,8 +44,8 @@ pub(crate) async fn many(count: usize, tasks: u64) {
             let mut rate = 0.0;
             if tasks > 0 {
                 // First some for every host, so that each has the module.
-                jobs::noops(&client, module, 50 * count as u64).await;
-                rate = jobs::noops(&client, module, tasks).await;
+                run_noops(&client, module, 50 * count as u64).await;
+                rate = tasks as f64 / run_noops(&client, module, tasks).await.as_secs_f64();
             }
             println!("{kib} {took} {rate}");
         })

@@ -43,20 +43,6 @@ async fn run(client: &Client, module: Digest, inputs: Vec<Vec<u8>>) -> (f64, u64
     (began.elapsed().as_secs_f64(), sum)
 }
 
-/// Echoes of `tasks` no-op tasks a second.
-pub(crate) async fn noops(client: &Client, module: Digest, tasks: u64) -> f64 {
-    let began = Instant::now();
-    let inputs = (0..tasks).map(|task| task.to_le_bytes().to_vec());
-    let mut results = client.job("noop", module).map(inputs).await.unwrap();
-    let mut count = 0;
-    while let Some(outcome) = results.next().await.unwrap() {
-        assert_eq!(outcome.results.unwrap()[0][..], outcome.task.to_le_bytes());
-        count += 1;
-    }
-    assert_eq!(count, tasks);
-    tasks as f64 / began.elapsed().as_secs_f64()
-}
-
 /// Prints the seconds from the request for a worker of a module that a host has never seen until it has started, the seconds
 /// that the host took to compile it, and the seconds for a worker after the host was restarted, with what it had kept.
 pub(crate) async fn first_use(module: &str) {

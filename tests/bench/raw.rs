@@ -19,19 +19,25 @@ fn key(seed: u8) -> SecretKey {
 
 /// Sends all bytes back as they come.
 pub(crate) async fn serve() {
+    serve_each(async |conn| {
+        let (mut send, mut recv) = conn.accept_bi().await.unwrap();
+        while let Ok(Some(chunk)) = recv.read_chunk().await {
+            if send.write_chunk(chunk).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+/// Prints an address, and does `work` with whoever connects there, one after the other.
+async fn serve_each(work: impl AsyncFn(Conn)) {
     let endpoint = Endpoint::serve(([127, 0, 0, 1], 0).into(), &key(1), Timing::default()).unwrap();
     println!("{}", endpoint.local_address().unwrap());
     while let Some(incoming) = endpoint.accept().await {
         let conn = incoming.answer().await.unwrap();
         conn.allow(ConnLimits::CLIENT);
-        tokio::spawn(async move {
-            let (mut send, mut recv) = conn.accept_bi().await.unwrap();
-            while let Ok(Some(chunk)) = recv.read_chunk().await {
-                if send.write_chunk(chunk).await.is_err() {
-                    return;
-                }
-            }
-        });
+        work(conn).await;
     }
 }
 
@@ -86,19 +92,14 @@ fn frame(number: u64) -> Vec<u8> {
 
 /// Takes all bytes of a stream, and then says that it has them.
 pub(crate) async fn sink() {
-    let endpoint = Endpoint::serve(([127, 0, 0, 1], 0).into(), &key(1), Timing::default()).unwrap();
-    println!("{}", endpoint.local_address().unwrap());
-    while let Some(incoming) = endpoint.accept().await {
-        let conn = incoming.answer().await.unwrap();
-        conn.allow(ConnLimits::CLIENT);
-        tokio::spawn(async move {
-            let (mut send, mut recv) = conn.accept_bi().await.unwrap();
-            while let Ok(Some(_)) = recv.read_chunk().await {}
-            // The dialer may have gone.
-            let _ = send.write_all(&[1]).await;
-            conn.closed().await;
-        });
-    }
+    serve_each(async |conn| {
+        let (mut send, mut recv) = conn.accept_bi().await.unwrap();
+        while let Ok(Some(_)) = recv.read_chunk().await {}
+        // The dialer may have gone.
+        let _ = send.write_all(&[1]).await;
+        conn.closed().await;
+    })
+    .await;
 }
 
 /// Bytes of one piece of a bulk transfer.

@@ -16,9 +16,9 @@ mod random;
 mod relay;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use wasm_grid::{Manager, ManagerBuilder};
+use wasm_grid::{Client, Digest, Manager, ManagerBuilder};
 
 pub use answered::Answered;
 pub use api_description::ApiDescription;
@@ -100,6 +100,24 @@ pub fn busy() -> Vec<u8> {
 pub fn local() -> ManagerBuilder {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf();
     Manager::builder().home(root.join("target/test-home"))
+}
+
+/// Runs a job of no-op tasks, whose module echoes them, and checks each outcome; returns how long it took.
+///
+/// # Panics
+///
+/// If a task fails, or an outcome is missing or wrong.
+pub async fn run_noops(client: &Client, module: Digest, tasks: u64) -> Duration {
+    let began = Instant::now();
+    let inputs = (0..tasks).map(|task| task.to_le_bytes().to_vec());
+    let mut results = client.job("noop", module).map(inputs).await.unwrap();
+    let mut count = 0;
+    while let Some(outcome) = results.next().await.unwrap() {
+        assert_eq!(outcome.results.unwrap()[0][..], outcome.task.to_le_bytes());
+        count += 1;
+    }
+    assert_eq!(count, tasks);
+    began.elapsed()
 }
 
 /// The path of an example worker that `cargo xtask modules` built.

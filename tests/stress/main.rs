@@ -303,22 +303,9 @@ async fn noop(tasks: u64) {
     let module = client.upload("echo", grid_tests::echo()).await.unwrap().digest;
     let _hosts = [grid.host("one", &["--slots", "1"]), grid.host("two", &["--slots", "1"])];
     // A first run, so that the hosts have the module before time is measured.
-    count_noops(&client, module, 1000).await;
-    let took = count_noops(&client, module, tasks).await;
+    grid_tests::run_noops(&client, module, 1000).await;
+    let took = grid_tests::run_noops(&client, module, tasks).await;
     println!("{:.0} durable no-op tasks a second", tasks as f64 / took.as_secs_f64());
-}
-
-async fn count_noops(client: &Client, module: wasm_grid::Digest, tasks: u64) -> Duration {
-    let began = Instant::now();
-    let inputs = (0..tasks).map(|task| task.to_le_bytes().to_vec());
-    let mut results = client.job("noop", module).map(inputs).await.unwrap();
-    let mut count = 0;
-    while let Some(outcome) = results.next().await.unwrap() {
-        assert_eq!(outcome.results.unwrap()[0][..], outcome.task.to_le_bytes());
-        count += 1;
-    }
-    assert_eq!(count, tasks);
-    began.elapsed()
 }
 
 async fn long(seconds: u64) {

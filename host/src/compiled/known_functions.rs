@@ -203,6 +203,9 @@ fn name_of(scope: ReuseScope, compatibility: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
     use grid_protocol::key::SecretKey;
 
     use super::*;
@@ -230,9 +233,12 @@ mod tests {
         let module = Digest::of(name);
         let known = KnownFunctions::default();
         cache.keep_functions(by, 1, &module, &known, &compilation(new, 0)).unwrap();
-        // Files of one instant are in no order.
-        std::thread::sleep(std::time::Duration::from_millis(10));
-        cache.folder.path(&format!("{}{module}.{FUNCTIONS}", name_of(by, 1)))
+        // Files of one instant are in no order, so each is a second younger than the one before.
+        static KEPT: AtomicU64 = AtomicU64::new(0);
+        let age = Duration::from_secs(1_000_000 - KEPT.fetch_add(1, Ordering::Relaxed));
+        let path = cache.folder.path(&format!("{}{module}.{FUNCTIONS}", name_of(by, 1)));
+        File::open(&path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+        path
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! Vectors have 128 bits on both sides: SSE2 is part of every x86-64, and `simd128` is switched on for WebAssembly where it
 //! helps. With it `sha256` takes as long, and `nbody` a twentieth longer.
 
+use std::array::from_fn;
+
 /// A kernel: a number in, a number out that depends on all of the work.
 pub struct Kernel {
     /// Its name.
@@ -251,35 +253,53 @@ fn matmul(times: u32, multiply: fn(&[f32], &[f32], &mut [f32])) -> u64 {
     u64::from(sum.to_bits())
 }
 
-/// Rows and columns of the part of a product that is kept in registers: eight vectors of four numbers.
-const TILE: (usize, usize) = (4, 8);
+/// Numbers in a vector.
+const LANES: usize = 4;
 
-/// Multiplies tile by tile, as libraries do it: each number that is loaded is used several times.
+/// A vector.
+type Lanes = [f32; LANES];
+
+/// Rows of the part of a product that is kept in registers, and vectors in each of them.
+const TILE: (usize, usize) = (4, 2);
+
+/// Multiplies tile by tile, as libraries do it: what belongs to a tile is copied to one place first, in the order in which
+/// it is used, and each number that is loaded is used several times.
 fn multiply_tiles(left: &[f32], right: &[f32], product: &mut [f32]) {
-    let (rows, columns) = TILE;
-    for row in (0..SIDE).step_by(rows) {
-        for column in (0..SIDE).step_by(columns) {
-            let sums = tile(&left[row * SIDE..][..rows * SIDE], right, column);
-            for (number, sums) in sums.iter().enumerate() {
-                product[(row + number) * SIDE + column..][..columns].copy_from_slice(sums);
+    let columns = (0..SIDE).step_by(TILE.1 * LANES);
+    let right: Vec<_> = columns.clone().map(|column| pack_columns(right, column)).collect();
+    for row in (0..SIDE).step_by(TILE.0) {
+        let left = pack_rows(left, row);
+        for (right, column) in right.iter().zip(columns.clone()) {
+            for (number, sums) in tile(&left, right).iter().enumerate() {
+                product[(row + number) * SIDE + column..][..TILE.1 * LANES].copy_from_slice(sums.as_flattened());
             }
         }
     }
 }
 
-/// The products of some rows with the columns from `column` on.
+/// Of each row, the numbers in the columns from `column` on.
+fn pack_columns(right: &[f32], column: usize) -> Vec<[Lanes; TILE.1]> {
+    let (rows, _) = right.as_chunks::<SIDE>();
+    rows.iter().map(|row| from_fn(|vector| from_fn(|lane| row[column + vector * LANES + lane]))).collect()
+}
+
+/// Of each column, the numbers in the rows from `row` on, each in all lanes of a vector.
+fn pack_rows(left: &[f32], row: usize) -> Vec<[Lanes; TILE.0]> {
+    let (rows, _) = left[row * SIDE..].as_chunks::<SIDE>();
+    let rows: [&[f32; SIDE]; TILE.0] = from_fn(|number| &rows[number]);
+    (0..SIDE).map(|column| rows.map(|row| [row[column]; LANES])).collect()
+}
+
+/// The products of some rows with some columns.
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
-fn tile(left: &[f32], right: &[f32], column: usize) -> [[f32; TILE.1]; TILE.0] {
-    let mut sums = [[0.0f32; TILE.1]; TILE.0];
-    let (first, rest) = left.split_at(SIDE);
-    let (second, rest) = rest.split_at(SIDE);
-    let (third, fourth) = rest.split_at(SIDE);
-    let factors = first.iter().zip(second).zip(third).zip(fourth);
-    for ((((one, two), three), four), row) in factors.zip(right.chunks_exact(SIDE)) {
-        let Some(others) = row[column..].first_chunk::<{ TILE.1 }>() else { break };
-        for (sums, factor) in sums.iter_mut().zip([one, two, three, four]) {
-            for (sum, other) in sums.iter_mut().zip(others) {
-                *sum += factor * other;
+fn tile(left: &[[Lanes; TILE.0]], right: &[[Lanes; TILE.1]]) -> [[Lanes; TILE.1]; TILE.0] {
+    let mut sums = [[[0.0f32; LANES]; TILE.1]; TILE.0];
+    for (factors, others) in left.iter().zip(right) {
+        for (sums, factors) in sums.iter_mut().zip(factors) {
+            for (sums, others) in sums.iter_mut().zip(others) {
+                for ((sum, factor), other) in sums.iter_mut().zip(factors).zip(others) {
+                    *sum += factor * other;
+                }
             }
         }
     }

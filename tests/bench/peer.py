@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -79,7 +80,7 @@ def noop(system: str, tasks: int) -> float:
 
 
 def hyperqueue_noop(tasks: int) -> float:
-    """HyperQueue's tasks are processes: each runs `true`."""
+    """HyperQueue's tasks are processes: each runs `true`, and leaves two files in the folder that it was submitted in."""
     from hyperqueue import Job
     from hyperqueue.cluster import LocalCluster, WorkerConfig
 
@@ -89,7 +90,7 @@ def hyperqueue_noop(tasks: int) -> float:
             job.program(["true"])
         client.wait_for_jobs([client.submit(job)])
 
-    with LocalCluster() as cluster:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), LocalCluster() as cluster:
         cluster.start_worker(WorkerConfig(cores=2))
         client = cluster.client()
         run(10)

@@ -31,6 +31,17 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
+fn the_top_level_has_no_file_that_a_program_left_there() {
+    let known = ["Cargo.toml", "Cargo.lock", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "clippy.toml", "rustfmt.toml"];
+    for entry in fs::read_dir(root()).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let is_expected = entry.path().is_dir() || name.starts_with('.') || known.contains(&&*name);
+        assert!(is_expected, "{name} is neither a folder nor one of {known:?}");
+    }
+}
+
+#[test]
 fn every_example_worker_is_named_in_an_end_to_end_test() {
     let tests = ["tests/e2e", "tests/conformance"].map(|folder| sources(&root().join(folder))).concat();
     let tests: String = tests.iter().map(|path| fs::read_to_string(path).unwrap()).collect();

@@ -71,13 +71,15 @@ pub(super) fn judge(found: WallsFound) -> CheckView {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use grid_host::NamespaceWall;
     use wasm_grid::view::CheckState::{Fails, Ok as Well, Warning};
 
     #[test]
     fn a_compiler_without_walls_fails_and_one_without_landlock_is_a_warning() {
         let with = |filters_calls| {
             [LandlockWall::InForce(6), LandlockWall::SwitchedOff, LandlockWall::Missing].map(|landlock| {
-                judge(Ok((Walls { filters_calls, landlock }, Duration::from_millis(9)))).state
+                let namespaces = NamespaceWall::Missing;
+                judge(Ok((Walls { filters_calls, landlock, namespaces }, Duration::from_millis(9)))).state
             })
         };
         assert_eq!(with(true), [Well, Warning, Warning]);

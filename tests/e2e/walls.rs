@@ -212,7 +212,7 @@ const NO_MORE_NAMESPACES: &str =
     "echo 0 > /proc/sys/user/max_user_namespaces && echo 0 > /proc/sys/user/max_net_namespaces &&";
 
 /// A command that runs `program` where namespaces are not permitted.
-fn without_namespaces(program: &Path) -> Command {
+pub(crate) fn without_namespaces(program: &Path) -> Command {
     in_a_user_namespace(NO_MORE_NAMESPACES, program)
 }
 

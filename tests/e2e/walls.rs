@@ -1,5 +1,6 @@
 //! Walls: what runs in an executor can compute, and nothing else.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -297,6 +298,35 @@ async fn an_executor_without_the_namespaces_that_its_host_tells_runs_no_guest() 
         grid.grid(&["worker", "spawn", "echo"]);
         host.wait_for("the system gives it no namespaces any more");
         assert!(locked_down(&host).is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_executor_that_grows_past_its_memory_is_ended_and_its_task_says_so() {
+    within(async {
+        let grid = Grid::start(&[]);
+        let host = grid.host("watched", &["--slots", "1", "--worker-memory", "64MiB"]);
+        let client = grid.client();
+        let module = client.upload("busy", busy()).await.unwrap().digest;
+        let job = client.job("grows", module).start().await.unwrap();
+        job.submit(0, vec![task(1, Duration::from_secs(3600)).into()]).await.unwrap();
+        let id = format!("{}/0", job.id());
+        let mut grown = BTreeSet::new();
+        // A task begins anew ten times on the same host, because a process that ends is not its fault.
+        while grown.len() < 11 || !grid.must(&["explain", &id]).stdout.contains("MiB of memory") {
+            let Some(executor) = locked_down(&host).into_iter().find(|id| grown.insert(*id)) else {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                continue;
+            };
+            let number = |value: i32| u64::try_from(value).unwrap();
+            let flags = number(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE);
+            let memory = [0, 512 << 20, number(PROT_READ | PROT_WRITE), flags, u64::MAX, 0];
+            Captive::take(sleeper(executor)).let_go_with(libc::SYS_mmap, memory);
+            while host.executors().contains(&executor) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
     })
     .await;
 }

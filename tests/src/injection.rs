@@ -1,6 +1,7 @@
 //! System calls that another process is made to try, as if its own code had been taken over. Needs the right to trace it.
 
 use std::fs;
+use std::mem::ManuallyDrop;
 use std::os::unix::fs::FileExt;
 
 /// A thread of another process, stopped while it sleeps in a system call, until this is dropped.
@@ -30,11 +31,29 @@ impl Captive {
 
     /// Has the thread make a system call; returns what that returned, which is the negative number of an error if it failed.
     pub fn call(&self, number: libc::c_long, arguments: [u64; 6]) -> i64 {
+        let mut registers = self.calling(number, arguments);
+        trace(libc::PTRACE_SETREGS, self.thread, (&raw mut registers).cast());
+        trace(libc::PTRACE_SINGLESTEP, self.thread, std::ptr::null_mut());
+        wait(self.thread);
+        trace(libc::PTRACE_GETREGS, self.thread, (&raw mut registers).cast());
+        registers.rax.cast_signed()
+    }
+
+    /// Lets the thread go with a system call that may end its process. It takes what that returns for the result of the
+    /// call in which it slept.
+    pub fn let_go_with(self, number: libc::c_long, arguments: [u64; 6]) {
+        let mut this = ManuallyDrop::new(self);
+        this.registers = this.calling(number, arguments);
+        let_go(this.thread, &mut this.registers);
+    }
+
+    /// Registers with which the thread makes a system call.
+    fn calling(&self, number: libc::c_long, arguments: [u64; 6]) -> libc::user_regs_struct {
         let [rdi, rsi, rdx, r10, r8, r9] = arguments;
         let rax = number.cast_unsigned();
         // The thread was stopped behind the instruction by which it called the system, which is two bytes long.
         let rip = self.registers.rip - 2;
-        let mut registers = libc::user_regs_struct {
+        libc::user_regs_struct {
             rax,
             // Nothing is restarted.
             orig_rax: u64::MAX,
@@ -46,20 +65,19 @@ impl Captive {
             r8,
             r9,
             ..self.registers
-        };
-        trace(libc::PTRACE_SETREGS, self.thread, (&raw mut registers).cast());
-        trace(libc::PTRACE_SINGLESTEP, self.thread, std::ptr::null_mut());
-        wait(self.thread);
-        trace(libc::PTRACE_GETREGS, self.thread, (&raw mut registers).cast());
-        registers.rax.cast_signed()
+        }
     }
 }
 
 impl Drop for Captive {
     fn drop(&mut self) {
-        trace(libc::PTRACE_SETREGS, self.thread, (&raw mut self.registers).cast());
-        trace(libc::PTRACE_DETACH, self.thread, std::ptr::null_mut());
+        let_go(self.thread, &mut self.registers);
     }
+}
+
+fn let_go(thread: i32, registers: &mut libc::user_regs_struct) {
+    trace(libc::PTRACE_SETREGS, thread, std::ptr::from_mut(registers).cast());
+    trace(libc::PTRACE_DETACH, thread, std::ptr::null_mut());
 }
 
 fn trace(request: libc::c_uint, thread: i32, data: *mut ()) {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use grid_tests::{Grid, Said, program};
+use grid_tests::{Grid, Said, kill_at, program};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -111,6 +111,17 @@ fn an_executor_is_started_and_each_wall_that_does_not_stand_around_it_has_its_re
     let reason = ["no namespaces: the kernel does not permit them", "max_user_namespaces", "unshare"];
     assert_state(&diagnosis, "walls", "warning", &[&usual[..], &reason].concat());
     assert!(!check(&diagnosis, "walls")["found"].to_string().contains("namespaces"), "{diagnosis:#}");
+}
+
+#[test]
+fn where_a_system_call_of_entering_namespaces_is_death_executors_and_compiler_do_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = alone(&folder, &[]);
+    kill_at(&mut command, libc::SYS_pivot_root);
+    let (said, diagnosis) = diagnosed(&mut command);
+    assert_eq!(said.code, 0, "{diagnosis:#}");
+    assert_state(&diagnosis, "walls", "warning", &["process, landlock ", "no namespaces"]);
+    assert_state(&diagnosis, "compiler", "ok", &["compiled in"]);
 }
 
 #[test]

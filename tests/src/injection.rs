@@ -3,6 +3,8 @@
 use std::fs;
 use std::mem::ManuallyDrop;
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// A thread of another process, stopped while it sleeps in a system call, until this is dropped.
 #[derive(Debug)]
@@ -90,6 +92,29 @@ fn wait(thread: i32) {
     // SAFETY: no memory is passed.
     let stopped = unsafe { libc::waitpid(thread, std::ptr::null_mut(), libc::__WALL) };
     assert_eq!(stopped, thread, "{}", std::io::Error::last_os_error());
+}
+
+/// Has the kernel kill every process of a command that makes this system call, as systemd's `SystemCallFilter` does.
+pub fn kill_at(command: &mut Command, call: libc::c_long) {
+    let step = |code: u32, jf, k| libc::sock_filter { code: code.try_into().unwrap(), jt: 0, jf, k };
+    let mut steps = [
+        // The number of the call comes first.
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call.try_into().unwrap()),
+        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_KILL_PROCESS),
+        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter = move || {
+        let program = libc::sock_fprog { len: 4, filter: steps.as_mut_ptr() };
+        // SAFETY: the program lives throughout the call, and nothing else is passed.
+        let set = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
+        };
+        if set { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: it makes two system calls, and allocates nothing.
+    unsafe { command.pre_exec(filter) };
 }
 
 /// True if the memory of a process that can be written has these bytes somewhere.

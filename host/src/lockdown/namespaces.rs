@@ -46,6 +46,14 @@ impl NamespaceWall {
 /// Process ids stay those of the machine: for others, a process would have to be started in between.
 #[cfg(target_os = "linux")]
 pub(super) fn enter() -> NamespaceWall {
+    if is_filtered() && !is_survived() {
+        return NamespaceWall::Refused(libc::EPERM);
+    }
+    try_to_enter()
+}
+
+#[cfg(target_os = "linux")]
+fn try_to_enter() -> NamespaceWall {
     use rustix::thread::{UnshareFlags, unshare_unsafe};
     // SAFETY: the table of open files stays shared.
     let unshare = |namespaces| unsafe { unshare_unsafe(namespaces) };
@@ -70,6 +78,31 @@ pub(super) fn enter() -> NamespaceWall {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn enter() -> NamespaceWall {
     NamespaceWall::Missing
+}
+
+/// True if whoever started the host filters its system calls, as container runtimes and systemd's `SystemCallFilter` do.
+#[cfg(target_os = "linux")]
+fn is_filtered() -> bool {
+    // SAFETY: no memory is passed.
+    unsafe { libc::prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0) != 0 }
+}
+
+/// Has a process of its own enter namespaces; false if it did not live through that. Some filters do not refuse a system
+/// call: they end whoever makes it.
+#[cfg(target_os = "linux")]
+fn is_survived() -> bool {
+    // SAFETY: this process has one thread, so that the new one finds no lock held; it ends without running any more of
+    // this program.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let _ = try_to_enter();
+        // SAFETY: it does not return.
+        unsafe { libc::_exit(0) }
+    }
+    let mut status = -1;
+    // SAFETY: `status` lives throughout the call.
+    let ended = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    child > 0 && ended == child && status == 0
 }
 
 /// Leaves an empty folder, which cannot be written, as all that the process's mounts have. Without that its copies of the

@@ -13,6 +13,7 @@ mod msg;
 mod otlp;
 mod output;
 mod page;
+mod required_walls;
 mod run;
 mod shown;
 mod signals;

@@ -50,6 +50,7 @@ pub use grid_protocol::role::{Role, Roles};
 pub use grid_protocol::ticket::{ManagerAddress, ParseManagerError};
 pub use grid_protocol::token::{Token, TokenInfo};
 pub use grid_protocol::trace::{PartKind, TaskTrace, TraceContext, TraceContextError, TracePart};
+pub use grid_protocol::wall::Wall;
 pub use grid_protocol::worker::{Blame, End, Failure, FailureKind, LimitsAsked, LogLevel, LogLine, Restart};
 pub use job::{
     CborInputs, DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT, Inputs, Job, JobBuilder, Map, SubmitError, TaskFailed,

@@ -20,6 +20,7 @@ pub use child::run_child;
 pub use functions::FunctionPack;
 pub(crate) use functions::{PACKS_BYTES_MAX, PACKS_MAX};
 
+use crate::child_process::{COMPILE, told_walls};
 use crate::compile::exchange::{CompileReply, CompileRequest, REPLY_BYTES_MAX};
 use crate::lockdown::Walls;
 use crate::sandbox::{CodeForm, Compiled, engine};
@@ -79,12 +80,6 @@ const COMPILE_BYTES_MAX: u64 = 2 << 30;
 /// Length of compiled code: 1 GiB, 16 times the longest module.
 const COMPILED_BYTES_MAX: u64 = 1 << 30;
 
-/// The second argument of a child that is to tell its walls, and compile nothing.
-const WALLS: &str = "walls";
-
-/// Wall-clock time of that: it starts a program and ends it.
-const WALLS_TIME_MAX: Duration = Duration::from_secs(5);
-
 /// The child's exit code if the compiler refuses the module.
 const EXIT_REFUSED: i32 = 3;
 
@@ -103,7 +98,7 @@ impl Compiler {
     /// A compiler that runs `program`, which must be `grid` or `grid-host`, as a child process; in this process if there is
     /// none.
     pub fn by(program: Option<PathBuf>) -> Self {
-        let child = |program| Self::Child { program, argument: crate::child_process::COMPILE.to_owned() };
+        let child = |program| Self::Child { program, argument: COMPILE.to_owned() };
         program.map_or(Self::InProcess, child)
     }
 
@@ -117,14 +112,8 @@ impl Compiler {
         let Self::Child { program, argument } = self else {
             return Err(CompileError::Unavailable("modules are compiled in this process".to_owned()));
         };
-        let unavailable = |why: String| CompileError::Unavailable(why);
-        let ended = timeout(WALLS_TIME_MAX, run(program, [argument, WALLS], None)).await;
-        let ended = ended.map_err(|_| unavailable(format!("no answer for {WALLS_TIME_MAX:?}")))?;
-        let ended = ended.map_err(|error| unavailable(error.to_string()))?;
-        let told = std::str::from_utf8(&ended.written).ok().and_then(Walls::from_line);
-        told.filter(|_| ended.status.success()).ok_or_else(|| {
-            unavailable(if ended.said.is_empty() { ended.status.to_string() } else { ended.said })
-        })
+        let told = told_walls(program, argument).await;
+        told.map_err(|error| CompileError::Unavailable(error.to_string()))
     }
 
     /// Compiles a module into code of this form. The caller must have had it accepted by
@@ -169,11 +158,7 @@ struct ChildOutput {
 }
 
 /// Runs the child process with this second argument and this input, to its end.
-async fn run(
-    program: &Path,
-    words: [&str; 2],
-    input: Option<CompileRequest>,
-) -> std::io::Result<ChildOutput> {
+async fn run(program: &Path, words: [&str; 2], input: CompileRequest) -> std::io::Result<ChildOutput> {
     let mut child = Command::new(program)
         .args(words)
         .env_clear()
@@ -188,9 +173,6 @@ async fn run(
         return Err(std::io::Error::other("the child has no pipes"));
     };
     let feed = async move {
-        let Some(input) = input else {
-            return;
-        };
         // Ignored: if the child dies before it has read everything, its exit status tells why.
         let mut fed = stdin.write_all(&input.head()).await;
         for part in input.parts() {
@@ -215,7 +197,7 @@ async fn compile_in_child(
     form: CodeForm,
     request: CompileRequest,
 ) -> Result<CompileReply, CompileError> {
-    let ended = run(program, [argument, &form.to_argument()], Some(request)).await;
+    let ended = run(program, [argument, &form.to_argument()], request).await;
     let ChildOutput { status, written, said } =
         ended.map_err(|error| CompileError::Unavailable(error.to_string()))?;
     match status.code() {

@@ -12,6 +12,7 @@ use grid_protocol::ticket::ManagerAddress;
 use grid_protocol::wall::Wall;
 
 use crate::cache::{CACHE_BYTES_MAX, CacheError, ModuleCache};
+use crate::child_process::{EXECUTOR, told_walls};
 use crate::compile::Compiler;
 use crate::compiled::{CompiledCache, SHARED_BYTES_MAX};
 use crate::driver::{self, Dial, HostEnded, HostProgress, Upstream};
@@ -226,19 +227,19 @@ impl Host {
     ) -> Result<HostEnded, HostError> {
         let known_managers = KnownManagers::open(&self.config.state_folder.join("known-managers"))?;
         let endpoint = self.endpoint()?;
-        self.supervisor.warm_up();
+        let walls = self.begin().await;
         let route = Upstream::Dial(Box::new(Dial { endpoint, manager, known_managers }));
         let noted = |step: HostProgress| {
             self.supervisor.metrics.set_pending(matches!(step, HostProgress::Pending));
             progress(step);
         };
-        Ok(driver::run(&self.supervisor, route, &self.capacity().await, &noted).await)
+        Ok(driver::run(&self.supervisor, route, &self.capacity(&walls), &noted).await)
     }
 
     /// Serves a manager in this process until the host is drained or the connection ends.
     pub async fn serve_local(&self, conn: Conn, progress: impl Fn(HostProgress) + Send + Sync) -> HostEnded {
-        self.supervisor.warm_up();
-        driver::run(&self.supervisor, Upstream::Local(Some(conn)), &self.capacity().await, &progress).await
+        let walls = self.begin().await;
+        driver::run(&self.supervisor, Upstream::Local(Some(conn)), &self.capacity(&walls), &progress).await
     }
 
     fn endpoint(&self) -> Result<Endpoint, BindError> {
@@ -248,24 +249,28 @@ impl Host {
             .or_else(|_| Endpoint::dialer_on(network, any_v4, &self.key, *timing))
     }
 
-    /// The labels that the operator gave, and those that tell the walls around guests.
-    async fn labels(&self) -> Vec<Label> {
-        let mut labels = self.config.labels.clone();
-        if self.config.executor.is_some() {
-            match self.config.compiler.walls().await {
-                Ok(walls) => labels.extend(walls.around_guests().into_iter().map(Wall::label)),
+    /// Finds out which walls stand around guests here, and starts the first processes for guests behind them.
+    async fn begin(&self) -> Vec<Wall> {
+        let mut walls = Vec::new();
+        if let Some(program) = &self.config.executor {
+            match told_walls(program, EXECUTOR).await {
+                Ok(told) => walls = told.around_guests(),
                 Err(error) => tracing::warn!(%error, "the walls around guests are not known"),
             }
         }
-        labels
+        self.supervisor.warm_up(&walls);
+        walls
     }
 
-    async fn capacity(&self) -> HostCapacity {
+    /// What the host offers; its labels are those that the operator gave, and those that tell its walls.
+    fn capacity(&self, walls: &[Wall]) -> HostCapacity {
+        let labels =
+            self.config.labels.iter().cloned().chain(walls.iter().map(|wall| wall.label())).collect();
         HostCapacity {
             name: self.config.name.clone(),
             slots: self.config.slots,
             memory_bytes: self.config.memory_bytes,
-            labels: self.labels().await,
+            labels,
             platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
             software: env!("CARGO_PKG_VERSION").to_owned(),
         }

@@ -26,10 +26,11 @@ mod task_runner;
 mod trust;
 mod worker_supervisor;
 
+pub use child_process::{WallsError, told_walls};
 pub use driver::{HostEnded, HostProgress};
 pub use grid_net::Timing;
 pub use host::{Drain, Host, HostConfig, HostError};
-pub use lockdown::{LandlockWall, Walls};
+pub use lockdown::{LandlockWall, NamespaceWall, Walls};
 pub use monitor::HostMonitor;
 pub use needs::{HostNeeds, HostRoom, SLOT_MEMORY_BYTES, room_for};
 pub use signal::terminated;

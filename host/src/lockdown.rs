@@ -2,9 +2,13 @@
 //!
 //! Limits of time and memory need Unix, and giving up rights needs Linux; elsewhere the functions do nothing.
 
+mod namespaces;
+
 use std::time::Duration;
 
 use grid_protocol::wall::Wall;
+
+pub use namespaces::NamespaceWall;
 
 /// The system refused a limit or a filter.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +31,8 @@ pub struct Walls {
     pub filters_calls: bool,
     /// What Landlock does. The filter of system calls suffices without it.
     pub landlock: LandlockWall,
+    /// What namespaces do. They are more than is needed, too.
+    pub namespaces: NamespaceWall,
 }
 
 /// What Landlock, Linux's second wall, does.
@@ -45,7 +51,8 @@ impl Walls {
     pub fn around_guests(self) -> Vec<Wall> {
         let landlock = matches!(self.landlock, LandlockWall::InForce(_)).then_some(Wall::Landlock);
         let calls = self.filters_calls.then_some(Wall::SystemCalls);
-        [Some(Wall::Process), landlock, calls].into_iter().flatten().collect()
+        let namespaces = (self.namespaces == NamespaceWall::InForce).then_some(Wall::Namespaces);
+        [Some(Wall::Process), landlock, calls, namespaces].into_iter().flatten().collect()
     }
 
     /// The line by which a child process tells its walls.
@@ -55,18 +62,21 @@ impl Walls {
             LandlockWall::SwitchedOff => "off".to_owned(),
             LandlockWall::Missing => "missing".to_owned(),
         };
-        format!("{} {landlock}", if self.filters_calls { "filtered" } else { "unfiltered" })
+        let calls = if self.filters_calls { "filtered" } else { "unfiltered" };
+        format!("{calls} {landlock} {}", self.namespaces.to_word())
     }
 
     /// Reads what [`Self::to_line`] wrote.
     pub(crate) fn from_line(line: &str) -> Option<Self> {
-        let (calls, landlock) = line.trim().split_once(' ')?;
+        let (calls, others) = line.trim().split_once(' ')?;
+        let (landlock, namespaces) = others.split_once(' ')?;
         let landlock = match landlock {
             "off" => LandlockWall::SwitchedOff,
             "missing" => LandlockWall::Missing,
             version => LandlockWall::InForce(version.parse().ok()?),
         };
-        Some(Self { filters_calls: calls == "filtered", landlock })
+        let namespaces = NamespaceWall::from_word(namespaces)?;
+        Some(Self { filters_calls: calls == "filtered", landlock, namespaces })
     }
 }
 
@@ -113,41 +123,59 @@ pub(crate) fn limit_resources(_: Duration, _: u64) -> Result<(), LockdownError> 
 pub(crate) fn to_pure_computation<T>(
     start: impl FnOnce() -> Result<T, LockdownError>,
 ) -> Result<(Walls, T), LockdownError> {
+    let namespaces = namespaces::enter();
     // Landlock holds for this thread and for those that it starts; the filter for all that there are.
     let landlock = restrict_by_landlock()?;
     let threads = start()?;
     let calls: Vec<_> = GUESTS.into_iter().chain(COMPILING).map(|call| (call, Vec::new())).collect();
     allow_only(&calls)?;
-    Ok((Walls { filters_calls: true, landlock }, threads))
+    Ok((Walls { filters_calls: true, landlock, namespaces }, threads))
 }
 
-/// Prepares this process to run guests, before it has a thread: ends with its parent, can gain no rights, is closed to
-/// debuggers, writes no core files, and opens nothing below a folder, on the network or towards other processes.
+/// Closes the files that whoever started the host left open, and that this child of it inherited. To be called before it
+/// opens any. A kernel before 5.9 cannot; they stay open then.
+#[cfg(target_os = "linux")]
+pub(crate) fn close_inherited() {
+    let first = libc::STDERR_FILENO.cast_unsigned() + 1;
+    // SAFETY: nothing in this process has these files; no memory is passed.
+    let _ = unsafe { libc::close_range(first, libc::c_uint::MAX, 0) };
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn close_inherited() {}
+
+/// Prepares this process to run guests, before it has a thread: has namespaces of its own where it may, ends with its
+/// parent, can gain no rights, is closed to debuggers, writes no core files, and opens nothing below a folder, on the
+/// network or towards other processes. Returns the walls that stand now.
 ///
 /// # Errors
 ///
-/// [`LockdownError`] if the system refuses one of these. A kernel without Landlock is no error.
+/// [`LockdownError`] if the system refuses one of these. A kernel without Landlock, or one that permits no namespaces, is
+/// no error.
 #[cfg(target_os = "linux")]
-pub(crate) fn before_threads() -> Result<LandlockWall, LockdownError> {
+pub(crate) fn before_threads() -> Result<Walls, LockdownError> {
     use rustix::process::{
         DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior, set_parent_process_death_signal,
         setrlimit,
     };
+    // First, because a change of rights may undo what follows.
+    let namespaces = namespaces::enter();
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(LockdownError::at("the end of the parent"))?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(LockdownError::at("debuggers"))?;
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none).map_err(LockdownError::at("core files"))?;
-    restrict_by_landlock()
+    Ok(Walls { filters_calls: false, landlock: restrict_by_landlock()?, namespaces })
 }
 
-/// Gives up all system calls but those of computing and waiting; no more code can be mapped.
+/// Gives up all system calls but those of computing and waiting; no more code can be mapped. Returns the walls that stand
+/// then, beside those that stood before.
 ///
 /// # Errors
 ///
 /// [`LockdownError`] if the filter cannot be applied.
 #[cfg(target_os = "linux")]
-pub(crate) fn before_guests() -> Result<(), LockdownError> {
+pub(crate) fn before_guests(before: Walls) -> Result<Walls, LockdownError> {
     use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
     let step = "system calls";
     let only_if = |call, argument, operation, value| -> Result<_, LockdownError> {
@@ -162,7 +190,8 @@ pub(crate) fn before_guests() -> Result<(), LockdownError> {
     calls.push(only_if(libc::SYS_mprotect, 2, no_code, 0)?);
     // Its own threads: this is how a program aborts.
     calls.push(only_if(libc::SYS_tgkill, 0, SeccompCmpOp::Eq, u64::from(std::process::id()))?);
-    allow_only(&calls)
+    allow_only(&calls)?;
+    Ok(Walls { filters_calls: true, ..before })
 }
 
 #[cfg(target_os = "linux")]
@@ -196,7 +225,8 @@ fn restrict_by_landlock() -> Result<LandlockWall, LockdownError> {
 pub(crate) fn to_pure_computation<T>(
     start: impl FnOnce() -> Result<T, LockdownError>,
 ) -> Result<(Walls, T), LockdownError> {
-    Ok((Walls { filters_calls: false, landlock: LandlockWall::Missing }, start()?))
+    let (landlock, namespaces) = (LandlockWall::Missing, namespaces::enter());
+    Ok((Walls { filters_calls: false, landlock, namespaces }, start()?))
 }
 
 /// System calls of a program that reads a pipe, compiles and writes a pipe, besides those of [`GUESTS`].
@@ -264,11 +294,20 @@ mod tests {
     #[test]
     fn the_line_that_tells_walls_is_read_as_it_was_meant() {
         for landlock in [LandlockWall::InForce(6), LandlockWall::SwitchedOff, LandlockWall::Missing] {
-            for filters_calls in [true, false] {
-                let walls = Walls { filters_calls, landlock };
-                assert_eq!(Walls::from_line(&walls.to_line()), Some(walls));
+            for namespaces in [
+                NamespaceWall::InForce,
+                NamespaceWall::Refused(1),
+                NamespaceWall::WithFiles(22),
+                NamespaceWall::Missing,
+            ] {
+                for filters_calls in [true, false] {
+                    let walls = Walls { filters_calls, landlock, namespaces };
+                    assert_eq!(Walls::from_line(&walls.to_line()), Some(walls));
+                }
             }
         }
-        assert_eq!(Walls::from_line("filtered seven"), None);
+        for other in ["filtered seven own", "filtered 7", "filtered 7 others", "filtered 7 refused:x"] {
+            assert_eq!(Walls::from_line(other), None);
+        }
     }
 }

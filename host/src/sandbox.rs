@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use grid_inspect::EntryPoint;
 use grid_protocol::digest::Digest;
+use grid_protocol::wall::Wall;
 
 pub use engine::CodeForm;
 #[cfg(target_os = "linux")]
@@ -219,10 +220,10 @@ impl Sandbox {
     }
 
     /// Starts processes that wait for guests, so that the first guest of each kind waits for none. To be called in the
-    /// runtime that starts guests.
-    pub(crate) fn warm_up(&self) {
+    /// runtime that starts guests. From now on each process has the walls that the host has `told`, or does not start.
+    pub(crate) fn warm_up(&self, told: &[Wall]) {
         if let Backend::Executors(executors) = &self.0 {
-            executors.warm_up();
+            executors.warm_up(told);
         }
     }
 

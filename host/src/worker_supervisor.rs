@@ -356,8 +356,8 @@ impl WorkerSupervisor {
     }
 
     /// Starts what the first guests would otherwise wait for.
-    pub(crate) fn warm_up(&self) {
-        self.sandbox.warm_up();
+    pub(crate) fn warm_up(&self, told: &[grid_protocol::wall::Wall]) {
+        self.sandbox.warm_up(told);
     }
 
     /// How full the folders of the disk cache are. Reads them.

@@ -21,6 +21,8 @@ pub struct ExecutorSetup {
     pub threads: u32,
     /// The most that a guest may be given.
     pub limits: GuestLimits,
+    /// True if it must have namespaces of its own, because its host tells that executors have.
+    pub namespaces: bool,
 }
 
 /// The limits of a guest.

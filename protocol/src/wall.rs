@@ -16,11 +16,17 @@ pub enum Wall {
     Landlock,
     /// Those processes may make only the system calls of computing and waiting.
     SystemCalls,
+    /// Those processes have namespaces of their own, without a network, files, or rights over anything outside of them.
+    Namespaces,
 }
 
 impl Wall {
-    /// All walls, the outermost last.
-    pub const ALL: [Self; 3] = [Self::Process, Self::Landlock, Self::SystemCalls];
+    /// All walls.
+    pub const ALL: [Self; 4] = [Self::Process, Self::Landlock, Self::SystemCalls, Self::Namespaces];
+
+    /// Those that every host can have on a present Linux, whatever it runs in. Containers and distributions may forbid
+    /// the others.
+    pub const USUAL: [Self; 3] = [Self::Process, Self::Landlock, Self::SystemCalls];
 
     /// What the names of labels about walls begin with. An operator gives no such label.
     pub const LABEL_PREFIX: &str = "wall.";
@@ -31,17 +37,21 @@ impl Wall {
             Self::Process => "process",
             Self::Landlock => "landlock",
             Self::SystemCalls => "system calls",
+            Self::Namespaces => "namespaces",
+        }
+    }
+
+    /// The wall in one word, as it is asked for.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::SystemCalls => "system-calls",
+            other => other.name(),
         }
     }
 
     /// The label by which a host tells that the wall stands, and a placement requires it.
     pub fn label(self) -> Label {
-        let name = match self {
-            Self::Process => "process",
-            Self::Landlock => "landlock",
-            Self::SystemCalls => "system-calls",
-        };
-        Label { name: format!("{}{name}", Self::LABEL_PREFIX), value: "yes".to_owned() }
+        Label { name: format!("{}{}", Self::LABEL_PREFIX, self.word()), value: "yes".to_owned() }
     }
 
     /// True if one of a host's labels tells that the wall stands.

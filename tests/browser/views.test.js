@@ -84,6 +84,16 @@ test("every view loads, whatever things are called, and nothing is loaded from e
   await page.close();
 });
 
+test("the walls around guests are shown as a host tells them", async () => {
+  const { hosts } = await grid.json(["host", "ls"]);
+  const page = await Page.open(chromium, await grid.link());
+  await page.go("#/hosts", "Hosts");
+  await page.sees("td", hosts[0].walls.join(", "));
+  await page.go(`#/hosts/${hosts[0].key}`, hosts[0].name);
+  await page.sees(".facts", hosts[0].walls.join(", "));
+  await page.close();
+});
+
 test("the page and all its views take less than 80 KiB on the way, and its policy lets in no other", async () => {
   const page = await Page.open(chromium, await grid.link());
   const { jobs } = await grid.json(["job", "ls"]);

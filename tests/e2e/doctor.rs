@@ -5,9 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use grid_tests::{Grid, Said, program};
+use grid_tests::{Grid, Said, kill_at, program};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::walls::without_namespaces;
 
 /// Every check together: no step takes longer than its limit, and most go on at the same time.
 const LIMIT: Duration = Duration::from_secs(25);
@@ -63,9 +65,17 @@ fn nothing_fails_on_a_machine_with_a_manager_and_a_host() {
     assert_state(&diagnosis, "mtu", "ok", &["1452 bytes"]);
     assert_state(&diagnosis, "clock", "ok", &["within a second"]);
     assert_state(&diagnosis, "versions", "ok", &["1 host "]);
-    for name in
-        ["descriptors", "mappings", "address-space", "memory", "walls", "home", "manager-state", "buffer"]
-    {
+    for name in [
+        "descriptors",
+        "mappings",
+        "address-space",
+        "memory",
+        "walls",
+        "compiler",
+        "home",
+        "manager-state",
+        "buffer",
+    ] {
         assert_ne!(check(&diagnosis, name)["state"], "fails", "{diagnosis:#}");
     }
     let table = grid.must(&["doctor"]);
@@ -85,13 +95,33 @@ fn without_a_manager_the_machine_is_checked_all_the_same() {
     for name in ["role", "mtu", "clock", "versions"] {
         assert_state(&diagnosis, name, "warning", &["no manager is known here"]);
     }
-    assert_state(
-        &diagnosis,
-        "walls",
-        check(&diagnosis, "walls")["state"].as_str().unwrap(),
-        &["compiled in"],
-    );
+    assert_state(&diagnosis, "compiler", "ok", &["compiled in"]);
     assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "it leaves nothing behind");
+}
+
+#[test]
+fn an_executor_is_started_and_each_wall_that_does_not_stand_around_it_has_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, diagnosis) = diagnosed(&mut alone(&folder, &[]));
+    let usual = ["process, landlock ", "system calls", "an executor locked down in"];
+    assert_state(&diagnosis, "walls", "ok", &[&usual[..], &["namespaces"]].concat());
+    let mut command = without_namespaces(&program("grid"));
+    let (said, diagnosis) = diagnosed(command.arg("doctor").env("GRID_HOME", folder.path()));
+    assert_eq!(said.code, 0, "{diagnosis:#}");
+    let reason = ["no namespaces: the kernel does not permit them", "max_user_namespaces", "unshare"];
+    assert_state(&diagnosis, "walls", "warning", &[&usual[..], &reason].concat());
+    assert!(!check(&diagnosis, "walls")["found"].to_string().contains("namespaces"), "{diagnosis:#}");
+}
+
+#[test]
+fn where_a_system_call_of_entering_namespaces_is_death_executors_and_compiler_do_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = alone(&folder, &[]);
+    kill_at(&mut command, libc::SYS_pivot_root);
+    let (said, diagnosis) = diagnosed(&mut command);
+    assert_eq!(said.code, 0, "{diagnosis:#}");
+    assert_state(&diagnosis, "walls", "warning", &["process, landlock ", "no namespaces"]);
+    assert_state(&diagnosis, "compiler", "ok", &["compiled in"]);
 }
 
 #[test]

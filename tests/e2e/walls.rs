@@ -1,8 +1,11 @@
 //! Walls: what runs in an executor can compute, and nothing else.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use grid_tests::{Captive, Grid, busy, echo, has_in_memory, within};
+use grid_tests::{Captive, ChildProcess, Grid, busy, echo, has_in_memory, program, within};
 use libc::{
     AF_INET, AF_UNIX, CLONE_VM, O_RDONLY, PROT_EXEC, PROT_READ, PROT_WRITE, SIGKILL, SOCK_DGRAM, SOCK_STREAM,
 };
@@ -73,7 +76,7 @@ fn calls(parent: u32) -> Vec<(&'static str, libc::c_long, [u64; 6])> {
 }
 
 /// A grid with a host whose executors have guests: one that works on a task for long, and a worker.
-async fn with_guests() -> (Grid, grid_tests::ChildProcess) {
+async fn with_guests() -> (Grid, ChildProcess) {
     let grid = Grid::start(&[]);
     let host = grid.host("walled", &["--slots", "2"]);
     let client = grid.client();
@@ -87,7 +90,7 @@ async fn with_guests() -> (Grid, grid_tests::ChildProcess) {
 }
 
 /// Executors that have given up the last system calls.
-fn locked_down(host: &grid_tests::ChildProcess) -> Vec<u32> {
+fn locked_down(host: &ChildProcess) -> Vec<u32> {
     let is_filtered = |id: &u32| {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
         status.lines().any(|line| line == "Seccomp:\t2")
@@ -174,8 +177,8 @@ async fn a_host_tells_its_walls_and_work_that_asks_for_them_goes_where_they_stan
             host["walls"].clone()
         };
         assert_eq!(walls("bare"), serde_json::json!([]));
-        assert_eq!(walls("walled"), serde_json::json!(["process", "landlock", "system calls"]));
-        assert!(grid.must(&["host", "ls"]).stdout.contains("process,landlock,system calls"));
+        assert_eq!(walls("walled"), serde_json::json!(["process", "landlock", "system calls", "namespaces"]));
+        assert!(grid.must(&["host", "ls"]).stdout.contains("process,landlock,system calls,namespaces"));
         grid.must(&spawn);
         let spawned = grid.must(&["worker", "ls", "--json"]).json();
         let walled = hosts["hosts"].as_array().unwrap().iter().find(|host| host["name"] == "walled").unwrap();
@@ -183,7 +186,7 @@ async fn a_host_tells_its_walls_and_work_that_asks_for_them_goes_where_they_stan
         let said = grid.grid_given(&["run", file, "--require-walls", "--json"], "1\n2\n3\n");
         assert_eq!(said.code, 0, "{said:?}");
         let forged = grid.folder("forged");
-        let mut forged = std::process::Command::new(grid_tests::program("grid-host"))
+        let mut forged = Command::new(program("grid-host"))
             .args(["--manager", &grid.ticket("host"), "--label", "wall.process=yes", "--state"])
             .arg(forged)
             .output()
@@ -191,6 +194,139 @@ async fn a_host_tells_its_walls_and_work_that_asks_for_them_goes_where_they_stan
         assert_eq!(forged.status.code(), Some(2));
         let said = String::from_utf8(std::mem::take(&mut forged.stderr)).unwrap();
         assert!(said.contains("labels that begin with `wall.` are the host's own"), "{said}");
+    })
+    .await;
+}
+
+/// A command that runs `program` in a user namespace of its own, after `first`.
+fn in_a_user_namespace(first: &str, program: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "sh", "-c", &format!("{first} exec \"$0\" \"$@\"")])
+        .arg(program);
+    command.env_remove("GRID_MANAGER");
+    command
+}
+
+/// Shell that forbids all namespaces that are made from now on in this user namespace.
+const NO_MORE_NAMESPACES: &str =
+    "echo 0 > /proc/sys/user/max_user_namespaces && echo 0 > /proc/sys/user/max_net_namespaces &&";
+
+/// A command that runs `program` where namespaces are not permitted.
+pub(crate) fn without_namespaces(program: &Path) -> Command {
+    in_a_user_namespace(NO_MORE_NAMESPACES, program)
+}
+
+fn host_by(grid: &Grid, command: &mut Command, name: &str) -> ChildProcess {
+    let command =
+        command.args(["--manager", &grid.ticket("host"), "--name", name, "--slots", "2", "--state"]);
+    let mut host = ChildProcess::start(name, command.arg(grid.folder(name)));
+    host.wait_for("joined");
+    host
+}
+
+/// The namespaces of a process, by their kind.
+fn namespaces(process: u32) -> Vec<PathBuf> {
+    let kinds = ["user", "net", "mnt", "ipc", "uts", "cgroup"];
+    kinds.map(|kind| std::fs::read_link(format!("/proc/{process}/ns/{kind}")).unwrap()).into()
+}
+
+#[tokio::test]
+async fn an_executor_has_namespaces_of_its_own_without_files_and_without_a_network() {
+    within(async {
+        let (_grid, host) = with_guests().await;
+        let executors = locked_down(&host);
+        for executor in &executors {
+            for (own, of_host) in namespaces(*executor).iter().zip(namespaces(host.id())) {
+                assert_ne!(*own, of_host);
+            }
+            let read = |file: &str| std::fs::read_to_string(format!("/proc/{executor}/{file}")).unwrap();
+            let mounts = read("mountinfo");
+            assert!(mounts.lines().count() == 1 && mounts.contains(" / / ro,"), "{mounts}");
+            assert_eq!(std::fs::read_dir(format!("/proc/{executor}/root")).unwrap().count(), 0);
+            let devices = read("net/dev");
+            assert!(devices.lines().count() == 3 && devices.contains("lo:"), "{devices}");
+        }
+        assert_ne!(namespaces(executors[0]), namespaces(executors[1]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_host_that_is_permitted_no_namespaces_works_without_them_and_is_known_to() {
+    within(async {
+        let grid = Grid::start(&[]);
+        let host = host_by(&grid, &mut without_namespaces(&program("grid-host")), "few");
+        let hosts = grid.must(&["host", "ls", "--json"]).json();
+        let usual = serde_json::json!(["process", "landlock", "system calls"]);
+        assert_eq!(hosts["hosts"][0]["walls"], usual);
+        let file = grid.folder("echo.wasm");
+        std::fs::write(&file, echo()).unwrap();
+        grid.must(&["module", "upload", file.to_str().unwrap()]);
+        let spawn = |walls: &str| grid.grid(&["worker", "spawn", "echo", walls]);
+        let refused = spawn("--require-walls=landlock,namespaces");
+        assert!(
+            refused.code == 7 && refused.stderr.contains("lacks the label `wall.namespaces`"),
+            "{refused:?}"
+        );
+        assert_eq!(spawn("--require-walls=moat").code, 2);
+        assert_eq!(spawn("--require-walls=landlock,system-calls").code, 0);
+        let run = ["run", "--require-walls", file.to_str().unwrap()];
+        assert_eq!(grid.grid_given(&run, "1\n").stdout, "{\"result\":1,\"task\":0}\n");
+        for executor in locked_down(&host) {
+            assert_eq!(namespaces(executor), namespaces(host.id()));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_executor_without_the_namespaces_that_its_host_tells_runs_no_guest() {
+    within(async {
+        let grid = Grid::start(&[]);
+        let mut host = host_by(&grid, &mut in_a_user_namespace("", &program("grid-host")), "few");
+        let walls = grid.must(&["host", "ls", "--json"]).json()["hosts"][0]["walls"].clone();
+        assert!(walls.as_array().unwrap().contains(&"namespaces".into()), "{walls}");
+        let mut forbid = Command::new("nsenter");
+        forbid.args(["--user", "--target", &host.id().to_string(), "sh", "-c"]);
+        assert!(forbid.arg(format!("{NO_MORE_NAMESPACES} true")).status().unwrap().success());
+        // Those that wait for guests have theirs.
+        host.signal_executors("KILL");
+        let file = grid.folder("echo.wasm");
+        std::fs::write(&file, echo()).unwrap();
+        grid.must(&["module", "upload", file.to_str().unwrap()]);
+        grid.grid(&["worker", "spawn", "echo"]);
+        host.wait_for("the system gives it no namespaces any more");
+        assert!(locked_down(&host).is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_executor_that_grows_past_its_memory_is_ended_and_its_task_says_so() {
+    within(async {
+        let grid = Grid::start(&[]);
+        let host = grid.host("watched", &["--slots", "1", "--worker-memory", "64MiB"]);
+        let client = grid.client();
+        let module = client.upload("busy", busy()).await.unwrap().digest;
+        let job = client.job("grows", module).start().await.unwrap();
+        job.submit(0, vec![task(1, Duration::from_secs(3600)).into()]).await.unwrap();
+        let id = format!("{}/0", job.id());
+        let mut grown = BTreeSet::new();
+        // A task begins anew ten times on the same host, because a process that ends is not its fault.
+        while grown.len() < 11 || !grid.must(&["explain", &id]).stdout.contains("MiB of memory") {
+            let Some(executor) = locked_down(&host).into_iter().find(|id| grown.insert(*id)) else {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                continue;
+            };
+            let number = |value: i32| u64::try_from(value).unwrap();
+            let flags = number(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE);
+            let memory = [0, 512 << 20, number(PROT_READ | PROT_WRITE), flags, u64::MAX, 0];
+            Captive::take(sleeper(executor)).let_go_with(libc::SYS_mmap, memory);
+            while host.executors().contains(&executor) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
     })
     .await;
 }

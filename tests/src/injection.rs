@@ -1,7 +1,10 @@
 //! System calls that another process is made to try, as if its own code had been taken over. Needs the right to trace it.
 
 use std::fs;
+use std::mem::ManuallyDrop;
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// A thread of another process, stopped while it sleeps in a system call, until this is dropped.
 #[derive(Debug)]
@@ -30,11 +33,29 @@ impl Captive {
 
     /// Has the thread make a system call; returns what that returned, which is the negative number of an error if it failed.
     pub fn call(&self, number: libc::c_long, arguments: [u64; 6]) -> i64 {
+        let mut registers = self.calling(number, arguments);
+        trace(libc::PTRACE_SETREGS, self.thread, (&raw mut registers).cast());
+        trace(libc::PTRACE_SINGLESTEP, self.thread, std::ptr::null_mut());
+        wait(self.thread);
+        trace(libc::PTRACE_GETREGS, self.thread, (&raw mut registers).cast());
+        registers.rax.cast_signed()
+    }
+
+    /// Lets the thread go with a system call that may end its process. It takes what that returns for the result of the
+    /// call in which it slept.
+    pub fn let_go_with(self, number: libc::c_long, arguments: [u64; 6]) {
+        let mut this = ManuallyDrop::new(self);
+        this.registers = this.calling(number, arguments);
+        let_go(this.thread, &mut this.registers);
+    }
+
+    /// Registers with which the thread makes a system call.
+    fn calling(&self, number: libc::c_long, arguments: [u64; 6]) -> libc::user_regs_struct {
         let [rdi, rsi, rdx, r10, r8, r9] = arguments;
         let rax = number.cast_unsigned();
         // The thread was stopped behind the instruction by which it called the system, which is two bytes long.
         let rip = self.registers.rip - 2;
-        let mut registers = libc::user_regs_struct {
+        libc::user_regs_struct {
             rax,
             // Nothing is restarted.
             orig_rax: u64::MAX,
@@ -46,20 +67,19 @@ impl Captive {
             r8,
             r9,
             ..self.registers
-        };
-        trace(libc::PTRACE_SETREGS, self.thread, (&raw mut registers).cast());
-        trace(libc::PTRACE_SINGLESTEP, self.thread, std::ptr::null_mut());
-        wait(self.thread);
-        trace(libc::PTRACE_GETREGS, self.thread, (&raw mut registers).cast());
-        registers.rax.cast_signed()
+        }
     }
 }
 
 impl Drop for Captive {
     fn drop(&mut self) {
-        trace(libc::PTRACE_SETREGS, self.thread, (&raw mut self.registers).cast());
-        trace(libc::PTRACE_DETACH, self.thread, std::ptr::null_mut());
+        let_go(self.thread, &mut self.registers);
     }
+}
+
+fn let_go(thread: i32, registers: &mut libc::user_regs_struct) {
+    trace(libc::PTRACE_SETREGS, thread, std::ptr::from_mut(registers).cast());
+    trace(libc::PTRACE_DETACH, thread, std::ptr::null_mut());
 }
 
 fn trace(request: libc::c_uint, thread: i32, data: *mut ()) {
@@ -72,6 +92,29 @@ fn wait(thread: i32) {
     // SAFETY: no memory is passed.
     let stopped = unsafe { libc::waitpid(thread, std::ptr::null_mut(), libc::__WALL) };
     assert_eq!(stopped, thread, "{}", std::io::Error::last_os_error());
+}
+
+/// Has the kernel kill every process of a command that makes this system call, as systemd's `SystemCallFilter` does.
+pub fn kill_at(command: &mut Command, call: libc::c_long) {
+    let step = |code: u32, jf, k| libc::sock_filter { code: code.try_into().unwrap(), jt: 0, jf, k };
+    let mut steps = [
+        // The number of the call comes first.
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call.try_into().unwrap()),
+        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_KILL_PROCESS),
+        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter = move || {
+        let program = libc::sock_fprog { len: 4, filter: steps.as_mut_ptr() };
+        // SAFETY: the program lives throughout the call, and nothing else is passed.
+        let set = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
+        };
+        if set { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: it makes two system calls, and allocates nothing.
+    unsafe { command.pre_exec(filter) };
 }
 
 /// True if the memory of a process that can be written has these bytes somewhere.

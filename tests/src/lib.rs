@@ -27,7 +27,7 @@ pub use dice::Dice;
 pub use grid::{Grid, Said, program};
 pub use http::Page;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-pub use injection::{Captive, has_in_memory};
+pub use injection::{Captive, has_in_memory, kill_at};
 pub use process::{ChildProcess, Frozen};
 pub use random::{RandomModules, random_module};
 pub use relay::{NetworkConditions, Relay};

@@ -111,6 +111,11 @@ export function briefText(id, length = 12) {
   return id.length > length + 2 ? `${id.slice(0, length)}…` : id;
 }
 
+/** The walls around guests on a host, as it tells them: `process, landlock`. */
+export function wallsText(host) {
+  return host.walls.join(", ") || "none";
+}
+
 /** A number of things: `1 task`, `2 tasks`. */
 export function things(number, one, many = `${one}s`) {
   return `${count(number)} ${number === 1 ? one : many}`;

@@ -3,6 +3,7 @@
 //! Each noun has a file. What is measured and what is made of it are apart: a judgement takes figures and does nothing else.
 
 mod clock;
+mod compiler;
 mod folder;
 mod limits;
 mod machine;
@@ -52,9 +53,10 @@ pub(crate) async fn run(common: &Common, output: &Output) -> Result<(), CliError
         }
     };
     let needs = HostNeeds::usual();
-    let (manager, walls, folders, room, machine) = tokio::join!(
+    let (manager, walls, compiler, folders, room, machine) = tokio::join!(
         probe,
         walls::probe(),
+        compiler::probe(),
         folder::check_all(&common.home),
         within_patience(move || grid_host::room_for(needs.slots).map_err(|error| error.to_string())),
         within_patience(MachineFigures::read),
@@ -69,6 +71,7 @@ pub(crate) async fn run(common: &Common, output: &Output) -> Result<(), CliError
         limits::memory(&machine, needs),
     ]);
     checks.push(walls::judge(walls));
+    checks.push(compiler::judge(compiler));
     checks.extend(folders);
     checks.push(limits::buffer(&machine));
     print(output, DiagnosisView::from(checks))

@@ -30,6 +30,7 @@ use wasm_grid::{
 use crate::command::cli_error::CliError;
 use crate::command::module::{describe, read, stem};
 use crate::command::output::{Output, counted};
+use crate::command::required_walls::RequiredWalls;
 use crate::command::signals::Signals;
 use crate::command::{Address, Common, compiled};
 
@@ -105,9 +106,8 @@ pub(crate) struct RunArgs {
     /// A label that hosts must carry; may be given again.
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
-    /// Only hosts with all walls around guests: processes of their own, Landlock, and filtered system calls.
-    #[arg(long)]
-    require_walls: bool,
+    #[command(flatten)]
+    require_walls: RequiredWalls,
     /// Most memory of a task; only hosts that allow it are given one [default: what the module and the host allow].
     #[arg(long, value_name = "SIZE", default_value = "0", hide_default_value = true)]
     memory: ByteSize,
@@ -254,9 +254,7 @@ impl RunArgs {
         if let Some(context) = work.part_of {
             job = job.part_of(context);
         }
-        if self.require_walls {
-            job = job.require_walls();
-        }
+        job = self.require_walls.iter().fold(job, JobBuilder::require_wall);
         for label in &self.labels {
             let (name, value) = label
                 .split_once('=')

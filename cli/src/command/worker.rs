@@ -6,10 +6,13 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use grid_protocol::time::millis;
 use wasm_grid::view::{DeploymentView, LogLineView, SpawnedWorkerView, WorkerView};
-use wasm_grid::{Client, End, LimitsAsked, Reply, Request, Restart, WorkerId, WorkerInfo, WorkerState};
+use wasm_grid::{
+    Client, End, LimitsAsked, Reply, Request, Restart, SpawnBuilder, WorkerId, WorkerInfo, WorkerState,
+};
 
 use crate::command::cli_error::CliError;
 use crate::command::output::{Output, Rows, counted};
+use crate::command::required_walls::RequiredWalls;
 use crate::command::{Common, host, module, run};
 
 /// Workers: running instances of modules.
@@ -67,9 +70,8 @@ pub(crate) struct SpawnArgs {
     /// A label that the hosts must carry; may be given again.
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
-    /// Only hosts with all walls around guests: processes of their own, Landlock, and filtered system calls.
-    #[arg(long)]
-    require_walls: bool,
+    #[command(flatten)]
+    require_walls: RequiredWalls,
     /// Memory that the hosts must set aside for each.
     #[arg(long, value_name = "SIZE", default_value = "0")]
     memory: ByteSize,
@@ -145,9 +147,7 @@ impl SpawnArgs {
             .memory(self.memory.as_u64())
             .limits(limits)
             .restart(self.restart);
-        if self.require_walls {
-            spawn = spawn.require_walls();
-        }
+        spawn = self.require_walls.iter().fold(spawn, SpawnBuilder::require_wall);
         for label in &self.labels {
             let (name, value) = label
                 .split_once('=')

@@ -131,9 +131,14 @@ impl JobBuilder {
         self
     }
 
-    /// Only hosts with all [walls](Wall) around guests, as they say.
-    pub fn require_walls(mut self) -> Self {
-        self.spec.labels.extend(Wall::ALL.map(Wall::label));
+    /// Only hosts with the [usual walls](Wall::USUAL) around guests, as they say.
+    pub fn require_walls(self) -> Self {
+        Wall::USUAL.into_iter().fold(self, Self::require_wall)
+    }
+
+    /// Only hosts with this wall around guests, as they say.
+    pub fn require_wall(mut self, wall: Wall) -> Self {
+        self.spec.labels.push(wall.label());
         self
     }
 

@@ -37,7 +37,7 @@ pub struct HostView {
     pub software: String,
     /// `pending`, `ready`, `draining`, `away` or `gone`.
     pub state: &'static str,
-    /// The walls around guests there, as it says: `process`, `landlock`, `system calls`.
+    /// The walls around guests there, as it says: `process`, `landlock`, `system calls`, `namespaces`.
     pub walls: Vec<&'static str>,
     /// Number of workers on it.
     pub workers: u32,

@@ -8,9 +8,10 @@ use std::thread::available_parallelism;
 use bytes::Bytes;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::child_process;
 use crate::compile::exchange::{CompileReply, CompileRequest};
 use crate::compile::functions::FunctionReuse;
-use crate::compile::{COMPILE_BYTES_MAX, COMPILE_TIME_MAX, CompileError, EXIT_REFUSED, WALLS, compile_with};
+use crate::compile::{COMPILE_BYTES_MAX, COMPILE_TIME_MAX, CompileError, EXIT_REFUSED, compile_with};
 use crate::lockdown::{self, LockdownError, Walls};
 use crate::sandbox::{CodeForm, engine};
 
@@ -39,11 +40,10 @@ pub fn run_child() -> u8 {
         }
     };
     // Read only after the limits are set, although this host's own process wrote it.
-    let told = std::env::args_os().nth(2);
-    if told.as_ref().is_some_and(|told| told == WALLS) {
-        return u8::from(writeln!(std::io::stdout(), "{}", walls.to_line()).is_err());
+    if child_process::is_to_tell_walls() {
+        return child_process::tell_walls(walls);
     }
-    let told = told.and_then(|told| CodeForm::from_argument(told.to_str()?));
+    let told = std::env::args_os().nth(2).and_then(|told| CodeForm::from_argument(told.to_str()?));
     let form = told.unwrap_or(CodeForm::SHARED);
     let request = match CompileRequest::read(&mut std::io::stdin().lock()) {
         Ok(request) => request,
@@ -83,6 +83,7 @@ fn write_all(parts: &[Bytes]) -> std::io::Result<()> {
 }
 
 fn limit_self() -> Result<(Walls, ThreadPool), LockdownError> {
+    lockdown::close_inherited();
     // Before files are given up: it reads some.
     let threads = available_parallelism().map_or(1, NonZeroUsize::get).min(COMPILE_THREADS_MAX);
     lockdown::limit_resources(COMPILE_TIME_MAX, COMPILE_BYTES_MAX)?;

@@ -9,7 +9,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::HostMetrics;
-use crate::lockdown::{LandlockWall, Walls};
+use crate::lockdown::{LandlockWall, NamespaceWall, Walls};
 
 /// How a host stands at one moment.
 #[derive(Debug, Clone)]
@@ -138,15 +138,23 @@ fn register_facts(r: &mut Registry, lockdown: Option<Walls>) {
     let platform = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
     let build = vec![("version", env!("CARGO_PKG_VERSION").to_owned()), ("platform", platform)];
     r.register("build", "The host's software", Info::new(build));
-    if let Some(Walls { filters_calls, landlock }) = lockdown {
+    if let Some(Walls { filters_calls, landlock, namespaces }) = lockdown {
         let calls = if filters_calls { "filtered" } else { "unfiltered" }.to_owned();
         let landlock = match landlock {
             LandlockWall::InForce(version) => version.to_string(),
             LandlockWall::SwitchedOff => "off".to_owned(),
             LandlockWall::Missing => "missing".to_owned(),
         };
-        let help = "What confines the compiler: the filter of system calls, the version of Landlock";
-        r.register("lockdown", help, Info::new(vec![("system_calls", calls), ("landlock", landlock)]));
+        let namespaces = match namespaces {
+            NamespaceWall::InForce => "own",
+            NamespaceWall::Refused(_) | NamespaceWall::WithFiles(_) => "refused",
+            NamespaceWall::Missing => "missing",
+        };
+        let help =
+            "What confines the compiler: the filter of system calls, the version of Landlock, namespaces";
+        let labels =
+            vec![("system_calls", calls), ("landlock", landlock), ("namespaces", namespaces.to_owned())];
+        r.register("lockdown", help, Info::new(labels));
     }
 }
 

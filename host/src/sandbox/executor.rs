@@ -25,11 +25,13 @@ mod usage;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use grid_inspect::EntryPoint;
 use grid_protocol::digest::Digest;
 use grid_protocol::executor::ExecutorModule;
+use grid_protocol::wall::Wall;
 use parking_lot::Mutex;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
@@ -63,6 +65,8 @@ pub(super) struct Executors {
     program: PathBuf,
     policy: Policy,
     forms: [CodeForm; 2],
+    /// True if the host tells that executors have namespaces of their own: then one that gets none does not start.
+    namespaces: AtomicBool,
     inner: Mutex<ExecutorsState>,
 }
 
@@ -97,6 +101,7 @@ impl Executors {
             program,
             policy: fitting,
             forms: [shared, alone],
+            namespaces: AtomicBool::new(false),
             inner: Mutex::default(),
         }))
     }
@@ -119,8 +124,10 @@ impl Executors {
         inner.domains.values().flatten().map(|process| process.memory_bytes()).sum()
     }
 
-    /// Starts a process of each kind for guests to come.
-    pub(super) fn warm_up(&self) {
+    /// Starts a process of each kind for guests to come. From now on each has the walls that the host tells, or does not
+    /// start.
+    pub(super) fn warm_up(&self, told: &[Wall]) {
+        self.namespaces.store(told.contains(&Wall::Namespaces), Ordering::Relaxed);
         self.replenish(GuestKind::Worker);
         self.replenish(GuestKind::Task);
     }
@@ -241,7 +248,7 @@ impl Executors {
             // One guest, and one that is ending.
             GuestKind::Task => Policy { workers_max: 2, compute_threads: 1, ..self.policy },
         };
-        let setup = notation::setup(&policy, self.form(kind));
+        let setup = notation::setup(&policy, self.form(kind), self.namespaces.load(Ordering::Relaxed));
         Spare::start(&self.program, kind, &setup)
     }
 

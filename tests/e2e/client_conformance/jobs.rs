@@ -10,7 +10,7 @@ use grid_protocol::limits::{ARGUMENTS_BYTES_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTE
 use grid_tests::{echo, sleeper};
 use wasm_grid::{
     Client, Denial, DenialCode, Digest, FailureKind, GiveUp, Inputs, Job, JobBuilder, JobId, JobState, Map,
-    PartKind, Reply, Request, TaskOutcome,
+    PartKind, Reply, Request, TaskOutcome, Wall,
 };
 
 use super::{HOUR, actor, on_both_sides, uploaded};
@@ -155,7 +155,7 @@ async fn a_job_that_never_was_or_is_forgotten_is_not_found_whatever_is_asked() {
 async fn a_job_keeps_what_it_was_made_with() {
     on_both_sides(async |client| {
         let job = acted(client).await.arguments("given").label("gpu", "yes").memory(1 << 20).priority(-3);
-        let job = job.require_walls();
+        let job = job.require_walls().require_wall(Wall::Namespaces);
         let job = job.timeout(Duration::from_millis(1500)).retries(4).max_failures(GiveUp::Count(9));
         let job = job.start().await.unwrap();
         let info = job.show().await.unwrap();

@@ -6,7 +6,7 @@ use grid_protocol::limits::{ARGUMENTS_BYTES_MAX, LABELS_MAX};
 use grid_tests::{busy, echo, sleeper};
 use wasm_grid::{
     Client, DenialCode, DeploymentId, Digest, End, Event, LimitsAsked, PublicKey, Reply, Request, Restart,
-    SecretKey, SpawnBuilder, WorkerId, WorkerState, WorkerStatus,
+    SecretKey, SpawnBuilder, Wall, WorkerId, WorkerState, WorkerStatus,
 };
 
 use super::{
@@ -207,6 +207,11 @@ async fn workers_that_cannot_be_are_denied_with_the_same_code_and_none_is_starte
             ("a host that never was", spawn().on(&[nowhere]).await, DenialCode::NoCapacity),
             ("no such module", client.spawn(Digest::of(b"")).anywhere(1).await, DenialCode::NotFound),
             ("no such label", spawn().label("no", "such").anywhere(1).await, DenialCode::NoCapacity),
+            (
+                "a wall that one host has and no label",
+                spawn().require_wall(Wall::Process).label("no", "such").anywhere(1).await,
+                DenialCode::NoCapacity,
+            ),
             (
                 "walls that one host has and no label",
                 spawn().require_walls().label("no", "such").anywhere(1).await,

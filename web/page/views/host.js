@@ -3,7 +3,7 @@
 import { get, path, seesAll } from "../api.js";
 import { alien, badge, explanation, facts, fill, h, link, section, visible } from "../dom.js";
 import { hostButtons } from "../host_actions.js";
-import { brief, briefText, bytes, count, duration, things } from "../format.js";
+import { brief, briefText, bytes, count, duration, things, wallsText } from "../format.js";
 import { stripText } from "../slots.js";
 import { table } from "../table.js";
 
@@ -62,6 +62,7 @@ function hostFacts(host) {
     ["version", alien(host.software)],
     ["address", host.address ? alien(host.address) : "–"],
     ["labels", host.labels.length ? host.labels.map((label) => h("span", { class: "label-chip" }, alien(label))) : "none"],
+    ["walls around guests", wallsText(host)],
     ["compiled", `${things(host.compilations, "module")} in ${duration(host.compile_us)}`],
     ["modules sent to it", bytes(host.module_bytes_sent)],
     ["fingerprint", h("code", null, host.fingerprint)],

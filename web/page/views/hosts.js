@@ -2,7 +2,7 @@
 
 import { get } from "../api.js";
 import { alien, badge, h, link } from "../dom.js";
-import { bytes, count, duration, managerNow } from "../format.js";
+import { bytes, count, duration, managerNow, wallsText } from "../format.js";
 import { slotStrip } from "../slots.js";
 import { feed } from "../stream.js";
 import { table } from "../table.js";
@@ -46,6 +46,7 @@ export function show({ root, signal, heading, repeat }) {
         sort: (host) => host.memory_bytes,
       },
       { title: "Version", minor: 1, text: (host) => host.software, cell: (host) => alien(host.software) },
+      { title: "Walls", minor: 2, text: wallsText },
       {
         title: "Platform", minor: 1, size: "steady",
         text: (host) => host.platform,

@@ -23,22 +23,33 @@ use super::notation;
 use super::overseer::{Guests, Overseer, RunningGuest};
 use super::ring::{BrokenRing, RingReader, RingWriter};
 use super::shared_memory::{Direction, SharedMemory};
-use crate::lockdown::{self, Walls};
+use crate::child_process;
+use crate::lockdown::{self, LockdownError, NamespaceWall};
 use crate::sandbox::command::Terms;
 use crate::sandbox::in_process::{InProcess, LoadedProgram};
 use crate::sandbox::pool::{Inline, gather_with};
 use crate::sandbox::{GuestEnd, GuestStart, SandboxError};
 
-/// Runs an executor. Its standard input is the socket over which the host gives it everything else. Returns the exit code,
-/// which the caller's `main` must return.
+/// Runs an executor. Its standard input is the socket over which the host gives it everything else; if its second argument
+/// asks for that, it locks itself down, tells its walls and ends. Returns the exit code, which the caller's `main` must
+/// return.
 pub fn run_child() -> u8 {
+    lockdown::close_inherited();
+    if child_process::is_to_tell_walls() {
+        return match lockdown::before_threads().and_then(lockdown::before_guests) {
+            Ok(walls) => child_process::tell_walls(walls),
+            Err(error) => cannot_start(&error.into()),
+        };
+    }
     match Executor::set_up() {
         Ok(executor) => executor.run(),
-        Err(error) => {
-            crate::log::say(&format!("an executor cannot start: {error}"));
-            1
-        }
+        Err(error) => cannot_start(&error),
     }
+}
+
+fn cannot_start(error: &ExecutorError) -> u8 {
+    crate::log::say(&format!("an executor cannot start: {error}"));
+    1
 }
 
 /// Why an executor cannot start.
@@ -47,7 +58,9 @@ enum ExecutorError {
     #[error("{0}")]
     Io(#[from] std::io::Error),
     #[error("{0}")]
-    Lockdown(#[from] lockdown::LockdownError),
+    Lockdown(#[from] LockdownError),
+    #[error("the system gives it no namespaces any more, and its host tells that executors have them")]
+    NoNamespaces,
     #[error("{0}")]
     Sandbox(#[from] SandboxError),
     #[error("the host's words make no sense: {0}")]
@@ -77,7 +90,10 @@ impl Executor {
         let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
         let (setup, [memory_file, bell]) = handover::take(socket.as_fd())?;
         let setup = ExecutorSetup::from_body(&setup)?;
-        let landlock = lockdown::before_threads()?;
+        let walls = lockdown::before_threads()?;
+        if setup.namespaces && walls.namespaces != NamespaceWall::InForce {
+            return Err(ExecutorError::NoNamespaces);
+        }
         let memory = Arc::new(SharedMemory::open(memory_file.as_fd())?);
         drop(memory_file);
         let sandbox = Arc::new(InProcess::for_form(notation::policy(&setup), notation::form(&setup))?);
@@ -94,8 +110,7 @@ impl Executor {
         let program = loaded.inspect_err(|error| {
             to_host.send(Frame::new(FrameKind::Refused, 0, 0, error.to_string().into()));
         })?;
-        lockdown::before_guests()?;
-        let walls = Walls { filters_calls: true, landlock };
+        let walls = lockdown::before_guests(walls)?;
         to_host.send(Frame::new(FrameKind::Ready, 0, 0, walls.to_line().into()));
         Ok(Self {
             sandbox,

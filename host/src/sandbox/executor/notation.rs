@@ -9,8 +9,8 @@ use grid_protocol::time::micros;
 use crate::sandbox::engine::{CodeForm, Reservation};
 use crate::sandbox::{Limits, Policy};
 
-/// How an executor is to set itself up for guests of this policy.
-pub(super) fn setup(policy: &Policy, form: CodeForm) -> ExecutorSetup {
+/// How an executor is to set itself up for guests of this policy; with `namespaces` of its own or not at all.
+pub(super) fn setup(policy: &Policy, form: CodeForm, namespaces: bool) -> ExecutorSetup {
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     ExecutorSetup {
         shared: form.interruptible,
@@ -18,6 +18,7 @@ pub(super) fn setup(policy: &Policy, form: CodeForm) -> ExecutorSetup {
         guests_max: count(policy.workers_max),
         threads: count(policy.compute_threads),
         limits: write_limits(&policy.limits),
+        namespaces,
     }
 }
 

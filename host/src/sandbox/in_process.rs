@@ -210,7 +210,8 @@ impl InProcess {
         self.link_module(&module.map_err(not_loaded)?, entry_point)
     }
 
-    /// As [`Self::load`], from a file, which is mapped and not copied.
+    /// As [`Self::load`], from a file, which is mapped and not copied; a component's if the working folder is the one of this
+    /// process's open files.
     ///
     /// # Safety
     ///
@@ -226,13 +227,13 @@ impl InProcess {
     ) -> Result<LoadedProgram, SandboxError> {
         if matches!(entry_point, EntryPoint::Component(_)) {
             use std::os::fd::AsRawFd;
-            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let path = file.as_raw_fd().to_string();
             // SAFETY: by the caller.
             let component = if File::open(&path).is_ok() {
                 // SAFETY: by the caller.
                 unsafe { Component::deserialize_file(&self.engine, &path) }
             } else {
-                // There is no /proc here.
+                // There is no such folder.
                 let mut code = Vec::new();
                 let read = file.rewind().and_then(|()| file.read_to_end(&mut code));
                 read.map_err(|error| SandboxError::Load(error.to_string()))?;

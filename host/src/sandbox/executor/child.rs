@@ -47,6 +47,26 @@ pub fn run_child() -> u8 {
     }
 }
 
+/// The folder of this process's open files, kept open because no folder can be opened once it has namespaces of its own.
+struct OwnFiles(Option<File>);
+
+impl OwnFiles {
+    fn open() -> Self {
+        Self(File::open("/proc/self/fd").ok())
+    }
+
+    /// Does `work` with this as the working folder, if there is one; an empty folder is the working folder again, and this
+    /// is closed, when it is done.
+    fn during<T>(self, work: impl FnOnce() -> T) -> T {
+        // Without it, a component's code is copied.
+        let _ = self.0.as_ref().map(rustix::process::fchdir);
+        let done = work();
+        // The root, which can always be entered.
+        let _ = rustix::process::chdir("/");
+        done
+    }
+}
+
 fn cannot_start(error: &ExecutorError) -> u8 {
     crate::log::say(&format!("an executor cannot start: {error}"));
     1
@@ -90,6 +110,7 @@ impl Executor {
         let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
         let (setup, [memory_file, bell]) = handover::take(socket.as_fd())?;
         let setup = ExecutorSetup::from_body(&setup)?;
+        let own_files = OwnFiles::open();
         let walls = lockdown::before_threads()?;
         if setup.namespaces && walls.namespaces != NamespaceWall::InForce {
             return Err(ExecutorError::NoNamespaces);
@@ -106,7 +127,7 @@ impl Executor {
         let module = ExecutorModule::from_body(&module)?;
         let entry_point = notation::read_entry_point(module.entry_point).ok_or(ExecutorError::EntryPoint)?;
         // SAFETY: the host gives only what it may give to its own engine, in a file that is sealed.
-        let loaded = unsafe { sandbox.load_file(File::from(code), entry_point) };
+        let loaded = own_files.during(|| unsafe { sandbox.load_file(File::from(code), entry_point) });
         let program = loaded.inspect_err(|error| {
             to_host.send(Frame::new(FrameKind::Refused, 0, 0, error.to_string().into()));
         })?;

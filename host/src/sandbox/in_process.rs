@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Poll, Wake};
@@ -313,30 +314,37 @@ fn not_loaded(error: wasmtime::Error) -> SandboxError {
     SandboxError::Load(format!("{error:#}"))
 }
 
+/// What a guest does until it stops or fails.
+type Life = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+
 /// Starts a guest and lets it handle messages until it stops or fails, whichever kind of entry point it has.
-async fn live(
+///
+/// Each kind has a box of its own size: an idle worker keeps what this returns, and that of a command is the largest.
+fn live(
     program: LoadedProgram,
     terms: command::Terms,
     guest: Guest,
     arguments: Bytes,
-    on_start: impl FnOnce() + Send,
-) -> Result<(), Failure> {
-    let failure_context = guest.failure_context.clone();
-    let start = |error: wasmtime::Error| explain(&error, true, &failure_context);
+    on_start: Box<dyn FnOnce() + Send>,
+) -> Life {
+    let context = guest.failure_context.clone();
     match program {
-        LoadedProgram::Core(instance, entry_point) => {
-            let core = Core::start(&instance, entry_point, guest, arguments).await.map_err(start)?;
+        LoadedProgram::Core(instance, entry_point) => Box::pin(async move {
+            // Boxed, so that it takes no room once the guest has started.
+            let started = Box::pin(Core::start(&instance, entry_point, guest, arguments)).await;
+            let core = started.map_err(|error| explain(&error, true, &context))?;
             on_start();
-            MessageLoop::new(core).live().await.map_err(|error| explain(&error, false, &failure_context))
-        }
-        LoadedProgram::Component(instance, entry_point) => {
-            let started = component::Component::start(&instance, entry_point, guest, arguments).await;
-            let component = started.map_err(start)?;
+            MessageLoop::new(core).live().await.map_err(|error| explain(&error, false, &context))
+        }),
+        LoadedProgram::Component(instance, entry_point) => Box::pin(async move {
+            let started =
+                Box::pin(component::Component::start(&instance, entry_point, guest, arguments)).await;
+            let component = started.map_err(|error| explain(&error, true, &context))?;
             on_start();
-            MessageLoop::new(component).live().await.map_err(|error| explain(&error, false, &failure_context))
-        }
+            MessageLoop::new(component).live().await.map_err(|error| explain(&error, false, &context))
+        }),
         LoadedProgram::Command(instance) => {
-            command::run(&instance, &terms, guest, &arguments, on_start).await
+            Box::pin(async move { command::run(&instance, &terms, guest, &arguments, on_start).await })
         }
     }
 }
@@ -346,23 +354,23 @@ async fn run(
     shared: Arc<InProcess>,
     mailbox: Arc<dyn MessagePort>,
     abort: Arc<Aborting>,
-    work: impl Future<Output = Result<(), Failure>> + Send,
+    work: Life,
     on_end: Box<dyn FnOnce(GuestEnd) + Send>,
 ) {
     let mut ending = EndNotice { shared, on_end: Some(on_end) };
-    let end = {
-        let mut work = std::pin::pin!(work);
-        std::future::poll_fn(|cx| {
-            if abort.killed.load(Ordering::Acquire) {
-                return Poll::Ready(End::Stopped);
-            }
-            work.as_mut().poll(cx).map(|ended| match ended {
-                Ok(()) => End::Stopped,
-                Err(failure) => End::Failed(failure),
-            })
+    // Whatever happens, the guest is gone before its end is told.
+    let mut work = work;
+    let end = std::future::poll_fn(|cx| {
+        if abort.killed.load(Ordering::Acquire) {
+            return Poll::Ready(End::Stopped);
+        }
+        work.as_mut().poll(cx).map(|ended| match ended {
+            Ok(()) => End::Stopped,
+            Err(failure) => End::Failed(failure),
         })
-        .await
-    };
+    })
+    .await;
+    drop(work);
     mailbox.flush();
     ending.end(end);
 }

@@ -114,8 +114,8 @@ pub(super) const FRAME_BYTES_MAX: usize = grid_protocol::limits::MESSAGE_BYTES_M
 pub(super) struct Part {
     pub(super) head: FrameHead,
     pub(super) bytes: usize,
-    /// Another part of the same frame follows.
-    pub(super) more: bool,
+    /// Bytes of the same frame that follow in other parts.
+    pub(super) later: usize,
 }
 
 impl Part {
@@ -125,22 +125,18 @@ impl Part {
     }
 
     pub(super) fn to_words(self) -> [u64; HEAD_WORDS] {
-        let Self { head, bytes, more } = self;
-        let first = head.kind as u64 | u64::from(more) << 8 | (bytes as u64) << 32;
+        let Self { head, bytes, later } = self;
+        let first = head.kind as u64 | (bytes as u64) << 8 | (later as u64) << 32;
         [first, u64::from(head.guest), head.number, head.nanos]
     }
 
     /// Reads what [`Self::to_words`] wrote; `None` for anything else.
     pub(super) fn from_words([first, guest, number, nanos]: [u64; HEAD_WORDS]) -> Option<Self> {
         let kind = FrameKind::from_number(first & 0xff)?;
-        let more = match first >> 8 & 0xff_ffff {
-            0 => false,
-            1 => true,
-            _ => return None,
-        };
-        let bytes = usize::try_from(first >> 32).ok().filter(|bytes| *bytes <= PART_BYTES_MAX)?;
+        let bytes = usize::try_from(first >> 8 & 0xff_ffff).ok().filter(|bytes| *bytes <= PART_BYTES_MAX)?;
+        let later = usize::try_from(first >> 32).ok().filter(|later| bytes + later <= FRAME_BYTES_MAX)?;
         let guest = u32::try_from(guest).ok()?;
-        Some(Self { head: FrameHead { kind, guest, number, nanos }, bytes, more })
+        Some(Self { head: FrameHead { kind, guest, number, nanos }, bytes, later })
     }
 }
 
@@ -154,13 +150,13 @@ mod tests {
             let kind = FrameKind::from_number(number).unwrap();
             assert_eq!(kind as u64, number);
             let head = FrameHead { kind, guest: u32::MAX, number: u64::MAX, nanos: u64::MAX };
-            for part in
-                [Part { head, bytes: 0, more: false }, Part { head, bytes: PART_BYTES_MAX, more: true }]
-            {
+            for (bytes, later) in [(0, 0), (PART_BYTES_MAX, FRAME_BYTES_MAX - PART_BYTES_MAX)] {
+                let part = Part { head, bytes, later };
                 assert_eq!(Part::from_words(part.to_words()), Some(part));
             }
         }
-        for first in [0, 17, 0x201, 1 | (PART_BYTES_MAX as u64 + 1) << 32] {
+        let too_long = [1 | (PART_BYTES_MAX as u64 + 1) << 8, 1 | (FRAME_BYTES_MAX as u64 + 1) << 32];
+        for first in [0, 17].into_iter().chain(too_long) {
             assert_eq!(Part::from_words([first, 0, 0, 0]), None, "{first:#x}");
         }
         assert_eq!(Part::from_words([1, 1 << 32, 0, 0]), None, "no such guest");

@@ -181,7 +181,7 @@ impl Driver {
         let _ = self.child.start_kill();
         let status = self.child.wait().await;
         // Whatever it sent before its end counts.
-        let _ = self.take_frames(usize::MAX);
+        while self.take_frames(usize::MAX).is_ok() && !self.reader.is_empty() {}
         self.attend_touched();
         if let Some(reason) = self.refused.take() {
             verdict = ProcessEnd::Refused(reason);

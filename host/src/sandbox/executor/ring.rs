@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
-use super::frame::{FRAME_BYTES_MAX, Frame, FrameHead, HEAD_WORDS, PART_BYTES_MAX, Part};
+use super::frame::{Frame, FrameHead, HEAD_WORDS, PART_BYTES_MAX, Part};
 use super::shared_memory::{Direction, RING_WORDS, RingState, SharedMemory};
 
 /// The other end has written what it never writes: it is not the program that it was.
@@ -127,7 +127,7 @@ impl RingWriter {
         loop {
             let left = frame.payload.get(offset..).unwrap_or_default();
             let (now, later) = left.split_at(left.len().min(PART_BYTES_MAX));
-            let part = Part { head: frame.head, bytes: now.len(), more: !later.is_empty() };
+            let part = Part { head: frame.head, bytes: now.len(), later: later.len() };
             let used = usize::try_from(self.written - self.read).unwrap_or(RING_WORDS);
             if part.words() > RING_WORDS.saturating_sub(used) && part.words() > self.free()? {
                 return Ok(Put::UpTo(offset));
@@ -143,20 +143,22 @@ impl RingWriter {
     /// Writes a part, for which there is room.
     fn put_part(&mut self, part: Part, payload: &[u8]) {
         let (_, words) = self.memory.ring(self.direction);
-        let mut at = self.written;
-        let mut put = |word: u64| {
-            if let Some(place) = slot(words, at) {
-                place.store(word, Ordering::Relaxed);
+        let store = |at: u64, bytes: &[[u8; 8]]| {
+            let [first, rest] = stretches(words, at, bytes.len());
+            let (to_first, to_rest) = bytes.split_at(first.len());
+            for (places, bytes) in [(first, to_first), (rest, to_rest)] {
+                let each = places.iter().zip(bytes);
+                each.for_each(|(place, word)| place.store(u64::from_le_bytes(*word), Ordering::Relaxed));
             }
-            at += 1;
+            at + bytes.len() as u64
         };
-        part.to_words().into_iter().for_each(&mut put);
+        let mut at = store(self.written, &part.to_words().map(u64::to_le_bytes));
         let (whole, rest) = payload.as_chunks::<8>();
-        whole.iter().for_each(|bytes| put(u64::from_le_bytes(*bytes)));
+        at = store(at, whole);
         if !rest.is_empty() {
             let mut bytes = [0; 8];
             bytes.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-            put(u64::from_le_bytes(bytes));
+            at = store(at, &[bytes]);
         }
         self.written = at;
     }
@@ -178,8 +180,17 @@ pub(super) struct RingReader {
     /// The writer's position when it was last looked at.
     written: u64,
     released: u64,
-    /// The parts so far of a frame that is not complete.
-    partial: Option<(FrameHead, BytesMut)>,
+    /// A frame that is not complete.
+    partial: Option<Partial>,
+}
+
+/// The parts so far of a frame.
+#[derive(Debug)]
+struct Partial {
+    head: FrameHead,
+    payload: BytesMut,
+    /// Bytes that follow.
+    missing: usize,
 }
 
 impl RingReader {
@@ -187,35 +198,34 @@ impl RingReader {
         Self { memory, direction, read: 0, written: 0, released: 0, partial: None }
     }
 
-    /// Takes the next frame; `None` if there is none that is complete.
+    /// Takes the next frame; `None` if there is none that is complete, or if half a ring was read since [`Self::release`]
+    /// and the frame goes on: then the writer can go on while the rest is read.
     ///
     /// # Errors
     ///
     /// [`BrokenRing`] if the writer's position or what it wrote cannot be.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, BrokenRing> {
         loop {
+            if self.partial.is_some() && self.read - self.released >= RING_WORDS as u64 / 2 {
+                return Ok(None);
+            }
             let Some(part) = self.next_part()? else {
                 return Ok(None);
             };
             let at = self.read + HEAD_WORDS as u64;
             self.read += part.words() as u64;
-            if self.partial.is_none() && !part.more {
-                let mut payload = BytesMut::with_capacity(part.bytes.next_multiple_of(8));
-                self.copy(at, part.bytes, &mut payload);
-                return Ok(Some(Frame { head: part.head, payload: payload.freeze() }));
+            let missing = part.bytes + part.later;
+            let mut partial = match self.partial.take() {
+                // No more than a frame may have, which `Part` has checked.
+                None => Partial { head: part.head, payload: BytesMut::with_capacity(missing + 8), missing },
+                Some(partial) if (partial.head, partial.missing) == (part.head, missing) => partial,
+                Some(_) => return Err(BrokenRing("a part of another frame")),
+            };
+            self.copy(at, part.bytes, &mut partial.payload);
+            if part.later == 0 {
+                return Ok(Some(Frame { head: part.head, payload: partial.payload.freeze() }));
             }
-            let (head, mut payload) = self.partial.take().unwrap_or((part.head, BytesMut::new()));
-            if head != part.head {
-                return Err(BrokenRing("a part of another frame"));
-            }
-            if payload.len() + part.bytes > FRAME_BYTES_MAX {
-                return Err(BrokenRing("a frame that is too long"));
-            }
-            self.copy(at, part.bytes, &mut payload);
-            if !part.more {
-                return Ok(Some(Frame { head, payload: payload.freeze() }));
-            }
-            self.partial = Some((head, payload));
+            self.partial = Some(Partial { missing: part.later, ..partial });
         }
     }
 
@@ -232,12 +242,17 @@ impl RingReader {
         state.writer_waits.load(Ordering::Relaxed) != 0 && state.writer_waits.swap(0, Ordering::AcqRel) != 0
     }
 
+    /// True if nothing is left to read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.state().written.load(Ordering::Acquire) == self.read
+    }
+
     /// Says that this end is about to sleep. False if there is something to read, so that it must not.
     pub(super) fn sleep(&self) -> bool {
         let state = self.state();
         state.reader_sleeps.store(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        if state.written.load(Ordering::Acquire) == self.read {
+        if self.is_empty() {
             return true;
         }
         state.reader_sleeps.store(0, Ordering::Relaxed);
@@ -264,9 +279,11 @@ impl RingReader {
             return Err(BrokenRing("half a head"));
         }
         let (_, words) = self.memory.ring(self.direction);
-        let word =
-            |offset: u64| slot(words, self.read + offset).map_or(0, |word| word.load(Ordering::Relaxed));
-        let part = Part::from_words([word(0), word(1), word(2), word(3)]).ok_or(BrokenRing("no head"))?;
+        let mut head = [0; HEAD_WORDS];
+        let [first, rest] = stretches(words, self.read, HEAD_WORDS);
+        let places = first.iter().chain(rest);
+        head.iter_mut().zip(places).for_each(|(word, place)| *word = place.load(Ordering::Relaxed));
+        let part = Part::from_words(head).ok_or(BrokenRing("no head"))?;
         if part.words() as u64 > available {
             return Err(BrokenRing("a part that is not there"));
         }
@@ -276,21 +293,94 @@ impl RingReader {
     /// Copies `bytes` bytes, from position `at` on, to the end of `to`.
     fn copy(&self, at: u64, bytes: usize, to: &mut BytesMut) {
         let (_, words) = self.memory.ring(self.direction);
-        let length = to.len() + bytes;
-        to.reserve(bytes.next_multiple_of(8));
-        for offset in 0..bytes.div_ceil(8) as u64 {
-            let word = slot(words, at + offset).map_or(0, |word| word.load(Ordering::Relaxed));
-            to.put_slice(&word.to_le_bytes());
+        let start = to.len();
+        to.resize(start + bytes.next_multiple_of(8), 0);
+        let (whole, _) = to.get_mut(start..).unwrap_or_default().as_chunks_mut::<8>();
+        let [first, rest] = stretches(words, at, whole.len());
+        let (from_first, from_rest) = whole.split_at_mut(first.len());
+        for (bytes, places) in [(from_first, first), (from_rest, rest)] {
+            let each = bytes.iter_mut().zip(places);
+            each.for_each(|(word, place)| *word = place.load(Ordering::Relaxed).to_le_bytes());
         }
-        to.truncate(length);
+        to.truncate(start + bytes);
     }
 }
 
-/// The word at a position.
-fn slot(words: &[AtomicU64], at: u64) -> Option<&AtomicU64> {
+/// The `count` words from a position on, fewer than a ring has: up to the end of the ring, and on from its beginning.
+fn stretches(words: &[AtomicU64], at: u64, count: usize) -> [&[AtomicU64]; 2] {
     // Truncation is meant: the number of words is a power of two.
     #[expect(clippy::cast_possible_truncation, reason = "masked")]
-    words.get(at as usize & (RING_WORDS - 1))
+    let (before, from) = words.split_at(at as usize & (RING_WORDS - 1));
+    let first = from.len().min(count);
+    [from.get(..first), before.get(..count - first)].map(Option::unwrap_or_default)
 }
 
 const _: () = assert!(RING_WORDS.is_power_of_two());
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::frame::{FRAME_BYTES_MAX, FrameKind};
+    use super::*;
+
+    fn ring() -> (RingWriter, RingReader) {
+        let memory = Arc::new(SharedMemory::new().unwrap().0);
+        let (to, from) = (memory.clone(), memory);
+        (RingWriter::new(to, Direction::ToHost), RingReader::new(from, Direction::ToHost))
+    }
+
+    fn frame(number: u64, length: usize) -> Frame {
+        let payload: Vec<u8> = (0..length).map(|at| (at * 31).to_le_bytes()[0]).collect();
+        Frame::new(FrameKind::Sent, 1, number, Bytes::from(payload))
+    }
+
+    #[test]
+    fn frames_of_every_length_come_out_as_they_were_put_in() {
+        let (mut writer, mut reader) = ring();
+        let lengths = [0, 1, 7, 8, 9, PART_BYTES_MAX, PART_BYTES_MAX + 1, 5 << 20, 3, (5 << 20) + 3, 0];
+        let frames: Vec<_> =
+            lengths.iter().enumerate().map(|(at, length)| frame(at as u64, *length)).collect();
+        let mut came = Vec::new();
+        frames.iter().for_each(|frame| writer.push(frame.clone()).unwrap());
+        while came.len() < frames.len() {
+            writer.advance().unwrap();
+            writer.publish();
+            came.extend(std::iter::from_fn(|| reader.next().unwrap()));
+            reader.release();
+        }
+        assert!(came == frames);
+        assert!(reader.is_empty() && !writer.is_waiting());
+    }
+
+    #[test]
+    fn half_of_a_long_frame_is_read_while_the_other_half_is_written() {
+        let (mut writer, mut reader) = ring();
+        writer.push(frame(1, 3 << 20)).unwrap();
+        assert!(writer.wait_for_room().unwrap());
+        writer.publish();
+        assert_eq!(reader.next(), Ok(None));
+        assert!(!reader.is_empty(), "all was read before the writer got room");
+        assert!(reader.release(), "the writer waits, and is not woken");
+        assert!(!writer.wait_for_room().unwrap());
+    }
+
+    #[test]
+    fn a_part_that_does_not_continue_its_frame_breaks_the_ring() {
+        let head = frame(1, 0).head;
+        let first = Part { head, bytes: 8, later: 16 };
+        let other = FrameHead { number: 2, ..head };
+        for part in [
+            Part { head, bytes: 8, later: 0 },
+            Part { head, bytes: 8, later: 16 },
+            Part { head: other, bytes: 8, later: 8 },
+            Part { head, bytes: 8, later: FRAME_BYTES_MAX },
+        ] {
+            let (mut writer, mut reader) = ring();
+            writer.put_part(first, &[0; 8]);
+            writer.put_part(part, &[0; 8]);
+            writer.publish();
+            assert!(reader.next().is_err(), "{part:?}");
+        }
+    }
+}

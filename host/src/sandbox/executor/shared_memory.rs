@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// Words of one ring: 256 KiB. A longer message passes through it in parts.
-pub(super) const RING_WORDS: usize = 32 << 10;
+/// Words of one ring: 1 MiB. A longer message passes through it in parts.
+pub(super) const RING_WORDS: usize = 128 << 10;
 
 /// Bytes of the header.
 const HEADER_BYTES: usize = 4096;

@@ -32,7 +32,15 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn the_top_level_has_no_file_that_a_program_left_there() {
-    let known = ["Cargo.toml", "Cargo.lock", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "clippy.toml", "rustfmt.toml"];
+    let known = [
+        "Cargo.toml",
+        "Cargo.lock",
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "clippy.toml",
+        "rustfmt.toml",
+    ];
     for entry in fs::read_dir(root()).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();

@@ -376,6 +376,32 @@ async fn an_executor_has_no_open_files_but_its_own_and_no_environment() {
     .await;
 }
 
+/// Also where an executor has no folder left in which it could open the file: a copy of 20 MB for each guest of Python.
+#[tokio::test]
+async fn the_code_of_a_module_and_of_a_component_is_mapped_and_not_copied() {
+    within(async {
+        let grid = Grid::start(&[]);
+        let host = grid.host("walled", &["--slots", "2"]);
+        let client = grid.client();
+        answering(&client, client.upload("echo", echo()).await.unwrap().digest).await;
+        let component = wat::parse_str(include_str!("../../modules/hostile/component-reach.wat")).unwrap();
+        let component = client.upload("component", component).await.unwrap().digest;
+        let of_component = client.spawn(component).anywhere(1).await.unwrap()[0];
+        let is_it =
+            |event| matches!(event, wasm_grid::Event::Joined { worker, .. } if worker == of_component);
+        while !is_it(client.next_event().await) {}
+        let executors = locked_down(&host);
+        assert_eq!(executors.len(), 2);
+        for executor in executors {
+            let maps = std::fs::read_to_string(format!("/proc/{executor}/maps")).unwrap();
+            let mut code =
+                maps.lines().filter(|map| map.contains(" r-xp ") && map.contains("/memfd:grid-code"));
+            assert!(code.next().is_some(), "{maps}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn executors_end_with_their_host_however_it_ends() {
     within(async {

@@ -216,8 +216,12 @@ impl RingReader {
             self.read += part.words() as u64;
             let missing = part.bytes + part.later;
             let mut partial = match self.partial.take() {
-                // No more than a frame may have, which `Part` has checked.
-                None => Partial { head: part.head, payload: BytesMut::with_capacity(missing + 8), missing },
+                // No more than a frame may have, which `Part` has checked. Nothing is allocated for a frame without bytes, and
+                // one allocation suffices if their number is a multiple of eight.
+                None => {
+                    let payload = BytesMut::with_capacity(missing.next_multiple_of(8));
+                    Partial { head: part.head, payload, missing }
+                }
                 Some(partial) if (partial.head, partial.missing) == (part.head, missing) => partial,
                 Some(_) => return Err(BrokenRing("a part of another frame")),
             };

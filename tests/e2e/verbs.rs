@@ -144,7 +144,9 @@ fn verbs(name: &str, words: &[String], found: &mut Vec<Verb>) {
             "Commands:" if indent == 2 && first != "help" => below.push(first.to_owned()),
             "Options:" if first.starts_with('-') => {
                 let names = line.split_whitespace().take_while(|word| word.starts_with('-'));
-                flags.push(names.map(|name| name.trim_end_matches(',').to_owned()).collect());
+                // A flag with a value that may be left out is shown as `--flag[=<VALUE>]`.
+                let name = |name: &str| name.split(&[',', '[']).next().unwrap_or_default().to_owned();
+                flags.push(names.map(name).collect());
             }
             _ => {}
         }

@@ -169,6 +169,9 @@ const OVERDUE_TIME_MAX: Duration = Duration::from_millis(250);
 /// Frames that are taken from a process before others have their turn.
 const FRAMES_AT_ONCE: usize = 256;
 
+/// Bytes after which they have it, too, at the end of a frame; in the middle of a long one after half a ring.
+const BYTES_AT_ONCE: u64 = 256 << 10;
+
 /// Memory of a process besides that of its guests: 256 MiB, and 64 MiB for each guest.
 const PROCESS_BYTES: u64 = 256 << 20;
 const GUEST_BYTES: u64 = 64 << 20;
@@ -348,10 +351,11 @@ impl Driver {
         Ok(None)
     }
 
-    /// Takes up to `most` frames; returns how many there were.
+    /// Takes up to `most` frames, of about [`BYTES_AT_ONCE`]; returns how many there were.
     fn take_frames(&mut self, most: usize) -> Result<usize, BrokenRing> {
         let mut taken = 0;
         while taken < most
+            && self.reader.unreleased_bytes() < BYTES_AT_ONCE
             && let Some(frame) = self.reader.next()?
         {
             taken += 1;

@@ -97,7 +97,8 @@ impl RingWriter {
         self.state().writer_waits.store(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let before = self.free()?;
-        let room = before > HEAD_WORDS + self.next_bytes().min(PART_BYTES_MAX).div_ceil(8);
+        let kept = self.waiting.front().map_or(0, kept_words);
+        let room = before > kept + HEAD_WORDS + self.next_bytes().min(PART_BYTES_MAX).div_ceil(8);
         if room {
             self.state().writer_waits.store(0, Ordering::Relaxed);
         }
@@ -129,7 +130,8 @@ impl RingWriter {
             let (now, later) = left.split_at(left.len().min(PART_BYTES_MAX));
             let part = Part { head: frame.head, bytes: now.len(), later: later.len() };
             let used = usize::try_from(self.written - self.read).unwrap_or(RING_WORDS);
-            if part.words() > RING_WORDS.saturating_sub(used) && part.words() > self.free()? {
+            let needed = part.words() + kept_words(frame);
+            if needed > RING_WORDS.saturating_sub(used) && needed > self.free()? {
                 return Ok(Put::UpTo(offset));
             }
             self.put_part(part, now);
@@ -162,6 +164,12 @@ impl RingWriter {
         }
         self.written = at;
     }
+}
+
+/// Words that a frame leaves free. Short ones fill a quarter of the ring: what a guest sends without end would otherwise
+/// keep its host from others for longer.
+fn kept_words(frame: &Frame) -> usize {
+    if frame.payload.len() > PART_BYTES_MAX { 0 } else { RING_WORDS / 4 * 3 }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -206,7 +214,7 @@ impl RingReader {
     /// [`BrokenRing`] if the writer's position or what it wrote cannot be.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, BrokenRing> {
         loop {
-            if self.partial.is_some() && self.read - self.released >= RING_WORDS as u64 / 2 {
+            if self.partial.is_some() && self.unreleased_bytes() >= RING_WORDS as u64 * 4 {
                 return Ok(None);
             }
             let Some(part) = self.next_part()? else {
@@ -244,6 +252,11 @@ impl RingReader {
         state.read.0.store(self.read, Ordering::Release);
         fence(Ordering::SeqCst);
         state.writer_waits.load(Ordering::Relaxed) != 0 && state.writer_waits.swap(0, Ordering::AcqRel) != 0
+    }
+
+    /// Bytes that were read since [`Self::release`].
+    pub(super) fn unreleased_bytes(&self) -> u64 {
+        (self.read - self.released) * 8
     }
 
     /// True if nothing is left to read.
@@ -355,6 +368,19 @@ mod tests {
         }
         assert!(came == frames);
         assert!(reader.is_empty() && !writer.is_waiting());
+    }
+
+    #[test]
+    fn short_frames_fill_a_quarter_of_the_ring_and_a_long_one_all_of_it() {
+        let filled = |length| {
+            let (mut writer, _) = ring();
+            while !writer.is_waiting() {
+                writer.push(frame(1, length)).unwrap();
+            }
+            usize::try_from(writer.written).unwrap()
+        };
+        assert!(filled(100) <= RING_WORDS / 4 && filled(100) > RING_WORDS / 5);
+        assert!(filled(8 << 20) > RING_WORDS / 10 * 9);
     }
 
     #[test]

@@ -137,8 +137,9 @@ pub(crate) fn to_pure_computation<T>(
 #[cfg(target_os = "linux")]
 pub(crate) fn close_inherited() {
     let first = libc::STDERR_FILENO.cast_unsigned() + 1;
+    // By its number, because C libraries have had it only since 2021.
     // SAFETY: nothing in this process has these files; no memory is passed.
-    let _ = unsafe { libc::close_range(first, libc::c_uint::MAX, 0) };
+    let _ = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -49,7 +49,7 @@ pub fn read_hostile_executor(bytes: &[u8]) -> usize {
             2 => memory.ring(Direction::ToExecutor).0.read.0.store(word, Ordering::Release),
             3 => to_host.written.store(at, Ordering::Release),
             // A frame such as executors send, with a small number and a short payload; or a part of a longer one.
-            4 | 5 => {
+            step @ (4 | 5) => {
                 let kinds = [
                     FrameKind::Started,
                     FrameKind::Sent,
@@ -60,7 +60,8 @@ pub fn read_hostile_executor(bytes: &[u8]) -> usize {
                 ];
                 let kind = kinds.get(usize::from(what >> 3) % kinds.len()).map_or(0, |kind| *kind as u64);
                 let length = word & 0x3f;
-                for value in [kind | length << 8, 1, word >> 8 & 0xff, word] {
+                let later = if step == 5 { word >> 16 & 0x3f } else { 0 };
+                for value in [kind | length << 8 | later << 32, 1, word >> 8 & 0xff, word] {
                     put(words, &mut at, value);
                 }
                 (0..length.div_ceil(8)).for_each(|_| put(words, &mut at, word));

@@ -96,18 +96,12 @@ impl RingWriter {
     pub(super) fn wait_for_room(&mut self) -> Result<bool, BrokenRing> {
         self.state().writer_waits.store(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        let before = self.free()?;
-        let kept = self.waiting.front().map_or(0, kept_words);
-        let room = before > kept + HEAD_WORDS + self.next_bytes().min(PART_BYTES_MAX).div_ceil(8);
+        let needed = self.waiting.front().map_or(0, |frame| needed_words(frame, self.offset));
+        let room = self.free()? >= needed;
         if room {
             self.state().writer_waits.store(0, Ordering::Relaxed);
         }
         Ok(!room)
-    }
-
-    /// Bytes of the next part.
-    fn next_bytes(&self) -> usize {
-        self.waiting.front().map_or(0, |frame| frame.payload.len().saturating_sub(self.offset))
     }
 
     pub(super) fn state(&self) -> &RingState {
@@ -130,7 +124,7 @@ impl RingWriter {
             let (now, later) = left.split_at(left.len().min(PART_BYTES_MAX));
             let part = Part { head: frame.head, bytes: now.len(), later: later.len() };
             let used = usize::try_from(self.written - self.read).unwrap_or(RING_WORDS);
-            let needed = part.words() + kept_words(frame);
+            let needed = needed_words(frame, offset);
             if needed > RING_WORDS.saturating_sub(used) && needed > self.free()? {
                 return Ok(Put::UpTo(offset));
             }
@@ -166,10 +160,12 @@ impl RingWriter {
     }
 }
 
-/// Words that a frame leaves free. Short ones fill a quarter of the ring: what a guest sends without end would otherwise
-/// keep its host from others for longer.
-fn kept_words(frame: &Frame) -> usize {
-    if frame.payload.len() > PART_BYTES_MAX { 0 } else { RING_WORDS / 4 * 3 }
+/// Words that must be free for the part of a frame that begins at `offset`: its own, and for a short frame three quarters of
+/// the ring. What a guest sends without end would otherwise keep its host from others for longer.
+fn needed_words(frame: &Frame, offset: usize) -> usize {
+    let left = frame.payload.len().saturating_sub(offset);
+    let kept = if frame.payload.len() > PART_BYTES_MAX { 0 } else { RING_WORDS / 4 * 3 };
+    HEAD_WORDS + left.min(PART_BYTES_MAX).div_ceil(8) + kept
 }
 
 #[derive(Debug, PartialEq, Eq)]

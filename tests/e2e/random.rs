@@ -4,7 +4,7 @@ use grid_tests::{RandomModules, within_minutes};
 
 #[tokio::test]
 async fn two_thousand_random_modules_are_refused_with_a_reason_or_run_and_end_with_one() {
-    within_minutes(4, async {
+    within_minutes(9, async {
         let mut modules = RandomModules::start();
         modules.run(0..2000).await;
         modules.check_host();

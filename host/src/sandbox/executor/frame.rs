@@ -130,12 +130,15 @@ impl Part {
         [first, u64::from(head.guest), head.number, head.nanos]
     }
 
-    /// Reads what [`Self::to_words`] wrote; `None` for anything else.
+    /// Reads what [`Self::to_words`] wrote; `None` for anything else, and for a part with others behind it that ends within a
+    /// word.
     pub(super) fn from_words([first, guest, number, nanos]: [u64; HEAD_WORDS]) -> Option<Self> {
         let kind = FrameKind::from_number(first & 0xff)?;
         let bytes = usize::try_from(first >> 8 & 0xff_ffff).ok().filter(|bytes| *bytes <= PART_BYTES_MAX)?;
         let later = usize::try_from(first >> 32).ok().filter(|later| bytes + later <= FRAME_BYTES_MAX)?;
-        let guest = u32::try_from(guest).ok()?;
+        // Words are filled by all parts but the last.
+        let is_whole = later == 0 || bytes.is_multiple_of(8);
+        let guest = u32::try_from(guest).ok().filter(|_| is_whole)?;
         Some(Self { head: FrameHead { kind, guest, number, nanos }, bytes, later })
     }
 }
@@ -156,7 +159,8 @@ mod tests {
             }
         }
         let too_long = [1 | (PART_BYTES_MAX as u64 + 1) << 8, 1 | (FRAME_BYTES_MAX as u64 + 1) << 32];
-        for first in [0, 17].into_iter().chain(too_long) {
+        let within_a_word = 1 | 9 << 8 | 1 << 32;
+        for first in [0, 17, within_a_word].into_iter().chain(too_long) {
             assert_eq!(Part::from_words([first, 0, 0, 0]), None, "{first:#x}");
         }
         assert_eq!(Part::from_words([1, 1 << 32, 0, 0]), None, "no such guest");

@@ -7,8 +7,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use bytes::BytesMut;
-
 use super::frame::{Frame, FrameHead, HEAD_WORDS, PART_BYTES_MAX, Part};
 use super::shared_memory::{Direction, RING_WORDS, RingState, SharedMemory};
 
@@ -192,7 +190,8 @@ pub(super) struct RingReader {
 #[derive(Debug)]
 struct Partial {
     head: FrameHead,
-    payload: BytesMut,
+    /// Their bytes, as words of the ring.
+    words: Vec<[u8; 8]>,
     /// Bytes that follow.
     missing: usize,
 }
@@ -220,18 +219,20 @@ impl RingReader {
             self.read += part.words() as u64;
             let missing = part.bytes + part.later;
             let mut partial = match self.partial.take() {
-                // No more than a frame may have, which `Part` has checked. Nothing is allocated for a frame without bytes, and
-                // one allocation suffices if their number is a multiple of eight.
+                // No more than a frame may have, which `Part` has checked. Nothing is allocated for a frame without bytes.
                 None => {
-                    let payload = BytesMut::with_capacity(missing.next_multiple_of(8));
-                    Partial { head: part.head, payload, missing }
+                    let words = Vec::with_capacity(missing.div_ceil(8));
+                    Partial { head: part.head, words, missing }
                 }
                 Some(partial) if (partial.head, partial.missing) == (part.head, missing) => partial,
                 Some(_) => return Err(BrokenRing("a part of another frame")),
             };
-            self.copy(at, part.bytes, &mut partial.payload);
+            self.copy(at, part.bytes.div_ceil(8), &mut partial.words);
             if part.later == 0 {
-                return Ok(Some(Frame { head: part.head, payload: partial.payload.freeze() }));
+                let mut payload = partial.words.into_flattened();
+                let padding = part.bytes.next_multiple_of(8) - part.bytes;
+                payload.truncate(payload.len() - padding);
+                return Ok(Some(Frame { head: part.head, payload: payload.into() }));
             }
             self.partial = Some(Partial { missing: part.later, ..partial });
         }
@@ -303,19 +304,12 @@ impl RingReader {
         Ok(Some(part))
     }
 
-    /// Copies `bytes` bytes, from position `at` on, to the end of `to`.
-    fn copy(&self, at: u64, bytes: usize, to: &mut BytesMut) {
+    /// Copies `count` words, from position `at` on, to the end of `to`.
+    fn copy(&self, at: u64, count: usize, to: &mut Vec<[u8; 8]>) {
         let (_, words) = self.memory.ring(self.direction);
-        let start = to.len();
-        to.resize(start + bytes.next_multiple_of(8), 0);
-        let (whole, _) = to.get_mut(start..).unwrap_or_default().as_chunks_mut::<8>();
-        let [first, rest] = stretches(words, at, whole.len());
-        let (from_first, from_rest) = whole.split_at_mut(first.len());
-        for (bytes, places) in [(from_first, first), (from_rest, rest)] {
-            let each = bytes.iter_mut().zip(places);
-            each.for_each(|(word, place)| *word = place.load(Ordering::Relaxed).to_le_bytes());
+        for places in stretches(words, at, count) {
+            to.extend(places.iter().map(|place| place.load(Ordering::Relaxed).to_le_bytes()));
         }
-        to.truncate(start + bytes);
     }
 }
 

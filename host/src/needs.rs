@@ -19,11 +19,13 @@ pub struct HostNeeds {
 /// Memory that a host offers for each slot unless it is told otherwise: a guest's limit.
 pub const SLOT_MEMORY_BYTES: u64 = 256 << 20;
 
-/// Descriptors of a host without guests: it has 13, and folders that are read or synced take some for a moment.
-const DESCRIPTORS: u64 = 40;
+/// Descriptors of a host without guests: it has 13, ten executors without guests have four each, and folders that are read or
+/// synced take some for a moment. With eight jobs on its two slots at once a host had 84.
+const DESCRIPTORS: u64 = 80;
 
-/// Descriptors for each slot: an image of its module's memory, and a compiler's child with three pipes and a handle.
-const DESCRIPTORS_A_SLOT: u64 = 5;
+/// Descriptors for each slot: an executor with four, and the code that it runs; an image of its module's memory; and a
+/// compiler's child with three pipes and a handle.
+const DESCRIPTORS_A_SLOT: u64 = 10;
 
 /// Mappings of a host without guests: programs, libraries, threads and compiled modules. A host takes more where there are more: its
 /// pool has room for as many guests as fit.

@@ -28,7 +28,7 @@ pub(crate) enum ModuleSubcommand {
         #[arg(default_value = ".")]
         file: PathBuf,
     },
-    /// Try a module against a file of messages, in a sandbox of this process, with its log and its limits shown.
+    /// Try a module against a file of messages, in a sandbox on this machine, with its log and its limits shown.
     Test(TestRunArgs),
     /// Compile a module for its first start here; `build` does so by itself, beside what you do next.
     #[command(hide = true)]

@@ -1,6 +1,6 @@
 //! `--require-walls`: the walls that hosts must have around guests.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use wasm_grid::Wall;
 
 /// The walls that were asked for.
@@ -14,7 +14,7 @@ pub(crate) struct RequiredWalls {
         require_equals = true,
         value_delimiter = ',',
         default_missing_values = Wall::USUAL.map(Wall::word),
-        value_parser = PossibleValuesParser::new(Wall::ALL.map(Wall::word)).try_map(wall)
+        value_parser = PossibleValuesParser::new(Wall::ALL.map(possible)).try_map(wall)
     )]
     walls: Vec<Wall>,
 }
@@ -25,6 +25,11 @@ impl RequiredWalls {
     }
 }
 
+/// How a wall is asked for: also as it is shown.
+fn possible(wall: Wall) -> PossibleValue {
+    PossibleValue::new(wall.word()).alias(wall.name())
+}
+
 fn wall(word: String) -> Result<Wall, String> {
-    Wall::ALL.into_iter().find(|wall| wall.word() == word).ok_or_else(|| format!("`{word}` is no wall"))
+    Wall::ALL.into_iter().find(|wall| wall.word() == word || wall.name() == word).ok_or_else(|| format!("`{word}` is no wall"))
 }

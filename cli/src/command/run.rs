@@ -74,14 +74,14 @@ pub(crate) struct RunArgs {
     /// manager still has it, without the tasks whose results were written, after the end of what --output has.
     #[arg(long, value_name = "JOURNAL")]
     resume: Option<PathBuf>,
-    /// Use no manager: run so many tasks at once in this process, which is also done, on all cores, where no manager
+    /// Use no manager: run so many tasks at once on this machine, which is also done, on all cores, where no manager
     /// is known.
     #[arg(long, value_name = "N")]
     local: Option<u32>,
     /// What people call the job [default: the file's name].
     #[arg(long, value_parser = grid_host::command::name)]
     name: Option<String>,
-    /// What each executor's `init` receives, as text.
+    /// What each guest's `init` receives, as text.
     #[arg(long, default_value = "", value_name = "TEXT")]
     arg: String,
     /// The module is a WASI command that is to have files: each task finds a folder of its own, in memory, with its

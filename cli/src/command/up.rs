@@ -27,7 +27,7 @@ pub(crate) struct UpArgs {
     /// Let hosts in that nobody approved [default: only when listening on loopback alone].
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
     open_join: Option<bool>,
-    /// Run workers in this process, too, so many at once.
+    /// Run workers on this machine, too, so many at once.
     #[arg(long, default_value_t = 0, value_name = "SLOTS")]
     local: u32,
     /// Where the manager keeps its key, its store and its modules [default: `manager` in the home folder].

@@ -119,7 +119,7 @@ impl Client {
 }
 
 impl JobBuilder {
-    /// Bytes that each executor's `init` receives, at most 512 KiB; none by default.
+    /// Bytes that each guest's `init` receives, at most 512 KiB; none by default.
     pub fn arguments(mut self, arguments: impl Into<Vec<u8>>) -> Self {
         self.spec.arguments = arguments.into();
         self

@@ -168,7 +168,7 @@ mod tests {
         assert!(barred.state == Fails && advice(&barred).starts_with("sudo prlimit"), "{barred:?}");
         let many = HostNeeds::of(1000);
         let machine = MachineFigures {
-            descriptors: Some(Limit { soft: 1024, hard: 9000 }),
+            descriptors: Some(Limit { soft: 1024, hard: 20_000 }),
             ..MachineFigures::default()
         };
         assert_eq!(advice(&descriptors(&machine, many)), format!("ulimit -n {}", many.descriptors));

@@ -79,9 +79,9 @@ pub(crate) fn cores() -> u32 {
     u32::try_from(cores).unwrap_or(u32::MAX)
 }
 
-/// Tells the user that tasks run in this process, and how many at a time.
+/// Tells the user that tasks run on this machine, and how many at a time.
 pub(crate) fn say_why(output: &Output, why: &str, cores: u32) {
-    output.say(&format!("{why}: the tasks are done in this process, {cores} at once (--local {cores})"));
+    output.say(&format!("{why}: the tasks are done on this machine, {cores} at once (--local {cores})"));
 }
 
 impl Deref for RunTarget {

@@ -59,8 +59,9 @@ pub fn read_hostile_executor(bytes: &[u8]) -> usize {
                     FrameKind::Ended,
                 ];
                 let kind = kinds.get(usize::from(what >> 3) % kinds.len()).map_or(0, |kind| *kind as u64);
-                let length = word & 0x3f;
+                // Parts with others behind them are as often whole words as not.
                 let later = if step == 5 { word >> 16 & 0x3f } else { 0 };
+                let length = if word >> 24 & 1 == 0 { word & 0x3f } else { word & 0x38 };
                 for value in [kind | length << 8 | later << 32, 1, word >> 8 & 0xff, word] {
                     put(words, &mut at, value);
                 }

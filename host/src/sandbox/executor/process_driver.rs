@@ -248,8 +248,16 @@ impl Driver {
         loop {
             match self.turn() {
                 Ok(TurnEnd::Waits) => {}
-                Ok(TurnEnd::Again) => {
+                // A process that always has something to say is looked at all the same.
+                Ok(TurnEnd::Again) if watched.elapsed() < WATCH_INTERVAL => {
                     tokio::task::yield_now().await;
+                    continue;
+                }
+                Ok(TurnEnd::Again) => {
+                    watched = Instant::now();
+                    if let Some(verdict) = self.watch(watched) {
+                        return verdict;
+                    }
                     continue;
                 }
                 Ok(TurnEnd::Ends(verdict)) => return verdict,

@@ -126,8 +126,8 @@ impl AbortHandle {
 
     /// Takes back the messages up to `upto` that were handed over and that the guest has not begun with; returns the number
     /// of the last that it has. `None` if nothing can be taken back.
-    pub(crate) fn withdraw(&self, upto: u64) -> Option<u64> {
-        self.0.withdraw(upto)
+    pub(crate) fn withdraw(&self, first: u64, upto: u64) -> Option<u64> {
+        self.0.withdraw(first, upto)
     }
 
     /// True if the guest has not yielded for so long (5 s) that its thread must hang.

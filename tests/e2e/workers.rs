@@ -332,3 +332,37 @@ fn a_message_that_kills_its_worker_is_no_message_to_wait_for_and_its_last_words_
     let log = grid.must(&["worker", "logs", &worker, "--json"]).json();
     assert!(log["lines"][0]["text"].as_str().unwrap().contains("it was on purpose"), "{log}");
 }
+
+#[tokio::test]
+async fn a_worker_that_is_stopped_with_answers_that_nobody_takes_leaves_its_neighbours_in_peace() {
+    within(async {
+        let grid = Grid::start(&[]);
+        let _host = grid.host("shared", &["--slots", "2"]);
+        let client = grid.client();
+        let module = client.upload("echo", echo()).await.unwrap().digest;
+        let workers = client.spawn(module).anywhere(2).await.unwrap();
+        let (full, other) = (workers[0], workers[1]);
+        // Until its answers, of which none is taken, keep it from taking more.
+        let message = vec![7; 32 << 10];
+        while timeout(Duration::from_millis(500), client.send(full, message.clone())).await.is_ok() {}
+        client.stop_workers(&[full], Duration::ZERO).await.unwrap();
+        // One that does not end is given a second.
+        assert!(timeout(Duration::from_secs(2), gone(&client, other)).await.is_err());
+        client.send(other, "there?").await.unwrap();
+        loop {
+            match client.next_event().await {
+                Event::Message { worker, .. } if worker == other => return,
+                Event::Left { worker, end, .. } if worker == other => panic!("{end}"),
+                _ => {}
+            }
+        }
+    })
+    .await;
+}
+
+/// Waits until a worker has ended.
+async fn gone(client: &wasm_grid::Client, worker: wasm_grid::WorkerId) {
+    while client.workers().await.unwrap().iter().any(|listed| listed.id == worker) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

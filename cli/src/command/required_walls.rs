@@ -31,5 +31,8 @@ fn possible(wall: Wall) -> PossibleValue {
 }
 
 fn wall(word: String) -> Result<Wall, String> {
-    Wall::ALL.into_iter().find(|wall| wall.word() == word || wall.name() == word).ok_or_else(|| format!("`{word}` is no wall"))
+    Wall::ALL
+        .into_iter()
+        .find(|wall| wall.word() == word || wall.name() == word)
+        .ok_or_else(|| format!("`{word}` is no wall"))
 }

@@ -32,9 +32,10 @@ pub trait GuestHandle: Debug + Send + Sync {
     fn expire(&self, over: bool);
 
     /// Takes back the messages up to `upto` that were handed over and that the guest has not begun with; returns the number
-    /// of the last that it has begun with. `None` if nothing can be taken back.
-    fn withdraw(&self, upto: u64) -> Option<u64> {
-        let _ = upto;
+    /// of the last that it has begun with. `None` if nothing can be taken back, or not yet, because it has not begun with
+    /// the message `first`.
+    fn withdraw(&self, first: u64, upto: u64) -> Option<u64> {
+        let _ = (first, upto);
         None
     }
 

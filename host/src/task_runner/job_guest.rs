@@ -161,7 +161,8 @@ impl JobGuest {
         if state.tasks.len() < 2 || !state.tasks.front().is_some_and(is_late) {
             return Vec::new();
         }
-        let Some(begun) = self.abort().and_then(|abort| abort.withdraw(state.seq)) else {
+        let first = state.tasks.front().map_or(0, |task| task.seq);
+        let Some(begun) = self.abort().and_then(|abort| abort.withdraw(first, state.seq)) else {
             return Vec::new();
         };
         let begun = |task: &RunningTask| task.is_taken() && task.seq <= begun;

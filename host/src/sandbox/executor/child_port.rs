@@ -301,4 +301,4 @@ impl MessagePort for ChildPort {
 const UNFLUSHED_MAX: u32 = 64;
 
 /// Bytes of a line of a log on its way to the host, which keeps fewer.
-const LOG_BYTES_MAX: usize = 4 * grid_protocol::limits::LOG_LINE_BYTES_MAX;
+pub(super) const LOG_BYTES_MAX: usize = 4 * grid_protocol::limits::LOG_LINE_BYTES_MAX;

@@ -89,7 +89,7 @@ fn put(words: &[std::sync::atomic::AtomicU64], at: &mut u64, value: u64) {
     *at = at.wrapping_add(1);
 }
 
-fn guest(process: &Arc<Process>) -> RemoteGuest {
+pub(super) fn guest(process: &Arc<Process>) -> RemoteGuest {
     let start = GuestStart {
         arguments: Bytes::new(),
         limits: Limits { call: Duration::from_secs(1), ..Limits::default() },
@@ -115,7 +115,7 @@ fn take(
         let known = guest.as_mut().filter(|_| frame.head.guest == 1);
         let known = known.ok_or(BrokenRing("a guest that is not there"))?;
         known.handle(frame)?;
-        if known.attend(&mut out)
+        if known.attend(&mut out, true)
             && let Some(ended) = guest.take()
         {
             ended.finish(GuestEnd::Lost { reason: String::new() });

@@ -145,15 +145,19 @@ impl Process {
     }
 
     /// Takes back the messages up to `upto` that its only guest has not begun with; returns the number of the last that it
-    /// has. `None` if it shares the process, or has not heard yet what was taken back before.
-    pub(super) fn withdraw(&self, guest: u32, upto: u64) -> Option<u64> {
+    /// has. `None` if it shares the process, has not heard yet what was taken back before, or has not begun with the
+    /// message `first`, which stays with it.
+    pub(super) fn withdraw(&self, guest: u32, first: u64, upto: u64) -> Option<u64> {
         if self.kind != GuestKind::Task {
             return None;
         }
-        let begun = self.memory.header().begun.fetch_or(WITHDRAWN, Ordering::AcqRel);
-        if begun & WITHDRAWN != 0 {
+        let word = &self.memory.header().begun;
+        let begun = word.load(Ordering::Acquire);
+        if begun & WITHDRAWN != 0 || begun < first {
             return None;
         }
+        // If it begins with another meanwhile, the caller asks again later.
+        word.compare_exchange(begun, begun | WITHDRAWN, Ordering::AcqRel, Ordering::Acquire).ok()?;
         self.command(GuestCommand::Withdrawn { guest, begun, upto });
         Some(begun)
     }
@@ -210,8 +214,8 @@ impl GuestHandle for GuestRef {
         }
     }
 
-    fn withdraw(&self, upto: u64) -> Option<u64> {
-        self.process.withdraw(self.guest, upto)
+    fn withdraw(&self, first: u64, upto: u64) -> Option<u64> {
+        self.process.withdraw(self.guest, first, upto)
     }
 
     fn is_stuck(&self) -> bool {
@@ -223,5 +227,23 @@ impl GuestHandle for GuestRef {
 impl fmt::Debug for GuestRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuestRef").field("guest", &self.guest).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_a_guest_has_not_begun_with_is_not_taken_from_under_those_behind_it() {
+        let process = Process::new(GuestKind::Task, SharedMemory::new().unwrap().0);
+        let begun = |number| process.memory().header().begun.store(number, Ordering::Release);
+        begun(4);
+        // The fifth is on its way, and would be dropped where it arrives.
+        assert_eq!(process.withdraw(1, 5, 8), None);
+        begun(5);
+        assert_eq!(process.withdraw(1, 5, 8), Some(5));
+        assert_eq!(process.withdraw(1, 5, 8), None, "it has not heard of it yet");
+        assert_eq!(process.take_work().0.len(), 1);
     }
 }

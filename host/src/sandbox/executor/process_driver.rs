@@ -1,5 +1,6 @@
 //! The driver of an executor process: starts it, feeds it, watches it and ends it.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::Stdio;
@@ -87,7 +88,9 @@ impl Spare {
             usage: Usage::of(child.id()),
             child,
             guests: HashMap::new(),
+            commands: VecDeque::new(),
             touched: Vec::new(),
+            starved: BTreeSet::new(),
             outgoing: Vec::new(),
             aborted: HashMap::new(),
             overdue: None,
@@ -121,8 +124,12 @@ struct Driver {
     child: Child,
     usage: Usage,
     guests: HashMap<u32, RemoteGuest>,
+    /// Commands that were not carried out.
+    commands: VecDeque<GuestCommand>,
     /// Guests that have sent something and were not looked after since.
     touched: Vec<u32>,
+    /// Guests that were given nothing because too much waits for room in the ring.
+    starved: BTreeSet<u32>,
     outgoing: Vec<Frame>,
     /// Guests that were told to end, and when.
     aborted: HashMap<u32, Instant>,
@@ -183,9 +190,12 @@ impl Driver {
         // It may have ended already.
         let _ = self.child.start_kill();
         let status = self.child.wait().await;
-        // Whatever it sent before its end counts.
+        // Whatever it sent before its end counts. A guest that was done with something then is not what took too long.
+        let handled = self.handled_by_guilty(&verdict);
         while self.take_frames(usize::MAX).is_ok() && !self.reader.is_empty() {}
-        self.attend_touched();
+        let is_guilty = self.handled_by_guilty(&verdict) == handled;
+        // Nothing is written any more, so that nothing can fail.
+        let _ = self.attend_touched(false);
         if let Some(reason) = self.refused.take() {
             verdict = ProcessEnd::Refused(reason);
         }
@@ -205,7 +215,10 @@ impl Driver {
             tracing::warn!(%reason, "guests are lost");
         }
         let refused = matches!(verdict, ProcessEnd::Refused(_));
-        let guilty = if let ProcessEnd::Guest(guest, end) = verdict { Some((guest, end)) } else { None };
+        let guilty = match verdict {
+            ProcessEnd::Guest(guest, end) if is_guilty => Some((guest, end)),
+            _ => None,
+        };
         let started = self.take_started();
         let lost = if refused {
             GuestEnd::Ended(failed(FailureKind::ModuleRefused, reason))
@@ -221,13 +234,24 @@ impl Driver {
         }
     }
 
+    /// Number of messages that the guest which is to blame for an end has handled.
+    fn handled_by_guilty(&self, end: &ProcessEnd) -> Option<u64> {
+        let ProcessEnd::Guest(guest, _) = end else {
+            return None;
+        };
+        self.guests.get(guest).map(|remote| remote.handled)
+    }
+
     /// The guests that were to be started and were not.
-    fn take_started(&self) -> Vec<GuestStart> {
+    fn take_started(&mut self) -> Vec<GuestStart> {
         let (commands, _) = self.process.take_work();
-        let started = commands.into_iter().filter_map(|command| match command {
-            GuestCommand::Start(_, start) => Some(*start),
-            GuestCommand::End(_) | GuestCommand::Expire(_) | GuestCommand::Withdrawn { .. } => None,
-        });
+        let started =
+            std::mem::take(&mut self.commands).into_iter().chain(commands).filter_map(
+                |command| match command {
+                    GuestCommand::Start(_, start) => Some(*start),
+                    GuestCommand::End(_) | GuestCommand::Expire(_) | GuestCommand::Withdrawn { .. } => None,
+                },
+            );
         started.collect()
     }
 
@@ -291,7 +315,8 @@ impl Driver {
         if idle && self.guests.is_empty() && self.process.is_closed() {
             return Ok(TurnEnd::Ends(ProcessEnd::Idle));
         }
-        for command in commands {
+        self.commands.extend(commands);
+        while let Some(command) = self.commands.pop_front() {
             if let Some(verdict) = self.carry_out(command)? {
                 return Ok(TurnEnd::Ends(verdict));
             }
@@ -301,7 +326,11 @@ impl Driver {
             self.touched.push(guest.guest);
         }
         let taken = self.take_frames(FRAMES_AT_ONCE)?;
-        self.attend_touched();
+        self.writer.advance()?;
+        if !self.writer.is_full() {
+            self.touched.extend(std::mem::take(&mut self.starved));
+        }
+        self.attend_touched(true)?;
         if let Some(reason) = self.refused.take() {
             return Ok(TurnEnd::Ends(ProcessEnd::Refused(reason)));
         }
@@ -310,10 +339,6 @@ impl Driver {
         {
             return Ok(TurnEnd::Ends(ProcessEnd::Guest(guest, over_budget(budget))));
         }
-        for frame in self.outgoing.drain(..) {
-            self.writer.push(frame)?;
-        }
-        self.writer.advance()?;
         if self.writer.publish() {
             // It fails only if the address is wrong.
             let _ = futex::wake(&self.writer.state().reader_sleeps, futex::Flags::empty(), 1);
@@ -340,6 +365,8 @@ impl Driver {
                 }
                 self.aborted.entry(guest).or_insert_with(Instant::now);
                 self.writer.push(Frame::new(FrameKind::Abort, guest, 0, NOTHING))?;
+                // It may have ended already, with mail that nobody takes.
+                self.touched.push(guest);
             }
             GuestCommand::Expire(guest) if self.guests.contains_key(&guest) => {
                 return Ok(Some(ProcessEnd::Guest(
@@ -368,13 +395,12 @@ impl Driver {
         {
             taken += 1;
             if frame.head.kind == FrameKind::Ready {
-                if let Some(on_ready) = self.on_ready.take() {
-                    on_ready(&String::from_utf8_lossy(&frame.payload));
-                }
+                let on_ready = self.on_ready.take().ok_or(BrokenRing("ready a second time"))?;
+                on_ready(&reason(&frame.payload));
                 continue;
             }
             if frame.head.kind == FrameKind::Refused {
-                self.refused = Some(String::from_utf8_lossy(&frame.payload).into_owned());
+                self.refused = Some(reason(&frame.payload));
                 continue;
             }
             let guest = frame.head.guest;
@@ -395,20 +421,29 @@ impl Driver {
         Ok(taken)
     }
 
-    /// Looks after each guest that has sent something or whose mailbox has something for it.
-    fn attend_touched(&mut self) {
+    /// Looks after each guest that has sent something or whose mailbox has something for it, which it gets if there is room
+    /// and if it `lives`. One that was told to end, and has, loses what nobody took.
+    fn attend_touched(&mut self, lives: bool) -> Result<(), BrokenRing> {
         for guest in std::mem::take(&mut self.touched) {
             let Some(remote) = self.guests.get_mut(&guest) else {
                 continue;
             };
-            if remote.attend(&mut self.outgoing)
-                && let Some(remote) = self.guests.remove(&guest)
-            {
+            let room = lives && !self.writer.is_full();
+            let is_over = remote.attend(&mut self.outgoing, room)
+                || self.aborted.contains_key(&guest) && remote.has_ended();
+            if !room {
+                self.starved.insert(guest);
+            }
+            for frame in self.outgoing.drain(..) {
+                self.writer.push(frame)?;
+            }
+            if is_over && let Some(remote) = self.guests.remove(&guest) {
                 self.aborted.remove(&guest);
                 self.process.guest_ended();
                 remote.finish(GuestEnd::Ended(End::Stopped));
             }
         }
+        Ok(())
     }
 
     /// True if a guest works on something that has a limit.
@@ -446,6 +481,11 @@ impl Driver {
         let resident = self.usage.resident_bytes();
         (resident > most).then(|| ProcessEnd::Process(format!("it took {} MiB of memory", resident >> 20)))
     }
+}
+
+/// What a process says, as far as it may be long.
+fn reason(said: &[u8]) -> String {
+    String::from_utf8_lossy(said.get(..REASON_BYTES_MAX).unwrap_or(said)).into_owned()
 }
 
 fn over_budget(budget: Duration) -> End {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::{End, Failure};
 
+use super::child_port::LOG_BYTES_MAX;
 use super::credit::{ROOM_BYTES, UNHANDLED_BYTES_MAX, UNHANDLED_MAX, message_cost};
 use super::frame::{Frame, FrameKind, NOTHING};
 use super::process::GuestRef;
@@ -40,6 +41,8 @@ pub(super) struct RemoteGuest {
     is_unflushed: bool,
     /// Number of frames from it, by which one that makes no progress is recognized.
     pub(super) progress: u64,
+    /// Number of messages that it has said are done.
+    pub(super) handled: u64,
 }
 
 enum HeldFrame {
@@ -68,6 +71,7 @@ impl RemoteGuest {
             end: None,
             is_unflushed: false,
             progress: 0,
+            handled: 0,
         }
     }
 
@@ -93,28 +97,45 @@ impl RemoteGuest {
                 self.hold(HeldFrame::Sent(payload));
             }
             FrameKind::Done => {
-                if self.unhandled.back().is_none_or(|(newest, _)| head.number > *newest) {
-                    return Err(BrokenRing("a message is done that was not handed over"));
+                let is_one = |oldest, newest| (oldest..=newest).contains(&head.number);
+                match (self.unhandled.front(), self.unhandled.back()) {
+                    (Some((oldest, _)), Some((newest, _))) if is_one(*oldest, *newest) => {}
+                    _ => {
+                        return Err(BrokenRing(
+                            "a message is done that was not handed over, or was done before",
+                        ));
+                    }
                 }
+                self.handled += 1;
                 self.hold(HeldFrame::Done(head.number, Duration::from_nanos(head.nanos)));
                 while let Some((_, bytes)) = self.unhandled.pop_front_if(|(seq, _)| *seq <= head.number) {
                     self.unhandled_bytes = self.unhandled_bytes.saturating_sub(bytes);
                 }
             }
             FrameKind::Failed => {
-                let failure = Failure::from_body(&payload).map_err(|_| BrokenRing("no failure"))?;
+                let mut failure = Failure::from_body(&payload).map_err(|_| BrokenRing("no failure"))?;
+                failure.clamp();
                 if self.held.len() > HELD_MAX {
                     return Err(BrokenRing("more failures than messages"));
                 }
                 self.hold(HeldFrame::Failed(head.number, failure));
             }
             FrameKind::Log | FrameKind::LogDropped => {
+                if payload.len() > LOG_BYTES_MAX {
+                    return Err(BrokenRing("a line that is too long"));
+                }
                 let level = u8::try_from(head.number).unwrap_or_default();
                 let text = String::from_utf8_lossy(&payload);
                 self.mailbox.log(level, &text, head.kind == FrameKind::Log);
             }
             FrameKind::Ended => {
-                self.end = Some(End::from_body(&payload).map_err(|_| BrokenRing("no end"))?);
+                let mut end = End::from_body(&payload).map_err(|_| BrokenRing("no end"))?;
+                match &mut end {
+                    End::Stopped => {}
+                    End::Failed(failure) => failure.clamp(),
+                    _ => return Err(BrokenRing("an end that only a manager tells")),
+                }
+                self.end = Some(end);
             }
             _ => return Err(BrokenRing("a frame that only a host sends")),
         }
@@ -159,17 +180,16 @@ impl RemoteGuest {
                 self.mailbox.flush();
                 self.is_unflushed = false;
             }
-            HeldFrame::Failed(seq, mut failure) => {
-                failure.clamp();
+            HeldFrame::Failed(seq, failure) => {
                 self.mailbox.fail(seq, failure);
                 self.is_unflushed = true;
             }
         }
     }
 
-    /// Passes on what waits at either side; puts frames for the guest into `out`. True if the guest has ended and
-    /// everything that it sent was taken, so that the caller calls [`Self::finish`].
-    pub(super) fn attend(&mut self, out: &mut Vec<Frame>) -> bool {
+    /// Passes on what waits at either side; puts frames for the guest into `out` if there is `room` for them. True if the
+    /// guest has ended and everything that it sent was taken, so that the caller calls [`Self::finish`].
+    pub(super) fn attend(&mut self, out: &mut Vec<Frame>, room: bool) -> bool {
         let waker = self.waker.clone();
         let mut cx = Context::from_waker(&waker);
         self.take_held();
@@ -182,6 +202,9 @@ impl RemoteGuest {
         }
         if self.end.is_some() {
             return self.held.is_empty();
+        }
+        if !room {
+            return false;
         }
         let guest = self.reference.guest;
         if self.owed_room >= ROOM_BYTES / 2 {
@@ -209,6 +232,11 @@ impl RemoteGuest {
             }
         }
         false
+    }
+
+    /// True if the guest has said that it ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.end.is_some()
     }
 
     /// Notes that the messages after `begun`, up to `upto`, were withdrawn.
@@ -246,3 +274,6 @@ impl Drop for RemoteGuest {
 /// What a guest may have sent that its mailbox has no room for: room for its messages is given by their length, and each
 /// message that it handles is done, or fails, once.
 const HELD_MAX: usize = 8192;
+
+#[cfg(test)]
+mod tests;

@@ -26,12 +26,25 @@ pub(super) struct RingWriter {
     published: u64,
     /// Frames that wait for room, and how much of the first has been written.
     waiting: VecDeque<Frame>,
+    waiting_bytes: usize,
     offset: usize,
 }
 
+/// Bytes of frames that wait for room at which an end takes on nothing more for the other.
+const WAITING_BYTES_MAX: usize = 1 << 20;
+
 impl RingWriter {
     pub(super) fn new(memory: Arc<SharedMemory>, direction: Direction) -> Self {
-        Self { memory, direction, written: 0, read: 0, published: 0, waiting: VecDeque::new(), offset: 0 }
+        Self {
+            memory,
+            direction,
+            written: 0,
+            read: 0,
+            published: 0,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            offset: 0,
+        }
     }
 
     /// Puts a frame in, or into the queue behind those that wait for room.
@@ -40,6 +53,7 @@ impl RingWriter {
     ///
     /// [`BrokenRing`] if the reader's position cannot be.
     pub(super) fn push(&mut self, frame: Frame) -> Result<(), BrokenRing> {
+        self.waiting_bytes += size_of::<Frame>() + frame.payload.len();
         self.waiting.push_back(frame);
         self.advance()
     }
@@ -52,7 +66,10 @@ impl RingWriter {
     pub(super) fn advance(&mut self) -> Result<(), BrokenRing> {
         while let Some(frame) = self.waiting.pop_front() {
             match self.put(&frame, self.offset)? {
-                Put::Whole => self.offset = 0,
+                Put::Whole => {
+                    self.offset = 0;
+                    self.waiting_bytes -= size_of::<Frame>() + frame.payload.len();
+                }
                 Put::UpTo(offset) => {
                     self.offset = offset;
                     self.waiting.push_front(frame);
@@ -66,6 +83,11 @@ impl RingWriter {
     /// True if frames wait for room.
     pub(super) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// True if so much waits for room that nothing should be taken on that can wait elsewhere.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting_bytes >= WAITING_BYTES_MAX
     }
 
     /// Shows the reader what was put in, if it looks.
@@ -371,6 +393,22 @@ mod tests {
         };
         assert!(filled(100) <= RING_WORDS / 4 && filled(100) > RING_WORDS / 5);
         assert!(filled(8 << 20) > RING_WORDS / 10 * 9);
+    }
+
+    #[test]
+    fn a_ring_whose_reader_does_not_read_is_full_until_it_does() {
+        let (mut writer, mut reader) = ring();
+        for _ in 0..2 * WAITING_BYTES_MAX / 1000 {
+            writer.push(frame(1, 1000)).unwrap();
+        }
+        assert!(writer.is_full());
+        while writer.is_waiting() {
+            while reader.next().unwrap().is_some() {}
+            reader.release();
+            writer.advance().unwrap();
+            writer.publish();
+        }
+        assert_eq!(writer.waiting_bytes, 0);
     }
 
     #[test]

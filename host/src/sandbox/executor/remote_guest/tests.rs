@@ -1,0 +1,114 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use grid_protocol::link::MessageKind;
+use grid_protocol::worker::FailureKind;
+use parking_lot::Mutex;
+
+use super::super::process::Process;
+use super::super::shared_memory::SharedMemory;
+use super::*;
+use crate::mailbox::Delivery;
+use crate::sandbox::GuestKind;
+
+/// A mailbox with messages without end, of so many bytes, and room for all.
+#[derive(Debug)]
+struct Endless {
+    bytes: usize,
+    handed: AtomicU64,
+}
+
+impl MessagePort for Endless {
+    fn poll_incoming(&self, _: &mut Context<'_>) -> Poll<Received> {
+        let seq = self.handed.fetch_add(1, Ordering::Relaxed) + 1;
+        let payload = vec![0; self.bytes].into();
+        Poll::Ready(Received::Message(Delivery { seq, kind: MessageKind::Message, payload }))
+    }
+
+    fn send(&self, _: Bytes) {}
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn poll_room(&self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    fn fail(&self, _: u64, _: Failure) {}
+
+    fn done(&self, _: u64, _: Option<Duration>) {}
+
+    fn flush(&self) {}
+
+    fn log(&self, _: u8, _: &str, _: bool) {}
+}
+
+/// A guest that has started, and how it ended, once it has.
+fn guest(bytes: usize) -> (RemoteGuest, Arc<Mutex<Option<GuestEnd>>>) {
+    let process = Arc::new(Process::new(GuestKind::Worker, SharedMemory::new().unwrap().0));
+    let ended = Arc::<Mutex<Option<GuestEnd>>>::default();
+    let tell = ended.clone();
+    let start = GuestStart {
+        arguments: Bytes::new(),
+        limits: Limits::default(),
+        mailbox: Arc::new(Endless { bytes, handed: AtomicU64::new(0) }),
+        on_start: Box::new(|| ()),
+        on_end: Box::new(move |end| *tell.lock() = Some(end)),
+    };
+    let mut guest = RemoteGuest::new(Arc::new(GuestRef::new(1, process)), start);
+    says(&mut guest, FrameKind::Started, 0, Bytes::new()).unwrap();
+    (guest, ended)
+}
+
+fn says(guest: &mut RemoteGuest, kind: FrameKind, number: u64, payload: Bytes) -> Result<(), BrokenRing> {
+    guest.handle(Frame::new(kind, 1, number, payload))
+}
+
+fn failure(bytes: usize) -> Failure {
+    Failure { kind: FailureKind::Trap, message: "x".repeat(bytes), backtrace: Vec::new() }
+}
+
+#[test]
+fn a_message_is_done_once_and_none_that_was_not_handed_over() {
+    let (mut guest, _) = guest(1);
+    let mut out = Vec::new();
+    guest.attend(&mut out, true);
+    assert_eq!(out.len(), UNHANDLED_MAX);
+    assert_eq!(says(&mut guest, FrameKind::Done, 2, NOTHING), Ok(()));
+    assert!(says(&mut guest, FrameKind::Done, 2, NOTHING).is_err());
+    assert!(says(&mut guest, FrameKind::Done, 0, NOTHING).is_err());
+    assert!(says(&mut guest, FrameKind::Done, UNHANDLED_MAX as u64 + 1, NOTHING).is_err());
+    assert_eq!(guest.handled, 1);
+}
+
+#[test]
+fn a_guest_whose_ring_is_full_is_handed_nothing_until_there_is_room() {
+    let (mut guest, _) = guest(100 << 10);
+    let mut out = Vec::new();
+    assert!(!guest.attend(&mut out, false) && out.is_empty());
+    guest.attend(&mut out, true);
+    assert_eq!(out.len(), 3);
+}
+
+#[test]
+fn texts_of_an_executor_are_cut_to_what_a_report_may_have() {
+    let (mut guest, ended) = guest(1);
+    let end = End::Failed(failure(2 << 20)).to_body();
+    says(&mut guest, FrameKind::Ended, 0, end.into()).unwrap();
+    guest.finish(GuestEnd::Ended(End::Stopped));
+    let Some(GuestEnd::Ended(End::Failed(told))) = ended.lock().take() else {
+        panic!("it has not failed");
+    };
+    let mut cut = failure(2 << 20);
+    cut.clamp();
+    assert_eq!(told, cut);
+}
+
+#[test]
+fn an_executor_tells_no_end_but_its_own_and_no_line_longer_than_any() {
+    let (mut guest, _) = guest(1);
+    assert!(says(&mut guest, FrameKind::Ended, 0, End::HostRemoved.to_body().into()).is_err());
+    let line = vec![0xff; LOG_BYTES_MAX + 1];
+    assert!(says(&mut guest, FrameKind::Log, 1, line.into()).is_err());
+    assert!(says(&mut guest, FrameKind::Log, 1, vec![0xff; LOG_BYTES_MAX].into()).is_ok());
+}

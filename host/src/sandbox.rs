@@ -125,7 +125,7 @@ impl AbortHandle {
     }
 
     /// Takes back the messages up to `upto` that were handed over and that the guest has not begun with; returns the number
-    /// of the last that it has. `None` if nothing can be taken back.
+    /// of the last that it has. `None` if nothing can be taken back, or not before it has begun with the message `first`.
     pub(crate) fn withdraw(&self, first: u64, upto: u64) -> Option<u64> {
         self.0.withdraw(first, upto)
     }

@@ -89,7 +89,7 @@ fn put(words: &[std::sync::atomic::AtomicU64], at: &mut u64, value: u64) {
     *at = at.wrapping_add(1);
 }
 
-pub(super) fn guest(process: &Arc<Process>) -> RemoteGuest {
+fn guest(process: &Arc<Process>) -> RemoteGuest {
     let start = GuestStart {
         arguments: Bytes::new(),
         limits: Limits { call: Duration::from_secs(1), ..Limits::default() },

@@ -244,14 +244,11 @@ impl Driver {
 
     /// The guests that were to be started and were not.
     fn take_started(&mut self) -> Vec<GuestStart> {
-        let (commands, _) = self.process.take_work();
-        let started =
-            std::mem::take(&mut self.commands).into_iter().chain(commands).filter_map(
-                |command| match command {
-                    GuestCommand::Start(_, start) => Some(*start),
-                    GuestCommand::End(_) | GuestCommand::Expire(_) | GuestCommand::Withdrawn { .. } => None,
-                },
-            );
+        self.commands.extend(self.process.take_work().0);
+        let started = self.commands.drain(..).filter_map(|command| match command {
+            GuestCommand::Start(_, start) => Some(*start),
+            GuestCommand::End(_) | GuestCommand::Expire(_) | GuestCommand::Withdrawn { .. } => None,
+        });
         started.collect()
     }
 
@@ -272,15 +269,14 @@ impl Driver {
         loop {
             match self.turn() {
                 Ok(TurnEnd::Waits) => {}
-                // A process that always has something to say is looked at all the same.
-                Ok(TurnEnd::Again) if watched.elapsed() < WATCH_INTERVAL => {
-                    tokio::task::yield_now().await;
-                    continue;
-                }
                 Ok(TurnEnd::Again) => {
-                    watched = Instant::now();
-                    if let Some(verdict) = self.watch(watched) {
-                        return verdict;
+                    tokio::task::yield_now().await;
+                    // A process that always has something to say is looked at all the same.
+                    if watched.elapsed() >= WATCH_INTERVAL {
+                        watched = Instant::now();
+                        if let Some(verdict) = self.watch(watched) {
+                            return verdict;
+                        }
                     }
                     continue;
                 }

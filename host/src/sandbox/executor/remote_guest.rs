@@ -97,14 +97,10 @@ impl RemoteGuest {
                 self.hold(HeldFrame::Sent(payload));
             }
             FrameKind::Done => {
-                let is_one = |oldest, newest| (oldest..=newest).contains(&head.number);
-                match (self.unhandled.front(), self.unhandled.back()) {
-                    (Some((oldest, _)), Some((newest, _))) if is_one(*oldest, *newest) => {}
-                    _ => {
-                        return Err(BrokenRing(
-                            "a message is done that was not handed over, or was done before",
-                        ));
-                    }
+                let ends = self.unhandled.front().zip(self.unhandled.back());
+                if !ends.is_some_and(|((oldest, _), (newest, _))| (*oldest..=*newest).contains(&head.number))
+                {
+                    return Err(BrokenRing("a message is done that does not wait to be"));
                 }
                 self.handled += 1;
                 self.hold(HeldFrame::Done(head.number, Duration::from_nanos(head.nanos)));

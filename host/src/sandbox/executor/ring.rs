@@ -53,7 +53,7 @@ impl RingWriter {
     ///
     /// [`BrokenRing`] if the reader's position cannot be.
     pub(super) fn push(&mut self, frame: Frame) -> Result<(), BrokenRing> {
-        self.waiting_bytes += size_of::<Frame>() + frame.payload.len();
+        self.waiting_bytes += memory_bytes(&frame);
         self.waiting.push_back(frame);
         self.advance()
     }
@@ -68,7 +68,7 @@ impl RingWriter {
             match self.put(&frame, self.offset)? {
                 Put::Whole => {
                     self.offset = 0;
-                    self.waiting_bytes -= size_of::<Frame>() + frame.payload.len();
+                    self.waiting_bytes -= memory_bytes(&frame);
                 }
                 Put::UpTo(offset) => {
                     self.offset = offset;
@@ -186,6 +186,11 @@ fn needed_words(frame: &Frame, offset: usize) -> usize {
     let left = frame.payload.len().saturating_sub(offset);
     let kept = if frame.payload.len() > PART_BYTES_MAX { 0 } else { RING_WORDS / 4 * 3 };
     HEAD_WORDS + left.min(PART_BYTES_MAX).div_ceil(8) + kept
+}
+
+/// Memory that a frame takes while it waits.
+fn memory_bytes(frame: &Frame) -> usize {
+    size_of::<Frame>() + frame.payload.len()
 }
 
 #[derive(Debug, PartialEq, Eq)]

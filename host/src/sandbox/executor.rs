@@ -20,6 +20,7 @@ mod process_driver;
 mod remote_guest;
 mod ring;
 mod shared_memory;
+mod spare;
 mod usage;
 
 use std::collections::HashMap;
@@ -43,7 +44,7 @@ use crate::sandbox::engine::{self, CodeForm};
 use crate::sandbox::simulated::GuestHandle;
 use crate::sandbox::{Compiled, GuestKind, GuestStart, Policy, SandboxError, TrustDomain};
 use process::Process;
-use process_driver::Spare;
+use spare::Spare;
 
 /// The compiled code of a module, for executors.
 #[derive(Debug)]

@@ -1,120 +1,33 @@
-//! The driver of an executor process: starts it, feeds it, watches it and ends it.
+//! The driver of an executor process: feeds it, watches it and ends it.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
-use std::process::Stdio;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use grid_protocol::executor::{ExecutorModule, ExecutorSetup, StartGuest};
+use grid_protocol::executor::StartGuest;
 use grid_protocol::limits::REASON_BYTES_MAX;
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::{End, Failure, FailureKind};
 use hashbrown::HashMap;
-use rustix::event::{EventfdFlags, eventfd};
 use rustix::thread::futex;
+use tokio::io::AsyncReadExt;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, Interest};
 use tokio::process::Child;
 use tokio::time::Instant;
 
 use super::frame::{Frame, FrameKind, NOTHING};
-use super::handover;
 use super::notation;
 use super::process::{GuestCommand, Process};
 use super::remote_guest::RemoteGuest;
 use super::ring::{BrokenRing, RingReader, RingWriter};
-use super::shared_memory::{Direction, SharedMemory};
+use super::shared_memory::Direction;
 use super::usage::{Heartbeat, Usage};
-use crate::child_process::EXECUTOR;
 use crate::sandbox::{GuestEnd, GuestKind, GuestStart};
 
-/// A process that has set itself up, or is about to, and has no module yet.
-pub(super) struct Spare {
-    process: Arc<Process>,
-    child: Child,
-    socket: OwnedFd,
-    bell: OwnedFd,
-}
-
-impl Spare {
-    /// Starts a process. Must be called in a runtime.
-    ///
-    /// # Errors
-    ///
-    /// If the system starts none.
-    pub(super) fn start(program: &Path, kind: GuestKind, setup: &ExecutorSetup) -> std::io::Result<Self> {
-        let (memory, file) = SharedMemory::new()?;
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let (socket, theirs) = handover::pair()?;
-        let child = tokio::process::Command::new(program)
-            .arg(EXECUTOR)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        handover::give(socket.as_fd(), &setup.to_body(), &[file.as_fd(), bell.as_fd()])?;
-        let process = Arc::new(Process::new(kind, memory));
-        Ok(Self { process, child, socket, bell })
-    }
-
-    /// Gives the process its module, whose compiled code is in the sealed file `code`, and begins to drive it.
-    /// `on_ready` is called when it has locked itself down, with a line that tells its walls; `on_end` when it has ended.
-    ///
-    /// # Errors
-    ///
-    /// If the process is gone.
-    pub(super) fn drive(
-        self,
-        module: &ExecutorModule,
-        code: &OwnedFd,
-        on_ready: impl FnOnce(&str) + Send + 'static,
-        on_end: impl FnOnce(&Arc<Process>) + Send + 'static,
-    ) -> std::io::Result<Arc<Process>> {
-        let Self { process, child, socket, bell } = self;
-        handover::give(socket.as_fd(), &module.to_body(), &[code.as_fd()])?;
-        let memory = process.memory().clone();
-        let driver = Driver {
-            process: process.clone(),
-            writer: RingWriter::new(memory.clone(), Direction::ToExecutor),
-            reader: RingReader::new(memory, Direction::ToHost),
-            bell: readable(bell)?,
-            socket: readable(socket)?,
-            usage: Usage::of(child.id()),
-            child,
-            guests: HashMap::new(),
-            commands: VecDeque::new(),
-            touched: Vec::new(),
-            starved: BTreeSet::new(),
-            outgoing: Vec::new(),
-            aborted: HashMap::new(),
-            overdue: None,
-            refused: None,
-            heartbeat: Heartbeat::default(),
-            on_ready: Some(Box::new(on_ready)),
-        };
-        let driven = process.clone();
-        tokio::spawn(async move {
-            driver.run().await;
-            on_end(&driven);
-        });
-        Ok(process)
-    }
-}
-
-/// Has the runtime tell when a file can be read.
-fn readable(file: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: the file stays open for as long as it is registered, because this owns it.
-    Ok(unsafe { AsyncFd::register_with_interest(file, Interest::READABLE) }?)
-}
-
 /// Drives one process: passes frames between its rings and the mailboxes of its guests.
-struct Driver {
+pub(super) struct Driver {
     process: Arc<Process>,
     writer: RingWriter,
     reader: RingReader,
@@ -142,7 +55,7 @@ struct Driver {
 }
 
 /// Called with a line that tells the walls of a process.
-type OnReady = Box<dyn FnOnce(&str) + Send>;
+pub(super) type OnReady = Box<dyn FnOnce(&str) + Send>;
 
 /// Why a process ends.
 enum ProcessEnd {
@@ -184,7 +97,38 @@ const PROCESS_BYTES: u64 = 256 << 20;
 const GUEST_BYTES: u64 = 64 << 20;
 
 impl Driver {
-    async fn run(mut self) {
+    /// Drives `process`, which runs as `child`. `socket` can be read once it is gone, `bell` when it has something to say.
+    pub(super) fn new(
+        process: Arc<Process>,
+        child: Child,
+        socket: AsyncFd<OwnedFd>,
+        bell: AsyncFd<OwnedFd>,
+        on_ready: OnReady,
+    ) -> Self {
+        let memory = process.memory().clone();
+        Self {
+            process,
+            writer: RingWriter::new(memory.clone(), Direction::ToExecutor),
+            reader: RingReader::new(memory, Direction::ToHost),
+            bell,
+            socket,
+            usage: Usage::of(child.id()),
+            child,
+            guests: HashMap::new(),
+            commands: VecDeque::new(),
+            touched: Vec::new(),
+            starved: BTreeSet::new(),
+            outgoing: Vec::new(),
+            aborted: HashMap::new(),
+            overdue: None,
+            refused: None,
+            heartbeat: Heartbeat::default(),
+            on_ready: Some(on_ready),
+        }
+    }
+
+    /// Serves the process until it ends, and tells each of its guests how it ended.
+    pub(super) async fn run(mut self) {
         let mut verdict = self.serve().await;
         self.process.close(false);
         // It may have ended already.

@@ -48,6 +48,12 @@ impl ModuleCache {
         Some((manifest, wasm.into()))
     }
 
+    /// Bytes of a module; 0 if the cache does not have it.
+    pub(crate) fn length(&self, module: &Digest) -> usize {
+        let length = fs::metadata(self.path(module, "wasm")).map_or(0, |file| file.len());
+        usize::try_from(length).unwrap_or(usize::MAX)
+    }
+
     /// Stores a module, which the caller has checked, and removes the oldest files if there is no room for it.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! The module loader: fetches modules from the manager and compiles them, each once, into programs ready to run.
 
+mod apart;
+mod code;
 mod inspector;
 
 use std::collections::HashMap;
@@ -18,12 +20,14 @@ use grid_protocol::time::micros;
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::{Failure, FailureKind, LimitsAsked};
 use parking_lot::Mutex;
-use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
+use tokio::task::JoinError;
 
 use crate::cache::{BoundedFolder, CacheError, ModuleCache};
 use crate::compile::{CompileError, Compiler, compatibility};
 use crate::compiled::{CompiledCache, ReuseScope, ReusingCode};
 use crate::metrics::{CacheUse, HostMetrics};
+use crate::module_loader::code::ModuleCode;
 use crate::module_loader::inspector::Inspector;
 use crate::sandbox::{CodeForm, GuestKind, Program, Sandbox, SandboxError};
 use crate::trust::HostTrust;
@@ -36,6 +40,8 @@ pub(crate) struct ModuleLoader {
     inspector: Inspector,
     compiled: CompiledCache,
     compiler: Compiler,
+    /// A permit for each module that may be compiled at the same time.
+    turns: Arc<Semaphore>,
     /// Under which the program publishes that this host is part of.
     own_publisher: Option<PublicKey>,
     trust: Arc<HostTrust>,
@@ -92,6 +98,8 @@ pub(crate) enum ModuleError {
     Fetch(#[from] StreamError),
     #[error("the manager's answer makes no sense: {0}")]
     Answer(#[from] grid_protocol::DecodeError),
+    #[error("a thread of the host failed while it had the module: {0}")]
+    Thread(#[from] JoinError),
 }
 
 impl ModuleError {
@@ -105,7 +113,7 @@ impl ModuleError {
             Self::Sandbox(_) => FailureKind::ModuleRefused,
             Self::Memory { .. } => FailureKind::MemoryLimit,
             Self::Compile(CompileError::Limit(_)) => FailureKind::CompileLimit,
-            Self::Compile(_) | Self::Cache(_) | Self::Disk(_) => FailureKind::HostFault,
+            Self::Compile(_) | Self::Cache(_) | Self::Disk(_) | Self::Thread(_) => FailureKind::HostFault,
             Self::Unknown | Self::Fetch(_) | Self::Answer(_) => FailureKind::ModuleUnavailable,
         };
         Failure { kind, message: self.to_string(), backtrace: Vec::new() }
@@ -120,6 +128,12 @@ const FETCHES_MAX: u32 = 3;
 
 /// Longest pause between two attempts; the loss of the connection ends it earlier.
 const FETCH_PAUSE: Duration = Duration::from_secs(1);
+
+/// Modules that are compiled at the same time, each by four threads at most, in up to 2 GiB and with as much again for what
+/// it returns: two, and more where there are processors for them.
+fn compilations_max() -> usize {
+    std::thread::available_parallelism().map_or(2, |processors| (processors.get() / 4).max(2))
+}
 
 /// True if the manager may have the same module with another, acceptable signature: a newer one, or one by a publisher whom
 /// it trusts, as when this host has come to another manager.
@@ -152,7 +166,19 @@ impl ModuleLoader {
         metrics: Arc<HostMetrics>,
     ) -> Self {
         let (inspector, entries) = (Inspector::default(), Mutex::default());
-        Self { modules, inspector, compiled, compiler, own_publisher, trust, sandbox, metrics, entries }
+        let turns = Arc::new(Semaphore::new(compilations_max()));
+        Self {
+            modules,
+            inspector,
+            compiled,
+            compiler,
+            turns,
+            own_publisher,
+            trust,
+            sandbox,
+            metrics,
+            entries,
+        }
     }
 
     /// Whose modules may share functions with one of this publisher.
@@ -230,9 +256,9 @@ impl ModuleLoader {
         module: Digest,
         conns: &mut watch::Receiver<Option<Conn>>,
     ) -> Result<Obtained, ModuleError> {
-        if let Some((manifest, wasm)) = self.modules.as_ref().and_then(|modules| modules.module(&module)) {
+        if let Some((manifest, wasm)) = self.kept(module).await? {
             let signed = SignedManifest::from_bytes(&manifest)?;
-            match self.check(module, &signed, &wasm) {
+            match self.check(module, &signed, &wasm).await? {
                 Ok(manifest) => {
                     let report = self.inspector.inspect(module, &wasm).await?;
                     return Ok(Obtained { signed, manifest, wasm, report, fetched_bytes: 0 });
@@ -266,30 +292,43 @@ impl ModuleLoader {
             }
         };
         let signed = SignedManifest::from_bytes(&manifest)?;
-        let checked = self.check(module, &signed, &wasm)?;
+        let checked = self.check(module, &signed, &wasm).await??;
         self.trust.note(signed.publisher(), &checked)?;
         // Before it is kept, so that the cache has no module that would be refused.
         let report = self.inspector.inspect(module, &wasm).await?;
-        if let Some(modules) = &self.modules {
-            modules.keep(&module, &manifest, &wasm)?;
+        if let Some(modules) = self.modules.clone() {
+            let wasm = wasm.clone();
+            apart::for_bytes(wasm.len(), move || modules.keep(&module, &manifest, &wasm)).await??;
         }
         let fetched_bytes = wasm.len() as u64;
         self.metrics.module_fetched(fetched_bytes);
         Ok(Obtained { signed, manifest: checked, wasm, report, fetched_bytes })
     }
 
-    fn check(
+    /// The module and its manifest, if they are on disk. Nothing is checked yet.
+    async fn kept(&self, module: Digest) -> Result<Option<(Vec<u8>, Bytes)>, JoinError> {
+        let Some(modules) = self.modules.clone() else {
+            return Ok(None);
+        };
+        apart::for_bytes(modules.length(&module), move || modules.module(&module)).await
+    }
+
+    async fn check(
         &self,
         module: Digest,
         signed: &SignedManifest,
         wasm: &Bytes,
-    ) -> Result<Manifest, ManifestRefusal> {
-        let manifest = self.trust.admit(signed, wasm)?;
-        if manifest.digest != module {
-            // Module and manifest are valid, but are not those that were asked for.
-            return Err(ManifestRefusal::WrongDigest { manifest: manifest.digest, module });
-        }
-        Ok(manifest)
+    ) -> Result<Result<Manifest, ManifestRefusal>, JoinError> {
+        let (bytes, trust, signed, wasm) = (wasm.len(), self.trust.clone(), signed.clone(), wasm.clone());
+        let check = move || {
+            let manifest = trust.admit(&signed, &wasm)?;
+            if manifest.digest != module {
+                // Module and manifest are valid, but are not those that were asked for.
+                return Err(ManifestRefusal::WrongDigest { manifest: manifest.digest, module });
+            }
+            Ok(manifest)
+        };
+        apart::for_bytes(bytes, check).await
     }
 
     async fn fetch(&self, module: Digest, conn: &Conn) -> Result<(Vec<u8>, Bytes), ModuleError> {
@@ -322,47 +361,37 @@ impl ModuleLoader {
             return Ok((program, None));
         }
         let form = self.sandbox.form(kind);
-        let compatibility = compatibility(form)?;
-        if let Some(program) = self.load_compiled(module, scope, kind, compatibility, entry_point) {
+        let code = ModuleCode {
+            module,
+            kind,
+            entry_point,
+            scope,
+            compatibility: compatibility(form)?,
+            sandbox: self.sandbox.clone(),
+            cache: self.compiled.clone(),
+            metrics: self.metrics.clone(),
+        };
+        if let Some(program) = code.find().await? {
             return Ok((program, None));
         }
         let claim = self.compiled.claim(&module).await;
         if claim.as_ref().is_some_and(|claim| claim.waited)
-            && let Some(program) = self.load_compiled(module, scope, kind, compatibility, entry_point)
+            && let Some(program) = code.find().await?
         {
             return Ok((program, None));
         }
+        // Never closed.
+        let turn = self.turns.clone().acquire_owned().await.map_err(|_| ModuleError::Unknown)?;
         self.metrics.compiled_code_missed();
         let started = Instant::now();
         let compiled = self.compiler.compile_reusing(&self.compiled, scope, &module, wasm, form).await;
         self.metrics.compiled(compiled.is_ok().then(|| started.elapsed()));
-        let ReusingCode { code, reused, only_for } = compiled?;
+        let ReusingCode { code: compiled, reused, only_for } = compiled?;
         self.metrics.functions_reused(reused);
         let compile_us = micros(started.elapsed());
-        let program = self.sandbox.load(module, kind, &code, entry_point)?;
-        if let Err(error) = self.compiled.keep(&module, compatibility, only_for, &code) {
-            tracing::warn!(%module, %error, "compiled code is not kept; the next start compiles anew");
-        }
+        let program = code.load(&compiled).await??;
+        code.keep(only_for, compiled, claim, turn);
         Ok((program, Some(compile_us)))
-    }
-
-    /// The program, if its compiled code is on disk and can be loaded.
-    fn load_compiled(
-        &self,
-        module: Digest,
-        scope: ReuseScope,
-        kind: GuestKind,
-        compatibility: u64,
-        entry_point: EntryPoint,
-    ) -> Option<Program> {
-        let compiled = self.compiled.get(&module, compatibility, scope)?;
-        let loaded = self.sandbox.load(module, kind, &compiled, entry_point);
-        loaded
-            .inspect_err(|error| {
-                tracing::warn!(%module, %error, "compiled code does not load; it is compiled anew");
-            })
-            .inspect(|_| self.metrics.compiled_code_found())
-            .ok()
     }
 }
 

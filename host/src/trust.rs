@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use grid_disk::{DiskError, Machine, replace};
 use grid_protocol::key::PublicKey;
 use grid_protocol::manifest::{Manifest, ManifestRefusal, SignedManifest, Trust};
@@ -102,8 +101,11 @@ impl HostTrust {
     /// # Errors
     ///
     /// [`ManifestRefusal`], which says what is wrong.
-    pub(crate) fn admit(&self, signed: &SignedManifest, module: &Bytes) -> Result<Manifest, ManifestRefusal> {
-        self.lock().admit(signed, module, self.machine.unix_now())
+    pub(crate) fn admit(&self, signed: &SignedManifest, module: &[u8]) -> Result<Manifest, ManifestRefusal> {
+        let manifest = self.admit_manifest(signed)?;
+        // The lock is free again: to hash a long module takes a tenth of a second.
+        manifest.check_module(module)?;
+        Ok(manifest)
     }
 
     /// Stores the serial of a release durably, so that older releases are refused from now on.

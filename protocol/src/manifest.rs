@@ -223,26 +223,10 @@ impl Trust {
         *seen = serial.max(*seen);
     }
 
-    /// Checks a manifest and that `module` is the module it describes. Does not read the module's code.
+    /// Checks a manifest without its module, which [`Manifest::check_module`] checks.
     ///
-    /// `now` is in seconds since 1970. On success the caller records the serial ([`Self::note_serial`]).
-    ///
-    /// # Errors
-    ///
-    /// [`ManifestRefusal`], with the first reason found.
-    pub fn admit(
-        &self,
-        signed: &SignedManifest,
-        module: &[u8],
-        now: u64,
-    ) -> Result<Manifest, ManifestRefusal> {
-        let manifest = self.admit_manifest(signed, now)?;
-        manifest.check_module(module)?;
-        Ok(manifest)
-    }
-
-    /// Checks a manifest as [`Self::admit`] does, without the module; the caller checks its length and
-    /// digest.
+    /// `now` is in seconds since 1970. When the module was checked, too, the caller records the serial
+    /// ([`Self::note_serial`]).
     ///
     /// # Errors
     ///

@@ -56,7 +56,9 @@ pub(crate) async fn first_use(module: &str) {
     let module = client.upload("first-use", std::fs::read(module).unwrap()).await.unwrap().digest;
     let (first, _) = start_one(&client, module).await;
     let compiled = compile_seconds(&client).await - before;
-    host.kill();
+    // In order: what it has compiled is on disk when it has ended.
+    host.signal("TERM");
+    assert_eq!(host.exit_code(), 0);
     let _host: ChildProcess = grid.host("one", &["--slots", "2"]);
     start_one(&client, echo).await;
     let (again, _) = start_one(&client, module).await;

@@ -5,7 +5,7 @@ use grid_inspect::{ModuleReport, ScanLimits, inspect_known};
 use grid_protocol::digest::Digest;
 
 use crate::compile::CompileError;
-use crate::module_loader::ModuleError;
+use crate::module_loader::{ModuleError, apart};
 
 /// Inspects modules.
 #[derive(Debug, Default)]
@@ -15,22 +15,15 @@ pub(crate) struct Inspector {
     count: std::sync::atomic::AtomicUsize,
 }
 
-/// Length up to which a module is inspected on the calling thread, which takes about 5 ms.
-const INSPECTED_HERE_BYTES_MAX: usize = 256 << 10;
-
 impl Inspector {
-    /// Inspects a module whose digest was checked. A long one is inspected on another thread: a Python module takes a
-    /// quarter of a second, which would block the network thread.
+    /// Inspects a module whose digest was checked, a long one on another thread.
     pub(crate) async fn inspect(&self, module: Digest, wasm: &Bytes) -> Result<ModuleReport, ModuleError> {
         #[cfg(test)]
         self.count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let inspect = move |wasm: &Bytes| inspect_known(wasm, module.as_bytes(), &ScanLimits::default());
-        if wasm.len() <= INSPECTED_HERE_BYTES_MAX {
-            return Ok(inspect(wasm)?);
-        }
-        let wasm = wasm.clone();
-        let inspected = tokio::task::spawn_blocking(move || inspect(&wasm)).await;
-        // The only error here is a panic of the inspection.
+        let (bytes, wasm) = (wasm.len(), wasm.clone());
+        let inspect = move || inspect_known(&wasm, module.as_bytes(), &ScanLimits::default());
+        // A module that makes the inspection panic is to blame for it.
+        let inspected = apart::for_bytes(bytes, inspect).await;
         Ok(inspected.map_err(|error| CompileError::Limit(error.to_string()))??)
     }
 

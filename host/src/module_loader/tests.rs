@@ -62,6 +62,11 @@ fn loader(folder: &Path, trusts: u8) -> ModuleLoader {
     )
 }
 
+/// Waits until the module's code is on disk: until then the loader has the claim to it.
+async fn code_is_kept(loader: &ModuleLoader, module: Digest) {
+    drop(loader.compiled.claim(&module).await);
+}
+
 /// A connection to a manager that has one module, signed by a publisher.
 fn manager(wasm: &Bytes, by: u8) -> watch::Sender<Option<Conn>> {
     let [host, manager] = [2, 3].map(|seed| SecretKey::from_seed(&[seed; 32]).public());
@@ -97,6 +102,7 @@ async fn a_module_is_inspected_once_whether_it_is_fetched_or_found_on_disk_and_n
                 async || loader.program(digest, GuestKind::Worker, &mut conns.subscribe()).await.unwrap().2;
             let (first, second, third) = tokio::join!(load(), load(), load());
             assert_eq!(load().await, None);
+            code_is_kept(&loader, digest).await;
             let fetched = [first, second, third].into_iter().flatten().map(|stats| stats.fetched_bytes);
             (loader.inspector.count(), fetched.sum::<u64>())
         };
@@ -130,4 +136,37 @@ async fn a_module_on_disk_whose_publisher_is_not_trusted_runs_if_the_manager_has
     );
     assert_eq!(load(OTHER, &of_other).await.unwrap(), Some(wasm.len() as u64), "signed by another publisher");
     assert_eq!(load(OTHER, &of_other).await.unwrap(), Some(0), "and kept so");
+}
+
+#[tokio::test]
+async fn a_module_runs_before_its_code_is_on_disk_and_is_not_compiled_by_others_until_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let wasm = module(false);
+    let digest = Digest::of(&wasm);
+    let conns = manager(&wasm, ONE);
+    let load = async |loader: &ModuleLoader| {
+        loader.program(digest, GuestKind::Worker, &mut conns.subscribe()).await.unwrap().2.unwrap().compile_us
+    };
+    let first = loader(folder.path(), ONE);
+    assert!(load(&first).await.is_some());
+    // It shares the folders, and waits for the claim if the code is not yet there.
+    assert_eq!(load(&loader(folder.path(), ONE)).await, None);
+    code_is_kept(&first, digest).await;
+    assert_eq!(first.turns.available_permits(), compilations_max(), "each turn is given back");
+}
+
+#[tokio::test]
+async fn no_more_modules_are_compiled_at_once_than_there_are_turns() {
+    let folder = tempfile::tempdir().unwrap();
+    let wasm = module(false);
+    let conns = manager(&wasm, ONE);
+    let loader = loader(folder.path(), ONE);
+    let others = u32::try_from(compilations_max()).unwrap();
+    let turns = loader.turns.clone().acquire_many_owned(others).await.unwrap();
+    let mut conns = conns.subscribe();
+    let mut load = Box::pin(loader.program(Digest::of(&wasm), GuestKind::Worker, &mut conns));
+    // Without a limit it takes a tenth of it.
+    assert!(tokio::time::timeout(Duration::from_millis(500), &mut load).await.is_err(), "it has a turn");
+    drop(turns);
+    assert!(load.await.unwrap().2.unwrap().compile_us.is_some());
 }

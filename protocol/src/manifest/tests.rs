@@ -33,16 +33,23 @@ fn trust() -> Trust {
     trust
 }
 
+/// Checks the manifest, and then the module, as a host does.
+fn admit(trust: &Trust, signed: &SignedManifest, module: &[u8]) -> Result<Manifest, ManifestRefusal> {
+    let manifest = trust.admit_manifest(signed, NOW)?;
+    manifest.check_module(module)?;
+    Ok(manifest)
+}
+
 fn refusal(change: impl FnOnce(&mut Manifest)) -> ManifestRefusal {
     let mut changed = manifest();
     change(&mut changed);
-    trust().admit(&SignedManifest::sign(&changed, &key(1)), &module(), NOW).unwrap_err()
+    admit(&trust(), &SignedManifest::sign(&changed, &key(1)), &module()).unwrap_err()
 }
 
 #[test]
 fn an_untouched_module_is_admitted() {
     let signed = SignedManifest::sign(&manifest(), &key(1));
-    assert_eq!(trust().admit(&signed, &module(), NOW), Ok(manifest()));
+    assert_eq!(admit(&trust(), &signed, &module()), Ok(manifest()));
     assert_eq!(SignedManifest::from_bytes(&signed.to_bytes()), Ok(signed));
 }
 
@@ -53,14 +60,14 @@ fn every_flipped_bit_of_manifest_signature_and_module_is_refused() {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         let admitted =
-            SignedManifest::from_bytes(&flipped).and_then(|signed| trust().admit(&signed, &module(), NOW));
+            SignedManifest::from_bytes(&flipped).and_then(|signed| admit(&trust(), &signed, &module()));
         assert!(admitted.is_err(), "bit {bit} of the signed manifest");
     }
     let signed = SignedManifest::sign(&manifest(), &key(1));
     let mut flipped = module();
     for bit in 0..flipped.len() * 8 {
         flipped[bit / 8] ^= 1 << (bit % 8);
-        let refusal = trust().admit(&signed, &flipped, NOW).unwrap_err();
+        let refusal = admit(&trust(), &signed, &flipped).unwrap_err();
         assert!(matches!(refusal, ManifestRefusal::WrongDigest { .. }), "bit {bit} of the module");
         flipped[bit / 8] ^= 1 << (bit % 8);
     }
@@ -104,7 +111,7 @@ fn every_truncation_is_refused() {
     }
     let signed = SignedManifest::sign(&manifest(), &key(1));
     for end in 0..4096 {
-        let refusal = trust().admit(&signed, &module()[..end], NOW).unwrap_err();
+        let refusal = admit(&trust(), &signed, &module()[..end]).unwrap_err();
         assert_eq!(refusal, ManifestRefusal::WrongLength { manifest: 4096, module: end as u64 });
     }
 }
@@ -123,12 +130,12 @@ fn each_thing_that_is_wrong_has_a_reason_of_its_own() {
     let publisher = key(2).public();
     let other = SignedManifest::sign(&manifest(), &key(2));
     let untrusted = ManifestRefusal::UntrustedPublisher { publisher };
-    assert_eq!(trust().admit(&other, &module(), NOW), Err(untrusted));
+    assert_eq!(admit(&trust(), &other, &module()), Err(untrusted));
     let mut revoked = trust();
     revoked.revoke(key(1).public());
     let publisher = key(1).public();
     let signed = SignedManifest::sign(&manifest(), &key(1));
-    let refused = revoked.admit(&signed, &module(), NOW);
+    let refused = admit(&revoked, &signed, &module());
     assert_eq!(refused, Err(ManifestRefusal::RevokedPublisher { publisher }));
 }
 

@@ -1,0 +1,83 @@
+//! A module's compiled code: read, checked, loaded and kept on other threads than the network's, for it may be long.
+
+use std::sync::Arc;
+
+use grid_inspect::EntryPoint;
+use grid_protocol::digest::Digest;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::{JoinError, spawn_blocking};
+
+use crate::compiled::{Claim, CompiledCache, ReuseScope};
+use crate::metrics::HostMetrics;
+use crate::sandbox::{Compiled, GuestKind, Program, Sandbox, SandboxError};
+
+/// Where the code of one module is, and what it is to become.
+#[derive(Debug, Clone)]
+pub(super) struct ModuleCode {
+    pub(super) module: Digest,
+    pub(super) kind: GuestKind,
+    pub(super) entry_point: EntryPoint,
+    /// Whose functions may be in it.
+    pub(super) scope: ReuseScope,
+    /// Hash of what compiled code depends on.
+    pub(super) compatibility: u64,
+    pub(super) sandbox: Sandbox,
+    pub(super) cache: CompiledCache,
+    pub(super) metrics: Arc<HostMetrics>,
+}
+
+impl ModuleCode {
+    /// The program, if its code is on disk and can be loaded.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`] if that panics, or if the host ends.
+    pub(super) async fn find(&self) -> Result<Option<Program>, JoinError> {
+        let this = self.clone();
+        let find = move || {
+            let code = this.cache.get(&this.module, this.compatibility, this.scope)?;
+            let loaded = this.load_here(&code);
+            loaded
+                .inspect_err(|error| {
+                    tracing::warn!(module = %this.module, %error, "compiled code does not load; it is compiled anew");
+                })
+                .inspect(|_| this.metrics.compiled_code_found())
+                .ok()
+        };
+        spawn_blocking(find).await
+    }
+
+    /// Loads code that was just compiled.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`] if that panics, or if the host ends; [`SandboxError`] if it does not load.
+    pub(super) async fn load(&self, code: &Compiled) -> Result<Result<Program, SandboxError>, JoinError> {
+        let (this, code) = (self.clone(), code.clone());
+        spawn_blocking(move || this.load_here(&code)).await
+    }
+
+    fn load_here(&self, code: &Compiled) -> Result<Program, SandboxError> {
+        self.sandbox.load(self.module, self.kind, code, self.entry_point)
+    }
+
+    /// Keeps the code while its guests run already: to write that of a Python worker takes a sixth of a second, and seconds on
+    /// a memory card. Until then other processes wait that need the module, too, and so do other compilations; a host
+    /// that ends in order waits, too.
+    pub(super) fn keep(
+        self,
+        only_for: Option<ReuseScope>,
+        code: Compiled,
+        claim: Option<Claim>,
+        turn: OwnedSemaphorePermit,
+    ) {
+        let keep = move || {
+            if let Err(error) = self.cache.keep(&self.module, self.compatibility, only_for, &code) {
+                tracing::warn!(module = %self.module, %error, "compiled code is not kept; the next start compiles anew");
+            }
+            drop((claim, turn));
+        };
+        // Not waited for here: the runtime does when it ends.
+        drop(spawn_blocking(keep));
+    }
+}

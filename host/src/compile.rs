@@ -4,6 +4,7 @@
 mod child;
 mod exchange;
 mod functions;
+mod table_order;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

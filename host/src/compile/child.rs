@@ -11,6 +11,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::child_process;
 use crate::compile::exchange::{CompileReply, CompileRequest};
 use crate::compile::functions::FunctionReuse;
+use crate::compile::table_order;
 use crate::compile::{COMPILE_BYTES_MAX, COMPILE_TIME_MAX, CompileError, EXIT_REFUSED, compile_with};
 use crate::lockdown::{self, LockdownError, Walls};
 use crate::sandbox::{CodeForm, engine};
@@ -70,6 +71,9 @@ pub fn run_child() -> u8 {
 /// Compiles; returns the parts of the reply.
 fn answer(request: &CompileRequest, form: CodeForm) -> Result<[Bytes; 3], CompileError> {
     let reuse = request.known.as_deref().map(|packs| Arc::new(FunctionReuse::new(packs)));
+    if reuse.is_some() {
+        table_order::read_log();
+    }
     let store = reuse.clone().map(|reuse| reuse as _);
     let code = compile_with(engine::parallel_compiler(form, store), &request.wasm)?;
     let (new, reused, used) = reuse.map_or_else(Default::default, |reuse| reuse.outcome());
@@ -121,5 +125,27 @@ mod tests {
         assert_eq!(second.code, full);
         assert!(second.reused > 0 && second.used == 0b10, "{} {}", second.reused, second.used);
         assert!((1..first.new.bytes().len()).contains(&second.new.bytes().len()), "only what is new");
+    }
+
+    #[test]
+    fn of_two_functions_behind_one_that_is_called_from_outside_the_longer_is_found_again() {
+        let long = "(drop (i32.load (i32.const 0)))".repeat(10);
+        let with = |data: &str| {
+            let echo = include_str!("../../../modules/echo.wat").trim_end().strip_suffix(')').unwrap();
+            let functions =
+                format!("(func (export \"more\") nop) (func nop) (func {long}) (func {long} {long})");
+            wat::parse_str(format!("{echo} (data (i32.const 5000) \"{data}\") {functions})")).unwrap()
+        };
+        // One thread has all functions in their order.
+        let threads = ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let compile = |wasm: Vec<u8>, known: Vec<FunctionPack>| {
+            let request = CompileRequest { wasm: wasm.into(), known: Some(known) };
+            let bytes = threads.install(|| answer(&request, CodeForm::SHARED)).unwrap().concat();
+            CompileReply::from_bytes(bytes.into()).unwrap()
+        };
+        let first = compile(with("first"), Vec::new());
+        let second = compile(with("second"), vec![first.new.clone()]);
+        assert!(second.new.bytes().is_empty(), "{:?}", second.new);
+        assert_eq!(second.code, compile_here(&with("second"), CodeForm::SHARED).unwrap());
     }
 }

@@ -7,7 +7,7 @@ mod known_functions;
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use grid_disk::{load_or_make_secret, replace};
@@ -33,12 +33,12 @@ pub struct CompiledCache {
 /// Advisory: where locks do not work, each process compiles for itself.
 #[derive(Debug)]
 pub struct Claim {
-    lock: PathBuf,
-    /// Held until the claim is dropped.
-    _file: File,
-    /// True if another process had the claim before, so that the compiled module may be in the cache by now.
-    pub waited: bool,
+    /// Its path, and the file, which is locked until it is closed; `None` where locks do not work.
+    lock: Option<(PathBuf, File)>,
 }
+
+/// How long to wait before a claim is tried again.
+pub(crate) const CLAIM_PAUSE: Duration = Duration::from_millis(20);
 
 const MAC_BYTES: usize = 32;
 
@@ -105,18 +105,27 @@ impl CompiledCache {
         Ok(replace(&self.path(module, compatibility, only_for), &[&mac[..], code].concat())?)
     }
 
-    /// Waits until no other holder has the claim to the module, and takes it. `None` if the folder supports no locks.
-    pub async fn claim(&self, module: &Digest) -> Option<Claim> {
-        let lock = self.folder.path(&format!("{module}.lock"));
-        let file = File::create(&lock).ok()?;
-        match file.try_lock() {
-            Ok(()) => Some(Claim { lock, _file: file, waited: false }),
-            Err(TryLockError::WouldBlock) => {
-                let wait = move || file.lock().map(|()| file);
-                let file = tokio::task::spawn_blocking(wait).await.ok()?.ok()?;
-                Some(Claim { lock, _file: file, waited: true })
+    /// Waits until no other holder has the claim to the module, and takes it.
+    pub async fn claim(&self, module: &Digest) -> Claim {
+        loop {
+            if let Some(claim) = self.try_claim(module) {
+                return claim;
             }
-            Err(TryLockError::Error(_)) => None,
+            // Not on a thread that is blocked until then: a program that ends would wait for it.
+            tokio::time::sleep(CLAIM_PAUSE).await;
+        }
+    }
+
+    /// Takes the claim to the module; `None` if another has it.
+    pub(crate) fn try_claim(&self, module: &Digest) -> Option<Claim> {
+        let path = self.folder.path(&format!("{module}.lock"));
+        let Ok(file) = File::create(&path) else {
+            return Some(Claim { lock: None });
+        };
+        match file.try_lock() {
+            Ok(()) => Some(Claim { lock: Some((path, file)) }),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Error(_)) => Some(Claim { lock: None }),
         }
     }
 
@@ -162,8 +171,10 @@ impl CompiledCache {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Processes that wait have the file open. If it cannot be removed, an empty file stays.
-        let _ = fs::remove_file(&self.lock);
+        if let Some((path, _)) = &self.lock {
+            // If it cannot be removed, an empty file stays.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -238,21 +249,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = CompiledCache::open(folder.path(), SHARED_BYTES_MAX).unwrap();
         let module = Digest::of(b"a");
-        let first = cache.claim(&module).await.unwrap();
-        assert!(!first.waited);
-        let mut second = Box::pin(cache.claim(&module));
-        assert!(poll_once(second.as_mut()).await.is_none(), "both have it");
-        drop(first);
-        assert!(second.await.unwrap().waited);
-        assert!(!cache.claim(&module).await.unwrap().waited);
-    }
-
-    /// Polls a future once; returns its output if it is ready.
-    async fn poll_once<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
-        std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
-            std::task::Poll::Ready(value) => std::task::Poll::Ready(Some(value)),
-            std::task::Poll::Pending => std::task::Poll::Ready(None),
-        })
-        .await
+        let first = cache.claim(&module).await;
+        assert!(cache.try_claim(&module).is_none(), "both have it");
+        let second = cache.claim(&module);
+        let ended = async {
+            tokio::task::yield_now().await;
+            drop(first);
+        };
+        let (second, ()) = tokio::join!(second, ended);
+        assert!(cache.try_claim(&module).is_none(), "the second has it now");
+        drop(second);
+        assert!(cache.try_claim(&module).is_some());
     }
 }

@@ -172,6 +172,12 @@ impl HostMetrics {
         self.compiled_misses.inc();
     }
 
+    /// Modules whose compiled code was not on disk.
+    #[cfg(test)]
+    pub(crate) fn compiled_code_misses(&self) -> u64 {
+        self.compiled_misses.get()
+    }
+
     /// Counts functions that need not be compiled, because an earlier module had them.
     pub(crate) fn functions_reused(&self, count: u32) {
         self.functions_reused.inc_by(count.into());

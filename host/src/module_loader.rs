@@ -3,6 +3,7 @@
 mod apart;
 mod code;
 mod inspector;
+mod turns;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,15 +21,17 @@ use grid_protocol::time::micros;
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::{Failure, FailureKind, LimitsAsked};
 use parking_lot::Mutex;
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
+use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::task::JoinError;
+use tokio::time::sleep;
 
 use crate::cache::{BoundedFolder, CacheError, ModuleCache};
 use crate::compile::{CompileError, Compiler, compatibility};
-use crate::compiled::{CompiledCache, ReuseScope, ReusingCode};
+use crate::compiled::{CLAIM_PAUSE, CompiledCache, ReuseScope, ReusingCode};
 use crate::metrics::{CacheUse, HostMetrics};
 use crate::module_loader::code::ModuleCode;
 use crate::module_loader::inspector::Inspector;
+use crate::module_loader::turns::Turns;
 use crate::sandbox::{CodeForm, GuestKind, Program, Sandbox, SandboxError};
 use crate::trust::HostTrust;
 
@@ -40,8 +43,10 @@ pub(crate) struct ModuleLoader {
     inspector: Inspector,
     compiled: CompiledCache,
     compiler: Compiler,
-    /// A permit for each module that may be compiled at the same time.
-    turns: Arc<Semaphore>,
+    turns: Turns,
+    /// Locked while no code is to be kept.
+    #[cfg(test)]
+    keep_gate: Arc<AsyncMutex<()>>,
     /// Under which the program publishes that this host is part of.
     own_publisher: Option<PublicKey>,
     trust: Arc<HostTrust>,
@@ -113,6 +118,8 @@ impl ModuleError {
             Self::Sandbox(_) => FailureKind::ModuleRefused,
             Self::Memory { .. } => FailureKind::MemoryLimit,
             Self::Compile(CompileError::Limit(_)) => FailureKind::CompileLimit,
+            // The module made it panic, and would do so elsewhere.
+            Self::Thread(error) if error.is_panic() => FailureKind::CompileLimit,
             Self::Compile(_) | Self::Cache(_) | Self::Disk(_) | Self::Thread(_) => FailureKind::HostFault,
             Self::Unknown | Self::Fetch(_) | Self::Answer(_) => FailureKind::ModuleUnavailable,
         };
@@ -128,12 +135,6 @@ const FETCHES_MAX: u32 = 3;
 
 /// Longest pause between two attempts; the loss of the connection ends it earlier.
 const FETCH_PAUSE: Duration = Duration::from_secs(1);
-
-/// Modules that are compiled at the same time, each by four threads at most, in up to 2 GiB and with as much again for what
-/// it returns: two, and more where there are processors for them.
-fn compilations_max() -> usize {
-    std::thread::available_parallelism().map_or(2, |processors| (processors.get() / 4).max(2))
-}
 
 /// True if the manager may have the same module with another, acceptable signature: a newer one, or one by a publisher whom
 /// it trusts, as when this host has come to another manager.
@@ -165,19 +166,19 @@ impl ModuleLoader {
         sandbox: Sandbox,
         metrics: Arc<HostMetrics>,
     ) -> Self {
-        let (inspector, entries) = (Inspector::default(), Mutex::default());
-        let turns = Arc::new(Semaphore::new(compilations_max()));
         Self {
             modules,
-            inspector,
+            inspector: Inspector::default(),
             compiled,
             compiler,
-            turns,
+            turns: Turns::default(),
+            #[cfg(test)]
+            keep_gate: Arc::default(),
             own_publisher,
             trust,
             sandbox,
             metrics,
-            entries,
+            entries: Mutex::default(),
         }
     }
 
@@ -243,6 +244,8 @@ impl ModuleLoader {
         }
         let (program, compile_us) =
             self.load(module, self.scope(signed.publisher()), kind, wasm, report.entry_point).await?;
+        // The publisher may have been revoked while the module was compiled, or was waiting for it.
+        self.trust.admit_manifest(&signed)?;
         let program = program.published(&manifest);
         let loaded = LoadedModule { signed, program, limits: manifest.limits };
         *entry = Some(loaded.clone());
@@ -370,18 +373,28 @@ impl ModuleLoader {
             sandbox: self.sandbox.clone(),
             cache: self.compiled.clone(),
             metrics: self.metrics.clone(),
+            turns: self.turns.clone(),
+            #[cfg(test)]
+            keep_gate: self.keep_gate.clone(),
         };
-        if let Some(program) = code.find().await? {
-            return Ok((program, None));
-        }
-        let claim = self.compiled.claim(&module).await;
-        if claim.as_ref().is_some_and(|claim| claim.waited)
+        let (claim, turn) = loop {
+            if let Some(program) = code.find().await? {
+                return Ok((program, None));
+            }
+            let turn = self.turns.to_compile(module, wasm.len()).await;
+            if let Some(claim) = self.compiled.try_claim(&module) {
+                break (claim, turn);
+            }
+            // Another process compiles it. Until it has, the turn is somebody else's.
+            drop(turn);
+            sleep(CLAIM_PAUSE).await;
+        };
+        // It may have been kept after it was looked for, and before the claim.
+        if code.is_kept()
             && let Some(program) = code.find().await?
         {
             return Ok((program, None));
         }
-        // Never closed.
-        let turn = self.turns.clone().acquire_owned().await.map_err(|_| ModuleError::Unknown)?;
         self.metrics.compiled_code_missed();
         let started = Instant::now();
         let compiled = self.compiler.compile_reusing(&self.compiled, scope, &module, wasm, form).await;

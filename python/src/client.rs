@@ -45,15 +45,17 @@ struct OpenClient {
 }
 
 /// Connects to a manager: a ticket, `KEY@HOST:PORT` or `HOST:PORT`. `None` starts a manager and a host with so many slots in
-/// this process; other machines reach it if it is to listen on an address.
+/// this process; other machines reach it if it is to listen on an address. `program` is `grid` of this build, which guests run
+/// in processes of; without it they run in this one.
 #[pyfunction]
-#[pyo3(signature = (manager, slots, home, listen))]
+#[pyo3(signature = (manager, slots, home, listen, program))]
 pub(crate) fn connect(
     py: Python<'_>,
     manager: Option<String>,
     slots: u32,
     home: Option<PathBuf>,
     listen: Option<String>,
+    program: Option<PathBuf>,
 ) -> PyResult<PyClient> {
     let opened = match manager {
         Some(manager) => {
@@ -69,6 +71,9 @@ pub(crate) fn connect(
             let mut builder = Manager::builder().local_slots(slots);
             if let Some(home) = home {
                 builder = builder.home(home);
+            }
+            if let Some(program) = program {
+                builder = builder.local_program(program);
             }
             if let Some(listen) = listen {
                 let address = listen.parse::<SocketAddr>();

@@ -22,6 +22,12 @@ from wasm_grid._programs import program
 print([program("grid"), program("grid-host")])
 """
 
+OWN_GRID = """
+import sys, wasm_grid
+with wasm_grid.connect("local", slots=1) as client:
+    print(client.hosts()[0]["walls"][0], list(client.map(sys.argv[1], [(0, 1000)]).values()))
+"""
+
 
 @unittest.skipUnless("GRID_WHEELS" in os.environ, "there is no wheel; `cargo xtask python` makes one")
 class Wheel(unittest.TestCase):
@@ -56,6 +62,10 @@ class Wheel(unittest.TestCase):
             bin = os.path.realpath(Path(folder, "venv", "bin"))
             self.assertEqual(run(python, "-c", PROGRAMS), f"{[os.path.join(bin, name) for name in ('grid', 'grid-host')]}\n")
             self.assertEqual(run(os.path.join(bin, "grid-host"), "--version"), f"grid-host {version}\n")
+
+            # Workers of a grid in Python's process run in processes of their own, by the installed program.
+            primes = os.path.join(os.environ["GRID_MODULES"], "primes.wasm")
+            self.assertEqual(run(python, "-c", OWN_GRID, primes), "process [168]\n")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable, Union
 from . import _functions, _wasm_grid, _workers  # pyright: ignore[reportPrivateUsage]
 from ._closing import Closing
 from ._jobs import STOP_SECONDS_MAX, Job, Outcomes, check_process
+from ._programs import installed
 from ._streams import Streams
 from ._wasm_grid import GridError
 from ._workers import GRACE, Event, Events, WorkerHandle
@@ -45,7 +46,8 @@ def connect(
         manager: A ticket, `KEY@HOST:PORT`, or `HOST:PORT`, whose key is then trusted on first use. By default it is what
             the variable `GRID_MANAGER` says, or else the manager that `grid up` runs on this machine for this user. If
             there is none, a manager and a host start in this process and end with the client; `"local"` starts them in
-            any case.
+            any case. On Linux the host runs workers in locked-down processes of their own, by the `grid` that was
+            installed with this package; without that one, in this process.
         slots: How many tasks the host in this process does at a time; as many as there are cores by default.
         home: The folder with the user's key and known managers, instead of `GRID_HOME` or the one in the user's home.
         listen: The address, as `192.0.2.7:4747`, at which the grid in this process takes in hosts, which then need approval:
@@ -63,7 +65,7 @@ def connect(
         slots = _cores()
     elif slots < 1:
         raise ValueError("a host has one slot at least")
-    return Client(_wasm_grid.connect(address, slots, folder, listen))
+    return Client(_wasm_grid.connect(address, slots, folder, listen, installed("grid")))
 
 
 def _running(home: Path | None) -> str | None:

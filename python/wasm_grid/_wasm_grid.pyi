@@ -94,6 +94,8 @@ class HostInfo(TypedDict):
     compilations: int
     compile_us: int
     module_bytes_sent: int
+    walls: list[str]
+    """What workers are kept behind there: `process`, `landlock`, `system calls`, `namespaces`."""
 
 EventParts = Union[
     tuple[Literal["joined"], str, str, str, Optional[str]],
@@ -227,7 +229,11 @@ class Client:
     def is_closed(self) -> bool: ...
 
 def connect(
-    manager: Optional[str], slots: int, home: Optional[os.PathLike[str]], listen: Optional[str]
+    manager: Optional[str],
+    slots: int,
+    home: Optional[os.PathLike[str]],
+    listen: Optional[str],
+    program: Optional[str],
 ) -> Client: ...
 def home() -> str:
     """The folder of the user's key, known managers and caches."""

@@ -76,7 +76,7 @@ async fn compile_seconds(client: &Client) -> f64 {
 async fn start_one(client: &Client, module: Digest) -> (f64, WorkerId) {
     let began = Instant::now();
     loop {
-        // A host that has just joined again may still be counted as the one that was killed.
+        // A host that has just joined again may still be counted as the one that has ended.
         match client.spawn(module).anywhere(1).await {
             Ok(workers) => {
                 let worker = workers[0];

@@ -6,8 +6,9 @@
 //! another hash as soon as the first is found: one of them is compiled again in any case, and it had better be the
 //! shorter one. If that is the first, it is not kept.
 //!
-//! That a context has just had a trampoline is in nothing but the compiler's log. Threads exchange contexts now and then,
-//! and a later version of the compiler may log something else: then a function more is compiled, and no other code comes out.
+//! That a context has just had a trampoline is in nothing but the compiler's log. Threads exchange contexts now and then, a
+//! module's start logs nothing, and a later version of the compiler may log something else: then a function more is
+//! compiled, and no other code comes out.
 
 use std::cell::Cell;
 use std::fmt::{self, Write};

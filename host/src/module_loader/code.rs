@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use grid_inspect::EntryPoint;
 use grid_protocol::digest::Digest;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::compiled::{Claim, CompiledCache, ReuseScope};
 use crate::metrics::HostMetrics;
+use crate::module_loader::turns::{Turn, Turns};
 use crate::sandbox::{Compiled, GuestKind, Program, Sandbox, SandboxError};
 
 /// Where the code of one module is, and what it is to become.
@@ -24,15 +24,25 @@ pub(super) struct ModuleCode {
     pub(super) sandbox: Sandbox,
     pub(super) cache: CompiledCache,
     pub(super) metrics: Arc<HostMetrics>,
+    pub(super) turns: Turns,
+    /// Locked while nothing is to be kept.
+    #[cfg(test)]
+    pub(super) keep_gate: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl ModuleCode {
+    /// True if there is code on disk.
+    pub(super) fn is_kept(&self) -> bool {
+        self.cache.has(&self.module, self.compatibility, self.scope)
+    }
+
     /// The program, if its code is on disk and can be loaded.
     ///
     /// # Errors
     ///
     /// [`JoinError`] if that panics, or if the host ends.
     pub(super) async fn find(&self) -> Result<Option<Program>, JoinError> {
+        let _turn = self.turns.to_read().await;
         let this = self.clone();
         let find = move || {
             let code = this.cache.get(&this.module, this.compatibility, this.scope)?;
@@ -53,6 +63,7 @@ impl ModuleCode {
     ///
     /// [`JoinError`] if that panics, or if the host ends; [`SandboxError`] if it does not load.
     pub(super) async fn load(&self, code: &Compiled) -> Result<Result<Program, SandboxError>, JoinError> {
+        let _turn = self.turns.to_read().await;
         let (this, code) = (self.clone(), code.clone());
         spawn_blocking(move || this.load_here(&code)).await
     }
@@ -62,22 +73,19 @@ impl ModuleCode {
     }
 
     /// Keeps the code while its guests run already: to write that of a Python worker takes a sixth of a second, and seconds on
-    /// a memory card. Until then other processes wait that need the module, too, and so do other compilations; a host
-    /// that ends in order waits, too.
-    pub(super) fn keep(
-        self,
-        only_for: Option<ReuseScope>,
-        code: Compiled,
-        claim: Option<Claim>,
-        turn: OwnedSemaphorePermit,
-    ) {
+    /// a memory card. The claim and the turn are held until then: processes that need the module wait, and code that is
+    /// still to be written is that of as many modules as may be compiled.
+    pub(super) fn keep(self, only_for: Option<ReuseScope>, code: Compiled, claim: Claim, turn: Turn) {
         let keep = move || {
+            #[cfg(test)]
+            drop(self.keep_gate.blocking_lock());
             if let Err(error) = self.cache.keep(&self.module, self.compatibility, only_for, &code) {
                 tracing::warn!(module = %self.module, %error, "compiled code is not kept; the next start compiles anew");
             }
-            drop((claim, turn));
+            drop(turn);
+            drop(claim);
         };
-        // Not waited for here: the runtime does when it ends.
+        // Once it has begun, the runtime waits for it before it ends.
         drop(spawn_blocking(keep));
     }
 }

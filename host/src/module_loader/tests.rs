@@ -147,26 +147,64 @@ async fn a_module_runs_before_its_code_is_on_disk_and_is_not_compiled_by_others_
     let load = async |loader: &ModuleLoader| {
         loader.program(digest, GuestKind::Worker, &mut conns.subscribe()).await.unwrap().2.unwrap().compile_us
     };
-    let first = loader(folder.path(), ONE);
+    let [first, other] = [(); 2].map(|()| loader(folder.path(), ONE));
+    let turns = || first.turns.of(wasm.len()).available_permits();
+    let all = turns();
+    let gate = first.keep_gate.clone().lock_owned().await;
     assert!(load(&first).await.is_some());
-    // It shares the folders, and waits for the claim if the code is not yet there.
-    assert_eq!(load(&loader(folder.path(), ONE)).await, None);
+    assert_eq!(
+        (turns(), first.compiled.try_claim(&digest).is_some()),
+        (all - 1, false),
+        "it is not kept yet"
+    );
+    let mut waits = Box::pin(load(&other));
+    assert!(tokio::time::timeout(Duration::from_millis(100), &mut waits).await.is_err(), "it compiles, too");
+    drop(gate);
+    assert_eq!(waits.await, None);
     code_is_kept(&first, digest).await;
-    assert_eq!(first.turns.available_permits(), compilations_max(), "each turn is given back");
+    assert_eq!(turns(), all, "the turn is given back");
 }
 
 #[tokio::test]
-async fn no_more_modules_are_compiled_at_once_than_there_are_turns() {
+async fn no_more_modules_are_compiled_at_once_than_there_are_turns_but_short_ones_wait_for_no_long_ones() {
     let folder = tempfile::tempdir().unwrap();
-    let wasm = module(false);
-    let conns = manager(&wasm, ONE);
+    let [short, long] = [false, true].map(module);
     let loader = loader(folder.path(), ONE);
-    let others = u32::try_from(compilations_max()).unwrap();
-    let turns = loader.turns.clone().acquire_many_owned(others).await.unwrap();
+    let turns = loader.turns.of(long.len());
+    let taken = u32::try_from(turns.available_permits()).unwrap();
+    let taken = turns.clone().acquire_many_owned(taken).await.unwrap();
+    let load = async |wasm: &Bytes| {
+        let conns = manager(wasm, ONE);
+        let loaded = loader.program(Digest::of(wasm), GuestKind::Worker, &mut conns.subscribe()).await;
+        assert!(loaded.unwrap().2.unwrap().compile_us.is_some());
+    };
+    let misses = || loader.metrics.compiled_code_misses();
+    let mut waits = Box::pin(load(&long));
+    assert!(tokio::time::timeout(Duration::from_millis(100), &mut waits).await.is_err());
+    assert_eq!(misses(), 0, "it has a turn");
+    load(&short).await;
+    assert_eq!(misses(), 1);
+    drop(taken);
+    waits.await;
+}
+
+#[tokio::test]
+async fn a_publisher_who_is_revoked_while_the_module_waits_to_be_compiled_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let wasm = module(true);
+    let loader = loader(folder.path(), ONE);
+    let turns = loader.turns.of(wasm.len());
+    let taken = u32::try_from(turns.available_permits()).unwrap();
+    let taken = turns.clone().acquire_many_owned(taken).await.unwrap();
+    let conns = manager(&wasm, ONE);
     let mut conns = conns.subscribe();
-    let mut load = Box::pin(loader.program(Digest::of(&wasm), GuestKind::Worker, &mut conns));
-    // Without a limit it takes a tenth of it.
-    assert!(tokio::time::timeout(Duration::from_millis(500), &mut load).await.is_err(), "it has a turn");
-    drop(turns);
-    assert!(load.await.unwrap().2.unwrap().compile_us.is_some());
+    let mut waits = Box::pin(loader.program(Digest::of(&wasm), GuestKind::Worker, &mut conns));
+    assert!(tokio::time::timeout(Duration::from_millis(100), &mut waits).await.is_err());
+    loader.trust.hear(Vec::new(), vec![publisher(ONE).public()]);
+    drop(taken);
+    let refused = waits.await.unwrap_err();
+    assert!(
+        matches!(refused, ModuleError::Refused(ManifestRefusal::RevokedPublisher { .. })),
+        "it is compiled, and would run: {refused}"
+    );
 }

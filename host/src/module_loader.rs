@@ -31,7 +31,7 @@ use crate::compiled::{CLAIM_PAUSE, CompiledCache, ReuseScope, ReusingCode};
 use crate::metrics::{CacheUse, HostMetrics};
 use crate::module_loader::code::ModuleCode;
 use crate::module_loader::inspector::Inspector;
-use crate::module_loader::turns::Turns;
+use crate::module_loader::turns::LoadTurns;
 use crate::sandbox::{CodeForm, GuestKind, Program, Sandbox, SandboxError};
 use crate::trust::HostTrust;
 
@@ -43,7 +43,7 @@ pub(crate) struct ModuleLoader {
     inspector: Inspector,
     compiled: CompiledCache,
     compiler: Compiler,
-    turns: Turns,
+    turns: LoadTurns,
     /// Locked while no code is to be kept.
     #[cfg(test)]
     keep_gate: Arc<AsyncMutex<()>>,
@@ -171,7 +171,7 @@ impl ModuleLoader {
             inspector: Inspector::default(),
             compiled,
             compiler,
-            turns: Turns::default(),
+            turns: LoadTurns::default(),
             #[cfg(test)]
             keep_gate: Arc::default(),
             own_publisher,

@@ -25,7 +25,7 @@ print([program("grid"), program("grid-host")])
 OWN_GRID = """
 import sys, wasm_grid
 with wasm_grid.connect("local", slots=1) as client:
-    print(client.hosts()[0]["walls"][0], list(client.map(sys.argv[1], [(0, 1000)]).values()))
+    print(client.hosts()[0]["walls"][0], [found["count"] for found in client.map(sys.argv[1], [(0, 1000)]).values()])
 """
 
 

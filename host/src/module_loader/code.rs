@@ -8,7 +8,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use crate::compiled::{Claim, CompiledCache, ReuseScope};
 use crate::metrics::HostMetrics;
-use crate::module_loader::turns::{Turn, Turns};
+use crate::module_loader::turns::{LoadTurn, LoadTurns};
 use crate::sandbox::{Compiled, GuestKind, Program, Sandbox, SandboxError};
 
 /// Where the code of one module is, and what it is to become.
@@ -24,7 +24,7 @@ pub(super) struct ModuleCode {
     pub(super) sandbox: Sandbox,
     pub(super) cache: CompiledCache,
     pub(super) metrics: Arc<HostMetrics>,
-    pub(super) turns: Turns,
+    pub(super) turns: LoadTurns,
     /// Locked while nothing is to be kept.
     #[cfg(test)]
     pub(super) keep_gate: Arc<tokio::sync::Mutex<()>>,
@@ -75,7 +75,7 @@ impl ModuleCode {
     /// Keeps the code while its guests run already: to write that of a Python worker takes a sixth of a second, and seconds on
     /// a memory card. The claim and the turn are held until then: processes that need the module wait, and code that is
     /// still to be written is that of as many modules as may be compiled.
-    pub(super) fn keep(self, only_for: Option<ReuseScope>, code: Compiled, claim: Claim, turn: Turn) {
+    pub(super) fn keep(self, only_for: Option<ReuseScope>, code: Compiled, claim: Claim, turn: LoadTurn) {
         let keep = move || {
             #[cfg(test)]
             drop(self.keep_gate.blocking_lock());

@@ -15,7 +15,7 @@ const READ_MAX: usize = 4;
 
 /// The turns of one host. Clones refer to the same ones, which are taken in the order in which they are asked for.
 #[derive(Debug, Clone)]
-pub(super) struct Turns {
+pub(super) struct LoadTurns {
     /// For short modules, so that none of them waits until long ones are compiled.
     short: Arc<Semaphore>,
     long: Arc<Semaphore>,
@@ -24,12 +24,12 @@ pub(super) struct Turns {
 
 /// A turn; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn(
+pub(super) struct LoadTurn(
     // None only if the semaphore were closed, which it never is.
     #[expect(dead_code, reason = "held until it is dropped")] Option<OwnedSemaphorePermit>,
 );
 
-impl Default for Turns {
+impl Default for LoadTurns {
     /// Two long modules, or one for every four processors, because a compilation has four threads at most; and four times as many
     /// short ones.
     fn default() -> Self {
@@ -39,19 +39,19 @@ impl Default for Turns {
     }
 }
 
-impl Turns {
+impl LoadTurns {
     /// Waits for a turn to compile a module of so many bytes.
-    pub(super) async fn to_compile(&self, module: Digest, bytes: usize) -> Turn {
+    pub(super) async fn to_compile(&self, module: Digest, bytes: usize) -> LoadTurn {
         let turns = self.of(bytes);
         if turns.available_permits() == 0 {
             tracing::info!(%module, "it waits until other modules are compiled");
         }
-        Turn(turns.clone().acquire_owned().await.ok())
+        LoadTurn(turns.clone().acquire_owned().await.ok())
     }
 
     /// Waits for a turn to read code.
-    pub(super) async fn to_read(&self) -> Turn {
-        Turn(self.read.clone().acquire_owned().await.ok())
+    pub(super) async fn to_read(&self) -> LoadTurn {
+        LoadTurn(self.read.clone().acquire_owned().await.ok())
     }
 
     /// Those for modules of so many bytes.

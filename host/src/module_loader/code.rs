@@ -42,9 +42,11 @@ impl ModuleCode {
     ///
     /// [`JoinError`] if that panics, or if the host ends.
     pub(super) async fn find(&self) -> Result<Option<Program>, JoinError> {
-        let _turn = self.turns.to_read().await;
+        let turn = self.turns.to_read().await;
         let this = self.clone();
         let find = move || {
+            // Held until the thread is done, even if nobody waits for it any more.
+            let _turn = turn;
             let code = this.cache.get(&this.module, this.compatibility, this.scope)?;
             let loaded = this.load_here(&code);
             loaded
@@ -63,9 +65,13 @@ impl ModuleCode {
     ///
     /// [`JoinError`] if that panics, or if the host ends; [`SandboxError`] if it does not load.
     pub(super) async fn load(&self, code: &Compiled) -> Result<Result<Program, SandboxError>, JoinError> {
-        let _turn = self.turns.to_read().await;
+        let turn = self.turns.to_read().await;
         let (this, code) = (self.clone(), code.clone());
-        spawn_blocking(move || this.load_here(&code)).await
+        let load = move || {
+            let _turn = turn;
+            this.load_here(&code)
+        };
+        spawn_blocking(load).await
     }
 
     fn load_here(&self, code: &Compiled) -> Result<Program, SandboxError> {

@@ -1,21 +1,79 @@
 //! Jobs on a grid of real processes, and how long they take.
 
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use grid_tests::{ChildProcess, Grid};
 use wasm_grid::{Client, Digest, Event, Reply, Request, WorkerId};
 
-/// Prints the seconds that a host of one slot takes for a kernel's task, done `tasks` times, and the sum of what came out.
-pub(crate) async fn compute(module: &str, kernel: &str, input: &str, tasks: u64) {
+/// Prints the seconds that a host of one slot takes for a kernel's task, done `tasks` times, and the sum of what came out; then
+/// the same of the program `native`. They work in turns, [`TURNS`] each: a shared machine is as fast for the one as for the
+/// other within a second, but not within several.
+pub(crate) async fn compute(module: &str, kernel: &str, native: &str, tasks: u64) {
+    let mut native = NativeProgram::start(native, kernel);
     let grid = Grid::start(&[]);
     let client = grid.client();
     let module = client.upload("kernels", std::fs::read(module).unwrap()).await.unwrap().digest;
     let _host = grid.host("one", &["--slots", "1"]);
+    let input = &native.task;
     let inputs = |tasks: u64| (0..tasks).map(|_| format!("{kernel} {input}").into_bytes()).collect();
+    let (first, all): (_, Vec<Vec<Vec<u8>>>) =
+        (inputs(1), (0..TURNS).map(|_| inputs(tasks / TURNS)).collect());
     // So that the host has compiled the module, and an executor has it.
-    run(&client, module, inputs(1)).await;
-    let (seconds, sum) = run(&client, module, inputs(tasks)).await;
-    println!("{seconds} {sum}");
+    run(&client, module, first).await;
+    let (mut grid_seconds, mut grid_sum, mut native_seconds, mut native_sum) = (0.0, 0u64, 0.0, 0u64);
+    for inputs in all {
+        let (seconds, sum) = native.work(tasks / TURNS);
+        (native_seconds, native_sum) = (native_seconds + seconds, native_sum.wrapping_add(sum));
+        let (seconds, sum) = run(&client, module, inputs).await;
+        (grid_seconds, grid_sum) = (grid_seconds + seconds, grid_sum.wrapping_add(sum));
+    }
+    println!("{grid_seconds} {grid_sum} {native_seconds} {native_sum}");
+}
+
+/// Turns of each side in a measurement.
+const TURNS: u64 = 3;
+
+/// The kernels as a program of this machine, which ends when nobody has work for it.
+struct NativeProgram {
+    process: Child,
+    said: BufReader<ChildStdout>,
+    /// The number that a task is given.
+    task: String,
+}
+
+impl NativeProgram {
+    fn start(program: &str, kernel: &str) -> Self {
+        let mut command = Command::new(program);
+        command.arg(kernel).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let said = BufReader::new(process.stdout.take().unwrap());
+        let mut native = Self { process, said, task: String::new() };
+        native.task = native.line();
+        native
+    }
+
+    /// Does so many tasks; returns the seconds and the sum of what came out.
+    fn work(&mut self, tasks: u64) -> (f64, u64) {
+        writeln!(self.process.stdin.as_mut().unwrap(), "{tasks}").unwrap();
+        let line = self.line();
+        let (seconds, sum) = line.split_once(' ').unwrap();
+        (seconds.parse().unwrap(), sum.parse().unwrap())
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+}
+
+impl Drop for NativeProgram {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
 }
 
 /// Prints the seconds that two hosts of one slot take for a kernel's tasks `0`, `step`, `2 * step` and so on, and the sum of

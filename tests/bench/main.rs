@@ -15,7 +15,7 @@ const ROUNDS: usize = 20_000;
 
 const USAGE: &str = "raw-serve | raw-sink | raw-rounds ADDR | raw-mux IN_FLIGHT ADDR | raw-bulk BYTES ADDR | \
     grid rounds|spawn|executor|idle N|mux N MESSAGES|pipelined MESSAGES|bulk BYTES TOTAL | \
-    compute MODULE KERNEL INPUT TASKS | two-hosts MODULE KERNEL STEP TASKS | first-use MODULE | hosts COUNT TASKS | nats-echo ADDR | nats-rounds ADDR";
+    compute MODULE KERNEL NATIVE TASKS | two-hosts MODULE KERNEL STEP TASKS | first-use MODULE | hosts COUNT TASKS | nats-echo ADDR | nats-rounds ADDR";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -28,8 +28,8 @@ async fn main() {
         ["raw-mux", in_flight, address] => raw::mux(in_flight.parse().unwrap(), address).await,
         ["raw-bulk", bytes, address] => raw::bulk(bytes.parse().unwrap(), address).await,
         ["grid", ref what @ ..] => messages::grid(what).await,
-        ["compute", module, kernel, input, tasks] => {
-            jobs::compute(module, kernel, input, tasks.parse().unwrap()).await;
+        ["compute", module, kernel, native, tasks] => {
+            jobs::compute(module, kernel, native, tasks.parse().unwrap()).await;
         }
         ["two-hosts", module, kernel, step, tasks] => {
             jobs::two_hosts(module, kernel, step.parse().unwrap(), tasks.parse().unwrap()).await;

@@ -7,7 +7,7 @@ use crate::bench::testbed::{Cores, Testbed, figures, first};
 use crate::chore::{ChoreError, cargo, output, root, run};
 use crate::{modules, programs};
 
-/// Tasks of a measurement; each takes 50 to 100 ms.
+/// Tasks of a measurement, in three turns of each side; each takes 50 to 100 ms.
 const TASKS: u32 = 30;
 
 /// Thousands of numbers that are searched for primes.
@@ -18,10 +18,10 @@ const THOUSAND: &str = "thousand";
 
 /// Tasks of a kernel a second: as a job on one slot, and native on one core.
 pub(super) fn kernel(testbed: &Testbed, name: &str) -> Result<(f64, f64), ChoreError> {
-    let tasks = TASKS.to_string();
-    let native = native(&[name, &tasks])?;
-    let task = native.input.to_string();
-    let done = work(testbed, &["compute", &module()?, name, &task, &tasks])?;
+    let native = native_program()?.to_string_lossy().into_owned();
+    let arguments = ["compute", &module()?, name, &native, &TASKS.to_string()];
+    let said = output(testbed.program("bench", Cores::All).args(arguments))?;
+    let [done, native] = WorkDone::parse_both(&said)?;
     done.agrees_with(&native, name)?;
     Ok((f64::from(TASKS) / done.seconds, f64::from(TASKS) / native.seconds))
 }
@@ -40,18 +40,23 @@ struct WorkDone {
     seconds: f64,
     /// The sum of all results, as the program wrote it: a number of 64 bits.
     sum: String,
-    /// The number that each task was given; 0 if each had its own.
-    input: u32,
 }
 
 impl WorkDone {
     fn parse(said: &str) -> Result<Self, ChoreError> {
-        let wrong = || ChoreError::Other(format!("`{said}` is no time with a sum"));
+        Self::next(&mut said.split_whitespace(), said)
+    }
+
+    /// Of the grid, and of the native program.
+    fn parse_both(said: &str) -> Result<[Self; 2], ChoreError> {
         let mut words = said.split_whitespace();
+        Ok([Self::next(&mut words, said)?, Self::next(&mut words, said)?])
+    }
+
+    fn next<'a>(words: &mut impl Iterator<Item = &'a str>, said: &str) -> Result<Self, ChoreError> {
+        let wrong = || ChoreError::Other(format!("`{said}` is no time with a sum"));
         let seconds = words.next().and_then(|word| word.parse().ok()).ok_or_else(wrong)?;
-        let sum = words.next().ok_or_else(wrong)?.to_owned();
-        let input = words.next().and_then(|word| word.parse().ok()).unwrap_or_default();
-        Ok(Self { seconds, sum, input })
+        Ok(Self { seconds, sum: words.next().ok_or_else(wrong)?.to_owned() })
     }
 
     /// The same source must give the same result, to the last bit.

@@ -50,6 +50,14 @@ pub trait MessagePort: Send + Sync + std::fmt::Debug {
     /// says one.
     fn done(&self, seq: u64, ran: Option<Duration>);
 
+    /// Takes a message from the guest, which with it has handled every message up to `seq`, and sends it: [`Self::send`],
+    /// [`Self::done`] and [`Self::flush`] in one.
+    fn answer(&self, payload: Bytes, seq: u64, ran: Duration) {
+        self.send(payload);
+        self.done(seq, Some(ran));
+        self.flush();
+    }
+
     /// Ends a turn: sends the guest's messages and acknowledges those that it has handled.
     fn flush(&self);
 
@@ -74,8 +82,36 @@ struct MailboxState {
     /// Number of the present connection, or of the last one.
     connection: u64,
     stopping: bool,
-    on_incoming: Option<Waker>,
-    on_room: Option<Waker>,
+    on_incoming: WakerSlot,
+    on_room: WakerSlot,
+}
+
+/// The waker of whoever waits for something, kept from one wait to the next: most are the same task's.
+#[derive(Debug, Default)]
+pub(crate) struct WakerSlot {
+    waker: Option<Waker>,
+    waits: bool,
+}
+
+impl WakerSlot {
+    /// Has the task of `cx` woken by the next [`Self::wake`].
+    pub(crate) fn register(&mut self, cx: &Context<'_>) {
+        self.waits = true;
+        match &mut self.waker {
+            // Cloned only if it is another's.
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => self.waker = Some(cx.waker().clone()),
+        }
+    }
+
+    /// Wakes whoever has registered since the last call.
+    pub(crate) fn wake(&mut self) {
+        if std::mem::take(&mut self.waits)
+            && let Some(waker) = &self.waker
+        {
+            waker.wake_by_ref();
+        }
+    }
 }
 
 impl Mailbox {
@@ -93,8 +129,8 @@ impl Mailbox {
     pub fn stop(&self) {
         let mut inner = self.lock();
         inner.stopping = true;
-        wake(&mut inner.on_incoming);
-        wake(&mut inner.on_room);
+        inner.on_incoming.wake();
+        inner.on_room.wake();
     }
 
     /// Handles a frame from the manager. `body` is the frame's buffer, which `frame` borrows from.
@@ -106,10 +142,10 @@ impl Mailbox {
         let mut inner = self.lock();
         drop(frame.deliver(body, &mut inner.link)?);
         if inner.link.has_room() {
-            wake(&mut inner.on_room);
+            inner.on_room.wake();
         }
         if inner.link.has_ready_arrival() {
-            wake(&mut inner.on_incoming);
+            inner.on_incoming.wake();
         }
         Ok(())
     }
@@ -123,7 +159,7 @@ impl Mailbox {
         let mut inner = self.lock();
         inner.link.fulfil(seq, payload)?;
         if inner.link.has_ready_arrival() {
-            wake(&mut inner.on_incoming);
+            inner.on_incoming.wake();
         }
         Ok(())
     }
@@ -146,8 +182,10 @@ impl Mailbox {
     /// Records that the worker has ended; returns the number of the last message that it sent, and of the last that it
     /// handled.
     pub fn end(&self) -> (u64, u64) {
-        let inner = self.lock();
+        let mut inner = self.lock();
         self.ended.store(true, Ordering::Release);
+        // It may wait long for its mail to be collected; what it would wake is gone.
+        (inner.on_incoming, inner.on_room) = Default::default();
         (inner.link.last_pushed(), inner.link.finished())
     }
 
@@ -167,6 +205,18 @@ impl Mailbox {
         self.has_ended() && !self.lock().link.is_owed()
     }
 
+    /// Sends what was pushed, and the acknowledgement that is owed.
+    fn flush_link(&self, inner: &mut MailboxState) {
+        let MailboxState { link, unqueued, connection, .. } = inner;
+        if *unqueued > link.last_pushed() && !link.owes_acknowledgement() {
+            return;
+        }
+        self.outbox.with_session(*connection, |session| {
+            session.flush(self.worker, link, *unqueued);
+            *unqueued = link.last_pushed() + 1;
+        });
+    }
+
     fn lock(&self) -> MutexGuard<'_, MailboxState> {
         self.inner.lock()
     }
@@ -180,13 +230,13 @@ impl MessagePort for Mailbox {
         }
         // The message may fail, and the report of the failure takes room in the window like any message.
         if !inner.link.has_room() {
-            register(&mut inner.on_room, cx);
+            inner.on_room.register(cx);
             return Poll::Pending;
         }
         if let Some(delivery) = inner.link.take_arrival() {
             return Poll::Ready(Received::Message(delivery));
         }
-        register(&mut inner.on_incoming, cx);
+        inner.on_incoming.register(cx);
         Poll::Pending
     }
 
@@ -203,7 +253,7 @@ impl MessagePort for Mailbox {
         if inner.link.has_room() {
             return Poll::Ready(());
         }
-        register(&mut inner.on_room, cx);
+        inner.on_room.register(cx);
         Poll::Pending
     }
 
@@ -215,33 +265,19 @@ impl MessagePort for Mailbox {
         self.lock().link.finish(seq);
     }
 
-    fn flush(&self) {
+    fn answer(&self, payload: Bytes, seq: u64, _: Duration) {
         let mut inner = self.lock();
-        let MailboxState { link, unqueued, connection, .. } = &mut *inner;
-        if *unqueued > link.last_pushed() && !link.owes_acknowledgement() {
-            return;
-        }
-        self.outbox.with_session(*connection, |session| {
-            session.flush(self.worker, link, *unqueued);
-            *unqueued = link.last_pushed() + 1;
-        });
+        inner.link.push(MessageKind::Message, payload, ());
+        inner.link.finish(seq);
+        self.flush_link(&mut inner);
+    }
+
+    fn flush(&self) {
+        self.flush_link(&mut self.lock());
     }
 
     fn log(&self, level: u8, text: &str, allowed: bool) {
         self.outbox.log(self.worker, LogLevel::from_number(level), allowed.then_some(text));
-    }
-}
-
-fn register(place: &mut Option<Waker>, cx: &Context<'_>) {
-    match place {
-        Some(waker) => waker.clone_from(cx.waker()),
-        None => *place = Some(cx.waker().clone()),
-    }
-}
-
-fn wake(place: &mut Option<Waker>) {
-    if let Some(waker) = place.take() {
-        waker.wake();
     }
 }
 

@@ -332,6 +332,8 @@ fn prepare(store: &mut wasmtime::Store<Guest>) {
         if guest.meter.is_over() {
             return Err(failure::Stop::TimeLimit { budget: guest.meter.budget() }.into());
         }
+        // What it has sent goes now, and not when a call that takes long has ended.
+        guest.mailbox.flush();
         Ok(wasmtime::UpdateDeadline::Yield(SLICE_TICKS))
     });
     begin_slice(store);

@@ -2,7 +2,6 @@
 
 mod worker_entry;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::link::Link;
 use grid_protocol::session::{self, Links};
 use grid_protocol::worker::{End, Failure, FailureKind};
+use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -52,7 +52,8 @@ pub(crate) struct WorkerSupervisor {
 struct SupervisorState {
     session: Option<SessionId>,
     control: HostEnd,
-    workers: BTreeMap<WorkerId, Arc<WorkerEntry>>,
+    /// Looked into for each message, and so not ordered; what happens to all of them happens in the order of their ids.
+    workers: HashMap<WorkerId, Arc<WorkerEntry>>,
     /// Workers that have started and whose start has not been reported.
     started: Vec<WorkerId>,
     connection: u64,
@@ -60,7 +61,7 @@ struct SupervisorState {
 }
 
 /// The links of a host's workers, which are in their mailboxes.
-struct MailboxLinks<'a>(&'a BTreeMap<WorkerId, Arc<WorkerEntry>>);
+struct MailboxLinks<'a>(&'a HashMap<WorkerId, Arc<WorkerEntry>>);
 
 impl Links<()> for MailboxLinks<'_> {
     fn with<R>(&mut self, worker: WorkerId, change: impl FnOnce(&mut Link) -> R) -> Option<R> {
@@ -122,7 +123,7 @@ impl WorkerSupervisor {
         let mut inner = self.lock();
         let session = inner.session?;
         let control = inner.control.position();
-        let workers = session::positions(&mut MailboxLinks(&inner.workers), inner.workers.keys().copied());
+        let workers = session::positions(&mut MailboxLinks(&inner.workers), inner.worker_ids());
         Some(Resume { session, control, workers })
     }
 
@@ -149,8 +150,10 @@ impl WorkerSupervisor {
                 }
             }
         } else {
-            for entry in std::mem::take(&mut inner.workers).into_values() {
-                entry.end_now();
+            for worker in inner.worker_ids() {
+                if let Some(entry) = inner.workers.remove(&worker) {
+                    entry.end_now();
+                }
             }
             inner.control = HostEnd::default();
             inner.started.clear();
@@ -285,7 +288,7 @@ impl WorkerSupervisor {
     }
 
     /// Calls `work` with all workers, under one lock.
-    pub(crate) fn with_workers<T>(&self, work: impl FnOnce(&BTreeMap<WorkerId, Arc<WorkerEntry>>) -> T) -> T {
+    pub(crate) fn with_workers<T>(&self, work: impl FnOnce(&HashMap<WorkerId, Arc<WorkerEntry>>) -> T) -> T {
         work(&self.lock().workers)
     }
 
@@ -311,7 +314,7 @@ impl WorkerSupervisor {
             return;
         }
         inner.control.send(&HostEvent::Draining);
-        let workers: Vec<_> = inner.workers.keys().copied().collect();
+        let workers = inner.worker_ids();
         drop(inner);
         self.runner.drain();
         self.outbox.control_ready.notify_one();
@@ -521,6 +524,13 @@ impl WorkerSupervisor {
 }
 
 impl SupervisorState {
+    /// The ids of all workers, in order.
+    fn worker_ids(&self) -> Vec<WorkerId> {
+        let mut ids: Vec<_> = self.workers.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// True if there are too many workers, including the one about to start: more than `slots` alive, or more than
     /// `2 × slots + ENDED_SPARE` in all. An ended worker whose mail has not been taken needs memory, but no slot.
     fn is_crowded(&self, slots: usize) -> bool {

@@ -23,6 +23,11 @@ pub enum Collectable {
 }
 
 impl Uncollected {
+    /// True if nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Adds what has come.
     pub fn push(&mut self, item: Collectable) {
         self.0.push_back(item);

@@ -64,6 +64,32 @@ async fn a_worker_that_is_stopped_before_it_has_started_ends_though_it_sleeps_as
     .await;
 }
 
+/// A worker that sends a byte and then computes for longer than anybody waits.
+const SENDS_AND_COMPUTES: &str = r#"(module
+    (import "grid" "send" (func $send (param i32 i32)))
+    (memory (export "memory") 1)
+    (func (export "handle_msg") (param i32)
+        (call $send (i32.const 0) (i32.const 1))
+        (loop $for_ever (br $for_ever))))"#;
+
+#[tokio::test]
+async fn what_a_worker_sends_in_a_call_that_takes_long_comes_before_the_call_ends() {
+    within(async {
+        for walls in ["full", "none"] {
+            let grid = Grid::closed();
+            let _host = grid.host("host", &["--walls", walls]);
+            let client = grid.client();
+            let module = wat::parse_str(SENDS_AND_COMPUTES).unwrap();
+            let module = client.upload("sends", module).await.unwrap().digest;
+            let worker = client.spawn(module).anywhere(1).await.unwrap()[0];
+            client.send(worker, &b"go"[..]).await.unwrap();
+            while !matches!(client.next_event().await, Event::Message { .. }) {}
+            assert_eq!(client.ping(worker).await, Ok(WorkerStatus::Busy), "walls {walls}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn pings_that_a_client_gives_up_do_not_delay_its_next_request() {
     within(async {

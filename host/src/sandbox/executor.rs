@@ -7,6 +7,7 @@
 //! Guests that are spoken to share the executor of their domain. A guest that works on tasks has one for itself, because it
 //! cannot be interrupted: its deadline is the end of its process.
 
+mod adaptive_wait;
 mod child;
 mod child_port;
 mod credit;
@@ -17,16 +18,18 @@ mod notation;
 mod overseer;
 mod process;
 mod process_driver;
+mod process_events;
 mod remote_guest;
 mod ring;
 mod shared_memory;
 mod spare;
+mod unhandled;
 mod usage;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use grid_inspect::EntryPoint;
@@ -68,6 +71,8 @@ pub(super) struct Executors {
     forms: [CodeForm; 2],
     /// True if the host tells that executors have namespaces of their own: then one that gets none does not start.
     namespaces: AtomicBool,
+    /// Messages on their way to guests of all processes.
+    unanswered: Arc<AtomicUsize>,
     inner: Mutex<ExecutorsState>,
 }
 
@@ -103,6 +108,7 @@ impl Executors {
             policy: fitting,
             forms: [shared, alone],
             namespaces: AtomicBool::new(false),
+            unanswered: Arc::default(),
             inner: Mutex::default(),
         }))
     }
@@ -250,7 +256,8 @@ impl Executors {
             GuestKind::Task => Policy { workers_max: 2, compute_threads: 1, ..self.policy },
         };
         let setup = notation::setup(&policy, self.form(kind), self.namespaces.load(Ordering::Relaxed));
-        Spare::start(&self.program, kind, &setup)
+        let process = |memory| Process::new(kind, memory, self.unanswered.clone());
+        Spare::start(&self.program, process, &setup)
     }
 
     /// Starts a process for guests to come, if there is none.

@@ -364,10 +364,15 @@ async fn run(
         if abort.killed.load(Ordering::Acquire) {
             return Poll::Ready(End::Stopped);
         }
-        work.as_mut().poll(cx).map(|ended| match ended {
-            Ok(()) => End::Stopped,
-            Err(failure) => End::Failed(failure),
-        })
+        match work.as_mut().poll(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(End::Stopped),
+            Poll::Ready(Err(failure)) => Poll::Ready(End::Failed(failure)),
+            Poll::Pending => {
+                // What it sent before it waits, in the midst of a call perhaps.
+                mailbox.flush();
+                Poll::Pending
+            }
+        }
     })
     .await;
     drop(work);

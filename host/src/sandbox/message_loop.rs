@@ -103,6 +103,7 @@ impl<E: Exports> MessageLoop<E> {
         };
         if waited {
             begin_slice(self.exports.store());
+            self.guest().meter.note_waited();
         }
         incoming
     }

@@ -4,7 +4,7 @@
 //! thread that delivers messages gathers the tasks that this wakes ([`gather`]): several go to the queue together, and
 //! a single quick one is run inline, on the delivering thread, because waking another takes longer than most messages.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -73,6 +73,14 @@ const WOKEN: u8 = 3;
 
 thread_local! {
     static GATHERED: RefCell<Option<Vec<Arc<PoolTask>>>> = const { RefCell::new(None) };
+    /// What was gathered last, empty again: its memory serves the next time.
+    static GATHERED_BEFORE: Cell<Vec<Arc<PoolTask>>> = const { Cell::new(Vec::new()) };
+    static POLL_BEGAN: Cell<u64> = const { Cell::new(0) };
+}
+
+/// When the last poll on this thread began, as [`monotonic`] has it.
+pub(super) fn poll_began() -> u64 {
+    POLL_BEGAN.get()
 }
 
 impl Pool {
@@ -162,42 +170,49 @@ pub(super) enum Inline {
 
 /// As [`gather`].
 pub(super) fn gather_with<T>(inline: Inline, work: impl FnOnce() -> T) -> T {
-    GATHERED.set(Some(Vec::new()));
+    GATHERED.set(Some(GATHERED_BEFORE.take()));
     let result = work();
     let mut tasks = GATHERED.take().unwrap_or_default();
+    run_gathered(inline, &mut tasks);
+    tasks.clear();
+    GATHERED_BEFORE.set(tasks);
+    result
+}
+
+fn run_gathered(inline: Inline, tasks: &mut Vec<Arc<PoolTask>>) {
     if inline == Inline::QuickRow {
-        run_row(tasks);
-        return result;
+        return run_row(tasks);
     }
     match tasks.pop() {
         Some(only) if tasks.is_empty() && inline == Inline::Always => drop(only.run(monotonic())),
         Some(only) if tasks.is_empty() && only.may_run_here() => only.run_here(),
         Some(last) => {
             let shared = last.shared.clone();
-            shared.push(tasks.into_iter().chain([last]));
+            shared.push(tasks.drain(..).chain([last]));
         }
         None => {}
     }
-    result
 }
 
 /// Gives tasks that are not quick to the threads of the pool, and runs the others inline as far as [`ROW`] goes: waking
 /// another thread, and moving what belongs to a guest to its processor, takes longer than a quick task. None is banned if
 /// it turns out slow: it holds up nobody but those of its own trust domain, for a slice, and is not quick next time.
-fn run_row(tasks: Vec<Arc<PoolTask>>) {
+fn run_row(tasks: &mut Vec<Arc<PoolTask>>) {
     let Some(shared) = tasks.first().map(|task| task.shared.clone()) else { return };
-    let (row, others): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|task| task.is_quick());
+    // Nothing is allocated if there are none.
+    let others: Vec<_> = tasks.extract_if(.., |task| !task.is_quick()).collect();
     if !others.is_empty() {
         shared.push(others);
     }
-    let mut row = row.into_iter();
+    let mut row = tasks.drain(..);
     let began = monotonic();
-    while monotonic().saturating_sub(began) < nanos(ROW)
+    let mut now = began;
+    while now.saturating_sub(began) < nanos(ROW)
         && let Some(task) = row.next()
     {
-        task.run(monotonic());
+        now = task.run(now);
     }
-    if row.len() > 0 {
+    if !row.as_slice().is_empty() {
         shared.push(row);
     }
 }
@@ -254,22 +269,27 @@ impl PoolShared {
 }
 
 impl PoolTask {
-    /// Polls the task once, and returns how long that took. The state makes sure that no other thread polls it.
-    fn run(self: Arc<Self>, now: u64) -> Duration {
+    /// Polls the task once, and returns when that ended. The state makes sure that no other thread polls it.
+    fn run(self: Arc<Self>, now: u64) -> u64 {
         self.state.store(RUNNING, Ordering::Release);
         let waker = Waker::from(self.clone());
         let mut work = lock(&self.work);
         let Some(future) = &mut *work else {
-            return Duration::ZERO;
+            return now;
         };
+        POLL_BEGAN.set(now);
         self.polled_since.store(now, Ordering::Relaxed);
         self.meter.resume(now);
         let polled =
             catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
-        let ran = self.meter.pause(now);
+        let ended = self.meter.pause();
         self.polled_since.store(0, Ordering::Relaxed);
         drop(work);
-        let quick = if ran <= QUICK { self.quick.load(Ordering::Relaxed).saturating_add(1) } else { 0 };
+        let quick = if ended - now <= nanos(QUICK) {
+            self.quick.load(Ordering::Relaxed).saturating_add(1)
+        } else {
+            0
+        };
         self.quick.store(quick, Ordering::Relaxed);
         match polled {
             Ok(Poll::Pending) if !self.shared.closed.load(Ordering::SeqCst) => self.rest(),
@@ -279,7 +299,7 @@ impl PoolTask {
                 self.end();
             }
         }
-        ran
+        ended
     }
 
     /// Makes the task idle or, if it was woken during its poll, puts it at the end of the queue.
@@ -328,14 +348,15 @@ impl PoolTask {
     /// Polls the task while wakes of others wait. If that is slow, none waits for it again.
     fn run_in_row(self: Arc<Self>, now: u64) {
         let waited_for = wake_later::has_waiting();
-        if self.clone().run(now) > SLOW && waited_for {
+        if self.clone().run(now) - now > nanos(SLOW) && waited_for {
             self.inline_banned.store(true, Ordering::Relaxed);
         }
     }
 
     /// Polls the task inline. If that is slow, bans it from inline polls for good, and all tasks for [`WITHDRAWN`].
     fn run_here(self: Arc<Self>) {
-        if self.clone().run(monotonic()) > SLOW {
+        let now = monotonic();
+        if self.clone().run(now) - now > nanos(SLOW) {
             self.inline_banned.store(true, Ordering::Relaxed);
             self.shared.inline_policy.withdraw();
         }
@@ -392,7 +413,7 @@ impl fmt::Debug for PoolTask {
 const QUICK: Duration = Duration::from_micros(100);
 
 /// Time for which quick tasks are run inline before the rest is given to other threads.
-const ROW: Duration = Duration::from_micros(500);
+const ROW: Duration = Duration::from_millis(2);
 
 /// Quick polls in a row after which a task may be polled inline.
 const QUICK_IN_A_ROW: u32 = 8;

@@ -6,7 +6,7 @@ use grid_protocol::event::{Event, SendError};
 use grid_protocol::id::WorkerId;
 use grid_protocol::limits::MESSAGE_BYTES_MAX;
 use grid_protocol::link::MessageKind;
-use grid_protocol::uncollected::Collectable;
+use grid_protocol::uncollected::{Collectable, Uncollected};
 use grid_protocol::worker::End;
 use grid_scheduler::Owner;
 
@@ -44,32 +44,40 @@ impl MessageRouter {
 
     /// Moves what waits for a client in this process into `out`, until `out` holds `most` events.
     pub(crate) fn collect(&mut self, owner: Owner, most: usize, out: &mut Vec<Event>) {
-        while out.len() < most {
-            let Some(ClientSession::Here { waiting, .. }) = self.client_sessions.get_mut(&owner) else {
-                return;
-            };
-            match waiting.pop() {
-                None => return,
-                Some(Collectable::Joined(event)) => out.push(event),
-                Some(Collectable::Left(worker, end)) => out.extend(self.close(worker, end)),
-                Some(Collectable::Messages(worker)) => {
-                    if self.take_mail(worker, most, out)
-                        && let Some(ClientSession::Here { waiting, .. }) =
-                            self.client_sessions.get_mut(&owner)
-                    {
+        // Taken out for the moment: nothing is added while it is looked through.
+        let waiting = self.uncollected(owner).filter(|waiting| !waiting.is_empty());
+        let Some(mut waiting) = waiting.map(std::mem::take) else {
+            return;
+        };
+        while out.len() < most
+            && let Some(next) = waiting.pop()
+        {
+            match next {
+                Collectable::Joined(event) => out.push(event),
+                Collectable::Left(worker, end) => out.extend(self.close(worker, end)),
+                Collectable::Messages(worker) => {
+                    if self.take_mail(worker, most, out) {
                         waiting.put_back(Collectable::Messages(worker));
                     }
                 }
             }
         }
+        if let Some(place) = self.uncollected(owner) {
+            *place = waiting;
+        }
+    }
+
+    /// What waits for a client in this process; `None` for any other.
+    fn uncollected(&mut self, owner: Owner) -> Option<&mut Uncollected> {
+        match self.client_sessions.get_mut(&owner)? {
+            ClientSession::Here { waiting, .. } => Some(waiting),
+            ClientSession::Remote(_) => None,
+        }
     }
 
     /// Takes the next worker that has joined, whatever waits before it for the client in this process.
     pub(crate) fn take_joined(&mut self, owner: Owner) -> Option<Event> {
-        let Some(ClientSession::Here { waiting, .. }) = self.client_sessions.get_mut(&owner) else {
-            return None;
-        };
-        waiting.take_joined()
+        self.uncollected(owner)?.take_joined()
     }
 
     /// Workers of which it waits to be collected that they joined (true) or ended (false).

@@ -8,6 +8,7 @@ use grid_protocol::id::WorkerId;
 use grid_protocol::link::{Link, MessageKind, Settled};
 use grid_protocol::session::PendingEnd;
 use grid_protocol::time::Moment;
+use grid_protocol::uncollected::{Collectable, Uncollected};
 use grid_protocol::worker::End;
 use grid_scheduler::Owner;
 use tokio::sync::Notify;
@@ -92,6 +93,15 @@ impl Route {
         let owes = self.started && self.ending.is_none() && self.outward.is_owed();
         let silence = now.since(self.heard);
         (owes && !self.ttl.is_zero() && silence > self.ttl).then_some(silence)
+    }
+
+    /// Adds the worker to what waits for its client in this process, if it has a message that can be taken.
+    pub(crate) fn announce(&mut self, worker: WorkerId, waiting: &mut Uncollected, arrived: &Notify) {
+        if !self.queued && self.outward.has_ready_arrival() {
+            self.queued = true;
+            waiting.push(Collectable::Messages(worker));
+            arrived.notify_one();
+        }
     }
 
     /// Sends a message to the host, once the worker runs; returns its number on the host's link.

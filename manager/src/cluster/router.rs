@@ -179,8 +179,15 @@ impl MessageRouter {
             }
         }
         let elsewhere = route.homeward.is_some();
-        // First the answers, then the word that what they answer is handled.
-        if fresh || route.ending.is_some() {
+        // First the answers, then the word that what they answer is handled. Most are for a client in this process, for which
+        // nothing is looked up again.
+        if fresh
+            && route.ending.is_none()
+            && let Some(ClientSession::Here { waiting, arrived, .. }) =
+                self.client_sessions.get_mut(&route.owner)
+        {
+            route.announce(worker, waiting, arrived);
+        } else if fresh || route.ending.is_some() {
             self.deliver(worker);
         }
         if newest.is_some() && elsewhere {
@@ -293,11 +300,7 @@ impl MessageRouter {
         let ending = route.ending.is_some();
         match self.client_sessions.get_mut(&route.owner) {
             Some(ClientSession::Here { waiting, arrived, .. }) => {
-                if !route.queued && route.outward.has_ready_arrival() {
-                    route.queued = true;
-                    waiting.push(Collectable::Messages(worker));
-                    arrived.notify_one();
-                }
+                route.announce(worker, waiting, arrived);
                 if let Some(end) = route.take_end() {
                     waiting.push(Collectable::Left(worker, end));
                     arrived.notify_one();

@@ -152,14 +152,12 @@ impl Executor {
         let sandbox = self.sandbox.clone();
         let _context = sandbox.enter();
         let inline = if self.shared { Inline::QuickRow } else { Inline::Always };
+        let mut frames = Vec::new();
         loop {
-            let frames = match self.take_frames() {
-                Ok(frames) => frames,
-                Err(error) => {
-                    crate::log::say(&format!("an executor ends: {error}"));
-                    return 1;
-                }
-            };
+            if let Err(error) = self.take_frames(&mut frames) {
+                crate::log::say(&format!("an executor ends: {error}"));
+                return 1;
+            }
             if frames.is_empty() {
                 if self.reader.sleep() {
                     // It fails if something has come meanwhile.
@@ -169,7 +167,7 @@ impl Executor {
             }
             self.to_host.wake_after(|| {
                 gather_with(inline, || {
-                    self.handle(frames);
+                    self.handle(&mut frames);
                     // Before a guest runs on this thread.
                     if let Some(overseer) = &self.overseer {
                         overseer.wake();
@@ -179,8 +177,7 @@ impl Executor {
         }
     }
 
-    fn take_frames(&mut self) -> Result<Vec<Frame>, BrokenRing> {
-        let mut frames = Vec::new();
+    fn take_frames(&mut self, frames: &mut Vec<Frame>) -> Result<(), BrokenRing> {
         while frames.len() < FRAMES_AT_ONCE
             && let Some(frame) = self.reader.next()?
         {
@@ -190,12 +187,12 @@ impl Executor {
             // The host sleeps in its own way, and looks for room when it is woken.
             self.to_host.ring();
         }
-        Ok(frames)
+        Ok(())
     }
 
-    fn handle(&self, frames: Vec<Frame>) {
+    fn handle(&self, frames: &mut Vec<Frame>) {
         let mut guests = self.guests.lock();
-        for Frame { head, payload } in frames {
+        for Frame { head, payload } in frames.drain(..) {
             if head.kind == FrameKind::Start {
                 // It may end at once, which takes the lock.
                 MutexGuard::unlocked(&mut guests, || self.start(head.guest, &payload));
@@ -249,7 +246,10 @@ impl Executor {
     fn on_end(&self, guest: u32) -> impl FnOnce(GuestEnd) + Send + 'static {
         let (to_host, guests) = (self.to_host.clone(), self.guests.clone());
         move |end| {
-            guests.lock().remove(&guest);
+            let running = guests.lock().remove(&guest);
+            if let Some(running) = running {
+                running.port.put_held();
+            }
             let end = match end {
                 GuestEnd::Ended(end) => end,
                 GuestEnd::Lost { reason } => failed(reason),

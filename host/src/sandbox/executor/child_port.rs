@@ -20,15 +20,16 @@ use super::frame::{Frame, FrameKind};
 use super::ring::RingWriter;
 use super::shared_memory::{SharedMemory, WITHDRAWN};
 use crate::mailbox::{Delivery, MessagePort, Received};
-use crate::sandbox::meter::nanos;
+use crate::sandbox::meter::{monotonic, nanos};
+use crate::sandbox::pool;
 
 thread_local! {
     /// Since when this thread wakes the host later.
-    static WAKES_LATER: Cell<Option<Instant>> = const { Cell::new(None) };
+    static WAKES_LATER: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Time after which the host is woken at once.
-const LATEST: Duration = Duration::from_micros(100);
+/// Time in nanoseconds after which the host is woken at once.
+const LATEST: u64 = 100_000;
 
 /// The way to the host, which all guests of an executor share.
 #[derive(Debug)]
@@ -66,7 +67,12 @@ impl ToHost {
     /// Shows the host what was put in, and wakes it if it sleeps; not before the end of [`Self::wake_after`] if this thread
     /// is in there for less than [`LATEST`].
     pub(super) fn publish(&self) {
-        if WAKES_LATER.get().is_some_and(|since| since.elapsed() < LATEST) {
+        self.publish_at(monotonic);
+    }
+
+    /// As [`Self::publish`], for a thread that has another way to know about what time it is.
+    fn publish_at(&self, now: impl FnOnce() -> u64) {
+        if WAKES_LATER.get().is_some_and(|since| now().saturating_sub(since) < LATEST) {
             return self.show();
         }
         let wake = self.writer.lock().publish();
@@ -76,7 +82,7 @@ impl ToHost {
     /// Does `work`, and wakes the host afterwards for what this thread puts in meanwhile: if both share a core, the host
     /// would otherwise take it over in the middle.
     pub(super) fn wake_after(&self, work: impl FnOnce()) {
-        WAKES_LATER.set(Some(Instant::now()));
+        WAKES_LATER.set(Some(monotonic()));
         work();
         WAKES_LATER.set(None);
         self.publish();
@@ -126,6 +132,8 @@ pub(super) struct ChildPort {
 #[derive(Debug)]
 struct PortState {
     incoming: VecDeque<(u64, Bytes)>,
+    /// What it has sent last, which may go with the word that its message is done.
+    held: Option<Bytes>,
     /// When the guest took its present message.
     took: Instant,
     stopping: bool,
@@ -143,6 +151,7 @@ impl ChildPort {
         }
         let inner = PortState {
             incoming: VecDeque::new(),
+            held: None,
             took: Instant::now(),
             stopping: false,
             room: ROOM_BYTES,
@@ -208,6 +217,18 @@ impl ChildPort {
         !self.lock().incoming.is_empty()
     }
 
+    /// Puts what was sent last into the ring.
+    pub(super) fn put_held(&self) {
+        self.put_held_of(&mut self.lock());
+    }
+
+    /// The caller holds the lock until what follows is in the ring as well, so that no other thread puts this behind it.
+    fn put_held_of(&self, inner: &mut PortState) {
+        if let Some(payload) = inner.held.take() {
+            self.put(FrameKind::Sent, 0, payload);
+        }
+    }
+
     fn put(&self, kind: FrameKind, number: u64, payload: Bytes) {
         self.to_host.put(Frame::new(kind, self.guest, number, payload));
         self.unflushed.fetch_add(1, Ordering::Relaxed);
@@ -238,7 +259,10 @@ impl MessagePort for ChildPort {
             && self.begins_with(seq)
             && let Some((seq, payload)) = inner.incoming.pop_front()
         {
-            inner.took = Instant::now();
+            // Nobody asks how long a worker takes for a message.
+            if self.memory.is_some() {
+                inner.took = Instant::now();
+            }
             return Poll::Ready(Received::Message(Delivery { seq, kind: MessageKind::Message, payload }));
         }
         self.waits.store(true, Ordering::Relaxed);
@@ -247,8 +271,10 @@ impl MessagePort for ChildPort {
     }
 
     fn send(&self, payload: Bytes) {
-        self.lock().room -= message_cost(payload.len());
-        self.put(FrameKind::Sent, 0, payload);
+        let mut inner = self.lock();
+        inner.room -= message_cost(payload.len());
+        self.put_held_of(&mut inner);
+        inner.held = Some(payload);
     }
 
     fn has_room(&self) -> bool {
@@ -266,16 +292,20 @@ impl MessagePort for ChildPort {
 
     fn fail(&self, seq: u64, mut failure: Failure) {
         failure.clamp();
+        let mut inner = self.lock();
+        self.put_held_of(&mut inner);
         self.put(FrameKind::Failed, seq, failure.to_body().into());
     }
 
     fn done(&self, seq: u64, _: Option<Duration>) {
-        let ran = nanos(self.lock().took.elapsed());
-        self.to_host.put(Frame::done(self.guest, seq, ran));
+        let mut inner = self.lock();
+        let ran = self.memory.as_ref().map_or(0, |_| nanos(inner.took.elapsed()));
+        self.to_host.put(Frame::done(self.guest, seq, ran, inner.held.take()));
         self.unflushed.fetch_add(1, Ordering::Relaxed);
     }
 
     fn flush(&self) {
+        self.put_held();
         let unflushed = self.unflushed.load(Ordering::Relaxed);
         if unflushed == 0 {
             return;
@@ -286,7 +316,9 @@ impl MessagePort for ChildPort {
             return self.to_host.show();
         }
         self.unflushed.store(0, Ordering::Relaxed);
-        self.to_host.publish();
+        // A guest that shares its thread is in the midst of a poll, which ends soon.
+        let now = if self.memory.is_some() { monotonic } else { pool::poll_began };
+        self.to_host.publish_at(now);
     }
 
     fn log(&self, level: u8, text: &str, allowed: bool) {

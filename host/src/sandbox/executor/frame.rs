@@ -13,7 +13,7 @@ pub(super) struct FrameHead {
     pub(super) guest: u32,
     /// A message's number, or another number, by the kind.
     pub(super) number: u64,
-    /// Nanoseconds, in a [`FrameKind::Done`]; otherwise 0.
+    /// Nanoseconds, in a [`FrameKind::Done`] or [`FrameKind::Answered`]; otherwise 0.
     pub(super) nanos: u64,
 }
 
@@ -29,9 +29,11 @@ impl Frame {
         Self { head: FrameHead { kind, guest, number, nanos: 0 }, payload }
     }
 
-    /// The guest has handled every message up to `number`, the last of them in so many nanoseconds.
-    pub(super) fn done(guest: u32, number: u64, nanos: u64) -> Self {
-        Self { head: FrameHead { kind: FrameKind::Done, guest, number, nanos }, payload: NOTHING }
+    /// The guest has handled every message up to `number`, the last of them in so many nanoseconds. If there is an `answer`,
+    /// it has sent that before, and nothing since.
+    pub(super) fn done(guest: u32, number: u64, nanos: u64, answer: Option<Bytes>) -> Self {
+        let kind = if answer.is_some() { FrameKind::Answered } else { FrameKind::Done };
+        Self { head: FrameHead { kind, guest, number, nanos }, payload: answer.unwrap_or_default() }
     }
 }
 
@@ -72,6 +74,8 @@ pub(super) enum FrameKind {
     Ended,
     /// To the host: the guest's call has taken more than its `number` microseconds, and cannot be interrupted.
     Overdue,
+    /// To the host: a message from the guest, and then what [`FrameKind::Done`] says.
+    Answered,
 }
 
 impl FrameKind {
@@ -94,6 +98,7 @@ impl FrameKind {
             Self::LogDropped,
             Self::Ended,
             Self::Overdue,
+            Self::Answered,
         ];
         // In the order of their numbers, of which the first is 1.
         usize::try_from(number).ok().and_then(|number| all.get(number.checked_sub(1)?).copied())
@@ -149,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_head_of_a_part_is_read_as_it_was_written_and_nothing_else_is_one() {
-        for number in 1..=16 {
+        for number in 1..=17 {
             let kind = FrameKind::from_number(number).unwrap();
             assert_eq!(kind as u64, number);
             let head = FrameHead { kind, guest: u32::MAX, number: u64::MAX, nanos: u64::MAX };
@@ -160,7 +165,7 @@ mod tests {
         }
         let too_long = [1 | (PART_BYTES_MAX as u64 + 1) << 8, 1 | (FRAME_BYTES_MAX as u64 + 1) << 32];
         let within_a_word = 1 | 9 << 8 | 1 << 32;
-        for first in [0, 17, within_a_word].into_iter().chain(too_long) {
+        for first in [0, 18, within_a_word].into_iter().chain(too_long) {
             assert_eq!(Part::from_words([first, 0, 0, 0]), None, "{first:#x}");
         }
         assert_eq!(Part::from_words([1, 1 << 32, 0, 0]), None, "no such guest");

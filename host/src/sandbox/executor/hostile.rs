@@ -28,7 +28,7 @@ pub fn read_hostile_executor(bytes: &[u8]) -> usize {
     let Ok((memory, _file)) = SharedMemory::new() else {
         return 0;
     };
-    let process = Arc::new(Process::new(GuestKind::Worker, memory));
+    let process = Arc::new(Process::new(GuestKind::Worker, memory, Arc::default()));
     let memory = process.memory().clone();
     let mut reader = RingReader::new(memory.clone(), Direction::ToHost);
     let mut writer = RingWriter::new(memory.clone(), Direction::ToExecutor);
@@ -55,6 +55,7 @@ pub fn read_hostile_executor(bytes: &[u8]) -> usize {
                     FrameKind::Sent,
                     FrameKind::Log,
                     FrameKind::Done,
+                    FrameKind::Answered,
                     FrameKind::Failed,
                     FrameKind::Ended,
                 ];

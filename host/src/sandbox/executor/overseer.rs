@@ -67,6 +67,7 @@ impl Overseer {
 fn oversee(guests: &Guests, to_host: &ToHost) -> bool {
     let guests = guests.lock();
     for (guest, running) in guests.iter() {
+        running.port.put_held();
         if let Some(budget) = running.abort.as_ref().and_then(|abort| abort.overdue()) {
             to_host.send(Frame::new(FrameKind::Overdue, *guest, micros(budget), NOTHING));
         }

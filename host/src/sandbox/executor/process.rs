@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Wake;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::shared_memory::{SharedMemory, WITHDRAWN};
+use crate::mailbox::WakerSlot;
 use crate::sandbox::simulated::GuestHandle;
 use crate::sandbox::{GuestKind, GuestStart};
 
@@ -18,16 +18,17 @@ use crate::sandbox::{GuestKind, GuestStart};
 pub(super) struct Process {
     kind: GuestKind,
     memory: Arc<SharedMemory>,
-    /// Notified when there is something to do.
-    changed: Notify,
+    /// Messages on their way to guests of all processes of this host.
+    unanswered: Arc<AtomicUsize>,
     inner: Mutex<ProcessState>,
 }
 
 #[derive(Debug, Default)]
 struct ProcessState {
-    commands: Vec<GuestCommand>,
-    /// Guests whose mailboxes have something for them.
-    attend: Vec<Arc<GuestRef>>,
+    work: ProcessWork,
+    /// Something has changed since the driver last took its work.
+    has_changed: bool,
+    driver: WakerSlot,
     /// Guests that were started and have not ended.
     guests: usize,
     /// When the last guest ended.
@@ -35,6 +36,14 @@ struct ProcessState {
     started: u32,
     /// It is ending, and takes no guests.
     closed: bool,
+}
+
+/// What a process's driver is to do.
+#[derive(Debug, Default)]
+pub(super) struct ProcessWork {
+    pub(super) commands: Vec<GuestCommand>,
+    /// Guests whose mailboxes have something for them.
+    pub(super) attend: Vec<u32>,
 }
 
 pub(super) enum GuestCommand {
@@ -63,23 +72,43 @@ impl fmt::Debug for GuestCommand {
 }
 
 impl Process {
-    pub(super) fn new(kind: GuestKind, memory: SharedMemory) -> Self {
-        Self { kind, memory: Arc::new(memory), changed: Notify::new(), inner: Mutex::default() }
+    pub(super) fn new(kind: GuestKind, memory: SharedMemory, unanswered: Arc<AtomicUsize>) -> Self {
+        Self { kind, memory: Arc::new(memory), unanswered, inner: Mutex::default() }
     }
 
     pub(super) fn memory(&self) -> &Arc<SharedMemory> {
         &self.memory
     }
 
-    /// Waits until there is something to do.
-    pub(super) async fn changed(&self) {
-        self.changed.notified().await;
+    /// Number of messages on their way to guests of all processes of this host.
+    pub(super) fn unanswered(&self) -> usize {
+        self.unanswered.load(Ordering::Relaxed)
     }
 
-    /// Takes what is to be done, and the guests that are to be looked after.
-    pub(super) fn take_work(&self) -> (Vec<GuestCommand>, Vec<Arc<GuestRef>>) {
+    /// Ready when there is something to do for the driver, which alone asks.
+    pub(super) fn poll_changed(&self, cx: &Context<'_>) -> Poll<()> {
         let mut inner = self.inner.lock();
-        (std::mem::take(&mut inner.commands), std::mem::take(&mut inner.attend))
+        if inner.has_changed {
+            return Poll::Ready(());
+        }
+        inner.driver.register(cx);
+        Poll::Pending
+    }
+
+    /// Swaps what is to be done with `done`, which is empty.
+    pub(super) fn take_work(&self, done: &mut ProcessWork) {
+        let mut inner = self.inner.lock();
+        inner.has_changed = false;
+        std::mem::swap(&mut inner.work, done);
+    }
+
+    /// Changes something that the driver is to look at.
+    fn change<T>(&self, change: impl FnOnce(&mut ProcessState) -> T) -> T {
+        let mut inner = self.inner.lock();
+        let changed = change(&mut inner);
+        inner.has_changed = true;
+        inner.driver.wake();
+        changed
     }
 
     /// Notes that a guest has ended.
@@ -98,7 +127,7 @@ impl Process {
     /// Ends the process if it has no guest.
     pub(super) fn end_if_idle(&self) {
         if self.close(true) {
-            self.changed.notify_one();
+            self.change(|_| ());
         }
     }
 
@@ -122,26 +151,24 @@ impl Process {
         self: &Arc<Self>,
         start: Box<GuestStart>,
     ) -> Result<Arc<dyn GuestHandle>, Box<GuestStart>> {
-        let mut inner = self.inner.lock();
-        if inner.closed || self.kind == GuestKind::Task && inner.guests > 0 {
-            return Err(start);
-        }
-        inner.guests += 1;
-        inner.started += 1;
-        let reference = Arc::new(GuestRef::new(inner.started, self.clone()));
-        inner.commands.push(GuestCommand::Start(reference.clone(), start));
-        drop(inner);
-        self.changed.notify_one();
-        Ok(reference)
+        self.change(|inner| {
+            if inner.closed || self.kind == GuestKind::Task && inner.guests > 0 {
+                return Err(start);
+            }
+            inner.guests += 1;
+            inner.started += 1;
+            let reference = Arc::new(GuestRef::new(inner.started, self.clone()));
+            inner.work.commands.push(GuestCommand::Start(reference.clone(), start));
+            Ok(reference as Arc<dyn GuestHandle>)
+        })
     }
 
     pub(super) fn command(&self, command: GuestCommand) {
-        let mut inner = self.inner.lock();
-        if !inner.closed {
-            inner.commands.push(command);
-            drop(inner);
-            self.changed.notify_one();
-        }
+        self.change(|inner| {
+            if !inner.closed {
+                inner.work.commands.push(command);
+            }
+        });
     }
 
     /// Takes back the messages up to `upto` that its only guest has not begun with; returns the number of the last that it
@@ -163,9 +190,8 @@ impl Process {
     }
 
     /// Has a guest looked after.
-    pub(super) fn attend(&self, guest: Arc<GuestRef>) {
-        self.inner.lock().attend.push(guest);
-        self.changed.notify_one();
+    fn attend(&self, guest: u32) {
+        self.change(|inner| inner.work.attend.push(guest));
     }
 
     /// Takes no guests any more, unless one was started and `if_empty`.
@@ -191,13 +217,21 @@ impl GuestRef {
     pub(super) fn new(guest: u32, process: Arc<Process>) -> Self {
         Self { guest, process, is_queued: AtomicBool::new(false) }
     }
+
+    /// The count of messages on their way to guests of all processes of the host.
+    pub(super) fn unanswered(&self) -> Arc<AtomicUsize> {
+        self.process.unanswered.clone()
+    }
 }
 
 impl Wake for GuestRef {
     fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
         if !self.is_queued.swap(true, Ordering::AcqRel) {
-            let process = self.process.clone();
-            process.attend(self);
+            self.process.attend(self.guest);
         }
     }
 }
@@ -236,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_message_that_a_guest_has_not_begun_with_is_not_taken_from_under_those_behind_it() {
-        let process = Process::new(GuestKind::Task, SharedMemory::new().unwrap().0);
+        let process = Process::new(GuestKind::Task, SharedMemory::new().unwrap().0, Arc::default());
         let begun = |number| process.memory().header().begun.store(number, Ordering::Release);
         begun(4);
         // The fifth is on its way, and would be dropped where it arrives.
@@ -244,6 +278,8 @@ mod tests {
         begun(5);
         assert_eq!(process.withdraw(1, 5, 8), Some(5));
         assert_eq!(process.withdraw(1, 5, 8), None, "it has not heard of it yet");
-        assert_eq!(process.take_work().0.len(), 1);
+        let mut work = ProcessWork::default();
+        process.take_work(&mut work);
+        assert_eq!(work.commands.len(), 1);
     }
 }

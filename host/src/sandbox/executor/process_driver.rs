@@ -1,7 +1,6 @@
 //! The driver of an executor process: feeds it, watches it and ends it.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,13 +12,14 @@ use grid_protocol::worker::{End, Failure, FailureKind};
 use hashbrown::HashMap;
 use rustix::thread::futex;
 use tokio::io::AsyncReadExt;
-use tokio::io::unix::AsyncFd;
 use tokio::process::Child;
 use tokio::time::Instant;
 
+use super::adaptive_wait::{AdaptiveWait, WAIT_MAX};
 use super::frame::{Frame, FrameKind, NOTHING};
 use super::notation;
-use super::process::{GuestCommand, Process};
+use super::process::{GuestCommand, Process, ProcessWork};
+use super::process_events::{ProcessEvent, ProcessEvents};
 use super::remote_guest::RemoteGuest;
 use super::ring::{BrokenRing, RingReader, RingWriter};
 use super::shared_memory::Direction;
@@ -31,12 +31,12 @@ pub(super) struct Driver {
     process: Arc<Process>,
     writer: RingWriter,
     reader: RingReader,
-    bell: AsyncFd<OwnedFd>,
-    /// Readable once the process is gone.
-    socket: AsyncFd<OwnedFd>,
+    events: ProcessEvents,
     child: Child,
     usage: Usage,
     guests: HashMap<u32, RemoteGuest>,
+    /// What was last taken of the process's work: empty between turns.
+    work: ProcessWork,
     /// Commands that were not carried out.
     commands: VecDeque<GuestCommand>,
     /// Guests that have sent something and were not looked after since.
@@ -51,6 +51,7 @@ pub(super) struct Driver {
     /// Why the module cannot be loaded.
     refused: Option<String>,
     heartbeat: Heartbeat,
+    adaptive_wait: AdaptiveWait,
     on_ready: Option<OnReady>,
 }
 
@@ -58,6 +59,7 @@ pub(super) struct Driver {
 pub(super) type OnReady = Box<dyn FnOnce(&str) + Send>;
 
 /// Why a process ends.
+#[derive(PartialEq)]
 enum ProcessEnd {
     /// It has ended by itself.
     Gone,
@@ -89,6 +91,12 @@ const OVERDUE_TIME_MAX: Duration = Duration::from_millis(250);
 /// Frames that are taken from a process before others have their turn.
 const FRAMES_AT_ONCE: usize = 256;
 
+/// Turns after which others have theirs, whatever there is to do.
+const TURNS_IN_A_ROW: u32 = 8;
+
+/// Frames and commands of a turn after which the driver waits for an event, and does not look again first.
+const FEW: usize = 4;
+
 /// Bytes after which they have it, too, at the end of a frame; in the middle of a long one after half a ring.
 const BYTES_AT_ONCE: u64 = 256 << 10;
 
@@ -97,24 +105,18 @@ const PROCESS_BYTES: u64 = 256 << 20;
 const GUEST_BYTES: u64 = 64 << 20;
 
 impl Driver {
-    /// Drives `process`, which runs as `child`. `socket` can be read once it is gone, `bell` when it has something to say.
-    pub(super) fn new(
-        process: Arc<Process>,
-        child: Child,
-        socket: AsyncFd<OwnedFd>,
-        bell: AsyncFd<OwnedFd>,
-        on_ready: OnReady,
-    ) -> Self {
+    /// Drives `process`, which runs as `child`.
+    pub(super) fn new(process: Arc<Process>, child: Child, events: ProcessEvents, on_ready: OnReady) -> Self {
         let memory = process.memory().clone();
         Self {
             process,
             writer: RingWriter::new(memory.clone(), Direction::ToExecutor),
             reader: RingReader::new(memory, Direction::ToHost),
-            bell,
-            socket,
+            events,
             usage: Usage::of(child.id()),
             child,
             guests: HashMap::new(),
+            work: ProcessWork::default(),
             commands: VecDeque::new(),
             touched: Vec::new(),
             starved: BTreeSet::new(),
@@ -123,6 +125,7 @@ impl Driver {
             overdue: None,
             refused: None,
             heartbeat: Heartbeat::default(),
+            adaptive_wait: AdaptiveWait::default(),
             on_ready: Some(on_ready),
         }
     }
@@ -188,7 +191,8 @@ impl Driver {
 
     /// The guests that were to be started and were not.
     fn take_started(&mut self) -> Vec<GuestStart> {
-        self.commands.extend(self.process.take_work().0);
+        self.process.take_work(&mut self.work);
+        self.commands.extend(self.work.commands.drain(..));
         let started = self.commands.drain(..).filter_map(|command| match command {
             GuestCommand::Start(_, start) => Some(*start),
             GuestCommand::End(_) | GuestCommand::Expire(_) | GuestCommand::Withdrawn { .. } => None,
@@ -209,36 +213,39 @@ impl Driver {
 
     /// Serves the process until it is to end.
     async fn serve(&mut self) -> ProcessEnd {
-        let mut watched = Instant::now();
+        let (mut watched, mut in_a_row) = (Instant::now(), 0);
         loop {
-            match self.turn() {
-                Ok(TurnEnd::Waits) => {}
-                Ok(TurnEnd::Again) => {
-                    tokio::task::yield_now().await;
-                    // A process that always has something to say is looked at all the same.
-                    if watched.elapsed() >= WATCH_INTERVAL {
-                        watched = Instant::now();
-                        if let Some(verdict) = self.watch(watched) {
-                            return verdict;
-                        }
-                    }
-                    continue;
-                }
+            let end = match self.turn() {
                 Ok(TurnEnd::Ends(verdict)) => return verdict,
+                Ok(end) => end,
                 Err(broken) => return ProcessEnd::Process(broken.to_string()),
+            };
+            in_a_row += 1;
+            let goes_on = in_a_row < TURNS_IN_A_ROW;
+            if end == TurnEnd::Answered && goes_on {
+                continue;
+            }
+            if end != TurnEnd::Waits || !goes_on {
+                in_a_row = 0;
+                tokio::task::yield_now().await;
+                // A process that always has something to say is looked at all the same.
+                if watched.elapsed() >= WATCH_INTERVAL {
+                    watched = Instant::now();
+                    if let Some(verdict) = self.watch(watched) {
+                        return verdict;
+                    }
+                }
+                continue;
             }
             let interval = if self.is_watched() { WATCH_INTERVAL } else { REST_INTERVAL };
-            tokio::select! {
-                biased;
-                () = self.process.changed() => {}
-                // The counter is not read: each write is an event of its own.
-                ready = self.bell.readable() => {
-                    if let Ok(mut ready) = ready {
-                        ready.clear_ready();
-                    }
-                }
-                _ = self.socket.readable() => return ProcessEnd::Gone,
-                () = tokio::time::sleep_until(watched + interval) => {
+            let (event, has_waited) = self.events.next(&self.process, watched + interval).await;
+            if has_waited {
+                in_a_row = 0;
+            }
+            match event {
+                ProcessEvent::Work => {}
+                ProcessEvent::Gone => return ProcessEnd::Gone,
+                ProcessEvent::Time => {
                     watched = Instant::now();
                     if let Some(verdict) = self.watch(watched) {
                         return verdict;
@@ -250,20 +257,24 @@ impl Driver {
 
     /// Passes on whatever waits.
     fn turn(&mut self) -> Result<TurnEnd, BrokenRing> {
-        let (commands, attend) = self.process.take_work();
-        let idle = commands.is_empty() && attend.is_empty();
-        if idle && self.guests.is_empty() && self.process.is_closed() {
+        self.reader.wake_up();
+        self.process.take_work(&mut self.work);
+        let ProcessWork { commands, attend } = &mut self.work;
+        let given = commands.len() + attend.len();
+        if given == 0 && self.guests.is_empty() && self.process.is_closed() {
             return Ok(TurnEnd::Ends(ProcessEnd::Idle));
         }
-        self.commands.extend(commands);
+        self.commands.extend(commands.drain(..));
         while let Some(command) = self.commands.pop_front() {
             if let Some(verdict) = self.carry_out(command)? {
                 return Ok(TurnEnd::Ends(verdict));
             }
         }
-        for guest in attend {
-            guest.is_queued.store(false, Ordering::Release);
-            self.touched.push(guest.guest);
+        for guest in self.work.attend.drain(..) {
+            if let Some(remote) = self.guests.get(&guest) {
+                remote.unqueue();
+                self.touched.push(guest);
+            }
         }
         let taken = self.take_frames(FRAMES_AT_ONCE)?;
         self.writer.advance()?;
@@ -282,11 +293,32 @@ impl Driver {
         if self.writer.publish() {
             // It fails only if the address is wrong.
             let _ = futex::wake(&self.writer.state().reader_sleeps, futex::Flags::empty(), 1);
+            if self.await_answer() {
+                return Ok(TurnEnd::Answered);
+            }
         }
-        if !idle || taken > 0 || self.writer.is_waiting() && !self.writer.wait_for_room()? {
+        // After much of it there is likely more, for which the process need not wake this end.
+        if given + taken > FEW || self.writer.is_waiting() && !self.writer.wait_for_room()? {
             return Ok(TurnEnd::Again);
         }
         Ok(if self.reader.sleep() { TurnEnd::Waits } else { TurnEnd::Again })
+    }
+
+    /// Waits a moment for the answer to what the process was given, if that is likely to do; true if there is one.
+    fn await_answer(&mut self) -> bool {
+        if !self.adaptive_wait.wants(self.process.unanswered()) {
+            return false;
+        }
+        // The machine's own clock, whatever the runtime takes for the time.
+        let began = std::time::Instant::now();
+        loop {
+            std::thread::yield_now();
+            let (is_answered, waited) = (!self.reader.is_empty(), began.elapsed());
+            if is_answered || waited >= WAIT_MAX {
+                self.adaptive_wait.note(is_answered, waited);
+                return is_answered;
+            }
+        }
     }
 
     fn carry_out(&mut self, command: GuestCommand) -> Result<Option<ProcessEnd>, BrokenRing> {
@@ -349,8 +381,7 @@ impl Driver {
                 continue;
             }
             let remote = self.guests.get_mut(&guest).ok_or(BrokenRing("a guest that is not there"))?;
-            remote.handle(frame)?;
-            if self.touched.last() != Some(&guest) {
+            if remote.handle(frame)? && self.touched.last() != Some(&guest) {
                 self.touched.push(guest);
             }
         }
@@ -364,7 +395,8 @@ impl Driver {
     /// Looks after each guest that has sent something or whose mailbox has something for it, which it gets if there is room
     /// and if it `lives`. One that was told to end, and has, loses what nobody took.
     fn attend_touched(&mut self, lives: bool) -> Result<(), BrokenRing> {
-        for guest in std::mem::take(&mut self.touched) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for guest in touched.drain(..) {
             let Some(remote) = self.guests.get_mut(&guest) else {
                 continue;
             };
@@ -383,6 +415,8 @@ impl Driver {
                 remote.finish(GuestEnd::Ended(End::Stopped));
             }
         }
+        // For the next time: nothing above touches a guest.
+        self.touched = touched;
         Ok(())
     }
 
@@ -438,10 +472,16 @@ fn failed(kind: FailureKind, message: String) -> End {
 }
 
 /// What is to be done after a turn.
+#[derive(PartialEq)]
 enum TurnEnd {
     /// Nothing waits.
     Waits,
+    /// The process has answered already.
+    Answered,
     /// Something may wait.
     Again,
     Ends(ProcessEnd),
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::credit::{ROOM_BYTES, UNHANDLED_BYTES_MAX, UNHANDLED_MAX, message_cost
 use super::frame::{Frame, FrameKind, NOTHING};
 use super::process::GuestRef;
 use super::ring::BrokenRing;
+use super::unhandled::Unhandled;
 use crate::mailbox::{MessagePort, Received};
 use crate::sandbox::{GuestEnd, GuestStart, Limits};
 
@@ -26,10 +28,10 @@ pub(super) struct RemoteGuest {
     on_start: Option<Box<dyn FnOnce() + Send>>,
     on_end: Option<Box<dyn FnOnce(GuestEnd) + Send>>,
     has_started: bool,
+    /// The mailbox had nothing for it when it was last asked, and wakes the process when it has.
+    mailbox_wakes: bool,
     was_told_to_stop: bool,
-    /// Messages that it has not handled: number and length.
-    unhandled: VecDeque<(u64, usize)>,
-    unhandled_bytes: usize,
+    unhandled: Unhandled,
     /// What it has sent and its mailbox has not taken, in order.
     held: VecDeque<HeldFrame>,
     /// Cost of messages that were taken, and for which it has not been given new room.
@@ -48,6 +50,8 @@ pub(super) struct RemoteGuest {
 enum HeldFrame {
     Sent(Bytes),
     Done(u64, Duration),
+    /// The first, and then the second.
+    Answered(Bytes, u64, Duration),
     Failed(u64, Failure),
 }
 
@@ -56,15 +60,15 @@ impl RemoteGuest {
         let GuestStart { limits, mailbox, on_start, on_end, .. } = start;
         Self {
             waker: Waker::from(reference.clone()),
+            unhandled: Unhandled::new(reference.unanswered()),
             reference,
             limits,
             mailbox,
             on_start: Some(on_start),
             on_end: Some(on_end),
             has_started: false,
+            mailbox_wakes: false,
             was_told_to_stop: false,
-            unhandled: VecDeque::new(),
-            unhandled_bytes: 0,
             held: VecDeque::new(),
             owed_room: 0,
             used_room: 0,
@@ -75,12 +79,12 @@ impl RemoteGuest {
         }
     }
 
-    /// Handles a frame of the guest. The caller calls [`Self::attend`] when it has handled all that have come.
+    /// Handles a frame of the guest; true if the caller must call [`Self::attend`] when it has handled all that have come.
     ///
     /// # Errors
     ///
     /// [`BrokenRing`] if an executor never sends such a frame.
-    pub(super) fn handle(&mut self, Frame { head, payload }: Frame) -> Result<(), BrokenRing> {
+    pub(super) fn handle(&mut self, Frame { head, payload }: Frame) -> Result<bool, BrokenRing> {
         self.progress += 1;
         match head.kind {
             FrameKind::Started => {
@@ -90,23 +94,17 @@ impl RemoteGuest {
                 }
             }
             FrameKind::Sent => {
-                if payload.len() > self.limits.message_bytes || self.used_room > ROOM_BYTES {
-                    return Err(BrokenRing("a message that is too long, or has no room"));
-                }
-                self.used_room += message_cost(payload.len());
+                self.use_room(payload.len())?;
                 self.hold(HeldFrame::Sent(payload));
             }
             FrameKind::Done => {
-                let ends = self.unhandled.front().zip(self.unhandled.back());
-                if !ends.is_some_and(|((oldest, _), (newest, _))| (*oldest..=*newest).contains(&head.number))
-                {
-                    return Err(BrokenRing("a message is done that does not wait to be"));
-                }
-                self.handled += 1;
+                self.settle(head.number)?;
                 self.hold(HeldFrame::Done(head.number, Duration::from_nanos(head.nanos)));
-                while let Some((_, bytes)) = self.unhandled.pop_front_if(|(seq, _)| *seq <= head.number) {
-                    self.unhandled_bytes = self.unhandled_bytes.saturating_sub(bytes);
-                }
+            }
+            FrameKind::Answered => {
+                self.settle(head.number)?;
+                self.use_room(payload.len())?;
+                self.hold(HeldFrame::Answered(payload, head.number, Duration::from_nanos(head.nanos)));
             }
             FrameKind::Failed => {
                 let mut failure = Failure::from_body(&payload).map_err(|_| BrokenRing("no failure"))?;
@@ -135,6 +133,26 @@ impl RemoteGuest {
             }
             _ => return Err(BrokenRing("a frame that only a host sends")),
         }
+        let has_news = self.end.is_some() || self.is_unflushed || !self.held.is_empty();
+        Ok(has_news || !self.mailbox_wakes || self.owed_room >= ROOM_BYTES / 2)
+    }
+
+    /// The guest has sent a message.
+    fn use_room(&mut self, length: usize) -> Result<(), BrokenRing> {
+        if length > self.limits.message_bytes || self.used_room > ROOM_BYTES {
+            return Err(BrokenRing("a message that is too long, or has no room"));
+        }
+        self.used_room += message_cost(length);
+        Ok(())
+    }
+
+    /// The guest has handled the messages up to this one.
+    fn settle(&mut self, number: u64) -> Result<(), BrokenRing> {
+        if self.unhandled.is_beyond(number) {
+            return Err(BrokenRing("a message is done that does not wait to be"));
+        }
+        self.handled += 1;
+        self.unhandled.settle(number);
         Ok(())
     }
 
@@ -176,6 +194,11 @@ impl RemoteGuest {
                 self.mailbox.flush();
                 self.is_unflushed = false;
             }
+            HeldFrame::Answered(payload, seq, ran) => {
+                self.owed_room += message_cost(payload.len());
+                self.mailbox.answer(payload, seq, ran);
+                self.is_unflushed = false;
+            }
             HeldFrame::Failed(seq, failure) => {
                 self.mailbox.fail(seq, failure);
                 self.is_unflushed = true;
@@ -186,8 +209,15 @@ impl RemoteGuest {
     /// Passes on what waits at either side; puts frames for the guest into `out` if there is `room` for them. True if the
     /// guest has ended and everything that it sent was taken, so that the caller calls [`Self::finish`].
     pub(super) fn attend(&mut self, out: &mut Vec<Frame>, room: bool) -> bool {
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
+        // Lent for the moment, because cloning it takes longer.
+        let waker = std::mem::replace(&mut self.waker, Waker::noop().clone());
+        let is_over = self.attend_as(&waker, out, room);
+        self.waker = waker;
+        is_over
+    }
+
+    fn attend_as(&mut self, waker: &Waker, out: &mut Vec<Frame>, room: bool) -> bool {
+        let mut cx = Context::from_waker(waker);
         self.take_held();
         // Asked again after the waker is in place: there may be room by now.
         while !self.held.is_empty() && self.mailbox.poll_room(&mut cx).is_ready() {
@@ -209,25 +239,33 @@ impl RemoteGuest {
             self.owed_room = 0;
             out.push(Frame::new(FrameKind::Room, guest, room, NOTHING));
         }
+        self.mailbox_wakes = false;
         while self.has_started
             && !self.was_told_to_stop
             && self.unhandled.len() < UNHANDLED_MAX
-            && self.unhandled_bytes < UNHANDLED_BYTES_MAX
+            && self.unhandled.bytes() < UNHANDLED_BYTES_MAX
         {
             match self.mailbox.poll_incoming(&mut cx) {
                 Poll::Ready(Received::Message(delivery)) => {
-                    self.unhandled.push_back((delivery.seq, delivery.payload.len()));
-                    self.unhandled_bytes += delivery.payload.len();
+                    self.unhandled.push(delivery.seq, delivery.payload.len());
                     out.push(Frame::new(FrameKind::Message, guest, delivery.seq, delivery.payload));
                 }
                 Poll::Ready(Received::Stop) => {
                     self.was_told_to_stop = true;
                     out.push(Frame::new(FrameKind::Stop, guest, 0, NOTHING));
                 }
-                Poll::Pending => break,
+                Poll::Pending => {
+                    self.mailbox_wakes = true;
+                    break;
+                }
             }
         }
         false
+    }
+
+    /// Says that it is about to be looked after: what its mailbox has from now on must wake its process again.
+    pub(super) fn unqueue(&self) {
+        self.reference.is_queued.store(false, Ordering::Release);
     }
 
     /// True if the guest has said that it ended.
@@ -237,8 +275,7 @@ impl RemoteGuest {
 
     /// Notes that the messages after `begun`, up to `upto`, were withdrawn.
     pub(super) fn withdrawn(&mut self, begun: u64, upto: u64) {
-        self.unhandled.retain(|(seq, _)| *seq <= begun || *seq > upto);
-        self.unhandled_bytes = self.unhandled.iter().map(|(_, bytes)| bytes).sum();
+        self.unhandled.withdraw(begun, upto);
     }
 
     /// The processor time that the guest may take for what it is doing; `None` if it waits.

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
+use bytes::Bytes;
+
 use super::frame::{Frame, FrameHead, HEAD_WORDS, PART_BYTES_MAX, Part};
 use super::shared_memory::{Direction, RING_WORDS, RingState, SharedMemory};
 
@@ -53,9 +55,13 @@ impl RingWriter {
     ///
     /// [`BrokenRing`] if the reader's position cannot be.
     pub(super) fn push(&mut self, frame: Frame) -> Result<(), BrokenRing> {
+        if self.waiting.is_empty() {
+            let Put::UpTo(offset) = self.put(&frame, 0)? else { return Ok(()) };
+            self.offset = offset;
+        }
         self.waiting_bytes += memory_bytes(&frame);
         self.waiting.push_back(frame);
-        self.advance()
+        Ok(())
     }
 
     /// Puts in what waits, as far as there is room.
@@ -180,6 +186,9 @@ impl RingWriter {
     }
 }
 
+/// Bytes of a short frame's payload, for which there is a quicker way: no more than a part has.
+const SHORT_BYTES_MAX: usize = 1 << 10;
+
 /// Words that must be free for the part of a frame that begins at `offset`: its own, and for a short frame three quarters of
 /// the ring. What a guest sends without end would otherwise keep its host from others for longer.
 fn needed_words(frame: &Frame, offset: usize) -> usize {
@@ -244,9 +253,12 @@ impl RingReader {
             };
             let at = self.read + HEAD_WORDS as u64;
             self.read += part.words() as u64;
+            if part.bytes <= SHORT_BYTES_MAX && part.later == 0 && self.partial.is_none() {
+                return Ok(Some(Frame { head: part.head, payload: self.short_payload(at, part.bytes) }));
+            }
             let missing = part.bytes + part.later;
             let mut partial = match self.partial.take() {
-                // No more than a frame may have, which `Part` has checked. Nothing is allocated for a frame without bytes.
+                // No more than a frame may have, which `Part` has checked.
                 None => {
                     let words = Vec::with_capacity(missing.div_ceil(8));
                     Partial { head: part.head, words, missing }
@@ -300,6 +312,12 @@ impl RingReader {
         false
     }
 
+    /// Says that this end does not sleep any more, so that nobody need wake it.
+    pub(super) fn wake_up(&self) {
+        // The other end may see it later, and wakes this one for nothing.
+        self.state().reader_sleeps.store(0, Ordering::Relaxed);
+    }
+
     pub(super) fn state(&self) -> &RingState {
         self.memory.ring(self.direction).0
     }
@@ -331,6 +349,19 @@ impl RingReader {
         Ok(Some(part))
     }
 
+    /// The payload of a short frame, at position `at`, in an allocation of its own length: with room to spare there would be
+    /// a second one.
+    fn short_payload(&self, at: u64, length: usize) -> Bytes {
+        let mut payload = vec![0; length];
+        let (_, words) = self.memory.ring(self.direction);
+        let places = stretches(words, at, length.div_ceil(8)).into_iter().flatten();
+        for (bytes, place) in payload.chunks_mut(8).zip(places) {
+            let word = place.load(Ordering::Relaxed).to_le_bytes();
+            bytes.copy_from_slice(word.get(..bytes.len()).unwrap_or_default());
+        }
+        payload.into()
+    }
+
     /// Copies `count` words, from position `at` on, to the end of `to`.
     fn copy(&self, at: u64, count: usize, to: &mut Vec<[u8; 8]>) {
         let (_, words) = self.memory.ring(self.direction);
@@ -353,8 +384,6 @@ const _: () = assert!(RING_WORDS.is_power_of_two());
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::super::frame::{FRAME_BYTES_MAX, FrameKind};
     use super::*;
 
@@ -372,7 +401,21 @@ mod tests {
     #[test]
     fn frames_of_every_length_come_out_as_they_were_put_in() {
         let (mut writer, mut reader) = ring();
-        let lengths = [0, 1, 7, 8, 9, PART_BYTES_MAX, PART_BYTES_MAX + 1, 5 << 20, 3, (5 << 20) + 3, 0];
+        let lengths = [
+            0,
+            1,
+            7,
+            8,
+            9,
+            SHORT_BYTES_MAX,
+            SHORT_BYTES_MAX + 1,
+            PART_BYTES_MAX,
+            PART_BYTES_MAX + 1,
+            5 << 20,
+            3,
+            (5 << 20) + 3,
+            0,
+        ];
         let frames: Vec<_> =
             lengths.iter().enumerate().map(|(at, length)| frame(at as u64, *length)).collect();
         let mut came = Vec::new();

@@ -15,9 +15,9 @@ use tokio::process::Child;
 use super::handover;
 use super::process::Process;
 use super::process_driver::Driver;
+use super::process_events::ProcessEvents;
 use super::shared_memory::SharedMemory;
 use crate::child_process::EXECUTOR;
-use crate::sandbox::GuestKind;
 
 /// A process that has set itself up, or is about to, and has no module yet.
 pub(super) struct Spare {
@@ -28,12 +28,16 @@ pub(super) struct Spare {
 }
 
 impl Spare {
-    /// Starts a process. Must be called in a runtime.
+    /// Starts a process, which is `process` to others once its memory is there. Must be called in a runtime.
     ///
     /// # Errors
     ///
     /// If the system starts none.
-    pub(super) fn start(program: &Path, kind: GuestKind, setup: &ExecutorSetup) -> std::io::Result<Self> {
+    pub(super) fn start(
+        program: &Path,
+        process: impl FnOnce(SharedMemory) -> Process,
+        setup: &ExecutorSetup,
+    ) -> std::io::Result<Self> {
         let (memory, file) = SharedMemory::new()?;
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (socket, theirs) = handover::pair()?;
@@ -47,8 +51,7 @@ impl Spare {
             .kill_on_drop(true)
             .spawn()?;
         handover::give(socket.as_fd(), &setup.to_body(), &[file.as_fd(), bell.as_fd()])?;
-        let process = Arc::new(Process::new(kind, memory));
-        Ok(Self { process, child, socket, bell })
+        Ok(Self { process: Arc::new(process(memory)), child, socket, bell })
     }
 
     /// Gives the process its module, whose compiled code is in the sealed file `code`, and begins to drive it.
@@ -66,8 +69,8 @@ impl Spare {
     ) -> std::io::Result<Arc<Process>> {
         let Self { process, child, socket, bell } = self;
         handover::give(socket.as_fd(), &module.to_body(), &[code.as_fd()])?;
-        let driver =
-            Driver::new(process.clone(), child, readable(socket)?, readable(bell)?, Box::new(on_ready));
+        let events = ProcessEvents::new(readable(bell)?, readable(socket)?);
+        let driver = Driver::new(process.clone(), child, events, Box::new(on_ready));
         let driven = process.clone();
         tokio::spawn(async move {
             driver.run().await;
@@ -78,7 +81,7 @@ impl Spare {
 }
 
 /// Has the runtime tell when a file can be read.
-fn readable(file: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+pub(super) fn readable(file: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the file stays open for as long as it is registered, because this owns it.
     Ok(unsafe { AsyncFd::register_with_interest(file, Interest::READABLE) }?)
 }

@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use grid_protocol::id::WorkerId;
 use grid_protocol::link::MessageKind;
 use grid_protocol::worker::FailureKind;
 use parking_lot::Mutex;
@@ -7,7 +8,7 @@ use parking_lot::Mutex;
 use super::super::process::Process;
 use super::super::shared_memory::SharedMemory;
 use super::*;
-use crate::mailbox::Delivery;
+use crate::mailbox::{Delivery, Mailbox};
 use crate::sandbox::GuestKind;
 
 /// A mailbox with messages without end, of so many bytes, and room for all.
@@ -45,7 +46,7 @@ impl MessagePort for Endless {
 
 /// A guest that has started, and how it ended, once it has.
 fn guest(bytes: usize) -> (RemoteGuest, Arc<Mutex<Option<GuestEnd>>>) {
-    let process = Arc::new(Process::new(GuestKind::Worker, SharedMemory::new().unwrap().0));
+    let process = Arc::new(Process::new(GuestKind::Worker, SharedMemory::new().unwrap().0, Arc::default()));
     let ended = Arc::<Mutex<Option<GuestEnd>>>::default();
     let tell = ended.clone();
     let start = GuestStart {
@@ -60,7 +61,7 @@ fn guest(bytes: usize) -> (RemoteGuest, Arc<Mutex<Option<GuestEnd>>>) {
     (guest, ended)
 }
 
-fn says(guest: &mut RemoteGuest, kind: FrameKind, number: u64, payload: Bytes) -> Result<(), BrokenRing> {
+fn says(guest: &mut RemoteGuest, kind: FrameKind, number: u64, payload: Bytes) -> Result<bool, BrokenRing> {
     guest.handle(Frame::new(kind, 1, number, payload))
 }
 
@@ -74,11 +75,38 @@ fn a_message_is_done_once_and_none_that_was_not_handed_over() {
     let mut out = Vec::new();
     guest.attend(&mut out, true);
     assert_eq!(out.len(), UNHANDLED_MAX);
-    assert_eq!(says(&mut guest, FrameKind::Done, 2, NOTHING), Ok(()));
+    assert!(says(&mut guest, FrameKind::Done, 2, NOTHING).is_ok());
     assert!(says(&mut guest, FrameKind::Done, 2, NOTHING).is_err());
     assert!(says(&mut guest, FrameKind::Done, 0, NOTHING).is_err());
     assert!(says(&mut guest, FrameKind::Done, UNHANDLED_MAX as u64 + 1, NOTHING).is_err());
     assert_eq!(guest.handled, 1);
+}
+
+#[test]
+fn an_answer_counts_as_a_message_and_as_the_word_that_its_question_was_handled() {
+    let (mut guest, _) = guest(1);
+    let mut out = Vec::new();
+    guest.attend(&mut out, true);
+    assert!(says(&mut guest, FrameKind::Answered, 0, NOTHING).is_err(), "nobody asked");
+    assert!(says(&mut guest, FrameKind::Answered, 1, vec![0; 10].into()).is_ok());
+    assert_eq!((guest.handled, guest.used_room), (1, message_cost(10)));
+    let too_long = vec![0; guest.limits.message_bytes + 1];
+    assert!(says(&mut guest, FrameKind::Answered, 2, too_long.into()).is_err());
+}
+
+#[test]
+fn a_guest_whose_mailbox_wakes_its_process_is_not_looked_after_for_an_answer_alone() {
+    let (mut guest, _) = guest(1);
+    let mut out = Vec::new();
+    guest.attend(&mut out, true);
+    assert_eq!(says(&mut guest, FrameKind::Done, 1, NOTHING), Ok(true), "more waits for it");
+    guest.mailbox = Arc::new(Mailbox::new(WorkerId::new(1, 1), Arc::default()));
+    guest.attend(&mut out, true);
+    assert_eq!(says(&mut guest, FrameKind::Done, 2, NOTHING), Ok(false));
+    assert_eq!(says(&mut guest, FrameKind::Sent, 0, NOTHING), Ok(true), "it is to be flushed");
+    guest.attend(&mut out, true);
+    let end = End::Stopped.to_body();
+    assert_eq!(says(&mut guest, FrameKind::Ended, 0, end.into()), Ok(true));
 }
 
 #[test]

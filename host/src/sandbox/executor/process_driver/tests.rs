@@ -81,7 +81,7 @@ async fn an_executor_that_always_answers_at_once_does_not_keep_its_host_from_oth
         writer.push(Frame::new(FrameKind::Started, 1, 0, NOTHING)).unwrap();
         let began = std::time::Instant::now();
         while !until.load(Ordering::Relaxed) {
-            if began.elapsed() > Duration::from_secs(20) {
+            if began.elapsed() > Duration::from_secs(60) {
                 return false;
             }
             its_memory.ring(Direction::ToExecutor).0.reader_sleeps.store(1, Ordering::Relaxed);
@@ -104,7 +104,7 @@ async fn an_executor_that_always_answers_at_once_does_not_keep_its_host_from_oth
     rustix::io::write(&bell, &1u64.to_ne_bytes()).unwrap();
     // Each turn of this task is one that the driver has left to others.
     let mut seen = 0;
-    while seen < 100_000 {
+    while seen < 10_000 {
         let came = mailbox.came.load(Ordering::Relaxed);
         assert!(came - seen <= u64::from(TURNS_IN_A_ROW) * FRAMES_AT_ONCE as u64, "{} at once", came - seen);
         seen = came;
@@ -112,7 +112,7 @@ async fn an_executor_that_always_answers_at_once_does_not_keep_its_host_from_oth
         tokio::task::yield_now().await;
     }
     over.store(true, Ordering::Relaxed);
-    assert!(executor.join().unwrap(), "nobody else had a turn for 20 s");
+    assert!(executor.join().unwrap(), "nobody else had a turn for 60 s");
     driven.abort();
     drop(theirs);
 }

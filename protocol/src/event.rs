@@ -15,8 +15,8 @@ use crate::worker::End;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A worker runs and takes messages. Over the network its first messages may come before this, which travels on a
-    /// stream of its own; nothing of it comes after [`Self::Left`].
+    /// A worker runs and takes messages. Its first messages may come before this, which travels on a stream of its own and
+    /// waits for the end of `init`; nothing of it comes after [`Self::Left`].
     Joined {
         /// The worker.
         worker: WorkerId,

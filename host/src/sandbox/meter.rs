@@ -132,20 +132,31 @@ mod tests {
 
     #[test]
     fn a_call_is_charged_for_nothing_that_came_before_it() {
+        let (long, short) = (Duration::from_secs(3600), Duration::from_millis(100));
+        let pass = || std::thread::sleep(short + short / 4);
         let meter = Meter::new();
-        meter.resume(1);
+        let began = monotonic();
+        meter.resume(began);
         meter.note_waited();
-        meter.begin(Duration::from_secs(3600));
+        meter.begin(long);
         // It goes on in another poll, after which it ends; then another begins.
         meter.pause();
-        meter.resume(1);
-        meter.begin(Duration::from_millis(50));
-        std::thread::sleep(Duration::from_millis(1));
+        meter.resume(began);
+        pass();
+        meter.begin(short);
         assert!(!meter.is_over());
         // The guest waits, and the poll in which it is given something begins later.
+        meter.pause();
+        pass();
         meter.resume(monotonic());
         meter.note_waited();
-        meter.begin(Duration::from_millis(50));
+        meter.begin(short);
         assert!(!meter.is_over());
+        // Two in one poll: the first begins with it, the second does not.
+        pass();
+        meter.begin(short);
+        assert!(!meter.is_over());
+        pass();
+        assert!(meter.is_over());
     }
 }

@@ -17,7 +17,7 @@ use parking_lot::MutexGuard;
 use rustix::thread::futex;
 
 use super::child_port::{ChildPort, ToHost};
-use super::frame::{Frame, FrameKind, NOTHING};
+use super::frame::{Frame, FrameKind};
 use super::handover;
 use super::notation;
 use super::overseer::{Guests, Overseer, RunningGuest};
@@ -224,12 +224,12 @@ impl Executor {
         };
         let port = Arc::new(ChildPort::new(guest, self.to_host.clone(), self.memory.clone()));
         self.guests.lock().insert(guest, RunningGuest { port: port.clone(), abort: None });
-        let to_host = self.to_host.clone();
+        let starting = port.clone();
         let start = GuestStart {
             arguments: Bytes::from(start.arguments),
             limits: notation::limits(&start.limits),
             mailbox: port,
-            on_start: Box::new(move || to_host.send(Frame::new(FrameKind::Started, guest, 0, NOTHING))),
+            on_start: Box::new(move || starting.start()),
             on_end: Box::new(self.on_end(guest)),
         };
         match self.sandbox.start(&self.program, &self.terms, start) {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rustix::thread::futex;
 
 use super::credit::{ROOM_BYTES, message_cost};
-use super::frame::{Frame, FrameKind};
+use super::frame::{Frame, FrameKind, NOTHING};
 use super::ring::RingWriter;
 use super::shared_memory::{SharedMemory, WITHDRAWN};
 use crate::mailbox::{Delivery, MessagePort, Received};
@@ -122,6 +122,8 @@ pub(super) struct ChildPort {
     to_host: Arc<ToHost>,
     /// Frames that were put into the ring since the host was last woken for them.
     unflushed: AtomicU32,
+    /// When the poll began in which the host was last woken, as far as the guest shares its thread.
+    flushed_in: AtomicU64,
     /// It waits for a message, and does nothing else.
     waits: AtomicBool,
     /// Where the guest says which message it has begun with, if it has this executor to itself.
@@ -163,6 +165,7 @@ impl ChildPort {
             to_host,
             memory,
             unflushed: AtomicU32::new(0),
+            flushed_in: AtomicU64::new(u64::MAX),
             waits: AtomicBool::new(false),
             inner: Mutex::new(inner),
         }
@@ -210,6 +213,15 @@ impl ChildPort {
         let mut inner = self.lock();
         inner.room = inner.room.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
         wake(inner, |inner| &mut inner.on_room);
+    }
+
+    /// Tells the host that the guest is ready for messages, after what it has sent so far.
+    pub(super) fn start(&self) {
+        let mut inner = self.lock();
+        self.put_held_of(&mut inner);
+        self.put(FrameKind::Started, 0, NOTHING);
+        drop(inner);
+        self.to_host.publish();
     }
 
     /// True if messages wait that the guest may begin with.
@@ -316,9 +328,10 @@ impl MessagePort for ChildPort {
             return self.to_host.show();
         }
         self.unflushed.store(0, Ordering::Relaxed);
-        // A guest that shares its thread is in the midst of a poll, which ends soon.
-        let now = if self.memory.is_some() { monotonic } else { pool::poll_began };
-        self.to_host.publish_at(now);
+        // The first time in a poll of a guest that shares its thread: most polls have no other, and are short.
+        let poll = pool::poll_began();
+        let is_first = self.memory.is_none() && self.flushed_in.swap(poll, Ordering::Relaxed) != poll;
+        self.to_host.publish_at(|| if is_first { poll } else { monotonic() });
     }
 
     fn log(&self, level: u8, text: &str, allowed: bool) {
@@ -334,3 +347,47 @@ const UNFLUSHED_MAX: u32 = 64;
 
 /// Bytes of a line of a log on its way to the host, which keeps fewer.
 pub(super) const LOG_BYTES_MAX: usize = 4 * grid_protocol::limits::LOG_LINE_BYTES_MAX;
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{EventfdFlags, eventfd};
+
+    use super::super::ring::RingReader;
+    use super::super::shared_memory::Direction;
+    use super::*;
+
+    /// A guest's port, and the host's end of the ring.
+    fn port() -> (ChildPort, RingReader) {
+        let memory = Arc::new(SharedMemory::new().unwrap().0);
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
+        let to_host = ToHost::new(RingWriter::new(memory.clone(), Direction::ToHost), bell);
+        (ChildPort::new(1, Arc::new(to_host), None), RingReader::new(memory, Direction::ToHost))
+    }
+
+    #[test]
+    fn what_a_guest_sends_before_its_start_is_over_goes_before_the_word_that_it_is() {
+        let (port, mut reader) = port();
+        port.send(Bytes::from_static(b"from init"));
+        port.start();
+        port.send(Bytes::from_static(b"later"));
+        port.flush();
+        let kinds: Vec<_> = std::iter::from_fn(|| reader.next().unwrap()).map(|frame| frame.head.kind).collect();
+        assert_eq!(kinds, [FrameKind::Sent, FrameKind::Started, FrameKind::Sent]);
+    }
+
+    #[test]
+    fn the_answers_of_a_poll_that_takes_long_do_not_wait_for_its_end() {
+        let (port, reader) = port();
+        let is_rung = || rustix::io::read(&port.to_host.bell, &mut [0; 8]).is_ok();
+        port.to_host.wake_after(|| {
+            assert!(reader.sleep());
+            port.send(Bytes::from_static(b"at once"));
+            port.flush();
+            assert!(!is_rung(), "the end of the row does it");
+            std::thread::sleep(Duration::from_nanos(2 * LATEST));
+            port.send(Bytes::from_static(b"late"));
+            port.flush();
+            assert!(is_rung());
+        });
+    }
+}

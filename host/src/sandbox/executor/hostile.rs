@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grid_protocol::id::WorkerId;
+use grid_protocol::link::MessageKind;
+use grid_protocol::mail::MailFrame;
 
 use super::frame::{Frame, FrameKind};
-use super::process::{GuestRef, Process};
+use super::process::{GuestRef, Process, ProcessWork};
 use super::remote_guest::RemoteGuest;
 use super::ring::{BrokenRing, RingReader, RingWriter};
 use super::shared_memory::{Direction, RING_WORDS, SharedMemory};
@@ -32,7 +34,9 @@ pub fn read_hostile_executor(bytes: &[u8]) -> usize {
     let memory = process.memory().clone();
     let mut reader = RingReader::new(memory.clone(), Direction::ToHost);
     let mut writer = RingWriter::new(memory.clone(), Direction::ToExecutor);
-    let mut guest = Some(guest(&process));
+    let mailbox = Arc::new(Mailbox::new(WorkerId::new(1, 1), Arc::default()));
+    let mut guest = Some(guest(&process, mailbox.clone()));
+    let mut given = 0;
     let (mut taken, mut at) = (0, 0u64);
     for step in bytes.chunks_exact(9) {
         let (what, word) = step.split_at(1);
@@ -70,7 +74,12 @@ pub fn read_hostile_executor(bytes: &[u8]) -> usize {
             }
             _ => put(words, &mut at, word),
         }
-        match take(&mut reader, &mut writer, &mut guest) {
+        // Now and then another message waits for it, so that some of what it says is handled was given to it.
+        if what >= 0x80 && given < MESSAGES {
+            given += 1;
+            deliver(&mailbox, given);
+        }
+        match take(&process, &mut reader, &mut writer, &mut guest) {
             Ok(frames) => taken += frames,
             // The process is killed.
             Err(_) => break,
@@ -90,11 +99,24 @@ fn put(words: &[std::sync::atomic::AtomicU64], at: &mut u64, value: u64) {
     *at = at.wrapping_add(1);
 }
 
-fn guest(process: &Arc<Process>) -> RemoteGuest {
+/// Messages that the guest is given.
+const MESSAGES: u64 = 40;
+
+/// The manager sends the guest a message.
+fn deliver(mailbox: &Mailbox, seq: u64) {
+    let (worker, kind) = (mailbox.worker(), MessageKind::Message);
+    let mut body = Vec::new();
+    MailFrame::Inline { worker, seq, settled: 0, kind, payload: b"work" }.encode_into(&mut body);
+    let body = Bytes::from(body);
+    let refused = MailFrame::decode(&body).map(|frame| mailbox.handle_frame(frame, &body).is_err());
+    assert_eq!(refused, Ok(false), "fewer messages than a link has room for");
+}
+
+fn guest(process: &Arc<Process>, mailbox: Arc<Mailbox>) -> RemoteGuest {
     let start = GuestStart {
         arguments: Bytes::new(),
         limits: Limits { call: Duration::from_secs(1), ..Limits::default() },
-        mailbox: Arc::new(Mailbox::new(WorkerId::new(1, 1), Arc::default())),
+        mailbox,
         on_start: Box::new(|| ()),
         on_end: Box::new(|_| ()),
     };
@@ -103,26 +125,34 @@ fn guest(process: &Arc<Process>) -> RemoteGuest {
 
 /// Takes what there is, as the driver of a process does.
 fn take(
+    process: &Process,
     reader: &mut RingReader,
     writer: &mut RingWriter,
     guest: &mut Option<RemoteGuest>,
 ) -> Result<usize, BrokenRing> {
-    let mut taken = 0;
-    let mut out: Vec<Frame> = Vec::new();
+    let mut work = ProcessWork::default();
+    process.take_work(&mut work);
+    if let Some(guest) = &*guest {
+        guest.unqueue();
+    }
+    let (mut taken, mut is_touched) = (0, !work.attend.is_empty());
     while taken < RING_WORDS
         && let Some(frame) = reader.next()?
     {
         taken += 1;
         let known = guest.as_mut().filter(|_| frame.head.guest == 1);
         let known = known.ok_or(BrokenRing("a guest that is not there"))?;
-        known.handle(frame)?;
-        if known.attend(&mut out, true)
-            && let Some(ended) = guest.take()
-        {
-            ended.finish(GuestEnd::Lost { reason: String::new() });
-        }
+        is_touched |= known.handle(frame)?;
     }
     reader.release();
+    let mut out: Vec<Frame> = Vec::new();
+    if is_touched
+        && let Some(touched) = guest.as_mut()
+        && touched.attend(&mut out, true)
+        && let Some(ended) = guest.take()
+    {
+        ended.finish(GuestEnd::Lost { reason: String::new() });
+    }
     for frame in out {
         writer.push(frame)?;
     }
@@ -144,6 +174,23 @@ mod tests {
             seed
         };
         std::iter::repeat_with(next).map(|word| (word >> 24 & 0xff) as u8).take(length).collect()
+    }
+
+    /// Nine bytes that put a frame of this kind into the ring.
+    fn step(kind: u8, number: u8) -> [u8; 9] {
+        [4 | kind << 3, 0, number, 0, 0, 0, 0, 0, 0]
+    }
+
+    #[test]
+    fn an_executor_that_handles_what_it_was_given_is_no_hostile_one() {
+        // Shows what was put in so far, when another message waits for the guest.
+        let show = [3 | 0x80, 0, 0, 0, 0, 0, 0, 0, 0];
+        let (started, done, answered) = (step(0, 0), step(3, 1), step(4, 2));
+        let bytes = [started, show, done, show, answered, show].concat();
+        assert_eq!(read_hostile_executor(&bytes), 3);
+        // Nine were not given to it.
+        let bytes = [bytes, step(4, 9).to_vec(), show.to_vec(), done.to_vec(), show.to_vec()].concat();
+        assert_eq!(read_hostile_executor(&bytes), 3);
     }
 
     #[test]

@@ -38,6 +38,14 @@ struct ProcessState {
     closed: bool,
 }
 
+impl ProcessState {
+    /// Has the driver look at what was changed.
+    fn note_change(&mut self) {
+        self.has_changed = true;
+        self.driver.wake();
+    }
+}
+
 /// What a process's driver is to do.
 #[derive(Debug, Default)]
 pub(super) struct ProcessWork {
@@ -103,12 +111,10 @@ impl Process {
     }
 
     /// Changes something that the driver is to look at.
-    fn change<T>(&self, change: impl FnOnce(&mut ProcessState) -> T) -> T {
+    fn change(&self, change: impl FnOnce(&mut ProcessState)) {
         let mut inner = self.inner.lock();
-        let changed = change(&mut inner);
-        inner.has_changed = true;
-        inner.driver.wake();
-        changed
+        change(&mut inner);
+        inner.note_change();
     }
 
     /// Notes that a guest has ended.
@@ -151,16 +157,16 @@ impl Process {
         self: &Arc<Self>,
         start: Box<GuestStart>,
     ) -> Result<Arc<dyn GuestHandle>, Box<GuestStart>> {
-        self.change(|inner| {
-            if inner.closed || self.kind == GuestKind::Task && inner.guests > 0 {
-                return Err(start);
-            }
-            inner.guests += 1;
-            inner.started += 1;
-            let reference = Arc::new(GuestRef::new(inner.started, self.clone()));
-            inner.work.commands.push(GuestCommand::Start(reference.clone(), start));
-            Ok(reference as Arc<dyn GuestHandle>)
-        })
+        let mut inner = self.inner.lock();
+        if inner.closed || self.kind == GuestKind::Task && inner.guests > 0 {
+            return Err(start);
+        }
+        inner.guests += 1;
+        inner.started += 1;
+        let reference = Arc::new(GuestRef::new(inner.started, self.clone()));
+        inner.work.commands.push(GuestCommand::Start(reference.clone(), start));
+        inner.note_change();
+        Ok(reference)
     }
 
     pub(super) fn command(&self, command: GuestCommand) {

@@ -44,6 +44,8 @@ pub(super) struct Driver {
     /// Guests that were given nothing because too much waits for room in the ring.
     starved: BTreeSet<u32>,
     outgoing: Vec<Frame>,
+    /// A message is among what was written since the process was last woken.
+    has_given: bool,
     /// Guests that were told to end, and when.
     aborted: HashMap<u32, Instant>,
     /// The guest whose call took longer than it may.
@@ -121,6 +123,7 @@ impl Driver {
             touched: Vec::new(),
             starved: BTreeSet::new(),
             outgoing: Vec::new(),
+            has_given: false,
             aborted: HashMap::new(),
             overdue: None,
             refused: None,
@@ -293,7 +296,7 @@ impl Driver {
         if self.writer.publish() {
             // It fails only if the address is wrong.
             let _ = futex::wake(&self.writer.state().reader_sleeps, futex::Flags::empty(), 1);
-            if self.await_answer() {
+            if std::mem::take(&mut self.has_given) && self.await_answer() {
                 return Ok(TurnEnd::Answered);
             }
         }
@@ -407,6 +410,7 @@ impl Driver {
                 self.starved.insert(guest);
             }
             for frame in self.outgoing.drain(..) {
+                self.has_given |= frame.head.kind == FrameKind::Message;
                 self.writer.push(frame)?;
             }
             if is_over && let Some(remote) = self.guests.remove(&guest) {

@@ -130,6 +130,8 @@ impl RemoteGuest {
                     _ => return Err(BrokenRing("an end that only a manager tells")),
                 }
                 self.end = Some(end);
+                // It handles none of them any more, though what it sent may wait for long.
+                self.unhandled.settle(u64::MAX);
             }
             _ => return Err(BrokenRing("a frame that only a host sends")),
         }

@@ -2,12 +2,13 @@
 
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use grid_protocol::link::MessageKind;
+use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::super::credit::{ROOM_BYTES, message_cost};
 use super::super::handover;
 use super::super::shared_memory::{Direction, SharedMemory};
 use super::super::spare::readable;
@@ -15,37 +16,45 @@ use super::*;
 use crate::mailbox::{Delivery, MessagePort, Received};
 use crate::sandbox::Limits;
 
-/// A mailbox with one message, and room for whatever is sent.
+/// A mailbox that has a next message as soon as the last one is answered.
 #[derive(Debug, Default)]
-struct One {
-    handed: AtomicBool,
-    came: AtomicU64,
+struct Chatty {
+    handed: AtomicU64,
+    answered: AtomicU64,
+    driver: Mutex<Option<Waker>>,
 }
 
-impl MessagePort for One {
-    fn poll_incoming(&self, _: &mut std::task::Context<'_>) -> std::task::Poll<Received> {
-        if self.handed.swap(true, Ordering::Relaxed) {
-            return std::task::Poll::Pending;
+impl MessagePort for Chatty {
+    fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Received> {
+        let answered = self.answered.load(Ordering::Relaxed);
+        if self.handed.load(Ordering::Relaxed) > answered {
+            *self.driver.lock() = Some(cx.waker().clone());
+            return Poll::Pending;
         }
+        let seq = answered + 1;
+        self.handed.store(seq, Ordering::Relaxed);
         let payload = Bytes::from_static(b"1");
-        std::task::Poll::Ready(Received::Message(Delivery { seq: 1, kind: MessageKind::Message, payload }))
+        Poll::Ready(Received::Message(Delivery { seq, kind: MessageKind::Message, payload }))
     }
 
-    fn send(&self, _: Bytes) {
-        self.came.fetch_add(1, Ordering::Relaxed);
-    }
+    fn send(&self, _: Bytes) {}
 
     fn has_room(&self) -> bool {
         true
     }
 
-    fn poll_room(&self, _: &mut std::task::Context<'_>) -> std::task::Poll<()> {
-        std::task::Poll::Ready(())
+    fn poll_room(&self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
     }
 
     fn fail(&self, _: u64, _: Failure) {}
 
-    fn done(&self, _: u64, _: Option<Duration>) {}
+    fn done(&self, seq: u64, _: Option<Duration>) {
+        self.answered.store(seq, Ordering::Relaxed);
+        if let Some(driver) = self.driver.lock().take() {
+            driver.wake();
+        }
+    }
 
     fn flush(&self) {}
 
@@ -62,7 +71,7 @@ async fn an_executor_that_always_answers_at_once_does_not_keep_its_host_from_oth
     let its_bell = bell.as_fd().try_clone_to_owned().unwrap();
     let events = ProcessEvents::new(readable(its_bell).unwrap(), readable(socket).unwrap());
     let driver = Driver::new(process.clone(), child, events, Box::new(|_| ()));
-    let mailbox = Arc::<One>::default();
+    let mailbox = Arc::<Chatty>::default();
     let start = GuestStart {
         arguments: Bytes::new(),
         limits: Limits::default(),
@@ -72,12 +81,11 @@ async fn an_executor_that_always_answers_at_once_does_not_keep_its_host_from_oth
     };
     assert!(process.start(Box::new(start)).is_ok());
     let over = Arc::new(AtomicBool::new(false));
-    // It says that it sleeps, whatever it does, and never stops to send.
+    // It says that it sleeps, whatever it does.
     let (its_memory, until) = (process.memory().clone(), over.clone());
     let executor = std::thread::spawn(move || {
         let mut writer = RingWriter::new(its_memory.clone(), Direction::ToHost);
         let mut reader = RingReader::new(its_memory.clone(), Direction::ToExecutor);
-        let mut room = ROOM_BYTES;
         writer.push(Frame::new(FrameKind::Started, 1, 0, NOTHING)).unwrap();
         let began = std::time::Instant::now();
         while !until.load(Ordering::Relaxed) {
@@ -87,32 +95,33 @@ async fn an_executor_that_always_answers_at_once_does_not_keep_its_host_from_oth
             its_memory.ring(Direction::ToExecutor).0.reader_sleeps.store(1, Ordering::Relaxed);
             its_memory.header().beats.fetch_add(1, Ordering::Relaxed);
             while let Some(frame) = reader.next().unwrap() {
-                let given = if frame.head.kind == FrameKind::Room { frame.head.number } else { 0 };
-                room += i64::try_from(given).unwrap();
+                if frame.head.kind == FrameKind::Message {
+                    writer.push(Frame::done(1, frame.head.number, 0, Some(NOTHING))).unwrap();
+                }
             }
             reader.release();
             writer.advance().unwrap();
-            if !writer.is_waiting() && room > 0 {
-                room -= message_cost(512);
-                writer.push(Frame::new(FrameKind::Sent, 1, 0, vec![0; 512].into())).unwrap();
+            if writer.publish() {
+                rustix::io::write(&bell, &1u64.to_ne_bytes()).unwrap();
             }
-            writer.show();
+            std::thread::yield_now();
         }
         true
     });
     let driven = tokio::spawn(driver.run());
-    rustix::io::write(&bell, &1u64.to_ne_bytes()).unwrap();
     // Each turn of this task is one that the driver has left to others.
-    let mut seen = 0;
-    while seen < 10_000 {
-        let came = mailbox.came.load(Ordering::Relaxed);
-        assert!(came - seen <= u64::from(TURNS_IN_A_ROW) * FRAMES_AT_ONCE as u64, "{} at once", came - seen);
+    let (mut seen, mut most) = (0, 0);
+    while seen < 10_000 || most < 2 {
+        let came = mailbox.answered.load(Ordering::Relaxed);
+        most = most.max(came - seen);
+        // The runtime may give the driver several rows of turns if it was woken meanwhile.
+        assert!(most <= 4 * u64::from(TURNS_IN_A_ROW), "{most} at once");
         seen = came;
-        assert!(!driven.is_finished(), "it has kept to the rules");
+        assert!(!executor.is_finished() && !driven.is_finished(), "60 s are over, or a rule was broken");
         tokio::task::yield_now().await;
     }
     over.store(true, Ordering::Relaxed);
-    assert!(executor.join().unwrap(), "nobody else had a turn for 60 s");
+    assert!(executor.join().unwrap(), "60 s are over");
     driven.abort();
     drop(theirs);
 }

@@ -162,6 +162,39 @@ async fn tasks_whose_executors_are_killed_under_load_are_done_once_and_nobody_is
     .await;
 }
 
+/// A worker that sends `early` as it starts and answers each task with its input; `which` makes it another module.
+fn sends_as_it_starts(which: u32) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+            (import "grid" "recv" (func $recv (param i32 i32) (result i32)))
+            (import "grid" "send" (func $send (param i32 i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "early") (data (i32.const 64) "{which}")
+            (func (export "init") (param i32) (call $send (i32.const 0) (i32.const 5)))
+            (func (export "handle_msg") (param $length i32)
+                (drop (call $recv (i32.const 128) (local.get $length)))
+                (call $send (i32.const 128) (local.get $length))))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+#[tokio::test]
+async fn what_a_guest_sends_as_it_starts_is_no_result_of_its_first_task() {
+    within_minutes(2, async {
+        for walls in ["full", "none"] {
+            let grid = Grid::start(&[]);
+            let _host = grid.host(walls, &["--slots", "1", "--walls", walls]);
+            let client = grid.client();
+            for which in 0..6 {
+                let module = client.upload("early", sends_as_it_starts(which)).await.unwrap().digest;
+                let (all, _) = outcomes(&client, module, vec![b"task".to_vec()], HOUR).await;
+                assert_eq!(all[&0].results, Ok(vec![b"task".to_vec().into()]), "{walls}, {which}");
+            }
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_task_that_spins_is_stopped_at_its_timeout_and_blamed() {
     within_minutes(1, async {

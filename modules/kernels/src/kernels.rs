@@ -2,7 +2,7 @@
 //! bench compute` can tell what a task costs beside the processor's own speed.
 //!
 //! Vectors have 128 bits on both sides: SSE2 is part of every x86-64, and `simd128` is switched on for WebAssembly where it
-//! helps. With it `sha256` takes as long, and `nbody` a twentieth longer.
+//! helps: not for `sha256`.
 
 use std::array::from_fn;
 
@@ -165,25 +165,43 @@ fn compress(state: &mut [u32; 8], block: &[u8]) {
     for (word, bytes) in schedule.iter_mut().zip(block.chunks_exact(4)) {
         *word = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     }
+    // The last two, which are read again before they are in memory.
+    let mut last = [schedule[14], schedule[15]];
     for t in 16..64 {
-        let (a, b) = (schedule[t - 15], schedule[t - 2]);
+        let (a, b) = (schedule[t - 15], last[0]);
         let low = a.rotate_right(7) ^ a.rotate_right(18) ^ (a >> 3);
         let high = b.rotate_right(17) ^ b.rotate_right(19) ^ (b >> 10);
-        schedule[t] = schedule[t - 16].wrapping_add(low).wrapping_add(schedule[t - 7]).wrapping_add(high);
+        let word = schedule[t - 16].wrapping_add(low).wrapping_add(schedule[t - 7]).wrapping_add(high);
+        schedule[t] = word;
+        last = [last[1], word];
     }
-    let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
-    for (word, constant) in schedule.iter().zip(&ROUND) {
-        let sum = e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25);
-        let choice = (e & f) ^ (!e & g);
-        let one = h.wrapping_add(sum).wrapping_add(choice).wrapping_add(*constant).wrapping_add(*word);
-        let sum = a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22);
-        let majority = (a & b) ^ (a & c) ^ (b & c);
-        let two = sum.wrapping_add(majority);
-        (h, g, f, e, d, c, b, a) = (g, f, e, d.wrapping_add(one), c, b, a, one.wrapping_add(two));
+    let [a, b, c, d, e, f, g, h] = *state;
+    let mut words = schedule.iter().zip(&ROUND).map(|(word, constant)| word.wrapping_add(*constant));
+    // What a round adds that does not depend on the one before is added before it.
+    let mut known = h.wrapping_add(words.next().unwrap_or_default());
+    let mut rest = [a, b, c, d, e, f, g];
+    for word in words {
+        let last = rest[6];
+        rest = round(rest, known);
+        known = last.wrapping_add(word);
     }
+    let [a, b, c, d, e, f, g] = round(rest, known);
+    let h = rest[6];
     for (word, more) in state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
         *word = word.wrapping_add(more);
     }
+}
+
+/// A round, but for the last word of the state, which is part of what is `known`.
+#[inline(always)]
+fn round([a, b, c, d, e, f, g]: [u32; 7], known: u32) -> [u32; 7] {
+    let sum = e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25);
+    let choice = (e & f) ^ (!e & g);
+    let one = known.wrapping_add(choice).wrapping_add(sum);
+    let sum = a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22);
+    let majority = (a & b) ^ (a & c) ^ (b & c);
+    let two = sum.wrapping_add(majority);
+    [one.wrapping_add(two), a, b, c, d.wrapping_add(one), e, f]
 }
 
 /// A body: where it is, how fast, and how heavy.
@@ -198,6 +216,7 @@ struct Body {
 const STEP: f64 = 0.001;
 
 /// Moves five bodies that attract each other `steps` times; returns the bits of their kinetic energy.
+#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 fn nbody(steps: u32) -> u64 {
     let mut bodies: [Body; 5] = std::array::from_fn(|number| {
         let n = number as f64;
@@ -214,18 +233,22 @@ fn nbody(steps: u32) -> u64 {
     bodies.iter().map(energy).sum::<f64>().to_bits()
 }
 
+#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 fn step(bodies: &mut [Body; 5]) {
-    for first in 0..bodies.len() {
-        for second in first + 1..bodies.len() {
-            let (one, other) = (bodies[first], bodies[second]);
+    let mut rest = &mut bodies[..];
+    while let Some((one, others)) = rest.split_first_mut() {
+        let mut speed = one.speed;
+        for other in &mut *others {
             let between: [f64; 3] = std::array::from_fn(|axis| one.place[axis] - other.place[axis]);
             let square = between.iter().map(|part| part * part).sum::<f64>() + 0.01;
             let pull = STEP / (square * square.sqrt());
             for axis in 0..3 {
-                bodies[first].speed[axis] -= between[axis] * other.mass * pull;
-                bodies[second].speed[axis] += between[axis] * one.mass * pull;
+                speed[axis] -= between[axis] * other.mass * pull;
+                other.speed[axis] += between[axis] * one.mass * pull;
             }
         }
+        one.speed = speed;
+        rest = others;
     }
     for body in bodies {
         for axis in 0..3 {

@@ -103,26 +103,17 @@ async fn write_lanes(
             () = wake.notified() => {}
             Some(_) = bulk.join_next() => {}
         }
-        loop {
-            keeper.take(&mut lanes, &mut waiting);
-            while bulk.try_join_next().is_some() {}
-            // Frames do not wait for large messages, so one worker's large messages do not delay another's
-            // mail.
-            let room = BULK_STREAMS_MAX - bulk.len();
-            for (head, payload) in waiting.drain(..room.min(waiting.len())) {
-                bulk.spawn(send_bulk(conn.clone(), head, payload));
-            }
-            let mut idle = true;
-            for (lane, stream) in lanes.iter_mut().zip(&mut streams) {
-                if !lane.is_empty() {
-                    idle = false;
-                    stream.write_all(lane).await?;
-                    lane.clear();
-                }
-            }
-            if idle {
-                break;
-            }
+        keeper.take(&mut lanes, &mut waiting);
+        while bulk.try_join_next().is_some() {}
+        // Frames do not wait for large messages, so one worker's large messages do not delay another's mail.
+        let room = BULK_STREAMS_MAX - bulk.len();
+        for (head, payload) in waiting.drain(..room.min(waiting.len())) {
+            bulk.spawn(send_bulk(conn.clone(), head, payload));
+        }
+        // What is queued meanwhile notifies `wake` again.
+        for (lane, stream) in lanes.iter_mut().zip(&mut streams).filter(|(lane, _)| !lane.is_empty()) {
+            stream.write_all(lane).await?;
+            lane.clear();
         }
     }
 }

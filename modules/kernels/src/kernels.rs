@@ -20,9 +20,9 @@ pub struct Kernel {
 pub const KERNELS: &[Kernel] = &[
     Kernel { name: "primes", run: |from| primes(from, from + PRIMES_SPAN), task: 100_000 },
     Kernel { name: "sha256", run: |links| sha256_chain(links), task: 256 },
-    Kernel { name: "nbody", run: |steps| nbody(steps), task: 500_000 },
-    Kernel { name: "matmul", run: |times| matmul(times, multiply_tiles), task: 48 },
-    Kernel { name: "rows", run: |times| matmul(times, multiply_rows), task: 24 },
+    Kernel { name: "nbody", run: |steps| nbody(steps), task: 1_500_000 },
+    Kernel { name: "matmul", run: |times| matmul(times, multiply_tiles), task: 72 },
+    Kernel { name: "rows", run: |times| matmul(times, multiply_rows), task: 40 },
     Kernel { name: "thousand", run: |from| primes(from, from + 1000), task: 100_000 },
 ];
 

@@ -7,8 +7,8 @@ use crate::bench::testbed::{Cores, Testbed, figures, first};
 use crate::chore::{ChoreError, cargo, output, root, run};
 use crate::{modules, programs};
 
-/// Tasks of a measurement, in three turns of each side; each takes 50 to 100 ms.
-const TASKS: u32 = 30;
+/// Tasks of a measurement, in three turns of each side; each takes 50 to 100 ms, and a job some 10 ms besides.
+const TASKS: u32 = 60;
 
 /// Thousands of numbers that are searched for primes.
 const THOUSANDS: u32 = 150;

@@ -371,7 +371,8 @@ mod tests {
         port.start();
         port.send(Bytes::from_static(b"later"));
         port.flush();
-        let kinds: Vec<_> = std::iter::from_fn(|| reader.next().unwrap()).map(|frame| frame.head.kind).collect();
+        let kinds: Vec<_> =
+            std::iter::from_fn(|| reader.next().unwrap()).map(|frame| frame.head.kind).collect();
         assert_eq!(kinds, [FrameKind::Sent, FrameKind::Started, FrameKind::Sent]);
     }
 

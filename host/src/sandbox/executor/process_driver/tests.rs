@@ -14,7 +14,7 @@ use super::super::shared_memory::{Direction, SharedMemory};
 use super::super::spare::readable;
 use super::*;
 use crate::mailbox::{Delivery, MessagePort, Received};
-use crate::sandbox::Limits;
+use crate::sandbox::{GuestStart, Limits};
 
 /// A mailbox that has a next message as soon as the last one is answered.
 #[derive(Debug, Default)]

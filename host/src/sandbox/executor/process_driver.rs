@@ -47,7 +47,7 @@ pub(super) struct Driver {
     starved: BTreeSet<u32>,
     outgoing: Vec<Frame>,
     /// A message is among what was written since the process was last woken.
-    has_given: bool,
+    gave_message: bool,
     /// Guests that were told to end, and when.
     aborted: HashMap<u32, Instant>,
     /// The guest whose call took longer than it may.
@@ -110,7 +110,7 @@ impl Driver {
             touched: Vec::new(),
             starved: BTreeSet::new(),
             outgoing: Vec::new(),
-            has_given: false,
+            gave_message: false,
             aborted: HashMap::new(),
             overdue: None,
             refused: None,
@@ -208,7 +208,7 @@ impl Driver {
         if self.writer.publish() {
             // It fails only if the address is wrong.
             let _ = futex::wake(&self.writer.state().reader_sleeps, futex::Flags::empty(), 1);
-            if std::mem::take(&mut self.has_given) && self.await_answer() {
+            if std::mem::take(&mut self.gave_message) && self.await_answer() {
                 return Ok(TurnEnd::Answered);
             }
         }
@@ -322,7 +322,7 @@ impl Driver {
                 self.starved.insert(guest);
             }
             for frame in self.outgoing.drain(..) {
-                self.has_given |= frame.head.kind == FrameKind::Message;
+                self.gave_message |= frame.head.kind == FrameKind::Message;
                 self.writer.push(frame)?;
             }
             if is_over && let Some(remote) = self.guests.remove(&guest) {

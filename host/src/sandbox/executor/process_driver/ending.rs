@@ -41,7 +41,7 @@ impl Driver {
         if let Some(reason) = self.refused.take() {
             verdict = ProcessEnd::Refused(reason);
         }
-        let reason = self.reason(&verdict, status).await;
+        let reason = self.explain(&verdict, status).await;
         if matches!(verdict, ProcessEnd::Gone | ProcessEnd::Process(_)) {
             tracing::warn!(%reason, "guests are lost");
         }
@@ -66,7 +66,7 @@ impl Driver {
     }
 
     /// Why the process ended, in words.
-    async fn reason(&mut self, verdict: &ProcessEnd, status: std::io::Result<ExitStatus>) -> String {
+    async fn explain(&mut self, verdict: &ProcessEnd, status: std::io::Result<ExitStatus>) -> String {
         match verdict {
             ProcessEnd::Gone => {
                 let said = self.last_words().await;

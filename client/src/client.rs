@@ -129,10 +129,7 @@ impl Client {
     /// the module or its publisher, or does not answer.
     pub async fn upload(&self, name: &str, wasm: impl Into<Bytes>) -> Result<ModuleInfo, PublishError> {
         let wasm = wasm.into();
-        let mut publication = Publication::new(name, &wasm)?;
-        publication.manifest.serial = self.machine.unix_now();
-        self.raise_serial(&mut publication, self.key.public()).await?;
-        self.upload_signed(publication.sign(&self.key), wasm).await
+        self.publish(Publication::new(name, &wasm)?, wasm).await
     }
 
     /// As [`Self::upload`], for a command that gets files; see [`Publication::with_files`].
@@ -145,7 +142,20 @@ impl Client {
         name: &str,
         wasm: impl Into<Bytes>,
     ) -> Result<ModuleInfo, PublishError> {
-        let (mut publication, wasm) = Publication::with_files(name, wasm.into())?;
+        let (publication, wasm) = Publication::with_files(name, wasm.into())?;
+        self.publish(publication, wasm).await
+    }
+
+    /// Signs a publication with this client's key, gives it the time as its serial, and uploads it with its module.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Denied`].
+    pub async fn publish(
+        &self,
+        mut publication: Publication,
+        wasm: Bytes,
+    ) -> Result<ModuleInfo, PublishError> {
         publication.manifest.serial = self.machine.unix_now();
         self.raise_serial(&mut publication, self.key.public()).await?;
         self.upload_signed(publication.sign(&self.key), wasm).await

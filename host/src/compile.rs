@@ -2,9 +2,10 @@
 //! with limits.
 
 mod child;
+mod clean_context;
+mod context_gate;
 mod exchange;
 mod functions;
-mod table_order;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -83,6 +84,14 @@ const COMPILED_BYTES_MAX: u64 = 1 << 30;
 
 /// The child's exit code if the compiler refuses the module.
 const EXIT_REFUSED: i32 = 3;
+
+impl CompileError {
+    /// The compiler does not support this machine.
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+    fn unavailable(error: wasmtime::Error) -> Self {
+        Self::Unavailable(format!("{error:#}"))
+    }
+}
 
 impl Compiler {
     /// A compiler that runs the present program as a child process, with `argument`.
@@ -217,15 +226,15 @@ async fn compile_in_child(
 ///
 /// [`CompileError::Unavailable`] if the compiler does not support this machine.
 pub fn compatibility(form: CodeForm) -> Result<u64, CompileError> {
-    form.compatibility().map_err(|error| CompileError::Unavailable(format!("{error:#}")))
+    form.compatibility().map_err(CompileError::unavailable)
 }
 
 fn compile_here(wasm: &[u8], form: CodeForm) -> Result<Bytes, CompileError> {
-    compile_with(engine::compiler(form), wasm)
+    let engine = engine::compiler(form).map_err(CompileError::unavailable)?;
+    compile_with(&engine, wasm)
 }
 
-fn compile_with(engine: wasmtime::Result<Engine>, wasm: &[u8]) -> Result<Bytes, CompileError> {
-    let engine = engine.map_err(|error| CompileError::Unavailable(format!("{error:#}")))?;
+fn compile_with(engine: &Engine, wasm: &[u8]) -> Result<Bytes, CompileError> {
     let compiled = if grid_inspect::is_component(wasm) {
         engine.precompile_component(wasm)
     } else {

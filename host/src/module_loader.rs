@@ -22,12 +22,12 @@ use grid_protocol::wire::Wire;
 use grid_protocol::worker::{Failure, FailureKind, LimitsAsked};
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, watch};
-use tokio::task::JoinError;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::sleep;
 
 use crate::cache::{BoundedFolder, CacheError, ModuleCache};
 use crate::compile::{CompileError, Compiler, compatibility};
-use crate::compiled::{CLAIM_PAUSE, CompiledCache, ReuseScope, ReusingCode};
+use crate::compiled::{CLAIM_PAUSE, CompiledCache, ReuseScope};
 use crate::metrics::{CacheUse, HostMetrics};
 use crate::module_loader::code::ModuleCode;
 use crate::module_loader::inspector::Inspector;
@@ -154,6 +154,8 @@ struct Obtained {
     report: ModuleReport,
     /// Bytes that came from the manager; 0 if the module was on disk.
     fetched_bytes: u64,
+    /// It is being written to disk meanwhile.
+    keeping: Option<JoinHandle<Result<Result<(), CacheError>, JoinError>>>,
 }
 
 impl ModuleLoader {
@@ -237,7 +239,8 @@ impl ModuleLoader {
                 }
             }
         }
-        let Obtained { signed, manifest, wasm, report, fetched_bytes } = self.obtain(module, conns).await?;
+        let Obtained { signed, manifest, wasm, report, fetched_bytes, keeping } =
+            self.obtain(module, conns).await?;
         let limit = self.sandbox.policy().limits.memory_bytes as u64;
         if report.memory_bytes > limit {
             return Err(ModuleError::Memory { start: report.memory_bytes, limit });
@@ -246,6 +249,9 @@ impl ModuleLoader {
             self.load(module, self.scope(signed.publisher()), kind, wasm, report.entry_point).await?;
         // The publisher may have been revoked while the module was compiled, or was waiting for it.
         self.trust.admit_manifest(&signed)?;
+        if let Some(keeping) = keeping {
+            keeping.await???;
+        }
         let program = program.published(&manifest);
         let loaded = LoadedModule { signed, program, limits: manifest.limits };
         *entry = Some(loaded.clone());
@@ -264,7 +270,7 @@ impl ModuleLoader {
             match self.check(module, &signed, &wasm).await? {
                 Ok(manifest) => {
                     let report = self.inspector.inspect(module, &wasm).await?;
-                    return Ok(Obtained { signed, manifest, wasm, report, fetched_bytes: 0 });
+                    return Ok(Obtained { signed, manifest, wasm, report, fetched_bytes: 0, keeping: None });
                 }
                 Err(ManifestRefusal::WrongDigest { .. } | ManifestRefusal::WrongLength { .. }) => {
                     tracing::warn!(%module, "a module on disk is damaged; it is fetched anew");
@@ -299,13 +305,13 @@ impl ModuleLoader {
         self.trust.note(signed.publisher(), &checked)?;
         // Before it is kept, so that the cache has no module that would be refused.
         let report = self.inspector.inspect(module, &wasm).await?;
-        if let Some(modules) = self.modules.clone() {
-            let wasm = wasm.clone();
-            apart::for_bytes(wasm.len(), move || modules.keep(&module, &manifest, &wasm)).await??;
-        }
+        let keeping = self.modules.clone().map(|modules| {
+            let (bytes, wasm) = (wasm.len(), wasm.clone());
+            tokio::spawn(apart::for_bytes(bytes, move || modules.keep(&module, &manifest, &wasm)))
+        });
         let fetched_bytes = wasm.len() as u64;
         self.metrics.module_fetched(fetched_bytes);
-        Ok(Obtained { signed, manifest: checked, wasm, report, fetched_bytes })
+        Ok(Obtained { signed, manifest: checked, wasm, report, fetched_bytes, keeping })
     }
 
     /// The module and its manifest, if they are on disk. Nothing is checked yet.
@@ -399,11 +405,11 @@ impl ModuleLoader {
         let started = Instant::now();
         let compiled = self.compiler.compile_reusing(&self.compiled, scope, &module, wasm, form).await;
         self.metrics.compiled(compiled.is_ok().then(|| started.elapsed()));
-        let ReusingCode { code: compiled, reused, only_for } = compiled?;
-        self.metrics.functions_reused(reused);
+        let compiled = compiled?;
+        self.metrics.functions_reused(compiled.reused);
         let compile_us = micros(started.elapsed());
-        let program = code.load(&compiled).await??;
-        code.keep(only_for, compiled, claim, turn);
+        let program = code.load(&compiled.code).await??;
+        code.keep(compiled, claim, turn);
         Ok((program, Some(compile_us)))
     }
 }

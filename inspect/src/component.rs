@@ -4,8 +4,9 @@ use wasmparser::component_types::{
     ComponentDefinedType, ComponentEntityType, ComponentFuncType, ComponentFuncTypeId, ComponentValType,
 };
 use wasmparser::types::Types;
-use wasmparser::{ComponentTypeRef, Encoding, Parser, Payload, PrimitiveValType, TypeBounds, Validator};
+use wasmparser::{ComponentTypeRef, Encoding, Parser, Payload, PrimitiveValType, TypeBounds};
 
+use crate::bodies::validate;
 use crate::entry_point::{self, ComponentEntry, EntryPoint};
 use crate::limits::{Count, ScanLimits, ScanRefusal, within};
 use crate::scan::{ModuleReport, Scan, component_features, invalid};
@@ -18,7 +19,7 @@ pub fn is_component(wasm: &[u8]) -> bool {
 /// Inspects a component.
 pub(crate) fn inspect(wasm: &[u8], limits: &ScanLimits) -> Result<ModuleReport, ScanRefusal> {
     let counted = count(wasm, limits)?;
-    let types = Validator::new_with_features(component_features()).validate_all(wasm).map_err(invalid)?;
+    let types = validate(wasm, component_features())?;
     for import in &counted.imports {
         if !is_offered(import) {
             return Err(ScanRefusal::UnknownInterface { name: import.clone() });
@@ -52,7 +53,7 @@ enum ParseLevel<'a> {
     Component,
 }
 
-fn count(wasm: &[u8], limits: &ScanLimits) -> Result<Counted, ScanRefusal> {
+fn count<'a>(wasm: &'a [u8], limits: &'a ScanLimits) -> Result<Counted, ScanRefusal> {
     let mut parser = Parser::new(0);
     parser.set_features(component_features());
     let mut counted = Counted::default();
@@ -72,7 +73,8 @@ fn count(wasm: &[u8], limits: &ScanLimits) -> Result<Counted, ScanRefusal> {
                 });
             }
             Payload::End(_) => {
-                if let Some(ParseLevel::Module(scan)) = levels.pop() {
+                if let Some(ParseLevel::Module(mut scan)) = levels.pop() {
+                    scan.count_bodies()?;
                     counted.functions = counted.functions.saturating_add(scan.functions());
                     within(Count::Functions, counted.functions.into(), limits.functions.into())?;
                     counted.memory_bytes = counted.memory_bytes.saturating_add(scan.memory_bytes());

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bodies;
 mod component;
 mod entry_point;
 mod inspection;

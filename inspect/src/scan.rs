@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use wasmparser::{
-    Chunk, ExternalKind, FuncType, FunctionBody, Operator, Parser, Payload, TypeRef, ValType, Validator,
-    WasmFeatures,
+    Chunk, ExternalKind, FuncType, FunctionBody, Operator, Parser, Payload, TypeRef, ValType, WasmFeatures,
 };
 
+use crate::bodies::{in_parts, validate};
 use crate::entry_point::{self, EntryPoint};
 use crate::limits::{Count, ScanLimits, ScanRefusal, within};
 
@@ -52,10 +52,10 @@ pub fn component_features() -> WasmFeatures {
 }
 
 /// Inspects a core module.
-pub(crate) fn inspect_core(wasm: &[u8], limits: &ScanLimits) -> Result<ModuleReport, ScanRefusal> {
+pub(crate) fn inspect_core<'a>(wasm: &'a [u8], limits: &'a ScanLimits) -> Result<ModuleReport, ScanRefusal> {
     let mut scan = Scan { limits, ..Scan::new(limits) };
     scan.read(wasm)?;
-    Validator::new_with_features(features()).validate_all(wasm).map_err(invalid)?;
+    validate(wasm, features())?;
     let exports = scan.exported_functions()?;
     scan.check_imports()?;
     Ok(ModuleReport {
@@ -78,6 +78,7 @@ pub(crate) struct Scan<'a> {
     imports: Vec<(String, String, Option<u32>)>,
     imported_functions: Vec<u32>,
     own_functions: Vec<u32>,
+    bodies: Vec<FunctionBody<'a>>,
     functions: u32,
     exports: Vec<(String, u32)>,
     memory_exported: bool,
@@ -93,6 +94,7 @@ impl<'a> Scan<'a> {
             imports: Vec::new(),
             imported_functions: Vec::new(),
             own_functions: Vec::new(),
+            bodies: Vec::new(),
             functions: 0,
             exports: Vec::new(),
             memory_exported: false,
@@ -101,7 +103,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn read(&mut self, wasm: &[u8]) -> Result<(), ScanRefusal> {
+    fn read(&mut self, wasm: &'a [u8]) -> Result<(), ScanRefusal> {
         let mut parser = Parser::new(0);
         parser.set_features(features());
         let mut rest = wasm;
@@ -115,7 +117,7 @@ impl<'a> Scan<'a> {
             };
             rest = rest.get(used..).unwrap_or_default();
             if matches!(payload, Payload::End(_)) {
-                return Ok(());
+                return self.count_bodies();
             }
             self.count(payload)?;
         }
@@ -131,8 +133,8 @@ impl<'a> Scan<'a> {
         self.memory_bytes
     }
 
-    /// Counts one section or function body of the module.
-    pub(crate) fn count(&mut self, payload: Payload<'_>) -> Result<(), ScanRefusal> {
+    /// Counts one section of the module, or notes a function body for [`Self::count_bodies`].
+    pub(crate) fn count(&mut self, payload: Payload<'a>) -> Result<(), ScanRefusal> {
         let limits = self.limits;
         match payload {
             Payload::TypeSection(section) => {
@@ -183,7 +185,10 @@ impl<'a> Scan<'a> {
             Payload::DataSection(section) => {
                 within(Count::Segments, section.count().into(), limits.segments.into())?
             }
-            Payload::CodeSectionEntry(body) => self.count_body(&body)?,
+            Payload::CodeSectionEntry(body) => {
+                within(Count::Functions, self.bodies.len() as u64 + 1, limits.functions.into())?;
+                self.bodies.push(body);
+            }
             _ => {}
         }
         Ok(())
@@ -233,8 +238,14 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn count_body(&self, body: &FunctionBody<'_>) -> Result<(), ScanRefusal> {
-        let limits = self.limits;
+    /// Counts what is in the function bodies.
+    pub(crate) fn count_bodies(&mut self) -> Result<(), ScanRefusal> {
+        let (limits, bodies) = (self.limits, std::mem::take(&mut self.bodies));
+        let count = |bodies: Vec<_>| bodies.iter().try_for_each(|body| Self::count_body(body, limits));
+        in_parts(bodies, |body| body.range().len(), count)
+    }
+
+    fn count_body(body: &FunctionBody<'_>, limits: &ScanLimits) -> Result<(), ScanRefusal> {
         let range = body.range();
         within(Count::BodyBytes, (range.end - range.start) as u64, limits.body_bytes as u64)?;
         let mut locals = 0u64;

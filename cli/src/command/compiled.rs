@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use grid_host::command::COMPILE;
 use grid_host::compile::{Compiler, compatibility};
-use grid_host::compiled::{CompiledCache, ReuseScope, ReusingCode, SHARED_BYTES_MAX};
+use grid_host::compiled::{CompiledCache, ReuseScope, SHARED_BYTES_MAX};
 use grid_host::sandbox::CodeForm;
 use wasm_grid::{Bytes, COMPILED_FOLDER, Digest};
 
@@ -66,8 +66,8 @@ pub(crate) async fn precompile(home: &Path, wasm: Bytes) -> Result<(), CliError>
         if !cache.has(&digest, compatibility, ReuseScope::User) {
             let compiled =
                 compiler.compile_reusing(&cache, ReuseScope::User, &digest, wasm.clone(), form).await;
-            let ReusingCode { code, only_for, .. } = compiled.map_err(|error| failed(&error))?;
-            cache.keep(&digest, compatibility, only_for, &code).map_err(|error| failed(&error))?;
+            let compiled = compiled.map_err(|error| failed(&error))?;
+            cache.keep_reusing(&digest, compatibility, &compiled).map_err(|error| failed(&error))?;
         }
     }
     Ok(())

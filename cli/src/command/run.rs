@@ -24,7 +24,8 @@ use grid_inspect::EntryPoint;
 use serde::Serialize;
 use tokio::time::timeout;
 use wasm_grid::{
-    Bytes, Client, DenialCode, Digest, GiveUp, Job, JobBuilder, JobId, JobInfo, JobState, TraceContext,
+    Bytes, Client, DenialCode, Digest, GiveUp, Job, JobBuilder, JobId, JobInfo, JobState, Publication,
+    TraceContext,
 };
 
 use crate::command::cli_error::CliError;
@@ -149,6 +150,22 @@ struct DryRun<'a> {
     name: &'a str,
 }
 
+/// Uploads a module, unless the manager has it.
+async fn upload(
+    client: &Client,
+    publication: Publication,
+    wasm: Bytes,
+    output: &Output,
+) -> Result<(), CliError> {
+    let known = super::module::list(client).await?;
+    if !super::module::is_current(&known, publication.manifest.digest) {
+        let (name, length) = (publication.manifest.name.clone(), wasm.len() as u64);
+        client.publish(publication, wasm).await?;
+        output.say(&format!("{name} uploaded, {}", super::output::bytes(length)));
+    }
+    Ok(())
+}
+
 /// A job whose outcomes nobody waits for.
 #[derive(Serialize)]
 struct DetachedRun<'a> {
@@ -200,7 +217,7 @@ impl RunArgs {
             compiled::announce(&common.home, CodeForm::ALONE, &module_name, &wasm, &module, output);
         }
         let exporter = place.manager().map(|manager| trace.export(manager));
-        trace.step("upload", self.upload(client, &module_name, wasm, module, output)).await?;
+        trace.step("upload", upload(client, publication, wasm, output)).await?;
         let (kept, part_of) = (place.manager().is_none(), trace.part_of());
         let work = RunPlan { client, name: name.clone(), module, by_command, kept, output: *output, part_of };
         let done = trace.tasks(async {
@@ -217,26 +234,6 @@ impl RunArgs {
 
     fn with_files(&self) -> bool {
         self.with_files || self.out_dir.is_some()
-    }
-
-    async fn upload(
-        &self,
-        client: &Client,
-        name: &str,
-        wasm: Bytes,
-        module: Digest,
-        output: &Output,
-    ) -> Result<(), CliError> {
-        let known = super::module::list(client).await?;
-        if !super::module::is_current(&known, module) {
-            let length = wasm.len() as u64;
-            match self.with_files() {
-                true => client.upload_with_files(name, wasm).await?,
-                false => client.upload(name, wasm).await?,
-            };
-            output.say(&format!("{name} uploaded, {}", super::output::bytes(length)));
-        }
-        Ok(())
     }
 
     fn describe_job(&self, work: &RunPlan<'_>) -> Result<JobBuilder, CliError> {

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::child_process;
+use crate::compile::clean_context::with_clean_contexts;
 use crate::compile::exchange::{CompileReply, CompileRequest};
 use crate::compile::functions::FunctionReuse;
-use crate::compile::table_order;
 use crate::compile::{COMPILE_BYTES_MAX, COMPILE_TIME_MAX, CompileError, EXIT_REFUSED, compile_with};
 use crate::lockdown::{self, LockdownError, Walls};
 use crate::sandbox::{CodeForm, engine};
@@ -71,11 +71,10 @@ pub fn run_child() -> u8 {
 /// Compiles; returns the parts of the reply.
 fn answer(request: &CompileRequest, form: CodeForm) -> Result<[Bytes; 3], CompileError> {
     let reuse = request.known.as_deref().map(|packs| Arc::new(FunctionReuse::new(packs)));
-    if reuse.is_some() {
-        table_order::read_log();
-    }
     let store = reuse.clone().map(|reuse| reuse as _);
-    let code = compile_with(engine::parallel_compiler(form, store), &request.wasm)?;
+    let engine = engine::parallel_compiler(form, store).map_err(CompileError::unavailable)?;
+    let compile = || compile_with(&engine, &request.wasm);
+    let code = if reuse.is_some() { with_clean_contexts(&engine, compile) } else { compile() }?;
     let (new, reused, used) = reuse.map_or_else(Default::default, |reuse| reuse.outcome());
     Ok([CompileReply::head(code.len(), reused, used).into(), code, new.into()])
 }
@@ -128,12 +127,12 @@ mod tests {
     }
 
     #[test]
-    fn of_two_functions_behind_one_that_is_called_from_outside_the_longer_is_found_again() {
-        let long = "(drop (i32.load (i32.const 0)))".repeat(10);
+    fn functions_behind_those_that_are_called_from_outside_are_found_again() {
+        let functions = r#"(func (export "a") nop) (func (drop (i32.load (i32.const 0)))) (func unreachable)
+            (func (export "b") nop) (func (export "c") (param i32) (result i32) (local.get 0)) (func (param i64))
+            (func (param i32)) (func (param f32) (drop (f32.load (i32.const 8)))) (func (result i32) (i32.const 7))"#;
         let with = |data: &str| {
             let echo = include_str!("../../../modules/echo.wat").trim_end().strip_suffix(')').unwrap();
-            let functions =
-                format!("(func (export \"more\") nop) (func nop) (func {long}) (func {long} {long})");
             wat::parse_str(format!("{echo} (data (i32.const 5000) \"{data}\") {functions})")).unwrap()
         };
         // One thread has all functions in their order.

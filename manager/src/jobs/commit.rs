@@ -114,13 +114,11 @@ fn inputs(
     job: JobId,
     attempts: &[(AttemptId, u64)],
 ) -> Result<Vec<Assignment>, StoreError> {
-    let mut assignments = Vec::with_capacity(attempts.len());
-    for (attempt, task) in attempts {
-        if let Some(input) = job_store.input(job, *task)? {
-            assignments.push(Assignment { attempt: *attempt, task: *task, input });
-        }
-    }
-    Ok(assignments)
+    let inputs = job_store.inputs(job, attempts.iter().map(|(_, task)| *task))?;
+    let assign = |((attempt, task), input): (&(AttemptId, u64), Option<_>)| {
+        input.map(|input| Assignment { attempt: *attempt, task: *task, input })
+    };
+    Ok(attempts.iter().zip(inputs).filter_map(assign).collect())
 }
 
 /// An effect whose inputs, if it needs any, were read from the store.

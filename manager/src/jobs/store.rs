@@ -197,10 +197,16 @@ impl JobStore {
         self.store.shortage()
     }
 
-    /// Reads the input of a task, without a copy: the caller drops it soon, as [`Store::get`] says.
-    pub(crate) fn input(&self, job: JobId, task: u64) -> Result<Option<Payload>, StoreError> {
-        let body = self.store.get(Table::Task, &key(job, task))?;
-        Ok(body.and_then(|body| EncodedPayload::from_bytes(body).ok()).map(EncodedPayload::into_payload))
+    /// Reads the inputs of tasks, without a copy: the caller drops them soon, as [`Store::get`] says.
+    pub(crate) fn inputs(
+        &self,
+        job: JobId,
+        tasks: impl Iterator<Item = u64>,
+    ) -> Result<Vec<Option<Payload>>, StoreError> {
+        let keys: Vec<_> = tasks.map(|task| key(job, task)).collect();
+        let bodies = self.store.get_all(Table::Task, &keys)?;
+        let input = |body| Some(EncodedPayload::from_bytes(body).ok()?.into_payload());
+        Ok(bodies.into_iter().map(|body| body.and_then(input)).collect())
     }
 
     /// Reads the outcomes after number `after`, in order, up to about `bytes_max` bytes; at least one if there is

@@ -121,9 +121,8 @@ async fn a_manager_that_stops_while_its_store_refuses_writes_what_was_refused_be
     let kept = JobStore::new(store);
     let recovered = kept.recover(2, Moment::ZERO).unwrap();
     assert_eq!(recovered.jobs.jobs()[&JOB].submitted(), 2);
-    for task in 0..2 {
-        assert!(kept.input(JOB, task).unwrap().is_some(), "the input of task {task} is on disk");
-    }
+    let inputs = kept.inputs(JOB, 0..2).unwrap();
+    assert!(inputs.len() == 2 && inputs.iter().all(Option::is_some), "both inputs are on disk");
 }
 
 #[test]

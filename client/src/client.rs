@@ -146,7 +146,8 @@ impl Client {
         self.publish(publication, wasm).await
     }
 
-    /// Signs a publication with this client's key, gives it the time as its serial, and uploads it with its module.
+    /// Signs a publication with this client's key, and uploads it with the bytes that it was made for, which
+    /// [`Publication::with_files`] returns. Its serial becomes the time, or what comes after the highest that the manager has seen.
     ///
     /// # Errors
     ///
@@ -154,11 +155,11 @@ impl Client {
     pub async fn publish(
         &self,
         mut publication: Publication,
-        wasm: Bytes,
+        wasm: impl Into<Bytes>,
     ) -> Result<ModuleInfo, PublishError> {
         publication.manifest.serial = self.machine.unix_now();
         self.raise_serial(&mut publication, self.key.public()).await?;
-        self.upload_signed(publication.sign(&self.key), wasm).await
+        self.upload_signed(publication.sign(&self.key), wasm.into()).await
     }
 
     /// Raises the serial of a publication above every serial that `publisher` has used for its name.

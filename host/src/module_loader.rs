@@ -307,7 +307,12 @@ impl ModuleLoader {
         let report = self.inspector.inspect(module, &wasm).await?;
         let keeping = self.modules.clone().map(|modules| {
             let (bytes, wasm) = (wasm.len(), wasm.clone());
-            tokio::spawn(apart::for_bytes(bytes, move || modules.keep(&module, &manifest, &wasm)))
+            let keep = move || {
+                modules.keep(&module, &manifest, &wasm).inspect_err(|error| {
+                    tracing::warn!(%module, %error, "the module is not kept");
+                })
+            };
+            tokio::spawn(apart::for_bytes(bytes, keep))
         });
         let fetched_bytes = wasm.len() as u64;
         self.metrics.module_fetched(fetched_bytes);
@@ -403,7 +408,7 @@ impl ModuleLoader {
         }
         self.metrics.compiled_code_missed();
         let started = Instant::now();
-        let compiled = self.compiler.compile_reusing(&self.compiled, scope, &module, wasm, form).await;
+        let compiled = self.compiler.compile_reusing(&self.compiled, scope, module, wasm, form).await;
         self.metrics.compiled(compiled.is_ok().then(|| started.elapsed()));
         let compiled = compiled?;
         self.metrics.functions_reused(compiled.reused);

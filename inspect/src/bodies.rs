@@ -62,10 +62,17 @@ pub(crate) fn in_parts<T: Send, E: Send>(
     work: impl Fn(Vec<T>) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
     let parts = parts_of(items, bytes);
-    let threads = available_parallelism().map_or(1, NonZeroUsize::get).min(THREADS_MAX).min(parts.len());
+    let threads = match parts.len() {
+        0 | 1 => 1,
+        many => available_parallelism().map_or(1, NonZeroUsize::get).min(THREADS_MAX).min(many),
+    };
     let left = Mutex::new(parts.into_iter().enumerate());
     let failed: Mutex<Option<(usize, E)>> = Mutex::new(None);
     let next = || {
+        // Parts are taken in their order: what comes after one that has an error does not matter.
+        if failed.lock().is_some() {
+            return ControlFlow::Break(());
+        }
         let Some((number, part)) = left.lock().next() else {
             return ControlFlow::Break(());
         };
@@ -74,8 +81,6 @@ pub(crate) fn in_parts<T: Send, E: Send>(
             if failed.as_ref().is_none_or(|(earlier, _)| number < *earlier) {
                 *failed = Some((number, error));
             }
-            // Those that others work on are earlier, or do not matter.
-            return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
     };
@@ -109,8 +114,12 @@ fn parts_of<T>(items: Vec<T>, bytes: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
 
     use super::*;
+    use crate::inspection::inspect;
+    use crate::limits::ScanLimits;
 
     #[test]
     fn every_item_is_worked_on_once_and_short_ones_in_one_part() {
@@ -131,9 +140,39 @@ mod tests {
 
     #[test]
     fn of_several_errors_it_is_the_first_in_the_order_of_the_items() {
-        for _ in 0..100 {
-            let work = |part: Vec<usize>| part.into_iter().find(|item| *item >= 3).map_or(Ok(()), Err);
-            assert_eq!(in_parts((0..8).collect(), |_| PART_BYTES, work), Err(3));
-        }
+        let (failed, has_failed) = channel();
+        let has_failed = Mutex::new(has_failed);
+        let work = |part: Vec<usize>| match part[..] {
+            [1] => {
+                // After the second has failed, if there is a thread for it.
+                let _ = has_failed.lock().recv_timeout(Duration::from_millis(200));
+                Err(1)
+            }
+            [2] => {
+                failed.send(()).unwrap();
+                Err(2)
+            }
+            _ => Ok(()),
+        };
+        assert_eq!(in_parts((0..8).collect(), |_| PART_BYTES, work), Err(1));
+    }
+
+    /// A module whose bodies are several parts, with this at the end of the last.
+    fn long(last: &str) -> Vec<u8> {
+        let body = "(drop (i32.const 1000))".repeat(1000);
+        let functions = format!("(func {body})").repeat(3 * PART_BYTES / 4000);
+        let echo = r#"(memory (export "memory") 1) (func (export "handle_msg") (param i32))"#;
+        wat::parse_str(format!("(module {echo} {functions} (func {last}))")).unwrap()
+    }
+
+    #[test]
+    fn a_long_module_is_read_to_its_last_body() {
+        let limits = ScanLimits::default();
+        assert!(inspect(&long(""), &limits).is_ok());
+        let invalid = inspect(&long("(result i32)"), &limits).unwrap_err().to_string();
+        assert!(invalid.contains("type mismatch"), "{invalid}");
+        let locals = "(local i64)".repeat(60_000);
+        let refused = inspect(&long(&locals), &limits).unwrap_err();
+        assert!(matches!(refused, ScanRefusal::TooMuch { .. }), "{refused:?}");
     }
 }

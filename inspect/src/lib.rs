@@ -1,8 +1,8 @@
 //! Reads a module without running it: its entry point, exports, imports and size.
 //!
-//! A file is hostile until it is counted. [`inspect`] first counts it in one pass, whose memory the limits
-//! bound, and only then validates it, so that no compiler ever sees a module that is over a limit or uses a
-//! feature that the grid does not run.
+//! A file is hostile until it is counted. [`inspect`] first counts it, in memory that the limits bound: its sections, then its
+//! function bodies, of which several threads read parts. Only then is it validated, so that no compiler ever sees a module that is
+//! over a limit or uses a feature that the grid does not run.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
 //! A cache of recent reports. A module that goes from a client to a manager to a host in one process is
-//! inspected once; a module of Python takes a quarter of a second each time.
+//! inspected once; a module of Python takes a tenth of a second each time.
 
 use std::collections::VecDeque;
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use grid_tests::{ChildProcess, Grid, Page, Said, program};
 use tempfile::TempDir;
@@ -41,8 +42,21 @@ fn run(home: &Path, module: &Path) -> Said {
 }
 
 fn compiled(home: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(home.join("compiled")).unwrap().map(|entry| entry.unwrap().path());
+    compiled_in(&home.join("compiled"))
+}
+
+fn compiled_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.extension().is_some_and(|kind| kind == "compiled")).collect()
+}
+
+/// Waits until the code of so many modules is on disk, behind their functions: they run before.
+fn wait_until_kept(folder: &Path, modules: usize) {
+    let began = Instant::now();
+    while compiled_in(folder).len() < modules {
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", compiled_in(folder));
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]
@@ -127,18 +141,23 @@ fn hosts_that_share_a_folder_compile_a_module_once() {
 #[test]
 fn functions_are_compiled_once_for_all_modules_of_a_publisher_and_again_for_those_of_another() {
     let grid = Grid::closed();
-    let mut host = grid.host("one", &["--slots", "1", "--metrics", "127.0.0.1:0"]);
+    let shared = grid.folder("shared");
+    let arguments = ["--slots", "1", "--metrics", "127.0.0.1:0", "--compiled", shared.to_str().unwrap()];
+    let mut host = grid.host("one", &arguments);
     let page = Page::of_host(&mut host);
     let key = grid.folder("other.key");
     let other = grid.must(&["key", "new", key.to_str().unwrap(), "--quiet"]).stdout;
     grid.must(&["key", "trust", other.trim()]);
-    let reused = |name: &str, more: &str, arguments: &[&str]| {
+    let mut modules = 0;
+    let mut reused = |name: &str, more: &str, arguments: &[&str]| {
         let file = grid.folder(&format!("{name}.wasm"));
         fs::write(&file, echo_with(more)).unwrap();
         grid.must(&[&["module", "upload", file.to_str().unwrap()], arguments].concat());
         // A worker that echoes was compiled into what it should be.
         let said = grid.grid_given(&["run", file.to_str().unwrap()], "1\n");
         assert_eq!((said.code, said.stdout.as_str()), (0, "{\"result\":1,\"task\":0}\n"), "{said:?}");
+        modules += 1;
+        wait_until_kept(&shared, modules);
         let metrics = page.get("/metrics").body;
         let line =
             metrics.lines().find_map(|line| line.strip_prefix("grid_host_compiled_functions_reused_total "));

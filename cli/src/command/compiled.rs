@@ -65,9 +65,9 @@ pub(crate) async fn precompile(home: &Path, wasm: Bytes) -> Result<(), CliError>
         let _claim = cache.claim(&digest).await;
         if !cache.has(&digest, compatibility, ReuseScope::User) {
             let compiled =
-                compiler.compile_reusing(&cache, ReuseScope::User, &digest, wasm.clone(), form).await;
+                compiler.compile_reusing(&cache, ReuseScope::User, digest, wasm.clone(), form).await;
             let compiled = compiled.map_err(|error| failed(&error))?;
-            cache.keep_reusing(&digest, compatibility, &compiled).map_err(|error| failed(&error))?;
+            cache.keep_reusing(&compiled).map_err(|error| failed(&error))?;
         }
     }
     Ok(())

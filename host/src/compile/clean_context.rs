@@ -10,8 +10,10 @@
 //! nothing but the compiler's log. If a later version logs something else, or threads exchange contexts in spite of the
 //! [gate](super::context_gate), some functions more are compiled, and no other code comes out.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::{self, Write};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use log::{LevelFilter, Log, Metadata, Record};
 use wasmtime::Engine;
@@ -59,42 +61,58 @@ impl ContextState {
 }
 
 /// A thread of a compilation.
-#[derive(Clone)]
 struct CompilingThread {
     engine: Engine,
     /// Its number in the pool.
     number: usize,
     context: ContextState,
+    /// True if the log has said what it works on.
+    has_begun: bool,
 }
 
-static GATE: ContextGate = ContextGate::new();
+/// A thread needs 10 to 20 µs from one function to the next. One that has nothing more to compile never leaves the gate.
+static GATE: ContextGate = ContextGate::new(Duration::from_micros(200));
 
 thread_local! {
     /// `None` while it cleans its context, so that nothing is noted of what is compiled for that.
     static THREAD: RefCell<Option<CompilingThread>> = const { RefCell::new(None) };
+    static CLEANING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Has the threads of the present pool keep their contexts clean while `compile` works with this engine.
 ///
 /// Reads the compiler's log: only for a process that keeps no other. If there is another logger, nothing is cleaned.
 pub(super) fn with_clean_contexts<T>(engine: &Engine, compile: impl FnOnce() -> T) -> T {
-    if log::set_logger(&CompilerLog).is_ok() {
-        log::set_max_level(LevelFilter::Trace);
+    static READS_LOG: OnceLock<bool> = OnceLock::new();
+    if !READS_LOG.get_or_init(|| log::set_logger(&CompilerLog).is_ok()) {
+        return compile();
     }
+    log::set_max_level(LevelFilter::Trace);
     rayon::broadcast(|thread| {
         let (engine, number) = (engine.clone(), thread.index());
-        THREAD.set(Some(CompilingThread { engine, number, context: ContextState::NEW }));
+        THREAD.set(Some(CompilingThread { engine, number, context: ContextState::NEW, has_begun: false }));
     });
     let compiled = compile();
     rayon::broadcast(|_| THREAD.set(None));
     compiled
 }
 
+/// True if the calling thread cleans its context: what it asks for meanwhile belongs to no module.
+pub(super) fn is_cleaning() -> bool {
+    CLEANING.get()
+}
+
 /// Notes that the calling thread has what it began with, and is about to give its context back.
 pub(super) fn done() {
-    if let Some(number) = THREAD.with_borrow(|thread| Some(thread.as_ref()?.number)) {
-        GATE.enter(number);
-    }
+    THREAD.with_borrow_mut(|thread| {
+        let Some(thread) = thread else { return };
+        // Some steps are not logged: nothing would tell when it leaves.
+        if std::mem::take(&mut thread.has_begun) {
+            GATE.enter(thread.number);
+        } else {
+            GATE.leave(thread.number);
+        }
+    });
 }
 
 /// Notes what the calling thread begins with, before it takes a context for it.
@@ -103,10 +121,13 @@ fn begin(step: CompileStep) {
         return;
     };
     if thread.context.begin(step) {
+        CLEANING.set(true);
         // An error: the context is as it was.
         let _ = thread.engine.precompile_module(ONE_TYPE);
+        CLEANING.set(false);
     }
     GATE.leave(thread.number);
+    thread.has_begun = true;
     THREAD.set(Some(thread));
 }
 

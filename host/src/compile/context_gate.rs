@@ -8,33 +8,37 @@ use std::hint::spin_loop;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a thread waits for the one before it, which needs 10 to 20 µs: 200 µs. One that has nothing more to compile never passes.
-const WAIT_MAX: Duration = Duration::from_micros(200);
-
 const NOBODY: usize = usize::MAX;
 
-/// Held by a thread from shortly before it gives its context back until it takes the next. Waiting is short, so it takes processor
-/// time; and nothing but speed depends on it.
+/// Held by a thread from shortly before it gives its context back until it begins with the next, right before it takes one. Waiting is
+/// short, so it takes processor time; and nothing but speed depends on it.
 #[derive(Debug)]
 pub(super) struct ContextGate {
     /// A thread's number in its pool.
     holder: AtomicUsize,
+    /// How long a thread waits for one that holds it.
+    wait_max: Duration,
 }
 
 impl ContextGate {
-    pub(super) const fn new() -> Self {
-        Self { holder: AtomicUsize::new(NOBODY) }
+    pub(super) const fn new(wait_max: Duration) -> Self {
+        Self { holder: AtomicUsize::new(NOBODY), wait_max }
     }
 
-    /// Waits until nobody holds it, or until its holder has had it for too long, and holds it.
+    /// Waits until nobody holds it, or until one has held it for too long, and holds it.
     pub(super) fn enter(&self, thread: usize) {
-        let mut since = None;
+        let mut waiting = None;
         loop {
             let holder = self.holder.load(Ordering::Relaxed);
             if holder == thread {
                 return;
             }
-            let free = holder == NOBODY || since.get_or_insert_with(Instant::now).elapsed() > WAIT_MAX;
+            let free = holder == NOBODY || {
+                let (behind, since) = waiting.unwrap_or_else(|| (holder, Instant::now()));
+                let since = if behind == holder { since } else { Instant::now() };
+                waiting = Some((holder, since));
+                since.elapsed() > self.wait_max
+            };
             if free && self.pass(holder, thread) {
                 return;
             }
@@ -59,7 +63,7 @@ mod tests {
 
     #[test]
     fn one_holds_it_at_a_time_until_it_leaves() {
-        let (gate, inside) = (ContextGate::new(), AtomicUsize::new(0));
+        let (gate, inside) = (ContextGate::new(Duration::from_secs(60)), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             for thread in 0..2 {
                 let (gate, inside) = (&gate, &inside);
@@ -67,10 +71,8 @@ mod tests {
                     for _ in 0..1000 {
                         gate.enter(thread);
                         gate.enter(thread);
-                        if gate.holder.load(Ordering::Relaxed) == thread {
-                            assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0);
-                            inside.fetch_sub(1, Ordering::Relaxed);
-                        }
+                        assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0, "both hold it");
+                        inside.fetch_sub(1, Ordering::Relaxed);
                         gate.leave(thread);
                     }
                 });
@@ -81,11 +83,11 @@ mod tests {
 
     #[test]
     fn who_does_not_leave_is_overtaken_and_leaves_nobody_elses() {
-        let gate = ContextGate::new();
+        let gate = ContextGate::new(Duration::from_millis(5));
         gate.enter(0);
         let since = Instant::now();
         gate.enter(1);
-        assert!(since.elapsed() >= WAIT_MAX, "it did not wait");
+        assert!(since.elapsed() >= gate.wait_max, "it did not wait");
         gate.leave(0);
         assert_eq!(gate.holder.load(Ordering::Relaxed), 1);
     }

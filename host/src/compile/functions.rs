@@ -96,8 +96,10 @@ impl FunctionReuse {
             let new = self.new.lock().by_key.get(&key).cloned();
             return new.map(|code| Cow::Owned(code.to_vec()));
         };
-        self.reused.fetch_add(1, Ordering::Relaxed);
-        self.used.fetch_or(1 << (pack % PACKS_MAX), Ordering::Relaxed);
+        if !clean_context::is_cleaning() {
+            self.reused.fetch_add(1, Ordering::Relaxed);
+            self.used.fetch_or(1 << (pack % PACKS_MAX), Ordering::Relaxed);
+        }
         Some(Cow::Borrowed(code))
     }
 

@@ -72,6 +72,9 @@ pub struct ReusingCode {
     pub reused: u32,
     /// The scope, if it had known functions: then this code may run for no module of another.
     pub only_for: Option<ReuseScope>,
+    module: Digest,
+    /// Hash of what the code depends on.
+    compatibility: u64,
     /// `None` if functions were not to be reused.
     functions: Option<FunctionsToKeep>,
 }
@@ -79,10 +82,9 @@ pub struct ReusingCode {
 /// What compiling a module has brought for later modules of its scope.
 struct FunctionsToKeep {
     scope: ReuseScope,
-    known: KnownFunctions,
+    /// The files whose functions were of use.
+    of_use: Vec<PathBuf>,
     new: FunctionPack,
-    /// A bit for each known pack that was of use.
-    used: u64,
 }
 
 impl Compiler {
@@ -96,15 +98,22 @@ impl Compiler {
         &self,
         cache: &CompiledCache,
         scope: ReuseScope,
-        module: &Digest,
+        module: Digest,
         wasm: Bytes,
         form: CodeForm,
     ) -> Result<ReusingCode, CompileError> {
+        let compatibility = compatibility(form)?;
         if wasm.len() < REUSE_BYTES_MIN || *self == Self::InProcess {
             let Compilation { code, .. } = self.compile(wasm, form, None).await?;
-            return Ok(ReusingCode { code, reused: 0, only_for: None, functions: None });
+            return Ok(ReusingCode {
+                code,
+                reused: 0,
+                only_for: None,
+                module,
+                compatibility,
+                functions: None,
+            });
         }
-        let compatibility = compatibility(form)?;
         let read = {
             let cache = cache.clone();
             tokio::task::spawn_blocking(move || cache.known_functions(scope, compatibility)).await
@@ -112,13 +121,14 @@ impl Compiler {
         let known = read.inspect_err(|error| {
             tracing::warn!(%module, %error, "compiled functions are not read; this module is compiled in full");
         });
-        let known = known.unwrap_or_default();
+        let KnownFunctions { packs, paths } = known.unwrap_or_default();
         // Not what the compiler says that it has reused: functions that it was given may have taken it.
-        let only_for = (!known.packs.is_empty()).then_some(scope);
-        let Compilation { code, new, reused, used } =
-            self.compile(wasm, form, Some(known.packs.clone())).await?;
-        let functions = Some(FunctionsToKeep { scope, known, new, used });
-        Ok(ReusingCode { code, reused, only_for, functions })
+        let only_for = (!packs.is_empty()).then_some(scope);
+        let Compilation { code, new, reused, used } = self.compile(wasm, form, Some(packs)).await?;
+        let of_use = (0..).zip(paths).filter(|(number, _)| (used >> number) & 1 == 1);
+        let of_use = of_use.map(|(_, path)| path).collect();
+        let functions = Some(FunctionsToKeep { scope, of_use, new });
+        Ok(ReusingCode { code, reused, only_for, module, compatibility, functions })
     }
 }
 
@@ -149,23 +159,19 @@ impl CompiledCache {
 
     /// Stores a module's code, and the functions that compiling it has added. If those cannot be written, that is logged.
     ///
-    /// Takes a sixth of a second for a Python worker: not to be called where others wait.
+    /// Takes a quarter of a second for a Python worker: not to be called where others wait.
     ///
     /// # Errors
     ///
     /// As [`Self::keep`].
-    pub fn keep_reusing(
-        &self,
-        module: &Digest,
-        compatibility: u64,
-        compiled: &ReusingCode,
-    ) -> Result<(), CacheError> {
+    pub fn keep_reusing(&self, compiled: &ReusingCode) -> Result<(), CacheError> {
+        let ReusingCode { module, compatibility, .. } = compiled;
         if let Some(functions) = &compiled.functions
-            && let Err(error) = self.keep_functions(compatibility, module, functions)
+            && let Err(error) = self.keep_functions(*compatibility, module, functions)
         {
             tracing::warn!(%module, %error, "compiled functions are not kept; the next such module is compiled in full");
         }
-        self.keep(module, compatibility, compiled.only_for, &compiled.code)
+        self.keep(module, *compatibility, compiled.only_for, &compiled.code)
     }
 
     /// Stores the functions that compiling a module has added, and notes which of the known ones were of use. Of one
@@ -180,10 +186,8 @@ impl CompiledCache {
         module: &Digest,
         functions: &FunctionsToKeep,
     ) -> Result<(), CacheError> {
-        let FunctionsToKeep { scope, known, new, used } = functions;
-        let scope = *scope;
-        let of_use = (0..).zip(&known.paths).filter(|(number, _)| (used >> number) & 1 == 1);
-        for (_, path) in of_use {
+        let (scope, new) = (functions.scope, &functions.new);
+        for path in &functions.of_use {
             // The oldest files are removed first. If this fails, the file only looks older than it is.
             let _ = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
         }
@@ -249,14 +253,11 @@ mod tests {
         FunctionPack::from_bytes(bytes.into()).unwrap()
     }
 
-    fn to_keep(scope: ReuseScope, known: KnownFunctions, new: FunctionPack, used: u64) -> FunctionsToKeep {
-        FunctionsToKeep { scope, known, new, used }
-    }
-
     /// Keeps a pack as that of a new module; returns its file.
     fn keep(cache: &CompiledCache, by: ReuseScope, name: &[u8], new: FunctionPack) -> PathBuf {
         let module = Digest::of(name);
-        cache.keep_functions(1, &module, &to_keep(by, KnownFunctions::default(), new, 0)).unwrap();
+        let functions = FunctionsToKeep { scope: by, of_use: Vec::new(), new };
+        cache.keep_functions(1, &module, &functions).unwrap();
         // Files of one instant are in no order, so each is a second younger than the one before.
         static KEPT: AtomicU64 = AtomicU64::new(0);
         let age = Duration::from_secs(1_000_000 - KEPT.fetch_add(1, Ordering::Relaxed));
@@ -305,7 +306,8 @@ mod tests {
         let known = cache.known_functions(one, 1);
         assert_eq!((known.packs.len(), &known.packs[PACKS_MAX - 1]), (PACKS_MAX, &pack(0)));
         // The oldest was of use.
-        let used = to_keep(one, known, FunctionPack::default(), 1 << (PACKS_MAX - 1));
+        let of_use = vec![known.paths[PACKS_MAX - 1].clone()];
+        let used = FunctionsToKeep { scope: one, of_use, new: FunctionPack::default() };
         cache.keep_functions(1, &Digest::of(b"none"), &used).unwrap();
         keep(&cache, one, b"new", pack(100));
         let left = paths.iter().map(|path| path.exists()).collect::<Vec<_>>();

@@ -6,7 +6,7 @@ use tokio::task::{JoinError, spawn_blocking};
 const HERE_BYTES_MAX: usize = 256 << 10;
 
 /// Does what takes longer the more bytes a module has: on another thread if they are many. To inspect a Python module takes
-/// a quarter of a second, to hash 64 MiB up to as long, and to write as many to a memory card ten seconds.
+/// a tenth of a second, to hash 64 MiB twice as long, and to write as many to a memory card ten seconds.
 ///
 /// # Errors
 ///

@@ -85,7 +85,7 @@ impl ModuleCode {
         let keep = move || {
             #[cfg(test)]
             drop(self.keep_gate.blocking_lock());
-            if let Err(error) = self.cache.keep_reusing(&self.module, self.compatibility, &compiled) {
+            if let Err(error) = self.cache.keep_reusing(&compiled) {
                 tracing::warn!(module = %self.module, %error, "compiled code is not kept; the next start compiles anew");
             }
             drop(turn);

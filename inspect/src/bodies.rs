@@ -11,8 +11,7 @@ use wasmparser::{
     ValidatorResources, WasmFeatures,
 };
 
-use crate::limits::ScanRefusal;
-use crate::scan::invalid;
+use crate::limits::{ScanRefusal, invalid};
 
 /// Threads that read the bodies of one module, at most one for each processor.
 const THREADS_MAX: usize = 4;

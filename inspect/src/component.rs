@@ -8,8 +8,8 @@ use wasmparser::{ComponentTypeRef, Encoding, Parser, Payload, PrimitiveValType, 
 
 use crate::bodies::validate;
 use crate::entry_point::{self, ComponentEntry, EntryPoint};
-use crate::limits::{Count, ScanLimits, ScanRefusal, within};
-use crate::scan::{ModuleReport, Scan, component_features, invalid};
+use crate::limits::{Count, ScanLimits, ScanRefusal, invalid, within};
+use crate::scan::{ModuleReport, Scan, component_features};
 
 /// True if the bytes begin as a component rather than as a core module.
 pub fn is_component(wasm: &[u8]) -> bool {

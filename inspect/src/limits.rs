@@ -235,3 +235,8 @@ fn hint(near: &Option<String>) -> String {
 fn kind_of(signature: &Option<String>) -> String {
     signature.as_ref().map_or(String::new(), |signature| format!(" as {signature}"))
 }
+
+/// What the parser or the validator refuses.
+pub(crate) fn invalid(error: wasmparser::BinaryReaderError) -> ScanRefusal {
+    ScanRefusal::Invalid { reason: error.message().to_owned(), offset: error.offset() }
+}

@@ -8,7 +8,7 @@ use wasmparser::{
 
 use crate::bodies::{in_parts, validate};
 use crate::entry_point::{self, EntryPoint};
-use crate::limits::{Count, ScanLimits, ScanRefusal, within};
+use crate::limits::{Count, ScanLimits, ScanRefusal, invalid, within};
 
 /// What an inspection found in a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -374,10 +374,6 @@ const WASI: &[&str] = &[
     "sock_send",
     "sock_shutdown",
 ];
-
-pub(crate) fn invalid(error: wasmparser::BinaryReaderError) -> ScanRefusal {
-    ScanRefusal::Invalid { reason: error.message().to_owned(), offset: error.offset() }
-}
 
 #[cfg(test)]
 mod tests;

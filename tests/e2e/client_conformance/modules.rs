@@ -51,6 +51,22 @@ async fn a_serial_is_raised_above_those_that_were_seen_of_its_name_and_no_other(
 }
 
 #[tokio::test]
+async fn what_is_published_has_the_clients_signature_and_the_newest_serial_whatever_it_had_before() {
+    on_both_sides(async |client| {
+        let first = client.upload("echo", echo()).await.unwrap();
+        let mut publication = Publication::new("echo", &echo()).unwrap();
+        publication.manifest.serial = 1;
+        let published = client.publish(publication.clone(), echo()).await.unwrap();
+        assert_eq!((published.digest, published.publisher), (first.digest, client.key()));
+        assert!(published.serial > first.serial, "{first:?} {published:?}");
+        let refused = client.publish(publication, super::actor()).await;
+        let Err(PublishError::Denied(denial)) = refused else { panic!("other bytes: {refused:?}") };
+        assert_eq!(denial.code, DenialCode::ModuleRejected, "{denial:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_module_that_the_grid_does_not_run_is_refused_before_it_is_sent() {
     on_both_sides(async |client| {
         let refused = client.upload("nonsense", "no module").await;

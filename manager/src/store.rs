@@ -329,9 +329,7 @@ impl FileStore {
             Err(error) => Err(self.fail(format!("{}: {error}", table.definition().name()))),
         }
     }
-}
 
-impl FileStore {
     fn value(&self, table: &CommittedTable, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let value = table.get_owned(key).map_err(|error| self.fail(error))?;
         Ok(value.map(|value| Bytes::from_owner(StoredValue(value))))

@@ -1,10 +1,9 @@
 //! Modules that were compiled stay compiled, for all programs of one user.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use grid_tests::{ChildProcess, Grid, Page, Said, program};
 use tempfile::TempDir;
@@ -42,20 +41,14 @@ fn run(home: &Path, module: &Path) -> Said {
 }
 
 fn compiled(home: &Path) -> Vec<PathBuf> {
-    compiled_in(&home.join("compiled"))
-}
-
-fn compiled_in(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(home.join("compiled")).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.extension().is_some_and(|kind| kind == "compiled")).collect()
 }
 
-/// Waits until the code of so many modules is on disk, behind their functions: they run before.
-fn wait_until_kept(folder: &Path, modules: usize) {
-    let began = Instant::now();
-    while compiled_in(folder).len() < modules {
-        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", compiled_in(folder));
-        std::thread::sleep(Duration::from_millis(5));
+/// Waits until the code of a module that runs is on disk, behind its functions: until then the host has locked a file.
+fn wait_until_kept(folder: &Path, module: &str) {
+    if let Ok(claim) = File::open(folder.join(format!("{module}.lock"))) {
+        claim.lock().unwrap();
     }
 }
 
@@ -148,16 +141,15 @@ fn functions_are_compiled_once_for_all_modules_of_a_publisher_and_again_for_thos
     let key = grid.folder("other.key");
     let other = grid.must(&["key", "new", key.to_str().unwrap(), "--quiet"]).stdout;
     grid.must(&["key", "trust", other.trim()]);
-    let mut modules = 0;
-    let mut reused = |name: &str, more: &str, arguments: &[&str]| {
+    let reused = |name: &str, more: &str, arguments: &[&str]| {
         let file = grid.folder(&format!("{name}.wasm"));
         fs::write(&file, echo_with(more)).unwrap();
-        grid.must(&[&["module", "upload", file.to_str().unwrap()], arguments].concat());
+        let upload = ["module", "upload", file.to_str().unwrap(), "--quiet"];
+        let module = grid.must(&[&upload, arguments].concat()).stdout;
         // A worker that echoes was compiled into what it should be.
         let said = grid.grid_given(&["run", file.to_str().unwrap()], "1\n");
         assert_eq!((said.code, said.stdout.as_str()), (0, "{\"result\":1,\"task\":0}\n"), "{said:?}");
-        modules += 1;
-        wait_until_kept(&shared, modules);
+        wait_until_kept(&shared, module.trim());
         let metrics = page.get("/metrics").body;
         let line =
             metrics.lines().find_map(|line| line.strip_prefix("grid_host_compiled_functions_reused_total "));

@@ -244,15 +244,24 @@ async fn a_poison_task_among_a_thousand_is_dead_with_its_reason_and_no_host_is_l
     .await;
 }
 
+/// The sleeper, which wants four mebibytes more for each task before it sleeps.
+fn grower() -> Vec<u8> {
+    let sleeper = include_str!("../../modules/sleeper.wat");
+    let (head, sleeps) = sleeper.split_once("(drop (call $recv").expect("the sleeper receives its task");
+    let grows = "(if (i32.eq (memory.size) (i32.const 1))
+        (then (if (i32.eq (memory.grow (i32.const 64)) (i32.const -1)) (then unreachable))))";
+    wat::parse_str(format!("{head}{grows}(drop (call $recv{sleeps}")).expect("the module is good")
+}
+
 #[tokio::test]
 async fn a_host_that_fails_everything_is_quarantined_and_named_and_the_others_do_the_job() {
     within_minutes(1, async {
         let grid = Grid::start(&[]);
         let _good = grid.host("good", &["--slots", "2"]);
-        // Whatever runs there runs out of time.
-        let _bad = grid.host("bad", &["--slots", "2", "--call-seconds", "0.001"]);
+        // Whatever runs there runs out of memory.
+        let _bad = grid.host("bad", &["--slots", "2", "--worker-memory", "1MiB"]);
         let client = grid.client();
-        let module = client.upload("busy", busy()).await.unwrap().digest;
+        let module = client.upload("grower", grower()).await.unwrap().digest;
         let inputs = (0..100).map(|number| task(number, Duration::from_millis(30))).collect();
         let (all, info) = outcomes(&client, module, inputs, HOUR).await;
         assert!(all.values().all(|outcome| outcome.host == "good"), "{:?}", info.counts);

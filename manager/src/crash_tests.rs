@@ -133,7 +133,7 @@ impl ManagerLife {
             return Err(format!("the outcome of task {lost} is lost"));
         }
         for task in (0..submitted).filter(|task| !over.contains(task)) {
-            let kept = self.job_store.inputs(JOB, [task].into_iter()).map_err(|error| error.to_string())?;
+            let kept = self.job_store.inputs(JOB, &[task]).map_err(|error| error.to_string())?;
             if kept != [Some(input(task))] {
                 return Err(format!("the input of task {task} is lost"));
             }

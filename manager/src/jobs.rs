@@ -3,4 +3,6 @@
 pub(crate) mod announced;
 pub(crate) mod commit;
 pub(crate) mod coordinator;
+mod journal;
+mod leases;
 pub(crate) mod store;

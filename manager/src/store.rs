@@ -7,6 +7,7 @@ mod damage;
 #[cfg(any(test, feature = "fault-injection"))]
 pub(crate) mod faulty_disk;
 mod table;
+mod upgrade;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use grid_disk::Reserve;
 use parking_lot::RwLock;
 use redb::{
     Builder, Database, DatabaseError, Durability, OwnedAccessGuard, ReadOnlyTable, ReadableDatabase,
-    StorageBackend, StorageError, TableError, TableHandle,
+    StorageBackend, StorageError, TableError, TableHandle, WriteTransaction,
 };
 
 pub use table::Table;
@@ -67,14 +68,12 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// [`StoreError`]: the operator must act; the disk or the file is broken.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
-    /// Reads many records of one table, as [`Self::get`] reads one; `None` for those that there are not.
+    /// Reads the first record whose key is in `range`, with its key; its bytes are as those of [`Self::get`].
     ///
     /// # Errors
     ///
     /// [`StoreError`]: the operator must act; the disk or the file is broken.
-    fn get_all(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        keys.iter().map(|key| self.get(table, key)).collect()
-    }
+    fn first(&self, table: Table, range: Range<&[u8]>) -> Result<Option<(Vec<u8>, Bytes)>, StoreError>;
 
     /// Calls `visit` with the records whose keys are in `range`, in order, until it returns false.
     ///
@@ -222,11 +221,39 @@ impl FileStore {
         match self.get(Table::Counter, b"schema")? {
             None => self.commit(&[Change::put(Table::Counter, *b"schema", [SCHEMA])]),
             Some(value) if value[..] == [SCHEMA] => Ok(()),
+            Some(value) if value[..] == [1] => self.upgrade(),
             Some(value) => Err(StoreError {
                 path: self.path.clone(),
                 reason: format!("has schema {value:?}, and this program reads schema {SCHEMA} only"),
             }),
         }
+    }
+
+    /// Rewrites the records of an earlier program, all or none.
+    fn upgrade(&self) -> Result<(), StoreError> {
+        tracing::info!(path = %self.path.display(), "the store is of an earlier version, and is upgraded");
+        damage::guard(&self.path, || {
+            self.transact(|transaction| {
+                upgrade::from_1_to_2(transaction)?;
+                let mut counters = transaction.open_table(Table::Counter.definition())?;
+                counters.insert(&b"schema"[..], &[SCHEMA][..])?;
+                Ok(())
+            })
+        })
+    }
+
+    /// Runs `work` in a transaction that is on disk when this returns.
+    fn transact(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), StoreError> {
+        let database = self.database.read();
+        let database = database.as_ref().ok_or_else(|| self.fail(CLOSED))?;
+        let mut transaction = database.begin_write().map_err(|error| self.fail(error))?;
+        transaction.set_durability(Durability::Immediate).map_err(|error| self.fail(error))?;
+        transaction.set_two_phase_commit(true);
+        work(&transaction).map_err(|error| self.fail(error))?;
+        transaction.commit().map_err(|error| self.fail(error))
     }
 
     fn fail(&self, error: impl std::fmt::Display) -> StoreError {
@@ -252,7 +279,7 @@ impl FileStore {
 }
 
 /// Version of the format of the records.
-const SCHEMA: u8 = 1;
+const SCHEMA: u8 = 2;
 
 const IN_USE: &str = "another process has it open";
 
@@ -272,11 +299,18 @@ impl Store for FileStore {
         })
     }
 
-    /// Opens the table once for all of them, which is half of the time that reading one takes.
-    fn get_all(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        damage::guard(&self.path, || match self.table(table)? {
-            Some(table) => keys.iter().map(|key| self.value(&table, key)).collect(),
-            None => Ok(vec![None; keys.len()]),
+    fn first(&self, table: Table, range: Range<&[u8]>) -> Result<Option<(Vec<u8>, Bytes)>, StoreError> {
+        damage::guard(&self.path, || {
+            let Some(table) = self.table(table)? else {
+                return Ok(None);
+            };
+            let mut records = table.range(range).map_err(|error| self.fail(error))?;
+            let key = match records.next() {
+                Some(record) => record.map_err(|error| self.fail(error))?.0.value().to_vec(),
+                None => return Ok(None),
+            };
+            let value = self.value(&table, &key)?;
+            Ok(value.map(|value| (key, value)))
         })
     }
 
@@ -352,31 +386,23 @@ impl FileStore {
     }
 
     fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let database = self.database.read();
-        let database = database.as_ref().ok_or_else(|| self.fail(CLOSED))?;
-        let mut transaction = database.begin_write().map_err(|error| self.fail(error))?;
-        transaction.set_durability(Durability::Immediate).map_err(|error| self.fail(error))?;
-        transaction.set_two_phase_commit(true);
-        {
+        self.transact(|transaction| {
             let mut tables: [Option<redb::Table<'_, &[u8], &[u8]>>; Table::ALL.len()] = Default::default();
             for change in changes {
+                let place = tables.get_mut(change.table as usize);
                 let place =
-                    tables.get_mut(change.table as usize).ok_or_else(|| self.fail("no such table"))?;
+                    place.ok_or_else(|| redb::Error::TableDoesNotExist("no such table".to_owned()))?;
                 let table = match place {
                     Some(table) => table,
-                    None => {
-                        let opened = transaction.open_table(change.table.definition());
-                        place.insert(opened.map_err(|error| self.fail(error))?)
-                    }
+                    None => place.insert(transaction.open_table(change.table.definition())?),
                 };
                 match &change.value {
-                    Some(value) => table.insert(change.key.as_slice(), &value[..]).map(drop),
-                    None => table.remove(change.key.as_slice()).map(drop),
+                    Some(value) => table.insert(change.key.as_slice(), &value[..]).map(drop)?,
+                    None => table.remove(change.key.as_slice()).map(drop)?,
                 }
-                .map_err(|error| self.fail(error))?;
             }
-        }
-        transaction.commit().map_err(|error| self.fail(error))
+            Ok(())
+        })
     }
 }
 
@@ -401,9 +427,12 @@ mod tests {
         let store = FileStore::open(&path).unwrap();
         assert_eq!(store.read(Table::Key).unwrap(), [(b"b".to_vec(), b"2".to_vec())]);
         assert_eq!(store.read(Table::Deployment).unwrap(), []);
-        let all = |table| store.get_all(table, &[b"b".to_vec(), b"a".to_vec(), b"b".to_vec()]).unwrap();
-        let two = Some(Bytes::from_static(b"2"));
-        assert_eq!(all(Table::Key), [two.clone(), None, two]);
-        assert_eq!(all(Table::Deployment), [None, None, None], "a table that nothing was ever written to");
+        let first = |table, from: &[u8]| store.first(table, from..LAST_KEY).unwrap();
+        let two = Some((b"b".to_vec(), Bytes::from_static(b"2")));
+        assert_eq!(
+            [first(Table::Key, b""), first(Table::Key, b"b"), first(Table::Key, b"c")],
+            [two.clone(), two, None]
+        );
+        assert_eq!(first(Table::Deployment, b""), None, "a table that nothing was ever written to");
     }
 }

@@ -23,13 +23,18 @@ pub(crate) fn encode_into<T: Encode>(value: &T, out: &mut Vec<u8>) {
 
 /// Encodes `value`. What is long is copied once: the length is counted first.
 pub(crate) fn encode<T: Encode>(value: &T) -> Vec<u8> {
-    let mut length = Counter(0);
-    // As below: it cannot fail.
-    let counted = bincode::encode_into_writer(value, &mut length, config::<0>());
-    debug_assert!(counted.is_ok(), "plain data always encodes");
-    let mut out = Vec::with_capacity(length.0);
+    let mut out = Vec::with_capacity(encoded_bytes(value));
     encode_into(value, &mut out);
     out
+}
+
+/// Length of the encoding of `value`, in bytes.
+pub(crate) fn encoded_bytes<T: Encode>(value: &T) -> usize {
+    let mut length = Counter(0);
+    // As above: it cannot fail.
+    let counted = bincode::encode_into_writer(value, &mut length, config::<0>());
+    debug_assert!(counted.is_ok(), "plain data always encodes");
+    length.0
 }
 
 /// Decodes one value, which must fill `bytes`, allocating at most `LIMIT` bytes.

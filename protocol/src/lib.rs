@@ -12,6 +12,7 @@
 extern crate alloc;
 
 pub mod activity;
+pub mod block;
 pub mod client;
 mod codec;
 pub mod control;

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::codec::{Decode, Encode};
-use crate::job::{JobSpec, JobState, Outcome};
+use crate::job::{AttemptId, JobId, JobSpec, JobState, Outcome};
 use crate::key::PublicKey;
 
 /// A module, as the manager keeps it.
@@ -39,8 +39,7 @@ pub struct JobRecord {
     pub dead: u64,
 }
 
-/// The outcome of a task, kept under its job and the outcome's number. A dead task's attempts are kept
-/// separately.
+/// The outcome of a task. A dead task's attempts are kept separately.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct OutcomeRecord {
     /// The task's number in its job.
@@ -53,13 +52,31 @@ pub struct OutcomeRecord {
     pub outcome: Outcome,
 }
 
-/// Marks a task as over, under its job and the task's number.
+/// How tasks ended whose outcomes are in one block, in the same order and under the same key.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct EndBlock {
+    /// Of each task.
+    pub ends: Vec<TaskEnd>,
+}
+
+/// How a task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub struct OverRecord {
-    /// The number of the task's outcome.
-    pub seq: u64,
+pub struct TaskEnd {
+    /// The task's number in its job.
+    pub task: u64,
     /// True if the task is dead.
     pub dead: bool,
     /// How long the last attempt ran, in microseconds.
     pub ran_us: u64,
+}
+
+/// Leases that a host was given together, kept under the number of the first.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct LeaseBlock {
+    /// The job.
+    pub job: JobId,
+    /// The host that has them.
+    pub host: PublicKey,
+    /// The attempts, ascending, and the task of each.
+    pub attempts: Vec<(AttemptId, u64)>,
 }

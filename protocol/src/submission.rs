@@ -59,6 +59,15 @@ impl EncodedPayload {
         }
     }
 
+    /// Decodes payloads that fill `bytes`, one after the other, and shares their memory; `None` if they do not.
+    pub fn all_from(mut bytes: Bytes) -> Option<Vec<Self>> {
+        let mut payloads = Vec::new();
+        while !bytes.is_empty() {
+            payloads.push(Self::split_from(&mut bytes)?);
+        }
+        Some(payloads)
+    }
+
     /// Splits the first payload off `bytes`; `None` if they begin with something else.
     fn split_from(bytes: &mut Bytes) -> Option<Self> {
         let (payload, used) = codec::decode_first::<BorrowedPayload<'_>, CONTROL_DECODED_BYTES_MAX>(bytes)?;

@@ -9,7 +9,7 @@ use crate::executor::{ExecutorModule, ExecutorSetup, StartGuest};
 use crate::host::{Greeting, Hello, HostCapacity, ModuleOffered, Transfer, Transferred};
 use crate::job::{AttemptFailure, Payload};
 use crate::limits::CONTROL_DECODED_BYTES_MAX;
-use crate::record::{JobRecord, ModuleRecord, OutcomeRecord, OverRecord};
+use crate::record::{EndBlock, JobRecord, LeaseBlock, ModuleRecord, OutcomeRecord};
 use crate::ticket::TicketRecord;
 use crate::token::TokenInfo;
 use crate::trace::TraceContext;
@@ -19,6 +19,12 @@ use crate::worker::{End, Failure};
 pub trait Wire: Sized {
     /// Encodes the body of the frame, without the length prefix.
     fn to_body(&self) -> Vec<u8>;
+
+    /// Appends what [`Self::to_body`] returns to `out`.
+    fn append_body(&self, out: &mut Vec<u8>);
+
+    /// Length of what [`Self::to_body`] returns, in bytes.
+    fn body_bytes(&self) -> usize;
 
     /// Decodes the body of a frame, allocating at most [`CONTROL_DECODED_BYTES_MAX`].
     ///
@@ -41,6 +47,14 @@ macro_rules! wire {
                 codec::encode(self)
             }
 
+            fn append_body(&self, out: &mut Vec<u8>) {
+                codec::encode_into(self, out);
+            }
+
+            fn body_bytes(&self) -> usize {
+                codec::encoded_bytes(self)
+            }
+
             fn from_body(body: &[u8]) -> Result<Self, DecodeError> {
                 codec::decode::<_, CONTROL_DECODED_BYTES_MAX>(body)
             }
@@ -52,7 +66,17 @@ wire!(Hello, Greeting, Transfer, Transferred, ModuleOffered, ClientHello, Client
 
 // Kept on disk, not sent; the same rules hold.
 wire!(HostCapacity, KeyInfo, DeploymentInfo, TicketRecord, ModuleRecord);
-wire!(JobRecord, Payload, OutcomeRecord, OverRecord, AttemptFailure, TokenInfo, AuditEntry, TraceContext);
+wire!(
+    JobRecord,
+    Payload,
+    OutcomeRecord,
+    EndBlock,
+    LeaseBlock,
+    AttemptFailure,
+    TokenInfo,
+    AuditEntry,
+    TraceContext
+);
 
 // Between a host and its executor processes.
 wire!(ExecutorSetup, ExecutorModule, StartGuest, End, Failure);

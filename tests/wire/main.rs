@@ -22,7 +22,7 @@ use grid_protocol::limits::CONTROL_DECODED_BYTES_MAX;
 use grid_protocol::link::MessageKind;
 use grid_protocol::mail::{BulkHead, MailFrame};
 use grid_protocol::manifest::{FilesAsked, Manifest, SignedManifest};
-use grid_protocol::record::{JobRecord, ModuleRecord, OutcomeRecord, OverRecord};
+use grid_protocol::record::{EndBlock, JobRecord, LeaseBlock, ModuleRecord, OutcomeRecord, TaskEnd};
 use grid_protocol::role::{Role, Roles};
 use grid_protocol::ticket::{Proof, Ticket};
 use grid_protocol::token::TokenInfo;
@@ -197,11 +197,15 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
     };
     let outcome =
         OutcomeRecord { task: 5, host: "lab".into(), ran_us: 9, outcome: Outcome::Done(vec![payload()]) };
+    let ends = EndBlock { ends: vec![TaskEnd { task: 5, dead: true, ran_us: 9 }] };
+    let attempts = vec![(attempt(), 5)];
+    let leases = LeaseBlock { job: JobId([3; 16]), host: key(1), attempts };
     vec![
         ("ModuleRecord", ModuleRecord { manifest: vec![1], entry_point: "core".into() }.to_body()),
         ("JobRecord", job.to_body()),
         ("OutcomeRecord", outcome.to_body()),
-        ("OverRecord", OverRecord { seq: 1, dead: true, ran_us: 9 }.to_body()),
+        ("EndBlock", ends.to_body()),
+        ("LeaseBlock", leases.to_body()),
         ("AttemptFailure", attempt_failure().to_body()),
         ("TokenInfo", token_info().to_body()),
         ("AuditEntry", audit_entry().to_body()),

@@ -114,7 +114,8 @@ fn inputs(
     job: JobId,
     attempts: &[(AttemptId, u64)],
 ) -> Result<Vec<Assignment>, StoreError> {
-    let inputs = job_store.inputs(job, attempts.iter().map(|(_, task)| *task))?;
+    let tasks: Vec<_> = attempts.iter().map(|(_, task)| *task).collect();
+    let inputs = job_store.inputs(job, &tasks)?;
     let assign = |((attempt, task), input): (&(AttemptId, u64), Option<_>)| {
         input.map(|input| Assignment { attempt: *attempt, task: *task, input })
     };

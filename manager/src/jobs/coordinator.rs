@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use grid_protocol::activity::{AttemptEnding, GridEvent, HostActivity};
 use grid_protocol::host::HostCommand;
 use grid_protocol::job::{AttemptId, JobBrief, JobId, JobInfo, JobSpec, JobState};
@@ -25,7 +24,8 @@ use crate::activity::tracer::Tracer;
 use crate::activity::{Activity, TraceRecord};
 use crate::catalog::banned::{Ban, Banned};
 use crate::jobs::announced::{Announced, AnnouncedJob};
-use crate::jobs::store::{DeadTask, JobJournal, Recovered};
+use crate::jobs::journal::JobJournal;
+use crate::jobs::store::{DeadTask, Recovered};
 use crate::store::Change;
 
 /// All jobs, while the manager lives.
@@ -93,8 +93,8 @@ pub(crate) struct HostRef<'a> {
 
 impl Coordinator {
     pub(crate) fn new(recovered: Recovered, activity: Arc<Activity>) -> Self {
-        let Recovered { jobs, stale, leaving, contexts } = recovered;
-        let mut journal = JobJournal::default();
+        let Recovered { jobs, leases, stale, leaving, contexts } = recovered;
+        let mut journal = JobJournal::after(leases);
         stale.into_iter().for_each(|attempt| journal.end_lease(attempt));
         let mut tracer = Tracer::default();
         contexts.into_iter().for_each(|(job, context)| tracer.joins(job, context));
@@ -198,15 +198,9 @@ impl Coordinator {
         if job.state != JobState::Open {
             return None;
         }
-        let mut bytes = 0;
-        for input in new {
-            // If the others of the frame are not kept, this one does not keep the frame in memory.
-            let encoded =
-                if known == 0 { input.bytes().clone() } else { Bytes::copy_from_slice(input.bytes()) };
-            self.journal.input(id, submitted, encoded);
-            submitted += 1;
-            bytes = input.payload().length().saturating_add(bytes);
-        }
+        self.journal.inputs(id, submitted, new);
+        submitted += new.len() as u64;
+        let bytes = new.iter().fold(0u64, |bytes, input| bytes.saturating_add(input.payload().length()));
         self.activity.metrics.tasks_submitted.inc_by(new.len() as u64);
         self.jobs.handle_submitted(id, submitted, bytes);
         self.note_down(id);
@@ -389,8 +383,8 @@ impl Coordinator {
         while let Some(decision) = self.jobs.poll_decision() {
             match decision {
                 JobDecision::Lease { host, job, attempts } => {
+                    self.journal.leases(job, host, &attempts);
                     for (attempt, task) in &attempts {
-                        self.journal.lease(*attempt, job, *task, host);
                         self.tracer.leased(now, *attempt, job, *task);
                     }
                     self.effects.push(Effect::Assign { host, job, attempts });

@@ -3,23 +3,24 @@
 //! | table | key | value |
 //! | --- | --- | --- |
 //! | job | id | what it is, how it stands, how many tasks were acknowledged |
-//! | task | id, number | the input |
-//! | lease | attempt | id, number, host |
+//! | input | id, number of the last | a block: inputs of consecutive tasks |
+//! | lease | first attempt | leases of one host: id, host, attempts with their tasks |
 //! | failure | id, number, count | an attempt that failed |
-//! | outcome | id, number of the outcome | the task's number and its outcome |
-//! | over | id, number | the number of the outcome, and whether the task failed |
+//! | outcome | id, number of the last outcome | a block: tasks' numbers and their outcomes |
+//! | end | id, number of the last outcome | the numbers of the same tasks, and whether they failed |
 //! | trace | id | what the job is a part of, if its client said so |
 //!
-//! A task with an outcome is over, one with a lease is under way, and every other acknowledged task waits.
+//! A task with an outcome is over, one with a lease is under way, and every other acknowledged task waits. A block of outcomes has those of
+//! one commit, of tasks that are done; a dead task's is by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use grid_protocol::block::{first_of, outcomes_of};
 use grid_protocol::job::{AttemptFailure, AttemptId, JobId, JobSpec, Outcome, OutcomeEntry, Payload};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::FAILURES_KEPT_MAX;
-use grid_protocol::record::{JobRecord, OutcomeRecord, OverRecord};
+use grid_protocol::record::{EndBlock, JobRecord, LeaseBlock, OutcomeRecord, TaskEnd};
 use grid_protocol::submission::EncodedPayload;
 use grid_protocol::time::Moment;
 use grid_protocol::trace::TraceContext;
@@ -28,102 +29,23 @@ use grid_scheduler::jobs::{Jobs, ScheduledJob};
 
 use crate::store::{Change, LAST_KEY, Store, StoreError, Table};
 
+/// Sorts after every key of a job's records.
+fn beyond(job: JobId) -> Vec<u8> {
+    [&job.0[..], &[0xff; 17]].concat()
+}
+
 /// A key of a job's record `number`; keys sort by job, then by number.
-fn key(job: JobId, number: u64) -> Vec<u8> {
+pub(super) fn key(job: JobId, number: u64) -> Vec<u8> {
     [&job.0[..], &number.to_be_bytes()].concat()
 }
 
 /// The number at the end of a key.
-fn number(key: &[u8]) -> u64 {
+pub(super) fn number(key: &[u8]) -> u64 {
     key.last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-/// Changes to the jobs on disk that the next commit writes.
-#[derive(Debug, Default)]
-pub(crate) struct JobJournal {
-    changes: Vec<Change>,
-    bytes: usize,
-    /// Jobs whose record, failures or outcomes are among the changes.
-    touched: BTreeSet<JobId>,
-}
-
-impl JobJournal {
-    fn push(&mut self, change: Change) {
-        self.bytes += change.bytes();
-        self.changes.push(change);
-    }
-
-    /// Size of the changes, in bytes of memory.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Takes the changes, for one commit, and the jobs whose committed state they alter.
-    pub(crate) fn take(&mut self) -> (Vec<Change>, BTreeSet<JobId>) {
-        self.bytes = 0;
-        (std::mem::take(&mut self.changes), std::mem::take(&mut self.touched))
-    }
-
-    /// Writes how a job stands.
-    pub(crate) fn job(&mut self, id: JobId, job: &ScheduledJob) {
-        self.touched.insert(id);
-        self.push(Change::put(Table::Job, id.0, record_of(job).to_body()));
-    }
-
-    /// Writes what a job is a part of.
-    pub(crate) fn context(&mut self, id: JobId, context: &TraceContext) {
-        self.push(Change::put(Table::Trace, id.0, context.to_body()));
-    }
-
-    /// Adds the input of a task, encoded.
-    pub(crate) fn input(&mut self, job: JobId, task: u64, input: Bytes) {
-        self.push(Change::put_bytes(Table::Task, key(job, task), input));
-    }
-
-    pub(crate) fn lease(&mut self, attempt: AttemptId, job: JobId, task: u64, host: PublicKey) {
-        let value = [&job.0[..], &task.to_be_bytes(), host.as_bytes()].concat();
-        self.push(Change::put(Table::Lease, attempt.as_u64().to_be_bytes(), value));
-    }
-
-    pub(crate) fn end_lease(&mut self, attempt: AttemptId) {
-        self.push(Change::remove(Table::Lease, attempt.as_u64().to_be_bytes()));
-    }
-
-    /// Adds a failed attempt at a task; `count` is its number among the task's failures.
-    pub(crate) fn failure(&mut self, job: JobId, task: u64, count: u32, failure: &AttemptFailure) {
-        self.touched.insert(job);
-        let key = [&key(job, task)[..], &u64::from(count).to_be_bytes()].concat();
-        self.push(Change::put(Table::Failure, key, failure.to_body()));
-    }
-
-    /// Adds the outcome of a task: its results, or why it is dead.
-    pub(crate) fn outcome(&mut self, job: JobId, seq: u64, record: &OutcomeRecord) {
-        self.touched.insert(job);
-        let dead = matches!(record.outcome, Outcome::Dead { .. });
-        let over = OverRecord { seq, dead, ran_us: record.ran_us };
-        self.push(Change::put(Table::Outcome, key(job, seq), record.to_body()));
-        self.push(Change::put(Table::Over, key(job, record.task), over.to_body()));
-    }
-
-    /// Deletes the task's outcome and failures so that it can be retried.
-    pub(crate) fn revive(&mut self, job: JobId, dead: &DeadTask) {
-        self.push(Change::remove(Table::Outcome, key(job, dead.seq)));
-        self.push(Change::remove(Table::Over, key(job, dead.task)));
-        for failure in &dead.failures {
-            self.push(Change::remove(Table::Failure, failure.clone()));
-        }
-    }
-
-    /// Deletes the job's record. [`JobStore::sweep`] deletes the rest afterwards.
-    pub(crate) fn end_job(&mut self, job: JobId) {
-        self.touched.insert(job);
-        self.push(Change::remove(Table::Job, job.0));
-        self.push(Change::remove(Table::Trace, job.0));
-    }
-}
-
 /// What is kept of a job. It has the highest outcome number, so that none is used twice though outcomes are deleted.
-fn record_of(job: &ScheduledJob) -> JobRecord {
+pub(super) fn record_of(job: &ScheduledJob) -> JobRecord {
     JobRecord {
         owner: job.owner,
         spec: JobSpec::clone(&job.spec),
@@ -142,9 +64,9 @@ pub(crate) struct DeadTask {
     /// The task's number in its job.
     pub(crate) task: u64,
     /// The number of the task's outcome.
-    seq: u64,
+    pub(super) seq: u64,
     /// Keys of the task's records in the failure table.
-    failures: Vec<Vec<u8>>,
+    pub(super) failures: Vec<Vec<u8>>,
 }
 
 /// Reads and writes jobs on disk. Every method may block on the disk: call it from a blocking thread.
@@ -156,7 +78,9 @@ pub(crate) struct JobStore {
 /// All jobs, as the manager finds them on disk when it starts.
 pub(crate) struct Recovered {
     pub(crate) jobs: Jobs,
-    /// Leases to delete: the job is unknown or over, or the task is over.
+    /// Leases, in the blocks in which they are kept.
+    pub(crate) leases: Vec<(AttemptId, LeaseBlock)>,
+    /// Leases to end: the job is unknown or over, or the task is over.
     pub(crate) stale: Vec<AttemptId>,
     /// Jobs without a record of which tasks, failures or outcomes are left, to be deleted.
     pub(crate) leaving: BTreeSet<JobId>,
@@ -171,7 +95,7 @@ const FAILURE_BYTES: usize = 16 << 10;
 const FORGET_AT_ONCE: usize = 4096;
 
 /// The tables that hold a job's records, beside the job table.
-const PARTS: [Table; 4] = [Table::Task, Table::Failure, Table::Outcome, Table::Over];
+const PARTS: [Table; 4] = [Table::Input, Table::Failure, Table::Outcome, Table::End];
 
 /// The jobs on disk cannot be read, and the operator must act.
 #[derive(Debug, thiserror::Error)]
@@ -197,16 +121,26 @@ impl JobStore {
         self.store.shortage()
     }
 
-    /// Reads the inputs of tasks, without a copy: the caller drops them soon, as [`Store::get`] says.
-    pub(crate) fn inputs(
-        &self,
-        job: JobId,
-        tasks: impl Iterator<Item = u64>,
-    ) -> Result<Vec<Option<Payload>>, StoreError> {
-        let keys: Vec<_> = tasks.map(|task| key(job, task)).collect();
-        let bodies = self.store.get_all(Table::Task, &keys)?;
-        let input = |body| Some(EncodedPayload::from_bytes(body).ok()?.into_payload());
-        Ok(bodies.into_iter().map(|body| body.and_then(input)).collect())
+    /// Reads the inputs of tasks, without a copy: the caller drops them soon, as [`Store::get`] says. Tasks in a row are read
+    /// together.
+    pub(crate) fn inputs(&self, job: JobId, tasks: &[u64]) -> Result<Vec<Option<Payload>>, StoreError> {
+        let mut inputs = Vec::with_capacity(tasks.len());
+        while let Some(task) = tasks.get(inputs.len()) {
+            let body = self.store.first(Table::Input, &key(job, *task)..&beyond(job))?;
+            let block = body.and_then(|(key, body)| {
+                let inputs = EncodedPayload::all_from(body)?;
+                Some((first_of(number(&key), inputs.len()), inputs))
+            });
+            let (first, block) = block.unwrap_or_default();
+            let place = |task: &u64| usize::try_from(task.checked_sub(first)?).ok();
+            let rest = tasks.get(inputs.len()..).unwrap_or_default();
+            let found: Vec<_> = rest.iter().map_while(|task| block.get(place(task)?)).collect();
+            if found.is_empty() {
+                inputs.push(None);
+            }
+            inputs.extend(found.into_iter().map(|input| Some(input.payload().clone())));
+        }
+        Ok(inputs)
     }
 
     /// Reads the outcomes after number `after`, in order, up to about `bytes_max` bytes; at least one if there is
@@ -218,38 +152,41 @@ impl JobStore {
         bytes_max: usize,
     ) -> Result<Vec<OutcomeEntry>, StoreError> {
         let (mut found, mut bytes, mut failed) = (Vec::new(), 0, Ok(()));
-        let range = (key(job, after.saturating_add(1)), key(job, u64::MAX));
-        self.store.scan(Table::Outcome, &range.0..&range.1, &mut |key, value| {
-            bytes += value.len() + 64;
-            if bytes > bytes_max && !found.is_empty() {
-                return false;
-            }
-            match self.recorded(job, number(key), value) {
-                Ok(recorded) => {
-                    if let Some(OutcomeEntry { outcome: Outcome::Dead { attempts, .. }, .. }) = &recorded {
-                        bytes += attempts.len() * FAILURE_BYTES;
+        let from = key(job, after.saturating_add(1));
+        self.store.scan(Table::Outcome, &from..&beyond(job), &mut |key, block| {
+            let Ok(records) = outcomes_of(block, number(key)) else {
+                return true;
+            };
+            for (seq, record) in records.filter(|(seq, _)| *seq > after) {
+                bytes += record.body_bytes() + 64;
+                if bytes > bytes_max && !found.is_empty() {
+                    return false;
+                }
+                match self.entry(job, seq, record) {
+                    Ok(entry) => {
+                        if let Outcome::Dead { attempts, .. } = &entry.outcome {
+                            bytes += attempts.len() * FAILURE_BYTES;
+                        }
+                        found.push(entry);
                     }
-                    found.extend(recorded);
-                    true
-                }
-                Err(error) => {
-                    failed = Err(error);
-                    false
+                    Err(error) => {
+                        failed = Err(error);
+                        return false;
+                    }
                 }
             }
+            true
         })?;
         failed.map(|()| found)
     }
 
-    /// Decodes an outcome and adds the task's failed attempts; `None` if it does not decode.
-    fn recorded(&self, job: JobId, seq: u64, value: &[u8]) -> Result<Option<OutcomeEntry>, StoreError> {
-        let Ok(OutcomeRecord { task, host, ran_us, mut outcome }) = OutcomeRecord::from_body(value) else {
-            return Ok(None);
-        };
+    /// An outcome with the task's failed attempts.
+    fn entry(&self, job: JobId, seq: u64, record: OutcomeRecord) -> Result<OutcomeEntry, StoreError> {
+        let OutcomeRecord { task, host, ran_us, mut outcome } = record;
         if let Outcome::Dead { attempts, .. } = &mut outcome {
             *attempts = self.failures(job, task)?;
         }
-        Ok(Some(OutcomeEntry { seq, task, host, ran_us, outcome }))
+        Ok(OutcomeEntry { seq, task, host, ran_us, outcome })
     }
 
     /// Reads the newest failed attempts at a task, at most [`FAILURES_KEPT_MAX`], oldest first.
@@ -267,10 +204,9 @@ impl JobStore {
     /// Reads the tasks of a job that have failed for good.
     pub(crate) fn dead(&self, job: JobId) -> Result<Vec<DeadTask>, StoreError> {
         let mut dead = Vec::new();
-        let range = (key(job, 0), key(job, u64::MAX));
-        self.store.scan(Table::Over, &range.0..&range.1, &mut |key, value| {
-            if let Ok(OverRecord { seq, dead: true, .. }) = OverRecord::from_body(value) {
-                dead.push(DeadTask { task: number(key), seq, failures: Vec::new() });
+        self.ends(job, &mut |seq, end| {
+            if end.dead {
+                dead.push(DeadTask { task: end.task, seq, failures: Vec::new() });
             }
             true
         })?;
@@ -284,16 +220,23 @@ impl JobStore {
         Ok(dead)
     }
 
-    /// Reads the outcome of one task, if it has one.
+    /// Reads the outcome of one task, if it has one. Reads how each task of the job ended.
     pub(crate) fn outcome_of(&self, job: JobId, task: u64) -> Result<Option<OutcomeEntry>, StoreError> {
-        let over = self.store.get(Table::Over, &key(job, task))?;
-        let Some(OverRecord { seq, .. }) = over.and_then(|over| OverRecord::from_body(&over).ok()) else {
-            return Ok(None);
-        };
-        match self.store.get(Table::Outcome, &key(job, seq))? {
-            Some(value) => self.recorded(job, seq, &value),
-            None => Ok(None),
-        }
+        let mut found = None;
+        self.ends(job, &mut |seq, end| {
+            found = (end.task == task).then_some(seq);
+            found.is_none()
+        })?;
+        let Some(seq) = found else { return Ok(None) };
+        Ok(self.outcomes(job, seq.saturating_sub(1), 0)?.into_iter().find(|entry| entry.seq == seq))
+    }
+
+    /// Calls `visit` with how each task ended, and the number of its outcome, until it returns false.
+    fn ends(&self, job: JobId, visit: &mut dyn FnMut(u64, TaskEnd) -> bool) -> Result<(), StoreError> {
+        self.store.scan(Table::End, &key(job, 0)..&beyond(job), &mut |key, block| {
+            let ends = EndBlock::from_body(block).map(|block| block.ends).unwrap_or_default();
+            (first_of(number(key), ends.len())..).zip(ends).all(|(seq, end)| visit(seq, end))
+        })
     }
 
     /// Deletes the records of a forgotten job, in commits of at most [`FORGET_AT_ONCE`].
@@ -301,8 +244,7 @@ impl JobStore {
         for table in PARTS {
             loop {
                 let mut changes = Vec::new();
-                let range = (key(job, 0), [&job.0[..], &[0xff; 17]].concat());
-                self.store.scan(table, &range.0..&range.1, &mut |key, _| {
+                self.store.scan(table, &key(job, 0)..&beyond(job), &mut |key, _| {
                     changes.push(Change::remove(table, key));
                     changes.len() < FORGET_AT_ONCE
                 })?;
@@ -330,7 +272,7 @@ impl JobStore {
                 if !jobs.jobs().contains_key(&job) {
                     left.insert(job);
                 }
-                from = [&job.0[..], &[0xff; 17]].concat();
+                from = beyond(job);
             }
         }
         Ok(left)
@@ -349,7 +291,8 @@ impl JobStore {
     pub(crate) fn recover(&self, incarnation: u32, now: Moment) -> Result<Recovered, RecoverError> {
         let mut jobs = Jobs::new(incarnation);
         let mut leases: BTreeMap<JobId, Vec<Leased>> = BTreeMap::new();
-        for lease in self.leases()? {
+        let blocks = self.leases()?;
+        for lease in blocks.iter().flat_map(|(_, block)| leased(block)) {
             leases.entry(lease.job).or_default().push(lease);
         }
         let mut stale = Vec::new();
@@ -387,7 +330,7 @@ impl JobStore {
         }
         let stale = leases.into_values().flatten().map(|lease| lease.attempt).chain(stale).collect();
         let leaving = self.leftovers(&jobs)?;
-        Ok(Recovered { jobs, stale, leaving, contexts: self.contexts()? })
+        Ok(Recovered { jobs, leases: blocks, stale, leaving, contexts: self.contexts()? })
     }
 
     /// Finds which tasks of a job are over and which of the others were begun; returns those of `leased` that are
@@ -403,18 +346,14 @@ impl JobStore {
         let mut over = vec![0u64; usize::try_from(submitted.div_ceil(64)).unwrap_or(usize::MAX)];
         let (mut done, mut dead, mut ran_us) = (0, 0, 0u64);
         let mut fresh = leased.last().map_or(0, |last| last + 1);
-        let range = (key(id, 0), key(id, u64::MAX));
-        self.store.scan(Table::Over, &range.0..&range.1, &mut |key, value| {
-            if let Ok(record) = OverRecord::from_body(value) {
-                let task = number(key);
-                job.recorded = job.recorded.max(record.seq);
-                done += u64::from(!record.dead);
-                dead += u64::from(record.dead);
-                ran_us = ran_us.saturating_add(if record.dead { 0 } else { record.ran_us });
-                fresh = fresh.max(task + 1);
-                if let Some(word) = usize::try_from(task / 64).ok().and_then(|word| over.get_mut(word)) {
-                    *word |= 1 << (task % 64);
-                }
+        self.ends(id, &mut |seq, TaskEnd { task, dead: is_dead, ran_us: ran }| {
+            job.recorded = job.recorded.max(seq);
+            done += u64::from(!is_dead);
+            dead += u64::from(is_dead);
+            ran_us = ran_us.saturating_add(if is_dead { 0 } else { ran });
+            fresh = fresh.max(task + 1);
+            if let Some(word) = usize::try_from(task / 64).ok().and_then(|word| over.get_mut(word)) {
+                *word |= 1 << (task % 64);
             }
             true
         })?;
@@ -424,7 +363,7 @@ impl JobStore {
             let word = usize::try_from(task / 64).ok().and_then(|word| over.get(word));
             word.is_some_and(|word| word & 1 << (task % 64) != 0)
         };
-        self.store.scan(Table::Failure, &range.0..&range.1, &mut |key, value| {
+        self.store.scan(Table::Failure, &key(id, 0)..&beyond(id), &mut |key, value| {
             let task = key.get(16..24).map(number);
             if let (Some(task), Ok(failure)) = (task, AttemptFailure::from_body(value))
                 && !is_over(&task)
@@ -439,13 +378,9 @@ impl JobStore {
         Ok(leased.into_iter().filter(is_over).collect())
     }
 
-    fn leases(&self) -> Result<Vec<Leased>, StoreError> {
+    fn leases(&self) -> Result<Vec<(AttemptId, LeaseBlock)>, StoreError> {
         let lease = |(key, value): (Vec<u8>, Vec<u8>)| {
-            let attempt = AttemptId::from_u64(number(&key));
-            let job = JobId(*value.first_chunk()?);
-            let task = u64::from_be_bytes(value.get(16..24)?.try_into().ok()?);
-            let host = PublicKey::from_bytes(value.get(24..56)?.try_into().ok()?).ok()?;
-            Some(Leased { attempt, job, task, host })
+            Some((AttemptId::from_u64(number(&key)), LeaseBlock::from_body(&value).ok()?))
         };
         Ok(self.store.read(Table::Lease)?.into_iter().filter_map(lease).collect())
     }
@@ -457,4 +392,9 @@ struct Leased {
     job: JobId,
     task: u64,
     host: PublicKey,
+}
+
+fn leased(block: &LeaseBlock) -> impl Iterator<Item = Leased> {
+    let LeaseBlock { job, host, attempts } = block;
+    attempts.iter().map(|(attempt, task)| Leased { attempt: *attempt, job: *job, task: *task, host: *host })
 }

@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -67,10 +68,14 @@ impl Store for Refusing {
         self.file.get(table, key)
     }
 
+    fn first(&self, table: Table, range: Range<&[u8]>) -> Result<Option<(Vec<u8>, Bytes)>, StoreError> {
+        self.file.first(table, range)
+    }
+
     fn scan(
         &self,
         table: Table,
-        range: std::ops::Range<&[u8]>,
+        range: Range<&[u8]>,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), StoreError> {
         self.file.scan(table, range, visit)
@@ -121,7 +126,7 @@ async fn a_manager_that_stops_while_its_store_refuses_writes_what_was_refused_be
     let kept = JobStore::new(store);
     let recovered = kept.recover(2, Moment::ZERO).unwrap();
     assert_eq!(recovered.jobs.jobs()[&JOB].submitted(), 2);
-    let inputs = kept.inputs(JOB, 0..2).unwrap();
+    let inputs = kept.inputs(JOB, &[0, 1]).unwrap();
     assert!(inputs.len() == 2 && inputs.iter().all(Option::is_some), "both inputs are on disk");
 }
 

@@ -21,16 +21,16 @@ pub enum Table {
     Deployment,
     /// Jobs, by id.
     Job,
-    /// Inputs of tasks, by job and the task's number.
-    Task,
-    /// Outcomes, by job and the outcome's number.
+    /// Blocks of inputs of tasks, by job and the number of the last task.
+    Input,
+    /// Blocks of outcomes, by job and the number of the last outcome.
     Outcome,
-    /// Leases, by attempt.
+    /// Blocks of leases, by the first attempt.
     Lease,
     /// Failed attempts, by job, the task's number and the failure's number.
     Failure,
-    /// Tasks that are over, by job and the task's number.
-    Over,
+    /// How the tasks ended whose outcomes are a block, by the same key.
+    End,
     /// Blobs that each job refers to, by job and digest.
     Payload,
     /// The same references, by digest and job.
@@ -54,11 +54,11 @@ impl Table {
         Self::Serial,
         Self::Deployment,
         Self::Job,
-        Self::Task,
+        Self::Input,
         Self::Outcome,
         Self::Lease,
         Self::Failure,
-        Self::Over,
+        Self::End,
         Self::Payload,
         Self::Referrer,
         Self::Token,
@@ -77,11 +77,11 @@ impl Table {
             Self::Serial => "serial",
             Self::Deployment => "order",
             Self::Job => "job",
-            Self::Task => "task",
-            Self::Outcome => "outcome",
-            Self::Lease => "lease",
+            Self::Input => "inputs",
+            Self::Outcome => "outcomes",
+            Self::Lease => "leases",
             Self::Failure => "failure",
-            Self::Over => "over",
+            Self::End => "ends",
             Self::Payload => "payload",
             Self::Referrer => "referrer",
             Self::Token => "token",

@@ -135,7 +135,10 @@ impl Coordinator {
         if verdict == Verdict::Fenced {
             return;
         }
-        self.journal.end_lease(attempt);
+        match verdict {
+            Verdict::Done { .. } => self.journal.lease_is_done(attempt),
+            _ => self.journal.end_lease(attempt),
+        }
         self.note_verdict(&verdict, host, ran_us, result.as_ref());
         let name = host.name.to_owned();
         match verdict {
@@ -147,14 +150,14 @@ impl Coordinator {
                 };
                 let outcome = Outcome::Done(results);
                 self.journal.outcome(job, seq, &OutcomeRecord { task, host: name, ran_us, outcome });
-                self.effects.push(Effect::OutcomeRecorded(job));
+                self.tell_of_outcome(job);
             }
             Verdict::Dead { job, task, seq, why, history } => {
                 self.journal.failure(job, task, history.failures(), &failed(host, ran_us, result));
                 // The failed attempts are in the failure table; readers add them to the outcome.
                 let outcome = Outcome::Dead { why, attempts: Vec::new() };
                 self.journal.outcome(job, seq, &OutcomeRecord { task, host: name, ran_us, outcome });
-                self.effects.push(Effect::OutcomeRecorded(job));
+                self.tell_of_outcome(job);
             }
             Verdict::Again { job, task, history } => {
                 self.journal.failure(job, task, history.failures(), &failed(host, ran_us, result));
@@ -165,6 +168,13 @@ impl Coordinator {
 
 /// What those who look are told.
 impl Coordinator {
+    /// Whoever waits for outcomes of the job is told, once for all that come in a row.
+    fn tell_of_outcome(&mut self, job: JobId) {
+        if !matches!(self.effects.last(), Some(Effect::OutcomeRecorded(told)) if *told == job) {
+            self.effects.push(Effect::OutcomeRecorded(job));
+        }
+    }
+
     /// An attempt has ended, as its host says.
     fn note_end(
         &self,

@@ -123,7 +123,7 @@ impl JobJournal {
         }
     }
 
-    /// Adds leases of one job that a host is given; attempts ascend.
+    /// Adds leases of one job that a host is given; the numbers of the attempts are consecutive.
     pub(crate) fn leases(&mut self, job: JobId, host: PublicKey, attempts: &[(AttemptId, u64)]) {
         self.bytes += size_of_val(attempts);
         self.leases.begin(job, host, attempts);

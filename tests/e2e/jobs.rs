@@ -139,25 +139,29 @@ async fn tasks_of_executors_that_hang_are_begun_anew_and_count_once() {
 async fn tasks_whose_executors_are_killed_under_load_are_done_once_and_nobody_is_blamed() {
     within_minutes(2, async {
         let grid = Grid::start(&[]);
-        let host = grid.host("killed", &["--slots", "4"]);
+        let mut host = grid.host("killed", &["--slots", "4"]);
         let client = grid.client();
         let module = client.upload("busy", busy()).await.unwrap().digest;
-        let inputs: Vec<_> = (0..3000).map(|number| task(number, Duration::from_millis(1))).collect();
+        let inputs: Vec<_> = (0..4000).map(|number| task(number, Duration::from_millis(1))).collect();
         let mut results = client.job("test", module).timeout(HOUR).map(inputs).await.unwrap();
-        let (mut all, mut killed) = (BTreeMap::new(), 0);
+        let (mut all, mut killed, mut due) = (BTreeMap::new(), 0, 0);
         while let Some(outcome) = results.next().await.unwrap() {
             assert!(all.insert(outcome.task, outcome).is_none(), "a task came twice");
-            if all.len() % 10 == 0 {
+            // Outcomes may come many at a time: tasks that were lost have been done before the next are. A task that is lost
+            // ten times in a row is charged.
+            if all.len() % 5 == 0 && results.job().show().await.unwrap().counts.done >= due {
                 killed += host.signal_executors("KILL");
+                due = results.job().show().await.unwrap().counts.done + 5;
             }
         }
         let info = results.job().show().await.unwrap();
         assert!(killed >= 500, "only {killed} were killed");
-        assert_eq!((all.len(), info.counts.done, info.counts.dead), (3000, 3000, 0));
+        assert_eq!((all.len(), info.counts.done, info.counts.dead), (4000, 4000, 0));
         for (number, outcome) in &all {
             square(outcome, *number);
         }
-        assert_eq!(info.counts.retried, 0, "an attempt was charged");
+        host.kill();
+        assert_eq!(info.counts.retried, 0, "an attempt was charged: {}", host.everything());
     })
     .await;
 }

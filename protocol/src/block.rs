@@ -2,9 +2,13 @@
 
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::codec::{self, DecodeError};
 use crate::limits::CONTROL_DECODED_BYTES_MAX;
+use crate::payload::Payload;
 use crate::record::OutcomeRecord;
+use crate::submission::BorrowedPayload;
 use crate::wire::Wire;
 
 /// Records of consecutive numbers, encoded one after the other: a block, as it lies on disk under the number of the last.
@@ -52,7 +56,34 @@ impl BlockBuilder {
     }
 }
 
-/// Reads a block that is kept under `last`; returns its records, each with its number.
+/// A block of inputs. Nothing of it is copied.
+#[derive(Debug)]
+pub struct InputBlock<'a> {
+    block: &'a Bytes,
+    first: u64,
+    inputs: Vec<BorrowedPayload<'a>>,
+}
+
+impl<'a> InputBlock<'a> {
+    /// Reads a block that is kept under `last`; `None` if it is something else.
+    pub fn read(block: &'a Bytes, last: u64) -> Option<Self> {
+        let (mut rest, mut inputs) = (&block[..], Vec::new());
+        while !rest.is_empty() {
+            let (input, used) = BorrowedPayload::first_of(rest)?;
+            inputs.push(input);
+            rest = rest.get(used..)?;
+        }
+        Some(Self { block, first: first_of(last, inputs.len()), inputs })
+    }
+
+    /// The input with this number, if it is in the block.
+    pub fn input(&self, number: u64) -> Option<Payload> {
+        let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        Some(self.inputs.get(place)?.in_bytes(self.block))
+    }
+}
+
+/// Reads a block of outcomes that is kept under `last`; returns its records, each with its number.
 ///
 /// # Errors
 ///
@@ -100,6 +131,21 @@ mod tests {
         let read: Vec<_> = outcomes_of(&body, 7).unwrap().collect();
         assert_eq!(read, [(5, record(30)), (6, record(10)), (7, record(20))]);
         assert!(outcomes_of(&body[..body.len() - 1], 7).is_err());
+    }
+
+    #[test]
+    fn an_input_is_a_part_of_its_block() {
+        let inputs = [&b"one"[..], b"", b"three"].map(|input| Payload::Here(Bytes::copy_from_slice(input)));
+        let mut block = BlockBuilder::default();
+        inputs.iter().for_each(|input| block.push(input, input.body_bytes()));
+        let body = Bytes::from(block.into_body());
+        let block = InputBlock::read(&body, 7).unwrap();
+        let read = [4, 5, 6, 7, 8].map(|number| block.input(number));
+        let [one, empty, three] = inputs.map(Some);
+        assert_eq!(read, [None, one, empty, three, None]);
+        let Some(Payload::Here(one)) = block.input(5) else { panic!("it is here") };
+        assert!(body.as_ptr_range().contains(&one.as_ptr()), "it was copied");
+        assert!(InputBlock::read(&body.slice(1..), 7).is_none());
     }
 
     #[test]

@@ -30,10 +30,25 @@ pub struct JobSubmission {
 }
 
 /// A [`Payload`] as it is decoded without a copy.
-#[derive(BorrowDecode)]
-enum BorrowedPayload<'a> {
+#[derive(Debug, Clone, Copy, BorrowDecode)]
+pub(crate) enum BorrowedPayload<'a> {
     Here(&'a [u8]),
     Blob(BlobRef),
+}
+
+impl BorrowedPayload<'_> {
+    /// Decodes the first payload of `bytes`, and tells its length; `None` if they begin with something else.
+    pub(crate) fn first_of(bytes: &[u8]) -> Option<(BorrowedPayload<'_>, usize)> {
+        codec::decode_first::<BorrowedPayload<'_>, CONTROL_DECODED_BYTES_MAX>(bytes)
+    }
+
+    /// The payload; shares the memory of `bytes`, in which it lies.
+    pub(crate) fn in_bytes(self, bytes: &Bytes) -> Payload {
+        match self {
+            Self::Here(here) => Payload::Here(bytes.slice_ref(here)),
+            Self::Blob(stored) => Payload::Blob(stored),
+        }
+    }
 }
 
 /// The position of [`Request::JobSubmit`](crate::client::Request::JobSubmit) among the requests.
@@ -59,22 +74,10 @@ impl EncodedPayload {
         }
     }
 
-    /// Decodes payloads that fill `bytes`, one after the other, and shares their memory; `None` if they do not.
-    pub fn all_from(mut bytes: Bytes) -> Option<Vec<Self>> {
-        let mut payloads = Vec::new();
-        while !bytes.is_empty() {
-            payloads.push(Self::split_from(&mut bytes)?);
-        }
-        Some(payloads)
-    }
-
     /// Splits the first payload off `bytes`; `None` if they begin with something else.
     fn split_from(bytes: &mut Bytes) -> Option<Self> {
-        let (payload, used) = codec::decode_first::<BorrowedPayload<'_>, CONTROL_DECODED_BYTES_MAX>(bytes)?;
-        let payload = match payload {
-            BorrowedPayload::Here(here) => Payload::Here(bytes.slice_ref(here)),
-            BorrowedPayload::Blob(stored) => Payload::Blob(stored),
-        };
+        let (payload, used) = BorrowedPayload::first_of(bytes)?;
+        let payload = payload.in_bytes(bytes);
         Some(Self { payload, bytes: bytes.split_to(used) })
     }
 

@@ -161,7 +161,7 @@ impl RunnerState {
                 if bytes > BATCH_BYTES_MAX && !ends.is_empty() {
                     break;
                 }
-                ends.push(end.clone());
+                ends.push(AttemptEnd::clone(end));
             }
             self.news.ended.pop_front();
         }

@@ -52,7 +52,8 @@ pub(super) enum AttemptState {
     Running,
     /// Done; its long results are being sent to the manager.
     Sending,
-    Ended(AttemptEnd),
+    /// In a box, because it is many times as long as the others.
+    Ended(Box<AttemptEnd>),
 }
 
 #[derive(Debug)]
@@ -317,7 +318,7 @@ impl RunnerState {
             }
             self.metrics.task_ended(&end);
             self.news.ended.push_back(end.attempt);
-            *held = AttemptState::Ended(end);
+            *held = AttemptState::Ended(Box::new(end));
         }
     }
 

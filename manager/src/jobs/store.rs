@@ -16,12 +16,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use grid_protocol::block::{first_of, outcomes_of};
+use grid_protocol::block::{InputBlock, first_of, outcomes_of};
 use grid_protocol::job::{AttemptFailure, AttemptId, JobId, JobSpec, Outcome, OutcomeEntry, Payload};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::FAILURES_KEPT_MAX;
 use grid_protocol::record::{EndBlock, JobRecord, LeaseBlock, OutcomeRecord, TaskEnd};
-use grid_protocol::submission::EncodedPayload;
 use grid_protocol::time::Moment;
 use grid_protocol::trace::TraceContext;
 use grid_protocol::wire::Wire;
@@ -127,18 +126,14 @@ impl JobStore {
         let mut inputs = Vec::with_capacity(tasks.len());
         while let Some(task) = tasks.get(inputs.len()) {
             let body = self.store.first(Table::Input, &key(job, *task)..&beyond(job))?;
-            let block = body.and_then(|(key, body)| {
-                let inputs = EncodedPayload::all_from(body)?;
-                Some((first_of(number(&key), inputs.len()), inputs))
-            });
-            let (first, block) = block.unwrap_or_default();
-            let place = |task: &u64| usize::try_from(task.checked_sub(first)?).ok();
-            let rest = tasks.get(inputs.len()..).unwrap_or_default();
-            let found: Vec<_> = rest.iter().map_while(|task| block.get(place(task)?)).collect();
-            if found.is_empty() {
+            let block = body.as_ref().and_then(|(key, body)| InputBlock::read(body, number(key)));
+            let rest = tasks.get(inputs.len()..).unwrap_or_default().iter();
+            let found = rest.map_while(|task| block.as_ref()?.input(*task).map(Some));
+            let before = inputs.len();
+            inputs.extend(found);
+            if inputs.len() == before {
                 inputs.push(None);
             }
-            inputs.extend(found.into_iter().map(|input| Some(input.payload().clone())));
         }
         Ok(inputs)
     }

@@ -139,7 +139,7 @@ impl Executor {
             terms: Terms::named(&module.name, module.files),
             shared: setup.shared,
             memory: (!setup.shared).then(|| memory.clone()),
-            reader: RingReader::new(memory, Direction::ToExecutor),
+            reader: RingReader::new(memory, Direction::ToExecutor).gathering(true),
             to_host,
             guests,
             overseer,

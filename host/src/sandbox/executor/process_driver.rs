@@ -98,9 +98,9 @@ impl Driver {
     pub(super) fn new(process: Arc<Process>, child: Child, events: ProcessEvents, on_ready: OnReady) -> Self {
         let memory = process.memory().clone();
         Self {
-            process,
             writer: RingWriter::new(memory.clone(), Direction::ToExecutor),
-            reader: RingReader::new(memory, Direction::ToHost),
+            // Results of tasks are all given up when the manager has them; a worker's answers may be kept for long.
+            reader: RingReader::new(memory, Direction::ToHost).gathering(process.kind() == GuestKind::Task),
             events,
             usage: Usage::of(child.id()),
             child,
@@ -117,6 +117,7 @@ impl Driver {
             heartbeat: Heartbeat::default(),
             adaptive_wait: AdaptiveWait::default(),
             on_ready: Some(on_ready),
+            process,
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::frame::{Frame, FrameHead, HEAD_WORDS, PART_BYTES_MAX, Part};
 use super::shared_memory::{Direction, RING_WORDS, RingState, SharedMemory};
@@ -220,7 +220,17 @@ pub(super) struct RingReader {
     released: u64,
     /// A frame that is not complete.
     partial: Option<Partial>,
+    /// Payloads of a few bytes share their memory.
+    gathers: bool,
+    /// Room for them.
+    gathered: BytesMut,
 }
+
+/// Memory that payloads of a few bytes share: as long as one of them lives, all of it does.
+const GATHERED_BYTES: usize = 4096;
+
+/// The longest of them.
+const GATHERED_BYTES_MAX: usize = 128;
 
 /// The parts so far of a frame.
 #[derive(Debug)]
@@ -234,7 +244,14 @@ struct Partial {
 
 impl RingReader {
     pub(super) fn new(memory: Arc<SharedMemory>, direction: Direction) -> Self {
-        Self { memory, direction, read: 0, written: 0, released: 0, partial: None }
+        let gathered = BytesMut::new();
+        Self { memory, direction, read: 0, written: 0, released: 0, partial: None, gathers: false, gathered }
+    }
+
+    /// Lets payloads of a few bytes share their memory, for a caller who is done with them in about their order. The other
+    /// end cannot have more than [`GATHERED_BYTES`] kept by each.
+    pub(super) fn gathering(self, gathers: bool) -> Self {
+        Self { gathers, ..self }
     }
 
     /// Takes the next frame; `None` if there is none that is complete, or if half a ring was read since [`Self::release`]
@@ -349,15 +366,25 @@ impl RingReader {
         Ok(Some(part))
     }
 
-    /// The payload of a short frame, at position `at`, in an allocation of its own length: with room to spare there would be
-    /// a second one.
-    fn short_payload(&self, at: u64, length: usize) -> Bytes {
-        let mut payload = vec![0; length];
+    /// The payload of a short frame, at position `at`.
+    fn short_payload(&mut self, at: u64, length: usize) -> Bytes {
         let (_, words) = self.memory.ring(self.direction);
         let places = stretches(words, at, length.div_ceil(8)).into_iter().flatten();
-        for (bytes, place) in payload.chunks_mut(8).zip(places) {
-            let word = place.load(Ordering::Relaxed).to_le_bytes();
-            bytes.copy_from_slice(word.get(..bytes.len()).unwrap_or_default());
+        let words = places.map(|place| place.load(Ordering::Relaxed).to_le_bytes());
+        if length <= GATHERED_BYTES_MAX && self.gathers {
+            if self.gathered.capacity() < length.next_multiple_of(8) {
+                self.gathered = BytesMut::with_capacity(GATHERED_BYTES);
+            }
+            words.for_each(|word| self.gathered.extend_from_slice(&word));
+            let mut payload = self.gathered.split().freeze();
+            payload.truncate(length);
+            return payload;
+        }
+        // Of its own length: with room to spare there would be a second allocation.
+        let mut payload = Vec::with_capacity(length);
+        for word in words {
+            let left = length - payload.len();
+            payload.extend_from_slice(word.get(..left.min(8)).unwrap_or_default());
         }
         payload.into()
     }

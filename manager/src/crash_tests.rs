@@ -13,10 +13,12 @@ use grid_protocol::job::{
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::submission::EncodedPayload;
 use grid_protocol::time::Moment;
+use grid_protocol::worker::{Failure, FailureKind};
 use grid_scheduler::HostChange;
 
 use crate::activity::Activity;
 use crate::jobs::coordinator::{Coordinator, Effect, HostRef};
+use crate::jobs::inputs::InputReader;
 use crate::jobs::store::{JobStore, RecoverError, Recovered};
 use crate::store::faulty_disk::FaultyDisk;
 use crate::store::{FileStore, StoreError};
@@ -125,22 +127,25 @@ impl ManagerLife {
             if recorded.task >= submitted || !over.insert(recorded.task) {
                 return Err(format!("task {} has an outcome too many", recorded.task));
             }
-            if recorded.outcome != Outcome::Done(vec![result(recorded.task)]) {
-                return Err(format!("task {}: {:?}", recorded.task, recorded.outcome));
+            match &recorded.outcome {
+                Outcome::Done(results) if *results == [result(recorded.task)] => {}
+                Outcome::Dead { attempts, .. } if attempts.len() == 3 => {}
+                other => return Err(format!("task {}: {other:?}", recorded.task)),
             }
         }
         if let Some(lost) = promises.settled.iter().find(|task| !over.contains(task)) {
             return Err(format!("the outcome of task {lost} is lost"));
         }
         for task in (0..submitted).filter(|task| !over.contains(task)) {
-            let kept = self.job_store.inputs(JOB, &[task]).map_err(|error| error.to_string())?;
+            let kept =
+                InputReader::new(&self.job_store).read(JOB, &[task]).map_err(|error| error.to_string())?;
             if kept != [Some(input(task))] {
                 return Err(format!("the input of task {task} is lost"));
             }
         }
         let counts = self.coordinator.info(JOB).ok_or("no job")?.counts;
         if counts.waiting + counts.leased + counts.done + counts.dead != submitted
-            || counts.done != outcomes.len() as u64
+            || counts.done + counts.dead != outcomes.len() as u64
         {
             return Err(format!("{counts:?} do not add up to {submitted}"));
         }
@@ -170,9 +175,10 @@ impl ManagerLife {
         assert!(self.coordinator.handle_event(self.now, &reporter, report).is_none());
     }
 
-    /// Simulates one random event: a submission, the passing of time, a renewal or the end of attempts.
+    /// Simulates one random event: a submission, the passing of time, a renewal, the return of attempts or their end, which is
+    /// a failure now and then.
     fn step(&mut self, promises: &mut Promises, dice: &mut TestRng) {
-        match dice.roll(4) {
+        match dice.roll(5) {
             0 if promises.made && promises.brought < promises.recorded + 200 => {
                 let encoded = |more| EncodedPayload::of(input(promises.brought + more));
                 let inputs: Vec<_> = (0..1 + dice.roll(20)).map(encoded).collect();
@@ -185,12 +191,22 @@ impl ManagerLife {
                 let attempts = promises.held.keys().copied().collect();
                 self.report(HostEvent::Alive { attempts });
             }
+            3 if dice.roll(4) == 0 => {
+                let some = usize::try_from(dice.roll(4)).unwrap();
+                let attempts: Vec<_> = promises.held.keys().rev().take(some).copied().collect();
+                promises.held.retain(|attempt, _| !attempts.contains(attempt));
+                self.report(HostEvent::Returned { attempts });
+                self.report(HostEvent::Window { attempts: 16 });
+            }
             _ => {
                 let count = usize::try_from(dice.roll(8)).unwrap();
-                let ends = promises.held.iter().take(count).map(|(attempt, task)| AttemptEnd {
-                    attempt: *attempt,
-                    ran_us: 5,
-                    result: AttemptResult::Done(vec![result(*task)]),
+                let ends = promises.held.iter().take(count).map(|(attempt, task)| {
+                    let failure =
+                        Failure { kind: FailureKind::Trap, message: String::new(), backtrace: Vec::new() };
+                    let failed = AttemptResult::Failed { failure, log: Vec::new() };
+                    let done = AttemptResult::Done(vec![result(*task)]);
+                    let result = if dice.roll(3) == 0 { failed } else { done };
+                    AttemptEnd { attempt: *attempt, ran_us: 5, result }
                 });
                 let ends = ends.collect();
                 self.report(HostEvent::Outcomes { ends });
@@ -233,6 +249,16 @@ impl ManagerLife {
     }
 }
 
+impl ManagerLife {
+    /// Queues dead tasks again; their outcomes are promised no more.
+    fn retry(&mut self, promises: &mut Promises) {
+        if let Ok(dead) = self.job_store.dead(JOB) {
+            dead.iter().for_each(|dead| drop(promises.settled.remove(&dead.task)));
+            self.coordinator.retry(self.now, JOB, &dead);
+        }
+    }
+}
+
 /// Loses power `losses` times and checks after each; returns the number of settled tasks, or the first error.
 fn rehearse(seed: u64, losses: u32, disk: &FaultyDisk) -> Result<usize, String> {
     let (mut promises, mut dice) = (Promises::default(), TestRng(seed * 2 + 1));
@@ -253,6 +279,8 @@ fn rehearse(seed: u64, losses: u32, disk: &FaultyDisk) -> Result<usize, String> 
                 }
                 if life.commit(&mut promises).is_err() {
                     assert!(disk.is_dead(), "a commit failed on a disk that works");
+                } else if dice.roll(20) == 0 {
+                    life.retry(&mut promises);
                 }
             }
         }

@@ -3,6 +3,7 @@
 pub(crate) mod announced;
 pub(crate) mod commit;
 pub(crate) mod coordinator;
+pub(crate) mod inputs;
 mod journal;
 mod leases;
 pub(crate) mod store;

@@ -1,4 +1,4 @@
-//! The store: what the manager must remember across restarts, as small records in named tables.
+//! The store: what the manager must remember across restarts, as records in named tables.
 //!
 //! A change is durable when [`Store::commit`] returns, and the changes of one commit take effect all or none.
 //! Reads see committed changes only.
@@ -164,7 +164,7 @@ impl AsRef<[u8]> for StoredValue {
 /// A table as it was last committed.
 type CommittedTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-/// Bytes of cache. A small one is enough: each record of a queue is read once, in order.
+/// Bytes of cache. A small one is enough: the records of a queue are read in order.
 const CACHE_BYTES: usize = 48 << 20;
 
 impl FileStore {
@@ -232,13 +232,24 @@ impl FileStore {
     /// Rewrites the records of an earlier program, all or none.
     fn upgrade(&self) -> Result<(), StoreError> {
         tracing::info!(path = %self.path.display(), "the store is of an earlier version, and is upgraded");
-        damage::guard(&self.path, || {
-            self.transact(|transaction| {
-                upgrade::from_1_to_2(transaction)?;
-                let mut counters = transaction.open_table(Table::Counter.definition())?;
-                counters.insert(&b"schema"[..], &[SCHEMA][..])?;
-                Ok(())
+        let upgrade = || {
+            damage::guard(&self.path, || {
+                self.transact(|transaction| {
+                    upgrade::from_1_to_2(transaction)?;
+                    let mut counters = transaction.open_table(Table::Counter.definition())?;
+                    counters.insert(&b"schema"[..], &[SCHEMA][..])?;
+                    Ok(())
+                })
             })
+        };
+        let mut upgraded = upgrade();
+        if upgraded.is_err() && self.reserve.as_ref().is_some_and(Reserve::give_up) {
+            self.open_again();
+            upgraded = upgrade();
+        }
+        upgraded.map_err(|StoreError { path, reason }| StoreError {
+            path,
+            reason: format!("cannot be upgraded, which needs room for its jobs a second time: {reason}"),
         })
     }
 

@@ -56,30 +56,47 @@ impl BlockBuilder {
     }
 }
 
-/// A block of inputs. Nothing of it is copied.
+/// A block of inputs.
 #[derive(Debug)]
-pub struct InputBlock<'a> {
-    block: &'a Bytes,
+pub struct InputBlock {
+    block: Bytes,
     first: u64,
-    inputs: Vec<BorrowedPayload<'a>>,
+    /// Where each input begins.
+    starts: Vec<usize>,
 }
 
-impl<'a> InputBlock<'a> {
+impl InputBlock {
     /// Reads a block that is kept under `last`; `None` if it is something else.
-    pub fn read(block: &'a Bytes, last: u64) -> Option<Self> {
-        let (mut rest, mut inputs) = (&block[..], Vec::new());
-        while !rest.is_empty() {
-            let (input, used) = BorrowedPayload::first_of(rest)?;
-            inputs.push(input);
-            rest = rest.get(used..)?;
+    pub fn read(block: Bytes, last: u64) -> Option<Self> {
+        let (mut start, mut starts) = (0, Vec::new());
+        while start < block.len() {
+            let (_, used) = BorrowedPayload::first_of(block.get(start..)?)?;
+            starts.push(start);
+            start += used;
         }
-        Some(Self { block, first: first_of(last, inputs.len()), inputs })
+        Some(Self { block, first: first_of(last, starts.len()), starts })
     }
 
-    /// The input with this number, if it is in the block.
+    /// The number of inputs.
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// True if the input with this number is in the block.
+    pub fn has(&self, number: u64) -> bool {
+        number.checked_sub(self.first).is_some_and(|place| place < self.starts.len() as u64)
+    }
+
+    /// The input with this number, if it is in the block, of which it keeps all in memory.
     pub fn input(&self, number: u64) -> Option<Payload> {
         let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        Some(self.inputs.get(place)?.in_bytes(self.block))
+        let (input, _) = BorrowedPayload::first_of(self.block.get(*self.starts.get(place)?..)?)?;
+        Some(input.in_bytes(&self.block))
     }
 }
 
@@ -139,13 +156,14 @@ mod tests {
         let mut block = BlockBuilder::default();
         inputs.iter().for_each(|input| block.push(input, input.body_bytes()));
         let body = Bytes::from(block.into_body());
-        let block = InputBlock::read(&body, 7).unwrap();
+        let block = InputBlock::read(body.clone(), 7).unwrap();
+        assert!(block.len() == 3 && !block.is_empty());
         let read = [4, 5, 6, 7, 8].map(|number| block.input(number));
         let [one, empty, three] = inputs.map(Some);
         assert_eq!(read, [None, one, empty, three, None]);
         let Some(Payload::Here(one)) = block.input(5) else { panic!("it is here") };
         assert!(body.as_ptr_range().contains(&one.as_ptr()), "it was copied");
-        assert!(InputBlock::read(&body.slice(1..), 7).is_none());
+        assert!(InputBlock::read(body.slice(1..), 7).is_none());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use crate::codec::{self, BorrowDecode, DecodeError};
+use crate::codec::{self, BorrowDecode};
 use crate::job::JobId;
 use crate::limits::{BATCH_TASKS_MAX, CONTROL_DECODED_BYTES_MAX};
 use crate::payload::{BlobRef, Payload};
@@ -60,20 +60,6 @@ impl EncodedPayload {
         Self { bytes: payload.to_body().into(), payload }
     }
 
-    /// Decodes a payload, which must fill `bytes`, and shares their memory.
-    ///
-    /// # Errors
-    ///
-    /// [`DecodeError`]: the bytes are something else.
-    pub fn from_bytes(mut bytes: Bytes) -> Result<Self, DecodeError> {
-        let length = bytes.len();
-        let payload = Self::split_from(&mut bytes).ok_or(DecodeError::Malformed { length })?;
-        match bytes.len() {
-            0 => Ok(payload),
-            extra => Err(DecodeError::Trailing { extra }),
-        }
-    }
-
     /// Splits the first payload off `bytes`; `None` if they begin with something else.
     fn split_from(bytes: &mut Bytes) -> Option<Self> {
         let (payload, used) = BorrowedPayload::first_of(bytes)?;
@@ -81,14 +67,15 @@ impl EncodedPayload {
         Some(Self { payload, bytes: bytes.split_to(used) })
     }
 
+    /// The same in memory of its own.
+    pub fn copied(&self) -> Self {
+        let mut bytes = Bytes::copy_from_slice(&self.bytes);
+        Self::split_from(&mut bytes).unwrap_or_else(|| self.clone())
+    }
+
     /// The payload.
     pub fn payload(&self) -> &Payload {
         &self.payload
-    }
-
-    /// The payload, without its encoding.
-    pub fn into_payload(self) -> Payload {
-        self.payload
     }
 
     /// The encoding.
@@ -144,7 +131,7 @@ mod tests {
         for input in submission.inputs {
             let at = input.bytes.as_ptr() as usize - body.as_ptr() as usize;
             assert_eq!(body[at..at + input.bytes.len()], input.bytes, "it is a part of the frame");
-            assert_eq!(EncodedPayload::from_bytes(input.bytes.clone()), Ok(input));
+            assert_eq!(EncodedPayload::split_from(&mut input.bytes.clone()), Some(input));
         }
     }
 

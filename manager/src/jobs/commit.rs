@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use crate::cluster::Cluster;
 use crate::context::Context;
 use crate::jobs::coordinator::Effect;
-use crate::jobs::store::JobStore;
+use crate::jobs::inputs::InputReader;
 use crate::store::{Change, StoreError};
 
 /// Pause after each commit; changes gather meanwhile, so that one disk sync serves many of them.
@@ -82,7 +82,8 @@ async fn write(context: &Arc<Context>, changes: Vec<Change>, mut effects: Vec<Ef
                 Ok(()) => {
                     let bytes = changes.iter().map(Change::bytes).sum();
                     activity.metrics.committed(began.elapsed(), changes.len(), bytes);
-                    let ready = effects.into_iter().map(|effect| ReadyEffect::new(&job_store, effect));
+                    let mut reader = InputReader::new(&job_store);
+                    let ready = effects.into_iter().map(|effect| ReadyEffect::new(&mut reader, effect));
                     Ok((ready.collect::<Vec<_>>(), job_store.shortage()))
                 }
                 Err(error) => Err((error, effects)),
@@ -110,12 +111,12 @@ async fn write(context: &Arc<Context>, changes: Vec<Change>, mut effects: Vec<Ef
 }
 
 fn inputs(
-    job_store: &JobStore,
+    reader: &mut InputReader<'_>,
     job: JobId,
     attempts: &[(AttemptId, u64)],
 ) -> Result<Vec<Assignment>, StoreError> {
     let tasks: Vec<_> = attempts.iter().map(|(_, task)| *task).collect();
-    let inputs = job_store.inputs(job, &tasks)?;
+    let inputs = reader.read(job, &tasks)?;
     let assign = |((attempt, task), input): (&(AttemptId, u64), Option<_>)| {
         input.map(|input| Assignment { attempt: *attempt, task: *task, input })
     };
@@ -129,11 +130,11 @@ pub(crate) enum ReadyEffect {
 }
 
 impl ReadyEffect {
-    fn new(job_store: &JobStore, effect: Effect) -> Self {
+    fn new(reader: &mut InputReader<'_>, effect: Effect) -> Self {
         let Effect::Assign { host, job, attempts } = effect else {
             return Self::Effect(effect);
         };
-        let assignments = inputs(job_store, job, &attempts).unwrap_or_else(|error| {
+        let assignments = inputs(reader, job, &attempts).unwrap_or_else(|error| {
             // The hosts never hear of these attempts; their leases run out, and the tasks are assigned again.
             tracing::error!(%error, "inputs of tasks cannot be read");
             Vec::new()

@@ -198,7 +198,13 @@ impl Coordinator {
         if job.state != JobState::Open {
             return None;
         }
-        self.journal.inputs(id, submitted, new);
+        if known == 0 {
+            self.journal.inputs(id, submitted, new);
+        } else {
+            // The others of the frame are not kept, and these do not keep it in memory.
+            let copied: Vec<_> = new.iter().map(EncodedPayload::copied).collect();
+            self.journal.inputs(id, submitted, &copied);
+        }
         submitted += new.len() as u64;
         let bytes = new.iter().fold(0u64, |bytes, input| bytes.saturating_add(input.payload().length()));
         self.activity.metrics.tasks_submitted.inc_by(new.len() as u64);

@@ -99,9 +99,10 @@ impl JobJournal {
         self.push(Change::put(Table::Trace, id.0, context.to_body()));
     }
 
-    /// Adds the inputs of consecutive tasks, the first of which is number `first`.
+    /// Adds the inputs of consecutive tasks, the first of which is number `first`, and which fill the frame that they are
+    /// parts of.
     pub(crate) fn inputs(&mut self, job: JobId, first: u64, inputs: &[EncodedPayload]) {
-        let mut block = BlockBuilder::default();
+        let (mut block, mut keeps_frame) = (BlockBuilder::default(), false);
         for (number, input) in (first..).zip(inputs) {
             let body = input.bytes();
             if !block.has_room(body.len()) {
@@ -109,12 +110,16 @@ impl JobJournal {
             }
             if block.is_empty() && body.len() > BLOCK_BYTES_MAX {
                 // Not copied: it keeps its frame in memory until it is written.
+                keeps_frame = true;
                 self.push(Change::put_bytes(Table::Input, key(job, number), body.clone()));
             } else {
                 block.push_body(body);
             }
         }
-        self.input_block(job, first + inputs.len() as u64 - 1, block);
+        self.input_block(job, (first + inputs.len() as u64).saturating_sub(1), block);
+        if keeps_frame {
+            self.bytes += inputs.iter().map(|input| input.bytes().len()).sum::<usize>();
+        }
     }
 
     fn input_block(&mut self, job: JobId, last: u64, block: BlockBuilder) {

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use grid_protocol::block::{InputBlock, first_of, outcomes_of};
-use grid_protocol::job::{AttemptFailure, AttemptId, JobId, JobSpec, Outcome, OutcomeEntry, Payload};
+use grid_protocol::job::{AttemptFailure, AttemptId, JobId, JobSpec, Outcome, OutcomeEntry};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::FAILURES_KEPT_MAX;
 use grid_protocol::record::{EndBlock, JobRecord, LeaseBlock, OutcomeRecord, TaskEnd};
@@ -120,22 +120,10 @@ impl JobStore {
         self.store.shortage()
     }
 
-    /// Reads the inputs of tasks, without a copy: the caller drops them soon, as [`Store::get`] says. Tasks in a row are read
-    /// together.
-    pub(crate) fn inputs(&self, job: JobId, tasks: &[u64]) -> Result<Vec<Option<Payload>>, StoreError> {
-        let mut inputs = Vec::with_capacity(tasks.len());
-        while let Some(task) = tasks.get(inputs.len()) {
-            let body = self.store.first(Table::Input, &key(job, *task)..&beyond(job))?;
-            let block = body.as_ref().and_then(|(key, body)| InputBlock::read(body, number(key)));
-            let rest = tasks.get(inputs.len()..).unwrap_or_default().iter();
-            let found = rest.map_while(|task| block.as_ref()?.input(*task).map(Some));
-            let before = inputs.len();
-            inputs.extend(found);
-            if inputs.len() == before {
-                inputs.push(None);
-            }
-        }
-        Ok(inputs)
+    /// Reads the block that has the input of a task, or else the next one.
+    pub(super) fn input_block(&self, job: JobId, task: u64) -> Result<Option<InputBlock>, StoreError> {
+        let record = self.store.first(Table::Input, &key(job, task)..&beyond(job))?;
+        Ok(record.and_then(|(key, body)| InputBlock::read(body, number(&key))))
     }
 
     /// Reads the outcomes after number `after`, in order, up to about `bytes_max` bytes; at least one if there is

@@ -9,6 +9,7 @@ use grid_protocol::submission::EncodedPayload;
 use tokio::time::{sleep, timeout};
 
 use super::*;
+use crate::jobs::inputs::InputReader;
 use crate::store::{Change, FileStore, Store, StoreError, Table};
 
 /// A machine whose clock panics when it is read, once the test has set the flag.
@@ -126,7 +127,7 @@ async fn a_manager_that_stops_while_its_store_refuses_writes_what_was_refused_be
     let kept = JobStore::new(store);
     let recovered = kept.recover(2, Moment::ZERO).unwrap();
     assert_eq!(recovered.jobs.jobs()[&JOB].submitted(), 2);
-    let inputs = kept.inputs(JOB, &[0, 1]).unwrap();
+    let inputs = InputReader::new(&kept).read(JOB, &[0, 1]).unwrap();
     assert!(inputs.len() == 2 && inputs.iter().all(Option::is_some), "both inputs are on disk");
 }
 

@@ -133,13 +133,16 @@ impl Executor {
         })?;
         let walls = lockdown::before_guests(walls)?;
         to_host.send(Frame::new(FrameKind::Ready, 0, 0, walls.to_line().into()));
+        let reader = RingReader::new(memory.clone(), Direction::ToExecutor);
+        // Tasks are done in their order; a worker's messages may wait for long.
+        let reader = if setup.shared { reader } else { reader.gathering(FrameKind::Message) };
         Ok(Self {
             sandbox,
             program,
             terms: Terms::named(&module.name, module.files),
             shared: setup.shared,
-            memory: (!setup.shared).then(|| memory.clone()),
-            reader: RingReader::new(memory, Direction::ToExecutor).gathering(true),
+            memory: (!setup.shared).then_some(memory),
+            reader,
             to_host,
             guests,
             overseer,

@@ -97,10 +97,13 @@ impl Driver {
     /// Drives `process`, which runs as `child`.
     pub(super) fn new(process: Arc<Process>, child: Child, events: ProcessEvents, on_ready: OnReady) -> Self {
         let memory = process.memory().clone();
+        let reader = RingReader::new(memory.clone(), Direction::ToHost);
+        // One a task: the manager has it before long. A worker's answers may be kept.
+        let gathers = process.kind() == GuestKind::Task;
+        let reader = if gathers { reader.gathering(FrameKind::Answered) } else { reader };
         Self {
-            writer: RingWriter::new(memory.clone(), Direction::ToExecutor),
-            // Results of tasks are all given up when the manager has them; a worker's answers may be kept for long.
-            reader: RingReader::new(memory, Direction::ToHost).gathering(process.kind() == GuestKind::Task),
+            writer: RingWriter::new(memory, Direction::ToExecutor),
+            reader,
             events,
             usage: Usage::of(child.id()),
             child,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use bytes::{Bytes, BytesMut};
 
-use super::frame::{Frame, FrameHead, HEAD_WORDS, PART_BYTES_MAX, Part};
+use super::frame::{Frame, FrameHead, FrameKind, HEAD_WORDS, PART_BYTES_MAX, Part};
 use super::shared_memory::{Direction, RING_WORDS, RingState, SharedMemory};
 
 /// The other end has written what it never writes: it is not the program that it was.
@@ -220,8 +220,8 @@ pub(super) struct RingReader {
     released: u64,
     /// A frame that is not complete.
     partial: Option<Partial>,
-    /// Payloads of a few bytes share their memory.
-    gathers: bool,
+    /// Payloads of a few bytes share their memory in frames of this kind.
+    gathers: Option<FrameKind>,
     /// Room for them.
     gathered: BytesMut,
 }
@@ -245,13 +245,13 @@ struct Partial {
 impl RingReader {
     pub(super) fn new(memory: Arc<SharedMemory>, direction: Direction) -> Self {
         let gathered = BytesMut::new();
-        Self { memory, direction, read: 0, written: 0, released: 0, partial: None, gathers: false, gathered }
+        Self { memory, direction, read: 0, written: 0, released: 0, partial: None, gathers: None, gathered }
     }
 
-    /// Lets payloads of a few bytes share their memory, for a caller who is done with them in about their order. The other
-    /// end cannot have more than [`GATHERED_BYTES`] kept by each.
-    pub(super) fn gathering(self, gathers: bool) -> Self {
-        Self { gathers, ..self }
+    /// Lets payloads of a few bytes share their memory in frames of one `kind`, of which the caller is done in about their
+    /// order. The other end may have [`GATHERED_BYTES`] kept by each.
+    pub(super) fn gathering(self, kind: FrameKind) -> Self {
+        Self { gathers: Some(kind), ..self }
     }
 
     /// Takes the next frame; `None` if there is none that is complete, or if half a ring was read since [`Self::release`]
@@ -271,7 +271,9 @@ impl RingReader {
             let at = self.read + HEAD_WORDS as u64;
             self.read += part.words() as u64;
             if part.bytes <= SHORT_BYTES_MAX && part.later == 0 && self.partial.is_none() {
-                return Ok(Some(Frame { head: part.head, payload: self.short_payload(at, part.bytes) }));
+                let gathers = self.gathers == Some(part.head.kind);
+                let payload = self.short_payload(at, part.bytes, gathers);
+                return Ok(Some(Frame { head: part.head, payload }));
             }
             let missing = part.bytes + part.later;
             let mut partial = match self.partial.take() {
@@ -367,11 +369,11 @@ impl RingReader {
     }
 
     /// The payload of a short frame, at position `at`.
-    fn short_payload(&mut self, at: u64, length: usize) -> Bytes {
+    fn short_payload(&mut self, at: u64, length: usize, gathers: bool) -> Bytes {
         let (_, words) = self.memory.ring(self.direction);
         let places = stretches(words, at, length.div_ceil(8)).into_iter().flatten();
         let words = places.map(|place| place.load(Ordering::Relaxed).to_le_bytes());
-        if length <= GATHERED_BYTES_MAX && self.gathers {
+        if gathers && (1..=GATHERED_BYTES_MAX).contains(&length) {
             if self.gathered.capacity() < length.next_multiple_of(8) {
                 self.gathered = BytesMut::with_capacity(GATHERED_BYTES);
             }
@@ -427,13 +429,39 @@ mod tests {
 
     #[test]
     fn frames_of_every_length_come_out_as_they_were_put_in() {
-        let (mut writer, mut reader) = ring();
+        every_length(ring());
+    }
+
+    #[test]
+    fn payloads_of_a_few_bytes_that_share_their_memory_are_the_same_and_others_do_not_share_it() {
+        let (writer, reader) = ring();
+        every_length((writer, reader.gathering(FrameKind::Sent)));
+        let (mut writer, reader) = ring();
+        let mut reader = reader.gathering(FrameKind::Sent);
+        let mut read = |frame: Frame| {
+            writer.push(frame).unwrap();
+            writer.publish();
+            reader.next().unwrap().unwrap().payload
+        };
+        let [one, other] = [1, 2].map(|number| read(frame(number, 128)));
+        assert!(!one.is_unique() && !other.is_unique());
+        let kinds = [FrameKind::Sent, FrameKind::Log];
+        let apart = kinds.map(|kind| {
+            Frame::new(kind, 1, 3, frame(3, if kind == FrameKind::Sent { 129 } else { 8 }).payload)
+        });
+        assert!(apart.into_iter().all(|frame| read(frame).is_unique()));
+    }
+
+    fn every_length((mut writer, mut reader): (RingWriter, RingReader)) {
         let lengths = [
             0,
             1,
             7,
             8,
             9,
+            127,
+            128,
+            129,
             SHORT_BYTES_MAX,
             SHORT_BYTES_MAX + 1,
             PART_BYTES_MAX,

@@ -253,7 +253,7 @@ impl ManagerLife {
     /// Queues dead tasks again; their outcomes are promised no more.
     fn retry(&mut self, promises: &mut Promises) {
         if let Ok(dead) = self.job_store.dead(JOB) {
-            dead.iter().for_each(|dead| drop(promises.settled.remove(&dead.task)));
+            promises.settled.retain(|task| dead.iter().all(|dead| dead.task != *task));
             self.coordinator.retry(self.now, JOB, &dead);
         }
     }

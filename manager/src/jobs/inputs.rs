@@ -77,7 +77,9 @@ mod tests {
     fn inputs_are_found_in_any_order_and_a_few_of_many_do_not_keep_their_block() {
         let store = FileStore::open_on(FaultyDisk::new(1).plug_in()).unwrap();
         let job = JobId([1; 16]);
-        let input = |task: u64| Payload::Here(task.to_le_bytes().repeat(1 + task as usize % 50 * 8).into());
+        let input = |task: u64| {
+            Payload::Here(vec![task.to_le_bytes()[0]; 8 + usize::from(task.to_le_bytes()[1])].into())
+        };
         let mut journal = JobJournal::default();
         let inputs =
             |tasks: std::ops::Range<u64>| tasks.map(input).map(EncodedPayload::of).collect::<Vec<_>>();

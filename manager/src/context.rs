@@ -4,6 +4,7 @@ pub(crate) mod trust;
 
 use std::sync::Arc;
 
+use grid_protocol::job::{JobId, OutcomeEntry};
 use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 use grid_scheduler::SchedulerConfig;
@@ -43,6 +44,8 @@ pub(crate) struct Context {
     pub(crate) committing: Arc<tokio::sync::Mutex<()>>,
     /// Locked by whoever retries dead tasks.
     pub(crate) retrying: tokio::sync::Mutex<()>,
+    /// Locked by whoever reads how all tasks of a job ended, for the outcome of one of them.
+    searching: Arc<tokio::sync::Mutex<()>>,
     /// Notified when a timeout may have become due earlier than the timer loop expects.
     pub(crate) rescheduled: Notify,
     /// What the grid is doing, for those who look.
@@ -80,6 +83,7 @@ impl Context {
             catalog: Mutex::new(catalog),
             committing: Arc::default(),
             retrying: tokio::sync::Mutex::default(),
+            searching: Arc::default(),
             rescheduled: Notify::new(),
             activity,
             audit: Arc::new(audit),
@@ -149,6 +153,25 @@ impl Context {
     ) -> Result<T, CatalogError> {
         let context = self.clone();
         Ok(self.off_thread(move || work(&context.job_store)).await??)
+    }
+
+    /// The outcome of a task, if it has one. One is searched for at a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::job_store`].
+    pub(crate) async fn outcome_of(
+        self: &Arc<Self>,
+        job: JobId,
+        task: u64,
+    ) -> Result<Option<OutcomeEntry>, CatalogError> {
+        // The blocking thread holds the lock, so it stays held if this future is dropped.
+        let turn = self.searching.clone().lock_owned().await;
+        let search = move |job_store: &JobStore| {
+            let _turn = turn;
+            job_store.outcome_of(job, task)
+        };
+        self.job_store(search).await
     }
 
     /// Runs `work` with the blob store on a thread that may block on the disk, after waiting for a free permit.

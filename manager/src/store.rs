@@ -242,11 +242,7 @@ impl FileStore {
                 })
             })
         };
-        let mut upgraded = upgrade();
-        if upgraded.is_err() && self.reserve.as_ref().is_some_and(Reserve::give_up) {
-            self.open_again();
-            upgraded = upgrade();
-        }
+        let upgraded = upgrade().or_else(|error| self.after_giving_up_the_reserve(error, upgrade));
         upgraded.map_err(|StoreError { path, reason }| StoreError {
             path,
             reason: format!("cannot be upgraded, which needs room for its jobs a second time: {reason}"),
@@ -346,13 +342,8 @@ impl Store for FileStore {
     }
 
     fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let mut written = self.write_or_open_again(changes);
-        if written.is_err() && self.reserve.as_ref().is_some_and(Reserve::give_up) {
-            // Reopening may have failed for lack of space; now there is some.
-            self.open_again();
-            written = self.write_or_open_again(changes);
-        }
-        written
+        let write = || self.write_or_open_again(changes);
+        write().or_else(|error| self.after_giving_up_the_reserve(error, write))
     }
 
     fn shortage(&self) -> Option<String> {
@@ -386,6 +377,20 @@ impl FileStore {
                 Ok(())
             });
         }
+    }
+
+    /// Does `work` again if the reserve makes room for it; `error` is why it failed without.
+    fn after_giving_up_the_reserve(
+        &self,
+        error: StoreError,
+        work: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        if !self.reserve.as_ref().is_some_and(Reserve::give_up) {
+            return Err(error);
+        }
+        // Reopening may have failed for lack of space; now there is some.
+        self.open_again();
+        work()
     }
 
     fn write_or_open_again(&self, changes: &[Change]) -> Result<(), StoreError> {

@@ -178,10 +178,8 @@ pub(super) async fn task(
     task: u64,
 ) -> Result<Reply, Denial> {
     jobs::check_seen(context, asker, job)?;
-    let read = move |job_store: &crate::jobs::store::JobStore| {
-        Ok((job_store.outcome_of(job, task)?, job_store.failures(job, task)?))
-    };
-    let (outcome, failures) = context.job_store(read).await.map_err(fault)?;
+    let outcome = context.outcome_of(job, task).await.map_err(fault)?;
+    let failures = context.job_store(move |job_store| job_store.failures(job, task)).await.map_err(fault)?;
     let cluster = context.cluster();
     if cluster.coordinator.job(job).is_none_or(|job| task >= job.submitted()) {
         return found(false, "task", "`grid job show JOB` says how many tasks the job has");

@@ -425,8 +425,7 @@ async fn explain(context: &Arc<Context>, asker: Asker, subject: Subject) -> Resu
         }
         Subject::Task(job, task) => {
             check_seen(context, asker, job)?;
-            let recorded =
-                context.job_store(move |job_store| job_store.outcome_of(job, task)).await.map_err(fault)?;
+            let recorded = context.outcome_of(job, task).await.map_err(fault)?;
             match recorded.map(|recorded| (recorded.host, recorded.outcome)) {
                 Some((host, Outcome::Done(results))) => {
                     vec![format!("task {task} is done, on {host}; it sent {} results", results.len())]

@@ -279,7 +279,12 @@ async fn write_control(
     mut send: SendStream,
 ) -> Result<Infallible, CarryError> {
     loop {
-        supervisor.outbox.control_ready.notified().await;
+        let ready = supervisor.outbox.control_ready.notified();
+        match supervisor.runner.take_due() {
+            // Whether it is ready or due, there is something to look for.
+            Some(due) => drop(tokio::time::timeout_at(due, ready).await),
+            None => ready.await,
+        }
         while let Some(frame) = supervisor.next_report() {
             send.write_frame_parts(frame, CONTROL_FRAME_BYTES_MAX).await.map_err(CarryError::Lost)?;
         }

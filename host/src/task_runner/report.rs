@@ -18,6 +18,10 @@ pub(crate) const LEASE_RENEWAL: Duration = Duration::from_secs(5);
 /// Running time of the tasks that a host asks for ahead: covers the round trip to the manager and its disk.
 const AHEAD: Duration = Duration::from_millis(100);
 
+/// How long tasks that have begun or ended wait for others, so that the manager is woken, writes to its disk and answers once
+/// for all of them: as long as the host holds work for twice that time, and so will not wait for the manager.
+const GATHER: Duration = Duration::from_millis(25);
+
 /// Running time of a task beside which the round trip to the manager is negligible.
 pub(super) const LONG: Duration = Duration::from_secs(1);
 
@@ -40,6 +44,10 @@ pub(super) struct PendingReports {
     pub(super) renewal_due: bool,
     /// The window that the manager was last told.
     pub(super) window: Option<u32>,
+    /// Since when something has begun or ended that the manager has not been told; `None` if it has been told everything.
+    pub(super) untold_since: Option<Instant>,
+    /// Until when that is kept back, if the last look for reports found that it is.
+    pub(super) kept_until: Option<Instant>,
 }
 
 impl TaskRunner {
@@ -91,6 +99,13 @@ impl TaskRunner {
         if let Some(window) = self.next_window(&mut inner) {
             return Some(window);
         }
+        if !inner.news.returned.is_empty() {
+            return Some(HostEvent::Returned { attempts: std::mem::take(&mut inner.news.returned) });
+        }
+        inner.news.kept_until = inner.gathers_until().filter(|until| Instant::now() < *until);
+        if inner.news.kept_until.is_some() {
+            return None;
+        }
         if !inner.news.timed.is_empty() {
             return Some(HostEvent::Traced { times: inner.take_times() });
         }
@@ -98,9 +113,7 @@ impl TaskRunner {
         if !ends.is_empty() {
             return Some(HostEvent::Outcomes { ends });
         }
-        if !inner.news.returned.is_empty() {
-            return Some(HostEvent::Returned { attempts: std::mem::take(&mut inner.news.returned) });
-        }
+        inner.news.untold_since = None;
         let mut executing = std::mem::take(&mut inner.news.executing);
         executing.retain(|attempt| {
             matches!(inner.held.get(attempt), Some(AttemptState::Running | AttemptState::Sending))
@@ -109,6 +122,11 @@ impl TaskRunner {
             return Some(HostEvent::Executing { attempts: executing });
         }
         None
+    }
+
+    /// When to look for reports again, although nothing happens until then; says it once.
+    pub(crate) fn take_due(&self) -> Option<Instant> {
+        self.lock().news.kept_until.take()
     }
 
     /// The window to report, if it differs enough from the one reported last; returns attempts that exceed it.
@@ -129,6 +147,19 @@ impl TaskRunner {
 }
 
 impl RunnerState {
+    /// Something has begun or ended that the manager must be told.
+    pub(super) fn note_news(&mut self) {
+        self.news.untold_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Until when the manager is not told what has begun or ended, so that it is told more at once; `None` if it is to be told
+    /// now, because little work waits here.
+    fn gathers_until(&self) -> Option<Instant> {
+        let since = self.news.untold_since?;
+        let waiting: usize = self.jobs.values().map(|job| job.queue.len()).sum();
+        may_gather(waiting, self.usual?, self.capacity).then_some(since + GATHER)
+    }
+
     /// Number of attempts that have not ended.
     fn active(&self) -> usize {
         self.held.values().filter(|held| !matches!(held, AttemptState::Ended(_))).count()
@@ -201,5 +232,27 @@ impl RunnerState {
         )]
         let ahead = (ahead as usize).min(AHEAD_MAX);
         u32::try_from(free + ahead).unwrap_or(u32::MAX).min(HELD_ATTEMPTS_MAX)
+    }
+}
+
+/// True if `waiting` tasks that usually take so many seconds keep so many slots busy for twice as long as reports may wait: the
+/// manager hears of free places in time to fill them.
+fn may_gather(waiting: usize, usual: f64, capacity: usize) -> bool {
+    waiting as f64 * usual >= 2.0 * GATHER.as_secs_f64() * capacity.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_wait_only_while_work_for_twice_that_time_waits_for_each_slot() {
+        // Ten tasks of 10 ms, as a host of one slot holds: it tells every few of them.
+        assert!(may_gather(10, 0.01, 1));
+        assert!(may_gather(5, 0.01, 1));
+        assert!(!may_gather(4, 0.01, 1), "the last of a job are told at once");
+        assert!(!may_gather(10, 0.01, 3), "three slots work them off in a third of the time");
+        assert!(!may_gather(AHEAD_MAX, 4e-6, 1), "tasks that take nothing are gathered by the commits");
+        assert!(!may_gather(0, 10.0, 1), "a long task with nothing behind it");
     }
 }

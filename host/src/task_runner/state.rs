@@ -275,6 +275,7 @@ impl RunnerState {
         tracing::trace!(target: "grid_host::attempt", attempt = %task.attempt, task = task.task, "begins");
         self.held.insert(task.attempt, AttemptState::Running);
         self.news.executing.push(task.attempt);
+        self.note_news();
         self.metrics.task_begun();
     }
 
@@ -319,6 +320,7 @@ impl RunnerState {
             self.metrics.task_ended(&end);
             self.news.ended.push_back(end.attempt);
             *held = AttemptState::Ended(Box::new(end));
+            self.note_news();
         }
     }
 

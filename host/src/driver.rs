@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grid_net::{
-    Alpn, Backoff, CarryError, CloseReason, Conn, DialError, Endpoint, FrameReader, MailHandler, SendStream,
-    StreamError, carry, code,
+    Alpn, Backoff, CarryError, CloseReason, Conn, DialError, Endpoint, FrameReader, MailHandler, Pace,
+    SendStream, StreamError, carry, code,
 };
 use grid_protocol::extensions::Extensions;
 use grid_protocol::host::{Greeting, Hello, HostCapacity, JoinRefusal, PROTOCOL_VERSION, Welcome};
@@ -271,13 +271,14 @@ async fn serve(supervisor: &Arc<WorkerSupervisor>, joined: Joined) -> (Conn, Car
     (conn, error)
 }
 
-/// Pause after each round of reports, in which log lines and starts of workers are collected for the next.
-const REPORT_PAUSE: Duration = Duration::from_millis(1);
+/// Rounds of reports follow each other no faster on average: a thousand a second, however many lines the workers write.
+const REPORT_PACE: Duration = Duration::from_millis(1);
 
 async fn write_control(
     supervisor: &WorkerSupervisor,
     mut send: SendStream,
 ) -> Result<Infallible, CarryError> {
+    let (began, mut pace) = (tokio::time::Instant::now(), Pace::new(REPORT_PACE));
     loop {
         let ready = supervisor.outbox.control_ready.notified();
         match supervisor.runner.take_due() {
@@ -288,8 +289,10 @@ async fn write_control(
         while let Some(frame) = supervisor.next_report() {
             send.write_frame_parts(frame, CONTROL_FRAME_BYTES_MAX).await.map_err(CarryError::Lost)?;
         }
-        // Bounds the rounds to a thousand a second, however many lines the workers write.
-        tokio::time::sleep(REPORT_PAUSE).await;
+        if let Some(pause) = pace.after_turn(began.elapsed()) {
+            // Log lines and starts of workers are collected meanwhile.
+            tokio::time::sleep(pause).await;
+        }
     }
 }
 

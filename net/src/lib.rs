@@ -14,6 +14,7 @@ mod known_managers;
 mod local;
 mod mail_transport;
 mod network;
+mod pace;
 mod shedding;
 mod simulated;
 mod stream;
@@ -30,6 +31,7 @@ pub use endpoint::{
 pub use known_managers::{KnownManagers, KnownManagersError, ReachError};
 pub use mail_transport::{CarryError, MailHandler, carry};
 pub use network::{Datagrams, Network, SimulatedNetwork};
+pub use pace::Pace;
 pub use stream::{FrameReader, RecvStream, SendStream, StreamError};
 pub use tls::{Alpn, Expect};
 pub use udp_probe::{UdpAnswer, ask_over_udp};

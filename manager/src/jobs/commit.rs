@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use grid_net::Pace;
 use grid_protocol::host::HostCommand;
 use grid_protocol::job::{Assignment, AttemptId, JobId};
 use grid_protocol::key::PublicKey;
 use grid_protocol::limits::BATCH_BYTES_MAX;
 use grid_protocol::time::Moment;
 use grid_protocol::trace::TRACED_A_FRAME_MAX;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::Cluster;
 use crate::context::Context;
@@ -17,8 +18,8 @@ use crate::jobs::coordinator::Effect;
 use crate::jobs::inputs::InputReader;
 use crate::store::{Change, StoreError};
 
-/// Pause after each commit; changes gather meanwhile, so that one disk sync serves many of them.
-const LINGER: Duration = Duration::from_millis(1);
+/// Commits follow each other no faster on average, so that one disk sync serves many changes.
+const COMMIT_PACE: Duration = Duration::from_millis(1);
 
 /// Unconfirmed commands in a host's queue from which on it is assigned no more attempts.
 const BACKLOG_MAX: usize = 4096;
@@ -29,6 +30,7 @@ const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
 /// Commits batches until the manager ends; never returns.
 pub(crate) async fn run(context: &Arc<Context>) {
     let wake = context.cluster().coordinator.wake.clone();
+    let (began, mut pace) = (Instant::now(), Pace::new(COMMIT_PACE));
     loop {
         let in_trouble = context.cluster().coordinator.trouble().is_some();
         let pause = if in_trouble { TROUBLE_PAUSE } else { Duration::MAX };
@@ -39,7 +41,9 @@ pub(crate) async fn run(context: &Arc<Context>) {
             continue;
         }
         write(context, changes, effects).await;
-        sleep(LINGER).await;
+        if let Some(pause) = pace.after_turn(began.elapsed()) {
+            sleep(pause).await;
+        }
     }
 }
 

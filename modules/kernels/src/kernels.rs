@@ -243,8 +243,9 @@ fn step(bodies: &mut [Body; 5]) {
             let square = between.iter().map(|part| part * part).sum::<f64>() + 0.01;
             let pull = STEP / (square * square.sqrt());
             for axis in 0..3 {
-                speed[axis] -= between[axis] * other.mass * pull;
-                other.speed[axis] += between[axis] * one.mass * pull;
+                let pulled = between[axis] * pull;
+                speed[axis] -= pulled * other.mass;
+                other.speed[axis] += pulled * one.mass;
             }
         }
         one.speed = speed;

@@ -7,6 +7,8 @@ mod context_gate;
 mod exchange;
 mod functions;
 
+#[cfg(target_os = "linux")]
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -81,6 +83,10 @@ const COMPILE_BYTES_MAX: u64 = 2 << 30;
 
 /// Length of compiled code: 1 GiB, 16 times the longest module.
 const COMPILED_BYTES_MAX: u64 = 1 << 30;
+
+/// Room of the pipes to and from a child: tens of megabytes pass through them, and with the 64 KiB of an ordinary pipe the two processes wake each other for each.
+#[cfg(target_os = "linux")]
+const PIPE_BYTES: usize = 1 << 20;
 
 /// The child's exit code if the compiler refuses the module.
 const EXIT_REFUSED: i32 = 3;
@@ -160,15 +166,38 @@ impl Compiler {
     }
 }
 
-/// What a child process left behind.
-struct ChildOutput {
+/// Compiles in a child process.
+async fn compile_in_child(
+    program: &Path,
+    argument: &str,
+    form: CodeForm,
+    request: CompileRequest,
+) -> Result<CompileReply, CompileError> {
+    let answered = run(program, [argument, &form.to_argument()], request).await;
+    answered.map_err(|error| CompileError::Unavailable(error.to_string()))?.map_err(|ended| {
+        let ChildEnded { status, said } = ended;
+        match status.code() {
+            Some(0) => {
+                CompileError::Limit(format!("no answer of {REPLY_BYTES_MAX} bytes at most that makes sense"))
+            }
+            Some(EXIT_REFUSED) => CompileError::Refused(said),
+            _ => CompileError::Limit(if said.is_empty() { status.to_string() } else { said }),
+        }
+    })
+}
+
+/// How a child process ended that has not answered, and what it said.
+struct ChildEnded {
     status: std::process::ExitStatus,
-    written: Bytes,
     said: String,
 }
 
-/// Runs the child process with this second argument and this input, to its end.
-async fn run(program: &Path, words: [&str; 2], input: CompileRequest) -> std::io::Result<ChildOutput> {
+/// Runs the child process with this second argument and this input, until it has answered or ended.
+async fn run(
+    program: &Path,
+    words: [&str; 2],
+    input: CompileRequest,
+) -> std::io::Result<Result<CompileReply, ChildEnded>> {
     let mut child = Command::new(program)
         .args(words)
         .env_clear()
@@ -182,6 +211,11 @@ async fn run(program: &Path, words: [&str; 2], input: CompileRequest) -> std::io
     let (Some(mut stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
         return Err(std::io::Error::other("the child has no pipes"));
     };
+    #[cfg(target_os = "linux")]
+    for pipe in [stdin.as_fd(), stdout.as_fd()] {
+        // A user may have pipes of a few megabytes altogether; if these are too much, they stay as they are.
+        let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
+    }
     let feed = async move {
         // Ignored: if the child dies before it has read everything, its exit status tells why.
         let mut fed = stdin.write_all(&input.head()).await;
@@ -193,30 +227,15 @@ async fn run(program: &Path, words: [&str; 2], input: CompileRequest) -> std::io
     };
     let (mut written, mut said) = (Vec::new(), Vec::new());
     let mut stdout = stdout.take(REPLY_BYTES_MAX + 1);
-    let mut stderr = stderr.take(REASON_BYTES_MAX as u64);
-    let (_, read, _) = tokio::join!(feed, stdout.read_to_end(&mut written), stderr.read_to_end(&mut said));
+    let (_, read) = tokio::join!(feed, stdout.read_to_end(&mut written));
     read?;
-    let status = child.wait().await?;
-    let written = written.into();
-    Ok(ChildOutput { status, written, said: String::from_utf8_lossy(&said).trim().to_owned() })
-}
-
-async fn compile_in_child(
-    program: &Path,
-    argument: &str,
-    form: CodeForm,
-    request: CompileRequest,
-) -> Result<CompileReply, CompileError> {
-    let ended = run(program, [argument, &form.to_argument()], request).await;
-    let ChildOutput { status, written, said } =
-        ended.map_err(|error| CompileError::Unavailable(error.to_string()))?;
-    match status.code() {
-        Some(0) => CompileReply::from_bytes(written).ok_or_else(|| {
-            CompileError::Limit(format!("no answer of {REPLY_BYTES_MAX} bytes at most that makes sense"))
-        }),
-        Some(EXIT_REFUSED) => Err(CompileError::Refused(said)),
-        _ => Err(CompileError::Limit(if said.is_empty() { status.to_string() } else { said })),
+    if let Some(reply) = CompileReply::from_bytes(written.into()) {
+        // How it ends does not matter any more, and its memory takes a while to be given back.
+        return Ok(Ok(reply));
     }
+    stderr.take(REASON_BYTES_MAX as u64).read_to_end(&mut said).await?;
+    let status = child.wait().await?;
+    Ok(Err(ChildEnded { status, said: String::from_utf8_lossy(&said).trim().to_owned() }))
 }
 
 /// A hash of everything that compiled code of this form depends on, by which

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 use std::num::NonZeroUsize;
+#[cfg(unix)]
+use std::os::fd::FromRawFd;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
@@ -79,10 +81,17 @@ fn answer(request: &CompileRequest, form: CodeForm) -> Result<[Bytes; 3], Compil
     Ok([CompileReply::head(code.len(), reused, used).into(), code, new.into()])
 }
 
+/// Writes the reply, and ends standard output, so that the host does not wait until this process has given back its memory.
 fn write_all(parts: &[Bytes]) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     parts.iter().try_for_each(|part| out.write_all(part))?;
-    out.flush()
+    out.flush()?;
+    drop(out);
+    #[cfg(unix)]
+    // SAFETY: nothing in this process writes to standard output any more, or opens a file that might get its number: it
+    // ends.
+    drop(unsafe { std::os::fd::OwnedFd::from_raw_fd(1) });
+    Ok(())
 }
 
 fn limit_self() -> Result<(Walls, ThreadPool), LockdownError> {

@@ -7,8 +7,6 @@ mod context_gate;
 mod exchange;
 mod functions;
 
-#[cfg(target_os = "linux")]
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -84,7 +82,8 @@ const COMPILE_BYTES_MAX: u64 = 2 << 30;
 /// Length of compiled code: 1 GiB, 16 times the longest module.
 const COMPILED_BYTES_MAX: u64 = 1 << 30;
 
-/// Room of the pipes to and from a child: tens of megabytes pass through them, and with the 64 KiB of an ordinary pipe the two processes wake each other for each.
+/// Room of the pipe from a child: tens of megabytes pass through it, and with the 64 KiB of an ordinary pipe the two
+/// processes wake each other for each.
 #[cfg(target_os = "linux")]
 const PIPE_BYTES: usize = 1 << 20;
 
@@ -212,10 +211,8 @@ async fn run(
         return Err(std::io::Error::other("the child has no pipes"));
     };
     #[cfg(target_os = "linux")]
-    for pipe in [stdin.as_fd(), stdout.as_fd()] {
-        // A user may have pipes of a few megabytes altogether; if these are too much, they stay as they are.
-        let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
-    }
+    // The pipes of a user may hold 64 MiB altogether, unless the system says otherwise; beyond that it stays as it is.
+    let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_BYTES);
     let feed = async move {
         // Ignored: if the child dies before it has read everything, its exit status tells why.
         let mut fed = stdin.write_all(&input.head()).await;
@@ -225,7 +222,14 @@ async fn run(
             }
         }
     };
-    let (mut written, mut said) = (Vec::new(), Vec::new());
+    // By a task of its own, which ends with the child: what it says must not keep it from answering.
+    let said = tokio::spawn(async move {
+        let mut said = Vec::new();
+        // Ignored: what was read until then is better than nothing.
+        let _ = stderr.take(REASON_BYTES_MAX as u64).read_to_end(&mut said).await;
+        said
+    });
+    let mut written = Vec::new();
     let mut stdout = stdout.take(REPLY_BYTES_MAX + 1);
     let (_, read) = tokio::join!(feed, stdout.read_to_end(&mut written));
     read?;
@@ -233,9 +237,8 @@ async fn run(
         // How it ends does not matter any more, and its memory takes a while to be given back.
         return Ok(Ok(reply));
     }
-    stderr.take(REASON_BYTES_MAX as u64).read_to_end(&mut said).await?;
-    let status = child.wait().await?;
-    Ok(Err(ChildEnded { status, said: String::from_utf8_lossy(&said).trim().to_owned() }))
+    let said = String::from_utf8_lossy(&said.await.unwrap_or_default()).trim().to_owned();
+    Ok(Err(ChildEnded { status: child.wait().await?, said }))
 }
 
 /// A hash of everything that compiled code of this form depends on, by which
@@ -260,4 +263,60 @@ fn compile_with(engine: &Engine, wasm: &[u8]) -> Result<Bytes, CompileError> {
         engine.precompile_module(wasm)
     };
     compiled.map(Bytes::from).map_err(|error| CompileError::Refused(format!("{error:#}")))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    /// A compiler whose child is a shell with this script.
+    fn shell(folder: &Path, script: &str) -> Compiler {
+        let path = folder.join("script");
+        std::fs::write(&path, script).unwrap();
+        Compiler::Child { program: "/bin/sh".into(), argument: path.to_str().unwrap().to_owned() }
+    }
+
+    async fn answer(compiler: Compiler) -> Result<Compilation, CompileError> {
+        compiler.compile(Bytes::from_static(b"wasm"), CodeForm::SHARED, None).await
+    }
+
+    #[tokio::test]
+    async fn a_child_that_has_answered_and_does_not_end_is_taken_at_its_word_and_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        let head: String =
+            CompileReply::head(4, 0, 2, 1).iter().map(|byte| format!("\\{byte:03o}")).collect();
+        let script = format!("echo $$ > {}; printf '{head}code'; exec >&-; sleep 600", pid.display());
+        let began = Instant::now();
+        let compiled = answer(shell(folder.path(), &script)).await.unwrap();
+        assert_eq!((&compiled.code.bytes()[..], compiled.reused, compiled.used), (&b"code"[..], 2, 1));
+        assert!(began.elapsed() < Duration::from_secs(60));
+        let process = Path::new("/proc").join(std::fs::read_to_string(pid).unwrap().trim());
+        // Until it is reaped, which the runtime does when it is told that a child has ended.
+        while process.exists() {
+            assert!(began.elapsed() < Duration::from_secs(60), "it goes on");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_child_that_says_more_than_anybody_reads_is_heard_and_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 3";
+        let refused = answer(shell(folder.path(), script)).await.map(|_| ());
+        let Err(CompileError::Refused(said)) = refused else { panic!("{refused:?}") };
+        assert_eq!(said, "x".repeat(REASON_BYTES_MAX));
+    }
+
+    #[tokio::test]
+    async fn a_child_that_is_killed_in_the_middle_of_its_answer_has_not_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let head: String =
+            CompileReply::head(5, 0, 0, 0).iter().map(|byte| format!("\\{byte:03o}")).collect();
+        let ended =
+            answer(shell(folder.path(), &format!("printf '{head}code'; kill -9 $$"))).await.map(|_| ());
+        assert!(matches!(&ended, Err(CompileError::Limit(why)) if why.contains("signal: 9")), "{ended:?}");
+    }
 }

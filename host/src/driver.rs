@@ -286,10 +286,12 @@ async fn write_control(
             Some(due) => drop(tokio::time::timeout_at(due, ready).await),
             None => ready.await,
         }
+        let mut says = false;
         while let Some(frame) = supervisor.next_report() {
+            says = true;
             send.write_frame_parts(frame, CONTROL_FRAME_BYTES_MAX).await.map_err(CarryError::Lost)?;
         }
-        if let Some(pause) = pace.after_turn(began.elapsed()) {
+        if says && let Some(pause) = pace.after_turn(began.elapsed()) {
             // Log lines and starts of workers are collected meanwhile.
             tokio::time::sleep(pause).await;
         }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// The pauses of a loop that gathers what has come meanwhile for its next turn: the first [`Self::AT_ONCE`] turns after a quiet time follow at once, so
-/// that nobody waits for others that do not come, and then there is one in each `turn` on average.
+/// The pauses of a loop that gathers what has come meanwhile for its next turn: the first [`Self::AT_ONCE`] turns after a
+/// quiet time follow at once, so that nobody waits for others that do not come, and then there is one in each `turn` on
+/// average.
 #[derive(Debug)]
 pub struct Pace {
     turn: Duration,

@@ -27,6 +27,8 @@ const COMPILE_STACK_BYTES: usize = 8 << 20;
 
 /// Runs the child process: reads a module from standard input and writes compiled code to standard output.
 ///
+/// Standard output is closed when it has answered.
+///
 /// Limits itself first: processor time and address space on Unix; on Linux also no files, no network and no other
 /// programs. If its second argument asks for that, it tells its walls instead of compiling. Returns the exit code, which
 /// the caller's `main` must return.
@@ -56,7 +58,7 @@ pub fn run_child() -> u8 {
         }
     };
     match threads.install(|| answer(&request, form)) {
-        Ok(parts) => match write_all(&parts) {
+        Ok(parts) => match reply(&parts) {
             Ok(()) => 0,
             Err(error) => {
                 said(&error.to_string());
@@ -78,11 +80,11 @@ fn answer(request: &CompileRequest, form: CodeForm) -> Result<[Bytes; 3], Compil
     let compile = || compile_with(&engine, &request.wasm);
     let code = if reuse.is_some() { with_clean_contexts(&engine, compile) } else { compile() }?;
     let (new, reused, used) = reuse.map_or_else(Default::default, |reuse| reuse.outcome());
-    Ok([CompileReply::head(code.len(), reused, used).into(), code, new.into()])
+    Ok([CompileReply::head(code.len(), new.len(), reused, used).into(), code, new.into()])
 }
 
 /// Writes the reply, and ends standard output, so that the host does not wait until this process has given back its memory.
-fn write_all(parts: &[Bytes]) -> std::io::Result<()> {
+fn reply(parts: &[Bytes]) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     parts.iter().try_for_each(|part| out.write_all(part))?;
     out.flush()?;

@@ -91,27 +91,32 @@ pub(super) struct CompileReply {
 }
 
 /// Length of what precedes the compiled code.
-const REPLY_HEAD_BYTES: u64 = 8 + 4 + 8;
+const REPLY_HEAD_BYTES: u64 = 8 + 8 + 4 + 8;
 
 /// Length of a reply. A child's output is read so far, and one byte further.
 pub(super) const REPLY_BYTES_MAX: u64 = REPLY_HEAD_BYTES + COMPILED_BYTES_MAX + PACKS_BYTES_MAX as u64;
 
 impl CompileReply {
     /// What precedes the compiled code; the pack is last.
-    pub(super) fn head(code_length: usize, reused: u32, used: u64) -> Vec<u8> {
+    pub(super) fn head(code_length: usize, pack_length: usize, reused: u32, used: u64) -> Vec<u8> {
         let mut head = Vec::new();
         head.put_u64_le(code_length as u64);
+        head.put_u64_le(pack_length as u64);
         head.put_u32_le(reused);
         head.put_u64_le(used);
         head
     }
 
-    /// Reads what a child wrote. The child is not trusted: `None` if something is longer than it may be, or is no pack.
+    /// Reads what a child wrote. The child is not trusted: `None` if it is not whole, if something is longer than it may be, or
+    /// is no pack.
     pub(super) fn from_bytes(mut bytes: Bytes) -> Option<Self> {
         let code_length = bytes.try_get_u64_le().ok()?;
+        let pack_length = bytes.try_get_u64_le().ok()?;
         let reused = bytes.try_get_u32_le().ok()?;
         let used = bytes.try_get_u64_le().ok()?;
-        if code_length > COMPILED_BYTES_MAX || code_length > bytes.len() as u64 {
+        if code_length > COMPILED_BYTES_MAX
+            || code_length.checked_add(pack_length) != Some(bytes.len() as u64)
+        {
             return None;
         }
         let code = bytes.split_to(usize::try_from(code_length).ok()?);
@@ -162,8 +167,9 @@ mod tests {
 
     #[test]
     fn a_reply_whose_lengths_are_wrong_or_whose_pack_is_none_is_refused() {
-        let reply = |code_length, rest: &[u8]| {
-            let bytes = [&CompileReply::head(code_length, 2, 5), rest].concat();
+        let reply = |code_length: usize, rest: &[u8]| {
+            let pack_length = rest.len().saturating_sub(code_length);
+            let bytes = [&CompileReply::head(code_length, pack_length, 2, 5), rest].concat();
             CompileReply::from_bytes(bytes.into())
         };
         let expected =
@@ -172,6 +178,11 @@ mod tests {
         assert!(reply(4, &[0; 4 + 36]).is_some_and(|reply| reply.new.bytes().len() == 36));
         assert!(reply(5, b"code").is_none() && reply(usize::MAX, b"code").is_none());
         assert!(reply(4, b"code and no pack").is_none());
-        assert!(CompileReply::from_bytes(Bytes::from_static(b"short")).is_none());
+        let whole = [&CompileReply::head(4, 2 * 36, 0, 0)[..], b"code", &[0; 2 * 36]].concat();
+        assert!(CompileReply::from_bytes(whole.clone().into()).is_some());
+        for length in 0..whole.len() {
+            let cut = Bytes::copy_from_slice(&whole[..length]);
+            assert!(CompileReply::from_bytes(cut).is_none(), "{length}");
+        }
     }
 }

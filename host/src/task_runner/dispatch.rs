@@ -73,6 +73,7 @@ impl TaskRunner {
             }
         } else {
             inner.end(end);
+            inner.note_end_of(guest.job());
         }
         if let Some(job) = inner.jobs.get_mut(&guest.job()) {
             job.started = true;

@@ -10,7 +10,7 @@ use grid_protocol::limits::{BATCH_BYTES_MAX, HELD_ATTEMPTS_MAX};
 use grid_protocol::trace::{AttemptTimes, TRACED_A_FRAME_MAX};
 use tokio::time::Instant;
 
-use super::{AttemptState, JobQueue, RunnerState, TaskRunner};
+use super::{AttemptState, JobQueue, Readiness, RunnerState, TaskRunner};
 
 /// Interval at which a host renews the leases of its attempts: three times in the 15 s term of a lease.
 pub(crate) const LEASE_RENEWAL: Duration = Duration::from_secs(5);
@@ -44,8 +44,10 @@ pub(super) struct PendingReports {
     pub(super) renewal_due: bool,
     /// The window that the manager was last told.
     pub(super) window: Option<u32>,
-    /// Since when something has begun or ended that the manager has not been told; `None` if it has been told everything.
+    /// Since when something has begun or ended that may be kept back; `None` if nothing has that is not told.
     pub(super) untold_since: Option<Instant>,
+    /// A task has ended, and nothing of its job waits here: its client may wait for it.
+    pub(super) is_urgent: bool,
     /// Until when that is kept back, if the last look for reports found that it is.
     pub(super) kept_until: Option<Instant>,
 }
@@ -56,6 +58,7 @@ impl TaskRunner {
         let mut inner = self.lock();
         inner.alone_since = None;
         inner.news.window = None;
+        inner.news.untold_since = None;
         inner.news.renewal_due = true;
         if anew {
             inner.news.anew = true;
@@ -114,6 +117,7 @@ impl TaskRunner {
             return Some(HostEvent::Outcomes { ends });
         }
         inner.news.untold_since = None;
+        inner.news.is_urgent = false;
         let mut executing = std::mem::take(&mut inner.news.executing);
         executing.retain(|attempt| {
             matches!(inner.held.get(attempt), Some(AttemptState::Running | AttemptState::Sending))
@@ -152,11 +156,18 @@ impl RunnerState {
         self.news.untold_since.get_or_insert_with(Instant::now);
     }
 
+    /// A task of this job has ended.
+    pub(super) fn note_end_of(&mut self, id: JobId) {
+        self.news.is_urgent |= self.jobs.get(&id).is_none_or(|job| job.queue.is_empty());
+    }
+
     /// Until when the manager is not told what has begun or ended, so that it is told more at once; `None` if it is to be told
-    /// now, because little work waits here.
+    /// now: because somebody may wait for it, because little work waits here, or because a task may take this process with it,
+    /// and the manager must know which.
     fn gathers_until(&self) -> Option<Instant> {
-        let since = self.news.untold_since?;
-        let waiting: usize = self.jobs.values().map(|job| job.queue.len()).sum();
+        let since = self.news.untold_since.filter(|_| self.has_executors && !self.news.is_urgent)?;
+        let can_run = |job: &&JobQueue| matches!(job.ready, Readiness::Program(..));
+        let waiting: usize = self.jobs.values().filter(can_run).map(|job| job.queue.len()).sum();
         may_gather(waiting, self.usual?, self.capacity).then_some(since + GATHER)
     }
 
@@ -243,7 +254,139 @@ fn may_gather(waiting: usize, usual: f64, capacity: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use grid_disk::Machine;
+    use grid_protocol::digest::Digest;
+    use grid_protocol::job::{Assignment, JobBrief};
+    use grid_protocol::worker::End;
+    use tokio::sync::mpsc;
+
     use super::*;
+    use crate::mailbox::MessagePort;
+    use crate::sandbox::{GuestHandle, Policy, Sandbox, SimulatedGuests};
+
+    /// No module is loaded, so that no guest starts.
+    #[derive(Debug)]
+    struct NoGuests;
+
+    impl SimulatedGuests for NoGuests {
+        fn start(
+            &self,
+            _: Digest,
+            _: Arc<dyn MessagePort>,
+            _: Box<dyn FnOnce() + Send>,
+            _: Box<dyn FnOnce(End) + Send>,
+        ) -> Arc<dyn GuestHandle> {
+            unreachable!("no module is loaded")
+        }
+
+        fn are_wedged(&self) -> bool {
+            false
+        }
+    }
+
+    const JOB: JobId = JobId([1; 16]);
+
+    /// A runner of one slot, whose tasks take 10 ms, and which holds so many.
+    fn runner(tasks: u64) -> Arc<TaskRunner> {
+        let sandbox = Sandbox::simulated(Arc::new(NoGuests), Policy::default());
+        let (long, _) = mpsc::unbounded_channel();
+        let (outbox, machine) = (Arc::default(), Machine::default());
+        let runner = Arc::new(TaskRunner::new(sandbox, outbox, 1, 0, machine, long, Arc::default()));
+        let module = Digest::of(b"module");
+        runner.brief(JobBrief { job: JOB, module, arguments: Vec::new(), memory_bytes: 0, timeout_ms: 1000 });
+        let input = Payload::Here(Bytes::new());
+        let attempt = |task| Assignment { attempt: AttemptId::new(1, task), task, input: input.clone() };
+        runner.assign(JOB, (0..tasks).map(attempt).collect());
+        let mut inner = runner.lock();
+        (inner.usual, inner.has_executors) = (Some(0.01), true);
+        let program = runner.sandbox.program(module).unwrap();
+        inner.jobs.get_mut(&JOB).unwrap().ready = Readiness::Program(program, Policy::default().limits);
+        drop(inner);
+        assert!(matches!(runner.next_report(), Some(HostEvent::Window { .. })));
+        runner
+    }
+
+    /// The next task begins and ends.
+    fn work(runner: &TaskRunner) {
+        let mut inner = runner.lock();
+        let (_, task) = inner.jobs.get_mut(&JOB).unwrap().queue.pop_front().unwrap();
+        inner.begin(&task);
+        let result = AttemptResult::Done(Vec::new());
+        inner.end(AttemptEnd { attempt: task.attempt, ran_us: 10_000, result });
+    }
+
+    fn told(runner: &TaskRunner) -> Option<usize> {
+        match runner.next_report()? {
+            HostEvent::Outcomes { ends } => Some(ends.len()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn tasks_that_end_while_others_wait_are_told_together_and_when_they_are_due() {
+        let runner = runner(10);
+        (0..3).for_each(|_| work(&runner));
+        // As if they had ended an hour from now, so that it is not too late already.
+        let since = Instant::now() + Duration::from_secs(3600);
+        runner.lock().news.untold_since = Some(since);
+        assert_eq!(told(&runner), None, "work for 70 ms waits");
+        assert_eq!(runner.take_due(), Some(since + GATHER));
+        assert_eq!(runner.take_due(), None, "it is said once");
+        runner.lock().news.untold_since = Some(Instant::now().checked_sub(GATHER).unwrap());
+        assert_eq!((told(&runner), told(&runner), runner.take_due()), (Some(3), None, None));
+        assert_eq!(runner.lock().news.untold_since, None);
+    }
+
+    #[test]
+    fn the_last_tasks_that_a_host_holds_are_told_as_they_end_and_those_before_with_them() {
+        let runner = runner(10);
+        (0..5).for_each(|_| work(&runner));
+        runner.lock().news.untold_since = Some(Instant::now() + Duration::from_secs(3600));
+        assert_eq!(told(&runner), None, "work for 50 ms waits");
+        work(&runner);
+        assert_eq!((told(&runner), told(&runner)), (Some(6), None));
+        work(&runner);
+        assert_eq!((told(&runner), runner.take_due()), (Some(1), None));
+    }
+
+    #[test]
+    fn nothing_is_kept_back_where_a_task_may_end_the_host_or_for_work_that_cannot_run_or_from_a_client_that_may_wait()
+     {
+        let kept = |change: fn(&mut RunnerState)| {
+            let runner = runner(10);
+            work(&runner);
+            let mut inner = runner.lock();
+            inner.news.untold_since = Some(Instant::now() + Duration::from_secs(3600));
+            change(&mut inner);
+            drop(inner);
+            told(&runner).is_none()
+        };
+        assert!(kept(|_| ()));
+        assert!(!kept(|inner| inner.has_executors = false));
+        assert!(!kept(|inner| inner.jobs.get_mut(&JOB).unwrap().ready = Readiness::Loading));
+        assert!(!kept(|inner| inner.note_end_of(JobId([2; 16]))), "nothing of that job waits");
+        assert!(kept(|inner| inner.note_end_of(JOB)));
+    }
+
+    #[test]
+    fn what_is_kept_back_goes_with_what_a_host_that_drains_returns() {
+        let runner = runner(10);
+        work(&runner);
+        runner.lock().news.untold_since = Some(Instant::now() + Duration::from_secs(3600));
+        assert_eq!(told(&runner), None);
+        runner.drain();
+        let reports: Vec<_> = std::iter::from_fn(|| runner.next_report()).collect();
+        let [
+            HostEvent::Window { attempts: 0 },
+            HostEvent::Returned { attempts },
+            HostEvent::Outcomes { ends },
+        ] = &reports[..]
+        else {
+            panic!("{reports:?}")
+        };
+        assert_eq!((attempts.len(), ends.len()), (9, 1));
+    }
 
     #[test]
     fn reports_wait_only_while_work_for_twice_that_time_waits_for_each_slot() {

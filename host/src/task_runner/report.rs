@@ -22,6 +22,10 @@ const AHEAD: Duration = Duration::from_millis(100);
 /// for all of them: as long as the host holds work for twice that time, and so will not wait for the manager.
 const GATHER: Duration = Duration::from_millis(25);
 
+/// Slots for each of which one end may be kept back, and one at least: what a host that is killed has done in vain stays little
+/// beside what it was doing.
+const SLOTS_FOR_ONE_KEPT: usize = 4;
+
 /// Running time of a task beside which the round trip to the manager is negligible.
 pub(super) const LONG: Duration = Duration::from_secs(1);
 
@@ -162,10 +166,13 @@ impl RunnerState {
     }
 
     /// Until when the manager is not told what has begun or ended, so that it is told more at once; `None` if it is to be told
-    /// now: because somebody may wait for it, because little work waits here, or because a task may take this process with it,
-    /// and the manager must know which.
+    /// now: because somebody may wait for it, because little work waits here, because there is enough to tell, or because a
+    /// task may take this process with it, and the manager must know which.
     fn gathers_until(&self) -> Option<Instant> {
         let since = self.news.untold_since.filter(|_| self.has_executors && !self.news.is_urgent)?;
+        if self.news.ended.len() > (self.capacity / SLOTS_FOR_ONE_KEPT).max(1) {
+            return None;
+        }
         let can_run = |job: &&JobQueue| matches!(job.ready, Readiness::Program(..));
         let waiting: usize = self.jobs.values().filter(can_run).map(|job| job.queue.len()).sum();
         may_gather(waiting, self.usual?, self.capacity).then_some(since + GATHER)
@@ -287,19 +294,20 @@ mod tests {
 
     const JOB: JobId = JobId([1; 16]);
 
-    /// A runner of one slot, whose tasks take 10 ms, and which holds so many.
-    fn runner(tasks: u64) -> Arc<TaskRunner> {
+    /// A runner of so many slots, which together do a task in 10 ms, and which holds so many tasks.
+    fn runner(slots: u8, tasks: u64) -> Arc<TaskRunner> {
         let sandbox = Sandbox::simulated(Arc::new(NoGuests), Policy::default());
         let (long, _) = mpsc::unbounded_channel();
         let (outbox, machine) = (Arc::default(), Machine::default());
-        let runner = Arc::new(TaskRunner::new(sandbox, outbox, 1, 0, machine, long, Arc::default()));
+        let runner =
+            Arc::new(TaskRunner::new(sandbox, outbox, slots.into(), 0, machine, long, Arc::default()));
         let module = Digest::of(b"module");
         runner.brief(JobBrief { job: JOB, module, arguments: Vec::new(), memory_bytes: 0, timeout_ms: 1000 });
         let input = Payload::Here(Bytes::new());
         let attempt = |task| Assignment { attempt: AttemptId::new(1, task), task, input: input.clone() };
         runner.assign(JOB, (0..tasks).map(attempt).collect());
         let mut inner = runner.lock();
-        (inner.usual, inner.has_executors) = (Some(0.01), true);
+        (inner.usual, inner.has_executors) = (Some(0.01 * f64::from(slots)), true);
         let program = runner.sandbox.program(module).unwrap();
         inner.jobs.get_mut(&JOB).unwrap().ready = Readiness::Program(program, Policy::default().limits);
         drop(inner);
@@ -325,7 +333,7 @@ mod tests {
 
     #[test]
     fn tasks_that_end_while_others_wait_are_told_together_and_when_they_are_due() {
-        let runner = runner(10);
+        let runner = runner(12, 10);
         (0..3).for_each(|_| work(&runner));
         // As if they had ended an hour from now, so that it is not too late already.
         let since = Instant::now() + Duration::from_secs(3600);
@@ -340,21 +348,35 @@ mod tests {
 
     #[test]
     fn the_last_tasks_that_a_host_holds_are_told_as_they_end_and_those_before_with_them() {
-        let runner = runner(10);
-        (0..5).for_each(|_| work(&runner));
+        let runner = runner(1, 6);
+        work(&runner);
         runner.lock().news.untold_since = Some(Instant::now() + Duration::from_secs(3600));
         assert_eq!(told(&runner), None, "work for 50 ms waits");
         work(&runner);
-        assert_eq!((told(&runner), told(&runner)), (Some(6), None));
+        assert_eq!((told(&runner), told(&runner)), (Some(2), None));
         work(&runner);
         assert_eq!((told(&runner), runner.take_due()), (Some(1), None));
+    }
+
+    #[test]
+    fn of_a_host_with_few_slots_one_end_is_kept_back_and_of_others_one_for_four_slots() {
+        for (slots, kept) in [(1, 1), (7, 1), (8, 2), (16, 4)] {
+            let runner = runner(slots, 10);
+            runner.lock().news.untold_since = Some(Instant::now() + Duration::from_secs(3600));
+            for _ in 0..kept {
+                work(&runner);
+                assert_eq!(told(&runner), None, "{slots} slots");
+            }
+            work(&runner);
+            assert_eq!(told(&runner), Some(kept + 1), "{slots} slots");
+        }
     }
 
     #[test]
     fn nothing_is_kept_back_where_a_task_may_end_the_host_or_for_work_that_cannot_run_or_from_a_client_that_may_wait()
      {
         let kept = |change: fn(&mut RunnerState)| {
-            let runner = runner(10);
+            let runner = runner(1, 10);
             work(&runner);
             let mut inner = runner.lock();
             inner.news.untold_since = Some(Instant::now() + Duration::from_secs(3600));
@@ -371,7 +393,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_back_goes_with_what_a_host_that_drains_returns() {
-        let runner = runner(10);
+        let runner = runner(1, 10);
         work(&runner);
         runner.lock().news.untold_since = Some(Instant::now() + Duration::from_secs(3600));
         assert_eq!(told(&runner), None);

@@ -265,7 +265,8 @@ fn compile_with(engine: &Engine, wasm: &[u8]) -> Result<Bytes, CompileError> {
     compiled.map(Bytes::from).map_err(|error| CompileError::Refused(format!("{error:#}")))
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::time::Instant;
 

@@ -50,8 +50,9 @@ pub(super) struct PendingReports {
     pub(super) window: Option<u32>,
     /// Since when something has begun or ended that may be kept back; `None` if nothing has that is not told.
     pub(super) untold_since: Option<Instant>,
-    /// A task has ended, and nothing of its job waits here: its client may wait for it.
-    pub(super) is_urgent: bool,
+    /// All of that is to be told now: some has been, or a task has ended of whose job nothing waits here, so that its client may
+    /// wait for it.
+    pub(super) is_due: bool,
     /// Until when that is kept back, if the last look for reports found that it is.
     pub(super) kept_until: Option<Instant>,
 }
@@ -113,6 +114,7 @@ impl TaskRunner {
         if inner.news.kept_until.is_some() {
             return None;
         }
+        inner.news.is_due = true;
         if !inner.news.timed.is_empty() {
             return Some(HostEvent::Traced { times: inner.take_times() });
         }
@@ -121,7 +123,7 @@ impl TaskRunner {
             return Some(HostEvent::Outcomes { ends });
         }
         inner.news.untold_since = None;
-        inner.news.is_urgent = false;
+        inner.news.is_due = false;
         let mut executing = std::mem::take(&mut inner.news.executing);
         executing.retain(|attempt| {
             matches!(inner.held.get(attempt), Some(AttemptState::Running | AttemptState::Sending))
@@ -162,14 +164,14 @@ impl RunnerState {
 
     /// A task of this job has ended.
     pub(super) fn note_end_of(&mut self, id: JobId) {
-        self.news.is_urgent |= self.jobs.get(&id).is_none_or(|job| job.queue.is_empty());
+        self.news.is_due |= self.jobs.get(&id).is_none_or(|job| job.queue.is_empty());
     }
 
     /// Until when the manager is not told what has begun or ended, so that it is told more at once; `None` if it is to be told
     /// now: because somebody may wait for it, because little work waits here, because there is enough to tell, or because a
     /// task may take this process with it, and the manager must know which.
     fn gathers_until(&self) -> Option<Instant> {
-        let since = self.news.untold_since.filter(|_| self.has_executors && !self.news.is_urgent)?;
+        let since = self.news.untold_since.filter(|_| self.has_executors && !self.news.is_due)?;
         if self.news.ended.len() > (self.capacity / SLOTS_FOR_ONE_KEPT).max(1) {
             return None;
         }
@@ -356,6 +358,23 @@ mod tests {
         assert_eq!((told(&runner), told(&runner)), (Some(2), None));
         work(&runner);
         assert_eq!((told(&runner), runner.take_due()), (Some(1), None));
+    }
+
+    #[test]
+    fn what_has_begun_is_told_with_what_has_ended() {
+        let runner = runner(1, 10);
+        (0..2).for_each(|_| work(&runner));
+        let mut inner = runner.lock();
+        let (_, next) = inner.jobs.get_mut(&JOB).unwrap().queue.pop_front().unwrap();
+        inner.begin(&next);
+        inner.news.untold_since = Some(Instant::now() + Duration::from_secs(3600));
+        drop(inner);
+        assert_eq!(told(&runner), Some(2));
+        let executing = runner.next_report();
+        assert!(
+            matches!(&executing, Some(HostEvent::Executing { attempts }) if attempts[..] == [next.attempt])
+        );
+        assert_eq!((told(&runner), runner.take_due()), (None, None));
     }
 
     #[test]

@@ -279,6 +279,11 @@ mod tests {
         Compiler::Child { program: "/bin/sh".into(), argument: path.to_str().unwrap().to_owned() }
     }
 
+    /// Bytes as the shell's `printf` takes them.
+    fn in_octal(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("\\{byte:03o}")).collect()
+    }
+
     async fn answer(compiler: Compiler) -> Result<Compilation, CompileError> {
         compiler.compile(Bytes::from_static(b"wasm"), CodeForm::SHARED, None).await
     }
@@ -287,8 +292,7 @@ mod tests {
     async fn a_child_that_has_answered_and_does_not_end_is_taken_at_its_word_and_ended() {
         let folder = tempfile::tempdir().unwrap();
         let pid = folder.path().join("pid");
-        let head: String =
-            CompileReply::head(4, 0, 2, 1).iter().map(|byte| format!("\\{byte:03o}")).collect();
+        let head = in_octal(&CompileReply::head(4, 0, 2, 1));
         let script = format!("echo $$ > {}; printf '{head}code'; exec >&-; sleep 600", pid.display());
         let began = Instant::now();
         let compiled = answer(shell(folder.path(), &script)).await.unwrap();
@@ -314,8 +318,7 @@ mod tests {
     #[tokio::test]
     async fn a_child_that_is_killed_in_the_middle_of_its_answer_has_not_answered() {
         let folder = tempfile::tempdir().unwrap();
-        let head: String =
-            CompileReply::head(5, 0, 0, 0).iter().map(|byte| format!("\\{byte:03o}")).collect();
+        let head = in_octal(&CompileReply::head(5, 0, 0, 0));
         let ended =
             answer(shell(folder.path(), &format!("printf '{head}code'; kill -9 $$"))).await.map(|_| ());
         assert!(matches!(&ended, Err(CompileError::Limit(why)) if why.contains("signal: 9")), "{ended:?}");

@@ -274,7 +274,7 @@ mod tests {
     use crate::mailbox::MessagePort;
     use crate::sandbox::{GuestHandle, Policy, Sandbox, SimulatedGuests};
 
-    /// No module is loaded, so that no guest starts.
+    /// Nobody starts a guest: the tests begin and end tasks by themselves.
     #[derive(Debug)]
     struct NoGuests;
 
@@ -286,7 +286,7 @@ mod tests {
             _: Box<dyn FnOnce() + Send>,
             _: Box<dyn FnOnce(End) + Send>,
         ) -> Arc<dyn GuestHandle> {
-            unreachable!("no module is loaded")
+            unreachable!("a test has started a guest")
         }
 
         fn are_wedged(&self) -> bool {
@@ -326,6 +326,11 @@ mod tests {
         inner.end(AttemptEnd { attempt: task.attempt, ran_us: 10_000, result });
     }
 
+    /// As if what is untold had happened an hour from now, so that it is not due already; returns when.
+    fn put_off(inner: &mut RunnerState) -> Instant {
+        *inner.news.untold_since.insert(Instant::now() + Duration::from_secs(3600))
+    }
+
     fn told(runner: &TaskRunner) -> Option<usize> {
         match runner.next_report()? {
             HostEvent::Outcomes { ends } => Some(ends.len()),
@@ -337,9 +342,7 @@ mod tests {
     fn tasks_that_end_while_others_wait_are_told_together_and_when_they_are_due() {
         let runner = runner(12, 10);
         (0..3).for_each(|_| work(&runner));
-        // As if they had ended an hour from now, so that it is not too late already.
-        let since = Instant::now() + Duration::from_secs(3600);
-        runner.lock().news.untold_since = Some(since);
+        let since = put_off(&mut runner.lock());
         assert_eq!(told(&runner), None, "work for 70 ms waits");
         assert_eq!(runner.take_due(), Some(since + GATHER));
         assert_eq!(runner.take_due(), None, "it is said once");
@@ -352,7 +355,7 @@ mod tests {
     fn the_last_tasks_that_a_host_holds_are_told_as_they_end_and_those_before_with_them() {
         let runner = runner(1, 6);
         work(&runner);
-        runner.lock().news.untold_since = Some(Instant::now() + Duration::from_secs(3600));
+        put_off(&mut runner.lock());
         assert_eq!(told(&runner), None, "work for 50 ms waits");
         work(&runner);
         assert_eq!((told(&runner), told(&runner)), (Some(2), None));
@@ -367,7 +370,7 @@ mod tests {
         let mut inner = runner.lock();
         let (_, next) = inner.jobs.get_mut(&JOB).unwrap().queue.pop_front().unwrap();
         inner.begin(&next);
-        inner.news.untold_since = Some(Instant::now() + Duration::from_secs(3600));
+        put_off(&mut inner);
         drop(inner);
         assert_eq!(told(&runner), Some(2));
         let executing = runner.next_report();
@@ -381,7 +384,7 @@ mod tests {
     fn of_a_host_with_few_slots_one_end_is_kept_back_and_of_others_one_for_four_slots() {
         for (slots, kept) in [(1, 1), (7, 1), (8, 2), (16, 4)] {
             let runner = runner(slots, 10);
-            runner.lock().news.untold_since = Some(Instant::now() + Duration::from_secs(3600));
+            put_off(&mut runner.lock());
             for _ in 0..kept {
                 work(&runner);
                 assert_eq!(told(&runner), None, "{slots} slots");
@@ -398,7 +401,7 @@ mod tests {
             let runner = runner(1, 10);
             work(&runner);
             let mut inner = runner.lock();
-            inner.news.untold_since = Some(Instant::now() + Duration::from_secs(3600));
+            put_off(&mut inner);
             change(&mut inner);
             drop(inner);
             told(&runner).is_none()
@@ -414,7 +417,7 @@ mod tests {
     fn what_is_kept_back_goes_with_what_a_host_that_drains_returns() {
         let runner = runner(1, 10);
         work(&runner);
-        runner.lock().news.untold_since = Some(Instant::now() + Duration::from_secs(3600));
+        put_off(&mut runner.lock());
         assert_eq!(told(&runner), None);
         runner.drain();
         let reports: Vec<_> = std::iter::from_fn(|| runner.next_report()).collect();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 
 use bytes::Bytes;
-use grid_net::{BindError, ReachError};
+use grid_net::{BindError, ReachError, run_as_task};
 use grid_protocol::client::{Channel, ClientNote, Denial, Reply, Request};
 use grid_protocol::event::{Event, SendError};
 use grid_protocol::host::JoinRefusal;
@@ -70,7 +70,7 @@ impl Connection {
             .map_err(ConnectError::Thread)?;
         let work = {
             let shared = shared.clone();
-            move || runtime.block_on(run(shared, dialer, stopped, ready))
+            move || run_as_task(&runtime, run(shared, dialer, stopped, ready))
         };
         let thread = thread::Builder::new()
             .name("grid-client".to_owned())

@@ -14,7 +14,7 @@ use grid_host::compile::Compiler;
 use grid_host::sandbox::Policy;
 use grid_host::{Drain, Host, HostError, HostProgress};
 use grid_manager::{CatalogError, ManagerConfig, StartError, TraceRecord};
-use grid_net::{Alpn, Timing};
+use grid_net::{Alpn, Timing, run_as_task};
 use grid_protocol::client::{Channel, Denial, Reply, Request};
 use grid_protocol::key::PublicKey;
 use grid_protocol::role::Role;
@@ -384,13 +384,13 @@ fn local_host(
             Ok(runtime) => runtime,
             Err(error) => return tracing::error!(%error, "the system gives the local host no runtime"),
         };
-        let progress = |progress| {
+        let progress = move |progress| {
             if matches!(progress, HostProgress::Joined { .. }) {
                 // `start` waits for the first join only.
                 let _ = joined.try_send(());
             }
         };
-        let ended = runtime.block_on(host.serve_local(conn, progress));
+        let ended = run_as_task(&runtime, async move { host.serve_local(conn, progress).await });
         tracing::debug!(%ended, "the local host has ended");
     };
     let thread = thread::Builder::new().name("grid-local-host".to_owned()).spawn(work)?;

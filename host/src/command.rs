@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use grid_disk::LockError;
-use grid_net::KnownManagersError;
+use grid_net::{KnownManagersError, run_as_task};
 use grid_protocol::host::{JoinRefusal, Label};
 use grid_protocol::key::PublicKey;
 use grid_protocol::name::check_name;
@@ -140,7 +140,7 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Problem::System(error.to_string()).tell(),
     };
-    match runtime.block_on(serve(&host, manager)) {
+    match run_as_task(&runtime, async move { serve(&host, manager).await }) {
         Ok(ended) => tell_end(&ended),
         Err(error) => Problem::Host(error).tell(),
     }

@@ -6,7 +6,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use grid_net::{Alpn, BindError, Conn, Endpoint, code};
+use grid_net::{Alpn, BindError, Conn, Endpoint, code, run_as_task};
 use grid_protocol::key::{PublicKey, SecretKey};
 use grid_protocol::time::Moment;
 use tokio::runtime;
@@ -246,7 +246,7 @@ fn run(config: ManagerConfig, begun: &SyncSender<ManagerServer>) -> Result<(), S
     };
     // `start` waits for it.
     let _ = begun.send(manager);
-    runtime.block_on(work);
+    run_as_task(&runtime, work);
     Ok(())
 }
 

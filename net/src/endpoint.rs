@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::close_reason::CloseReason;
 use crate::conn::{Conn, ConnLimits, explain};
-use crate::network::{Network, SimulatedSocket};
+use crate::network::{Network, SimulatedSocket, Sockets};
 use crate::shedding::SheddingSocket;
 use crate::simulated::{self, SeededIds};
 use crate::tls::{self, Alpn, Expect};
@@ -158,9 +158,9 @@ impl Endpoint {
         )));
         let runtime = Arc::new(quinn::TokioRuntime);
         let socket: Arc<dyn AsyncUdpSocket> = match &network.0 {
-            None => {
-                let socket =
-                    socket(bind).and_then(|socket| runtime.wrap_udp_socket(socket)).map_err(failed)?;
+            own @ (Sockets::System | Sockets::Quinn) => {
+                let drive = if matches!(own, Sockets::System) { driven } else { driven_by_quinn };
+                let socket = socket(bind).and_then(drive).map_err(failed)?;
                 if server.is_some() {
                     let [a, b, c, d, e, f, g, h, ..] = *key.derive("quic connection ids");
                     let id_key = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
@@ -170,7 +170,7 @@ impl Endpoint {
                     socket
                 }
             }
-            Some(network) => {
+            Sockets::Simulated(network) => {
                 let seed = network.seed();
                 simulated::begin(seed);
                 config.rng_seed(Some(seed)).cid_generator(|| Box::new(SeededIds));
@@ -264,7 +264,7 @@ impl Endpoint {
     ///
     /// [`BindError`]: the old socket stays in use.
     pub fn rebind(&self, bind: SocketAddr) -> Result<(), BindError> {
-        let rebound = socket(bind).and_then(|socket| self.endpoint.rebind(socket));
+        let rebound = socket(bind).and_then(driven).and_then(|socket| self.endpoint.rebind_abstract(socket));
         rebound.map_err(|error| BindError { bind, error })
     }
 
@@ -394,6 +394,19 @@ fn transport(allowance: ConnLimits, timing: Timing) -> TransportConfig {
         .max_concurrent_uni_streams(VarInt::from_u32(allowance.streams))
         .datagram_receive_buffer_size(None);
     transport
+}
+
+/// A socket that the present runtime drives.
+#[cfg(unix)]
+fn driven(socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    Ok(Arc::new(crate::udp_socket::SystemSocket::new(socket)?))
+}
+
+#[cfg(not(unix))]
+use driven_by_quinn as driven;
+
+fn driven_by_quinn(socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    quinn::TokioRuntime.wrap_udp_socket(socket)
 }
 
 fn socket(bind: SocketAddr) -> io::Result<UdpSocket> {

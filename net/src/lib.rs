@@ -13,6 +13,7 @@ mod endpoint;
 mod known_managers;
 mod local;
 mod mail_transport;
+mod main_task;
 mod network;
 mod pace;
 mod shedding;
@@ -20,6 +21,8 @@ mod simulated;
 mod stream;
 mod tls;
 mod udp_probe;
+#[cfg(unix)]
+mod udp_socket;
 
 pub use backoff::Backoff;
 pub use close_reason::CloseReason;
@@ -30,6 +33,7 @@ pub use endpoint::{
 };
 pub use known_managers::{KnownManagers, KnownManagersError, ReachError};
 pub use mail_transport::{CarryError, MailHandler, carry};
+pub use main_task::run_as_task;
 pub use network::{Datagrams, Network, SimulatedNetwork};
 pub use pace::Pace;
 pub use stream::{FrameReader, RecvStream, SendStream, StreamError};

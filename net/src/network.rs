@@ -12,7 +12,15 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 
 /// Where sockets come from. Clones refer to the same network.
 #[derive(Debug, Clone, Default)]
-pub struct Network(pub(crate) Option<Arc<dyn SimulatedNetwork>>);
+pub struct Network(pub(crate) Sockets);
+
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Sockets {
+    #[default]
+    System,
+    Quinn,
+    Simulated(Arc<dyn SimulatedNetwork>),
+}
 
 /// A simulated network.
 pub trait SimulatedNetwork: Debug + Send + Sync {
@@ -46,11 +54,16 @@ pub trait Datagrams: Debug + Send + Sync {
 impl Network {
     /// A simulated network.
     pub fn simulated(network: Arc<dyn SimulatedNetwork>) -> Self {
-        Self(Some(network))
+        Self(Sockets::Simulated(network))
+    }
+
+    /// The network of this machine, through quinn's own sockets: a reference for measurements.
+    pub fn through_quinns_sockets() -> Self {
+        Self(Sockets::Quinn)
     }
 
     pub(crate) fn is_simulated(&self) -> bool {
-        self.0.is_some()
+        matches!(self.0, Sockets::Simulated(_))
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
-use grid_net::{Alpn, Conn, ConnLimits, Endpoint, Expect, FrameReader, Timing};
+use grid_net::{Alpn, Conn, ConnLimits, Endpoint, Expect, FrameReader, Network, Timing};
 use wasm_grid::SecretKey;
 
 use crate::{MESSAGE, ROUNDS, median};
@@ -32,7 +32,9 @@ pub(crate) async fn serve() {
 
 /// Prints an address, and does `work` with whoever connects there, one after the other.
 async fn serve_each(work: impl AsyncFn(Conn)) {
-    let endpoint = Endpoint::serve(([127, 0, 0, 1], 0).into(), &key(1), Timing::default()).unwrap();
+    let network = Network::through_quinns_sockets();
+    let endpoint =
+        Endpoint::serve_on(&network, ([127, 0, 0, 1], 0).into(), &key(1), Timing::default()).unwrap();
     println!("{}", endpoint.local_address().unwrap());
     while let Some(incoming) = endpoint.accept().await {
         let conn = incoming.answer().await.unwrap();
@@ -42,7 +44,9 @@ async fn serve_each(work: impl AsyncFn(Conn)) {
 }
 
 async fn dial(address: &str) -> (Endpoint, Conn) {
-    let endpoint = Endpoint::dialer(([127, 0, 0, 1], 0).into(), &key(2), Timing::default()).unwrap();
+    let network = Network::through_quinns_sockets();
+    let endpoint =
+        Endpoint::dialer_on(&network, ([127, 0, 0, 1], 0).into(), &key(2), Timing::default()).unwrap();
     let address: SocketAddr = address.parse().unwrap();
     let conn = endpoint.dial(address, Alpn::Client, Expect::Anybody).await.unwrap();
     (endpoint, conn)

@@ -4,9 +4,11 @@
 //! way on compute threads, so that no guest can block the network. One that waits occupies no thread. The sandbox knows no
 //! connections: a guest communicates through its [`MessagePort`](crate::mailbox::MessagePort) alone.
 
+mod abort;
 mod command;
 mod component;
 mod core;
+mod direct_call;
 pub(crate) mod engine;
 #[cfg(target_os = "linux")]
 mod executor;
@@ -29,6 +31,7 @@ mod simulated;
 mod stdio;
 mod stdio_calls;
 mod symbol;
+mod unsent;
 pub(crate) mod wake_later;
 
 use std::fmt;
@@ -51,6 +54,7 @@ pub use limits::Limits;
 pub use program::{Compiled, Program};
 pub use simulated::{GuestHandle, SimulatedGuests};
 
+use direct_call::all_sent;
 use executor::Executors;
 use guest::Guest;
 use in_process::InProcess;
@@ -327,14 +331,28 @@ const MESSAGES_IN_A_ROW: u32 = 64;
 fn prepare(store: &mut wasmtime::Store<Guest>) {
     store.limiter(|guest| guest);
     store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
-    store.epoch_deadline_callback(|context| {
-        let guest = context.data();
+    store.epoch_deadline_callback(|mut context| {
+        let guest = context.data_mut();
         if guest.meter.is_over() {
             return Err(failure::Stop::TimeLimit { budget: guest.meter.budget() }.into());
         }
         // What it has sent goes now, and not when a call that takes long has ended.
         guest.mailbox.flush();
-        Ok(wasmtime::UpdateDeadline::Yield(SLICE_TICKS))
+        if guest.has_thread {
+            direct_call::end_slice(guest);
+            return if guest.abort.is_killed() {
+                Err(wasmtime::Error::msg("the guest was ended"))
+            } else {
+                Ok(wasmtime::UpdateDeadline::Continue(SLICE_TICKS))
+            };
+        }
+        if guest.try_send_unsent() {
+            return Ok(wasmtime::UpdateDeadline::Yield(SLICE_TICKS));
+        }
+        // When there is room, it comes here again.
+        let mailbox = guest.mailbox.clone();
+        let room = std::future::poll_fn(move |cx| mailbox.poll_room(cx));
+        Ok(wasmtime::UpdateDeadline::YieldCustom(0, Box::pin(room)))
     });
     begin_slice(store);
 }

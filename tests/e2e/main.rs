@@ -7,6 +7,7 @@ mod client_conformance;
 mod commands;
 mod compiled;
 mod deploy;
+mod direct_calls;
 mod doctor;
 mod hostile;
 mod jobs;

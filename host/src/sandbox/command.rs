@@ -23,7 +23,7 @@ use crate::mailbox::{Delivery, Received};
 use crate::sandbox::failure::{Stop, explain};
 use crate::sandbox::guest::Guest;
 use crate::sandbox::stdio::Stdio;
-use crate::sandbox::{begin_call, prepare};
+use crate::sandbox::{all_sent, begin_call, prepare};
 use arguments::{Arguments, ArgumentsError};
 pub(crate) use wasi_process::WasiProcess;
 
@@ -79,7 +79,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let arguments = Arguments::read(arguments).map_err(|error| refused(FailureKind::Start, error))?;
     on_start();
-    let Guest { mailbox, limits, meter, memory_use, .. } = guest;
+    let Guest { mailbox, limits, meter, memory_use, abort, .. } = guest;
     let command = CommandRun { instance, terms, arguments };
     // Clocks and randomness, reused because making them takes longer than an instance. They keep no state of a run that
     // succeeded.
@@ -90,7 +90,8 @@ pub(super) async fn run(
             Received::Stop => return Ok(()),
         };
         let Delivery { seq, payload, .. } = delivery;
-        let mut guest = Guest::new(mailbox.clone(), limits, meter.clone(), memory_use.of_another());
+        let memory = memory_use.of_another();
+        let mut guest = Guest::new(mailbox.clone(), limits, meter.clone(), memory, abort.clone());
         guest.wasi = wasi.take();
         match command.handle(guest, payload).await {
             Ok((answer, kept)) => {
@@ -140,6 +141,7 @@ impl CommandRun<'_> {
             start.call_async(&mut store, ()).await
         };
         let ended = ran.await;
+        all_sent(&mut store).await;
         let Guest { process, wasi, .. } = store.into_data();
         let tail = log.finish();
         match ended {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use grid_inspect::{CoreEntry, LoopKind};
 use wasmtime::{InstancePre, Result, Store, TypedFunc};
 
+use crate::sandbox::direct_call::{CallKind, all_sent, call};
 use crate::sandbox::failure::Stop;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::message_loop::{Exports, Turn, Turns};
@@ -12,6 +13,7 @@ use crate::sandbox::{begin_call, prepare};
 /// A core module that has been started, and its exports.
 pub(super) struct Core {
     store: Store<Guest>,
+    calls: CallKind,
     handle_msg: TypedFunc<i32, ()>,
     turn: Loop,
     stop: Option<TypedFunc<(), ()>>,
@@ -28,6 +30,7 @@ impl Core {
     pub(super) async fn start(
         instance: &InstancePre<Guest>,
         entry_point: CoreEntry,
+        calls: CallKind,
         guest: Guest,
         arguments: Bytes,
     ) -> Result<Self> {
@@ -48,6 +51,7 @@ impl Core {
             store.data_mut().waiting = None;
             store.data().check_not_refused()?;
         }
+        all_sent(&mut store).await;
         let handle_msg = instance.get_typed_func::<i32, ()>(&mut store, grid_abi::HANDLE_MSG)?;
         let turn = match entry_point.turn {
             LoopKind::Absent => Loop::Absent,
@@ -56,7 +60,7 @@ impl Core {
         };
         let stop =
             entry_point.stop.then(|| instance.get_typed_func(&mut store, grid_abi::STOP)).transpose()?;
-        Ok(Self { store, handle_msg, turn, stop })
+        Ok(Self { store, calls, handle_msg, turn, stop })
     }
 }
 
@@ -76,7 +80,7 @@ impl Exports for Core {
     async fn handle_msg(&mut self, message: Bytes) -> Result<()> {
         let length = i32::try_from(message.len()).unwrap_or(i32::MAX);
         self.store.data_mut().waiting = Some(message);
-        self.handle_msg.call_async(&mut self.store, length).await?;
+        call(self.calls, &mut self.store, &self.handle_msg, length).await?;
         // A message that the guest did not receive in this call is dropped.
         self.store.data_mut().waiting = None;
         Ok(())
@@ -86,10 +90,10 @@ impl Exports for Core {
         match &self.turn {
             Loop::Absent => Ok(Turn::Idle),
             Loop::Polled(turn) => {
-                turn.call_async(&mut self.store, ()).await?;
+                call(self.calls, &mut self.store, turn, ()).await?;
                 Ok(Turn::Later)
             }
-            Loop::Answering(turn) => match turn.call_async(&mut self.store, ()).await? {
+            Loop::Answering(turn) => match call(self.calls, &mut self.store, turn, ()).await? {
                 grid_abi::IDLE => Ok(Turn::Idle),
                 grid_abi::AGAIN => Ok(Turn::Again),
                 other => Err(Stop::BadReturn(other).into()),
@@ -99,7 +103,7 @@ impl Exports for Core {
 
     async fn stop(&mut self) -> Result<()> {
         match &self.stop {
-            Some(stop) => stop.call_async(&mut self.store, ()).await,
+            Some(stop) => call(self.calls, &mut self.store, stop, ()).await,
             None => Ok(()),
         }
     }

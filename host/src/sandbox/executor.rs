@@ -11,6 +11,7 @@ mod adaptive_wait;
 mod child;
 mod child_port;
 mod credit;
+mod duty;
 mod frame;
 mod handover;
 mod hostile;

@@ -19,6 +19,10 @@ pub(crate) enum Stop {
     OutOfBounds { pointer: u32, length: u32, memory: usize },
     #[error("a message of {length} bytes was sent; the limit is {max}")]
     MessageTooLarge { length: usize, max: usize },
+    #[error(
+        "it sent, without a loop or a function of its own between, more than the {most} bytes that may wait for room"
+    )]
+    NoRoom { most: usize },
     #[error("one call took longer on the processor than {budget:?}")]
     TimeLimit { budget: std::time::Duration },
     #[error("the guest aborted: {0}")]
@@ -110,7 +114,7 @@ fn classify(error: &wasmtime::Error) -> (FailureKind, String) {
     if let Some(stop) = error.downcast_ref::<Stop>() {
         let kind = match stop {
             Stop::OutOfBounds { .. } => FailureKind::OutOfBounds,
-            Stop::MessageTooLarge { .. } => FailureKind::MessageTooLarge,
+            Stop::MessageTooLarge { .. } | Stop::NoRoom { .. } => FailureKind::MessageTooLarge,
             Stop::TimeLimit { .. } => FailureKind::TimeLimit,
             Stop::Abort(_) => FailureKind::Trap,
             Stop::BadReturn(_) => FailureKind::BadReturn,

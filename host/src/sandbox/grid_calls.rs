@@ -2,24 +2,29 @@
 
 use bytes::Bytes;
 use grid_protocol::worker::{Failure, FailureKind};
-use wasmtime::{Caller, Linker, Result};
+use wasmtime::{AsContextMut, Caller, Linker, Result};
 
+use crate::sandbox::engine::CodeForm;
 use crate::sandbox::failure::Stop;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::guest_slice::GuestSlice;
 use crate::sandbox::log_budget::text;
 use crate::sandbox::stdio_calls;
 
-/// Adds the grid calls, and WASI preview 1 that grants no files, network, arguments or environment.
-pub(crate) fn link(linker: &mut Linker<Guest>) -> Result<()> {
+/// Adds the grid calls, and WASI preview 1 that grants no files, network, arguments or environment, for code of this form.
+pub(crate) fn link(linker: &mut Linker<Guest>, form: CodeForm) -> Result<()> {
     wasmtime_wasi::p1::add_to_linker_async(linker, Guest::wasi)?;
     stdio_calls::link(linker)?;
     linker.func_wrap(grid_abi::IMPORT_MODULE, grid_abi::RECV, recv)?;
-    linker.func_wrap_async(
-        grid_abi::IMPORT_MODULE,
-        grid_abi::SEND,
-        |caller, (pointer, length): (i32, i32)| Box::new(send(caller, pointer, length)),
-    )?;
+    if form.interruptible {
+        linker.func_wrap(grid_abi::IMPORT_MODULE, grid_abi::SEND, send)?;
+    } else {
+        linker.func_wrap_async(
+            grid_abi::IMPORT_MODULE,
+            grid_abi::SEND,
+            |caller, (pointer, length): (i32, i32)| Box::new(send_and_wait(caller, pointer, length)),
+        )?;
+    }
     linker.func_wrap(grid_abi::IMPORT_MODULE, grid_abi::LOG, log)?;
     linker.func_wrap(grid_abi::IMPORT_MODULE, grid_abi::FAIL, fail)?;
     linker.func_wrap("env", "abort", abort)?;
@@ -44,15 +49,30 @@ fn recv(mut caller: Caller<'_, Guest>, pointer: i32, capacity: i32) -> Result<i3
     Ok(i32::try_from(length).unwrap_or(i32::MAX))
 }
 
-async fn send(mut caller: Caller<'_, Guest>, pointer: i32, length: i32) -> Result<()> {
-    let message = read(&caller, pointer, length)?;
-    let max = caller.data().limits.message_bytes;
-    if message.len() > max {
-        return Err(Stop::MessageTooLarge { length: message.len(), max }.into());
+/// For code that looks at each loop edge and function whether it is to wait, and can wait nowhere else if it was called on
+/// its thread's stack.
+fn send(mut caller: Caller<'_, Guest>, pointer: i32, length: i32) -> Result<()> {
+    let message = message(&caller, pointer, length)?;
+    if !caller.data_mut().send(message)? {
+        caller.as_context_mut().set_epoch_deadline(0);
     }
-    let message = Bytes::copy_from_slice(message);
+    Ok(())
+}
+
+async fn send_and_wait(mut caller: Caller<'_, Guest>, pointer: i32, length: i32) -> Result<()> {
+    let message = message(&caller, pointer, length)?;
     deliver(caller.data_mut(), message).await;
     Ok(())
+}
+
+/// The message that a guest sends.
+fn message(caller: &Caller<'_, Guest>, pointer: i32, length: i32) -> Result<Bytes, Stop> {
+    let message = read(caller, pointer, length)?;
+    let max = caller.data().limits.message_bytes;
+    if message.len() > max {
+        return Err(Stop::MessageTooLarge { length: message.len(), max });
+    }
+    Ok(Bytes::copy_from_slice(message))
 }
 
 fn log(mut caller: Caller<'_, Guest>, level: i32, pointer: i32, length: i32) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The state that the host keeps for a guest.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use grid_protocol::worker::Failure;
@@ -9,13 +10,15 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use crate::mailbox::MessagePort;
+use crate::sandbox::abort::Abort;
 use crate::sandbox::command::wasi_process::WasiProcess;
-use crate::sandbox::failure::FailureContext;
+use crate::sandbox::failure::{FailureContext, Stop};
 use crate::sandbox::limits::Limits;
 use crate::sandbox::log_budget::LogBudget;
 use crate::sandbox::memory_use::MemoryUse;
 use crate::sandbox::meter::Meter;
 use crate::sandbox::stdio::{self, Stdio};
+use crate::sandbox::unsent::Unsent;
 
 /// The state of one guest, held by its store.
 pub(crate) struct Guest {
@@ -42,6 +45,12 @@ pub(crate) struct Guest {
     pub(crate) failure_context: Arc<FailureContext>,
     /// All the guest's memories together: a component may have several.
     pub(crate) memory_use: MemoryUse,
+    /// Ends the guest.
+    pub(crate) abort: Arc<Abort>,
+    /// It was called on the stack of the thread, which is its own until the call ends.
+    pub(crate) has_thread: bool,
+    /// What it has sent that waits for room; `None` for nothing.
+    unsent: Option<Box<Unsent>>,
     log: LogBudget,
 }
 
@@ -51,6 +60,7 @@ impl Guest {
         limits: Limits,
         meter: Arc<Meter>,
         memory_use: MemoryUse,
+        abort: Arc<Abort>,
     ) -> Self {
         Self {
             mailbox,
@@ -67,6 +77,9 @@ impl Guest {
             is_alone: false,
             failure_context: Arc::default(),
             memory_use,
+            abort,
+            has_thread: false,
+            unsent: None,
             log: LogBudget::new(&limits),
         }
     }
@@ -111,9 +124,56 @@ impl Guest {
     /// Reports that the current message could not be handled. Only the first report for a message counts.
     pub(crate) fn fail(&mut self, failure: Failure) {
         if !std::mem::replace(&mut self.failed, true) {
-            self.mailbox.fail(self.at_hand, failure);
+            match &mut self.unsent {
+                Some(unsent) => unsent.add_failure(self.at_hand, failure),
+                None => self.mailbox.fail(self.at_hand, failure),
+            }
             self.sent = true;
         }
+    }
+
+    /// Sends a message. False if it waits for room, so that the guest must wait at its next loop or function.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::NoRoom`] if too much waits.
+    pub(crate) fn send(&mut self, message: Bytes) -> Result<bool, Stop> {
+        self.sent = true;
+        if self.unsent.is_none() && self.mailbox.has_room() {
+            self.mailbox.send(message);
+            return Ok(true);
+        }
+        let memory = &self.memory_use;
+        let unsent = self.unsent.get_or_insert_with(|| Box::new(Unsent::new(memory.of_another())));
+        unsent.add_message(message, self.limits.message_bytes)?;
+        Ok(false)
+    }
+
+    /// True if something waits that it has sent.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.unsent.is_some()
+    }
+
+    /// Sends what waits, as far as there is room; true if nothing waits any more.
+    pub(crate) fn try_send_unsent(&mut self) -> bool {
+        if let Some(unsent) = &mut self.unsent {
+            if unsent.pass_on(&*self.mailbox) {
+                self.unsent = None;
+            }
+            // Or there is never room again.
+            self.mailbox.flush();
+        }
+        self.unsent.is_none()
+    }
+
+    /// Ready when nothing waits any more that the guest has sent.
+    pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.try_send_unsent() {
+            if self.mailbox.poll_room(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
     }
 
     /// Checks that `init`, or `start` of a component, has not refused the spawn arguments.

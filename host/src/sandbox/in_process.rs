@@ -4,9 +4,9 @@ use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
-use std::task::{Poll, Wake};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 
 use bytes::Bytes;
 use grid_inspect::{ComponentEntry, CoreEntry, EntryPoint};
@@ -18,14 +18,16 @@ use wasmtime::component::Component;
 use wasmtime::{Engine, InstancePre, Linker, Module};
 
 use crate::mailbox::MessagePort;
+use crate::sandbox::abort::Abort;
 use crate::sandbox::core::Core;
+use crate::sandbox::direct_call::CallKind;
 use crate::sandbox::engine::{self, CodeForm};
 use crate::sandbox::failure::explain;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::memory_use::MemoryUse;
 use crate::sandbox::message_loop::MessageLoop;
 use crate::sandbox::meter::Meter;
-use crate::sandbox::pool::{Pool, PoolTask};
+use crate::sandbox::pool::Pool;
 use crate::sandbox::simulated::GuestHandle;
 use crate::sandbox::{Compiled, GuestEnd, GuestStart, Policy, SandboxError, command, component, grid_calls};
 
@@ -53,41 +55,9 @@ pub(super) struct InProcess {
 /// A module that this process has loaded.
 #[derive(Clone)]
 pub(super) enum LoadedProgram {
-    Core(InstancePre<Guest>, CoreEntry),
+    Core(InstancePre<Guest>, CoreEntry, CallKind),
     Command(InstancePre<Guest>),
     Component(wasmtime::component::InstancePre<Guest>, ComponentEntry),
-}
-
-#[derive(Debug, Default)]
-struct Aborting {
-    killed: AtomicBool,
-    task: OnceLock<Weak<PoolTask>>,
-    meter: OnceLock<Arc<Meter>>,
-}
-
-impl GuestHandle for Aborting {
-    fn end(&self) {
-        self.killed.store(true, Ordering::Release);
-        if let Some(task) = self.task.get().and_then(Weak::upgrade) {
-            task.wake();
-        }
-    }
-
-    fn expire(&self, over: bool) {
-        if let Some(meter) = self.meter.get() {
-            meter.expire(over);
-        }
-    }
-
-    fn overdue(&self) -> Option<std::time::Duration> {
-        let task = self.task.get().and_then(Weak::upgrade)?;
-        let meter = self.meter.get()?;
-        (task.is_polled() && meter.is_over()).then(|| meter.budget())
-    }
-
-    fn is_stuck(&self) -> bool {
-        self.task.get().and_then(Weak::upgrade).is_some_and(|task| task.is_stuck())
-    }
 }
 
 impl InProcess {
@@ -116,7 +86,7 @@ impl InProcess {
     fn with_engine(engine: Engine, policy: Policy, form: CodeForm) -> Result<Self, SandboxError> {
         let setup = |error: &dyn fmt::Display| SandboxError::Setup(format!("{error:#}"));
         let mut linker = Linker::new(&engine);
-        grid_calls::link(&mut linker).map_err(|error| setup(&error))?;
+        grid_calls::link(&mut linker, form).map_err(|error| setup(&error))?;
         let mut commands = linker.clone();
         command::link(&mut commands).map_err(|error| setup(&error))?;
         let mut component_linker = wasmtime::component::Linker::new(&engine);
@@ -268,7 +238,10 @@ impl InProcess {
         let linker = if entry_point == EntryPoint::Command { &self.commands } else { &self.linker };
         let instance = linker.instantiate_pre(module).map_err(not_loaded)?;
         match entry_point {
-            EntryPoint::Core(entry_point) => Ok(LoadedProgram::Core(instance, entry_point)),
+            EntryPoint::Core(entry_point) => {
+                let calls = CallKind::of(module, self.form);
+                Ok(LoadedProgram::Core(instance, entry_point, calls))
+            }
             EntryPoint::Command => Ok(LoadedProgram::Command(instance)),
             _ => Err(SandboxError::Load("no entry point that this version knows".to_owned())),
         }
@@ -292,16 +265,14 @@ impl InProcess {
         if claimed.map_err(|_| SandboxError::Full { max })? == 0 {
             self.begun.notify_one();
         }
-        let abort = Arc::<Aborting>::default();
+        let abort = Arc::<Abort>::default();
         let meter = Arc::new(Meter::new());
         let memory = MemoryUse::none(&self.memory_bytes);
-        let mut guest = Guest::new(mailbox.clone(), limits, meter.clone(), memory);
+        let mut guest = Guest::new(mailbox.clone(), limits, meter.clone(), memory, abort.clone());
         guest.is_alone = !self.form.interruptible;
         let work = live(program.clone(), terms.clone(), guest, arguments, on_start);
         let work = run(self.clone(), mailbox, abort.clone(), work, on_end);
-        // Both are set here alone, before the handle is returned, so neither call can fail.
-        let _ = abort.meter.set(meter.clone());
-        let _ = abort.task.set(self.pool.spawn(meter, work));
+        abort.of(meter.clone(), self.pool.spawn(meter, work));
         Ok(abort)
     }
 }
@@ -329,9 +300,9 @@ fn live(
 ) -> Life {
     let context = guest.failure_context.clone();
     match program {
-        LoadedProgram::Core(instance, entry_point) => Box::pin(async move {
+        LoadedProgram::Core(instance, entry_point, calls) => Box::pin(async move {
             // Boxed, so that it takes no room once the guest has started.
-            let started = Box::pin(Core::start(&instance, entry_point, guest, arguments)).await;
+            let started = Box::pin(Core::start(&instance, entry_point, calls, guest, arguments)).await;
             let core = started.map_err(|error| explain(&error, true, &context))?;
             on_start();
             MessageLoop::new(core).live().await.map_err(|error| explain(&error, false, &context))
@@ -353,7 +324,7 @@ fn live(
 async fn run(
     shared: Arc<InProcess>,
     mailbox: Arc<dyn MessagePort>,
-    abort: Arc<Aborting>,
+    abort: Arc<Abort>,
     work: Life,
     on_end: Box<dyn FnOnce(GuestEnd) + Send>,
 ) {
@@ -361,10 +332,12 @@ async fn run(
     // Whatever happens, the guest is gone before its end is told.
     let mut work = work;
     let end = std::future::poll_fn(|cx| {
-        if abort.killed.load(Ordering::Acquire) {
+        if abort.is_killed() {
             return Poll::Ready(End::Stopped);
         }
         match work.as_mut().poll(cx) {
+            // It was ended in the middle of a call.
+            Poll::Ready(Err(_)) if abort.is_killed() => Poll::Ready(End::Stopped),
             Poll::Ready(Ok(())) => Poll::Ready(End::Stopped),
             Poll::Ready(Err(failure)) => Poll::Ready(End::Failed(failure)),
             Poll::Pending => {

@@ -76,6 +76,8 @@ thread_local! {
     /// What was gathered last, empty again: its memory serves the next time.
     static GATHERED_BEFORE: Cell<Vec<Arc<PoolTask>>> = const { Cell::new(Vec::new()) };
     static POLL_BEGAN: Cell<u64> = const { Cell::new(0) };
+    /// The rest of the row that this thread runs, the next one last.
+    static ROW: RefCell<Vec<Arc<PoolTask>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// When the last poll on this thread began, as [`monotonic`] has it.
@@ -162,7 +164,7 @@ pub(crate) fn gather<T>(work: impl FnOnce() -> T) -> T {
 pub(super) enum Inline {
     /// A single one whose last polls were all quick.
     IfQuick,
-    /// Those whose last polls were all quick, one after the other, for [`ROW`]: the thread only hands out messages.
+    /// Those whose last polls were all quick, one after the other, for [`ROW_TIME`]: the thread only hands out messages.
     QuickRow,
     /// A single one, whatever it does: the thread has nothing else to do.
     Always,
@@ -194,7 +196,7 @@ fn run_gathered(inline: Inline, tasks: &mut Vec<Arc<PoolTask>>) {
     }
 }
 
-/// Gives tasks that are not quick to the threads of the pool, and runs the others inline as far as [`ROW`] goes: waking
+/// Gives tasks that are not quick to the threads of the pool, and runs the others inline as far as [`ROW_TIME`] goes: waking
 /// another thread, and moving what belongs to a guest to its processor, takes longer than a quick task. None is banned if
 /// it turns out slow: it holds up nobody but those of its own trust domain, for a slice, and is not quick next time.
 fn run_row(tasks: &mut Vec<Arc<PoolTask>>) {
@@ -204,17 +206,27 @@ fn run_row(tasks: &mut Vec<Arc<PoolTask>>) {
     if !others.is_empty() {
         shared.push(others);
     }
-    let mut row = tasks.drain(..);
+    tasks.reverse();
+    ROW.with_borrow_mut(|row| std::mem::swap(row, tasks));
     let began = monotonic();
     let mut now = began;
-    while now.saturating_sub(began) < nanos(ROW)
-        && let Some(task) = row.next()
+    while now.saturating_sub(began) < nanos(ROW_TIME)
+        && let Some(task) = ROW.with_borrow_mut(Vec::pop)
     {
         now = task.run(now);
     }
-    if !row.as_slice().is_empty() {
-        shared.push(row);
-    }
+    give_row_away();
+    // Its memory serves the next time.
+    ROW.with_borrow_mut(|row| std::mem::swap(row, tasks));
+}
+
+/// Gives the rest of the row that this thread runs to the threads of the pool.
+pub(super) fn give_row_away() {
+    ROW.with_borrow_mut(|row| {
+        if let Some(shared) = row.last().map(|task| task.shared.clone()) {
+            shared.push(row.drain(..).rev());
+        }
+    });
 }
 
 impl PoolShared {
@@ -413,7 +425,7 @@ impl fmt::Debug for PoolTask {
 const QUICK: Duration = Duration::from_micros(100);
 
 /// Time for which quick tasks are run inline before the rest is given to other threads.
-const ROW: Duration = Duration::from_millis(2);
+const ROW_TIME: Duration = Duration::from_millis(2);
 
 /// Quick polls in a row after which a task may be polled inline.
 const QUICK_IN_A_ROW: u32 = 8;

@@ -5,18 +5,19 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
 use grid_protocol::executor::{ExecutorModule, ExecutorSetup, StartGuest};
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::{End, Failure, FailureKind};
-use parking_lot::MutexGuard;
+use parking_lot::{Mutex, MutexGuard};
 use rustix::thread::futex;
 
 use super::child_port::{ChildPort, ToHost};
+use super::duty::Shift;
 use super::frame::{Frame, FrameKind};
 use super::handover;
 use super::notation;
@@ -26,6 +27,7 @@ use super::shared_memory::{Direction, SharedMemory};
 use crate::child_process;
 use crate::lockdown::{self, LockdownError, NamespaceWall};
 use crate::sandbox::command::Terms;
+use crate::sandbox::direct_call;
 use crate::sandbox::in_process::{InProcess, LoadedProgram};
 use crate::sandbox::pool::{Inline, gather_with};
 use crate::sandbox::{GuestEnd, GuestStart, SandboxError};
@@ -42,7 +44,7 @@ pub fn run_child() -> u8 {
         };
     }
     match Executor::set_up() {
-        Ok(executor) => executor.run(),
+        Ok((executor, threads)) => executor.run(threads),
         Err(error) => cannot_start(&error),
     }
 }
@@ -93,8 +95,7 @@ struct Executor {
     sandbox: Arc<InProcess>,
     program: LoadedProgram,
     terms: Terms,
-    shared: bool,
-    reader: RingReader,
+    reading: Mutex<Reading>,
     to_host: Arc<ToHost>,
     guests: Guests,
     /// What a guest that has this executor to itself shares with the host.
@@ -102,11 +103,20 @@ struct Executor {
     overseer: Option<Overseer>,
 }
 
+/// The end of the ring that the thread on duty reads.
+struct Reading {
+    reader: RingReader,
+    frames: Vec<Frame>,
+}
+
+/// Threads that wait for the executor whose guests share threads; `None` if it has one guest, which the main thread runs.
+type DutyThreads = Option<[mpsc::Sender<(Arc<Executor>, Shift)>; 2]>;
+
 /// How often the executor tells its memory, and that it does not hang.
 const TELL_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Executor {
-    fn set_up() -> Result<Self, ExecutorError> {
+    fn set_up() -> Result<(Self, DutyThreads), ExecutorError> {
         let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
         let (setup, [memory_file, bell]) = handover::take(socket.as_fd())?;
         let setup = ExecutorSetup::from_body(&setup)?;
@@ -123,6 +133,7 @@ impl Executor {
         let guests = Guests::default();
         // Threads cannot be started later.
         watch(socket, memory.clone(), sandbox.clone())?;
+        let threads = if setup.shared { Some([duty_thread(0)?, duty_thread(1)?]) } else { None };
         let overseer = if setup.shared { None } else { Some(Overseer::start(&guests, &to_host)?) };
         let module = ExecutorModule::from_body(&module)?;
         let entry_point = notation::read_entry_point(module.entry_point).ok_or(ExecutorError::EntryPoint)?;
@@ -136,57 +147,81 @@ impl Executor {
         let reader = RingReader::new(memory.clone(), Direction::ToExecutor);
         // Tasks are done in their order; a worker's messages may wait for long.
         let reader = if setup.shared { reader } else { reader.gathering(FrameKind::Message) };
-        Ok(Self {
+        let executor = Self {
             sandbox,
             program,
             terms: Terms::named(&module.name, module.files),
-            shared: setup.shared,
             memory: (!setup.shared).then_some(memory),
-            reader,
+            reading: Mutex::new(Reading { reader, frames: Vec::new() }),
             to_host,
             guests,
             overseer,
-        })
+        };
+        Ok((executor, threads))
     }
 
     /// Hands frames to guests until the host ends this process.
-    fn run(mut self) -> u8 {
-        // A guest that has this process to itself may run on this thread for as long as it takes.
-        let sandbox = self.sandbox.clone();
-        let _context = sandbox.enter();
-        let inline = if self.shared { Inline::QuickRow } else { Inline::Always };
-        let mut frames = Vec::new();
+    fn run(self, threads: DutyThreads) -> u8 {
+        let Some(threads) = threads else {
+            return self.serve(None);
+        };
+        let executor = Arc::new(self);
+        for (thread, shift) in threads.into_iter().zip(Shift::both(&executor.to_host)) {
+            // It fails if the thread is gone, which ends this process.
+            let _ = thread.send((executor.clone(), shift));
+        }
         loop {
-            if let Err(error) = self.take_frames(&mut frames) {
+            std::thread::park();
+        }
+    }
+
+    /// Hands frames to guests, on a thread that is on duty for the `shift` or alone, until the host breaks the rules.
+    fn serve(&self, shift: Option<Shift>) -> u8 {
+        let _context = self.sandbox.enter();
+        let shift = shift.map(Arc::new);
+        loop {
+            if let Some(shift) = &shift {
+                shift.begin();
+            }
+            let mut reading = self.reading.lock();
+            let Reading { reader, frames } = &mut *reading;
+            if let Err(error) = self.take_frames(reader, frames) {
                 crate::log::say(&format!("an executor ends: {error}"));
                 return 1;
             }
             if frames.is_empty() {
-                if self.reader.sleep() {
+                if reader.sleep() {
                     // It fails if something has come meanwhile.
-                    let _ = futex::wait(&self.reader.state().reader_sleeps, futex::Flags::empty(), 1, None);
+                    let _ = futex::wait(&reader.state().reader_sleeps, futex::Flags::empty(), 1, None);
                 }
                 continue;
             }
-            self.to_host.wake_after(|| {
-                gather_with(inline, || {
-                    self.handle(&mut frames);
-                    // Before a guest runs on this thread.
-                    if let Some(overseer) = &self.overseer {
-                        overseer.wake();
-                    }
-                });
+            let hand_out = || {
+                self.handle(&mut reading.frames);
+                drop(reading);
+                // Before a guest runs on this thread.
+                if let Some(overseer) = &self.overseer {
+                    overseer.wake();
+                }
+            };
+            self.to_host.wake_after(|| match &shift {
+                // A guest that has this process to itself may run on this thread for as long as it takes.
+                None => gather_with(Inline::Always, hand_out),
+                Some(shift) if shift.has_standby() => {
+                    direct_call::allow(shift.clone(), || gather_with(Inline::QuickRow, hand_out));
+                }
+                Some(_) => gather_with(Inline::QuickRow, hand_out),
             });
         }
     }
 
-    fn take_frames(&mut self, frames: &mut Vec<Frame>) -> Result<(), BrokenRing> {
+    fn take_frames(&self, reader: &mut RingReader, frames: &mut Vec<Frame>) -> Result<(), BrokenRing> {
         while frames.len() < FRAMES_AT_ONCE
-            && let Some(frame) = self.reader.next()?
+            && let Some(frame) = reader.next()?
         {
             frames.push(frame);
         }
-        if self.reader.release() {
+        if reader.release() {
             // The host sleeps in its own way, and looks for room when it is woken.
             self.to_host.ring();
         }
@@ -261,6 +296,25 @@ impl Executor {
         }
     }
 }
+
+/// Starts a thread that waits for an executor, whose guests it runs when it is on duty; when it ends, this process does.
+fn duty_thread(number: u8) -> std::io::Result<mpsc::Sender<(Arc<Executor>, Shift)>> {
+    let (give, taken) = mpsc::channel::<(Arc<Executor>, Shift)>();
+    let (begun, has_begun) = mpsc::channel();
+    let name = format!("grid-duty-{number}");
+    std::thread::Builder::new().name(name).stack_size(DUTY_STACK_BYTES).spawn(move || {
+        drop(begun);
+        if let Ok((executor, shift)) = taken.recv() {
+            std::process::exit(i32::from(executor.serve(Some(shift))));
+        }
+    })?;
+    // Nothing is sent. It gives itself its name as it begins, which it may not do later.
+    let _: Result<(), _> = has_begun.recv();
+    Ok(give)
+}
+
+/// Stack of a thread that guests may be called on: four times what a guest may take of it.
+const DUTY_STACK_BYTES: usize = 2 << 20;
 
 /// Frames that are handed out before guests that they wake get a thread.
 const FRAMES_AT_ONCE: usize = 256;

@@ -88,6 +88,12 @@ impl ToHost {
         self.publish();
     }
 
+    /// Wakes the host for what this thread has put in, and from now on at once, even in [`Self::wake_after`].
+    pub(super) fn wake_now(&self) {
+        WAKES_LATER.set(None);
+        self.publish();
+    }
+
     /// Sends a frame now.
     pub(super) fn send(&self, frame: Frame) {
         self.put(frame);

@@ -231,12 +231,13 @@ impl Driver {
         // The machine's own clock, whatever the runtime takes for the time.
         let began = std::time::Instant::now();
         loop {
-            std::thread::yield_now();
+            // The executor may have run already: to be woken, it may be given this thread's processor.
             let (is_answered, waited) = (!self.reader.is_empty(), began.elapsed());
             if is_answered || waited >= WAIT_MAX {
                 self.adaptive_wait.note(is_answered, waited);
                 return is_answered;
             }
+            std::thread::yield_now();
         }
     }
 

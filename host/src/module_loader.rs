@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use grid_inspect::{EntryPoint, ModuleReport};
+use grid_inspect::ModuleReport;
 use grid_net::{Conn, StreamError};
 use grid_protocol::digest::Digest;
 use grid_protocol::host::{HostEvent, ModuleOffered, Transfer};
@@ -246,7 +246,7 @@ impl ModuleLoader {
             return Err(ModuleError::Memory { start: report.memory_bytes, limit });
         }
         let (program, compile_us) =
-            self.load(module, self.scope(signed.publisher()), kind, wasm, report.entry_point).await?;
+            self.load(module, self.scope(signed.publisher()), kind, wasm, &report).await?;
         // The publisher may have been revoked while the module was compiled, or was waiting for it.
         self.trust.admit_manifest(&signed)?;
         if let Some(keeping) = keeping {
@@ -368,9 +368,9 @@ impl ModuleLoader {
         scope: ReuseScope,
         kind: GuestKind,
         wasm: Bytes,
-        entry_point: EntryPoint,
+        report: &ModuleReport,
     ) -> Result<(Program, Option<u64>), ModuleError> {
-        self.sandbox.check_entry_point(entry_point)?;
+        self.sandbox.check_entry_point(report.entry_point)?;
         if let Some(program) = self.sandbox.program(module) {
             return Ok((program, None));
         }
@@ -378,7 +378,7 @@ impl ModuleLoader {
         let code = ModuleCode {
             module,
             kind,
-            entry_point,
+            entry_point: report.entry_point,
             scope,
             compatibility: compatibility(form)?,
             sandbox: self.sandbox.clone(),
@@ -408,6 +408,9 @@ impl ModuleLoader {
         }
         self.metrics.compiled_code_missed();
         let started = Instant::now();
+        let (whole, report) = (wasm.clone(), report.clone());
+        let shortened = apart::for_bytes(wasm.len(), move || report.without_uncalled(&whole)).await?;
+        let wasm = shortened.map_or(wasm, Bytes::from);
         let compiled = self.compiler.compile_reusing(&self.compiled, scope, module, wasm, form).await;
         self.metrics.compiled(compiled.is_ok().then(|| started.elapsed()));
         let compiled = compiled?;

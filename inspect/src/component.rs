@@ -10,6 +10,7 @@ use crate::bodies::validate;
 use crate::entry_point::{self, ComponentEntry, EntryPoint};
 use crate::limits::{Count, ScanLimits, ScanRefusal, invalid, within};
 use crate::scan::{ModuleReport, Scan, component_features};
+use crate::uncalled::ComponentCalls;
 
 /// True if the bytes begin as a component rather than as a core module.
 pub fn is_component(wasm: &[u8]) -> bool {
@@ -33,6 +34,7 @@ pub(crate) fn inspect(wasm: &[u8], limits: &ScanLimits) -> Result<ModuleReport, 
         memory_max_bytes: None,
         exports: counted.exports.iter().map(|name| (name.clone(), describe(name, &types))).collect(),
         imports: counted.imports,
+        uncalled: counted.calls.uncalled().into(),
     })
 }
 
@@ -45,6 +47,7 @@ struct Counted {
     memory_bytes: u64,
     imports: Vec<String>,
     exports: Vec<String>,
+    calls: ComponentCalls,
 }
 
 /// The enclosing element that the parser is in.
@@ -67,7 +70,7 @@ fn count<'a>(wasm: &'a [u8], limits: &'a ScanLimits) -> Result<Counted, ScanRefu
                     Encoding::Module => {
                         counted.modules += 1;
                         within(Count::Modules, counted.modules.into(), limits.modules.into())?;
-                        ParseLevel::Module(Box::new(Scan::new(limits)))
+                        ParseLevel::Module(Box::new(Scan::with_calls(limits)))
                     }
                     Encoding::Component => ParseLevel::Component,
                 });
@@ -79,6 +82,7 @@ fn count<'a>(wasm: &'a [u8], limits: &'a ScanLimits) -> Result<Counted, ScanRefu
                     within(Count::Functions, counted.functions.into(), limits.functions.into())?;
                     counted.memory_bytes = counted.memory_bytes.saturating_add(scan.memory_bytes());
                     within(Count::MemoryBytes, counted.memory_bytes, limits.memory_bytes)?;
+                    counted.calls.add(scan.into_calls(), levels.len() == 1);
                 }
             }
             payload => match levels.last_mut() {
@@ -88,6 +92,12 @@ fn count<'a>(wasm: &'a [u8], limits: &'a ScanLimits) -> Result<Counted, ScanRefu
         }
     }
     Ok(counted)
+}
+
+/// How the modules of a component are used.
+#[cfg(test)]
+pub(crate) fn calls(wasm: &[u8]) -> Result<ComponentCalls, ScanRefusal> {
+    Ok(count(wasm, &ScanLimits::default())?.calls)
 }
 
 impl Counted {
@@ -112,6 +122,7 @@ impl Counted {
         };
         self.items += u64::from(items);
         within(Count::ComponentItems, self.items, limits.component_items.into())?;
+        self.calls.note(payload, outermost)?;
         match payload {
             Payload::ComponentImportSection(section) if outermost => {
                 for import in section.clone() {

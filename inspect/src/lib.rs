@@ -13,6 +13,7 @@ mod inspection;
 mod limits;
 mod recent;
 mod scan;
+mod uncalled;
 
 pub use component::is_component;
 pub use entry_point::{ComponentEntry, CoreEntry, EntryPoint, LoopKind};

@@ -1,7 +1,11 @@
 //! The scan: counts the contents of a module before anything is built from it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use wasmparser::{
     Chunk, ExternalKind, FuncType, FunctionBody, Operator, Parser, Payload, TypeRef, ValType, WasmFeatures,
 };
@@ -9,6 +13,7 @@ use wasmparser::{
 use crate::bodies::{in_parts, validate};
 use crate::entry_point::{self, EntryPoint};
 use crate::limits::{Count, ScanLimits, ScanRefusal, invalid, within};
+use crate::uncalled::{BodyCalls, CALLS_MAX, ModuleCalls, mentioned, replaced};
 
 /// What an inspection found in a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +32,22 @@ pub struct ModuleReport {
     pub imports: Vec<String>,
     /// The exported functions and their types; for a component, all exports.
     pub exports: Vec<(String, String)>,
+    /// Where the bodies of functions are that nothing can call, in bytes from the beginning of the file; of a core module,
+    /// nothing is known of that.
+    pub(crate) uncalled: Arc<[Range<usize>]>,
 }
+
+impl ModuleReport {
+    /// The module without the bodies of functions that nothing can call, and otherwise the same to the last byte: as long, and
+    /// each function where it was. `None` if that would save the compiler little. `wasm` must be what was inspected.
+    pub fn without_uncalled(&self, wasm: &[u8]) -> Option<Vec<u8>> {
+        let bytes: usize = self.uncalled.iter().map(ExactSizeIterator::len).sum();
+        (bytes >= UNCALLED_BYTES_MIN).then(|| replaced(wasm, &self.uncalled))
+    }
+}
+
+/// Bytes of functions that nothing can call for which a module is copied: 64 KiB, which take 30 ms to compile.
+const UNCALLED_BYTES_MIN: usize = 64 << 10;
 
 /// The WebAssembly features that the grid runs. The list is explicit, so that a new version of a library
 /// never adds one: no threads, no 64-bit memory, no garbage collection, no exceptions, no relaxed SIMD.
@@ -69,6 +89,7 @@ pub(crate) fn inspect_core<'a>(wasm: &'a [u8], limits: &'a ScanLimits) -> Result
             .iter()
             .map(|(name, ty)| (name.clone(), entry_point::write(ty.params(), ty.results())))
             .collect(),
+        uncalled: Arc::default(),
     })
 }
 
@@ -84,6 +105,8 @@ pub(crate) struct Scan<'a> {
     memory_exported: bool,
     memory_bytes: u64,
     memory_max_bytes: Option<u64>,
+    /// What may be called; `None` if nobody asks.
+    calls: Option<ModuleCalls>,
 }
 
 impl<'a> Scan<'a> {
@@ -100,6 +123,23 @@ impl<'a> Scan<'a> {
             memory_exported: false,
             memory_bytes: 0,
             memory_max_bytes: None,
+            calls: None,
+        }
+    }
+
+    /// As [`Self::new`], for [`Self::into_calls`].
+    pub(crate) fn with_calls(limits: &'a ScanLimits) -> Self {
+        Self { calls: Some(ModuleCalls::default()), ..Self::new(limits) }
+    }
+
+    /// What may be called, if this was made [with calls](Self::with_calls) and the bodies were counted.
+    pub(crate) fn into_calls(self) -> ModuleCalls {
+        let names = self.imports.into_iter().map(|(module, name, _)| (module, name));
+        ModuleCalls {
+            imports: names.collect(),
+            imported_functions: self.imported_functions.len(),
+            exports: self.exports,
+            ..self.calls.unwrap_or_default()
         }
     }
 
@@ -136,6 +176,9 @@ impl<'a> Scan<'a> {
     /// Counts one section of the module, or notes a function body for [`Self::count_bodies`].
     pub(crate) fn count(&mut self, payload: Payload<'a>) -> Result<(), ScanRefusal> {
         let limits = self.limits;
+        if let Some(calls) = &mut self.calls {
+            calls.note(&payload)?;
+        }
         match payload {
             Payload::TypeSection(section) => {
                 within(Count::Types, section.count().into(), limits.types.into())?;
@@ -241,11 +284,40 @@ impl<'a> Scan<'a> {
     /// Counts what is in the function bodies.
     pub(crate) fn count_bodies(&mut self) -> Result<(), ScanRefusal> {
         let (limits, bodies) = (self.limits, std::mem::take(&mut self.bodies));
-        let count = |bodies: Vec<_>| bodies.iter().try_for_each(|body| Self::count_body(body, limits));
-        in_parts(bodies, |body| body.range().len(), count)
+        let (asked, remembered) = (self.calls.is_some(), AtomicUsize::new(0));
+        let found = Mutex::new(Vec::new());
+        let count = |bodies: Vec<FunctionBody<'_>>| {
+            let mut part = Vec::new();
+            for body in &bodies {
+                let mut calls = Vec::new();
+                Self::count_body(body, limits, |function| {
+                    if asked {
+                        calls.push(function);
+                    }
+                })?;
+                calls.sort_unstable();
+                calls.dedup();
+                if asked && remembered.fetch_add(calls.len(), Ordering::Relaxed) < CALLS_MAX {
+                    part.push(BodyCalls { range: body.range(), calls });
+                }
+            }
+            found.lock().extend(part);
+            Ok(())
+        };
+        in_parts(bodies, |body| body.range().len(), count)?;
+        if let Some(calls) = &mut self.calls {
+            calls.is_incomplete = remembered.into_inner() >= CALLS_MAX;
+            calls.bodies = found.into_inner();
+            calls.bodies.sort_unstable_by_key(|body| body.range.start);
+        }
+        Ok(())
     }
 
-    fn count_body(body: &FunctionBody<'_>, limits: &ScanLimits) -> Result<(), ScanRefusal> {
+    fn count_body(
+        body: &FunctionBody<'_>,
+        limits: &ScanLimits,
+        mut called: impl FnMut(u32),
+    ) -> Result<(), ScanRefusal> {
         let range = body.range();
         within(Count::BodyBytes, (range.end - range.start) as u64, limits.body_bytes as u64)?;
         let mut locals = 0u64;
@@ -255,7 +327,11 @@ impl<'a> Scan<'a> {
         }
         let mut nesting = 0u32;
         for operator in body.get_operators_reader().map_err(invalid)? {
-            match operator.map_err(invalid)? {
+            let operator = operator.map_err(invalid)?;
+            if let Some(function) = mentioned(&operator) {
+                called(function);
+            }
+            match operator {
                 Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
                     nesting += 1;
                     within(Count::Nesting, nesting.into(), limits.nesting.into())?;

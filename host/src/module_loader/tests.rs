@@ -208,3 +208,25 @@ async fn a_publisher_who_is_revoked_while_the_module_waits_to_be_compiled_is_ref
         "it is compiled, and would run: {refused}"
     );
 }
+
+#[tokio::test]
+async fn functions_of_a_component_that_nothing_calls_are_not_compiled() {
+    let text = include_str!("../../../modules/hostile/component-trap.wat");
+    let handle = r#"(func (export "handle")"#;
+    let store = |place: u32| format!("(i32.store (i32.const {}) (i32.const 1000))", place * 4);
+    let long: String = (0..10_000).map(store).collect();
+    let with = |body: &str| {
+        let text = text.replace(handle, &format!("(func $long {long}) {handle}"));
+        Bytes::from(wat::parse_str(text.replace("unreachable", body)).unwrap())
+    };
+    let code_bytes = async |wasm: Bytes| {
+        let folder = tempfile::tempdir().unwrap();
+        let loader = loader(folder.path(), ONE);
+        let (digest, conns) = (Digest::of(&wasm), manager(&wasm, ONE));
+        loader.program(digest, GuestKind::Worker, &mut conns.subscribe()).await.unwrap();
+        code_is_kept(&loader, digest).await;
+        loader.compiled.folder().bytes()
+    };
+    let (called, uncalled) = (code_bytes(with("call $long")).await, code_bytes(with("nop")).await);
+    assert!(uncalled + 50_000 < called, "{uncalled} bytes, and {called} if it is called");
+}

@@ -339,20 +339,16 @@ fn prepare(store: &mut wasmtime::Store<Guest>) {
         // What it has sent goes now, and not when a call that takes long has ended.
         guest.mailbox.flush();
         if guest.has_thread {
-            direct_call::end_slice(guest);
-            return if guest.abort.is_killed() {
-                Err(wasmtime::Error::msg("the guest was ended"))
-            } else {
-                Ok(wasmtime::UpdateDeadline::Continue(SLICE_TICKS))
-            };
+            if guest.abort.is_killed() {
+                return Err(failure::Stop::Ended.into());
+            }
+            direct_call::end_slice();
+            return Ok(wasmtime::UpdateDeadline::Continue(SLICE_TICKS));
         }
-        if guest.try_send_unsent() {
-            return Ok(wasmtime::UpdateDeadline::Yield(SLICE_TICKS));
-        }
-        // When there is room, it comes here again.
-        let mailbox = guest.mailbox.clone();
-        let room = std::future::poll_fn(move |cx| mailbox.poll_room(cx));
-        Ok(wasmtime::UpdateDeadline::YieldCustom(0, Box::pin(room)))
+        Ok(match guest.take_unsent() {
+            Some(sent) => wasmtime::UpdateDeadline::YieldCustom(SLICE_TICKS, Box::pin(sent)),
+            None => wasmtime::UpdateDeadline::Yield(SLICE_TICKS),
+        })
     });
     begin_slice(store);
 }

@@ -7,11 +7,13 @@
 use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
+use parking_lot::Mutex;
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::io::Interest;
@@ -24,7 +26,14 @@ pub(crate) struct SystemSocket {
     state: UdpSocketState,
     /// There was no room for the last datagram.
     is_full: AtomicBool,
+    /// The same socket once more, to be told of room.
+    other: Arc<UdpSocket>,
+    /// While anybody waits for room.
+    room: Mutex<Weak<RoomWatch>>,
 }
+
+/// The system tells of room for sending.
+type RoomWatch = AsyncFd<Arc<UdpSocket>>;
 
 impl SystemSocket {
     /// Takes over a socket, in the runtime that is to drive it.
@@ -33,14 +42,30 @@ impl SystemSocket {
     ///
     /// The system's.
     pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
-        let state = UdpSocketState::new((&socket).into())?;
-        Ok(Self { state, socket: watch(socket, Interest::READABLE)?, is_full: AtomicBool::new(false) })
+        Ok(Self {
+            state: UdpSocketState::new((&socket).into())?,
+            other: Arc::new(socket.try_clone()?),
+            socket: watch(socket, Interest::READABLE)?,
+            is_full: AtomicBool::new(false),
+            room: Mutex::default(),
+        })
+    }
+
+    /// Has the system tell of room, to all who wait for it at the same time.
+    fn watch_room(&self) -> io::Result<Arc<RoomWatch>> {
+        let mut room = self.room.lock();
+        if let Some(watched) = room.upgrade() {
+            return Ok(watched);
+        }
+        let watched = Arc::new(watch(self.other.clone(), Interest::WRITABLE)?);
+        *room = Arc::downgrade(&watched);
+        Ok(watched)
     }
 }
 
 /// Has the system tell the present runtime of `interest`.
 #[expect(deprecated, reason = "the unsafe function beside it is for types whose descriptor may change")]
-fn watch(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
+fn watch<T: AsRawFd>(socket: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     AsyncFd::with_interest(socket, interest)
 }
 
@@ -105,8 +130,14 @@ impl AsyncUdpSocket for SystemSocket {
 /// Waits, for one connection, until the socket takes another datagram.
 struct WritePoller {
     socket: Arc<SystemSocket>,
-    /// The same socket once more, while the system is to tell when there is room.
-    waiting: Option<AsyncFd<UdpSocket>>,
+    waiting: Option<Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>>,
+}
+
+/// Ready when the system has told of room since this was first polled, or earlier if nobody has waited for it then.
+async fn room(watched: Arc<RoomWatch>) -> io::Result<()> {
+    // The next who finds the socket full waits for what the system tells after that.
+    watched.writable().await?.clear_ready();
+    Ok(())
 }
 
 impl UdpPoller for WritePoller {
@@ -118,14 +149,20 @@ impl UdpPoller for WritePoller {
         }
         let waits = match waiting {
             Some(waits) => waits,
-            None => waiting.insert(watch(socket.socket.get_ref().try_clone()?, Interest::WRITABLE)?),
+            None => match socket.watch_room() {
+                Ok(watched) => waiting.insert(Box::pin(room(watched))),
+                Err(_) => {
+                    // The connection would end by an error. It tries again as soon as others have had their turn.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            },
         };
-        // Whether it is ready is asked once, so that nothing has to be cleared.
-        let _ = ready!(waits.poll_write_ready(cx))?;
+        let told = ready!(waits.as_mut().poll(cx));
         *waiting = None;
         // Another connection may find it full again, and will wait then.
         socket.is_full.store(false, Ordering::Relaxed);
-        Poll::Ready(Ok(()))
+        Poll::Ready(told)
     }
 }
 
@@ -138,6 +175,10 @@ impl fmt::Debug for WritePoller {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -147,7 +188,8 @@ mod tests {
         let mut meta = vec![RecvMeta::default(); room];
         let read = {
             let mut slices: Vec<_> = buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
-            poll_fn(|cx| socket.poll_recv(cx, &mut slices, &mut meta)).await.unwrap()
+            let reading = poll_fn(|cx| socket.poll_recv(cx, &mut slices, &mut meta));
+            timeout(MINUTE, reading).await.unwrap().unwrap()
         };
         buffers.iter().take(read).map(|buffer| buffer[0]).collect()
     }
@@ -182,6 +224,28 @@ mod tests {
         });
         assert!(nothing.await, "there is no other");
     }
+
+    #[tokio::test]
+    async fn who_finds_the_socket_full_waits_until_the_system_tells_of_room_and_all_who_wait_are_told() {
+        let bound = UdpSocket::bind("127.0.0.1:0").unwrap();
+        bound.set_nonblocking(true).unwrap();
+        let socket = Arc::new(SystemSocket::new(bound).unwrap());
+        let [mut one, mut other] = [socket.clone(), socket.clone()].map(SystemSocket::create_io_poller);
+        for _ in 0..3 {
+            assert!(one.as_mut().poll_writable(&mut Context::from_waker(Waker::noop())).is_ready());
+            // Nobody can fill a socket of this machine to itself.
+            socket.is_full.store(true, Ordering::Relaxed);
+            let waits = |poller: &mut Pin<Box<dyn UdpPoller>>| {
+                poller.as_mut().poll_writable(&mut Context::from_waker(Waker::noop())).is_pending()
+            };
+            assert!(waits(&mut one) && waits(&mut other), "the system has told of nothing yet");
+            timeout(MINUTE, poll_fn(|cx| one.as_mut().poll_writable(cx))).await.unwrap().unwrap();
+            timeout(MINUTE, poll_fn(|cx| other.as_mut().poll_writable(cx))).await.unwrap().unwrap();
+            assert!(socket.room.lock().upgrade().is_none(), "it goes on telling");
+        }
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
 
     #[tokio::test]
     async fn a_datagram_that_comes_after_a_read_wakes_who_waits() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use grid_tests::{ChildProcess, Grid, within};
-use wasm_grid::{Client, Digest, Event, WorkerId};
+use wasm_grid::{Client, Digest, Event, LimitsAsked, WorkerId};
 
 /// A worker that does what the first byte of a message says. It imports every function of WASI that never waits.
 fn moody() -> Vec<u8> {
@@ -38,11 +38,11 @@ fn moody() -> Vec<u8> {
     (local.set $until (i64.add (call $now) (local.get $nanoseconds)))
     (loop $again (br_if $again (i64.lt_u (call $now) (local.get $until)))))
 
-  ;; Sends so many numbers, 4096 bytes each.
-  (func $flood (param $count i32)
+  ;; Sends so many numbers, so many bytes each.
+  (func $flood (param $count i32) (param $bytes i32)
     (i32.store (i32.const 0) (i32.const 0))
     (loop $again
-      (call $send (i32.const 0) (i32.const 4096))
+      (call $send (i32.const 0) (local.get $bytes))
       (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1)))
       (br_if $again (i32.lt_u (i32.load (i32.const 0)) (local.get $count)))))
 
@@ -60,7 +60,7 @@ fn moody() -> Vec<u8> {
     (local.set $mood (i32.load8_u (i32.const 0)))
     (if (i32.eq (local.get $mood) (i32.const 0x61)) (then (call $ask)))
     (if (i32.eq (local.get $mood) (i32.const 0x63)) (then (call $compute (i64.load (i32.const 8)))))
-    (if (i32.eq (local.get $mood) (i32.const 0x66)) (then (call $flood (i32.load (i32.const 8))) (return)))
+    (if (i32.eq (local.get $mood) (i32.const 0x66)) (then (call $flood (i32.load (i32.const 8)) (i32.load (i32.const 12))) (return)))
     (if (i32.eq (local.get $mood) (i32.const 0x72))
       (then
         (i32.store (i32.const 0) (i32.const 0))
@@ -83,6 +83,11 @@ fn mood(kind: u8, number: u64) -> Vec<u8> {
     let mut message = vec![kind, 0, 0, 0, 0, 0, 0, 0];
     message.extend(number.to_le_bytes());
     message
+}
+
+/// A message that has the worker send so many messages of this length.
+fn flood(count: u32, bytes: u32) -> Vec<u8> {
+    mood(b'f', u64::from(bytes) << 32 | u64::from(count))
 }
 
 /// Echoes in a row before which a worker counts as quick, several times over.
@@ -138,7 +143,7 @@ async fn a_quick_worker_that_takes_long_for_once_keeps_its_thread_and_holds_up_n
         let client = grid.client();
         let module = client.upload("moody", moody()).await.unwrap().digest;
         let workers = spawn(&client, module, 3).await;
-        let long = Duration::from_secs(1);
+        let long = Duration::from_secs(2);
         let mut kept_its_thread = false;
         for _ in 0..TRIES {
             for worker in &workers {
@@ -165,12 +170,42 @@ async fn a_quick_worker_that_takes_long_for_once_keeps_its_thread_and_holds_up_n
                 }
             }
             assert_eq!(order, [workers[1], workers[0]]);
-            if direct_ticks(&host) - before >= 60 {
+            // On a stack of its own it would have one slice there, of a tick or two.
+            if direct_ticks(&host).saturating_sub(before) >= 20 {
                 kept_its_thread = true;
                 break;
             }
         }
         assert!(kept_its_thread, "it was never called directly");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_quick_worker_that_computes_without_end_is_stopped_at_its_limit_and_when_it_is_ended() {
+    within(async {
+        let grid = Grid::closed();
+        let _host = grid.host("host", &["--slots", "4"]);
+        let client = grid.client();
+        let module = client.upload("moody", moody()).await.unwrap().digest;
+        let neighbour = spawn(&client, module, 1).await[0];
+        for (label, limit) in [("time-limit", Some(300)), ("stopped", None)] {
+            let limits = LimitsAsked { call_ms: limit, ..LimitsAsked::default() };
+            let worker = client.spawn(module).limits(limits).anywhere(1).await.unwrap()[0];
+            warm_up(&client, worker).await;
+            client.send(worker, mood(b'c', u64::MAX / 2)).await.unwrap();
+            warm_up(&client, neighbour).await;
+            if limit.is_none() {
+                client.stop_workers(&[worker], Duration::from_millis(50)).await.unwrap();
+            }
+            let end = loop {
+                if let Event::Left { end, .. } = client.next_event().await {
+                    break end;
+                }
+            };
+            assert_eq!(end.label(), label, "{end}");
+            warm_up(&client, neighbour).await;
+        }
     })
     .await;
 }
@@ -185,22 +220,25 @@ async fn what_a_worker_sends_without_room_comes_whole_and_in_order_and_its_failu
             let module = client.upload("moody", moody()).await.unwrap().digest;
             let workers = spawn(&client, module, 2).await;
             for is_quick in [false, true] {
-                if is_quick {
-                    warm_up(&client, workers[0]).await;
-                    warm_up(&client, workers[1]).await;
-                }
-                client.send(workers[0], mood(b'f', 3000)).await.unwrap();
-                client.send(workers[1], "echo").await.unwrap();
-                let (mut next, mut others) = (0_u32, 0);
-                while next < 3000 || others == 0 {
-                    match client.next_event().await {
-                        Event::Message { worker, payload, .. } if worker == workers[0] => {
-                            assert_eq!((payload.len(), &payload[..4]), (4096, &next.to_le_bytes()[..]));
-                            next += 1;
+                // Of the long ones, no more could wait at once than it sends.
+                for (count, bytes) in [(3000, 4096), (100, 1 << 20)] {
+                    if is_quick {
+                        warm_up(&client, workers[0]).await;
+                    }
+                    client.send(workers[0], flood(count, bytes)).await.unwrap();
+                    client.send(workers[1], "echo").await.unwrap();
+                    let (mut next, mut others) = (0_u32, 0);
+                    while next < count || others == 0 {
+                        match client.next_event().await {
+                            Event::Message { worker, payload, .. } if worker == workers[0] => {
+                                assert_eq!(payload.len(), bytes as usize);
+                                assert_eq!(payload[..4], next.to_le_bytes());
+                                next += 1;
+                            }
+                            Event::Message { .. } => others += 1,
+                            Event::Failed { .. } | Event::Left { .. } => panic!("the worker does not fail"),
+                            _ => {}
                         }
-                        Event::Message { .. } => others += 1,
-                        Event::Failed { .. } | Event::Left { .. } => panic!("the worker does not fail"),
-                        _ => {}
                     }
                 }
                 if is_quick {
@@ -240,7 +278,7 @@ async fn a_quick_worker_that_waits_for_room_in_its_call_can_be_ended_and_its_nei
         warm_up(&other, neighbour).await;
         for worker in &flooding {
             // Nobody takes them.
-            client.send(*worker, mood(b'f', 1_000_000)).await.unwrap();
+            client.send(*worker, flood(1_000_000, 4096)).await.unwrap();
         }
         for _ in 0..200 {
             other.send(neighbour, "echo").await.unwrap();
@@ -249,7 +287,10 @@ async fn a_quick_worker_that_waits_for_room_in_its_call_can_be_ended_and_its_nei
         client.stop_workers(&flooding, Duration::from_millis(50)).await.unwrap();
         let mut left = 0;
         while left < flooding.len() {
-            left += usize::from(matches!(client.next_event().await, Event::Left { .. }));
+            if let Event::Left { end, .. } = client.next_event().await {
+                assert_eq!(end.label(), "stopped", "{end}");
+                left += 1;
+            }
         }
         warm_up(&other, neighbour).await;
     })
@@ -274,7 +315,7 @@ async fn a_worker_that_sends_vast_messages_in_a_row_without_room_is_stopped_and_
                     break end;
                 }
             };
-            assert_eq!(end.label(), "message-too-large");
+            assert_eq!(end.label(), "out-of-memory");
             assert!(end.to_string().contains("may wait for room"), "{end}");
         }
     })

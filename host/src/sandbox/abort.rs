@@ -23,7 +23,7 @@ pub(crate) struct Abort {
 }
 
 impl Abort {
-    /// Says which guest is to be ended. To be called once, before anything else.
+    /// Says which guest is to be ended. To be called once, before anybody else has this.
     pub(super) fn of(&self, meter: Arc<Meter>, task: Weak<PoolTask>) {
         // Neither was set before.
         let _ = self.meter.set(meter);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use grid_inspect::{CoreEntry, LoopKind};
-use wasmtime::{InstancePre, Result, Store, TypedFunc};
+use wasmtime::{Instance, InstancePre, Result, Store, TypedFunc};
 
 use crate::sandbox::direct_call::{CallKind, all_sent, call};
 use crate::sandbox::failure::Stop;
@@ -37,21 +37,10 @@ impl Core {
         let mut store = Store::new(instance.module().engine(), guest);
         prepare(&mut store);
         begin_call(&store, store.data().limits.start);
-        let instance = instance.instantiate_async(&mut store).await?;
-        store.data_mut().memory = instance.get_memory(&mut store, grid_abi::MEMORY);
-        if entry_point.initialize {
-            let initialize = instance.get_typed_func::<(), ()>(&mut store, grid_abi::INITIALIZE)?;
-            initialize.call_async(&mut store, ()).await?;
-        }
-        if entry_point.init {
-            let init = instance.get_typed_func::<i32, ()>(&mut store, grid_abi::INIT)?;
-            let length = i32::try_from(arguments.len()).unwrap_or(i32::MAX);
-            store.data_mut().waiting = Some(arguments);
-            init.call_async(&mut store, length).await?;
-            store.data_mut().waiting = None;
-            store.data().check_not_refused()?;
-        }
+        let begun = Self::begin(&mut store, instance, entry_point, arguments).await;
+        // Whatever came of it.
         all_sent(&mut store).await;
+        let instance = begun?;
         let handle_msg = instance.get_typed_func::<i32, ()>(&mut store, grid_abi::HANDLE_MSG)?;
         let turn = match entry_point.turn {
             LoopKind::Absent => Loop::Absent,
@@ -61,6 +50,30 @@ impl Core {
         let stop =
             entry_point.stop.then(|| instance.get_typed_func(&mut store, grid_abi::STOP)).transpose()?;
         Ok(Self { store, calls, handle_msg, turn, stop })
+    }
+
+    /// Does what comes before the first message.
+    async fn begin(
+        store: &mut Store<Guest>,
+        instance: &InstancePre<Guest>,
+        entry_point: CoreEntry,
+        arguments: Bytes,
+    ) -> Result<Instance> {
+        let instance = instance.instantiate_async(&mut *store).await?;
+        store.data_mut().memory = instance.get_memory(&mut *store, grid_abi::MEMORY);
+        if entry_point.initialize {
+            let initialize = instance.get_typed_func::<(), ()>(&mut *store, grid_abi::INITIALIZE)?;
+            initialize.call_async(&mut *store, ()).await?;
+        }
+        if entry_point.init {
+            let init = instance.get_typed_func::<i32, ()>(&mut *store, grid_abi::INIT)?;
+            let length = i32::try_from(arguments.len()).unwrap_or(i32::MAX);
+            store.data_mut().waiting = Some(arguments);
+            init.call_async(&mut *store, length).await?;
+            store.data_mut().waiting = None;
+            store.data().check_not_refused()?;
+        }
+        Ok(instance)
     }
 }
 

@@ -9,9 +9,10 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::{Module, Result, Store, TypedFunc, WasmParams, WasmResults};
+use wasmtime::{Module, Store, TypedFunc, WasmParams, WasmResults};
 
 use crate::sandbox::engine::CodeForm;
+use crate::sandbox::failure::Stop;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::meter::{monotonic, nanos};
 use crate::sandbox::pool;
@@ -52,18 +53,21 @@ const NEVER_WAIT: [&str; 10] = [
     "sched_yield",
 ];
 
-/// Has another thread do what this one was to do.
-pub(super) trait HandOver {
-    /// To be called on the thread that hands over.
-    fn hand_over(&self);
+/// The other thread, as the one that it stands by for sees it.
+pub(super) trait Standby {
+    /// Has it do what this thread was to do.
+    fn take_over(&self);
+
+    /// Has what guests of this thread have sent go now.
+    fn flush(&self);
 }
 
 thread_local! {
-    static STANDBY: RefCell<Option<Arc<dyn HandOver>>> = const { RefCell::new(None) };
+    static STANDBY: RefCell<Option<Arc<dyn Standby>>> = const { RefCell::new(None) };
 }
 
 /// Does `work`, in which guests may be called directly, until `standby` has taken over.
-pub(super) fn allow(standby: Arc<dyn HandOver>, work: impl FnOnce()) {
+pub(super) fn allow(standby: Arc<dyn Standby>, work: impl FnOnce()) {
     STANDBY.set(Some(standby));
     work();
     STANDBY.set(None);
@@ -77,7 +81,7 @@ fn is_allowed() -> bool {
 fn stay() {
     if let Some(standby) = STANDBY.take() {
         pool::give_row_away();
-        standby.hand_over();
+        standby.take_over();
     }
 }
 
@@ -92,49 +96,64 @@ pub(super) async fn call<P, R>(
     store: &mut Store<Guest>,
     function: &TypedFunc<P, R>,
     parameters: P,
-) -> Result<R>
+) -> wasmtime::Result<R>
 where
     P: WasmParams + Sync,
     R: WasmResults + Sync,
 {
-    let result = if kind == CallKind::Direct && is_allowed() {
+    let returned = if kind == CallKind::Direct && is_allowed() {
         store.data_mut().has_thread = true;
-        let result = function.call(&mut *store, parameters);
+        let returned = function.call(&mut *store, parameters);
         store.data_mut().has_thread = false;
-        result
+        returned
     } else {
         function.call_async(&mut *store, parameters).await
     };
     all_sent(store).await;
-    result
+    returned
 }
 
 /// Waits until what the guest has sent is on its way.
 pub(super) async fn all_sent(store: &mut Store<Guest>) {
-    if store.data().has_unsent() {
-        std::future::poll_fn(|cx| store.data_mut().poll_sent(cx)).await;
+    if let Some(sent) = store.data_mut().take_unsent() {
+        sent.await;
     }
 }
 
-/// The slice of a guest that was called directly is over: it goes on, on this thread. Waits until what it has sent is on its
-/// way, or it is to end.
-pub(super) fn end_slice(guest: &mut Guest) {
-    let ran = monotonic().saturating_sub(pool::poll_began());
-    // A tick comes whenever it does, after a microsecond perhaps.
-    if ran < nanos(QUICK) && !guest.has_unsent() {
-        return;
+/// The slice of a guest that was called directly is over: it goes on, on this thread.
+pub(super) fn end_slice() {
+    if monotonic().saturating_sub(pool::poll_began()) >= nanos(HELD_UP_MIN) {
+        return stay();
     }
+    // What it has sent, and those before it, waits for the end of the row, which may be a slice away.
+    STANDBY.with_borrow(|standby| {
+        if let Some(standby) = standby {
+            standby.flush();
+        }
+    });
+}
+
+/// Waits until there is room for what a guest sends that was called directly.
+///
+/// # Errors
+///
+/// [`Stop::Ended`] if the guest is to end.
+pub(super) fn wait_for_room(guest: &mut Guest) -> Result<(), Stop> {
+    if guest.mailbox.has_room() {
+        return Ok(());
+    }
+    // Or there is never room again.
+    guest.mailbox.flush();
     stay();
-    if guest.has_unsent() {
-        guest.meter.pause();
-        let abort = guest.abort.clone();
-        abort.hold(|cx| guest.poll_sent(cx));
-        guest.meter.resume(monotonic());
-    }
+    guest.meter.pause();
+    guest.abort.hold(|cx| guest.mailbox.poll_room(cx));
+    guest.meter.resume(monotonic());
+    if guest.abort.is_killed() { Err(Stop::Ended) } else { Ok(()) }
 }
 
-/// Time for which others wait for a guest that was called directly.
-const QUICK: Duration = Duration::from_millis(2);
+/// Time for which others have waited when another thread takes over at the end of a slice; a slice may end at once, because it
+/// ends when the clock ticks. So they wait for a slice more at most.
+const HELD_UP_MIN: Duration = Duration::from_millis(2);
 
 #[cfg(test)]
 mod tests {

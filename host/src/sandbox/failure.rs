@@ -23,6 +23,8 @@ pub(crate) enum Stop {
         "it sent, without a loop or a function of its own between, more than the {most} bytes that may wait for room"
     )]
     NoRoom { most: usize },
+    #[error("it was ended")]
+    Ended,
     #[error("one call took longer on the processor than {budget:?}")]
     TimeLimit { budget: std::time::Duration },
     #[error("the guest aborted: {0}")]
@@ -114,9 +116,10 @@ fn classify(error: &wasmtime::Error) -> (FailureKind, String) {
     if let Some(stop) = error.downcast_ref::<Stop>() {
         let kind = match stop {
             Stop::OutOfBounds { .. } => FailureKind::OutOfBounds,
-            Stop::MessageTooLarge { .. } | Stop::NoRoom { .. } => FailureKind::MessageTooLarge,
+            Stop::MessageTooLarge { .. } => FailureKind::MessageTooLarge,
+            Stop::NoRoom { .. } => FailureKind::OutOfMemory,
             Stop::TimeLimit { .. } => FailureKind::TimeLimit,
-            Stop::Abort(_) => FailureKind::Trap,
+            Stop::Abort(_) | Stop::Ended => FailureKind::Trap,
             Stop::BadReturn(_) => FailureKind::BadReturn,
         };
         return (kind, stop.to_string());

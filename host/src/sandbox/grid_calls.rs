@@ -4,6 +4,7 @@ use bytes::Bytes;
 use grid_protocol::worker::{Failure, FailureKind};
 use wasmtime::{AsContextMut, Caller, Linker, Result};
 
+use crate::sandbox::direct_call;
 use crate::sandbox::engine::CodeForm;
 use crate::sandbox::failure::Stop;
 use crate::sandbox::guest::Guest;
@@ -49,12 +50,17 @@ fn recv(mut caller: Caller<'_, Guest>, pointer: i32, capacity: i32) -> Result<i3
     Ok(i32::try_from(length).unwrap_or(i32::MAX))
 }
 
-/// For code that looks at each loop edge and function whether it is to wait, and can wait nowhere else if it was called on
-/// its thread's stack.
+/// For code that can be interrupted.
 fn send(mut caller: Caller<'_, Guest>, pointer: i32, length: i32) -> Result<()> {
     let message = message(&caller, pointer, length)?;
-    if !caller.data_mut().send(message)? {
+    let guest = caller.data_mut();
+    if guest.has_thread {
+        direct_call::wait_for_room(guest)?;
+    }
+    if !guest.send(message)? {
+        // Loops compare the epoch with the deadline that they have read before; functions read it.
         caller.as_context_mut().set_epoch_deadline(0);
+        caller.engine().increment_epoch();
     }
     Ok(())
 }

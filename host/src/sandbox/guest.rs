@@ -1,7 +1,7 @@
 //! The state that the host keeps for a guest.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Poll, ready};
 
 use bytes::Bytes;
 use grid_protocol::worker::Failure;
@@ -132,7 +132,7 @@ impl Guest {
         }
     }
 
-    /// Sends a message. False if it waits for room, so that the guest must wait at its next loop or function.
+    /// Sends a message. False if it waits for room, so that the guest must be interrupted until what waits has been sent.
     ///
     /// # Errors
     ///
@@ -149,31 +149,20 @@ impl Guest {
         Ok(false)
     }
 
-    /// True if something waits that it has sent.
-    pub(crate) fn has_unsent(&self) -> bool {
-        self.unsent.is_some()
-    }
-
-    /// Sends what waits, as far as there is room; true if nothing waits any more.
-    pub(crate) fn try_send_unsent(&mut self) -> bool {
-        if let Some(unsent) = &mut self.unsent {
-            if unsent.pass_on(&*self.mailbox) {
-                self.unsent = None;
+    /// What waits that the guest has sent, taken from it: a future that is ready when all of it has been sent. `None` if nothing
+    /// waits.
+    pub(crate) fn take_unsent(&mut self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let (mut unsent, mailbox) = (self.unsent.take()?, self.mailbox.clone());
+        Some(std::future::poll_fn(move |cx| {
+            loop {
+                if unsent.pass_on(&*mailbox) {
+                    return Poll::Ready(());
+                }
+                // Or there is never room again.
+                mailbox.flush();
+                ready!(mailbox.poll_room(cx));
             }
-            // Or there is never room again.
-            self.mailbox.flush();
-        }
-        self.unsent.is_none()
-    }
-
-    /// Ready when nothing waits any more that the guest has sent.
-    pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.try_send_unsent() {
-            if self.mailbox.poll_room(cx).is_pending() {
-                return Poll::Pending;
-            }
-        }
-        Poll::Ready(())
+        }))
     }
 
     /// Checks that `init`, or `start` of a component, has not refused the spawn arguments.

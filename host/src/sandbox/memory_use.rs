@@ -31,6 +31,13 @@ impl MemoryUse {
         self.bytes = sum;
         true
     }
+
+    /// Gives back memory that was added.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.all.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
 }
 
 impl Drop for MemoryUse {
@@ -51,6 +58,8 @@ mod tests {
         assert!(one.grow(60, 100) && third.grow(100, 100));
         assert!(!one.grow(41, 100) && !one.grow(usize::MAX, 100));
         assert_eq!(all.load(Ordering::Relaxed), 160);
+        one.shrink(50);
+        assert_eq!(all.load(Ordering::Relaxed), 110);
         drop((one, other));
         assert_eq!(all.load(Ordering::Relaxed), 100);
         drop(third);

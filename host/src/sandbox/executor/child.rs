@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -305,7 +306,9 @@ fn duty_thread(number: u8) -> std::io::Result<mpsc::Sender<(Arc<Executor>, Shift
     std::thread::Builder::new().name(name).stack_size(DUTY_STACK_BYTES).spawn(move || {
         drop(begun);
         if let Ok((executor, shift)) = taken.recv() {
-            std::process::exit(i32::from(executor.serve(Some(shift))));
+            // Nobody else would notice that it has panicked.
+            let served = catch_unwind(AssertUnwindSafe(|| executor.serve(Some(shift))));
+            std::process::exit(served.map_or(1, i32::from));
         }
     })?;
     // Nothing is sent. It gives itself its name as it begins, which it may not do later.

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::{Condvar, Mutex};
 
 use super::child_port::ToHost;
-use crate::sandbox::direct_call::HandOver;
+use crate::sandbox::direct_call::Standby;
 
 /// Which of the two threads is on duty.
 #[derive(Debug, Default)]
 struct Duty {
-    second: Mutex<bool>,
+    /// The second is.
+    is_second: Mutex<bool>,
     changed: Condvar,
     /// The other thread waits to be on duty.
     stands_by: AtomicBool,
@@ -34,13 +35,13 @@ impl Shift {
 
     /// Waits until this thread is on duty.
     pub(super) fn begin(&self) {
-        let mut second = self.duty.second.lock();
-        if *second == self.is_second {
+        let mut is_second = self.duty.is_second.lock();
+        if *is_second == self.is_second {
             return;
         }
         self.duty.stands_by.store(true, Ordering::Relaxed);
-        while *second != self.is_second {
-            self.duty.changed.wait(&mut second);
+        while *is_second != self.is_second {
+            self.duty.changed.wait(&mut is_second);
         }
     }
 
@@ -50,16 +51,20 @@ impl Shift {
     }
 }
 
-impl HandOver for Shift {
-    fn hand_over(&self) {
-        let mut second = self.duty.second.lock();
-        if *second == self.is_second {
-            *second = !self.is_second;
+impl Standby for Shift {
+    fn take_over(&self) {
+        let mut is_second = self.duty.is_second.lock();
+        if *is_second == self.is_second {
+            *is_second = !self.is_second;
             self.duty.stands_by.store(false, Ordering::Relaxed);
             self.duty.changed.notify_one();
         }
-        drop(second);
+        drop(is_second);
         // What the guests before have answered waits for the end of the row.
+        self.to_host.wake_now();
+    }
+
+    fn flush(&self) {
         self.to_host.wake_now();
     }
 }
@@ -88,9 +93,9 @@ mod tests {
             second.begin();
             began.send(second.has_standby()).unwrap();
             goes_on.recv().unwrap();
-            second.hand_over();
+            second.take_over();
         });
-        first.hand_over();
+        first.take_over();
         assert!(!begins.recv().unwrap(), "the first is not back");
         go_on.send(()).unwrap();
         first.begin();

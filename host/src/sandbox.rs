@@ -1,8 +1,9 @@
 //! The sandbox: runs guests, shares the processor among them, and enforces their limits.
 //!
 //! Guests run in processes of their own (`executor`), or in this one if the operator wants no walls (`in_process`); either
-//! way on compute threads, so that no guest can block the network. One that waits occupies no thread. The sandbox knows no
-//! connections: a guest communicates through its [`MessagePort`](crate::mailbox::MessagePort) alone.
+//! way on compute threads, so that no guest can block the network. One that waits occupies no thread, but for one at a
+//! time in an executor (`direct_call`). The sandbox knows no connections: a guest communicates through its
+//! [`MessagePort`](crate::mailbox::MessagePort) alone.
 
 mod abort;
 mod command;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use grid_tests::{ChildProcess, Grid, within};
-use wasm_grid::{Client, Digest, Event, LimitsAsked, WorkerId};
+use wasm_grid::{Client, Digest, End, Event, LimitsAsked, WorkerId};
 
 /// A worker that does what the first byte of a message says. It imports every function of WASI that never waits.
 fn moody() -> Vec<u8> {
@@ -113,6 +113,15 @@ async fn answer_of(client: &Client, worker: WorkerId) -> bytes::Bytes {
     }
 }
 
+/// Waits until a worker ends; passes over everything else.
+async fn next_end(client: &Client) -> End {
+    loop {
+        if let Event::Left { end, .. } = client.next_event().await {
+            return end;
+        }
+    }
+}
+
 async fn spawn(client: &Client, module: Digest, count: u32) -> Vec<WorkerId> {
     client.spawn(module).anywhere(count).await.unwrap()
 }
@@ -198,11 +207,7 @@ async fn a_quick_worker_that_computes_without_end_is_stopped_at_its_limit_and_wh
             if limit.is_none() {
                 client.stop_workers(&[worker], Duration::from_millis(50)).await.unwrap();
             }
-            let end = loop {
-                if let Event::Left { end, .. } = client.next_event().await {
-                    break end;
-                }
-            };
+            let end = next_end(&client).await;
             assert_eq!(end.label(), label, "{end}");
             warm_up(&client, neighbour).await;
         }
@@ -285,12 +290,9 @@ async fn a_quick_worker_that_waits_for_room_in_its_call_can_be_ended_and_its_nei
             answer_of(&other, neighbour).await;
         }
         client.stop_workers(&flooding, Duration::from_millis(50)).await.unwrap();
-        let mut left = 0;
-        while left < flooding.len() {
-            if let Event::Left { end, .. } = client.next_event().await {
-                assert_eq!(end.label(), "stopped", "{end}");
-                left += 1;
-            }
+        for _ in &flooding {
+            let end = next_end(&client).await;
+            assert_eq!(end.label(), "stopped", "{end}");
         }
         warm_up(&other, neighbour).await;
     })
@@ -310,11 +312,7 @@ async fn a_worker_that_sends_vast_messages_in_a_row_without_room_is_stopped_and_
                 warm_up(&client, worker).await;
             }
             client.send(worker, "x").await.unwrap();
-            let end = loop {
-                if let Event::Left { end, .. } = client.next_event().await {
-                    break end;
-                }
-            };
+            let end = next_end(&client).await;
             assert_eq!(end.label(), "out-of-memory");
             assert!(end.to_string().contains("may wait for room"), "{end}");
         }

@@ -16,6 +16,7 @@ use crate::sandbox::failure::Stop;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::meter::{monotonic, nanos};
 use crate::sandbox::pool;
+use crate::sandbox::stdio_calls::WASI;
 
 /// How the functions of a module may be called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +36,6 @@ impl CallKind {
         if form.interruptible && !module.imports().any(waits) { Self::Direct } else { Self::OwnStack }
     }
 }
-
-const WASI: &str = "wasi_snapshot_preview1";
 
 /// Functions of WASI preview 1 that are linked as functions that never wait. Of a module that imports others, wasmtime
 /// refuses direct calls.

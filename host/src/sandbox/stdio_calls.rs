@@ -19,7 +19,8 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> Result<()> {
     Ok(())
 }
 
-const WASI: &str = "wasi_snapshot_preview1";
+/// What modules import WASI preview 1 from.
+pub(super) const WASI: &str = "wasi_snapshot_preview1";
 
 /// Writes to standard output or error, the only open descriptors; returns the errno.
 fn fd_write(mut caller: Caller<'_, Guest>, fd: i32, buffers: i32, count: i32, out: i32) -> Result<i32> {

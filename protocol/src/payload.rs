@@ -75,7 +75,12 @@ impl<'de, C> BorrowDecode<'de, C> for Payload {
     fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(
         decoder: &mut D,
     ) -> Result<Self, error::DecodeError> {
-        Decode::decode(decoder)
+        match u32::decode(decoder)? {
+            // Not as a vector, which is filled with zeros first: such memory comes from no cache of the allocator.
+            0 => Ok(Self::Here(Bytes::copy_from_slice(BorrowDecode::borrow_decode(decoder)?))),
+            1 => Ok(Self::Blob(Decode::decode(decoder)?)),
+            _ => Err(error::DecodeError::Other("bad payload")),
+        }
     }
 }
 

@@ -34,10 +34,10 @@ pub(super) struct RunningTask {
 
 impl RunningTask {
     /// A task with its input, which is kept after the guest took it if `keep` is set.
-    pub(super) fn new(task: &Assignment, input: Bytes, timeout: Duration, keep: bool) -> Self {
+    pub(super) fn new(attempt: AttemptId, task: u64, input: Bytes, timeout: Duration, keep: bool) -> Self {
         Self {
-            attempt: task.attempt,
-            task: task.task,
+            attempt,
+            task,
             kept: keep.then(|| input.clone()),
             input: Some(input),
             seq: 0,

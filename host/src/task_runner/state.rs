@@ -121,9 +121,10 @@ impl RunnerState {
             self.traced.given(Instant::now(), task.attempt, job.ready_at);
         }
         // An input that the manager keeps was fetched before the task was queued.
-        if let Payload::Here(input) = &task.input {
+        let Assignment { attempt, task, input } = task;
+        if let Payload::Here(input) = input {
             let timeout = Duration::from_millis(timeout);
-            guest.give(RunningTask::new(&task, input.clone(), timeout, self.has_executors));
+            guest.give(RunningTask::new(attempt, task, input, timeout, self.has_executors));
         }
     }
 

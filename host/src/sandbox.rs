@@ -16,6 +16,7 @@ mod executor;
 mod failure;
 mod grid_calls;
 mod guest;
+mod guest_clock;
 mod guest_slice;
 mod guest_start;
 mod in_process;
@@ -333,6 +334,7 @@ fn prepare(store: &mut wasmtime::Store<Guest>) {
     store.limiter(|guest| guest);
     store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
     store.epoch_deadline_callback(|mut context| {
+        guest_clock::note_computing();
         let guest = context.data_mut();
         if guest.meter.is_over() {
             return Err(failure::Stop::TimeLimit { budget: guest.meter.budget() }.into());

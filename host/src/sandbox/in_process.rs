@@ -12,8 +12,6 @@ use bytes::Bytes;
 use grid_inspect::{ComponentEntry, CoreEntry, EntryPoint};
 use grid_protocol::worker::{End, Failure, FailureKind};
 use tokio::runtime;
-use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval};
 use wasmtime::component::Component;
 use wasmtime::{Engine, InstancePre, Linker, Module};
 
@@ -29,7 +27,9 @@ use crate::sandbox::message_loop::MessageLoop;
 use crate::sandbox::meter::Meter;
 use crate::sandbox::pool::Pool;
 use crate::sandbox::simulated::GuestHandle;
-use crate::sandbox::{Compiled, GuestEnd, GuestStart, Policy, SandboxError, command, component, grid_calls};
+use crate::sandbox::{
+    Compiled, GuestEnd, GuestStart, Policy, SandboxError, command, component, grid_calls, guest_clock,
+};
 
 /// An engine, and the threads that run its guests.
 pub(super) struct InProcess {
@@ -41,14 +41,10 @@ pub(super) struct InProcess {
     policy: Policy,
     form: CodeForm,
     running: Arc<AtomicUsize>,
-    /// Notified when there is a first guest, for the clock.
-    begun: Arc<Notify>,
     /// Memory of all guests together, in bytes.
     memory_bytes: Arc<AtomicU64>,
     /// Drives the timers of the guests.
     timers: runtime::Handle,
-    /// Notified when the thread of the clock is to end.
-    over: Arc<Notify>,
     pool: Pool,
 }
 
@@ -91,34 +87,11 @@ impl InProcess {
         command::link(&mut commands).map_err(|error| setup(&error))?;
         let mut component_linker = wasmtime::component::Linker::new(&engine);
         component::link(&mut component_linker).map_err(|error| setup(&error))?;
-        let timers =
-            runtime::Builder::new_current_thread().enable_time().build().map_err(|error| setup(&error))?;
-        let pool = Pool::start(policy.compute_threads, timers.handle()).map_err(|error| setup(&error))?;
-        let timer_handle = timers.handle().clone();
-        let over = Arc::new(Notify::new());
-        let (running, begun) = (Arc::<AtomicUsize>::default(), Arc::new(Notify::new()));
-        let (clock, end, guests, first) = (engine.clone(), over.clone(), running.clone(), begun.clone());
-        // This thread also drives the timers of the guests.
-        let tick = async move {
-            if !form.interruptible {
-                return end.notified().await;
-            }
-            let mut interval = interval(engine::EPOCH_TICK);
-            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                // A process whose guests are gone does not wake a hundred times a second for nobody.
-                let rests = guests.load(Ordering::Acquire) == 0;
-                tokio::select! {
-                    _ = interval.tick(), if !rests => clock.increment_epoch(),
-                    () = first.notified(), if rests => {}
-                    () = end.notified() => return,
-                }
-            }
-        };
-        std::thread::Builder::new()
-            .name("grid-epoch".to_owned())
-            .spawn(move || timers.block_on(tick))
-            .map_err(|error| setup(&error))?;
+        let timers = guest_clock::timers().map_err(|error| setup(&error))?;
+        let pool = Pool::start(policy.compute_threads, &timers).map_err(|error| setup(&error))?;
+        if form.interruptible {
+            guest_clock::watch(&engine, pool.watch());
+        }
         let memory_bytes = Arc::default();
         Ok(Self {
             engine,
@@ -127,11 +100,9 @@ impl InProcess {
             component_linker,
             policy,
             form,
-            running,
-            begun,
+            running: Arc::default(),
             memory_bytes,
-            timers: timer_handle,
-            over,
+            timers,
             pool,
         })
     }
@@ -262,9 +233,7 @@ impl InProcess {
         let max = self.policy.workers_max;
         let claim = |running: usize| (running < max).then_some(running + 1);
         let claimed = self.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim);
-        if claimed.map_err(|_| SandboxError::Full { max })? == 0 {
-            self.begun.notify_one();
-        }
+        claimed.map_err(|_| SandboxError::Full { max })?;
         let abort = Arc::<Abort>::default();
         let meter = Arc::new(Meter::new());
         let memory = MemoryUse::none(&self.memory_bytes);
@@ -372,11 +341,5 @@ impl Drop for EndNotice {
     fn drop(&mut self) {
         let message = "the guest's task panicked, or the host goes down".to_owned();
         self.end(End::Failed(Failure { kind: FailureKind::HostFault, message, backtrace: Vec::new() }));
-    }
-}
-
-impl Drop for InProcess {
-    fn drop(&mut self) {
-        self.over.notify_one();
     }
 }

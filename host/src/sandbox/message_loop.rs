@@ -57,11 +57,13 @@ pub(super) struct MessageLoop<E> {
     pending: Option<u64>,
     /// When the next turn is due, if no message comes first.
     next_turn: Option<Instant>,
+    /// Messages and turns since the guest last waited or yielded.
+    in_a_row: u32,
 }
 
 impl<E: Exports> MessageLoop<E> {
     pub(super) fn new(exports: E) -> Self {
-        Self { exports, pending: None, next_turn: None }
+        Self { exports, pending: None, next_turn: None, in_a_row: 0 }
     }
 
     /// Handles messages until the guest is asked to stop, then calls `stop`.
@@ -72,16 +74,15 @@ impl<E: Exports> MessageLoop<E> {
             Turns::FromTheStart => self.take_turns().await?,
             Turns::Polled => self.next_turn = Some(Instant::now() + POLL_INTERVAL),
         }
-        let mut in_a_row = 0;
         loop {
             match self.incoming().await {
                 Some(Received::Message(delivery)) => self.handle(delivery).await?,
                 Some(Received::Stop) => return self.stop().await,
                 None => self.take_turns().await?,
             }
-            in_a_row = if self.guest().is_alone { 0 } else { in_a_row + 1 };
-            if in_a_row == MESSAGES_IN_A_ROW {
-                in_a_row = 0;
+            self.in_a_row += 1;
+            if self.in_a_row >= MESSAGES_IN_A_ROW && !self.guest().is_alone {
+                self.in_a_row = 0;
                 tokio::task::yield_now().await;
             }
         }
@@ -102,6 +103,7 @@ impl<E: Exports> MessageLoop<E> {
             None => Some(incoming.await),
         };
         if waited {
+            self.in_a_row = 0;
             begin_slice(self.exports.store());
             self.guest().meter.note_waited();
         }

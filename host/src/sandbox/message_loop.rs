@@ -81,9 +81,11 @@ impl<E: Exports> MessageLoop<E> {
                 None => self.take_turns().await?,
             }
             self.in_a_row += 1;
-            if self.in_a_row >= MESSAGES_IN_A_ROW && !self.guest().is_alone {
+            if self.in_a_row >= MESSAGES_IN_A_ROW {
                 self.in_a_row = 0;
-                tokio::task::yield_now().await;
+                if !self.guest().is_alone {
+                    tokio::task::yield_now().await;
+                }
             }
         }
     }

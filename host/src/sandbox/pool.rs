@@ -2,7 +2,8 @@
 //!
 //! A guest is one task. Ready tasks wait in one queue, first come, first served; a task that yields goes to its end. A
 //! thread that delivers messages gathers the tasks that this wakes ([`gather`]): several go to the queue together, and
-//! a single quick one is run inline, on the delivering thread, because waking another takes longer than most messages.
+//! a single quick one is run inline, on the delivering thread, because waking another takes longer than most messages. A
+//! thread that does nothing else runs all quick ones, one after the other: a row, to whose end one goes that yields.
 
 mod pool_task;
 

@@ -189,7 +189,7 @@ pub(super) const ROWS: &[RowSpec] = &[
 const HOSTS: u32 = 500;
 
 /// No-op tasks of a measurement with many hosts.
-const NOOPS: u32 = 100_000;
+const NOOPS: u32 = 400_000;
 
 fn rounds(testbed: &Testbed, walls: HostWalls) -> Result<f64, ChoreError> {
     testbed.grid(&["rounds"], 1, Cores::One, walls)

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use self::ending::ProcessEnd;
 use super::adaptive_wait::{AdaptiveWait, WAIT_MAX};
+use super::credit::shared_bytes;
 use super::frame::{Frame, FrameKind, NOTHING};
 use super::notation;
 use super::process::{GuestCommand, Process, ProcessWork};
@@ -97,10 +98,9 @@ impl Driver {
     /// Drives `process`, which runs as `child`.
     pub(super) fn new(process: Arc<Process>, child: Child, events: ProcessEvents, on_ready: OnReady) -> Self {
         let memory = process.memory().clone();
+        let shared_bytes = shared_bytes(process.kind() == GuestKind::Task);
         let reader = RingReader::new(memory.clone(), Direction::ToHost);
-        // One a task: the manager has it before long. A worker's answers may be kept.
-        let gathers = process.kind() == GuestKind::Task;
-        let reader = if gathers { reader.gathering(FrameKind::Answered) } else { reader };
+        let reader = reader.gathering(FrameKind::Answered, shared_bytes);
         Self {
             writer: RingWriter::new(memory, Direction::ToExecutor),
             reader,

@@ -163,8 +163,9 @@ impl PoolTask {
             return now;
         };
         POLL_BEGAN.set(now);
-        guest_clock::note_computing();
         self.polled_since.store(now, Ordering::Relaxed);
+        // In this order: the clock rests only if it sees the one or the other.
+        guest_clock::note_computing();
         self.meter.resume(now);
         let polled =
             catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
@@ -335,19 +336,19 @@ mod tests {
     use crate::sandbox::guest_clock::timers;
 
     /// Starts a task of which each poll is told, and takes so long; it is polled `times` for each wake from outside. Waits until
-    /// it waits, and makes it as trusted as can be.
+    /// it waits.
     fn start(
         pool: &Pool,
         name: char,
         times: u32,
         takes: Duration,
         polled: &Sender<(char, ThreadId)>,
-    ) -> Waker {
-        let (polled, (wakers, waker)) = (polled.clone(), channel());
+    ) -> Arc<PoolTask> {
+        let (polled, (begins, begun)) = (polled.clone(), channel());
         let mut polls = times;
         let poll = move |cx: &mut Context<'_>| {
             if polls == times {
-                wakers.send(cx.waker().clone()).unwrap();
+                begins.send(()).unwrap();
                 polls = 0;
                 return Poll::Pending;
             }
@@ -362,29 +363,25 @@ mod tests {
             Poll::Pending
         };
         let task = pool.spawn(Arc::new(Meter::new()), std::future::poll_fn(poll)).upgrade().unwrap();
-        let waker = waker.recv().unwrap();
+        begun.recv().unwrap();
         while task.state.load(Ordering::Acquire) != IDLE {
             std::thread::yield_now();
         }
-        task.trust.store(TRUST_MAX, Ordering::Relaxed);
-        waker
+        task
     }
 
     #[test]
     fn a_task_that_yields_in_a_row_is_polled_again_after_the_others_and_on_the_same_thread() {
         let pool = Pool::start(1, &timers().unwrap()).unwrap();
         let (polls, polled) = channel();
-        let yielding = start(&pool, 'y', 3, Duration::ZERO, &polls);
-        let other = start(&pool, 'o', 1, Duration::ZERO, &polls);
-        // The rest of a row that takes long, as on a busy machine, goes to another thread.
+        let tasks =
+            [('y', 3), ('o', 1)].map(|(name, times)| start(&pool, name, times, Duration::ZERO, &polls));
         let is_mine = |_| {
-            gather_with(Inline::QuickRow, || {
-                yielding.wake_by_ref();
-                other.wake_by_ref();
-            });
+            // The rest of a row that takes long, as on a busy machine, goes to another thread.
+            tasks.iter().for_each(|task| task.trust.store(TRUST_MAX, Ordering::Relaxed));
+            gather_with(Inline::QuickRow, || tasks.iter().for_each(|task| task.clone().wake()));
             let (names, threads): (String, Vec<_>) = polled.iter().take(4).unzip();
-            assert_eq!(names, "yoyy");
-            threads.iter().all(|thread| *thread == current().id())
+            names == "yoyy" && threads.iter().all(|thread| *thread == current().id())
         };
         assert!((0..20).any(is_mine));
     }
@@ -394,8 +391,9 @@ mod tests {
         let pool = Pool::start(1, &timers().unwrap()).unwrap();
         let (polls, polled) = channel();
         let slow = start(&pool, 's', 1, 2 * QUICK, &polls);
+        slow.trust.store(TRUST_MAX, Ordering::Relaxed);
         let is_mine = || {
-            gather_with(Inline::QuickRow, || slow.wake_by_ref());
+            gather_with(Inline::QuickRow, || slow.clone().wake());
             polled.recv().unwrap().1 == current().id()
         };
         assert_eq!([is_mine(), is_mine(), is_mine()], [true, true, false]);

@@ -25,12 +25,11 @@ pub(in crate::sandbox::executor) struct RingReader {
     partial: Option<Partial>,
     /// Payloads of a few bytes share their memory in frames of this kind.
     gathers: Option<FrameKind>,
+    /// Memory that they share, in bytes: as long as one of them lives, all of it does.
+    gathered_bytes: usize,
     /// Room for them.
     gathered: BytesMut,
 }
-
-/// Memory that payloads of a few bytes share: as long as one of them lives, all of it does.
-const GATHERED_BYTES: usize = 4096;
 
 /// The longest of them.
 const GATHERED_BYTES_MAX: usize = 128;
@@ -47,14 +46,23 @@ struct Partial {
 
 impl RingReader {
     pub(in crate::sandbox::executor) fn new(memory: Arc<SharedMemory>, direction: Direction) -> Self {
-        let gathered = BytesMut::new();
-        Self { memory, direction, read: 0, written: 0, released: 0, partial: None, gathers: None, gathered }
+        Self {
+            memory,
+            direction,
+            read: 0,
+            written: 0,
+            released: 0,
+            partial: None,
+            gathers: None,
+            gathered_bytes: 0,
+            gathered: BytesMut::new(),
+        }
     }
 
-    /// Lets payloads of a few bytes share their memory in frames of one `kind`, of which the caller is done in about their
-    /// order. The other end may have [`GATHERED_BYTES`] kept by each.
-    pub(in crate::sandbox::executor) fn gathering(self, kind: FrameKind) -> Self {
-        Self { gathers: Some(kind), ..self }
+    /// Lets payloads of a few bytes share memory, `bytes` long, in frames of one `kind`. The other end may have as much kept by
+    /// each of them.
+    pub(in crate::sandbox::executor) fn gathering(self, kind: FrameKind, bytes: usize) -> Self {
+        Self { gathers: Some(kind), gathered_bytes: bytes, ..self }
     }
 
     /// Takes the next frame; `None` if there is none that is complete, or if half a ring was read since [`Self::release`]
@@ -178,7 +186,7 @@ impl RingReader {
         let words = places.map(|place| place.load(Ordering::Relaxed).to_le_bytes());
         if gathers && (1..=GATHERED_BYTES_MAX).contains(&length) {
             if self.gathered.capacity() < length.next_multiple_of(8) {
-                self.gathered = BytesMut::with_capacity(GATHERED_BYTES);
+                self.gathered = BytesMut::with_capacity(self.gathered_bytes);
             }
             words.for_each(|word| self.gathered.extend_from_slice(&word));
             let mut payload = self.gathered.split().freeze();

@@ -29,9 +29,9 @@ fn frames_of_every_length_come_out_as_they_were_put_in() {
 #[test]
 fn payloads_of_a_few_bytes_that_share_their_memory_are_the_same_and_others_do_not_share_it() {
     let (writer, reader) = ring();
-    every_length((writer, reader.gathering(FrameKind::Sent)));
+    every_length((writer, reader.gathering(FrameKind::Sent, 960)));
     let (mut writer, reader) = ring();
-    let mut reader = reader.gathering(FrameKind::Sent);
+    let mut reader = reader.gathering(FrameKind::Sent, 960);
     let mut read = |frame: Frame| {
         writer.push(frame).unwrap();
         writer.publish();

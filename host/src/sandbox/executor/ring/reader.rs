@@ -185,10 +185,13 @@ impl RingReader {
         let places = stretches(words, at, length.div_ceil(8)).into_iter().flatten();
         let words = places.map(|place| place.load(Ordering::Relaxed).to_le_bytes());
         if gathers && (1..=GATHERED_BYTES_MAX).contains(&length) {
-            if self.gathered.capacity() < length.next_multiple_of(8) {
+            let padded = length.next_multiple_of(8);
+            if self.gathered.capacity() < padded {
                 self.gathered = BytesMut::with_capacity(self.gathered_bytes);
             }
-            words.for_each(|word| self.gathered.extend_from_slice(&word));
+            // To append each word would be a call for each.
+            self.gathered.resize(padded, 0);
+            self.gathered.as_chunks_mut::<8>().0.iter_mut().zip(words).for_each(|(to, word)| *to = word);
             let mut payload = self.gathered.split().freeze();
             payload.truncate(length);
             return payload;

@@ -303,8 +303,7 @@ async fn a_quick_worker_that_waits_for_room_in_its_call_can_be_ended_and_its_nei
 }
 
 #[tokio::test]
-async fn a_worker_that_sends_vast_messages_in_a_row_without_room_is_stopped_and_told_why_and_a_quick_one_waits()
- {
+async fn a_new_worker_that_sends_vast_messages_in_a_row_is_stopped_and_told_why_and_a_quick_one_waits() {
     within(async {
         let grid = Grid::closed();
         let _host = grid.host("host", &["--slots", "4"]);

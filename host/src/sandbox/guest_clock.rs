@@ -81,6 +81,7 @@ async fn tick() {
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         BEGUN.notified().await;
+        // It may have been notified before it rested.
         ACTIVITY.store(BUSY, Ordering::Release);
         interval.reset();
         tick_while_guests_compute(&mut interval).await;

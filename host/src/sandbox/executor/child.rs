@@ -18,7 +18,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rustix::thread::futex;
 
 use super::child_port::{ChildPort, ToHost};
-use super::credit::shared_bytes;
+use super::credit::gathered_bytes;
 use super::duty::Shift;
 use super::frame::{Frame, FrameKind};
 use super::handover;
@@ -147,7 +147,7 @@ impl Executor {
         let walls = lockdown::before_guests(walls)?;
         to_host.send(Frame::new(FrameKind::Ready, 0, 0, walls.to_line().into()));
         let reader = RingReader::new(memory.clone(), Direction::ToExecutor);
-        let reader = reader.gathering(FrameKind::Message, shared_bytes(!setup.shared));
+        let reader = reader.gathering(FrameKind::Message, gathered_bytes(!setup.shared));
         let executor = Self {
             sandbox,
             program,

@@ -14,10 +14,10 @@ pub(super) fn message_cost(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX).saturating_add(256)
 }
 
-/// Memory that messages of a few bytes share on this side of a ring, in bytes; as long as one of them is kept, all of it is.
+/// Memory that messages of a few bytes share where a ring is read, in bytes; as long as one of them is kept, all of it is.
 ///
 /// Those of tasks are done in their order, and the manager has the results before long. A worker's may be kept for long: theirs
 /// is less than four times what such a message counts as, and so little that the allocator finds it quickly.
-pub(super) fn shared_bytes(of_tasks: bool) -> usize {
+pub(super) fn gathered_bytes(of_tasks: bool) -> usize {
     if of_tasks { 4096 } else { 960 }
 }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use self::ending::ProcessEnd;
 use super::adaptive_wait::{AdaptiveWait, WAIT_MAX};
-use super::credit::shared_bytes;
+use super::credit::gathered_bytes;
 use super::frame::{Frame, FrameKind, NOTHING};
 use super::notation;
 use super::process::{GuestCommand, Process, ProcessWork};
@@ -98,9 +98,9 @@ impl Driver {
     /// Drives `process`, which runs as `child`.
     pub(super) fn new(process: Arc<Process>, child: Child, events: ProcessEvents, on_ready: OnReady) -> Self {
         let memory = process.memory().clone();
-        let shared_bytes = shared_bytes(process.kind() == GuestKind::Task);
         let reader = RingReader::new(memory.clone(), Direction::ToHost);
-        let reader = reader.gathering(FrameKind::Answered, shared_bytes);
+        let of_tasks = process.kind() == GuestKind::Task;
+        let reader = reader.gathering(FrameKind::Answered, gathered_bytes(of_tasks));
         Self {
             writer: RingWriter::new(memory, Direction::ToExecutor),
             reader,

@@ -1,6 +1,7 @@
 //! The tasks of a pool, and the threads that run some of them inline.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -44,13 +45,13 @@ thread_local! {
     /// What was gathered last, empty again: its memory serves the next time.
     static GATHERED_BEFORE: Cell<Vec<Arc<PoolTask>>> = const { Cell::new(Vec::new()) };
     static POLL_BEGAN: Cell<u64> = const { Cell::new(0) };
-    static ROW: RefCell<Row> = const { RefCell::new(Row { tasks: Vec::new(), runs: false }) };
+    static ROW: RefCell<Row> = const { RefCell::new(Row { tasks: VecDeque::new(), runs: false }) };
 }
 
 /// The row of quick tasks that a thread runs.
 struct Row {
-    /// The rest of it, the next one last.
-    tasks: Vec<Arc<PoolTask>>,
+    /// The rest of it.
+    tasks: VecDeque<Arc<PoolTask>>,
     /// The thread runs it, and so what is added to it.
     runs: bool,
 }
@@ -112,29 +113,26 @@ fn run_row(tasks: &mut Vec<Arc<PoolTask>>) {
     if !others.is_empty() {
         shared.push(others);
     }
-    tasks.reverse();
     ROW.with_borrow_mut(|row| {
-        std::mem::swap(&mut row.tasks, tasks);
+        row.tasks.extend(tasks.drain(..));
         row.runs = true;
     });
     let began = monotonic();
     let mut now = began;
     while now.saturating_sub(began) < nanos(ROW_TIME)
-        && let Some(task) = ROW.with_borrow_mut(|row| row.tasks.pop())
+        && let Some(task) = ROW.with_borrow_mut(|row| row.tasks.pop_front())
     {
         now = task.run(now);
     }
     give_row_away();
-    // Its memory serves the next time.
-    ROW.with_borrow_mut(|row| std::mem::swap(&mut row.tasks, tasks));
 }
 
 /// Gives the rest of the row that this thread runs to the threads of the pool.
 pub(in crate::sandbox) fn give_row_away() {
     ROW.with_borrow_mut(|row| {
         row.runs = false;
-        if let Some(shared) = row.tasks.last().map(|task| task.shared.clone()) {
-            shared.push(row.tasks.drain(..).rev());
+        if let Some(shared) = row.tasks.front().map(|task| task.shared.clone()) {
+            shared.push(row.tasks.drain(..));
         }
     });
 }
@@ -198,7 +196,7 @@ impl PoolTask {
             if !row.runs || !self.is_quick() {
                 return Some(self);
             }
-            row.tasks.insert(0, self);
+            row.tasks.push_back(self);
             None
         });
         if let Some(task) = not_in_row {

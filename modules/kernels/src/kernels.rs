@@ -291,10 +291,11 @@ const TILE: (usize, usize) = (4, 2);
 fn multiply_tiles(left: &[f32], right: &[f32], product: &mut [f32]) {
     let columns = (0..SIDE).step_by(TILE.1 * LANES);
     let right: Vec<_> = columns.clone().map(|column| pack_columns(right, column)).collect();
+    let mut factors = [[[0.0; LANES]; TILE.0]; SIDE];
     for row in (0..SIDE).step_by(TILE.0) {
-        let left = pack_rows(left, row);
+        pack_rows(&left[row * SIDE..], &mut factors);
         for (right, column) in right.iter().zip(columns.clone()) {
-            for (number, sums) in tile(&left, right).iter().enumerate() {
+            for (number, sums) in tile(&factors, right).iter().enumerate() {
                 product[(row + number) * SIDE + column..][..TILE.1 * LANES].copy_from_slice(sums.as_flattened());
             }
         }
@@ -307,11 +308,17 @@ fn pack_columns(right: &[f32], column: usize) -> Vec<[Lanes; TILE.1]> {
     rows.iter().map(|row| from_fn(|vector| from_fn(|lane| row[column + vector * LANES + lane]))).collect()
 }
 
-/// Of each column, the numbers in the rows from `row` on, each in all lanes of a vector.
-fn pack_rows(left: &[f32], row: usize) -> Vec<[Lanes; TILE.0]> {
-    let (rows, _) = left[row * SIDE..].as_chunks::<SIDE>();
+/// Of each column, the numbers in the first rows, each in all lanes of a vector. Without iterators that collect: their
+/// functions are compiled without vectors for WebAssembly.
+#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
+fn pack_rows(left: &[f32], factors: &mut [[Lanes; TILE.0]; SIDE]) {
+    let (rows, _) = left.as_chunks::<SIDE>();
     let rows: [&[f32; SIDE]; TILE.0] = from_fn(|number| &rows[number]);
-    (0..SIDE).map(|column| rows.map(|row| [row[column]; LANES])).collect()
+    for (column, factors) in factors.iter_mut().enumerate() {
+        for (factor, row) in factors.iter_mut().zip(rows) {
+            *factor = [row[column]; LANES];
+        }
+    }
 }
 
 /// The products of some rows with some columns.

@@ -308,8 +308,8 @@ fn pack_columns(right: &[f32], column: usize) -> Vec<[Lanes; TILE.1]> {
     rows.iter().map(|row| from_fn(|vector| from_fn(|lane| row[column + vector * LANES + lane]))).collect()
 }
 
-/// Of each column, the numbers in the first rows, each in all lanes of a vector. Without iterators that collect: their
-/// functions are compiled without vectors for WebAssembly.
+/// Writes the numbers in the first rows to `factors`, column by column, each in all lanes of a vector. Without iterators
+/// that collect: their functions are compiled without vectors for WebAssembly.
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 fn pack_rows(left: &[f32], factors: &mut [[Lanes; TILE.0]; SIDE]) {
     let (rows, _) = left.as_chunks::<SIDE>();

@@ -296,7 +296,8 @@ fn multiply_tiles(left: &[f32], right: &[f32], product: &mut [f32]) {
         pack_rows(&left[row * SIDE..], &mut factors);
         for (right, column) in right.iter().zip(columns.clone()) {
             for (number, sums) in tile(&factors, right).iter().enumerate() {
-                product[(row + number) * SIDE + column..][..TILE.1 * LANES].copy_from_slice(sums.as_flattened());
+                product[(row + number) * SIDE + column..][..TILE.1 * LANES]
+                    .copy_from_slice(sums.as_flattened());
             }
         }
     }

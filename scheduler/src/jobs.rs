@@ -16,6 +16,7 @@ mod hosts;
 mod index_tests;
 mod job;
 mod lease;
+mod lease_counts;
 mod live_attempts;
 mod named_leases;
 mod pauses;
@@ -46,6 +47,7 @@ use hosts::Hosts;
 pub use job::{ScheduledJob, Unfit};
 pub use lease::{LEASE_TERM, Lease};
 use lease::{LeasePlaces, LeaseRow, LeaseTable};
+pub use lease_counts::JobLeases;
 pub use table::{KeyedTable, TableIter};
 
 /// Decides which host attempts which task.

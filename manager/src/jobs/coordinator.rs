@@ -316,9 +316,7 @@ impl Coordinator {
     pub(crate) fn info(&self, id: JobId) -> Option<JobInfo> {
         let job = self.job(id)?;
         let standing = self.told.get(id)?;
-        let leases = || job.attempts().filter_map(|attempt| self.jobs.lease(attempt));
-        let hosts: BTreeSet<_> = leases().map(|lease| lease.host).collect();
-        let executing = leases().filter(|lease| lease.executing.is_some()).count();
+        let leases = self.jobs.lease_counts(&id);
         Some(JobInfo {
             id,
             owner: job.owner,
@@ -327,8 +325,8 @@ impl Coordinator {
             counts: standing.counts(job.counts().leased),
             created: job.created,
             recorded: standing.recorded,
-            hosts: u32::try_from(hosts.len()).unwrap_or(u32::MAX),
-            executing: u32::try_from(executing).unwrap_or(u32::MAX),
+            hosts: leases.hosts,
+            executing: leases.running,
         })
     }
 

@@ -220,7 +220,7 @@ impl ScheduledJob {
     }
 
     /// All attempts under way, in the order of their tasks.
-    pub fn attempts(&self) -> impl Iterator<Item = AttemptId> {
+    pub(super) fn attempts(&self) -> impl Iterator<Item = AttemptId> {
         self.live.iter()
     }
 

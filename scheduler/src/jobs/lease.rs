@@ -6,6 +6,8 @@
 //! The table lists each host's leases, and looks at a host's leases again only when one of them may have ended or become
 //! old: a lease that ends in good time costs the clock nothing.
 
+#[cfg(test)]
+use alloc::collections::BTreeMap;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::hash::{BuildHasherDefault, Hasher};
@@ -16,6 +18,7 @@ use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 use hashbrown::HashMap;
 
+use super::lease_counts::{JobLeases, LeaseCounts};
 use super::table::index;
 
 /// How long a lease lasts: three renewals missed, at one every five seconds.
@@ -85,6 +88,7 @@ pub(super) struct LeaseTable {
     old_running: BTreeSet<OldLease>,
     /// Second attempts.
     extras: usize,
+    counts: LeaseCounts,
 }
 
 type OldLease = (u32, Moment, AttemptId);
@@ -201,6 +205,7 @@ impl Default for LeaseTable {
             old_waiting: BTreeSet::new(),
             old_running: BTreeSet::new(),
             extras: 0,
+            counts: LeaseCounts::default(),
         }
     }
 }
@@ -232,6 +237,7 @@ impl LeaseTable {
         host.first = number;
         self.index.insert(row.attempt, number);
         self.extras += usize::from(row.extra);
+        self.counts.add(row.at.job, row.at.host);
         bring_forward(&mut self.deadlines, &mut host.deadline, place, row.until);
         bring_forward(&mut self.ages, &mut host.age, place, row.since + YOUNG);
     }
@@ -248,13 +254,14 @@ impl LeaseTable {
         let Some(row) = self.row_mut(attempt).filter(|row| !row.runs) else {
             return;
         };
-        let (waited, place) = (row.as_old(), row.at.host);
+        let (waited, at) = (row.as_old(), row.at);
         (row.runs, row.since) = (true, now);
         if core::mem::replace(&mut row.age, LeaseAge::Young) == LeaseAge::Old {
             self.old_waiting.remove(&waited);
         }
-        if let Some(host) = self.hosts.get_mut(place as usize) {
-            bring_forward(&mut self.ages, &mut host.age, place, now + YOUNG);
+        self.counts.begin(at.job);
+        if let Some(host) = self.hosts.get_mut(at.host as usize) {
+            bring_forward(&mut self.ages, &mut host.age, at.host, now + YOUNG);
         }
     }
 
@@ -272,6 +279,7 @@ impl LeaseTable {
             None => self.hosts.get_mut(row.at.host as usize)?.first = row.next,
         }
         self.extras -= usize::from(row.extra);
+        self.counts.remove(row.at.job, row.at.host, row.runs);
         if row.age == LeaseAge::Old {
             if row.runs { &mut self.old_running } else { &mut self.old_waiting }.remove(&row.as_old());
         }
@@ -364,6 +372,11 @@ impl LeaseTable {
         core::iter::successors(first, move |known| row(known.next))
     }
 
+    /// How many leases of the job at a place are under way.
+    pub(super) fn counts(&self, job: u32) -> JobLeases {
+        self.counts.of_job(job)
+    }
+
     /// Second attempts under way.
     pub(super) fn extras(&self) -> usize {
         self.extras
@@ -410,6 +423,17 @@ impl LeaseTable {
         assert_eq!((&self.old_running, &self.old_waiting), (&old.0, &old.1));
         assert_eq!((self.index.len(), self.iter().count()), (count, count));
         assert_eq!(self.extras, self.iter().filter(|row| row.extra).count());
+        let mut counts = BTreeMap::<u32, (BTreeSet<u32>, u32)>::new();
+        for row in self.iter() {
+            let (hosts, running) = counts.entry(row.at.job).or_default();
+            hosts.insert(row.at.host);
+            *running += u32::from(row.runs);
+        }
+        assert!(counts.keys().all(|job| self.counts.of_job(*job).hosts > 0));
+        self.counts.check(|job| {
+            let (hosts, running) = counts.get(&job).cloned().unwrap_or_default();
+            JobLeases { hosts: index(hosts.len()), running }
+        });
     }
 
     #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Leases with the names of their jobs and hosts, as the world knows them.
 
-use grid_protocol::job::AttemptId;
+use grid_protocol::job::{AttemptId, JobId};
 use grid_protocol::key::PublicKey;
 use grid_protocol::time::Moment;
 
 use super::lease::LeaseRow;
-use super::{Jobs, Lease};
+use super::{JobLeases, Jobs, Lease};
 
 impl Jobs {
     /// A lease.
@@ -16,6 +16,11 @@ impl Jobs {
     /// All leases, in the order of their attempts.
     pub fn leases(&self) -> impl Iterator<Item = (AttemptId, Lease)> {
         self.leases.iter().filter_map(|row| Some((row.attempt, self.named(row)?)))
+    }
+
+    /// How many leases of a job are under way.
+    pub fn lease_counts(&self, job: &JobId) -> JobLeases {
+        self.jobs.place(job).map_or_else(JobLeases::default, |place| self.leases.counts(place))
     }
 
     /// The leases of a host, in no order that means anything.

@@ -221,8 +221,8 @@ impl Client {
 
     /// Sends a message to a worker; returns the message's number, by which [`Event::Failed`] refers to it.
     ///
-    /// Waits while the worker's window is full: 4096 messages or 4 MiB that the worker has not handled yet. A worker
-    /// that is still starting gets the message once it runs.
+    /// Waits while the worker's window is full: 4096 messages or 4 MiB that the worker has not handled yet, but for a single
+    /// message of up to 8 MiB. A worker that is still starting gets the message once it runs.
     ///
     /// # Errors
     ///

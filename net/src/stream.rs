@@ -190,13 +190,15 @@ impl RecvStream {
         }
     }
 
-    /// Reads exactly `length` bytes, which the caller has bounded. Memory is allocated as the bytes arrive.
+    /// Reads exactly `length` bytes, which the caller has bounded. Their addresses are reserved at once, so that nothing is
+    /// copied twice; the system gives the memory behind them as the bytes arrive.
     ///
     /// # Errors
     ///
-    /// [`StreamError`].
+    /// [`StreamError`]; [`StreamError::Broken`], too, if the system has no such room.
     pub async fn read_body(&mut self, length: usize) -> Result<Bytes, StreamError> {
-        let mut body = Vec::with_capacity(length.min(CHUNK_BYTES_MAX));
+        let mut body = Vec::new();
+        body.try_reserve_exact(length).map_err(broken)?;
         while body.len() < length {
             let chunk = self.read_chunk().await?.ok_or(StreamError::Truncated)?;
             let wanted = chunk.len().min(length - body.len());

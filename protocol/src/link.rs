@@ -13,9 +13,12 @@ use bytes::Bytes;
 use crate::codec::{Decode, Encode};
 use crate::limits::MESSAGE_BYTES_MAX;
 
-/// Unsettled bytes at which a sender must wait: 4 MiB. The last message may go past this limit, so a
-/// sender holds at most this plus one message ([`MESSAGE_BYTES_MAX`]) for one worker.
+/// Unsettled bytes at which a sender must wait, unless they are those of a single message ([`LONE_BYTES_MAX`]): 4 MiB.
 pub const WINDOW_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of a message that is unsettled alone, and that another may follow all the same: 8 MiB. So the next long message is
+/// on its way while a worker handles one. A sender holds at most this plus one message ([`MESSAGE_BYTES_MAX`]) for one worker.
+pub const LONE_BYTES_MAX: usize = 2 * WINDOW_BYTES_MAX;
 
 /// Unsettled messages at which a sender must wait; it bounds what empty messages cost.
 pub const WINDOW_MESSAGES_MAX: usize = 4096;
@@ -121,6 +124,7 @@ impl<T> Link<T> {
     /// True if another message may be pushed.
     pub fn has_room(&self) -> bool {
         self.unsettled.is_empty()
+            || self.unsettled.len() == 1 && self.unsettled_bytes <= LONE_BYTES_MAX
             || (self.unsettled_bytes < WINDOW_BYTES_MAX && self.unsettled.len() < WINDOW_MESSAGES_MAX)
     }
 
@@ -387,9 +391,9 @@ impl<T> Link<T> {
 /// more for acknowledgements in transit.
 const OUTSTANDING_MAX: u64 = 2 * WINDOW_MESSAGES_MAX as u64;
 
-/// Bytes that may be received and not taken. A correct sender stops at one window; its last message may go
-/// past that, and a failure report may follow. The second window is a margin.
-const HELD_BYTES_MAX: usize = 2 * WINDOW_BYTES_MAX + MESSAGE_BYTES_MAX;
+/// Bytes that may be received and not taken. A correct sender stops after a lone message; one may follow that, and a failure
+/// report. The window is a margin.
+const HELD_BYTES_MAX: usize = LONE_BYTES_MAX + WINDOW_BYTES_MAX + MESSAGE_BYTES_MAX;
 
 /// What [`Link::settle`] settles, oldest first. Dropping it settles the rest.
 #[derive(Debug)]

@@ -216,8 +216,8 @@ impl PyClient {
         Ok(started.iter().map(WorkerId::to_string).collect())
     }
 
-    /// Sends a worker a value, or bytes as they are if `raw`; waits while it has 4 MiB that it has not handled. The
-    /// message's number.
+    /// Sends a worker a value, or bytes as they are if `raw`; waits while it has 4 MiB that it has not handled, or 8 of a single
+    /// message. The message's number.
     fn send(&self, py: Python<'_>, worker: &str, message: &Bound<'_, PyAny>, raw: bool) -> PyResult<u64> {
         let (client, worker) = (self.client()?, worker_id(worker)?);
         let message = to_input(message, raw)?;

@@ -78,7 +78,8 @@ class WorkerHandle:
     def send(self, value: Any, *, raw: bool = False) -> int:
         """Send the worker a value, or bytes as they are if `raw`; the message's number, by which `Failed` refers to it.
 
-        A worker that is still starting gets it once it runs. Waits while 4096 messages or 4 MiB are unanswered.
+        A worker that is still starting gets it once it runs. Waits while 4096 messages, or 4 MiB of
+        them (8 of a single one), are unanswered.
 
         Raises:
             WorkerGoneError: It has ended.

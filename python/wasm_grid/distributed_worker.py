@@ -174,7 +174,7 @@ class DistributedManager:
         return self._those(lambda place: place.is_dead)
 
     def send(self, worker: int, msg: Any) -> bool:
-        """Send a worker a value; False if it is dead. Waits while 4 MiB of the worker's messages are unanswered."""
+        """Send a worker a value; False if it is dead. Waits while 4 MiB of its messages, or 8 of one, are unanswered."""
         return self._send(self._places[worker], dumps(msg))
 
     def broadcast(self, obj: Any) -> list[bool]:

@@ -92,7 +92,7 @@ fn the_sender_goes_on_where_the_receiver_stopped() {
 #[test]
 fn the_window_closes_on_bytes_and_on_counts_but_lets_one_large_message_through() {
     let mut link: Link = Link::default();
-    link.push(MessageKind::Message, Bytes::from(alloc::vec![0; WINDOW_BYTES_MAX * 2]), ());
+    link.push(MessageKind::Message, Bytes::from(alloc::vec![0; LONE_BYTES_MAX + 1]), ());
     assert!(!link.has_room());
     drop(link.settle(1).unwrap());
     assert!(link.has_room());
@@ -101,6 +101,32 @@ fn the_window_closes_on_bytes_and_on_counts_but_lets_one_large_message_through()
         link.push(MessageKind::Message, Bytes::new(), ());
     }
     assert!(!link.has_room());
+}
+
+#[test]
+fn a_second_long_message_follows_one_that_is_alone_and_no_third() {
+    let mut link: Link = Link::default();
+    for _ in 0..2 {
+        assert!(link.has_room());
+        link.push(MessageKind::Message, Bytes::from(alloc::vec![0; LONE_BYTES_MAX]), ());
+    }
+    assert!(!link.has_room());
+    drop(link.settle(1).unwrap());
+    assert!(link.has_room());
+}
+
+#[test]
+fn what_a_correct_sender_has_unsettled_is_no_overrun() {
+    let (mut sender, mut receiver) = (Link::<()>::default(), Link::<()>::default());
+    for length in [LONE_BYTES_MAX, MESSAGE_BYTES_MAX] {
+        assert!(sender.has_room());
+        let seq = sender.push(MessageKind::Message, Bytes::from(alloc::vec![0; length]), ()).seq;
+        receiver.fulfil(seq, Bytes::from(alloc::vec![0; length])).unwrap();
+        receiver.accept(seq, MessageKind::Message, DeliveryContent::Elsewhere).unwrap();
+    }
+    let failure = MessageKind::Failure { about: 1 };
+    receiver.accept(3, failure, here("it could not")).unwrap();
+    assert!(!sender.has_room());
 }
 
 #[test]

@@ -116,7 +116,7 @@ pub enum GuestKind {
 
 /// Ends a guest, whatever it is doing.
 #[derive(Debug, Clone)]
-pub struct AbortHandle(Arc<dyn GuestHandle>);
+pub struct AbortHandle(pub(crate) Arc<dyn GuestHandle>);
 
 impl AbortHandle {
     /// Ends the guest: immediately if it waits, at its next tick if it computes. Does not wait for the end.

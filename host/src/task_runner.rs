@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use crate::metrics::HostMetrics;
 use crate::outbox::Outbox;
 use crate::sandbox::{Program, Sandbox};
-pub(crate) use report::LEASE_RENEWAL;
+pub(crate) use report::{LEASE_RENEWAL, Report};
 use state::{AttemptState, JobQueue, Readiness, RunnerState};
 
 /// The attempts of a host.
@@ -87,6 +87,7 @@ impl TaskRunner {
             losses: BTreeMap::new(),
             usual: None,
             news: report::PendingReports::default(),
+            encoding: Vec::new(),
             traced: trace::TracedAttempts::default(),
             metrics,
         };
@@ -377,7 +378,8 @@ impl TaskRunner {
         for guest in &inner.running {
             guest.check_time(now, TRAP_GRACE);
         }
-        let late: Vec<_> = inner.running.iter().map(|guest| (guest.job(), guest.withdraw(now))).collect();
+        let running = inner.running.iter().map(|guest| (guest.job(), guest));
+        let late: Vec<_> = running.map(|(job, guest)| (job, guest.withdraw(now, inner.pace(job)))).collect();
         late.into_iter().for_each(|(job, tasks)| inner.put_back(job, tasks));
         if inner.has_executors {
             // Others may do what was taken back; and a process that could not be started may start now.

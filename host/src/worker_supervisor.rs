@@ -23,7 +23,7 @@ use crate::metrics::{CacheUse, HostMetrics, HostSnapshot};
 use crate::module_loader::ModuleLoader;
 use crate::outbox::Outbox;
 use crate::sandbox::{GuestKind, Sandbox};
-use crate::task_runner::TaskRunner;
+use crate::task_runner::{Report, TaskRunner};
 use crate::trust::HostTrust;
 pub(crate) use worker_entry::WorkerEntry;
 
@@ -71,8 +71,8 @@ impl Links<()> for MailboxLinks<'_> {
 /// Unacknowledged reports on the control link at which log lines are held back in the outbox.
 const REPORTS_BEFORE_LOGS: usize = 256;
 
-/// Ended workers with mail that the manager has not taken, beyond one for each slot. Each holds memory: a link's window
-/// of 4 MiB, plus one message.
+/// Ended workers with mail that the manager has not taken, beyond one for each slot. Each holds memory: what a link may
+/// have unsettled, 8 MiB and one message.
 const ENDED_SPARE: usize = 16;
 
 /// Time that workers have to finish when the host drains, before they are ended.
@@ -187,7 +187,10 @@ impl WorkerSupervisor {
         while inner.control.backlog() < 2 * REPORTS_BEFORE_LOGS
             && let Some(report) = self.runner.next_report()
         {
-            inner.control.send(&report);
+            match report {
+                Report::Outcomes(ends) => inner.control.send_body(ends.to_body()),
+                Report::Event(event) => inner.control.send(&event),
+            }
         }
         while inner.control.backlog() < REPORTS_BEFORE_LOGS
             && let Some((worker, log)) = self.outbox.take_log()

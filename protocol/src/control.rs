@@ -66,7 +66,12 @@ impl<Out: Encode, In: for<'de> BorrowDecode<'de, ()>> Control<Out, In> {
     ///
     /// The queue has no limit of its own; the caller bounds it by [`Self::backlog`].
     pub fn send(&mut self, note: &Out) {
-        self.link.push(MessageKind::Message, Bytes::from(codec::encode(note)), ());
+        self.send_body(codec::encode(note));
+    }
+
+    /// As [`Self::send`], for a note that is encoded already.
+    pub fn send_body(&mut self, note: Vec<u8>) {
+        self.link.push(MessageKind::Message, Bytes::from(note), ());
     }
 
     /// Number of notes that the peer has not acknowledged.

@@ -229,7 +229,19 @@ pub struct AttemptEnd {
     pub result: AttemptResult,
 }
 
+/// Upper limit of the bytes that a failure takes of a frame: its text, a backtrace, and some lines of log.
+const FAILURE_BYTES: usize = 16 << 10;
+
 impl AttemptEnd {
+    /// What it takes of a frame at the most, in bytes, as [`Payload::frame_bytes`] counts.
+    pub fn frame_bytes(&self) -> usize {
+        let result = match &self.result {
+            AttemptResult::Done(results) => results.iter().map(Payload::frame_bytes).sum(),
+            AttemptResult::Failed { .. } => FAILURE_BYTES,
+        };
+        24 + result
+    }
+
     /// Applies the limits of an attempt's report: too many or too long results become a
     /// [`FailureKind::HostFault`], and long texts are cut.
     pub fn clamp(&mut self) {

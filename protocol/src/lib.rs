@@ -32,6 +32,7 @@ pub mod link;
 pub mod mail;
 pub mod manifest;
 pub mod name;
+pub mod outcomes;
 pub mod pages;
 pub mod payload;
 pub mod record;

@@ -58,7 +58,7 @@ pub(super) enum Unfinished {
 /// Wall-clock time in which a guest must complete its start; [`Limits::start`] bounds its processor time.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// Time for which a task may run while others wait behind it in the same guest.
+/// Time for which a task may run while others wait behind it in the same guest, and that these may be expected to take.
 const AHEAD_TIME_MAX: Duration = Duration::from_millis(20);
 
 /// A failure of the host itself.
@@ -153,15 +153,19 @@ impl JobGuest {
         (Some(unfinished), waiting)
     }
 
-    /// Takes back the tasks that wait behind one which takes long, so that others may do them.
-    pub(super) fn withdraw(&self, now: Instant) -> Vec<Assignment> {
+    /// Takes back the tasks that wait behind one which takes long, or that take long together if each takes `pace` seconds,
+    /// as the last ones did: so that others may do them.
+    pub(super) fn withdraw(&self, now: Instant, pace: f64) -> Vec<Assignment> {
         let mut state = self.lock();
-        let is_late =
-            |task: &RunningTask| task.is_taken() && now.duration_since(task.began) >= AHEAD_TIME_MAX;
-        if state.tasks.len() < 2 || !state.tasks.front().is_some_and(is_late) {
+        let Some(front) = state.tasks.front().filter(|task| task.is_taken()) else {
+            return Vec::new();
+        };
+        let is_late = now.duration_since(front.began) >= AHEAD_TIME_MAX;
+        let behind = state.tasks.len() - 1;
+        if behind == 0 || !is_late && pace * (behind as f64) < AHEAD_TIME_MAX.as_secs_f64() {
             return Vec::new();
         }
-        let first = state.tasks.front().map_or(0, |task| task.seq);
+        let first = front.seq;
         let Some(begun) = self.abort().and_then(|abort| abort.withdraw(first, state.seq)) else {
             return Vec::new();
         };
@@ -280,14 +284,15 @@ impl MessagePort for JobGuest {
     fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Received> {
         let mut state = self.lock();
         let JobGuestState { tasks, seq, begun, .. } = &mut *state;
-        let is_first = tasks.front().is_some_and(|task| !task.is_taken());
-        if let Some(task) = tasks.iter_mut().find(|task| !task.is_taken())
+        // They are taken in their order.
+        let next = tasks.partition_point(RunningTask::is_taken);
+        if let Some(task) = tasks.get_mut(next)
             && let Some(payload) = task.take_input()
         {
             *seq += 1;
             *begun = true;
             task.seq = *seq;
-            if is_first {
+            if next == 0 {
                 task.began = Instant::now();
             }
             let (seq, kind) = (*seq, MessageKind::Message);
@@ -354,3 +359,6 @@ impl MessagePort for JobGuest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

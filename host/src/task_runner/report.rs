@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grid_protocol::host::HostEvent;
-use grid_protocol::job::{AttemptEnd, AttemptId, AttemptResult, JobId, Payload};
+use grid_protocol::job::{AttemptId, JobId};
 use grid_protocol::limits::{BATCH_BYTES_MAX, HELD_ATTEMPTS_MAX};
+use grid_protocol::outcomes::EncodedOutcomes;
 use grid_protocol::trace::{AttemptTimes, TRACED_A_FRAME_MAX};
 use tokio::time::Instant;
 
@@ -32,9 +33,6 @@ pub(super) const LONG: Duration = Duration::from_secs(1);
 /// Upper limit of the attempts that a host asks for ahead.
 const AHEAD_MAX: usize = 4096;
 
-/// Upper limit of the bytes that a failure takes of a frame: its text, a backtrace, and some lines of log.
-const FAILURE_BYTES: usize = 16 << 10;
-
 /// What the manager has not been told yet.
 #[derive(Debug, Default)]
 pub(super) struct PendingReports {
@@ -55,6 +53,15 @@ pub(super) struct PendingReports {
     pub(super) is_due: bool,
     /// Until when that is kept back, if the last look for reports found that it is.
     pub(super) kept_until: Option<Instant>,
+}
+
+/// What the manager is told.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// The ends of attempts, which are encoded already.
+    Outcomes(EncodedOutcomes),
+    /// Anything else.
+    Event(HostEvent),
 }
 
 impl TaskRunner {
@@ -95,20 +102,22 @@ impl TaskRunner {
     }
 
     /// Takes the next report; `None` if there is nothing to report.
-    pub(crate) fn next_report(&self) -> Option<HostEvent> {
+    pub(crate) fn next_report(&self) -> Option<Report> {
         let mut inner = self.lock();
         if std::mem::take(&mut inner.news.anew) {
-            return Some(HostEvent::Holding { attempts: inner.holding() });
+            return Some(Report::Event(HostEvent::Holding { attempts: inner.holding() }));
         }
         if std::mem::take(&mut inner.news.renewal_due) {
-            return Some(HostEvent::Alive { attempts: inner.vouched(self.sandbox.is_wedged()) });
+            let attempts = inner.vouched(self.sandbox.is_wedged());
+            return Some(Report::Event(HostEvent::Alive { attempts }));
         }
         // Before the reports that make room in the window: the manager must not assign again what is returned here.
         if let Some(window) = self.next_window(&mut inner) {
-            return Some(window);
+            return Some(Report::Event(window));
         }
         if !inner.news.returned.is_empty() {
-            return Some(HostEvent::Returned { attempts: std::mem::take(&mut inner.news.returned) });
+            let attempts = std::mem::take(&mut inner.news.returned);
+            return Some(Report::Event(HostEvent::Returned { attempts }));
         }
         inner.news.kept_until = inner.gathers_until().filter(|until| Instant::now() < *until);
         if inner.news.kept_until.is_some() {
@@ -116,11 +125,11 @@ impl TaskRunner {
         }
         inner.news.is_due = true;
         if !inner.news.timed.is_empty() {
-            return Some(HostEvent::Traced { times: inner.take_times() });
+            return Some(Report::Event(HostEvent::Traced { times: inner.take_times() }));
         }
         let ends = inner.take_ends();
-        if !ends.is_empty() {
-            return Some(HostEvent::Outcomes { ends });
+        if ends.count() > 0 {
+            return Some(Report::Outcomes(ends));
         }
         inner.news.untold_since = None;
         inner.news.is_due = false;
@@ -129,7 +138,7 @@ impl TaskRunner {
             matches!(inner.held.get(attempt), Some(AttemptState::Running | AttemptState::Sending))
         });
         if !executing.is_empty() {
-            return Some(HostEvent::Executing { attempts: executing });
+            return Some(Report::Event(HostEvent::Executing { attempts: executing }));
         }
         None
     }
@@ -200,19 +209,15 @@ impl RunnerState {
         self.news.timed.drain(..some).filter_map(|attempt| self.traced.told(now, attempt)).collect()
     }
 
-    fn take_ends(&mut self) -> Vec<AttemptEnd> {
-        let (mut ends, mut bytes) = (Vec::new(), 0);
+    /// Those that fit into one frame.
+    fn take_ends(&mut self) -> EncodedOutcomes {
+        let mut ends = EncodedOutcomes::default();
         while let Some(attempt) = self.news.ended.front() {
             if let Some(AttemptState::Ended(end)) = self.held.get(attempt) {
-                bytes += 24
-                    + match &end.result {
-                        AttemptResult::Done(results) => results.iter().map(Payload::frame_bytes).sum(),
-                        AttemptResult::Failed { .. } => FAILURE_BYTES,
-                    };
-                if bytes > BATCH_BYTES_MAX && !ends.is_empty() {
+                if ends.count() > 0 && ends.frame_bytes() + end.frame_bytes() > BATCH_BYTES_MAX {
                     break;
                 }
-                ends.push(AttemptEnd::clone(end));
+                ends.push(end);
             }
             self.news.ended.pop_front();
         }
@@ -266,7 +271,7 @@ mod tests {
     use bytes::Bytes;
     use grid_disk::Machine;
     use grid_protocol::digest::Digest;
-    use grid_protocol::job::{Assignment, JobBrief};
+    use grid_protocol::job::{Assignment, AttemptEnd, AttemptResult, JobBrief, Payload};
     use grid_protocol::worker::End;
     use tokio::sync::mpsc;
 
@@ -313,7 +318,7 @@ mod tests {
         let program = runner.sandbox.program(module).unwrap();
         inner.jobs.get_mut(&JOB).unwrap().ready = Readiness::Program(program, Policy::default().limits);
         drop(inner);
-        assert!(matches!(runner.next_report(), Some(HostEvent::Window { .. })));
+        assert!(matches!(runner.next_report(), Some(Report::Event(HostEvent::Window { .. }))));
         runner
     }
 
@@ -331,9 +336,9 @@ mod tests {
         *inner.news.untold_since.insert(Instant::now() + Duration::from_secs(3600))
     }
 
-    fn told(runner: &TaskRunner) -> Option<usize> {
+    fn told(runner: &TaskRunner) -> Option<u64> {
         match runner.next_report()? {
-            HostEvent::Outcomes { ends } => Some(ends.len()),
+            Report::Outcomes(ends) => Some(ends.count()),
             other => panic!("{other:?}"),
         }
     }
@@ -375,7 +380,7 @@ mod tests {
         assert_eq!(told(&runner), Some(2));
         let executing = runner.next_report();
         assert!(
-            matches!(&executing, Some(HostEvent::Executing { attempts }) if attempts[..] == [next.attempt])
+            matches!(&executing, Some(Report::Event(HostEvent::Executing { attempts })) if attempts[..] == [next.attempt])
         );
         assert_eq!((told(&runner), runner.take_due()), (None, None));
     }
@@ -422,14 +427,14 @@ mod tests {
         runner.drain();
         let reports: Vec<_> = std::iter::from_fn(|| runner.next_report()).collect();
         let [
-            HostEvent::Window { attempts: 0 },
-            HostEvent::Returned { attempts },
-            HostEvent::Outcomes { ends },
+            Report::Event(HostEvent::Window { attempts: 0 }),
+            Report::Event(HostEvent::Returned { attempts }),
+            Report::Outcomes(ends),
         ] = &reports[..]
         else {
             panic!("{reports:?}")
         };
-        assert_eq!((attempts.len(), ends.len()), (9, 1));
+        assert_eq!((attempts.len(), ends.count()), (9, 1));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grid_protocol::job::{Assignment, AttemptEnd, AttemptId, AttemptResult, JobBrief, JobId, Payload};
+use grid_protocol::outcomes::EncodedEnd;
 use grid_protocol::worker::{Failure, FailureKind};
 use tokio::time::Instant;
 
@@ -41,6 +42,8 @@ pub(super) struct RunnerState {
     /// Moving average of the running time of a task, in seconds; `None` before the first has finished.
     pub(super) usual: Option<f64>,
     pub(super) news: report::PendingReports,
+    /// Memory in which ends are encoded.
+    pub(super) encoding: Vec<u8>,
     pub(super) traced: TracedAttempts,
     pub(super) metrics: Arc<HostMetrics>,
 }
@@ -52,8 +55,8 @@ pub(super) enum AttemptState {
     Running,
     /// Done; its long results are being sent to the manager.
     Sending,
-    /// In a box, because it is many times as long as the others.
-    Ended(Box<AttemptEnd>),
+    /// As the manager is told.
+    Ended(EncodedEnd),
 }
 
 #[derive(Debug)]
@@ -82,7 +85,7 @@ pub(super) enum Readiness {
 const AHEAD: Duration = Duration::from_millis(1);
 
 /// Tasks that a guest may have at a time.
-const DEPTH_MAX: usize = 64;
+const DEPTH_MAX: usize = 256;
 
 /// Times that the guest of a task may be lost on this host, with the process that it ran in, before the task fails here.
 const LOSSES_MAX: u32 = 10;
@@ -180,6 +183,11 @@ impl RunnerState {
             reason = "bounded in the same line"
         )]
         pace.map_or(1, |pace| ((AHEAD.as_secs_f64() / pace.max(1e-9)) as usize).clamp(1, DEPTH_MAX))
+    }
+
+    /// About the time that a task of this job takes, in seconds; 0 if it is not known.
+    pub(super) fn pace(&self, id: JobId) -> f64 {
+        self.jobs.get(&id).and_then(|job| job.pace).unwrap_or_default()
     }
 
     /// Puts a task back in the queue, before all others of its job.
@@ -320,7 +328,7 @@ impl RunnerState {
             }
             self.metrics.task_ended(&end);
             self.news.ended.push_back(end.attempt);
-            *held = AttemptState::Ended(Box::new(end));
+            *held = AttemptState::Ended(EncodedEnd::of(&end, &mut self.encoding));
             self.note_news();
         }
     }

@@ -357,7 +357,7 @@ impl MessagePort for ChildPort {
 }
 
 /// Frames for which the host need not be woken while the guest has messages to handle.
-const UNFLUSHED_MAX: u32 = 64;
+const UNFLUSHED_MAX: u32 = 128;
 
 /// Bytes of a line of a log on its way to the host, which keeps fewer.
 pub(super) const LOG_BYTES_MAX: usize = 4 * grid_protocol::limits::LOG_LINE_BYTES_MAX;

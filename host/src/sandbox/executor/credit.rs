@@ -1,7 +1,12 @@
 //! Credit: how much may be on its way between a host and a guest in an executor, in each direction.
 
 /// Messages that a guest may have been handed and not have handled.
-pub(super) const UNHANDLED_MAX: usize = 64;
+///
+/// Tasks are given ahead as far as they are short, and taken back if they turn out not to be: with more of them the processes
+/// change places less often. A worker that is spoken to would answer later.
+pub(super) fn unhandled_max(of_tasks: bool) -> usize {
+    if of_tasks { 256 } else { 64 }
+}
 
 /// Bytes of such messages at which no other is handed over. One message of any length always is.
 pub(super) const UNHANDLED_BYTES_MAX: usize = 256 << 10;

@@ -224,6 +224,11 @@ impl GuestRef {
         Self { guest, process, is_queued: AtomicBool::new(false) }
     }
 
+    /// True if it runs tasks, and is no worker that is spoken to.
+    pub(super) fn runs_tasks(&self) -> bool {
+        self.process.kind() == GuestKind::Task
+    }
+
     /// The count of messages on their way to guests of all processes of the host.
     pub(super) fn unanswered(&self) -> Arc<AtomicUsize> {
         self.process.unanswered.clone()
@@ -249,7 +254,7 @@ impl GuestHandle for GuestRef {
 
     fn expire(&self, over: bool) {
         // A guest that shares its process is measured there; one that has it alone ends with it.
-        if over && self.process.kind() == GuestKind::Task {
+        if over && self.runs_tasks() {
             self.process.command(GuestCommand::Expire(self.guest));
         }
     }

@@ -11,7 +11,7 @@ use grid_protocol::wire::Wire;
 use grid_protocol::worker::{End, Failure};
 
 use super::child_port::LOG_BYTES_MAX;
-use super::credit::{ROOM_BYTES, UNHANDLED_BYTES_MAX, UNHANDLED_MAX, message_cost};
+use super::credit::{ROOM_BYTES, UNHANDLED_BYTES_MAX, message_cost, unhandled_max};
 use super::frame::{Frame, FrameKind, NOTHING};
 use super::process::GuestRef;
 use super::ring::BrokenRing;
@@ -32,6 +32,8 @@ pub(super) struct RemoteGuest {
     mailbox_wakes: bool,
     was_told_to_stop: bool,
     unhandled: Unhandled,
+    /// How many messages that may be.
+    unhandled_max: usize,
     /// What it has sent and its mailbox has not taken, in order.
     held: VecDeque<HeldFrame>,
     /// Cost of messages that were taken, and for which it has not been given new room.
@@ -61,6 +63,7 @@ impl RemoteGuest {
         Self {
             waker: Waker::from(reference.clone()),
             unhandled: Unhandled::new(reference.unanswered()),
+            unhandled_max: unhandled_max(reference.runs_tasks()),
             reference,
             limits,
             mailbox,
@@ -244,7 +247,7 @@ impl RemoteGuest {
         self.mailbox_wakes = false;
         while self.has_started
             && !self.was_told_to_stop
-            && self.unhandled.len() < UNHANDLED_MAX
+            && self.unhandled.len() < self.unhandled_max
             && self.unhandled.bytes() < UNHANDLED_BYTES_MAX
         {
             match self.mailbox.poll_incoming(&mut cx) {

@@ -75,22 +75,7 @@ impl JobGuest {
         limits: Limits,
         arguments: Bytes,
     ) -> Result<Arc<Self>, SandboxError> {
-        let guest = Arc::new_cyclic(|me| Self {
-            job,
-            runner: Arc::downgrade(runner),
-            me: me.clone(),
-            abort: Mutex::default(),
-            inner: Mutex::new(JobGuestState {
-                tasks: VecDeque::new(),
-                waker: None,
-                stopping: false,
-                ending: false,
-                begun: false,
-                refusal: None,
-                seq: 0,
-                idle_since: Instant::now(),
-            }),
-        });
+        let guest = Self::new(Arc::downgrade(runner), job);
         let ending = guest.clone();
         let on_end = move |end| {
             if let Some(runner) = ending.runner.upgrade() {
@@ -107,6 +92,26 @@ impl JobGuest {
         let abort = runner.sandbox.start(program, TrustDomain::Job(job), start)?;
         *guest.abort.lock() = Some(abort);
         Ok(guest)
+    }
+
+    /// A guest that has no task, and is not started.
+    fn new(runner: Weak<TaskRunner>, job: JobId) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            job,
+            runner,
+            me: me.clone(),
+            abort: Mutex::default(),
+            inner: Mutex::new(JobGuestState {
+                tasks: VecDeque::new(),
+                waker: None,
+                stopping: false,
+                ending: false,
+                begun: false,
+                refusal: None,
+                seq: 0,
+                idle_since: Instant::now(),
+            }),
+        })
     }
 
     pub(super) fn job(&self) -> JobId {

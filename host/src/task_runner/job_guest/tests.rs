@@ -25,22 +25,9 @@ fn guest_of(tasks: u64) -> Arc<JobGuest> {
         let (attempt, input) = (AttemptId::from_u64(number), Bytes::from_static(b"input"));
         RunningTask::new(attempt, number, input, Duration::from_secs(1), true)
     };
-    let guest = Arc::new_cyclic(|me| JobGuest {
-        job: JobId([1; 16]),
-        runner: Weak::new(),
-        me: me.clone(),
-        abort: Mutex::new(Some(AbortHandle(Arc::new(AtTheFirst)))),
-        inner: Mutex::new(JobGuestState {
-            tasks: (1..=tasks).map(task).collect(),
-            waker: None,
-            stopping: false,
-            ending: false,
-            begun: false,
-            refusal: None,
-            seq: 0,
-            idle_since: Instant::now(),
-        }),
-    });
+    let guest = JobGuest::new(Weak::new(), JobId([1; 16]));
+    *guest.abort.lock() = Some(AbortHandle(Arc::new(AtTheFirst)));
+    (1..=tasks).for_each(|number| guest.lock().tasks.push_back(task(number)));
     let mut cx = Context::from_waker(Waker::noop());
     for _ in 0..tasks {
         assert!(guest.poll_incoming(&mut cx).is_ready());

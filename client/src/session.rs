@@ -222,7 +222,8 @@ impl Session {
         Ok(())
     }
 
-    pub(crate) fn handle_frame(&mut self, body: &Bytes) -> Result<(), String> {
+    /// Handles a frame of the manager, whose body borrows from `buffer`.
+    pub(crate) fn handle_frame(&mut self, body: &[u8], buffer: &Bytes) -> Result<(), String> {
         let frame = MailFrame::decode(body).map_err(|error| error.to_string())?;
         let worker = frame.worker();
         if self.over.received.contains_key(&worker) {
@@ -235,7 +236,7 @@ impl Session {
             Entry::Vacant(place) if frame.has_message() => place.insert(SessionWorker::default()),
             Entry::Vacant(_) => return Ok(()),
         };
-        frame.deliver(body, &mut known.link).map_err(|error| error.to_string())?;
+        frame.deliver(buffer, &mut known.link).map_err(|error| error.to_string())?;
         self.arrivals(worker);
         Ok(())
     }
@@ -264,7 +265,7 @@ mod tests {
         let mut send_queue = SendQueue::default();
         send_queue.put(worker(), sent, 0);
         let frame = frames(|lanes| send_queue.take_lanes(lanes)).remove(0);
-        session.handle_frame(&frame).unwrap();
+        session.handle_frame(&frame, &frame).unwrap();
         let known = session.links.get_mut(&worker()).unwrap();
         known.ending = Some(PendingEnd { end: Some(End::Stopped), sent: 1, settled: 0 });
         session.check_end(worker());
@@ -312,7 +313,7 @@ mod tests {
         let workers = vec![Position { worker: worker(), received: 0 }];
         let state = Resume { session: SessionId([1; 16]), control: 0, workers };
         session.connected(Some(&state), true).unwrap();
-        session.handle_frame(&frame).unwrap();
+        session.handle_frame(&frame, &frame).unwrap();
         session
             .handle_bulk(BulkHead { worker: worker(), seq: 1, length: 4 }, Bytes::from_static(b"late"))
             .unwrap();

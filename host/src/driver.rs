@@ -11,6 +11,7 @@ use grid_net::{
     SendStream, StreamError, carry, code,
 };
 use grid_protocol::extensions::Extensions;
+use grid_protocol::frame::FrameBatch;
 use grid_protocol::host::{Greeting, Hello, HostCapacity, JoinRefusal, PROTOCOL_VERSION, Welcome};
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MAIL_STREAMS};
 use grid_protocol::mail::{BulkHead, MailFrame};
@@ -333,7 +334,7 @@ impl MailHandler for SupervisorMail {
         self.0.outbox.take(lanes, bulk);
     }
 
-    fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {
+    fn handle_frames(&self, frames: &FrameBatch) -> Result<(), String> {
         gather(|| self.hand_out(frames))
     }
 
@@ -347,15 +348,15 @@ impl MailHandler for SupervisorMail {
 }
 
 impl SupervisorMail {
-    fn hand_out(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {
+    fn hand_out(&self, frames: &FrameBatch) -> Result<(), String> {
         let mut ended = Vec::new();
         let handled = self.0.with_workers(|workers| {
-            frames.drain(..).try_for_each(|body| {
-                let frame = MailFrame::decode(&body).map_err(|error| error.to_string())?;
+            frames.bodies().try_for_each(|body| {
+                let frame = MailFrame::decode(body).map_err(|error| error.to_string())?;
                 let worker = frame.worker();
                 // Mail for a worker that this host has forgotten may still arrive.
                 let Some(mailbox) = workers.get(&worker).map(|entry| &entry.mailbox) else { return Ok(()) };
-                mailbox.handle_frame(frame, &body).map_err(|error| error.to_string())?;
+                mailbox.handle_frame(frame, frames.buffer()).map_err(|error| error.to_string())?;
                 // After the frame: a worker that ends meanwhile may owe nothing any more by it.
                 if mailbox.has_ended() {
                     ended.push(worker);

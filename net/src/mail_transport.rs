@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use grid_protocol::frame;
+use grid_protocol::frame::{self, FrameBatch};
 use grid_protocol::limits::{MAIL_FRAME_BYTES_MAX, MAIL_STREAMS, MESSAGE_BYTES_MAX};
 use grid_protocol::mail::BulkHead;
 use tokio::sync::{Notify, Semaphore};
@@ -28,7 +28,7 @@ pub trait MailHandler: Send + Sync + 'static {
     /// # Errors
     ///
     /// What the peer did wrong; the transport stops.
-    fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String>;
+    fn handle_frames(&self, frames: &FrameBatch) -> Result<(), String>;
 
     /// Handles a large message that has arrived completely; the frame that announces it may still be in
     /// transit.
@@ -171,10 +171,8 @@ async fn read(
 
 async fn read_lane(stream: RecvStream, keeper: &dyn MailHandler) -> Result<(), CarryError> {
     let mut reader = FrameReader::new(stream, MAIL_FRAME_BYTES_MAX);
-    let mut frames = VecDeque::new();
-    while reader.read_batch(&mut frames).await.map_err(blame)? {
-        keeper.handle_frames(&mut frames).map_err(CarryError::Protocol)?;
-        frames.clear();
+    while let Some(frames) = reader.next_batch().await.map_err(blame)? {
+        keeper.handle_frames(&frames).map_err(CarryError::Protocol)?;
     }
     Err(CarryError::Protocol("a lane was ended".to_owned()))
 }

@@ -1,9 +1,7 @@
 //! Streams: bytes in order, over QUIC or inside this process, and frames on them.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
-use grid_protocol::frame::{self, Splitter, TooLong};
+use grid_protocol::frame::{self, FrameBatch, Splitter, TooLong};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 
 /// The sending end of a stream.
@@ -53,6 +51,9 @@ const JOINED_BYTES_MAX: usize = 4 << 10;
 
 /// Bytes that one read returns at most.
 const CHUNK_BYTES_MAX: usize = 256 << 10;
+
+/// Chunks, of a packet each, whose frames are handled together: as many packets as one read of a socket brings.
+const CHUNKS_AT_ONCE: usize = 32;
 
 impl SendStream {
     /// Gives this stream priority when there is more to send than the path takes: for heartbeats, commands
@@ -173,6 +174,28 @@ impl RecvStream {
         }
     }
 
+    /// Reads the bytes that have arrived into `chunks`, which has room for one at least, after waiting for the first of
+    /// them; returns how many chunks there were, none at the end. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Broken`].
+    async fn read_chunks(&mut self, chunks: &mut [Bytes]) -> Result<usize, StreamError> {
+        match (&mut self.0, chunks) {
+            (Receiver::Quic(stream), chunks) => {
+                Ok(stream.read_chunks(chunks).await.map_err(broken)?.unwrap_or(0))
+            }
+            (Receiver::Local(_), [first, ..]) => match self.read_chunk().await? {
+                Some(chunk) => {
+                    *first = chunk;
+                    Ok(1)
+                }
+                None => Ok(0),
+            },
+            (Receiver::Local(_), []) => Ok(0),
+        }
+    }
+
     /// Reads exactly `buffer.len()` bytes.
     ///
     /// # Errors
@@ -244,25 +267,25 @@ impl FrameReader {
         Self { stream, splitter: Splitter::new(max) }
     }
 
-    /// Waits for at least one frame, and appends every frame that has arrived to `frames`, so that the caller
-    /// can handle them together. False at the end of the stream. Cancel-safe. The caller empties `frames`
-    /// between calls.
+    /// Waits for at least one frame; returns all that have arrived, so that the caller can handle them together, or `None`
+    /// at the end of the stream. Cancel-safe.
     ///
     /// # Errors
     ///
     /// [`StreamError`].
-    pub async fn read_batch(&mut self, frames: &mut VecDeque<Bytes>) -> Result<bool, StreamError> {
+    pub async fn next_batch(&mut self) -> Result<Option<FrameBatch>, StreamError> {
+        let mut chunks = [const { Bytes::new() }; CHUNKS_AT_ONCE];
         loop {
-            while let Some(frame) = self.splitter.next_frame()? {
-                frames.push_back(frame);
+            if let Some(batch) = self.splitter.next_batch()? {
+                return Ok(Some(batch));
             }
-            if !frames.is_empty() {
-                return Ok(true);
-            }
-            match self.stream.read_chunk().await? {
-                Some(chunk) => self.splitter.feed(chunk),
-                None if self.splitter.is_empty() => return Ok(false),
-                None => return Err(StreamError::Truncated),
+            let read = self.stream.read_chunks(&mut chunks).await?;
+            match chunks.get_mut(..read) {
+                Some(chunks) if read > 0 => {
+                    chunks.iter_mut().for_each(|chunk| self.splitter.feed(std::mem::take(chunk)));
+                }
+                _ if self.splitter.is_empty() => return Ok(None),
+                _ => return Err(StreamError::Truncated),
             }
         }
     }

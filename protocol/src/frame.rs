@@ -20,7 +20,8 @@ impl Splitter {
         Self { max, whole: Bytes::new(), rest: BytesMut::new() }
     }
 
-    /// Adds bytes of the stream. The caller takes every frame ([`Self::next_frame`]) before it adds more.
+    /// Adds bytes of the stream. The caller takes every frame ([`Self::next_frame`], [`Self::next_batch`]) before it adds more
+    /// than a few chunks.
     pub fn feed(&mut self, chunk: Bytes) {
         if self.rest.is_empty() && self.whole.is_empty() {
             // The common case: complete frames in one chunk are cut out of it without a copy.
@@ -58,9 +59,72 @@ impl Splitter {
         Ok(Some(self.rest.split_to(length).freeze()))
     }
 
+    /// Every frame that is complete, together; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::next_frame`], once the frames before the one that is too long were taken.
+    pub fn next_batch(&mut self) -> Result<Option<FrameBatch>, TooLong> {
+        let from = if self.rest.is_empty() { &self.whole[..] } else { &self.rest[..] };
+        let (mut left, mut count) = (from, 0);
+        while let Some((head, body)) = left.split_first_chunk::<HEAD_BYTES>() {
+            let length = u32::from_le_bytes(*head) as usize;
+            if length > self.max && count == 0 {
+                return Err(TooLong { length, max: self.max });
+            }
+            let Some(after) = body.get(length..).filter(|_| length <= self.max) else {
+                break;
+            };
+            (left, count) = (after, count + 1);
+        }
+        let complete = from.len() - left.len();
+        let buffer = match count {
+            0 => return Ok(None),
+            _ if self.rest.is_empty() => self.whole.split_to(complete),
+            _ => self.rest.split_to(complete).freeze(),
+        };
+        Ok(Some(FrameBatch { buffer, count }))
+    }
+
     /// True between two frames, where a stream may end.
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty() && self.whole.is_empty()
+    }
+}
+
+/// Complete frames that arrived together, in one buffer: what is cut out of it keeps all of it.
+#[derive(Debug, Clone)]
+pub struct FrameBatch {
+    /// Each body behind its length prefix.
+    buffer: Bytes,
+    count: usize,
+}
+
+impl FrameBatch {
+    /// The bodies of the frames, in order. They borrow from [`Self::buffer`].
+    pub fn bodies(&self) -> impl Iterator<Item = &[u8]> {
+        let mut left = &self.buffer[..];
+        core::iter::from_fn(move || {
+            let (head, rest) = left.split_first_chunk::<HEAD_BYTES>()?;
+            let (body, rest) = rest.split_at_checked(u32::from_le_bytes(*head) as usize)?;
+            left = rest;
+            Some(body)
+        })
+    }
+
+    /// What the bodies borrow from.
+    pub fn buffer(&self) -> &Bytes {
+        &self.buffer
+    }
+
+    /// Number of frames, at least 1.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Bytes of all bodies.
+    pub fn body_bytes(&self) -> usize {
+        self.buffer.len() - self.count * HEAD_BYTES
     }
 }
 
@@ -118,6 +182,38 @@ mod tests {
             }
             assert_eq!(frames, [&b"one"[..], b"", b"three"], "chunks of {size}");
             assert!(splitter.is_empty());
+        }
+    }
+
+    #[test]
+    fn batches_hold_the_same_frames_wherever_the_stream_is_cut_and_however_many_chunks_come_together() {
+        let stream = framed(&[b"one", b"", b"three", b"four"]);
+        for (size, together) in (1..=stream.len()).flat_map(|size| [(size, 1), (size, 2), (size, 5)]) {
+            let mut splitter = Splitter::new(100);
+            let (mut frames, mut bytes) = (Vec::new(), 0);
+            let chunks: Vec<_> = stream.chunks(size).collect();
+            for chunks in chunks.chunks(together) {
+                chunks.iter().for_each(|chunk| splitter.feed(Bytes::copy_from_slice(chunk)));
+                if let Some(batch) = splitter.next_batch().unwrap() {
+                    assert_eq!(batch.bodies().count(), batch.count());
+                    bytes += batch.body_bytes();
+                    frames.extend(batch.bodies().map(|body| batch.buffer().slice_ref(body)));
+                }
+                assert!(splitter.next_batch().unwrap().is_none(), "a batch holds all that are complete");
+            }
+            assert_eq!(frames, [&b"one"[..], b"", b"three", b"four"], "{together} chunks of {size}");
+            assert_eq!(bytes, 12);
+            assert!(splitter.is_empty());
+        }
+    }
+
+    #[test]
+    fn frames_before_one_that_is_too_long_are_taken_and_then_it_is_refused() {
+        let mut splitter = Splitter::new(100);
+        splitter.feed([&framed(&[b"one", b"two"])[..], &[101, 0, 0, 0]].concat().into());
+        assert_eq!(splitter.next_batch().unwrap().unwrap().count(), 2);
+        for _ in 0..2 {
+            assert_eq!(splitter.next_batch().unwrap_err(), TooLong { length: 101, max: 100 });
         }
     }
 

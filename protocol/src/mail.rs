@@ -67,19 +67,19 @@ impl<'a> MailFrame<'a> {
     }
 
     /// Hands the frame to its link, which receives the message and settles what is acknowledged. True if there was a
-    /// message, and it was not received before. `body` is the buffer that the frame borrows from.
+    /// message, and it was not received before. `buffer` is what the frame borrows from.
     ///
     /// # Errors
     ///
     /// [`LinkError`]: the peer broke the rules of the link; the caller must disconnect it.
     pub fn deliver<'l, T>(
         self,
-        body: &Bytes,
+        buffer: &Bytes,
         link: &'l mut Link<T>,
     ) -> Result<(bool, Settled<'l, T>), LinkError> {
         let (fresh, settled) = match self {
             Self::Inline { seq, settled, kind, payload, .. } => {
-                (link.accept(seq, kind, DeliveryContent::Here(body.slice_ref(payload)))?, settled)
+                (link.accept(seq, kind, DeliveryContent::Here(buffer.slice_ref(payload)))?, settled)
             }
             Self::Bulk { seq, settled, kind, .. } => {
                 (link.accept(seq, kind, DeliveryContent::Elsewhere)?, settled)

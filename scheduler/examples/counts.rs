@@ -114,10 +114,11 @@ impl MailEnd {
     fn read(&mut self, chunks: [Bytes; MAIL_STREAMS]) {
         for (splitter, chunk) in self.splitters.iter_mut().zip(chunks) {
             splitter.feed(chunk);
-            while let Some(body) = splitter.next_frame().unwrap() {
-                let frame = MailFrame::decode(&body).unwrap();
+            let Some(batch) = splitter.next_batch().unwrap() else { continue };
+            for body in batch.bodies() {
+                let frame = MailFrame::decode(body).unwrap();
                 let worker = frame.worker();
-                drop(frame.deliver(&body, self.links.get_mut(&worker).unwrap()).unwrap());
+                drop(frame.deliver(batch.buffer(), self.links.get_mut(&worker).unwrap()).unwrap());
                 self.arrived.push_back(worker);
             }
         }

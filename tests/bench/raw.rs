@@ -1,6 +1,5 @@
 //! References: the same bytes on streams of raw quinn, with no grid.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -73,14 +72,13 @@ pub(crate) async fn mux(in_flight: usize, address: &str) {
     let (mut send, recv) = conn.open_bi().await.unwrap();
     let mut reader = FrameReader::new(recv, FRAME_BYTES_MAX);
     let started = Instant::now();
-    let mut frames = VecDeque::new();
     for number in 0..in_flight as u64 {
         send.write_frame(&frame(number), FRAME_BYTES_MAX).await.unwrap();
     }
     let (mut answered, mut total) = (vec![0; in_flight], 0);
     while total < MESSAGES {
-        reader.read_batch(&mut frames).await.unwrap();
-        for echoed in frames.drain(..) {
+        let frames = reader.next_batch().await.unwrap().unwrap();
+        for echoed in frames.bodies() {
             let number = u64::from_le_bytes(echoed[..8].try_into().unwrap());
             answered[number as usize] += 1;
             total += 1;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use grid_net::{Conn, MailHandler};
 use grid_protocol::client::{self, Channel, Denial};
 use grid_protocol::event::Event;
+use grid_protocol::frame::FrameBatch;
 use grid_protocol::host::Resume;
 use grid_protocol::limits::MAIL_STREAMS;
 use grid_protocol::mail::BulkHead;
@@ -117,10 +118,10 @@ impl MailHandler for RemoteMailHandler {
         self.0.lock().mail.take(lanes, bulk);
     }
 
-    fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {
+    fn handle_frames(&self, frames: &FrameBatch) -> Result<(), String> {
         let mut inner = self.0.lock();
-        for body in frames.drain(..) {
-            inner.handle_frame(&body)?;
+        for body in frames.bodies() {
+            inner.handle_frame(body, frames.buffer())?;
         }
         drop(inner);
         self.0.arrived.notify_one();

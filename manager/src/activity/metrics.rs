@@ -2,14 +2,13 @@
 //!
 //! Labels are few and bounded: a kind, a code, a host. Never a job, a task or a worker, of which there is no end.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use bytes::Bytes;
 use grid_protocol::activity::Totals;
 use grid_protocol::client::DenialCode;
+use grid_protocol::frame::FrameBatch;
 use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -183,9 +182,9 @@ impl Metrics {
     }
 
     /// Counts frames of mail that have come.
-    pub(crate) fn mail(&self, frames: &VecDeque<Bytes>) {
-        self.mail_frames_in.inc_by(frames.len() as u64);
-        self.mail_bytes_in.inc_by(frames.iter().map(|frame| frame.len() as u64).sum());
+    pub(crate) fn mail(&self, frames: &FrameBatch) {
+        self.mail_frames_in.inc_by(frames.count() as u64);
+        self.mail_bytes_in.inc_by(frames.body_bytes() as u64);
     }
 
     /// Counts an attempt that failed.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use grid_net::{CarryError, Conn, ConnLimits, FrameReader, MailHandler, SendStream, carry, code};
 use grid_protocol::client::{ClientGreeting, ClientHello, ClientNote};
+use grid_protocol::frame::FrameBatch;
 use grid_protocol::host::JoinRefusal;
 use grid_protocol::id::SessionId;
 use grid_protocol::limits::{CONTROL_FRAME_BYTES_MAX, MAIL_STREAMS};
@@ -222,12 +223,12 @@ impl MailHandler for ClientMailHandler {
         }
     }
 
-    fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {
+    fn handle_frames(&self, frames: &FrameBatch) -> Result<(), String> {
         self.context.activity.metrics.mail(frames);
         let mut cluster = self.context.cluster();
-        for body in frames.drain(..) {
-            let frame = MailFrame::decode(&body).map_err(|error| error.to_string())?;
-            let handled = cluster.router.handle_client_frame(self.owner, frame, &body);
+        for body in frames.bodies() {
+            let frame = MailFrame::decode(body).map_err(|error| error.to_string())?;
+            let handled = cluster.router.handle_client_frame(self.owner, frame, frames.buffer());
             handled.map_err(|error| error.to_string())?;
         }
         Ok(())

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use grid_net::{CarryError, Conn, ConnLimits, FrameReader, MailHandler, SendStream, carry, code};
 use grid_protocol::activity::{GridEvent, HostActivity};
 use grid_protocol::digest::Digest;
+use grid_protocol::frame::FrameBatch;
 use grid_protocol::host::{Greeting, Hello, JoinRefusal, Resume, Welcome};
 use grid_protocol::id::SessionId;
 use grid_protocol::key::PublicKey;
@@ -365,13 +366,13 @@ impl MailHandler for HostMailHandler {
         }
     }
 
-    fn handle_frames(&self, frames: &mut VecDeque<Bytes>) -> Result<(), String> {
+    fn handle_frames(&self, frames: &FrameBatch) -> Result<(), String> {
         let now = self.context.now();
         self.context.activity.metrics.mail(frames);
         let mut cluster = self.context.cluster();
-        let handled = frames.drain(..).try_for_each(|body| {
-            let frame = MailFrame::decode(&body).map_err(|error| error.to_string())?;
-            let handled = cluster.router.handle_host_frame(self.queue, frame, &body, now);
+        let handled = frames.bodies().try_for_each(|body| {
+            let frame = MailFrame::decode(body).map_err(|error| error.to_string())?;
+            let handled = cluster.router.handle_host_frame(self.queue, frame, frames.buffer(), now);
             handled.map_err(|error| error.to_string())
         });
         cluster.router.announce_room();

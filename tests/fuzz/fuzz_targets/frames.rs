@@ -1,28 +1,47 @@
-//! Frames: whatever a peer sends, cut anywhere, is a frame within its limit or an error.
+//! Frames: whatever a peer sends, cut anywhere, is a frame within its limit or an error, whether frames are taken alone or
+//! together.
 #![no_main]
 
 use bytes::Bytes;
 use grid_protocol::client::{ClientGreeting, ClientHello, Reply, Request};
-use grid_protocol::frame::Splitter;
+use grid_protocol::frame::{Splitter, TooLong};
 use grid_protocol::host::{Greeting, Hello, ModuleOffered, Transfer, Transferred};
 use grid_protocol::mail::{BulkHead, MailFrame};
 use grid_protocol::wire::Wire;
 
 libfuzzer_sys::fuzz_target!(|input: (Vec<u8>, u8)| {
     let (bytes, size) = input;
-    let mut splitter = Splitter::new(4096);
+    let alone = frames(&bytes, size, |splitter| {
+        Ok(splitter.next_frame()?.map(|frame| vec![frame]))
+    });
+    let together = frames(&bytes, size, |splitter| {
+        let batch = splitter.next_batch()?;
+        Ok(batch.map(|batch| batch.bodies().map(|body| batch.buffer().slice_ref(body)).collect()))
+    });
+    assert_eq!(alone, together);
+    alone.iter().for_each(|frame| decode(frame));
+    decode(&bytes);
+});
+
+/// The frames before the first that is too long.
+fn frames(
+    bytes: &[u8],
+    size: u8,
+    mut take: impl FnMut(&mut Splitter) -> Result<Option<Vec<Bytes>>, TooLong>,
+) -> Vec<Bytes> {
+    let (mut splitter, mut frames) = (Splitter::new(4096), Vec::new());
     for chunk in bytes.chunks(usize::from(size).max(1)) {
         splitter.feed(Bytes::copy_from_slice(chunk));
         loop {
-            match splitter.next_frame() {
-                Ok(Some(frame)) => decode(&frame),
+            match take(&mut splitter) {
+                Ok(Some(taken)) => frames.extend(taken),
                 Ok(None) => break,
-                Err(_) => return,
+                Err(_) => return frames,
             }
         }
     }
-    decode(&bytes);
-});
+    frames
+}
 
 fn decode(body: &[u8]) {
     let _ = Hello::from_body(body);

@@ -34,6 +34,17 @@ pub trait MessagePort: Send + Sync + std::fmt::Debug {
     /// The next message or stop request. A message is ready only while there is room to report that it failed.
     fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Received>;
 
+    /// Hands what has come to `take`, one after the other, as long as it asks for more. True if nothing is left, and the task
+    /// of `cx` is woken by what comes next.
+    fn poll_each(&self, cx: &mut Context<'_>, take: &mut dyn FnMut(Received) -> bool) -> bool {
+        while let Poll::Ready(received) = self.poll_incoming(cx) {
+            if !take(received) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Takes a message from the guest. It is sent at [`Self::flush`]; the caller waits for [`Self::poll_room`] first.
     fn send(&self, payload: Bytes);
 
@@ -51,11 +62,15 @@ pub trait MessagePort: Send + Sync + std::fmt::Debug {
     fn done(&self, seq: u64, ran: Option<Duration>);
 
     /// Takes a message from the guest, which with it has handled every message up to `seq`, and sends it: [`Self::send`],
-    /// [`Self::done`] and [`Self::flush`] in one.
-    fn answer(&self, payload: Bytes, seq: u64, ran: Duration) {
+    /// [`Self::done`] and [`Self::flush`] in one. Gives it back if there is no room for it.
+    fn answer(&self, payload: Bytes, seq: u64, ran: Duration) -> Result<(), Bytes> {
+        if !self.has_room() {
+            return Err(payload);
+        }
         self.send(payload);
         self.done(seq, Some(ran));
         self.flush();
+        Ok(())
     }
 
     /// Ends a turn: sends the guest's messages and acknowledges those that it has handled.
@@ -84,6 +99,25 @@ struct MailboxState {
     stopping: bool,
     on_incoming: WakerSlot,
     on_room: WakerSlot,
+}
+
+impl MailboxState {
+    /// As [`MessagePort::poll_incoming`].
+    fn poll_incoming(&mut self, cx: &Context<'_>) -> Poll<Received> {
+        if self.stopping {
+            return Poll::Ready(Received::Stop);
+        }
+        // The message may fail, and the report of the failure takes room in the window like any message.
+        if !self.link.has_room() {
+            self.on_room.register(cx);
+            return Poll::Pending;
+        }
+        if let Some(delivery) = self.link.take_arrival() {
+            return Poll::Ready(Received::Message(delivery));
+        }
+        self.on_incoming.register(cx);
+        Poll::Pending
+    }
 }
 
 /// The waker of whoever waits for something, kept from one wait to the next: most are the same task's.
@@ -133,14 +167,14 @@ impl Mailbox {
         inner.on_room.wake();
     }
 
-    /// Handles a frame from the manager. `body` is the frame's buffer, which `frame` borrows from.
+    /// Handles a frame from the manager. `buffer` is what `frame` borrows from.
     ///
     /// # Errors
     ///
     /// [`LinkError`] if the manager broke the rules of the link; the caller must close the connection.
-    pub fn handle_frame(&self, frame: MailFrame<'_>, body: &Bytes) -> Result<(), LinkError> {
+    pub fn handle_frame(&self, frame: MailFrame<'_>, buffer: &Bytes) -> Result<(), LinkError> {
         let mut inner = self.lock();
-        drop(frame.deliver(body, &mut inner.link)?);
+        drop(frame.deliver(buffer, &mut inner.link)?);
         if inner.link.has_room() {
             inner.on_room.wake();
         }
@@ -224,20 +258,17 @@ impl Mailbox {
 
 impl MessagePort for Mailbox {
     fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Received> {
+        self.lock().poll_incoming(cx)
+    }
+
+    fn poll_each(&self, cx: &mut Context<'_>, take: &mut dyn FnMut(Received) -> bool) -> bool {
         let mut inner = self.lock();
-        if inner.stopping {
-            return Poll::Ready(Received::Stop);
+        while let Poll::Ready(received) = inner.poll_incoming(cx) {
+            if !take(received) {
+                return false;
+            }
         }
-        // The message may fail, and the report of the failure takes room in the window like any message.
-        if !inner.link.has_room() {
-            inner.on_room.register(cx);
-            return Poll::Pending;
-        }
-        if let Some(delivery) = inner.link.take_arrival() {
-            return Poll::Ready(Received::Message(delivery));
-        }
-        inner.on_incoming.register(cx);
-        Poll::Pending
+        true
     }
 
     fn send(&self, payload: Bytes) {
@@ -265,11 +296,15 @@ impl MessagePort for Mailbox {
         self.lock().link.finish(seq);
     }
 
-    fn answer(&self, payload: Bytes, seq: u64, _: Duration) {
+    fn answer(&self, payload: Bytes, seq: u64, _: Duration) -> Result<(), Bytes> {
         let mut inner = self.lock();
+        if !inner.link.has_room() {
+            return Err(payload);
+        }
         inner.link.push(MessageKind::Message, payload, ());
         inner.link.finish(seq);
         self.flush_link(&mut inner);
+        Ok(())
     }
 
     fn flush(&self) {

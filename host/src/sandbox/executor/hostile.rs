@@ -132,9 +132,6 @@ fn take(
 ) -> Result<usize, BrokenRing> {
     let mut work = ProcessWork::default();
     process.take_work(&mut work);
-    if let Some(guest) = &*guest {
-        guest.unqueue();
-    }
     let (mut taken, mut is_touched) = (0, !work.attend.is_empty());
     while taken < RING_WORDS
         && let Some(frame) = reader.next()?

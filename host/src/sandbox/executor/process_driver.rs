@@ -189,12 +189,7 @@ impl Driver {
                 return Ok(TurnEnd::Ends(verdict));
             }
         }
-        for guest in self.work.attend.drain(..) {
-            if let Some(remote) = self.guests.get(&guest) {
-                remote.unqueue();
-                self.touched.push(guest);
-            }
-        }
+        self.touched.append(&mut self.work.attend);
         let taken = self.take_frames(FRAMES_AT_ONCE)?;
         self.writer.advance()?;
         if !self.writer.is_full() {

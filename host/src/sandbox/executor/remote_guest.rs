@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -164,34 +164,30 @@ impl RemoteGuest {
     /// Gives the mailbox this, now or when it has room for what is held before it.
     fn hold(&mut self, frame: HeldFrame) {
         self.take_held();
-        if self.held.is_empty() && self.has_room_for(&frame) {
-            self.give(frame);
-        } else {
-            self.held.push_back(frame);
-        }
+        let left = if self.held.is_empty() { self.offer(frame) } else { Some(frame) };
+        self.held.extend(left);
     }
 
     /// Gives the mailbox what it has room for.
     fn take_held(&mut self) {
         while let Some(next) = self.held.pop_front() {
-            if !self.has_room_for(&next) {
-                self.held.push_front(next);
+            if let Some(left) = self.offer(next) {
+                self.held.push_front(left);
                 return;
             }
-            self.give(next);
         }
     }
 
-    fn has_room_for(&self, frame: &HeldFrame) -> bool {
-        matches!(frame, HeldFrame::Done(..)) || self.mailbox.has_room()
-    }
-
-    fn give(&mut self, frame: HeldFrame) {
+    /// Gives the mailbox this, or gives it back if there is no room for it.
+    fn offer(&mut self, frame: HeldFrame) -> Option<HeldFrame> {
         match frame {
-            HeldFrame::Sent(payload) => {
-                self.owed_room += message_cost(payload.len());
-                self.mailbox.send(payload);
-                self.is_unflushed = true;
+            HeldFrame::Answered(payload, seq, ran) => {
+                let cost = message_cost(payload.len());
+                if let Err(payload) = self.mailbox.answer(payload, seq, ran) {
+                    return Some(HeldFrame::Answered(payload, seq, ran));
+                }
+                self.owed_room += cost;
+                self.is_unflushed = false;
             }
             HeldFrame::Done(seq, ran) => {
                 self.mailbox.done(seq, Some(ran));
@@ -199,16 +195,18 @@ impl RemoteGuest {
                 self.mailbox.flush();
                 self.is_unflushed = false;
             }
-            HeldFrame::Answered(payload, seq, ran) => {
+            frame if !self.mailbox.has_room() => return Some(frame),
+            HeldFrame::Sent(payload) => {
                 self.owed_room += message_cost(payload.len());
-                self.mailbox.answer(payload, seq, ran);
-                self.is_unflushed = false;
+                self.mailbox.send(payload);
+                self.is_unflushed = true;
             }
             HeldFrame::Failed(seq, failure) => {
                 self.mailbox.fail(seq, failure);
                 self.is_unflushed = true;
             }
         }
+        None
     }
 
     /// Passes on what waits at either side; puts frames for the guest into `out` if there is `room` for them. True if the
@@ -223,6 +221,8 @@ impl RemoteGuest {
 
     fn attend_as(&mut self, waker: &Waker, out: &mut Vec<Frame>, room: bool) -> bool {
         let mut cx = Context::from_waker(waker);
+        // What its mailbox has from now on must wake its process again.
+        self.reference.is_queued.store(false, Ordering::Release);
         self.take_held();
         // Asked again after the waker is in place: there may be room by now.
         while !self.held.is_empty() && self.mailbox.poll_room(&mut cx).is_ready() {
@@ -244,33 +244,26 @@ impl RemoteGuest {
             self.owed_room = 0;
             out.push(Frame::new(FrameKind::Room, guest, room, NOTHING));
         }
-        self.mailbox_wakes = false;
-        while self.has_started
-            && !self.was_told_to_stop
-            && self.unhandled.len() < self.unhandled_max
-            && self.unhandled.bytes() < UNHANDLED_BYTES_MAX
-        {
-            match self.mailbox.poll_incoming(&mut cx) {
-                Poll::Ready(Received::Message(delivery)) => {
-                    self.unhandled.push(delivery.seq, delivery.payload.len());
+        let Self { unhandled, unhandled_max, was_told_to_stop, .. } = self;
+        let wants = |unhandled: &Unhandled| {
+            unhandled.len() < *unhandled_max && unhandled.bytes() < UNHANDLED_BYTES_MAX
+        };
+        self.mailbox_wakes = self.has_started
+            && !*was_told_to_stop
+            && wants(unhandled)
+            && self.mailbox.poll_each(&mut cx, &mut |received| match received {
+                Received::Message(delivery) => {
+                    unhandled.push(delivery.seq, delivery.payload.len());
                     out.push(Frame::new(FrameKind::Message, guest, delivery.seq, delivery.payload));
+                    wants(unhandled)
                 }
-                Poll::Ready(Received::Stop) => {
-                    self.was_told_to_stop = true;
+                Received::Stop => {
+                    *was_told_to_stop = true;
                     out.push(Frame::new(FrameKind::Stop, guest, 0, NOTHING));
+                    false
                 }
-                Poll::Pending => {
-                    self.mailbox_wakes = true;
-                    break;
-                }
-            }
-        }
+            });
         false
-    }
-
-    /// Says that it is about to be looked after: what its mailbox has from now on must wake its process again.
-    pub(super) fn unqueue(&self) {
-        self.reference.is_queued.store(false, Ordering::Release);
     }
 
     /// True if the guest has said that it ended.

@@ -1,4 +1,5 @@
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
 use grid_protocol::id::WorkerId;
 use grid_protocol::link::MessageKind;

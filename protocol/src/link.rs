@@ -168,6 +168,13 @@ impl<T> Link<T> {
         self.unsettled.iter()
     }
 
+    /// Removes and returns the oldest unsettled message, for which no peer is left.
+    pub fn pop(&mut self) -> Option<Sent<T>> {
+        let sent = self.unsettled.pop_front()?;
+        self.unsettled_bytes -= sent.payload.len();
+        Some(sent)
+    }
+
     /// Removes and returns every unsettled message, when no peer is left to settle them.
     pub fn take_unsettled(&mut self) -> VecDeque<Sent<T>> {
         self.unsettled_bytes = 0;

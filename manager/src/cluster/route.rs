@@ -25,6 +25,8 @@ pub(crate) struct Route {
     /// The link with a remote client; the tag is the message's number on the host's link. `None` for a client in this
     /// process.
     pub(crate) homeward: Option<Link<u64>>,
+    /// What an earlier program of the client sent and the worker's window has held back, as one link holds it.
+    left_over: Option<Box<Link>>,
     /// What the worker has handled and the client is not told of yet, oldest first: the number of the last message that
     /// the worker had sent then, and that of the message on the client's link.
     pub(crate) handled: VecDeque<(u64, u64)>,
@@ -58,6 +60,7 @@ impl Route {
             host,
             outward: Link::default(),
             homeward: elsewhere.then(Link::default),
+            left_over: None,
             handled: VecDeque::new(),
             started: false,
             queued: false,
@@ -68,16 +71,38 @@ impl Route {
         }
     }
 
-    /// The client starts again and remembers nothing: what no earlier program of its has settled is sent to it.
+    /// The client starts again and remembers nothing: what no earlier program of its has settled is sent to it. What such a
+    /// program sent goes first, as much of it as one program may have unsettled; it was told of none that it was handled.
     pub(crate) fn restart(&mut self) {
         let Some(homeward) = &mut self.homeward else { return };
-        // Messages of an earlier program that the worker's window held back go first.
-        while let Some(delivery) = homeward.take_arrival() {
-            self.outward.push(delivery.kind, delivery.payload, 0);
+        let mut left_over = self.left_over.take().unwrap_or_default();
+        while left_over.has_room()
+            && let Some(delivery) = homeward.take_arrival()
+        {
+            left_over.push(delivery.kind, delivery.payload, ());
         }
+        self.left_over = left_over.is_owed().then_some(left_over);
         self.outward.retag(|_| 0);
         self.handled.clear();
         homeward.restart();
+    }
+
+    /// Takes what is next for the worker of what a client elsewhere has sent: a message, and its number on the client's link.
+    pub(crate) fn take_from_client(&mut self) -> Option<(MessageKind, Bytes, u64)> {
+        if let Some(left_over) = &mut self.left_over {
+            if let Some(sent) = left_over.pop() {
+                return Some((sent.kind, sent.payload, 0));
+            }
+            self.left_over = None;
+        }
+        let delivery = self.homeward.as_mut()?.take_arrival()?;
+        Some((delivery.kind, delivery.payload, delivery.seq))
+    }
+
+    /// Number of messages to the worker that it has not handled, without those that the client's program may send again.
+    pub(crate) fn unsettled(&self) -> usize {
+        let left_over = self.left_over.as_ref().map_or(0, |left_over| left_over.unsettled().len());
+        self.outward.unsettled().len() + left_over
     }
 
     /// Acknowledges everything to the host, which then forgets the worker. The client has taken everything.

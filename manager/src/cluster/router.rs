@@ -159,7 +159,7 @@ impl MessageRouter {
         &mut self,
         queue: PeerQueueId,
         frame: MailFrame<'_>,
-        body: &Bytes,
+        buffer: &Bytes,
         now: Moment,
     ) -> Result<(), LinkError> {
         let worker = frame.worker();
@@ -170,7 +170,7 @@ impl MessageRouter {
         route.heard = now;
         // Before the message that a failure is about is settled, perhaps by the same frame.
         let frame = frame.map_kind(|kind| route.for_client(kind));
-        let (fresh, settled) = frame.deliver(body, &mut route.outward)?;
+        let (fresh, settled) = frame.deliver(buffer, &mut route.outward)?;
         let newest = newest(settled);
         if let Some(newest) = newest {
             route.handled_upto(newest);
@@ -219,7 +219,7 @@ impl MessageRouter {
         &mut self,
         owner: Owner,
         frame: MailFrame<'_>,
-        body: &Bytes,
+        buffer: &Bytes,
     ) -> Result<(), LinkError> {
         let worker = frame.worker();
         let Some(route) = self.routes.get_mut(&worker).filter(|route| route.owner == owner) else {
@@ -228,7 +228,7 @@ impl MessageRouter {
         let Some(homeward) = &mut route.homeward else {
             return Ok(());
         };
-        for sent in frame.deliver(body, homeward)?.1 {
+        for sent in frame.deliver(buffer, homeward)?.1 {
             route.outward.finish(sent.tag);
             route.taken += sent.payload.len() + 1024;
         }
@@ -285,10 +285,10 @@ impl MessageRouter {
             return;
         };
         while route.outward.has_room() {
-            let Some(delivery) = route.homeward.as_mut().and_then(Link::take_arrival) else {
+            let Some((kind, payload, number)) = route.take_from_client() else {
                 break;
             };
-            route.forward(worker, &mut self.queues, delivery.kind, delivery.payload, delivery.seq);
+            route.forward(worker, &mut self.queues, kind, payload, number);
         }
     }
 
@@ -361,7 +361,7 @@ impl MessageRouter {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         self.routes.get(&worker).map_or((0, 0), |route| {
             let homeward = route.homeward.as_ref().map_or(0, |homeward| homeward.unsettled().len());
-            (count(route.outward.unsettled().len()), count(route.outward.arrivals() + homeward))
+            (count(route.unsettled()), count(route.outward.arrivals() + homeward))
         })
     }
 

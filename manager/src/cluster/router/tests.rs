@@ -1,7 +1,10 @@
 use grid_protocol::client::Channel;
+use grid_protocol::frame::Splitter;
 use grid_protocol::host::{Position, Resume};
 use grid_protocol::id::SessionId;
 use grid_protocol::key::SecretKey;
+use grid_protocol::limits::{MAIL_FRAME_BYTES_MAX, MAIL_STREAMS};
+use grid_protocol::link::WINDOW_MESSAGES_MAX;
 
 use super::*;
 
@@ -101,4 +104,104 @@ fn a_worker_that_is_placed_while_its_client_is_gone_for_good_is_there_when_the_c
     router.open(refilled, owner, queue, Duration::ZERO, later);
     let attached = router.client_attached(owner, SessionId([2; 16]), None, later).unwrap().unwrap();
     assert!(attached.state.workers.iter().any(|position| position.worker == refilled));
+}
+
+/// A program of the client, whose messages are their numbers.
+#[derive(Default)]
+struct Program(Link);
+
+impl Program {
+    /// Starts anew, and remembers nothing.
+    fn start(router: &mut MessageRouter, owner: Owner, session: u8) -> Self {
+        router.client_attached(owner, SessionId([session; 16]), None, Moment::ZERO).unwrap().unwrap();
+        Self::default()
+    }
+
+    fn send(&mut self, router: &mut MessageRouter, owner: Owner, worker: WorkerId, number: usize) {
+        let sent = self.0.push(MessageKind::Message, number.to_string().into(), ());
+        let (seq, kind, settled) = (sent.seq, sent.kind, 0);
+        let frame = MailFrame::Inline { worker, seq, settled, kind, payload: &sent.payload };
+        router.handle_client_frame(owner, frame, &sent.payload).unwrap();
+    }
+}
+
+/// What a host reads of one worker's messages.
+struct ReadingHost {
+    queue: PeerQueueId,
+    link: Link,
+}
+
+impl ReadingHost {
+    /// The host of a worker, which runs.
+    fn of(router: &mut MessageRouter, worker: WorkerId) -> Self {
+        let route = router.routes.get_mut(&worker).unwrap();
+        route.started = true;
+        let queue = route.host;
+        router.host_connected(queue, &[]).unwrap();
+        Self { queue, link: Link::default() }
+    }
+
+    /// Handles all messages that were sent to it, and acknowledges them; the numbers in them.
+    fn handle(&mut self, router: &mut MessageRouter) -> Vec<usize> {
+        let mut lanes: [Vec<u8>; MAIL_STREAMS] = Default::default();
+        router.queues.up(self.queue).unwrap().mail.take(&mut lanes, &mut Default::default());
+        let mut numbers = Vec::new();
+        for lane in lanes {
+            let mut splitter = Splitter::new(MAIL_FRAME_BYTES_MAX);
+            splitter.feed(lane.into());
+            let Some(batch) = splitter.next_batch().unwrap() else { continue };
+            for body in batch.bodies() {
+                let frame = MailFrame::decode(body).unwrap();
+                let worker = frame.worker();
+                drop(frame.deliver(batch.buffer(), &mut self.link).expect("the manager keeps the rules"));
+                while let Some(delivery) = self.link.take_arrival() {
+                    numbers.push(String::from_utf8_lossy(&delivery.payload).parse().unwrap());
+                    self.link.finish(delivery.seq);
+                }
+                let settled = self.link.acknowledge();
+                let settles = MailFrame::Settled { worker, settled };
+                router.handle_host_frame(self.queue, settles, &Bytes::new(), Moment::ZERO).unwrap();
+            }
+        }
+        numbers
+    }
+}
+
+#[test]
+fn what_earlier_programs_of_a_client_have_waiting_reaches_the_worker_once_and_before_what_the_next_one_sends()
+{
+    let (mut router, owner, worker) = with_a_client(SessionId([1; 16]));
+    let mut host = ReadingHost::of(&mut router, worker);
+    // The first program fills the worker's window, and the second what the manager holds for it beyond that.
+    let window = WINDOW_MESSAGES_MAX;
+    for program in 0..2 {
+        let mut client = Program::start(&mut router, owner, 2);
+        (0..window).for_each(|n| client.send(&mut router, owner, worker, program * window + n));
+    }
+    let mut client = Program::start(&mut router, owner, 4);
+    client.send(&mut router, owner, worker, 2 * window);
+    assert_eq!(router.counts(worker).0 as usize, 2 * window, "all of them wait");
+    let mut numbers = Vec::new();
+    for _ in 0..4 {
+        numbers.extend(host.handle(&mut router));
+    }
+    assert!(numbers.iter().copied().eq(0..=2 * window), "{} came", numbers.len());
+}
+
+#[test]
+fn a_client_that_fills_its_window_and_starts_anew_again_and_again_has_one_window_kept_beyond_the_workers() {
+    let (mut router, owner, worker) = with_a_client(SessionId([1; 16]));
+    let mut host = ReadingHost::of(&mut router, worker);
+    let window = WINDOW_MESSAGES_MAX;
+    for program in 0..6 {
+        let mut client = Program::start(&mut router, owner, 2);
+        (0..window).for_each(|n| client.send(&mut router, owner, worker, program * window + n));
+        assert!(router.counts(worker).0 as usize <= 2 * window);
+    }
+    let mut numbers = Vec::new();
+    for _ in 0..5 {
+        numbers.extend(host.handle(&mut router));
+    }
+    let kept = (0..2 * window).chain(5 * window..6 * window);
+    assert!(numbers.iter().copied().eq(kept), "the oldest, and those of the program that runs");
 }

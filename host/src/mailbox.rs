@@ -34,8 +34,8 @@ pub trait MessagePort: Send + Sync + std::fmt::Debug {
     /// The next message or stop request. A message is ready only while there is room to report that it failed.
     fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Received>;
 
-    /// Hands what has come to `take`, one after the other, as long as it asks for more. True if nothing is left, and the task
-    /// of `cx` is woken by what comes next.
+    /// Hands what has come to `take`, one after the other, as long as it asks for more. True if nothing more can be taken now,
+    /// and the task of `cx` is woken when something can. `take` must not call this port.
     fn poll_each(&self, cx: &mut Context<'_>, take: &mut dyn FnMut(Received) -> bool) -> bool {
         while let Poll::Ready(received) = self.poll_incoming(cx) {
             if !take(received) {

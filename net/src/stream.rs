@@ -1,5 +1,7 @@
 //! Streams: bytes in order, over QUIC or inside this process, and frames on them.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use grid_protocol::frame::{self, FrameBatch, Splitter, TooLong};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
@@ -49,11 +51,8 @@ fn broken(error: impl std::fmt::Display) -> StreamError {
 /// Bytes that are rather copied than written on their own.
 const JOINED_BYTES_MAX: usize = 4 << 10;
 
-/// Bytes that one read returns at most.
+/// Bytes of one chunk that is read alone.
 const CHUNK_BYTES_MAX: usize = 256 << 10;
-
-/// Chunks, of a packet each, whose frames are handled together: as many packets as one read of a socket brings.
-const CHUNKS_AT_ONCE: usize = 32;
 
 impl SendStream {
     /// Gives this stream priority when there is more to send than the path takes: for heartbeats, commands
@@ -175,7 +174,7 @@ impl RecvStream {
     }
 
     /// Reads the bytes that have arrived into `chunks`, which has room for one at least, after waiting for the first of
-    /// them; returns how many chunks there were, none at the end. Cancel-safe.
+    /// them; returns how many chunks there were, none at the end. A chunk is as long as it came. Cancel-safe.
     ///
     /// # Errors
     ///
@@ -259,33 +258,38 @@ const LOCAL_READ_BYTES: usize = 64 << 10;
 pub struct FrameReader {
     stream: RecvStream,
     splitter: Splitter,
+    /// What was read of the stream; empty where it was passed on.
+    chunks: [Bytes; CHUNKS_AT_ONCE],
+    /// The first of them that was not, and their number.
+    unread: Range<usize>,
 }
+
+/// Chunks that are read together, of a packet each if no packet was late.
+const CHUNKS_AT_ONCE: usize = 8;
+
+/// Bytes of frames that are handled together at most, if there are several.
+const BATCH_BYTES_MAX: usize = 64 << 10;
 
 impl FrameReader {
     /// A reader of frames of at most `max` bytes.
     pub fn new(stream: RecvStream, max: usize) -> Self {
-        Self { stream, splitter: Splitter::new(max) }
+        let chunks = [const { Bytes::new() }; CHUNKS_AT_ONCE];
+        Self { stream, splitter: Splitter::new(max), chunks, unread: 0..0 }
     }
 
-    /// Waits for at least one frame; returns all that have arrived, so that the caller can handle them together, or `None`
-    /// at the end of the stream. Cancel-safe.
+    /// Waits for at least one frame; returns all that have arrived, up to 64 KiB of them, so that the caller can handle them
+    /// together, or `None` at the end of the stream. Cancel-safe.
     ///
     /// # Errors
     ///
     /// [`StreamError`].
     pub async fn next_batch(&mut self) -> Result<Option<FrameBatch>, StreamError> {
-        let mut chunks = [const { Bytes::new() }; CHUNKS_AT_ONCE];
         loop {
             if let Some(batch) = self.splitter.next_batch()? {
                 return Ok(Some(batch));
             }
-            let read = self.stream.read_chunks(&mut chunks).await?;
-            match chunks.get_mut(..read) {
-                Some(chunks) if read > 0 => {
-                    chunks.iter_mut().for_each(|chunk| self.splitter.feed(std::mem::take(chunk)));
-                }
-                _ if self.splitter.is_empty() => return Ok(None),
-                _ => return Err(StreamError::Truncated),
+            if !self.read_on().await? {
+                return Ok(None);
             }
         }
     }
@@ -300,11 +304,32 @@ impl FrameReader {
             if let Some(frame) = self.splitter.next_frame()? {
                 return Ok(Some(frame));
             }
-            match self.stream.read_chunk().await? {
-                Some(chunk) => self.splitter.feed(chunk),
-                None if self.splitter.is_empty() => return Ok(None),
-                None => return Err(StreamError::Truncated),
+            if !self.read_on().await? {
+                return Ok(None);
             }
         }
+    }
+
+    /// Passes on to the splitter, of which every frame was taken, what has arrived, after waiting for it; false at the end of
+    /// the stream.
+    async fn read_on(&mut self) -> Result<bool, StreamError> {
+        if self.unread.is_empty() {
+            self.unread = 0..self.stream.read_chunks(&mut self.chunks).await?;
+        }
+        if self.unread.is_empty() {
+            return if self.splitter.is_empty() { Ok(false) } else { Err(StreamError::Truncated) };
+        }
+        let mut room = BATCH_BYTES_MAX;
+        for chunk in self.chunks.get_mut(self.unread.clone()).unwrap_or_default() {
+            // Packets that came before their turn may have been joined to a chunk of megabytes.
+            let part = chunk.split_to(chunk.len().min(room));
+            room -= part.len();
+            self.splitter.feed(part);
+            if !chunk.is_empty() {
+                break;
+            }
+            self.unread.start += 1;
+        }
+        Ok(true)
     }
 }

@@ -71,6 +71,56 @@ async fn frames_arrive_whole_and_in_order_on_streams_either_way() {
 }
 
 #[tokio::test]
+async fn frames_that_have_arrived_are_read_together_and_none_twice_though_the_reader_is_dropped_while_it_waits()
+ {
+    for pair in both().await {
+        let (mut send, _recv) = pair.peer.open_bi().await.unwrap();
+        let sent: Vec<_> = (0..40_000u32).map(|number| number.to_le_bytes()).collect();
+        let bytes: Vec<u8> = sent.iter().flat_map(|body| [&4u32.to_le_bytes()[..], body].concat()).collect();
+        let write = async {
+            for piece in bytes.chunks(777) {
+                send.write_all(piece).await.unwrap();
+            }
+            send.finish().await;
+        };
+        let read = async {
+            let (_back, heard) = pair.manager.accept_bi().await.unwrap();
+            let mut reader = FrameReader::new(heard, 100);
+            let (mut frames, mut batches) = (Vec::new(), 0);
+            loop {
+                let batch = tokio::select! {
+                    biased;
+                    batch = reader.next_batch() => batch.unwrap(),
+                    () = tokio::task::yield_now() => continue,
+                };
+                let Some(batch) = batch else { break };
+                assert!(batch.buffer().len() <= 65 << 10, "a batch of {} bytes", batch.buffer().len());
+                frames.extend(batch.bodies().map(|body| <[u8; 4]>::try_from(body).unwrap()));
+                batches += 1;
+            }
+            (frames, batches)
+        };
+        let ((), (frames, batches)) = tokio::join!(write, read);
+        assert!(frames == sent, "{} of {} frames", frames.len(), sent.len());
+        assert!(batches < 4000, "{batches} batches");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_inside_a_frame_is_an_error_after_the_frames_before_it() {
+    for pair in both().await {
+        let (mut send, _recv) = pair.peer.open_bi().await.unwrap();
+        send.write_frame(b"whole", 100).await.unwrap();
+        send.write_all(&[5, 0, 0, 0, 1]).await.unwrap();
+        send.finish().await;
+        let (_back, heard) = pair.manager.accept_bi().await.unwrap();
+        let mut reader = FrameReader::new(heard, 100);
+        assert_eq!(reader.next_batch().await.unwrap().unwrap().bodies().collect::<Vec<_>>(), [b"whole"]);
+        assert!(matches!(reader.next_batch().await, Err(StreamError::Truncated)));
+    }
+}
+
+#[tokio::test]
 async fn a_frame_over_the_limit_is_refused_at_both_ends() {
     for pair in both().await {
         let (mut send, _recv) = pair.peer.open_bi().await.unwrap();

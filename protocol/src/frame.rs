@@ -5,8 +5,7 @@ use bytes::{Buf, Bytes, BytesMut};
 /// Length of the length prefix, in bytes.
 pub const HEAD_BYTES: usize = 4;
 
-/// Cuts a stream of bytes into frames. It buffers at most one chunk and one unfinished frame of bounded
-/// length.
+/// Cuts a stream of bytes into frames. It buffers what it was fed at once, and one unfinished frame of bounded length.
 #[derive(Debug)]
 pub struct Splitter {
     max: usize,
@@ -20,8 +19,8 @@ impl Splitter {
         Self { max, whole: Bytes::new(), rest: BytesMut::new() }
     }
 
-    /// Adds bytes of the stream. The caller takes every frame ([`Self::next_frame`], [`Self::next_batch`]) before it adds more
-    /// than a few chunks.
+    /// Adds bytes of the stream. What is added before every frame is taken ([`Self::next_frame`], [`Self::next_batch`]), the
+    /// caller bounds.
     pub fn feed(&mut self, chunk: Bytes) {
         if self.rest.is_empty() && self.whole.is_empty() {
             // The common case: complete frames in one chunk are cut out of it without a copy.
@@ -81,6 +80,8 @@ impl Splitter {
         let buffer = match count {
             0 => return Ok(None),
             _ if self.rest.is_empty() => self.whole.split_to(complete),
+            // It would keep the memory.
+            _ if left.is_empty() => core::mem::take(&mut self.rest).freeze(),
             _ => self.rest.split_to(complete).freeze(),
         };
         Ok(Some(FrameBatch { buffer, count }))

@@ -168,8 +168,8 @@ impl<T> Link<T> {
         self.unsettled.iter()
     }
 
-    /// Removes and returns the oldest unsettled message, for which no peer is left.
-    pub fn pop(&mut self) -> Option<Sent<T>> {
+    /// Removes and returns the oldest unsettled message, when no peer is left to settle it.
+    pub fn pop_unsettled(&mut self) -> Option<Sent<T>> {
         let sent = self.unsettled.pop_front()?;
         self.unsettled_bytes -= sent.payload.len();
         Some(sent)

@@ -174,7 +174,11 @@ impl MessageRouter {
                 client.session = fresh;
                 client.control.restart();
                 let of_owner = self.routes.values_mut().filter(|route| route.owner == owner);
-                of_owner.for_each(Route::restart);
+                let dropped: usize = of_owner.map(Route::restart).sum();
+                if dropped > 0 {
+                    let (key, channel) = (owner.key.fingerprint(), owner.channel.0);
+                    tracing::warn!(client = %key, channel, dropped, "messages of its earlier programs were more than is kept");
+                }
             }
         }
         let of_owner = self.routes.iter().filter(|(_, route)| route.owner == owner);

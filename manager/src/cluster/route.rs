@@ -25,7 +25,8 @@ pub(crate) struct Route {
     /// The link with a remote client; the tag is the message's number on the host's link. `None` for a client in this
     /// process.
     pub(crate) homeward: Option<Link<u64>>,
-    /// What an earlier program of the client sent and the worker's window has held back, as one link holds it.
+    /// What earlier programs of the client sent and the worker's window has held back. A link bounds it as it bounds what one
+    /// program has unsettled; nobody is at its other end.
     left_over: Option<Box<Link>>,
     /// What the worker has handled and the client is not told of yet, oldest first: the number of the last message that
     /// the worker had sent then, and that of the message on the client's link.
@@ -71,12 +72,14 @@ impl Route {
         }
     }
 
-    /// The client starts again and remembers nothing: what no earlier program of its has settled is sent to it. What such a
-    /// program sent goes first, as much of it as one program may have unsettled; it was told of none that it was handled.
-    pub(crate) fn restart(&mut self) {
-        let Some(homeward) = &mut self.homeward else { return };
+    /// The client starts again and remembers nothing: what no earlier program of its has settled is sent to it. What its
+    /// earlier programs have sent and the worker's window has held back goes first, as much as one link holds. Returns how
+    /// many messages are beyond that, and dropped: no program was told that they were handled, nor is there one to tell.
+    pub(crate) fn restart(&mut self) -> usize {
+        let Some(homeward) = &mut self.homeward else { return 0 };
         let mut left_over = self.left_over.take().unwrap_or_default();
-        while left_over.has_room()
+        while self.ending.is_none()
+            && left_over.has_room()
             && let Some(delivery) = homeward.take_arrival()
         {
             left_over.push(delivery.kind, delivery.payload, ());
@@ -84,13 +87,15 @@ impl Route {
         self.left_over = left_over.is_owed().then_some(left_over);
         self.outward.retag(|_| 0);
         self.handled.clear();
+        let dropped = homeward.arrivals();
         homeward.restart();
+        dropped
     }
 
     /// Takes what is next for the worker of what a client elsewhere has sent: a message, and its number on the client's link.
     pub(crate) fn take_from_client(&mut self) -> Option<(MessageKind, Bytes, u64)> {
         if let Some(left_over) = &mut self.left_over {
-            if let Some(sent) = left_over.pop() {
+            if let Some(sent) = left_over.pop_unsettled() {
                 return Some((sent.kind, sent.payload, 0));
             }
             self.left_over = None;
@@ -99,8 +104,13 @@ impl Route {
         Some((delivery.kind, delivery.payload, delivery.seq))
     }
 
-    /// Number of messages to the worker that it has not handled, without those that the client's program may send again.
-    pub(crate) fn unsettled(&self) -> usize {
+    /// The worker has ended, and takes nothing any more.
+    pub(crate) fn drop_left_over(&mut self) {
+        self.left_over = None;
+    }
+
+    /// Number of messages to the worker that it has not handled, but for those on the link of a client elsewhere.
+    pub(crate) fn messages_to_worker(&self) -> usize {
         let left_over = self.left_over.as_ref().map_or(0, |left_over| left_over.unsettled().len());
         self.outward.unsettled().len() + left_over
     }

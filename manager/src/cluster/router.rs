@@ -98,6 +98,7 @@ impl MessageRouter {
         let Some(route) = self.routes.get_mut(&worker) else {
             return;
         };
+        route.drop_left_over();
         match &mut route.ending {
             Some(ending) => ending.pending.end = Some(end),
             None => {
@@ -361,7 +362,7 @@ impl MessageRouter {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         self.routes.get(&worker).map_or((0, 0), |route| {
             let homeward = route.homeward.as_ref().map_or(0, |homeward| homeward.unsettled().len());
-            (count(route.unsettled()), count(route.outward.arrivals() + homeward))
+            (count(route.messages_to_worker()), count(route.outward.arrivals() + homeward))
         })
     }
 
@@ -374,8 +375,9 @@ impl MessageRouter {
                 queue.mail.settle(worker, homeward);
                 queue.wake.notify_one();
             }
-            self.forward(worker);
         }
+        // Whether the client is there or not: an earlier program of it may have something waiting.
+        self.forward(worker);
     }
 
     /// Lets those in this process who wait to send to the worker try again.

@@ -11,10 +11,10 @@ use grid_protocol::wire::Wire;
 
 libfuzzer_sys::fuzz_target!(|input: (Vec<u8>, u8)| {
     let (bytes, size) = input;
-    let alone = frames(&bytes, size, |splitter| {
+    let alone = frames(&bytes, size, 1, |splitter| {
         Ok(splitter.next_frame()?.map(|frame| vec![frame]))
     });
-    let together = frames(&bytes, size, |splitter| {
+    let together = frames(&bytes, size, 3, |splitter| {
         let batch = splitter.next_batch()?;
         Ok(batch.map(|batch| batch.bodies().map(|body| batch.buffer().slice_ref(body)).collect()))
     });
@@ -23,15 +23,17 @@ libfuzzer_sys::fuzz_target!(|input: (Vec<u8>, u8)| {
     decode(&bytes);
 });
 
-/// The frames before the first that is too long.
+/// The frames before the first that is too long, from chunks of this size, so many at a time.
 fn frames(
     bytes: &[u8],
     size: u8,
+    chunks_at_once: usize,
     mut take: impl FnMut(&mut Splitter) -> Result<Option<Vec<Bytes>>, TooLong>,
 ) -> Vec<Bytes> {
     let (mut splitter, mut frames) = (Splitter::new(4096), Vec::new());
-    for chunk in bytes.chunks(usize::from(size).max(1)) {
-        splitter.feed(Bytes::copy_from_slice(chunk));
+    let chunks: Vec<_> = bytes.chunks(usize::from(size).max(1)).collect();
+    for chunks in chunks.chunks(chunks_at_once) {
+        chunks.iter().for_each(|chunk| splitter.feed(Bytes::copy_from_slice(chunk)));
         loop {
             match take(&mut splitter) {
                 Ok(Some(taken)) => frames.extend(taken),

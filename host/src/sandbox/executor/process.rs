@@ -215,7 +215,7 @@ impl Process {
 pub(super) struct GuestRef {
     pub(super) guest: u32,
     process: Arc<Process>,
-    /// It waits in the process's list of guests to be looked after.
+    /// It was put into the process's list of guests to be looked after, and was not looked after since.
     pub(super) is_queued: AtomicBool,
 }
 

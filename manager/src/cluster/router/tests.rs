@@ -112,8 +112,8 @@ struct Program(Link);
 
 impl Program {
     /// Starts anew, and remembers nothing.
-    fn start(router: &mut MessageRouter, owner: Owner, session: u8) -> Self {
-        router.client_attached(owner, SessionId([session; 16]), None, Moment::ZERO).unwrap().unwrap();
+    fn start(router: &mut MessageRouter, owner: Owner) -> Self {
+        router.client_attached(owner, SessionId([2; 16]), None, Moment::ZERO).unwrap().unwrap();
         Self::default()
     }
 
@@ -175,10 +175,10 @@ fn what_earlier_programs_of_a_client_have_waiting_reaches_the_worker_once_and_be
     // The first program fills the worker's window, and the second what the manager holds for it beyond that.
     let window = WINDOW_MESSAGES_MAX;
     for program in 0..2 {
-        let mut client = Program::start(&mut router, owner, 2);
+        let mut client = Program::start(&mut router, owner);
         (0..window).for_each(|n| client.send(&mut router, owner, worker, program * window + n));
     }
-    let mut client = Program::start(&mut router, owner, 4);
+    let mut client = Program::start(&mut router, owner);
     client.send(&mut router, owner, worker, 2 * window);
     assert_eq!(router.counts(worker).0 as usize, 2 * window, "all of them wait");
     let mut numbers = Vec::new();
@@ -194,7 +194,7 @@ fn a_client_that_fills_its_window_and_starts_anew_again_and_again_has_one_window
     let mut host = ReadingHost::of(&mut router, worker);
     let window = WINDOW_MESSAGES_MAX;
     for program in 0..6 {
-        let mut client = Program::start(&mut router, owner, 2);
+        let mut client = Program::start(&mut router, owner);
         (0..window).for_each(|n| client.send(&mut router, owner, worker, program * window + n));
         assert!(router.counts(worker).0 as usize <= 2 * window);
     }
@@ -204,4 +204,29 @@ fn a_client_that_fills_its_window_and_starts_anew_again_and_again_has_one_window
     }
     let kept = (0..2 * window).chain(5 * window..6 * window);
     assert!(numbers.iter().copied().eq(kept), "the oldest, and those of the program that runs");
+}
+
+#[test]
+fn what_is_left_over_reaches_the_worker_though_its_client_is_gone_for_good_and_not_after_its_end() {
+    for ends in [false, true] {
+        let (mut router, owner, worker) = with_a_client(SessionId([1; 16]));
+        let mut host = ReadingHost::of(&mut router, worker);
+        let window = WINDOW_MESSAGES_MAX;
+        for program in 0..3 {
+            let mut client = Program::start(&mut router, owner);
+            let sends = if program < 2 { window } else { 0 };
+            (0..sends).for_each(|n| client.send(&mut router, owner, worker, program * window + n));
+        }
+        let generation = router.client_attached(owner, SessionId([3; 16]), None, Moment::ZERO);
+        router.client_detached(owner, generation.unwrap().unwrap().generation, Moment::ZERO);
+        let later = Moment::ZERO + Duration::from_secs(61);
+        assert_eq!(router.clear_abandoned(later, Duration::from_secs(60)), [owner]);
+        if ends {
+            router.left(worker, End::Stopped);
+        }
+        let mut numbers = host.handle(&mut router);
+        numbers.extend(host.handle(&mut router));
+        let expected = if ends { window } else { 2 * window };
+        assert!(numbers.iter().copied().eq(0..expected), "{} came", numbers.len());
+    }
 }

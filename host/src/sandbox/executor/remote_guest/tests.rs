@@ -3,6 +3,7 @@ use std::task::Poll;
 
 use grid_protocol::id::WorkerId;
 use grid_protocol::link::MessageKind;
+use grid_protocol::mail::MailFrame;
 use grid_protocol::worker::FailureKind;
 use parking_lot::Mutex;
 
@@ -108,6 +109,33 @@ fn a_guest_whose_mailbox_wakes_its_process_is_not_looked_after_for_an_answer_alo
     guest.attend(&mut out, true);
     let end = End::Stopped.to_body();
     assert_eq!(says(&mut guest, FrameKind::Ended, 0, end.into()), Ok(true));
+}
+
+#[test]
+fn answers_wait_in_order_while_the_managers_window_is_full_and_are_counted_once() {
+    let (mut guest, _) = guest(1);
+    let mut out = Vec::new();
+    guest.attend(&mut out, true);
+    let mailbox = Arc::new(Mailbox::new(WorkerId::new(1, 1), Arc::default()));
+    while mailbox.has_room() {
+        mailbox.send(NOTHING);
+    }
+    guest.mailbox = mailbox.clone();
+    let sent =
+        || mailbox.with_link(|link| link.unsettled().map(|sent| sent.payload.clone()).collect::<Vec<_>>());
+    let full = sent().len();
+    says(&mut guest, FrameKind::Answered, 1, "one".into()).unwrap();
+    says(&mut guest, FrameKind::Sent, 0, "two".into()).unwrap();
+    says(&mut guest, FrameKind::Answered, 2, "three".into()).unwrap();
+    guest.attend(&mut out, true);
+    assert_eq!((sent().len(), guest.owed_room), (full, 0), "there is no room");
+    let settled = MailFrame::Settled { worker: mailbox.worker(), settled: 3 };
+    mailbox.handle_frame(settled, &NOTHING).unwrap();
+    assert!(guest.reference.is_queued.load(Ordering::Relaxed), "the process is woken");
+    guest.attend(&mut out, true);
+    assert_eq!(sent()[full - 3..], ["one", "two", "three"]);
+    assert_eq!(guest.owed_room, message_cost(3) * 2 + message_cost(5));
+    assert_eq!(mailbox.with_link(|link| link.unsettled().len()), full);
 }
 
 #[test]

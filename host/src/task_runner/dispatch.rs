@@ -7,6 +7,7 @@ use bytes::Bytes;
 use grid_protocol::job::{Assignment, AttemptEnd, AttemptResult, JobId, Payload};
 use grid_protocol::limits::PAYLOAD_BYTES_MAX;
 use grid_protocol::worker::End;
+use tokio::time::Instant;
 
 use super::TaskRunner;
 use super::job_guest::{self, JobGuest};
@@ -53,14 +54,14 @@ impl TaskRunner {
         };
         inner.begin(&task);
         inner.running.push(guest.clone());
-        inner.give(&guest, task);
+        inner.give(&guest, task, Instant::now());
         self.busy.notify_one();
         true
     }
 
-    /// Called when a guest has finished its task: records the end, and gives the guest another task if there is
+    /// Called when a guest has finished its task `now`: records the end, and gives the guest another task if there is
     /// one.
-    pub(super) fn finished(self: &Arc<Self>, guest: &Arc<JobGuest>, end: AttemptEnd) {
+    pub(super) fn finished(self: &Arc<Self>, guest: &Arc<JobGuest>, end: AttemptEnd, now: Instant) {
         let mut inner = self.lock();
         let ran = Duration::from_micros(end.ran_us);
         inner.note_time(ran, true);
@@ -79,14 +80,14 @@ impl TaskRunner {
             job.started = true;
         }
         inner.note_pace(guest.job(), ran);
-        self.hand_on(&mut inner, guest);
+        self.hand_on(&mut inner, guest, now);
         drop(inner);
         self.outbox.control_ready.notify_one();
         self.emptied.notify_one();
     }
 
     /// Gives a guest that has finished a task the next ones, or its slot to another.
-    fn hand_on(self: &Arc<Self>, inner: &mut RunnerState, guest: &Arc<JobGuest>) {
+    fn hand_on(self: &Arc<Self>, inner: &mut RunnerState, guest: &Arc<JobGuest>, now: Instant) {
         let (job, depth) = (guest.job(), inner.depth(guest.job()));
         let may = |inner: &RunnerState| {
             inner.running.len() + inner.sending <= inner.capacity
@@ -99,7 +100,7 @@ impl TaskRunner {
             match next {
                 Some((next, task)) if next == job => {
                     inner.begin(&task);
-                    inner.give(guest, task);
+                    inner.give(guest, task, now);
                 }
                 _ if has > 0 => return,
                 other => {

@@ -351,7 +351,7 @@ impl MessagePort for JobGuest {
         let most = now.duration_since(task.began);
         let ran = ran.map_or(most, |ran| ran.min(most));
         if let (Some(runner), Some(me)) = (self.runner.upgrade(), self.me.upgrade()) {
-            runner.finished(&me, task.end(ran));
+            runner.finished(&me, task.end(ran), now);
         }
     }
 

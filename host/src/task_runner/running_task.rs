@@ -33,15 +33,22 @@ pub(super) struct RunningTask {
 }
 
 impl RunningTask {
-    /// A task with its input, which is kept after the guest took it if `keep` is set.
-    pub(super) fn new(attempt: AttemptId, task: u64, input: Bytes, timeout: Duration, keep: bool) -> Self {
+    /// A task that is given to a guest `now` with its input, which is kept after the guest took it if `keep` is set.
+    pub(super) fn new(
+        attempt: AttemptId,
+        task: u64,
+        input: Bytes,
+        timeout: Duration,
+        keep: bool,
+        now: Instant,
+    ) -> Self {
         Self {
             attempt,
             task,
             kept: keep.then(|| input.clone()),
             input: Some(input),
             seq: 0,
-            began: Instant::now(),
+            began: now,
             timeout,
             results: Vec::new(),
             bytes: 0,

@@ -117,17 +117,17 @@ impl RunnerState {
     }
 
     /// Gives a guest a task of its own job.
-    pub(super) fn give(&mut self, guest: &JobGuest, task: Assignment) {
+    pub(super) fn give(&mut self, guest: &JobGuest, task: Assignment, now: Instant) {
         let job = self.jobs.get(&guest.job());
         let timeout = job.map_or(0, |job| job.brief.timeout_ms);
         if let Some(job) = job.filter(|_| !self.traced.is_empty()) {
-            self.traced.given(Instant::now(), task.attempt, job.ready_at);
+            self.traced.given(now, task.attempt, job.ready_at);
         }
         // An input that the manager keeps was fetched before the task was queued.
         let Assignment { attempt, task, input } = task;
         if let Payload::Here(input) = input {
             let timeout = Duration::from_millis(timeout);
-            guest.give(RunningTask::new(attempt, task, input, timeout, self.has_executors));
+            guest.give(RunningTask::new(attempt, task, input, timeout, self.has_executors, now));
         }
     }
 

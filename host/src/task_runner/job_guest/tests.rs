@@ -23,7 +23,7 @@ impl GuestHandle for AtTheFirst {
 fn guest_of(tasks: u64) -> Arc<JobGuest> {
     let task = |number| {
         let (attempt, input) = (AttemptId::from_u64(number), Bytes::from_static(b"input"));
-        RunningTask::new(attempt, number, input, Duration::from_secs(1), true)
+        RunningTask::new(attempt, number, input, Duration::from_secs(1), true, Instant::now())
     };
     let guest = JobGuest::new(Weak::new(), JobId([1; 16]));
     *guest.abort.lock() = Some(AbortHandle(Arc::new(AtTheFirst)));

@@ -370,11 +370,11 @@ impl MessageRouter {
     fn forward_freed(&mut self, worker: WorkerId) {
         let Some(route) = self.routes.get_mut(&worker) else { return };
         let Some(homeward) = &mut route.homeward else { return };
-        if let Some(ClientSession::Remote(client)) = self.client_sessions.get(&route.owner) {
-            if let Some(queue) = self.queues.up(client.queue) {
-                queue.mail.settle(worker, homeward);
-                queue.wake.notify_one();
-            }
+        if let Some(ClientSession::Remote(client)) = self.client_sessions.get(&route.owner)
+            && let Some(queue) = self.queues.up(client.queue)
+        {
+            queue.mail.settle(worker, homeward);
+            queue.wake.notify_one();
         }
         // Whether the client is there or not: an earlier program of it may have something waiting.
         self.forward(worker);

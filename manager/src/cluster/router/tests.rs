@@ -108,9 +108,9 @@ fn a_worker_that_is_placed_while_its_client_is_gone_for_good_is_there_when_the_c
 
 /// A program of the client, whose messages are their numbers.
 #[derive(Default)]
-struct Program(Link);
+struct ClientProgram(Link);
 
-impl Program {
+impl ClientProgram {
     /// Starts anew, and remembers nothing.
     fn start(router: &mut MessageRouter, owner: Owner) -> Self {
         router.client_attached(owner, SessionId([2; 16]), None, Moment::ZERO).unwrap().unwrap();
@@ -175,10 +175,10 @@ fn what_earlier_programs_of_a_client_have_waiting_reaches_the_worker_once_and_be
     // The first program fills the worker's window, and the second what the manager holds for it beyond that.
     let window = WINDOW_MESSAGES_MAX;
     for program in 0..2 {
-        let mut client = Program::start(&mut router, owner);
+        let mut client = ClientProgram::start(&mut router, owner);
         (0..window).for_each(|n| client.send(&mut router, owner, worker, program * window + n));
     }
-    let mut client = Program::start(&mut router, owner);
+    let mut client = ClientProgram::start(&mut router, owner);
     client.send(&mut router, owner, worker, 2 * window);
     assert_eq!(router.counts(worker).0 as usize, 2 * window, "all of them wait");
     let mut numbers = Vec::new();
@@ -194,7 +194,7 @@ fn a_client_that_fills_its_window_and_starts_anew_again_and_again_has_one_window
     let mut host = ReadingHost::of(&mut router, worker);
     let window = WINDOW_MESSAGES_MAX;
     for program in 0..6 {
-        let mut client = Program::start(&mut router, owner);
+        let mut client = ClientProgram::start(&mut router, owner);
         (0..window).for_each(|n| client.send(&mut router, owner, worker, program * window + n));
         assert!(router.counts(worker).0 as usize <= 2 * window);
     }
@@ -213,7 +213,7 @@ fn what_is_left_over_reaches_the_worker_though_its_client_is_gone_for_good_and_n
         let mut host = ReadingHost::of(&mut router, worker);
         let window = WINDOW_MESSAGES_MAX;
         for program in 0..3 {
-            let mut client = Program::start(&mut router, owner);
+            let mut client = ClientProgram::start(&mut router, owner);
             let sends = if program < 2 { window } else { 0 };
             (0..sends).for_each(|n| client.send(&mut router, owner, worker, program * window + n));
         }

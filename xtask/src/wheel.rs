@@ -21,21 +21,24 @@ const GLIBC: (u32, u32) = (2, 17);
 /// The packages that a wheel consists of.
 const PACKAGES: [&str; 3] = ["wasm-grid-python", "grid-cli", "grid-host"];
 
-/// Builds the wheel in the release profile, and checks that it runs where its name says.
+/// The profile of what is packaged.
+const PROFILE: &str = "dist";
+
+/// Builds the wheel, which takes a quarter of an hour, and checks that it runs where its name says.
 pub(crate) fn build() -> Result<(), ChoreError> {
     let tools = tools()?;
     let arch = std::env::consts::ARCH;
     let (major, minor) = GLIBC;
     let target = format!("{arch}-unknown-linux-gnu");
     let mut build = Command::new(tools.join("cargo-zigbuild"));
-    build.current_dir(root()).args(["zigbuild", "--release", "--lib", "--bins"]);
+    build.current_dir(root()).args(["zigbuild", "--profile", PROFILE, "--lib", "--bins"]);
     build.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
     // cargo-zigbuild asks the first Python on the path for zig.
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(tools.clone()).chain(std::env::split_paths(&path)))
         .map_err(|error| ChoreError::Other(format!("the PATH: {error}")))?;
     run(build.arg("--target").arg(format!("{target}.{major}.{minor}")).env("PATH", path))?;
-    let programs = programs::target_folder()?.join(target).join("release");
+    let programs = programs::target_folder()?.join(target).join(PROFILE);
     let platform = format!("manylinux_{major}_{minor}_{arch}");
     let wheel = put_together(&programs, &platform, &programs::target_folder()?.join("wheels"))?;
     let shown = output(Command::new(tools.join("auditwheel")).arg("show").arg(&wheel))?;

@@ -262,22 +262,24 @@ pub struct FrameReader {
     chunks: [Bytes; CHUNKS_AT_ONCE],
     /// The first of them that was not, and their number.
     unread: Range<usize>,
+    /// A part of that one was passed on.
+    in_parts: bool,
 }
 
 /// Chunks that are read together, of a packet each if no packet was late.
 const CHUNKS_AT_ONCE: usize = 8;
 
-/// Bytes of frames that are handled together at most, if there are several.
-const BATCH_BYTES_MAX: usize = 64 << 10;
+/// Bytes that the splitter is fed before its frames are taken.
+const FED_BYTES_MAX: usize = 64 << 10;
 
 impl FrameReader {
     /// A reader of frames of at most `max` bytes.
     pub fn new(stream: RecvStream, max: usize) -> Self {
         let chunks = [const { Bytes::new() }; CHUNKS_AT_ONCE];
-        Self { stream, splitter: Splitter::new(max), chunks, unread: 0..0 }
+        Self { stream, splitter: Splitter::new(max), chunks, unread: 0..0, in_parts: false }
     }
 
-    /// Waits for at least one frame; returns all that have arrived, up to 64 KiB of them, so that the caller can handle them
+    /// Waits for at least one frame; returns all that have arrived, 64 KiB at a time, so that the caller can handle them
     /// together, or `None` at the end of the stream. Cancel-safe.
     ///
     /// # Errors
@@ -319,17 +321,88 @@ impl FrameReader {
         if self.unread.is_empty() {
             return if self.splitter.is_empty() { Ok(false) } else { Err(StreamError::Truncated) };
         }
-        let mut room = BATCH_BYTES_MAX;
+        let mut room = FED_BYTES_MAX;
         for chunk in self.chunks.get_mut(self.unread.clone()).unwrap_or_default() {
-            // Packets that came before their turn may have been joined to a chunk of megabytes.
-            let part = chunk.split_to(chunk.len().min(room));
-            room -= part.len();
-            self.splitter.feed(part);
-            if !chunk.is_empty() {
+            if room == 0 {
                 break;
             }
-            self.unread.start += 1;
+            let part = chunk.split_to(chunk.len().min(room));
+            room -= part.len();
+            let is_rest = std::mem::replace(&mut self.in_parts, !chunk.is_empty());
+            // Packets that came before their turn may have been joined to a chunk of megabytes, all of which would be kept with
+            // each message that is cut out of it.
+            let copied = is_rest || self.in_parts;
+            self.splitter.feed(if copied { Bytes::copy_from_slice(&part) } else { part });
+            self.unread.start += usize::from(!self.in_parts);
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of a stream that has ended, of which these chunks were read: the frames of each batch.
+    async fn batches(chunks: &[&[u8]]) -> (Vec<Vec<Bytes>>, Result<Option<()>, StreamError>) {
+        let (end, _) = tokio::io::duplex(1);
+        let stream = RecvStream(Receiver::Local(tokio::io::split(end).0));
+        let mut reader = FrameReader::new(stream, 200 << 10);
+        for (place, chunk) in reader.chunks.iter_mut().zip(chunks) {
+            *place = Bytes::copy_from_slice(chunk);
+        }
+        reader.unread = 0..chunks.len();
+        let mut batches = Vec::new();
+        loop {
+            match reader.next_batch().await {
+                Ok(Some(batch)) => {
+                    assert!(batch.buffer().len() <= 2 * FED_BYTES_MAX, "{} bytes", batch.buffer().len());
+                    batches.push(batch.bodies().map(|body| batch.buffer().slice_ref(body)).collect());
+                }
+                end => return (batches, end.map(|end| end.map(drop))),
+            }
+        }
+    }
+
+    fn framed(count: usize, length: usize) -> Vec<u8> {
+        let length = length - frame::HEAD_BYTES;
+        let head = u32::try_from(length).unwrap().to_le_bytes();
+        [&head[..], &vec![7; length]].concat().repeat(count)
+    }
+
+    #[tokio::test]
+    async fn long_chunks_are_passed_on_in_parts_and_what_is_left_of_them_before_the_streams_end() {
+        let long = framed(2000, 100);
+        let (frames, end) = batches(&[&long]).await;
+        assert_eq!((frames.concat().len(), frames.len()), (2000, 4));
+        assert_eq!(end, Ok(None));
+        // A chunk that takes all the room, and one behind it.
+        let exact = framed(64, 1 << 10);
+        let (frames, end) = batches(&[&exact, &framed(3, 50), &long, &framed(1, 10)]).await;
+        assert_eq!(frames.concat().len(), 64 + 3 + 2000 + 1);
+        assert_eq!(frames.first().map(Vec::len), Some(64));
+        assert_eq!(end, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_ends_inside_a_frame_is_an_error_after_all_that_was_read_is_passed_on() {
+        let whole = framed(2, 70 << 10);
+        let (frames, end) = batches(&[&whole, &[5, 0, 0, 0, 1]]).await;
+        assert_eq!(frames.concat().len(), 2);
+        assert_eq!(end, Err(StreamError::Truncated));
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_out_of_a_chunk_of_megabytes_does_not_keep_it() {
+        let (end, _) = tokio::io::duplex(1);
+        let stream = RecvStream(Receiver::Local(tokio::io::split(end).0));
+        let mut reader = FrameReader::new(stream, 100);
+        let chunk = Bytes::from(framed(20_000, 100));
+        let within = chunk.as_ptr_range();
+        reader.chunks[0] = chunk.clone();
+        reader.unread = 0..1;
+        while let Some(batch) = reader.next_batch().await.unwrap() {
+            assert!(!within.contains(&batch.buffer().as_ptr()), "it is a part of the chunk");
+        }
     }
 }

@@ -71,8 +71,8 @@ async fn frames_arrive_whole_and_in_order_on_streams_either_way() {
 }
 
 #[tokio::test]
-async fn frames_that_have_arrived_are_read_together_and_none_twice_though_the_reader_is_dropped_while_it_waits()
- {
+async fn frames_that_have_arrived_are_read_together_and_none_twice_though_reading_is_given_up_while_it_waits()
+{
     for pair in both().await {
         let (mut send, _recv) = pair.peer.open_bi().await.unwrap();
         let sent: Vec<_> = (0..40_000u32).map(|number| number.to_le_bytes()).collect();
@@ -94,7 +94,6 @@ async fn frames_that_have_arrived_are_read_together_and_none_twice_though_the_re
                     () = tokio::task::yield_now() => continue,
                 };
                 let Some(batch) = batch else { break };
-                assert!(batch.buffer().len() <= 65 << 10, "a batch of {} bytes", batch.buffer().len());
                 frames.extend(batch.bodies().map(|body| <[u8; 4]>::try_from(body).unwrap()));
                 batches += 1;
             }
@@ -102,7 +101,7 @@ async fn frames_that_have_arrived_are_read_together_and_none_twice_though_the_re
         };
         let ((), (frames, batches)) = tokio::join!(write, read);
         assert!(frames == sent, "{} of {} frames", frames.len(), sent.len());
-        assert!(batches < 4000, "{batches} batches");
+        assert!(batches < 1000, "{batches} batches");
     }
 }
 

@@ -50,12 +50,9 @@ impl Splitter {
         if body.len() < length {
             return Ok(None);
         }
-        if self.rest.is_empty() {
-            self.whole.advance(HEAD_BYTES);
-            return Ok(Some(self.whole.split_to(length)));
-        }
-        self.rest.advance(HEAD_BYTES);
-        Ok(Some(self.rest.split_to(length).freeze()))
+        let mut frame = self.cut(HEAD_BYTES + length);
+        frame.advance(HEAD_BYTES);
+        Ok(Some(frame))
     }
 
     /// Every frame that is complete, together; `None` if there is none.
@@ -77,14 +74,19 @@ impl Splitter {
             (left, count) = (after, count + 1);
         }
         let complete = from.len() - left.len();
-        let buffer = match count {
-            0 => return Ok(None),
-            _ if self.rest.is_empty() => self.whole.split_to(complete),
-            // It would keep the memory.
-            _ if left.is_empty() => core::mem::take(&mut self.rest).freeze(),
-            _ => self.rest.split_to(complete).freeze(),
-        };
-        Ok(Some(FrameBatch { buffer, count }))
+        Ok((count > 0).then(|| FrameBatch { buffer: self.cut(complete), count }))
+    }
+
+    /// Takes so many bytes of what was fed.
+    fn cut(&mut self, length: usize) -> Bytes {
+        if self.rest.is_empty() {
+            self.whole.split_to(length)
+        } else if self.rest.len() == length {
+            // An empty `rest` would go on sharing the memory of what was cut out of it.
+            core::mem::take(&mut self.rest).freeze()
+        } else {
+            self.rest.split_to(length).freeze()
+        }
     }
 
     /// True between two frames, where a stream may end.

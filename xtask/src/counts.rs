@@ -11,7 +11,7 @@ use crate::{install, programs};
 struct StepBound {
     /// As `scheduler/examples/counts.rs` calls it.
     kind: &'static str,
-    /// A twentieth above what was counted.
+    /// A twentieth above what was counted, or less.
     instructions_max: f64,
     allocations_max: f64,
     /// Why it costs that.

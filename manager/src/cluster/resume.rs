@@ -177,7 +177,7 @@ impl MessageRouter {
                 let dropped: usize = of_owner.map(Route::restart).sum();
                 if dropped > 0 {
                     let (key, channel) = (owner.key.fingerprint(), owner.channel.0);
-                    tracing::warn!(client = %key, channel, dropped, "messages of its earlier programs were more than is kept");
+                    tracing::warn!(client = %key, channel, dropped, "messages of its earlier programs were dropped: more than are kept, or not all there");
                 }
             }
         }

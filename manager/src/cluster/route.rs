@@ -74,20 +74,23 @@ impl Route {
 
     /// The client starts again and remembers nothing: what no earlier program of its has settled is sent to it. What its
     /// earlier programs have sent and the worker's window has held back goes first, as much as one link holds. Returns how
-    /// many messages are beyond that, and dropped: no program was told that they were handled, nor is there one to tell.
+    /// many messages are dropped: what is beyond that, and what has not arrived whole, with what came after it. No program was
+    /// told that they were handled, nor is there one to tell.
     pub(crate) fn restart(&mut self) -> usize {
         let Some(homeward) = &mut self.homeward else { return 0 };
-        let mut left_over = self.left_over.take().unwrap_or_default();
-        while self.ending.is_none()
-            && left_over.has_room()
-            && let Some(delivery) = homeward.take_arrival()
-        {
-            left_over.push(delivery.kind, delivery.payload, ());
+        let mut dropped = 0;
+        if self.ending.is_none() {
+            let mut left_over = self.left_over.take().unwrap_or_default();
+            while left_over.has_room()
+                && let Some(delivery) = homeward.take_arrival()
+            {
+                left_over.push(delivery.kind, delivery.payload, ());
+            }
+            self.left_over = left_over.is_owed().then_some(left_over);
+            dropped = homeward.arrivals();
         }
-        self.left_over = left_over.is_owed().then_some(left_over);
         self.outward.retag(|_| 0);
         self.handled.clear();
-        let dropped = homeward.arrivals();
         homeward.restart();
         dropped
     }

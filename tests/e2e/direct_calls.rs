@@ -198,21 +198,22 @@ async fn a_quick_worker_that_computes_without_end_is_stopped_at_its_limit_and_wh
     within(async {
         let grid = Grid::closed();
         let _host = grid.host("host", &["--slots", "4"]);
-        let client = grid.client();
+        // The neighbour's answers are taken apart, because the worker may end meanwhile.
+        let (client, apart) = (grid.client(), grid.client());
         let module = client.upload("moody", moody()).await.unwrap().digest;
-        let neighbour = spawn(&client, module, 1).await[0];
+        let neighbour = spawn(&apart, module, 1).await[0];
         for (label, limit) in [("time-limit", Some(300)), ("stopped", None)] {
             let limits = LimitsAsked { call_ms: limit, ..LimitsAsked::default() };
             let worker = client.spawn(module).limits(limits).anywhere(1).await.unwrap()[0];
             warm_up(&client, worker).await;
             client.send(worker, mood(b'c', u64::MAX / 2)).await.unwrap();
-            warm_up(&client, neighbour).await;
+            warm_up(&apart, neighbour).await;
             if limit.is_none() {
                 client.stop_workers(&[worker], Duration::from_millis(50)).await.unwrap();
             }
             let end = next_end(&client).await;
             assert_eq!(end.label(), label, "{end}");
-            warm_up(&client, neighbour).await;
+            warm_up(&apart, neighbour).await;
         }
     })
     .await;

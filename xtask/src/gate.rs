@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 
 use grid_toolchains::Language;
 
-use crate::chore::{ChoreError, cargo, output, print, run as run_command, say};
+use crate::chore::{ChoreError, cargo, output, print, root, run as run_command, say};
 use crate::programs::{self, Profile};
 use crate::{browser, counts, demo, fetch, install, modules, python, sim};
+
+/// What a gate from nothing adds to the disk, in GiB: what is built and fetched, measured.
+const NEEDED_GIB: u32 = 12;
 
 /// Runs all checks; stops at the first that fails.
 ///
@@ -15,6 +18,7 @@ use crate::{browser, counts, demo, fetch, install, modules, python, sim};
 /// Tests that measure time run alone (`.config/nextest.toml` lists them).
 pub(crate) fn run() -> Result<(), ChoreError> {
     let gate = Gate { began: Instant::now(), steps: Mutex::default() };
+    say(&format!("gate: {:.1} GiB of the disk are free; from nothing it takes {NEEDED_GIB}", free_gib()?));
     let done = gate.run();
     gate.print();
     done?;
@@ -32,6 +36,8 @@ struct GateStep {
     name: &'static str,
     began: Duration,
     took: Duration,
+    /// What was free of the disk at its end, in GiB; `NAN` if that cannot be read.
+    free_gib: f64,
     holds: bool,
 }
 
@@ -92,8 +98,9 @@ impl Gate {
     ) -> Result<(), ChoreError> {
         let began = self.began.elapsed();
         let done = work();
-        let step =
-            GateStep { name, began, took: self.began.elapsed().saturating_sub(began), holds: done.is_ok() };
+        let took = self.began.elapsed().saturating_sub(began);
+        let free_gib = free_gib().unwrap_or(f64::NAN);
+        let step = GateStep { name, began, took, free_gib, holds: done.is_ok() };
         say(&format!("gate: {name}: {}, {:.0} s", step.verdict(), step.took.as_secs_f64()));
         if let Ok(mut steps) = self.steps.lock() {
             steps.push(step);
@@ -117,10 +124,11 @@ impl Gate {
 
     fn print(&self) {
         let Ok(steps) = self.steps.lock() else { return };
-        print(&format!("{:<28} {:>9} {:>9}", "step", "from, s", "took, s"));
+        print(&format!("{:<28} {:>9} {:>9} {:>9}", "step", "from, s", "took, s", "free, GiB"));
         for step in steps.iter() {
             let (from, took) = (step.began.as_secs_f64(), step.took.as_secs_f64());
-            print(&format!("{:<28} {from:>9.1} {took:>9.1}  {}", step.name, step.verdict()));
+            let (name, free, verdict) = (step.name, step.free_gib, step.verdict());
+            print(&format!("{name:<28} {from:>9.1} {took:>9.1} {free:>9.1}  {verdict}"));
         }
     }
 }
@@ -129,6 +137,14 @@ impl GateStep {
     fn verdict(&self) -> &'static str {
         if self.holds { "holds" } else { "does not hold" }
     }
+}
+
+/// What is free of the disk that the project is on, in GiB.
+#[expect(clippy::cast_precision_loss, reason = "a figure for a person, with one digit")]
+fn free_gib() -> Result<f64, ChoreError> {
+    let disk = rustix::fs::statvfs(root())
+        .map_err(|error| ChoreError::Other(format!("cannot read what is free of the disk: {error}")))?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize) as f64 / f64::from(1 << 30))
 }
 
 fn cargo_run(arguments: &[&str]) -> Result<(), ChoreError> {

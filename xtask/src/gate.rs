@@ -12,6 +12,9 @@ use crate::{browser, counts, demo, fetch, install, modules, python, sim};
 /// What a gate from nothing adds to the disk, in GiB: what is built and fetched, measured.
 const NEEDED_GIB: u32 = 12;
 
+/// The workspaces, each formatted with what it names by a path.
+const WORKSPACES: [&str; 3] = ["Cargo.toml", "modules/Cargo.toml", "tests/fuzz/Cargo.toml"];
+
 /// Runs all checks; stops at the first that fails.
 ///
 /// Two steps run at a time: two builds, then tests that mostly wait beside the simulation, which has a lower priority.
@@ -43,7 +46,11 @@ struct GateStep {
 
 impl Gate {
     fn run(&self) -> Result<(), ChoreError> {
-        self.step("format", || cargo_run(&["fmt", "--all", "--check"]))?;
+        self.step("format", || {
+            WORKSPACES
+                .iter()
+                .try_for_each(|manifest| cargo_run(&["fmt", "--all", "--check", "--manifest-path", manifest]))
+        })?;
         self.beside(
             || {
                 self.step("modules", || {

@@ -11,9 +11,7 @@ use grid_protocol::wire::Wire;
 
 libfuzzer_sys::fuzz_target!(|input: (Vec<u8>, u8)| {
     let (bytes, size) = input;
-    let alone = frames(&bytes, size, 1, |splitter| {
-        Ok(splitter.next_frame()?.map(|frame| vec![frame]))
-    });
+    let alone = frames(&bytes, size, 1, |splitter| Ok(splitter.next_frame()?.map(|frame| vec![frame])));
     let together = frames(&bytes, size, 3, |splitter| {
         let batch = splitter.next_batch()?;
         Ok(batch.map(|batch| batch.bodies().map(|body| batch.buffer().slice_ref(body)).collect()))

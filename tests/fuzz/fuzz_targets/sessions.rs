@@ -22,7 +22,9 @@ libfuzzer_sys::fuzz_target!(|steps: Vec<(u8, Vec<u8>)>| {
                 if let Some(frame) = host.poll_transmit() {
                     if let Some(report) = manager.handle_frame(&frame).expect("an honest end is believed") {
                         taken += 1;
-                        assert!(matches!(report, HostEvent::ModuleReady { fetched_bytes, .. } if fetched_bytes == taken));
+                        assert!(
+                            matches!(report, HostEvent::ModuleReady { fetched_bytes, .. } if fetched_bytes == taken)
+                        );
                     }
                 }
             }

@@ -1,16 +1,15 @@
 //! Jobs: submit tasks to the grid, and take each outcome once.
 
+mod batch;
 mod builder;
 mod inputs;
 mod map;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use grid_protocol::client::{Denial, DenialCode, Reply, Request, Subject};
 use grid_protocol::job::{AttemptFailure, BlobRef, JobId, JobInfo, Outcome, OutcomeEntry, Payload};
-use grid_protocol::limits::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX};
 use grid_protocol::trace::TaskTrace;
 use serde::de::DeserializeOwned;
 
@@ -19,6 +18,7 @@ use crate::client::Client;
 use crate::command_output::CommandOutput;
 use crate::denial::unexpected;
 
+use batch::{TaskBatch, TaskBatchBuilder};
 pub use builder::{JobBuilder, SubmitError};
 pub use inputs::{CborInputs, Inputs};
 pub use map::Map;
@@ -162,32 +162,33 @@ impl Job {
     /// [`Denial`]: `Conflict` if `first` is beyond the next task or the job takes no more; `ManagerFault` if the
     /// manager does not answer for some minutes.
     pub async fn submit(&self, first: u64, inputs: Vec<Bytes>) -> Result<u64, Denial> {
-        let end = first + inputs.len() as u64;
-        let mut left: VecDeque<Bytes> = inputs.into();
-        let mut next = first;
-        while !left.is_empty() {
-            let (mut batch, mut bytes) = (Vec::new(), 0);
-            for input in &left {
-                // A long input is uploaded on its own; the batch has a reference in its place.
-                bytes += if input.len() > PAYLOAD_BYTES_MAX { LONG_BYTES } else { input.len() + 16 };
-                if !batch.is_empty() && (bytes > BATCH_BYTES_MAX || batch.len() == BATCH_TASKS_MAX) {
-                    break;
-                }
-                batch.push(Payload::Here(input.clone()));
+        let (mut inputs, mut next) = (inputs.into_iter().peekable(), first);
+        loop {
+            let mut batch = TaskBatchBuilder::default();
+            while let Some(input) = inputs.next_if(|input| batch.has_room(input)) {
+                batch.push(input);
             }
-            for input in &mut batch {
-                self.put_away(input).await?;
-            }
-            let request = Request::JobSubmit { job: self.id, first: next, inputs: batch };
-            let reply = self.client.ask_again(request).await?;
-            let Reply::Submitted { next: expected } = reply else {
-                return Err(unexpected(&reply));
-            };
-            let had = usize::try_from(expected.saturating_sub(next)).unwrap_or(usize::MAX).min(left.len());
-            left.drain(..had);
-            next = next.max(expected);
+            let Some(batch) = batch.finish() else { return Ok(next) };
+            next = self.submit_batch(next, batch).await?;
         }
-        Ok(end)
+    }
+
+    /// Submits a batch, the first of which is number `first`; returns the number after its last.
+    async fn submit_batch(&self, first: u64, batch: TaskBatch) -> Result<u64, Denial> {
+        let TaskBatch { inputs, long } = batch;
+        for (stored, bytes) in long {
+            self.put_away(stored, bytes).await?;
+        }
+        let end = first + inputs.count();
+        loop {
+            let request = Request::JobSubmit { job: self.id, first, inputs: inputs.clone() };
+            match self.client.ask_again(request).await? {
+                Reply::Submitted { next } if next >= end => return Ok(end),
+                // The manager has waited for room in its queue. What it has of these it passes over.
+                Reply::Submitted { .. } => {}
+                other => return Err(unexpected(&other)),
+            }
+        }
     }
 
     /// Declares that no more tasks will come: the job finishes when all of its tasks have outcomes.
@@ -300,16 +301,8 @@ impl Job {
         }
     }
 
-    /// Uploads an input that is too long for a batch, and puts a reference in its place.
-    async fn put_away(&self, input: &mut Payload) -> Result<(), Denial> {
-        let Payload::Here(bytes) = input else {
-            return Ok(());
-        };
-        if bytes.len() <= PAYLOAD_BYTES_MAX {
-            return Ok(());
-        }
-        let bytes = std::mem::take(bytes);
-        let stored = BlobRef::of(&bytes);
+    /// Uploads an input that is too long for a batch.
+    async fn put_away(&self, stored: BlobRef, bytes: Bytes) -> Result<(), Denial> {
         let request = Request::PayloadKeep { job: self.id, payload: stored };
         let mut tries = 0;
         loop {
@@ -322,7 +315,6 @@ impl Job {
                 Err(denial) => return Err(denial),
             }
         }
-        *input = Payload::Blob(stored);
         Ok(())
     }
 
@@ -359,9 +351,6 @@ impl Job {
         }
     }
 }
-
-/// Bytes of a batch that the reference to a long input takes, at most.
-const LONG_BYTES: usize = 64;
 
 /// Bytes of those results of an outcome that the manager stores as blobs.
 fn long_bytes(recorded: &OutcomeEntry) -> u64 {

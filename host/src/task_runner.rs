@@ -21,6 +21,7 @@ use grid_protocol::job::{
     Assignment, AttemptEnd, AttemptId, AttemptResult, BlobRef, JobBrief, JobId, Payload,
 };
 use grid_protocol::worker::{Failure, FailureKind, LimitsAsked};
+use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -74,7 +75,7 @@ impl TaskRunner {
     ) -> Self {
         let inner = RunnerState {
             jobs: BTreeMap::new(),
-            held: BTreeMap::new(),
+            held: HashMap::new(),
             running: Vec::new(),
             sending: 0,
             leaving: Vec::new(),
@@ -359,7 +360,7 @@ impl TaskRunner {
         loop {
             // The end of a task may have changed the window.
             self.outbox.control_ready.notify_one();
-            if self.lock().is_at_rest() && !self.sandbox.is_wedged() {
+            if self.rests() && !self.sandbox.is_wedged() {
                 self.busy.notified().await;
             }
             tokio::time::sleep(tick).await;
@@ -371,6 +372,16 @@ impl TaskRunner {
                 self.outbox.control_ready.notify_one();
             }
         }
+    }
+
+    /// True if there is nothing to watch; then what many attempts took of memory is given back.
+    fn rests(&self) -> bool {
+        let mut inner = self.lock();
+        let rests = inner.is_at_rest();
+        if rests {
+            inner.held.shrink_to_fit();
+        }
+        rests
     }
 
     fn end_overdue(self: &Arc<Self>, now: Instant) {

@@ -111,7 +111,7 @@ pub fn outcomes_of(
 ) -> Result<impl Iterator<Item = (u64, OutcomeRecord)>, DecodeError> {
     let (mut rest, mut records) = (block, Vec::new());
     while !rest.is_empty() {
-        let (record, used) = codec::decode_first::<OutcomeRecord, CONTROL_DECODED_BYTES_MAX>(rest)
+        let (record, used) = codec::decode_first_payloads::<OutcomeRecord, CONTROL_DECODED_BYTES_MAX>(rest)
             .ok_or(DecodeError::Malformed { length: block.len() })?;
         records.push(record);
         rest = rest.get(used..).unwrap_or_default();

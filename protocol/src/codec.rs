@@ -6,8 +6,11 @@
 
 use alloc::vec::Vec;
 
+use bytes::{Bytes, BytesMut};
+
 pub(crate) use bincode::de::{BorrowDecoder, Decoder};
 pub(crate) use bincode::enc::Encoder;
+pub(crate) use bincode::enc::write::Writer;
 pub(crate) use bincode::error;
 pub(crate) use bincode::{BorrowDecode, Decode, Encode};
 
@@ -42,7 +45,22 @@ pub(crate) fn decode<'de, T, const LIMIT: usize>(bytes: &'de [u8]) -> Result<T, 
 where
     T: BorrowDecode<'de, ()>,
 {
-    let (value, used) = bincode::borrow_decode_from_slice(bytes, config::<LIMIT>())
+    decode_in::<_, _, LIMIT>(bytes, ())
+}
+
+/// As [`decode`], for what may contain payloads.
+pub(crate) fn decode_payloads<'de, T, const LIMIT: usize>(bytes: &'de [u8]) -> Result<T, DecodeError>
+where
+    T: BorrowDecode<'de, PayloadRoom>,
+{
+    decode_in::<_, _, LIMIT>(bytes, PayloadRoom::of(bytes.len()))
+}
+
+fn decode_in<'de, T, C, const LIMIT: usize>(bytes: &'de [u8], context: C) -> Result<T, DecodeError>
+where
+    T: BorrowDecode<'de, C>,
+{
+    let (value, used) = bincode::borrow_decode_from_slice_with_context(bytes, config::<LIMIT>(), context)
         .map_err(|_| DecodeError::Malformed { length: bytes.len() })?;
     match bytes.len() - used {
         0 => Ok(value),
@@ -56,6 +74,57 @@ where
     T: BorrowDecode<'de, ()>,
 {
     bincode::borrow_decode_from_slice(bytes, config::<LIMIT>()).ok()
+}
+
+/// As [`decode_first`], for what may contain payloads.
+pub(crate) fn decode_first_payloads<'de, T, const LIMIT: usize>(bytes: &'de [u8]) -> Option<(T, usize)>
+where
+    T: BorrowDecode<'de, PayloadRoom>,
+{
+    let room = PayloadRoom::of(bytes.len());
+    bincode::borrow_decode_from_slice_with_context(bytes, config::<LIMIT>(), room).ok()
+}
+
+/// Memory for the payloads of a message that is decoded. Of a message with the inputs or results of many tasks, short ones are
+/// parts of a common piece, where each would be an allocation of a few bytes.
+///
+/// What contains a [`Payload`](crate::payload::Payload) is decoded with this context alone.
+#[derive(Debug)]
+pub struct PayloadRoom {
+    /// Length of the message, in bytes.
+    message_bytes: usize,
+    /// True if there was a payload. The first has memory of its own: there may be no other.
+    has_first: bool,
+    /// What is left of the current piece.
+    piece: BytesMut,
+}
+
+/// Length of a piece, in bytes: what one payload that is kept keeps in memory at the most, beside itself.
+const PIECE_BYTES: usize = 1024;
+
+/// Length of the longest payload that is a part of one, in bytes.
+const PART_BYTES_MAX: usize = PIECE_BYTES / 8;
+
+impl PayloadRoom {
+    fn of(message_bytes: usize) -> Self {
+        Self { message_bytes, has_first: false, piece: BytesMut::new() }
+    }
+
+    /// A copy of the bytes of a payload.
+    pub(crate) fn copy(&mut self, payload: &[u8]) -> Bytes {
+        if payload.is_empty() {
+            return Bytes::new();
+        }
+        let is_first = !core::mem::replace(&mut self.has_first, true);
+        if is_first || payload.len() > PART_BYTES_MAX {
+            return Bytes::copy_from_slice(payload);
+        }
+        if self.piece.capacity() < payload.len() {
+            self.piece = BytesMut::with_capacity(PIECE_BYTES.min(self.message_bytes));
+        }
+        self.piece.extend_from_slice(payload);
+        self.piece.split().freeze()
+    }
 }
 
 /// The bytes are not a message: the peer must act, and the caller closes its connection.
@@ -100,7 +169,7 @@ impl<'de, C> BorrowDecode<'de, C> for PublicKey {
 /// Counts what would be written.
 struct Counter(usize);
 
-impl bincode::enc::write::Writer for &mut Counter {
+impl Writer for &mut Counter {
     fn write(&mut self, bytes: &[u8]) -> Result<(), error::EncodeError> {
         self.0 += bytes.len();
         Ok(())
@@ -109,7 +178,7 @@ impl bincode::enc::write::Writer for &mut Counter {
 
 struct Appender<'a>(&'a mut Vec<u8>);
 
-impl bincode::enc::write::Writer for Appender<'_> {
+impl Writer for Appender<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), error::EncodeError> {
         self.0.extend_from_slice(bytes);
         Ok(())
@@ -118,4 +187,31 @@ impl bincode::enc::write::Writer for Appender<'_> {
 
 fn config<const LIMIT: usize>() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<LIMIT>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::Payload;
+
+    #[test]
+    fn short_payloads_of_a_message_lie_in_common_pieces_and_others_by_themselves() {
+        let here = |length| Payload::Here(alloc::vec![7; length].into());
+        let lengths = [8, 8, 0, PART_BYTES_MAX + 1, PART_BYTES_MAX, 8];
+        let payloads: Vec<_> = lengths.into_iter().map(here).collect();
+        let decoded: Vec<Payload> = decode_payloads::<_, { 1 << 20 }>(&encode(&payloads)).unwrap();
+        assert_eq!(decoded, payloads);
+        let alone = |payload: &Payload| matches!(payload, Payload::Here(bytes) if bytes.is_unique());
+        let alone: Vec<_> = decoded.iter().map(alone).collect();
+        assert_eq!(alone, [true, false, false, true, false, false], "the first, and what is long");
+    }
+
+    #[test]
+    fn a_payload_keeps_no_more_than_its_piece_in_memory() {
+        let mut room = PayloadRoom::of(1 << 20);
+        let copies: Vec<_> = (0..1 + 16 * 8).map(|_| room.copy(&[7; PART_BYTES_MAX])).collect();
+        let in_order =
+            copies.windows(2).skip(1).filter(|pair| pair[0].as_ptr_range().end == pair[1].as_ptr());
+        assert_eq!(in_order.count(), 16 * 7, "eight have a piece together");
+    }
 }

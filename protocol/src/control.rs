@@ -8,7 +8,7 @@ use core::marker::PhantomData;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
-use crate::codec::{self, BorrowDecode, DecodeError, Encode};
+use crate::codec::{self, BorrowDecode, DecodeError, Encode, PayloadRoom};
 use crate::limits::CONTROL_DECODED_BYTES_MAX;
 use crate::link::{DeliveryContent, Link, LinkError, MessageKind};
 
@@ -61,7 +61,7 @@ impl<Out, In> Control<Out, In> {
     }
 }
 
-impl<Out: Encode, In: for<'de> BorrowDecode<'de, ()>> Control<Out, In> {
+impl<Out: Encode, In: for<'de> BorrowDecode<'de, PayloadRoom>> Control<Out, In> {
     /// Queues a note, which is kept until the peer acknowledges it.
     ///
     /// The queue has no limit of its own; the caller bounds it by [`Self::backlog`].
@@ -100,7 +100,7 @@ impl<Out: Encode, In: for<'de> BorrowDecode<'de, ()>> Control<Out, In> {
         }
         self.link.take_arrival();
         self.link.finish(seq);
-        Ok(Some(codec::decode::<_, CONTROL_DECODED_BYTES_MAX>(body)?))
+        Ok(Some(codec::decode_payloads::<_, CONTROL_DECODED_BYTES_MAX>(body)?))
     }
 
     /// The body of the next frame to write; `None` if nothing is left to send on this connection.

@@ -107,6 +107,7 @@ pub struct Welcome {
 
 /// What a host tells the manager.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[bincode(decode_context = "crate::codec::PayloadRoom")]
 #[non_exhaustive]
 pub enum HostEvent {
     /// Workers are running: they are instantiated and their `init` has returned.
@@ -227,6 +228,7 @@ pub enum WorkerStatus {
 
 /// What the manager tells a host.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[bincode(decode_context = "crate::codec::PayloadRoom")]
 #[non_exhaustive]
 pub enum HostCommand {
     /// Start workers.

@@ -209,6 +209,7 @@ pub struct JobBrief {
 
 /// One attempt, assigned to a host.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[bincode(decode_context = "crate::codec::PayloadRoom")]
 pub struct Assignment {
     /// The attempt.
     pub attempt: AttemptId,
@@ -220,6 +221,7 @@ pub struct Assignment {
 
 /// How an attempt ended at its host.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[bincode(decode_context = "crate::codec::PayloadRoom")]
 pub struct AttemptEnd {
     /// The attempt that ended.
     pub attempt: AttemptId,
@@ -266,6 +268,7 @@ impl AttemptEnd {
 
 /// The result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[bincode(decode_context = "crate::codec::PayloadRoom")]
 pub enum AttemptResult {
     /// The attempt succeeded; the payloads that the task sent, in order.
     Done(Vec<Payload>),
@@ -295,6 +298,7 @@ pub struct AttemptFailure {
 
 /// The outcome of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[bincode(decode_context = "crate::codec::PayloadRoom")]
 pub enum Outcome {
     /// The task succeeded; the payloads that it sent, in order.
     Done(Vec<Payload>),
@@ -310,6 +314,7 @@ pub enum Outcome {
 
 /// An outcome, as the manager reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[bincode(decode_context = "crate::codec::PayloadRoom")]
 pub struct OutcomeEntry {
     /// The outcome's number in its job, from 1, in the order in which tasks ended.
     pub seq: u64,

@@ -7,13 +7,23 @@ use core::fmt;
 
 use crate::codec;
 use crate::job::AttemptEnd;
+use crate::limits::BATCH_BYTES_MAX;
 
 /// The encoding of an [`AttemptEnd`].
 #[derive(Clone, PartialEq, Eq)]
-pub struct EncodedEnd {
-    bytes: Box<[u8]>,
-    frame_bytes: u32,
+pub struct EncodedEnd(Encoding);
+
+/// A short one needs no memory of its own: it is made on the thread of a guest and dropped on another, which costs an allocator
+/// most.
+#[derive(Clone, PartialEq, Eq)]
+enum Encoding {
+    Short { frame_bytes: u8, length: u8, bytes: [u8; SHORT_BYTES] },
+    Long { frame_bytes: u32, bytes: Box<[u8]> },
 }
+
+/// Length of the longest encoding that is kept in place, in bytes: that of one result of some 14 bytes. Another byte would make each
+/// attempt that a host holds take eight more.
+const SHORT_BYTES: usize = 29;
 
 /// A [`HostEvent::Outcomes`](crate::host::HostEvent::Outcomes), put together of encoded ends.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -27,32 +37,55 @@ pub struct EncodedOutcomes {
 const OUTCOMES: u32 = 10;
 
 impl EncodedEnd {
-    /// Encodes `end`. `room` is used for its memory alone, so that there is one allocation, of the right length.
+    /// Encodes `end`. `room` is used for its memory alone, so that there is one allocation at most, of the right length.
     pub fn of(end: &AttemptEnd, room: &mut Vec<u8>) -> Self {
         room.clear();
         codec::encode_into(end, room);
         // An end that is over the limits is cut before.
         let frame_bytes = u32::try_from(end.frame_bytes()).unwrap_or(u32::MAX);
-        Self { bytes: room.as_slice().into(), frame_bytes }
+        let mut bytes = [0; SHORT_BYTES];
+        Self(match (u8::try_from(frame_bytes), u8::try_from(room.len()), bytes.get_mut(..room.len())) {
+            (Ok(frame_bytes), Ok(length), Some(short)) => {
+                short.copy_from_slice(room);
+                Encoding::Short { frame_bytes, length, bytes }
+            }
+            _ => Encoding::Long { frame_bytes, bytes: room.as_slice().into() },
+        })
     }
 
     /// See [`AttemptEnd::frame_bytes`].
     pub fn frame_bytes(&self) -> usize {
-        self.frame_bytes as usize
+        match self.0 {
+            Encoding::Short { frame_bytes, .. } => frame_bytes.into(),
+            Encoding::Long { frame_bytes, .. } => frame_bytes as usize,
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Encoding::Short { length, bytes, .. } => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Encoding::Long { bytes, .. } => bytes,
+        }
     }
 }
 
 impl fmt::Debug for EncodedEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.bytes.len())
+        write!(f, "{} bytes", self.bytes().len())
     }
 }
 
 impl EncodedOutcomes {
+    /// With room for so many short ends, and no more than a frame has.
+    pub fn for_short(count: usize) -> Self {
+        let bytes = count.saturating_mul(SHORT_BYTES).min(BATCH_BYTES_MAX);
+        Self { ends: Vec::with_capacity(bytes), ..Self::default() }
+    }
+
     /// Adds an end.
     pub fn push(&mut self, end: &EncodedEnd) {
         self.count += 1;
-        self.ends.extend_from_slice(&end.bytes);
+        self.ends.extend_from_slice(end.bytes());
         self.frame_bytes += end.frame_bytes();
     }
 
@@ -91,9 +124,16 @@ mod tests {
     fn outcomes_of_encoded_ends_are_those_of_the_ends() {
         let failure =
             Failure { kind: FailureKind::Trap, message: "it trapped".into(), backtrace: Vec::new() };
-        let result = |number: u64| match number % 3 {
+        let result = |number: u64| match number % 4 {
             0 => AttemptResult::Done(Vec::new()),
             1 => AttemptResult::Done(vec![Payload::Here(Bytes::from(vec![7; 300])); 2]),
+            // Of every length about the longest that is kept in place.
+            2 => AttemptResult::Done(vec![Payload::Here(Bytes::from(vec![
+                7;
+                usize::from(
+                    number.to_le_bytes()[0] % 32
+                )
+            ]))]),
             _ => AttemptResult::Failed { failure: failure.clone(), log: Vec::new() },
         };
         let end = |number| AttemptEnd {
@@ -107,7 +147,8 @@ mod tests {
             let mut outcomes = EncodedOutcomes::default();
             ends.iter().for_each(|end| outcomes.push(&EncodedEnd::of(end, &mut room)));
             assert_eq!(outcomes.count(), count);
-            assert_eq!(outcomes.to_body(), codec::encode(&HostEvent::Outcomes { ends }));
+            assert_eq!(outcomes.to_body(), codec::encode(&HostEvent::Outcomes { ends: ends.clone() }));
+            assert_eq!(outcomes.frame_bytes(), ends.iter().map(AttemptEnd::frame_bytes).sum());
         }
     }
 }

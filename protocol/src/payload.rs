@@ -5,7 +5,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use crate::codec::{BorrowDecode, BorrowDecoder, Decode, Decoder, Encode, Encoder, error};
+use crate::codec::{BorrowDecode, BorrowDecoder, Decode, Decoder, Encode, Encoder, PayloadRoom, error};
 use crate::digest::Digest;
 
 /// The input of a task, or one of its results.
@@ -61,8 +61,8 @@ impl Encode for Payload {
     }
 }
 
-impl<C> Decode<C> for Payload {
-    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, error::DecodeError> {
+impl Decode<PayloadRoom> for Payload {
+    fn decode<D: Decoder<Context = PayloadRoom>>(decoder: &mut D) -> Result<Self, error::DecodeError> {
         match u32::decode(decoder)? {
             0 => Ok(Self::Here(Vec::<u8>::decode(decoder)?.into())),
             1 => Ok(Self::Blob(Decode::decode(decoder)?)),
@@ -71,13 +71,16 @@ impl<C> Decode<C> for Payload {
     }
 }
 
-impl<'de, C> BorrowDecode<'de, C> for Payload {
-    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(
+impl<'de> BorrowDecode<'de, PayloadRoom> for Payload {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = PayloadRoom>>(
         decoder: &mut D,
     ) -> Result<Self, error::DecodeError> {
         match u32::decode(decoder)? {
             // Not as a vector, which is filled with zeros first: such memory comes from no cache of the allocator.
-            0 => Ok(Self::Here(Bytes::copy_from_slice(BorrowDecode::borrow_decode(decoder)?))),
+            0 => {
+                let here = <&[u8]>::borrow_decode(decoder)?;
+                Ok(Self::Here(decoder.context().copy(here)))
+            }
             1 => Ok(Self::Blob(Decode::decode(decoder)?)),
             _ => Err(error::DecodeError::Other("bad payload")),
         }

@@ -1,5 +1,6 @@
 //! Records that the manager keeps on disk and never sends in this form.
 
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -41,6 +42,7 @@ pub struct JobRecord {
 
 /// The outcome of a task. A dead task's attempts are kept separately.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[bincode(decode_context = "crate::codec::PayloadRoom")]
 pub struct OutcomeRecord {
     /// The task's number in its job.
     pub task: u64,
@@ -77,6 +79,6 @@ pub struct LeaseBlock {
     pub job: JobId,
     /// The host that has them.
     pub host: PublicKey,
-    /// The attempts, ascending, and the task of each.
-    pub attempts: Vec<(AttemptId, u64)>,
+    /// The attempts, ascending, and the task of each. They end from the first on, mostly.
+    pub attempts: VecDeque<(AttemptId, u64)>,
 }

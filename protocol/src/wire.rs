@@ -56,7 +56,7 @@ macro_rules! wire {
             }
 
             fn from_body(body: &[u8]) -> Result<Self, DecodeError> {
-                codec::decode::<_, CONTROL_DECODED_BYTES_MAX>(body)
+                codec::decode_payloads::<_, CONTROL_DECODED_BYTES_MAX>(body)
             }
         }
     )+};

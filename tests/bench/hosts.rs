@@ -1,10 +1,13 @@
-//! Many hosts on one manager: each a host of the library, with a QUIC connection of its own, in this process.
+//! Many hosts on one manager: each a host of the library, with a QUIC connection of its own, all in one process. The client is
+//! in another, as it is wherever there are many hosts: what it allocates would lie between what they have.
 
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use grid_host::{Host, HostConfig, HostProgress};
-use grid_tests::{Grid, run_noops};
+use grid_tests::{ChildProcess, Grid, program, run_noops};
 use tokio::sync::watch;
 
 /// Prints the KiB of the manager's memory for each of `count` hosts, the seconds from the start of all of them together until
@@ -13,19 +16,40 @@ pub(crate) async fn many(count: usize, tasks: u64) {
     let grid = Grid::start(&[]);
     let client = grid.client();
     let module = client.upload("echo", grid_tests::echo()).await.unwrap().digest;
-    let hosts: Vec<_> = (0..count).map(|number| Arc::new(host(&grid, number))).collect();
     let before = resident_kib(grid.manager.id());
+    let mut hosts = Command::new(program("bench"));
+    hosts.args(["hosts-of", grid.bare_address(), &count.to_string()]).arg(grid.folder("hosts"));
+    let mut hosts = ChildProcess::start("hosts", &mut hosts);
+    let joined = hosts.wait_for(JOINED);
+    // Renewals and measurements of the connections have taken place.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let kib = (resident_kib(grid.manager.id()) - before) / count as f64;
+    let mut rate = 0.0;
+    if tasks > 0 {
+        // First some for every host, so that each has the module.
+        run_noops(&client, module, 50 * count as u64).await;
+        rate = tasks as f64 / run_noops(&client, module, tasks).await.as_secs_f64();
+    }
+    println!("{kib} {} {rate}", joined.trim_start_matches(JOINED).trim());
+}
+
+/// What is printed when all hosts have joined, followed by the seconds that it took.
+const JOINED: &str = "joined after";
+
+/// Starts `count` hosts of the manager at `address`, with their state in `folder`; serves until the process is killed.
+pub(crate) async fn serve(address: &str, count: usize, folder: &Path) {
+    let hosts: Vec<_> = (0..count).map(|number| host(folder, number)).collect();
     let (joined, began) = (watch::Sender::new(0), Instant::now());
     let local = tokio::task::LocalSet::new();
     for host in hosts {
-        let (joined, manager) = (joined.clone(), grid.bare_address().parse().unwrap());
+        let (joined, manager) = (joined.clone(), address.parse().unwrap());
         local.spawn_local(async move {
             let count_joined = |progress| {
                 if matches!(progress, HostProgress::Joined { resumed: false, .. }) {
                     joined.send_modify(|joined| *joined += 1);
                 }
             };
-            match host.serve(manager, count_joined).await {
+            match Arc::new(host).serve(manager, count_joined).await {
                 Ok(ended) => panic!("a host ended: {ended:?}"),
                 Err(error) => panic!("a host ended: {error}"),
             }
@@ -38,31 +62,19 @@ pub(crate) async fn many(count: usize, tasks: u64) {
             drop(
                 all.unwrap_or_else(|_| panic!("{} of {count} hosts have joined", *joined.borrow())).unwrap(),
             );
-            let took = began.elapsed().as_secs_f64();
-            // Renewals and measurements of the connections have taken place.
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            let kib = (resident_kib(grid.manager.id()) - before) / count as f64;
-            let mut rate = 0.0;
-            if tasks > 0 {
-                // First some for every host, so that each has the module.
-                run_noops(&client, module, 50 * count as u64).await;
-                rate = tasks as f64 / run_noops(&client, module, tasks).await.as_secs_f64();
-            }
-            println!("{kib} {took} {rate}");
+            println!("{JOINED} {}", began.elapsed().as_secs_f64());
+            std::future::pending().await
         })
-        .await;
-    // The hosts have no end of their own, and nothing to keep.
-    drop(grid);
-    std::process::exit(0);
+        .await
 }
 
 /// How long the hosts may take until all have joined.
-const JOIN_TIME_MAX: Duration = Duration::from_secs(120);
+const JOIN_TIME_MAX: Duration = Duration::from_secs(30);
 
-fn host(grid: &Grid, number: usize) -> Host {
-    let mut config = HostConfig::new(grid.folder(&format!("host-{number}")));
+fn host(folder: &Path, number: usize) -> Host {
+    let mut config = HostConfig::new(folder.join(number.to_string()));
     config.name = format!("host-{number}");
-    config.shared_compiled = Some(grid.folder("compiled"));
+    config.shared_compiled = Some(folder.join("compiled"));
     config.memory_bytes = 64 << 20;
     config.policy.limits.memory_bytes = 64 << 20;
     (config.policy.workers_max, config.policy.compute_threads) = (4, 1);

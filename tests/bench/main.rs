@@ -6,6 +6,7 @@ mod messages;
 mod nats;
 mod raw;
 
+use std::path::Path;
 use std::time::Duration;
 
 const MESSAGE: [u8; 64] = [7; 64];
@@ -15,7 +16,8 @@ const ROUNDS: usize = 20_000;
 
 const USAGE: &str = "raw-serve | raw-sink | raw-rounds ADDR | raw-mux IN_FLIGHT ADDR | raw-bulk BYTES ADDR | \
     grid rounds|spawn|executor|idle N|mux N MESSAGES|pipelined MESSAGES|bulk BYTES TOTAL | \
-    compute MODULE KERNEL NATIVE TASKS | two-hosts MODULE KERNEL STEP TASKS | first-use MODULE | hosts COUNT TASKS | nats-echo ADDR | nats-rounds ADDR";
+    compute MODULE KERNEL NATIVE TASKS | two-hosts MODULE KERNEL STEP TASKS | first-use MODULE | hosts COUNT TASKS | hosts-of ADDR COUNT FOLDER | \
+    nats-echo ADDR | nats-rounds ADDR";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -36,6 +38,9 @@ async fn main() {
         }
         ["first-use", module] => jobs::first_use(module).await,
         ["hosts", count, tasks] => hosts::many(count.parse().unwrap(), tasks.parse().unwrap()).await,
+        ["hosts-of", address, count, folder] => {
+            hosts::serve(address, count.parse().unwrap(), Path::new(folder)).await;
+        }
         ["nats-echo", address] => nats::echo(address),
         ["nats-rounds", address] => nats::rounds(address),
         _ => panic!("{USAGE}"),

@@ -9,8 +9,9 @@ use grid_protocol::client::{
 use grid_protocol::digest::Digest;
 use grid_protocol::host::{Label, PROTOCOL_VERSION, Position, Resume};
 use grid_protocol::id::{DeploymentId, SessionId, WorkerId};
-use grid_protocol::job::{BlobRef, GiveUp, JobId, JobSpec, Payload};
+use grid_protocol::job::{BlobRef, GiveUp, JobId, JobSpec};
 use grid_protocol::role::Role;
+use grid_protocol::submission::BorrowedPayload;
 use grid_protocol::wire::Wire;
 use grid_protocol::worker::{LimitsAsked, Restart};
 use grid_tests::{Dice, Grid, echo};
@@ -67,12 +68,12 @@ async fn payloads_of_lengths_that_are_none(grid: &Grid) -> Held {
     send.finish().await;
     assert_eq!(Reply::from_body(&recv.read_frame(1 << 20).await.unwrap()).unwrap(), Reply::Done);
     for length in [0, payload.length - 1, payload.length + 1, 64 << 20, u64::MAX] {
-        let inputs = vec![Payload::Blob(BlobRef { length, ..payload })];
+        let inputs = [BorrowedPayload::Blob(BlobRef { length, ..payload })].into_iter().collect();
         let reply = ask(conn, &Request::JobSubmit { job, first: 0, inputs }).await;
         let Reply::Denied(denial) = reply else { panic!("{length}: {reply:?}") };
         assert!(matches!(denial.code, DenialCode::NotFound | DenialCode::BadRequest), "{denial:?}");
     }
-    let inputs = vec![Payload::Blob(payload)];
+    let inputs = [BorrowedPayload::Blob(payload)].into_iter().collect();
     assert_eq!(ask(conn, &Request::JobSubmit { job, first: 0, inputs }).await, Reply::Submitted { next: 1 });
     Box::new((peer, entered))
 }
@@ -173,7 +174,7 @@ async fn what_is_anothers(grid: &Grid) -> Held {
         Request::JobClose { job },
         Request::JobForget { job },
         Request::JobResults { job, after: 0, wait_ms: 0 },
-        Request::JobSubmit { job, first: 0, inputs: vec![Payload::Here(b"x".to_vec().into())] },
+        Request::JobSubmit { job, first: 0, inputs: [BorrowedPayload::Here(b"x")].into_iter().collect() },
         Request::PayloadKeep { job, payload: BlobRef::of(b"x") },
         Request::DeploymentRemove { deployment: DeploymentId(1) },
     ] {

@@ -198,7 +198,7 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
     let outcome =
         OutcomeRecord { task: 5, host: "lab".into(), ran_us: 9, outcome: Outcome::Done(vec![payload()]) };
     let ends = EndBlock { ends: vec![TaskEnd { task: 5, dead: true, ran_us: 9 }] };
-    let attempts = vec![(attempt(), 5)];
+    let attempts = [(attempt(), 5)].into();
     let leases = LeaseBlock { job: JobId([3; 16]), host: key(1), attempts };
     vec![
         ("ModuleRecord", ModuleRecord { manifest: vec![1], entry_point: "core".into() }.to_body()),
@@ -301,7 +301,10 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("KeyTrust", Request::KeyTrust { key: host, role: Role::Publisher }),
         ("KeyRevoke", Request::KeyRevoke { key: host }),
         ("JobNew", Request::JobNew { job: job(), spec: job_spec(GiveUp::Count(5)) }),
-        ("JobSubmit", Request::JobSubmit { job: job(), first: 4, inputs: vec![payload()] }),
+        (
+            "JobSubmit",
+            Request::JobSubmit { job: job(), first: 4, inputs: [(&payload()).into()].into_iter().collect() },
+        ),
         ("JobClose", Request::JobClose { job: job() }),
         ("JobResults", Request::JobResults { job: job(), after: 4, wait_ms: 300 }),
         ("JobShow", Request::JobShow { job: job() }),

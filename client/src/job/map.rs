@@ -5,12 +5,11 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use futures_core::Stream;
 use grid_protocol::client::{Denial, DenialCode};
 use grid_protocol::job::{JobInfo, OutcomeEntry};
-use grid_protocol::limits::{BATCH_BYTES_MAX, BATCH_TASKS_MAX};
 
+use crate::job::batch::{TaskBatch, TaskBatchBuilder};
 use crate::job::{Inputs, Job, RESULTS_WAIT, TaskOutcome};
 
 /// Tasks that [`Map`] submits ahead of the outcomes that it has given. It bounds the outcomes that wait here for their
@@ -35,11 +34,13 @@ pub struct Map<I> {
     closed: bool,
     /// True if the job is over and the last answer had no more outcomes.
     drained: bool,
+    /// Tasks that will be submitted next.
+    filling: TaskBatchBuilder,
     /// Tasks that are being submitted, kept until the manager has them.
-    batch: Vec<Bytes>,
+    batch: Option<TaskBatch>,
     /// Outcomes that came before their turn, if they are given in order.
-    in_order: Option<BTreeMap<u64, TaskOutcome>>,
-    waiting: VecDeque<TaskOutcome>,
+    in_order: Option<BTreeMap<u64, OutcomeEntry>>,
+    waiting: VecDeque<OutcomeEntry>,
     info: Option<JobInfo>,
     asking: Option<PendingRequest<(Vec<OutcomeEntry>, JobInfo)>>,
     bringing: Option<PendingRequest<BatchResult>>,
@@ -70,7 +71,8 @@ impl Job {
             exhausted: false,
             closed: false,
             drained: false,
-            batch: Vec::new(),
+            filling: TaskBatchBuilder::default(),
+            batch: None,
             in_order: None,
             waiting: VecDeque::new(),
             info: None,
@@ -79,8 +81,8 @@ impl Job {
         }
     }
 
-    async fn bring(self, first: u64, batch: Vec<Bytes>) -> Result<BatchResult, Denial> {
-        match self.submit(first, batch).await {
+    async fn bring(self, first: u64, batch: TaskBatch) -> Result<BatchResult, Denial> {
+        match self.submit_batch(first, batch).await {
             Ok(next) => Ok(BatchResult::Tasks(next)),
             Err(denial) if denial.code == DenialCode::Conflict => {
                 let info = self.show().await?;
@@ -161,7 +163,7 @@ impl<I: Inputs> Map<I> {
             None => self.waiting.pop_front(),
         }?;
         self.taken += 1;
-        Some(outcome)
+        Some(outcome.into())
     }
 
     fn is_complete(&self) -> bool {
@@ -179,14 +181,11 @@ impl<I: Inputs> Map<I> {
         self.asking = None;
         let (outcomes, info) = answered?;
         self.drained = outcomes.is_empty() && info.state.is_over();
-        for recorded in outcomes {
-            self.after = recorded.seq;
-            match &mut self.in_order {
-                Some(early) => {
-                    early.insert(recorded.task, recorded.into());
-                }
-                None => self.waiting.push_back(recorded.into()),
-            }
+        self.after = outcomes.last().map_or(self.after, |newest| newest.seq);
+        match &mut self.in_order {
+            Some(early) => early.extend(outcomes.into_iter().map(|recorded| (recorded.task, recorded))),
+            // None waited, or the manager would not have been asked.
+            None => self.waiting = outcomes.into(),
         }
         self.learn(info);
         Poll::Ready(Ok(()))
@@ -201,7 +200,7 @@ impl<I: Inputs> Map<I> {
         }
         if info.state.is_over() {
             (self.exhausted, self.closed, self.bringing) = (true, true, None);
-            self.batch.clear();
+            (self.filling, self.batch) = (TaskBatchBuilder::default(), None);
         }
         self.info = Some(info);
     }
@@ -210,16 +209,17 @@ impl<I: Inputs> Map<I> {
     /// yet.
     fn poll_bringing(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Denial>> {
         if self.bringing.is_none() {
-            ready!(self.poll_batch(cx))?;
-            let (job, first, batch) = (self.job.clone(), self.brought, self.batch.clone());
-            self.bringing = if !batch.is_empty() {
-                Some(Box::pin(job.bring(first, batch)))
-            } else if !self.closed {
-                Some(Box::pin(
-                    async move { job.close().await.map(|info| BatchResult::NoMore(Box::new(info))) },
-                ))
-            } else {
-                None
+            if self.batch.is_none() {
+                ready!(self.poll_batch(cx))?;
+                self.batch = self.filling.finish();
+            }
+            let (job, first) = (self.job.clone(), self.brought);
+            self.bringing = match self.batch.clone() {
+                Some(batch) => Some(Box::pin(job.bring(first, batch))),
+                None if !self.closed => Some(Box::pin(async move {
+                    job.close().await.map(|info| BatchResult::NoMore(Box::new(info)))
+                })),
+                None => None,
             };
         }
         let Some(bringing) = &mut self.bringing else {
@@ -229,8 +229,7 @@ impl<I: Inputs> Map<I> {
         self.bringing = None;
         match brought? {
             BatchResult::Tasks(next) => {
-                self.brought = next;
-                self.batch.clear();
+                (self.brought, self.batch) = (next, None);
             }
             BatchResult::NoMore(info) => {
                 (self.exhausted, self.closed) = (true, true);
@@ -243,19 +242,14 @@ impl<I: Inputs> Map<I> {
     /// Fills the batch with the tasks that are ready; ready once it has one, or there will be none.
     fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Denial>> {
         let given = if self.in_order.is_some() { self.taken } else { self.after };
-        if self.brought.saturating_sub(given) >= AHEAD_MAX && !self.exhausted && self.batch.is_empty() {
+        if self.brought.saturating_sub(given) >= AHEAD_MAX && !self.exhausted && self.filling.is_empty() {
             return Poll::Pending;
         }
-        let mut bytes: usize = self.batch.iter().map(|input| input.len() + 16).sum();
-        while !self.exhausted && self.batch.len() < BATCH_TASKS_MAX / 2 && bytes < BATCH_BYTES_MAX / 2 {
+        while !self.exhausted && !self.filling.is_half_full() {
             match self.inputs.poll_input(cx) {
-                Poll::Ready(Some(input)) => {
-                    let input = input?;
-                    bytes += input.len() + 16;
-                    self.batch.push(input);
-                }
+                Poll::Ready(Some(input)) => self.filling.push(input?),
                 Poll::Ready(None) => self.exhausted = true,
-                Poll::Pending if self.batch.is_empty() => return Poll::Pending,
+                Poll::Pending if self.filling.is_empty() => return Poll::Pending,
                 Poll::Pending => break,
             }
         }

@@ -74,16 +74,9 @@ impl TaskRunner {
         inner.news.renewal_due = true;
         if anew {
             inner.news.anew = true;
-            let ended = |(attempt, held): (&AttemptId, &AttemptState)| {
-                matches!(held, AttemptState::Ended(_)).then_some(*attempt)
-            };
-            let ended: Vec<_> = inner.held.iter().filter_map(ended).collect();
-            let running = |(attempt, held): (&AttemptId, &AttemptState)| {
-                matches!(held, AttemptState::Running | AttemptState::Sending).then_some(*attempt)
-            };
-            let running: Vec<_> = inner.held.iter().filter_map(running).collect();
-            inner.news.ended = ended.into();
-            inner.news.executing = running;
+            inner.news.ended = inner.held_that(|held| matches!(held, AttemptState::Ended(_))).into();
+            let begun = |held: &AttemptState| matches!(held, AttemptState::Running | AttemptState::Sending);
+            inner.news.executing = inner.held_that(begun);
             inner.news.returned.clear();
             // In a new session the manager announces the end of a job only to hosts that it has told of the job.
             let busy: BTreeSet<_> = inner.running.iter().map(|guest| guest.job()).collect();
@@ -133,14 +126,13 @@ impl TaskRunner {
         }
         inner.news.untold_since = None;
         inner.news.is_due = false;
-        let mut executing = std::mem::take(&mut inner.news.executing);
-        executing.retain(|attempt| {
-            matches!(inner.held.get(attempt), Some(AttemptState::Running | AttemptState::Sending))
+        let RunnerState { news, held, .. } = &mut *inner;
+        // Most have ended meanwhile, and the room is used again.
+        news.executing.retain(|attempt| {
+            matches!(held.get(attempt), Some(AttemptState::Running | AttemptState::Sending))
         });
-        if !executing.is_empty() {
-            return Some(Report::Event(HostEvent::Executing { attempts: executing }));
-        }
-        None
+        let attempts: Vec<_> = news.executing.drain(..).collect();
+        (!attempts.is_empty()).then_some(Report::Event(HostEvent::Executing { attempts }))
     }
 
     /// When to look for reports again, although nothing happens until then; says it once.
@@ -196,10 +188,18 @@ impl RunnerState {
 
     /// The attempts that the host holds, up to [`HELD_ATTEMPTS_MAX`]. Ended ones come last: their ends follow anyway.
     fn holding(&self) -> Vec<AttemptId> {
-        let active = |held: &AttemptState| !matches!(held, AttemptState::Ended(_));
-        let first = self.held.iter().filter(|(_, held)| active(held));
-        let then = self.held.iter().filter(|(_, held)| !active(held));
-        first.chain(then).map(|(attempt, _)| *attempt).take(HELD_ATTEMPTS_MAX as usize).collect()
+        let mut attempts = self.held_that(|held| !matches!(held, AttemptState::Ended(_)));
+        attempts.extend(self.held_that(|held| matches!(held, AttemptState::Ended(_))));
+        attempts.truncate(HELD_ATTEMPTS_MAX as usize);
+        attempts
+    }
+
+    /// The attempts in such a state, ascending.
+    fn held_that(&self, is_so: impl Fn(&AttemptState) -> bool) -> Vec<AttemptId> {
+        let held = self.held.iter().filter(|(_, held)| is_so(held));
+        let mut attempts: Vec<_> = held.map(|(attempt, _)| *attempt).collect();
+        attempts.sort_unstable();
+        attempts
     }
 
     /// The times of attempts whose ends are reported next.
@@ -211,7 +211,7 @@ impl RunnerState {
 
     /// Those that fit into one frame.
     fn take_ends(&mut self) -> EncodedOutcomes {
-        let mut ends = EncodedOutcomes::default();
+        let mut ends = EncodedOutcomes::for_short(self.news.ended.len());
         while let Some(attempt) = self.news.ended.front() {
             if let Some(AttemptState::Ended(end)) = self.held.get(attempt) {
                 if ends.count() > 0 && ends.frame_bytes() + end.frame_bytes() > BATCH_BYTES_MAX {
@@ -229,12 +229,12 @@ impl RunnerState {
         if wedged {
             return Vec::new();
         }
-        let at_work: Vec<_> = self.running.iter().flat_map(|guest| guest.vouched()).collect();
-        let moves = self.capacity > 0 && (self.running.is_empty() || !at_work.is_empty());
-        let waits = self.held.iter().filter(|(_, held)| {
+        let mut vouched: Vec<_> = self.running.iter().flat_map(|guest| guest.vouched()).collect();
+        let moves = self.capacity > 0 && (self.running.is_empty() || !vouched.is_empty());
+        vouched.extend(self.held_that(|held| {
             moves && matches!(held, AttemptState::Waiting) || matches!(held, AttemptState::Sending)
-        });
-        at_work.iter().copied().chain(waits.map(|(attempt, _)| *attempt)).collect()
+        }));
+        vouched
     }
 
     /// The number of attempts that the host is ready to hold; 0 if it can run none.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use grid_protocol::job::{Assignment, AttemptEnd, AttemptId, AttemptResult, JobBrief, JobId, Payload};
 use grid_protocol::outcomes::EncodedEnd;
 use grid_protocol::worker::{Failure, FailureKind};
+use hashbrown::HashMap;
 use tokio::time::Instant;
 
 use super::job_guest::{JobGuest, Unfinished};
@@ -19,7 +20,8 @@ use crate::sandbox::{Limits, Program};
 #[derive(Debug)]
 pub(super) struct RunnerState {
     pub(super) jobs: BTreeMap<JobId, JobQueue>,
-    pub(super) held: BTreeMap<AttemptId, AttemptState>,
+    /// The attempts that the host answers for; each is looked up several times.
+    pub(super) held: HashMap<AttemptId, AttemptState>,
     /// JobGuests that have a task.
     pub(super) running: Vec<Arc<JobGuest>>,
     /// Number of attempts whose long results are being sent. Each keeps a slot.

@@ -12,7 +12,7 @@ use grid_protocol::limits::{
 };
 use grid_protocol::name::check_name;
 use grid_protocol::role::Role;
-use grid_protocol::submission::{EncodedPayload, JobSubmission};
+use grid_protocol::submission::JobSubmission;
 use grid_protocol::trace::TraceContext;
 use grid_scheduler::jobs::ScheduledJob;
 use tokio::sync::oneshot;
@@ -46,7 +46,8 @@ pub(crate) async fn answer(context: &Arc<Context>, asker: Asker, request: Reques
             Ok(Reply::Traces(context.cluster().coordinator.tracer.traces(job)))
         }
         Request::JobSubmit { job, first, inputs } => {
-            let inputs = inputs.into_iter().map(EncodedPayload::of).collect();
+            check_owner(context, asker, job)?;
+            let inputs = inputs.split().ok_or_else(batch_too_large)?;
             submit(context, asker, JobSubmission { job, first, inputs }).await
         }
         Request::JobClose { job } => {
@@ -182,8 +183,7 @@ pub(crate) async fn submit(
     let bytes: usize = lengths().sum();
     let longest = lengths().max().unwrap_or_default();
     if inputs.len() > BATCH_TASKS_MAX || bytes > 2 * BATCH_BYTES_MAX || longest > PAYLOAD_BYTES_MAX + 8 {
-        let why = format!("a task may have {PAYLOAD_BYTES_MAX} bytes, a batch {BATCH_TASKS_MAX} tasks");
-        return Err(deny(DenialCode::BadRequest, "tasks", why, "send less at once"));
+        return Err(batch_too_large());
     }
     let stored: Vec<_> = inputs.iter().filter_map(|input| stored(input.payload())).collect();
     stored.iter().try_for_each(|payload| check_payload(payload).map(drop))?;
@@ -212,6 +212,11 @@ pub(crate) async fn submit(
     };
     on_disk(context).await?;
     Ok(Reply::Submitted { next })
+}
+
+fn batch_too_large() -> Denial {
+    let why = format!("a task may have {PAYLOAD_BYTES_MAX} bytes, a batch {BATCH_TASKS_MAX} tasks");
+    deny(DenialCode::BadRequest, "tasks", why, "send less at once")
 }
 
 fn stored(input: &Payload) -> Option<BlobRef> {

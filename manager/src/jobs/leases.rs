@@ -35,7 +35,8 @@ impl LeasesOnDisk {
     pub(crate) fn begin(&mut self, job: JobId, host: PublicKey, attempts: &[(AttemptId, u64)]) {
         for attempts in attempts.chunks(LEASES_MAX) {
             if let Some((first, _)) = attempts.first() {
-                self.blocks.insert(*first, LeaseBlock { job, host, attempts: attempts.to_vec() });
+                self.blocks
+                    .insert(*first, LeaseBlock { job, host, attempts: attempts.iter().copied().collect() });
                 self.changed.insert(*first);
             }
         }

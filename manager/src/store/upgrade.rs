@@ -60,7 +60,7 @@ fn lease_of(key: &[u8], value: &[u8]) -> Option<LeaseBlock> {
     let (job, rest) = value.split_first_chunk()?;
     let (task, host) = rest.split_first_chunk()?;
     let host = PublicKey::from_bytes(host.try_into().ok()?).ok()?;
-    Some(LeaseBlock { job: JobId(*job), host, attempts: vec![(attempt, u64::from_be_bytes(*task))] })
+    Some(LeaseBlock { job: JobId(*job), host, attempts: [(attempt, u64::from_be_bytes(*task))].into() })
 }
 
 fn end_of(outcome: &[u8]) -> Option<TaskEnd> {
@@ -108,7 +108,7 @@ mod tests {
             let first = |table| store.first(table, &[]..LAST_KEY).unwrap().unwrap();
             let input = (key(3), b"third".to_vec().into());
             assert_eq!(first(Table::Input), input, "{opened}");
-            let lease = LeaseBlock { job: JobId(job), host, attempts: vec![(AttemptId::from_u64(9), 5)] };
+            let lease = LeaseBlock { job: JobId(job), host, attempts: [(AttemptId::from_u64(9), 5)].into() };
             assert_eq!(LeaseBlock::from_body(&first(Table::Lease).1), Ok(lease));
             assert_eq!(first(Table::Outcome), (key(1), done.clone().into()));
             let end = |task, dead| EndBlock { ends: vec![TaskEnd { task, dead, ran_us: 5 }] };

@@ -20,6 +20,7 @@ use crate::worker::LogLine;
 
 /// The manager's answer to a [`Request`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[bincode(decode_context = "crate::codec::PayloadRoom")]
 #[non_exhaustive]
 pub enum Reply {
     /// The request was carried out.

@@ -8,14 +8,16 @@ use crate::codec::{Decode, Encode};
 use crate::digest::Digest;
 use crate::host::Label;
 use crate::id::{DeploymentId, WorkerId};
-use crate::job::{BlobRef, JobId, JobSpec, Payload};
+use crate::job::{BlobRef, JobId, JobSpec};
 use crate::key::PublicKey;
 use crate::role::Role;
+use crate::submission::EncodedInputs;
 use crate::trace::TraceContext;
 use crate::worker::{LimitsAsked, Restart};
 
 /// What a client asks of the manager. Variants are numbered by position on the wire: append only.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[bincode(decode_context = "crate::codec::PayloadRoom")]
 #[non_exhaustive]
 pub enum Request {
     /// A summary of the grid.
@@ -130,7 +132,7 @@ pub enum Request {
         /// The number of the first task in `inputs`.
         first: u64,
         /// The inputs, one per task.
-        inputs: Vec<Payload>,
+        inputs: EncodedInputs,
     },
     /// Declares that no more tasks will be added.
     JobClose {

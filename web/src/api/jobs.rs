@@ -11,6 +11,7 @@ use grid_protocol::host::Label;
 use grid_protocol::job::{GiveUp, JobId, JobSpec, Outcome, OutcomeEntry, Payload};
 use grid_protocol::limits::{BATCH_BYTES_MAX, BATCH_TASKS_MAX};
 use grid_protocol::role::Role;
+use grid_protocol::submission::BorrowedPayload;
 use grid_protocol::time::millis;
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -310,7 +311,7 @@ async fn submit(caller: &Caller, job: JobId, inputs: Vec<Bytes>) -> Result<(), H
             bytes += input.len() + 16;
             bytes <= BATCH_BYTES_MAX
         });
-        let batch: Vec<_> = fits.map(|input| Payload::Here(input.clone())).collect();
+        let batch = fits.map(|input| BorrowedPayload::Here(input)).collect();
         match caller.ask(Request::JobSubmit { job, first: first as u64, inputs: batch }).await? {
             // While the queue is full, the manager waits for room before it answers.
             Reply::Submitted { next } => first = usize::try_from(next).unwrap_or(usize::MAX),

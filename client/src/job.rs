@@ -162,18 +162,22 @@ impl Job {
     /// [`Denial`]: `Conflict` if `first` is beyond the next task or the job takes no more; `ManagerFault` if the
     /// manager does not answer for some minutes.
     pub async fn submit(&self, first: u64, inputs: Vec<Bytes>) -> Result<u64, Denial> {
+        let end = first + inputs.len() as u64;
         let (mut inputs, mut next) = (inputs.into_iter().peekable(), first);
         loop {
             let mut batch = TaskBatchBuilder::default();
             while let Some(input) = inputs.next_if(|input| batch.has_room(input)) {
                 batch.push(input);
             }
-            let Some(batch) = batch.finish() else { return Ok(next) };
-            next = self.submit_batch(next, batch).await?;
+            let Some(batch) = batch.finish() else { return Ok(end) };
+            let after = next + batch.inputs.count();
+            next = self.submit_batch(next, batch).await?.min(end);
+            // It had these before.
+            (after..next).for_each(|_| drop(inputs.next()));
         }
     }
 
-    /// Submits a batch, the first of which is number `first`; returns the number after its last.
+    /// Submits a batch, whose first task is number `first`; returns the number before which the manager has all tasks.
     async fn submit_batch(&self, first: u64, batch: TaskBatch) -> Result<u64, Denial> {
         let TaskBatch { inputs, long } = batch;
         for (stored, bytes) in long {
@@ -183,7 +187,7 @@ impl Job {
         loop {
             let request = Request::JobSubmit { job: self.id, first, inputs: inputs.clone() };
             match self.client.ask_again(request).await? {
-                Reply::Submitted { next } if next >= end => return Ok(end),
+                Reply::Submitted { next } if next >= end => return Ok(next),
                 // The manager has waited for room in its queue. What it has of these it passes over.
                 Reply::Submitted { .. } => {}
                 other => return Err(unexpected(&other)),

@@ -380,6 +380,8 @@ impl TaskRunner {
         let rests = inner.is_at_rest();
         if rests {
             inner.held.shrink_to_fit();
+            inner.news.executing.shrink_to_fit();
+            inner.news.ended.shrink_to_fit();
         }
         rests
     }

@@ -151,6 +151,19 @@ mod tests {
     }
 
     #[test]
+    fn the_results_of_a_record_have_memory_of_their_own() {
+        let results: Vec<_> = (0..3).map(|_| Payload::Here(Bytes::from_static(b"x"))).collect();
+        let mut block = BlockBuilder::default();
+        let record = OutcomeRecord { outcome: Outcome::Done(results), ..record(0) };
+        (0..100).for_each(|_| block.push(&record, record.body_bytes()));
+        for (_, read) in outcomes_of(&block.into_body(), 100).unwrap() {
+            let Outcome::Done(results) = read.outcome else { panic!("it is done") };
+            let is_alone = |result: &Payload| matches!(result, Payload::Here(bytes) if bytes.is_unique());
+            assert!(results.iter().all(is_alone), "a piece of a KiB for three bytes");
+        }
+    }
+
+    #[test]
     fn an_input_is_a_part_of_its_block() {
         let inputs = [&b"one"[..], b"", b"three"].map(|input| Payload::Here(Bytes::copy_from_slice(input)));
         let mut block = BlockBuilder::default();

@@ -1,4 +1,5 @@
-//! Conversion of messages to bytes and back. The only file that names bincode.
+//! Conversion of messages to bytes and back. The only file that calls bincode; other files derive its traits, and name the
+//! context in which they are decoded.
 //!
 //! The rules hold for every message of the grid: a decoder never allocates past its limit, refuses trailing
 //! bytes, and never panics; an encoder cannot fail. Enums are append-only, because a variant's position is
@@ -76,12 +77,13 @@ where
     bincode::borrow_decode_from_slice(bytes, config::<LIMIT>()).ok()
 }
 
-/// As [`decode_first`], for what may contain payloads.
+/// As [`decode_first`], for what may contain payloads. Each has memory of its own: how many there are in all that follows is not
+/// known.
 pub(crate) fn decode_first_payloads<'de, T, const LIMIT: usize>(bytes: &'de [u8]) -> Option<(T, usize)>
 where
     T: BorrowDecode<'de, PayloadRoom>,
 {
-    let room = PayloadRoom::of(bytes.len());
+    let room = PayloadRoom::of(0);
     bincode::borrow_decode_from_slice_with_context(bytes, config::<LIMIT>(), room).ok()
 }
 
@@ -91,7 +93,7 @@ where
 /// What contains a [`Payload`](crate::payload::Payload) is decoded with this context alone.
 #[derive(Debug)]
 pub struct PayloadRoom {
-    /// Length of the message, in bytes.
+    /// Length of the message, in bytes; 0 if each payload has memory of its own.
     message_bytes: usize,
     /// True if there was a payload. The first has memory of its own: there may be no other.
     has_first: bool,
@@ -116,7 +118,7 @@ impl PayloadRoom {
             return Bytes::new();
         }
         let is_first = !core::mem::replace(&mut self.has_first, true);
-        if is_first || payload.len() > PART_BYTES_MAX {
+        if is_first || payload.len() > PART_BYTES_MAX.min(self.message_bytes) {
             return Bytes::copy_from_slice(payload);
         }
         if self.piece.capacity() < payload.len() {

@@ -2,7 +2,7 @@
 //! in another, as it is wherever there are many hosts: what it allocates would lie between what they have.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,19 +19,26 @@ pub(crate) async fn many(count: usize, tasks: u64) {
     let before = resident_kib(grid.manager.id());
     let mut hosts = Command::new(program("bench"));
     hosts.args(["hosts-of", grid.bare_address(), &count.to_string()]).arg(grid.folder("hosts"));
-    let mut hosts = ChildProcess::start("hosts", &mut hosts);
+    let mut hosts = ChildProcess::start_with_stderr("hosts", &mut hosts, Stdio::inherit());
     let joined = hosts.wait_for(JOINED);
     // Renewals and measurements of the connections have taken place.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let kib = (resident_kib(grid.manager.id()) - before) / count as f64;
     let mut rate = 0.0;
     if tasks > 0 {
-        // First some for every host, so that each has the module.
-        run_noops(&client, module, 50 * count as u64).await;
-        rate = tasks as f64 / run_noops(&client, module, tasks).await.as_secs_f64();
+        let run = async {
+            // First some for every host, so that each has the module.
+            run_noops(&client, module, 50 * count as u64).await;
+            run_noops(&client, module, tasks).await.as_secs_f64()
+        };
+        // Without hosts it would have no end.
+        rate = tasks as f64 / tokio::time::timeout(TASKS_TIME_MAX, run).await.expect("the hosts are there");
     }
     println!("{kib} {} {rate}", joined.trim_start_matches(JOINED).trim());
 }
+
+/// How long the tasks of a measurement may take.
+const TASKS_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// What is printed when all hosts have joined, followed by the seconds that it took.
 const JOINED: &str = "joined after";
@@ -49,10 +56,12 @@ pub(crate) async fn serve(address: &str, count: usize, folder: &Path) {
                     joined.send_modify(|joined| *joined += 1);
                 }
             };
+            // What is measured has all hosts, or does not end well.
             match Arc::new(host).serve(manager, count_joined).await {
-                Ok(ended) => panic!("a host ended: {ended:?}"),
-                Err(error) => panic!("a host ended: {error}"),
+                Ok(ended) => eprintln!("a host ended: {ended:?}"),
+                Err(error) => eprintln!("a host ended: {error}"),
             }
+            std::process::exit(1);
         });
     }
     local

@@ -201,7 +201,7 @@ fn no_other_dependency_is_built_twice() {
 }
 
 #[test]
-fn only_one_file_names_bincode() {
+fn only_one_file_calls_bincode() {
     let naming: Vec<_> = sources(&root().join("protocol/src"))
         .into_iter()
         .filter(|path| fs::read_to_string(path).unwrap().contains("bincode::"))

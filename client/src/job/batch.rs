@@ -24,6 +24,9 @@ pub(super) struct TaskBatchBuilder {
 /// Bytes that the reference to a long input takes, at most.
 const LONG_BYTES: usize = 64;
 
+/// Bytes of the long inputs of one batch, unless it has only one: they are in memory until the batch is submitted.
+const LONG_INPUTS_BYTES_MAX: usize = 4 << 20;
+
 /// Bytes that an input takes of a request, at most.
 fn bytes_of(input: &Bytes) -> usize {
     if is_long(input) { LONG_BYTES } else { input.len() + 16 }
@@ -37,12 +40,15 @@ impl TaskBatchBuilder {
     /// True if the input may be added.
     pub(super) fn has_room(&self, input: &Bytes) -> bool {
         let fits = self.bytes + bytes_of(input) <= BATCH_BYTES_MAX && self.inputs.count() < BATCH_TASKS_MAX;
-        self.is_empty() || fits
+        let long_bytes: usize = self.long.iter().map(|(_, long)| long.len()).sum();
+        let is_kept = is_long(input) && !self.long.is_empty();
+        self.is_empty() || fits && (!is_kept || long_bytes + input.len() <= LONG_INPUTS_BYTES_MAX)
     }
 
-    /// True if half of what a batch may have is there: enough for a request.
-    pub(super) fn is_half_full(&self) -> bool {
-        self.inputs.count() >= BATCH_TASKS_MAX / 2 || self.bytes >= BATCH_BYTES_MAX / 2
+    /// True if there is enough for a request: half of what it may have, or a long input.
+    pub(super) fn is_enough(&self) -> bool {
+        let half = self.inputs.count() >= BATCH_TASKS_MAX / 2 || self.bytes >= BATCH_BYTES_MAX / 2;
+        half || !self.long.is_empty()
     }
 
     /// True if it has no tasks.
@@ -81,7 +87,7 @@ mod tests {
             assert!(many.has_room(&Bytes::new()));
             many.push(Bytes::new());
         });
-        assert!(!many.has_room(&Bytes::new()) && many.is_half_full());
+        assert!(!many.has_room(&Bytes::new()) && many.is_enough());
         assert_eq!(many.finish().unwrap().inputs.count(), BATCH_TASKS_MAX as u64);
         assert!(many.is_empty(), "it leaves an empty one");
         let half = Bytes::from(vec![7; PAYLOAD_BYTES_MAX - 16]);
@@ -94,10 +100,24 @@ mod tests {
         let long = Bytes::from(vec![7; PAYLOAD_BYTES_MAX + 1]);
         let mut batch = TaskBatchBuilder::default();
         batch.push(long.clone());
+        assert!(batch.is_enough(), "a source of long inputs is not read ahead");
         batch.push(Bytes::from_static(b"short"));
         let batch = batch.finish().unwrap();
         let stored = BlobRef::of(&long);
         let inputs = [BorrowedPayload::Blob(stored), BorrowedPayload::Here(b"short")];
         assert_eq!((batch.inputs, batch.long), (inputs.into_iter().collect(), vec![(stored, long)]));
+    }
+    #[test]
+    fn the_long_inputs_of_a_batch_are_few() {
+        let long = Bytes::from(vec![7; 1 << 20]);
+        let mut batch = TaskBatchBuilder::default();
+        while batch.has_room(&long) {
+            batch.push(long.clone());
+        }
+        assert_eq!(batch.finish().unwrap().long.len(), 4);
+        let longest = Bytes::from(vec![7; 5 << 20]);
+        assert!(batch.has_room(&longest), "the first always fits");
+        batch.push(longest);
+        assert!(!batch.has_room(&long) && batch.has_room(&Bytes::from_static(b"short")));
     }
 }

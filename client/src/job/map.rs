@@ -82,8 +82,9 @@ impl Job {
     }
 
     async fn bring(self, first: u64, batch: TaskBatch) -> Result<BatchResult, Denial> {
+        let end = first + batch.inputs.count();
         match self.submit_batch(first, batch).await {
-            Ok(next) => Ok(BatchResult::Tasks(next)),
+            Ok(next) => Ok(BatchResult::Tasks(next.min(end))),
             Err(denial) if denial.code == DenialCode::Conflict => {
                 let info = self.show().await?;
                 if info.state.is_over() { Ok(BatchResult::NoMore(Box::new(info))) } else { Err(denial) }
@@ -245,7 +246,7 @@ impl<I: Inputs> Map<I> {
         if self.brought.saturating_sub(given) >= AHEAD_MAX && !self.exhausted && self.filling.is_empty() {
             return Poll::Pending;
         }
-        while !self.exhausted && !self.filling.is_half_full() {
+        while !self.exhausted && !self.filling.is_enough() {
             match self.inputs.poll_input(cx) {
                 Poll::Ready(Some(input)) => self.filling.push(input?),
                 Poll::Ready(None) => self.exhausted = true,

@@ -128,12 +128,10 @@ mod tests {
             0 => AttemptResult::Done(Vec::new()),
             1 => AttemptResult::Done(vec![Payload::Here(Bytes::from(vec![7; 300])); 2]),
             // Of every length about the longest that is kept in place.
-            2 => AttemptResult::Done(vec![Payload::Here(Bytes::from(vec![
-                7;
-                usize::from(
-                    number.to_le_bytes()[0] % 32
-                )
-            ]))]),
+            2 => {
+                let length = usize::from(number.to_le_bytes()[0] % 32);
+                AttemptResult::Done(vec![Payload::Here(Bytes::from(vec![7; length]))])
+            }
             _ => AttemptResult::Failed { failure: failure.clone(), log: Vec::new() },
         };
         let end = |number| AttemptEnd {

@@ -40,9 +40,11 @@ impl TaskBatchBuilder {
     /// True if the input may be added.
     pub(super) fn has_room(&self, input: &Bytes) -> bool {
         let fits = self.bytes + bytes_of(input) <= BATCH_BYTES_MAX && self.inputs.count() < BATCH_TASKS_MAX;
-        let long_bytes: usize = self.long.iter().map(|(_, long)| long.len()).sum();
-        let is_kept = is_long(input) && !self.long.is_empty();
-        self.is_empty() || fits && (!is_kept || long_bytes + input.len() <= LONG_INPUTS_BYTES_MAX)
+        let long_fits = || {
+            let long_bytes: usize = self.long.iter().map(|(_, long)| long.len()).sum();
+            self.long.is_empty() || long_bytes + input.len() <= LONG_INPUTS_BYTES_MAX
+        };
+        self.is_empty() || fits && (!is_long(input) || long_fits())
     }
 
     /// True if there is enough for a request: half of what it may have, or a long input.
@@ -107,6 +109,7 @@ mod tests {
         let inputs = [BorrowedPayload::Blob(stored), BorrowedPayload::Here(b"short")];
         assert_eq!((batch.inputs, batch.long), (inputs.into_iter().collect(), vec![(stored, long)]));
     }
+
     #[test]
     fn the_long_inputs_of_a_batch_are_few() {
         let long = Bytes::from(vec![7; 1 << 20]);

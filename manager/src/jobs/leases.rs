@@ -35,8 +35,8 @@ impl LeasesOnDisk {
     pub(crate) fn begin(&mut self, job: JobId, host: PublicKey, attempts: &[(AttemptId, u64)]) {
         for attempts in attempts.chunks(LEASES_MAX) {
             if let Some((first, _)) = attempts.first() {
-                self.blocks
-                    .insert(*first, LeaseBlock { job, host, attempts: attempts.iter().copied().collect() });
+                let attempts = attempts.iter().copied().collect();
+                self.blocks.insert(*first, LeaseBlock { job, host, attempts });
                 self.changed.insert(*first);
             }
         }
